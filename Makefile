@@ -1,0 +1,53 @@
+# Everything a person or CI runs. Prerequisites: Python 3.11 or newer, cargo, make.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+ARGS ?=
+
+.PHONY: help demo test lint format proto bench-rust build clean
+.DEFAULT_GOAL := help
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
+
+demo: build ## a charging network on this machine, live in the terminal
+	$(BIN)/loadstar demo $(ARGS)
+
+test: lint ## everything CI checks
+	cargo test --workspace --exclude loadstar-core-python --release --quiet
+	$(BIN)/pytest $(ARGS)
+
+lint: build ## style, types, import rules, contracts of generated files
+	$(BIN)/ruff check controlplane tests
+	$(BIN)/ruff format --check controlplane tests
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+	$(BIN)/buf lint
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --quiet -- -D warnings
+
+format: build ## bring the code into the agreed form
+	$(BIN)/ruff check --fix controlplane tests
+	$(BIN)/ruff format controlplane tests
+	cargo fmt --all
+
+proto: build ## generate controlplane/api/v1 from proto/
+	$(BIN)/python -m controlplane.api.generate
+
+bench-rust: ## criterion benches of the core
+	cargo bench --package loadstar-core
+
+build: $(VENV)/built ## the environment in .venv with the Rust extension
+
+$(VENV)/ready: requirements.lock
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements.lock
+	touch $@
+
+RUST_SOURCES := $(shell find rust_core -name '*.rs' -o -name Cargo.toml) Cargo.toml Cargo.lock
+$(VENV)/built: $(VENV)/ready pyproject.toml $(RUST_SOURCES)
+	$(BIN)/maturin develop --release --locked --quiet
+	touch $@
+
+clean: ## remove what was built
+	rm -rf $(VENV) target

@@ -1,0 +1,161 @@
+"""What a `ChargerActor` can be told: by the gateway that holds its socket, by its site, by the
+API."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from controlplane.actor import Message
+from controlplane.ids import ChargerId, SessionId, SiteId
+from controlplane.ocpp.commands import Command
+from controlplane.ocpp.events import ConnectorStatus
+
+__all__ = [
+    "ApplyLimit",
+    "ChargerAssigned",
+    "ChargerRequest",
+    "ChargerUnassigned",
+    "ChargerView",
+    "ConnectorView",
+    "Execute",
+    "GetCharger",
+    "SetSessionNeed",
+    "StationCalled",
+    "StationConnected",
+    "StationDisconnected",
+    "StationFailed",
+    "StationReplied",
+]
+
+
+# --- from the gateway -----------------------------------------------------------------------------
+
+
+class StationConnected(Message, frozen=True, tag="station_connected"):
+    """A new authenticated socket; it replaces any older one at once. `connection` is unique for all
+    time. `resumed` is set when the socket was there before and only this host is new: the station
+    has not noticed anything."""
+
+    connection: str
+    ocpp_version: str
+    """The subprotocol: `ocpp1.6`, `ocpp2.0.1`, `ocpp2.1`."""
+    remote: str
+    resumed: bool = False
+
+
+class StationDisconnected(Message, frozen=True, tag="station_disconnected"):
+    """The socket `connection` is gone. Late news of a connection that was replaced changes
+    nothing."""
+
+    connection: str
+    reason: str
+
+
+class StationCalled(Message, frozen=True, tag="station_called"):
+    """A CALL whose payload has passed its JSON schema."""
+
+    connection: str
+    message_id: str
+    action: str
+    payload: dict[str, Any]
+
+
+class StationReplied(Message, frozen=True, tag="station_replied"):
+    """CALLRESULT for our CALL `message_id`."""
+
+    connection: str
+    message_id: str
+    payload: dict[str, Any]
+
+
+class StationFailed(Message, frozen=True, tag="station_failed"):
+    """CALLERROR for our CALL, or an answer that its schema refused (code `FormationViolation`)."""
+
+    connection: str
+    message_id: str
+    code: str
+    description: str
+
+
+# --- from its site --------------------------------------------------------------------------------
+
+
+class ChargerAssigned(Message, frozen=True, tag="charger_assigned"):
+    """The charger belongs to this site, described like this (`network.ChargerConfig` as JSON)."""
+
+    site_id: SiteId
+    voltage_v: int
+    config: bytes
+
+
+class ChargerUnassigned(Message, frozen=True, tag="charger_unassigned"):
+    site_id: SiteId
+
+
+class ApplyLimit(Message, frozen=True, tag="apply_limit"):
+    """Bring this limit into force on a connector and answer with `LimitOutcome` carrying the same
+    `limit_id`.
+
+    `session_id` None means the default profile; otherwise the running transaction's profile. A
+    newer limit for the same connector and purpose that is still waiting in the queue replaces an
+    older one, which is then reported `superseded`."""
+
+    connector_id: int
+    limit_id: int
+    limit_ma: int
+    session_id: SessionId | None
+
+
+# --- from the API ---------------------------------------------------------------------------------
+
+
+class Execute(msgspec.Struct, frozen=True, tag="execute"):
+    """Send a command to the station; answered with `CommandResult` once its answer is there or the
+    wait is over."""
+
+    command: Command
+    timeout_ms: int = 30_000
+
+
+class SetSessionNeed(msgspec.Struct, frozen=True, tag="set_session_need"):
+    """The driver's wish for a running session; None leaves a value as it is. Answered with
+    `SessionRecord`."""
+
+    session_id: SessionId
+    need_wh: int | None = None
+    departure_ms: int | None = None
+
+
+class GetCharger(msgspec.Struct, frozen=True, tag="get_charger"):
+    """Answered with `ChargerView`."""
+
+
+ChargerRequest = Execute | SetSessionNeed | GetCharger
+
+
+class ConnectorView(msgspec.Struct, frozen=True):
+    connector_id: int
+    status: ConnectorStatus | None
+    error_code: str
+    session_id: SessionId | None
+    energy_wh: int
+    power_w: int | None
+    current_ma: tuple[int | None, int | None, int | None]
+    soc_percent: float | None
+    limit_ma: int | None
+    """The limit the station acknowledged last, or None while unknown."""
+
+
+class ChargerView(msgspec.Struct, frozen=True, tag="charger_view"):
+    charger_id: ChargerId
+    site_id: SiteId | None
+    online: bool
+    ocpp_version: str
+    vendor: str
+    model: str
+    firmware: str
+    serial_number: str
+    last_seen_ms: int | None
+    connectors: tuple[ConnectorView, ...]

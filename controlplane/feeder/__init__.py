@@ -1,0 +1,1 @@
+"""One grid feeder: its capacity over time and the caps of its sites."""

@@ -1,0 +1,343 @@
+"""The described network: feeders, sites, circuits, chargers, connectors, as an owner writes them in
+YAML.
+
+One model serves the YAML file, gRPC, the store and the actors. Everything is checked here, and
+every message names the element that is wrong. Amperes may be written with a fraction; actors use
+the integer milliampere properties."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from enum import StrEnum
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from controlplane.errors import InvalidInput
+from controlplane.ids import CHARGER_ID_PATTERN, NAME_PATTERN, ChargerId, ConnectorKey
+from controlplane.units import ma_from_a, ma_from_w
+
+__all__ = [
+    "BuildingLoadConfig",
+    "ChargerConfig",
+    "CircuitConfig",
+    "ConnectorConfig",
+    "CurrentType",
+    "FeederConfig",
+    "LimitUnit",
+    "NetworkConfig",
+    "Phase",
+    "SiteConfig",
+    "dump_network",
+    "load_network",
+]
+
+_NAME = NAME_PATTERN.pattern
+Name = Annotated[str, Field(pattern=f"^{_NAME}$")]
+Amperes = Annotated[float, Field(ge=0, le=100_000, allow_inf_nan=False)]
+
+
+class Phase(StrEnum):
+    """A line of the site. The order L1, L2, L3 is the column order of every per-phase array."""
+
+    L1 = "L1"
+    L2 = "L2"
+    L3 = "L3"
+
+    @property
+    def column(self) -> int:
+        return int(self.value[1]) - 1
+
+
+class CurrentType(StrEnum):
+    AC = "ac"
+    DC = "dc"
+
+
+class LimitUnit(StrEnum):
+    """The unit this charger takes in charging profiles (OCPP chargingRateUnit)."""
+
+    A = "A"
+    W = "W"
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=True)
+
+
+class ConnectorConfig(_Model):
+    """One connector. `phases` says on which line of the site each of its conductors sits, in the
+    connector's own order: `[L2]` is a one-phase outlet on L2, `[L2, L3, L1]` a three-phase one that
+    is rotated."""
+
+    id: Annotated[int, Field(ge=1, le=1_000)]
+    phases: tuple[Phase, ...] = (Phase.L1, Phase.L2, Phase.L3)
+    current_min_a: Amperes = 6.0
+    current_max_a: Amperes = 32.0
+    current_step_a: Amperes = 0.1
+    priority: Annotated[int, Field(ge=0, le=9)] = 5
+    """0 is served first; inside a priority, shares follow `weight`."""
+    weight: Annotated[int, Field(ge=1, le=1_000)] = 1
+
+    @field_validator("phases")
+    @classmethod
+    def _phases_once(cls, phases: tuple[Phase, ...]) -> tuple[Phase, ...]:
+        if not phases or len(set(phases)) != len(phases):
+            raise ValueError("a connector sits on one to three different phases")
+        return phases
+
+    @model_validator(mode="after")
+    def _min_below_max(self) -> Self:
+        if self.current_max_a <= 0 or self.current_min_a > self.current_max_a:
+            raise ValueError("current_min_a must not exceed current_max_a, which must be above 0")
+        return self
+
+    @property
+    def current_min_ma(self) -> int:
+        return ma_from_a(self.current_min_a)
+
+    @property
+    def current_max_ma(self) -> int:
+        return ma_from_a(self.current_max_a)
+
+    @property
+    def current_step_ma(self) -> int:
+        return max(1, ma_from_a(self.current_step_a))
+
+
+class ChargerConfig(_Model):
+    """One charger (OCPP: charge point, charging station).
+
+    `offline_current_a` is what each of its connectors may draw when nobody steers it: installed as
+    its default profile and counted whenever it is offline without a transaction profile."""
+
+    id: str
+    circuit: Name
+    connectors: tuple[ConnectorConfig, ...] = (ConnectorConfig(id=1),)
+    current_type: CurrentType = CurrentType.AC
+    limit_unit: LimitUnit = LimitUnit.A
+    offline_current_a: Amperes = 6.0
+    password_hash: str | None = None
+    """Argon2 hash for HTTP Basic (security profile 1); none means security profile 0. See `loadstar
+    chargers password`."""
+
+    @field_validator("id")
+    @classmethod
+    def _id(cls, id: str) -> str:
+        if not CHARGER_ID_PATTERN.fullmatch(id):
+            raise ValueError(f"charger id {id!r}: 1 to 48 of letters, digits and *-_=:+|@.")
+        return id
+
+    @field_validator("connectors")
+    @classmethod
+    def _connectors_once(
+        cls, connectors: tuple[ConnectorConfig, ...]
+    ) -> tuple[ConnectorConfig, ...]:
+        ids = [connector.id for connector in connectors]
+        if not ids or len(set(ids)) != len(ids):
+            raise ValueError("a charger has one or more connectors with different ids")
+        return connectors
+
+    @property
+    def offline_current_ma(self) -> int:
+        return ma_from_a(self.offline_current_a)
+
+    def connector(self, connector_id: int) -> ConnectorConfig | None:
+        return next(
+            (connector for connector in self.connectors if connector.id == connector_id), None
+        )
+
+
+class CircuitConfig(_Model):
+    """A conductor with a breaker; `rating_a` holds on each phase. The one circuit without a parent
+    is the site's supply."""
+
+    id: Name
+    parent: Name | None = None
+    rating_a: Annotated[float, Field(gt=0, le=100_000, allow_inf_nan=False)]
+
+    @property
+    def rating_ma(self) -> int:
+        return ma_from_a(self.rating_a)
+
+
+class BuildingLoadConfig(_Model):
+    """What else draws from `circuit`. Reported values count until they are `stale_after_s` old;
+    before the first report `assumed_a` counts on each phase, and once stale nobody is raised above
+    what was guaranteed."""
+
+    circuit: Name
+    assumed_a: Amperes = 0.0
+    stale_after_s: Annotated[float, Field(gt=0, le=86_400)] = 60.0
+
+    @property
+    def assumed_ma(self) -> int:
+        return ma_from_a(self.assumed_a)
+
+
+class SiteConfig(_Model):
+    """A place with one supply. `voltage_v` is line to neutral. `margin_percent` of every rating is
+    never given away."""
+
+    id: Name
+    name: str = ""
+    feeder: Name | None = None
+    voltage_v: Annotated[int, Field(ge=50, le=1_000)] = 230
+    time_zone: str = "UTC"
+    margin_percent: Annotated[float, Field(ge=0, le=90)] = 5.0
+    circuits: tuple[CircuitConfig, ...]
+    building_load: BuildingLoadConfig | None = None
+    chargers: tuple[ChargerConfig, ...] = ()
+
+    @model_validator(mode="after")
+    def _tree(self) -> Self:
+        by_id = {circuit.id: circuit for circuit in self.circuits}
+        if len(by_id) != len(self.circuits):
+            raise ValueError(f"site {self.id}: two circuits share an id")
+        roots = [circuit.id for circuit in self.circuits if circuit.parent is None]
+        if len(roots) != 1:
+            raise ValueError(
+                f"site {self.id}: exactly one circuit has no parent (the supply), "
+                f"found {roots or 'none'}"
+            )
+        for circuit in self.circuits:
+            seen, node = {circuit.id}, circuit
+            while node.parent is not None:
+                if node.parent not in by_id:
+                    raise ValueError(
+                        f"site {self.id}: circuit {node.id} names an unknown parent {node.parent!r}"
+                    )
+                node = by_id[node.parent]
+                if node.id in seen:
+                    raise ValueError(f"site {self.id}: circuit {node.id} is its own ancestor")
+                seen.add(node.id)
+        if self.building_load is not None and self.building_load.circuit not in by_id:
+            raise ValueError(
+                f"site {self.id}: building_load names an unknown circuit "
+                f"{self.building_load.circuit!r}"
+            )
+        ids: set[str] = set()
+        for charger in self.chargers:
+            if charger.circuit not in by_id:
+                raise ValueError(
+                    f"site {self.id}: charger {charger.id} names an unknown circuit "
+                    f"{charger.circuit!r}"
+                )
+            if charger.id in ids:
+                raise ValueError(f"site {self.id}: two chargers share the id {charger.id!r}")
+            ids.add(charger.id)
+        self._offline_currents_fit()
+        return self
+
+    def _offline_currents_fit(self) -> None:
+        """Silence everywhere must be safe: the sum of all offline currents within every rating, on
+        every phase."""
+        load_ma = {(circuit.id, phase): 0 for circuit in self.circuits for phase in Phase}
+        parent = {circuit.id: circuit.parent for circuit in self.circuits}
+        for charger in self.chargers:
+            for connector in charger.connectors:
+                node: str | None = charger.circuit
+                while node is not None:
+                    for phase in connector.phases:
+                        load_ma[node, phase] += min(
+                            charger.offline_current_ma, connector.current_max_ma
+                        )
+                    node = parent[node]
+        for circuit in self.circuits:
+            for phase in Phase:
+                if load_ma[circuit.id, phase] > circuit.rating_ma:
+                    raise ValueError(
+                        f"site {self.id}: circuit {circuit.id} phase {phase}: the offline currents of "
+                        f"its chargers add up to {load_ma[circuit.id, phase] / 1000:g} A, over its "
+                        f"rating of {circuit.rating_a:g} A; lower offline_current_a"
+                    )
+
+    @cached_property
+    def supply(self) -> CircuitConfig:
+        return next(circuit for circuit in self.circuits if circuit.parent is None)
+
+    def connectors(self) -> Iterator[tuple[ConnectorKey, ChargerConfig, ConnectorConfig]]:
+        """Every connector of the site, in the order of the description."""
+        for charger in self.chargers:
+            for connector in charger.connectors:
+                yield ConnectorKey(ChargerId(charger.id), connector.id), charger, connector
+
+
+class FeederConfig(_Model):
+    """A grid feeder that supplies sites. `power_max_w` is shared by them."""
+
+    id: Name
+    name: str = ""
+    power_max_w: Annotated[int, Field(gt=0, le=10**12)]
+    voltage_v: Annotated[int, Field(ge=50, le=1_000)] = 230
+
+    @property
+    def current_max_ma(self) -> int:
+        """The balanced per-phase current, on three phases at `voltage_v`, of the whole power."""
+        return ma_from_w(self.power_max_w, voltage_v=self.voltage_v, phases=3)
+
+
+class NetworkConfig(_Model):
+    """A whole network: what `loadstar up --network FILE` loads and `loadstar network export`
+    writes."""
+
+    version: Literal[1] = 1
+    feeders: tuple[FeederConfig, ...] = ()
+    sites: tuple[SiteConfig, ...] = ()
+
+    @model_validator(mode="after")
+    def _references(self) -> Self:
+        feeders = {feeder.id for feeder in self.feeders}
+        if len(feeders) != len(self.feeders):
+            raise ValueError("two feeders share an id")
+        chargers: dict[str, str] = {}
+        sites: set[str] = set()
+        for site in self.sites:
+            if site.id in sites:
+                raise ValueError(f"two sites share the id {site.id!r}")
+            sites.add(site.id)
+            if site.feeder is not None and site.feeder not in feeders:
+                raise ValueError(f"site {site.id} names an unknown feeder {site.feeder!r}")
+            for charger in site.chargers:
+                if charger.id in chargers:
+                    raise ValueError(
+                        f"charger {charger.id} stands in site {chargers[charger.id]} "
+                        f"and in site {site.id}"
+                    )
+                chargers[charger.id] = site.id
+        return self
+
+
+def load_network(path: Path) -> NetworkConfig:
+    """Read and check a network description.
+
+    Raises:
+        InvalidInput: unreadable, no YAML, or not a network; the message has a line per fault, each
+        naming its place.
+    """
+    try:
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise InvalidInput(f"{path}: {error}", reason="NETWORK_UNREADABLE") from error
+    try:
+        return NetworkConfig.model_validate(document)
+    except ValidationError as error:
+        raise InvalidInput(f"{path}:\n{describe(error)}", reason="NETWORK_INVALID") from error
+
+
+def describe(error: ValidationError) -> str:
+    """A line per fault: where, what, and what was given."""
+    lines = []
+    for fault in error.errors(include_url=False, include_context=False):
+        place = ".".join(str(part) for part in fault["loc"]) or "network"
+        lines.append(f"  {place}: {fault['msg'].removeprefix('Value error, ')}")
+    return "\n".join(lines)
+
+
+def dump_network(network: NetworkConfig) -> str:
+    """YAML that `load_network` reads back to the same network."""
+    document = network.model_dump(mode="json", exclude_defaults=True)
+    return yaml.safe_dump({"version": 1} | document, sort_keys=False, allow_unicode=True)

@@ -1,0 +1,142 @@
+"""What we can ask of a station, free of any version; `v16` and `v201` turn each into a CALL and its
+answer into an outcome."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any, Literal
+
+import msgspec
+
+__all__ = [
+    "ChangeAvailability",
+    "ClearLimit",
+    "Command",
+    "CommandResult",
+    "CommandState",
+    "GetCompositeSchedule",
+    "GetSettings",
+    "LimitPurpose",
+    "RawCall",
+    "RemoteStart",
+    "RemoteStop",
+    "Reset",
+    "SetLimit",
+    "SetSettings",
+    "Trigger",
+    "UnlockConnector",
+]
+
+
+class Command(msgspec.Struct, frozen=True):
+    """Base of everything we can ask of a station."""
+
+
+class RemoteStart(Command, frozen=True, tag="remote_start"):
+    connector_id: int | None
+    id_token: str
+    id_token_type: str = "Central"
+    remote_start_id: int = 0
+
+
+class RemoteStop(Command, frozen=True, tag="remote_stop"):
+    transaction_id: str
+
+
+class Reset(Command, frozen=True, tag="reset"):
+    """`hard` is 1.6 Hard / 2.x Immediate; otherwise 1.6 Soft / 2.x OnIdle."""
+
+    hard: bool = False
+
+
+class UnlockConnector(Command, frozen=True, tag="unlock"):
+    connector_id: int
+
+
+class ChangeAvailability(Command, frozen=True, tag="availability"):
+    connector_id: int
+    operative: bool
+
+
+class Trigger(Command, frozen=True, tag="trigger"):
+    """`message` is the OCPP name, such as `MeterValues` or `StatusNotification`."""
+
+    message: str
+    connector_id: int | None = None
+
+
+class GetSettings(Command, frozen=True, tag="get_settings"):
+    """1.6 configuration keys, or 2.x variables as `Component.Variable`. Empty: all (1.6 only)."""
+
+    keys: tuple[str, ...] = ()
+
+
+class SetSettings(Command, frozen=True, tag="set_settings"):
+    """One or more settings; 1.6 takes one per CALL, so the actor sends as many calls as there are
+    settings."""
+
+    settings: dict[str, str]
+
+
+class LimitPurpose(StrEnum):
+    """Which profile a limit is put in: the running transaction's, the default of every transaction,
+    or the whole charger's."""
+
+    TRANSACTION = "transaction"
+    DEFAULT = "default"
+    CHARGER_MAX = "charger_max"
+
+
+class SetLimit(Command, frozen=True, tag="set_limit"):
+    """A constant limit in force from now until replaced: `limit_ma` per phase or, for a charger
+    that takes watts, `limit_w`.
+
+    `phases` is how many phases the connector has (numberPhases where the station takes it).
+    """
+
+    connector_id: int
+    purpose: LimitPurpose
+    limit_ma: int
+    limit_w: int
+    unit: Literal["A", "W"]
+    phases: int
+    transaction_id: str | None = None
+
+
+class ClearLimit(Command, frozen=True, tag="clear_limit"):
+    connector_id: int
+    purpose: LimitPurpose
+
+
+class GetCompositeSchedule(Command, frozen=True, tag="composite_schedule"):
+    connector_id: int
+    duration_s: int
+    unit: Literal["A", "W"] = "A"
+
+
+class RawCall(Command, frozen=True, tag="raw"):
+    """Any OCPP action of the connected version, checked against its schema before it is sent."""
+
+    action: str
+    payload: dict[str, Any]
+
+
+class CommandState(StrEnum):
+    ACCEPTED = "accepted"
+    REJECTED = "rejected"
+    ERROR = "error"
+    """The station answered CALLERROR."""
+    TIMED_OUT = "timed_out"
+    OFFLINE = "offline"
+    """Never sent, or the connection ended before an answer: the outcome is unknown only if it had
+    been sent."""
+
+
+class CommandResult(msgspec.Struct, frozen=True, tag="command_result"):
+    """What became of a command. `status` is the station's own word; `payload` its whole answer."""
+
+    state: CommandState
+    status: str = ""
+    payload: dict[str, Any] = {}
+    error_code: str = ""
+    error_description: str = ""

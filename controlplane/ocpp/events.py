@@ -1,0 +1,146 @@
+"""What a station can tell us, in the words of the field and free of any version.
+
+`v16` and `v201` translate a validated CALL payload to one of these. Instants are the station's own,
+as milliseconds UTC; energies are watt-hours of the station's register; the receive time comes with
+the message, not with the event."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+
+__all__ = [
+    "Authorize",
+    "Booted",
+    "ConnectorStatus",
+    "DataTransferred",
+    "Event",
+    "Heartbeat",
+    "MeterReading",
+    "MeterReported",
+    "Noted",
+    "StatusChanged",
+    "TransactionEnded",
+    "TransactionStarted",
+    "TransactionUpdated",
+]
+
+
+class ConnectorStatus(StrEnum):
+    """A connector as a driver would see it; 1.6 statuses and the 2.x status with its transaction's
+    chargingState map to it."""
+
+    AVAILABLE = "available"
+    PREPARING = "preparing"
+    CHARGING = "charging"
+    SUSPENDED_EV = "suspended_ev"
+    SUSPENDED_EVSE = "suspended_evse"
+    FINISHING = "finishing"
+    OCCUPIED = "occupied"
+    RESERVED = "reserved"
+    UNAVAILABLE = "unavailable"
+    FAULTED = "faulted"
+
+
+class Event(msgspec.Struct, frozen=True):
+    """Base of everything a station can tell."""
+
+
+class Booted(Event, frozen=True, tag="booted"):
+    vendor: str
+    model: str
+    firmware: str
+    serial_number: str
+    reason: str = ""
+
+
+class Heartbeat(Event, frozen=True, tag="heartbeat"):
+    pass
+
+
+class StatusChanged(Event, frozen=True, tag="status"):
+    """`connector_id` 0 is the charger as a whole."""
+
+    connector_id: int
+    status: ConnectorStatus
+    error_code: str
+    at_ms: int | None
+
+
+class Authorize(Event, frozen=True, tag="authorize"):
+    id_token: str
+    id_token_type: str = "Central"
+
+
+class MeterReading(msgspec.Struct, frozen=True):
+    """One sampled moment. Import positive. None where the station did not say; currents per
+    conductor of the connector."""
+
+    at_ms: int | None
+    energy_wh: int | None = None
+    power_w: int | None = None
+    current_ma: tuple[int | None, int | None, int | None] = (None, None, None)
+    soc_percent: float | None = None
+    context: str = ""
+
+
+class MeterReported(Event, frozen=True, tag="meter"):
+    connector_id: int
+    transaction_id: str | None
+    readings: tuple[MeterReading, ...]
+
+
+class TransactionStarted(Event, frozen=True, tag="tx_started"):
+    """`transaction_id` is None in 1.6, where we hand it out. `offline` means: it happened before
+    and is reported now."""
+
+    connector_id: int
+    transaction_id: str | None
+    id_token: str | None
+    at_ms: int | None
+    meter_start_wh: int | None
+    seq_no: int | None = None
+    charging: bool = False
+    offline: bool = False
+    readings: tuple[MeterReading, ...] = ()
+    remote_start_id: int | None = None
+
+
+class TransactionUpdated(Event, frozen=True, tag="tx_updated"):
+    connector_id: int | None
+    transaction_id: str
+    at_ms: int | None
+    seq_no: int | None = None
+    trigger: str = ""
+    charging_state: ConnectorStatus | None = None
+    id_token: str | None = None
+    offline: bool = False
+    readings: tuple[MeterReading, ...] = ()
+
+
+class TransactionEnded(Event, frozen=True, tag="tx_ended"):
+    connector_id: int | None
+    transaction_id: str
+    at_ms: int | None
+    meter_stop_wh: int | None
+    seq_no: int | None = None
+    reason: str = ""
+    id_token: str | None = None
+    offline: bool = False
+    readings: tuple[MeterReading, ...] = ()
+
+
+class DataTransferred(Event, frozen=True, tag="data_transfer"):
+    vendor_id: str
+    message_id: str
+    data: Any = None
+
+
+class Noted(Event, frozen=True, tag="noted"):
+    """A notice that is accepted and journalled but changes no state (firmware and diagnostics
+    status, security events, monitoring reports)."""
+
+    kind: str
+    data: dict[str, Any]

@@ -1,0 +1,2 @@
+"""Virtual actors on Ray: gateways that hold sockets, hosts that hold state, ownership, transport,
+timers, telemetry."""

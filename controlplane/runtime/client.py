@@ -1,0 +1,57 @@
+"""How everything outside the hosts (the API, tests) talks to actors and reads the journal."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol, TypeVar
+
+import msgspec
+
+from controlplane.ids import ActorRef
+
+__all__ = ["ActorClient", "JournalEvent"]
+
+Response = TypeVar("Response", bound=msgspec.Struct)
+
+
+class JournalEvent(msgspec.Struct, frozen=True, array_like=True):
+    """One line of the journal. `cursor` grows along the journal; a reader that saves it misses
+    nothing."""
+
+    cursor: int
+    at_ms: int
+    kind: str
+    actor: ActorRef
+    data: dict[str, Any]
+
+
+class ActorClient(Protocol):
+    """Requests to actors, wherever they live."""
+
+    async def ask(
+        self,
+        ref: ActorRef,
+        request: msgspec.Struct,
+        response: type[Response],
+        *,
+        timeout_s: float = 10.0,
+        request_id: str = "",
+    ) -> Response:
+        """Ask an actor and wait for its answer.
+
+        A non-empty `request_id` makes the request idempotent: the same id gives the first answer
+        again, also after a crash, for a day.
+
+        Raises:
+            LoadstarError: the actor refused (the error class that its `Refusal` names).
+            Unavailable: no host serves the actor at the moment; nothing was done.
+            TimedOut: no answer in time; what was asked may still happen.
+        """
+
+    async def events(
+        self, after: int, *, limit: int = 1_000, timeout_s: float = 10.0
+    ) -> list[JournalEvent]:
+        """Journal events with a cursor above `after`, oldest first; waits up to `timeout_s` for the
+        first one."""
+
+    async def last_cursor(self) -> int:
+        """The cursor of the newest event; 0 for an empty journal."""

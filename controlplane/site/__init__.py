@@ -1,0 +1,1 @@
+"""One site: its circuits, its sessions' demand, the liability ledger and the allocation rounds."""

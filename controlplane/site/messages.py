@@ -1,0 +1,194 @@
+"""What a `SiteActor` can be told: by its chargers, by its feeder, by the API."""
+
+from __future__ import annotations
+
+import msgspec
+
+from controlplane.actor import Message
+from controlplane.ids import ChargerId, SessionId, SiteId
+from controlplane.ocpp.commands import CommandState
+from controlplane.ocpp.events import ConnectorStatus
+
+__all__ = [
+    "CapChanged",
+    "ChargerPresence",
+    "CircuitView",
+    "ConfigureSite",
+    "ConnectorAllocation",
+    "ConnectorMetered",
+    "ConnectorState",
+    "DeleteSite",
+    "GetSite",
+    "LimitOutcome",
+    "ReportBuildingLoad",
+    "SessionDemand",
+    "SetSiteLimit",
+    "SiteConfigured",
+    "SiteDeleted",
+    "SiteRequest",
+    "SiteView",
+]
+
+PhaseCurrents = tuple[int, int, int]
+"""Milliamperes on L1, L2, L3 of the site."""
+
+
+# --- from its chargers ----------------------------------------------------------------------------
+
+
+class ChargerPresence(Message, frozen=True, tag="charger_presence"):
+    """The charger's connection came or went. `settled` once it has booted and its default profile
+    was dealt with; no limit is sent to it before. `default_ma` is the default profile it
+    acknowledged per connector, None while unknown."""
+
+    charger_id: ChargerId
+    online: bool
+    settled: bool
+    default_ma: int | None
+
+
+class SessionDemand(msgspec.Struct, frozen=True):
+    """What the session on a connector still wants. `charging` is False while the vehicle or the
+    driver holds it."""
+
+    session_id: SessionId
+    started_ms: int
+    energy_wh: int
+    need_wh: int | None
+    departure_ms: int | None
+    charging: bool
+
+
+class ConnectorState(Message, frozen=True, tag="connector_state"):
+    """The status or the session of a connector changed."""
+
+    charger_id: ChargerId
+    connector_id: int
+    status: ConnectorStatus | None
+    session: SessionDemand | None
+
+
+class ConnectorMetered(Message, frozen=True, tag="connector_metered"):
+    """A connector was measured. Currents per conductor of the connector; `energy_wh` is the
+    session's so far."""
+
+    charger_id: ChargerId
+    connector_id: int
+    at_ms: int
+    current_ma: tuple[int | None, int | None, int | None]
+    power_w: int | None
+    energy_wh: int | None
+    soc_percent: float | None
+
+
+class LimitOutcome(Message, frozen=True, tag="limit_outcome"):
+    """What became of `ApplyLimit` `limit_id`. `superseded` means it was never sent."""
+
+    charger_id: ChargerId
+    connector_id: int
+    limit_id: int
+    state: CommandState
+    superseded: bool = False
+
+
+# --- from its feeder ------------------------------------------------------------------------------
+
+
+class CapChanged(Message, frozen=True, tag="cap_changed"):
+    """What the whole site, building included, may draw per phase; None lifts the cap. The site
+    answers with `feeder.messages.SiteReport` as soon as its liability is within it."""
+
+    cap_id: int
+    cap_ma: int | None
+
+
+# --- from the API ---------------------------------------------------------------------------------
+
+
+class ConfigureSite(msgspec.Struct, frozen=True, tag="configure_site"):
+    """Create or replace the description (`network.SiteConfig` as JSON). Answered with
+    `SiteConfigured`, or refused. `create_only` refuses where the site exists, `update_only` where
+    it does not."""
+
+    config: bytes
+    create_only: bool = False
+    update_only: bool = False
+
+
+class SiteConfigured(msgspec.Struct, frozen=True, tag="site_configured"):
+    site_id: SiteId
+
+
+class DeleteSite(msgspec.Struct, frozen=True, tag="delete_site"):
+    """Answered with `SiteDeleted`; refused while a session runs."""
+
+
+class SiteDeleted(msgspec.Struct, frozen=True, tag="site_deleted"):
+    site_id: SiteId
+
+
+class ReportBuildingLoad(msgspec.Struct, frozen=True, tag="report_building_load"):
+    """A measurement of the building's own load on the circuit its description names. Answered with
+    `SiteView`."""
+
+    at_ms: int
+    current_ma: PhaseCurrents
+
+
+class SetSiteLimit(msgspec.Struct, frozen=True, tag="set_site_limit"):
+    """Cap the whole site per phase from `from_ms` (None: now) to `until_ms` (None: until changed);
+    `limit_ma` None lifts it. Answered with `SiteView`."""
+
+    limit_ma: int | None
+    from_ms: int | None = None
+    until_ms: int | None = None
+
+
+class GetSite(msgspec.Struct, frozen=True, tag="get_site"):
+    """Answered with `SiteView`."""
+
+
+SiteRequest = ConfigureSite | DeleteSite | ReportBuildingLoad | SetSiteLimit | GetSite
+
+
+class CircuitView(msgspec.Struct, frozen=True):
+    """One circuit at this moment, per phase. `liability_ma` is what its chargers may draw,
+    `measured_ma` what their meters show, `building_ma` the building load on it; `capacity_ma` is
+    what may be given to chargers."""
+
+    circuit_id: str
+    rating_ma: PhaseCurrents
+    capacity_ma: PhaseCurrents
+    building_ma: PhaseCurrents
+    liability_ma: PhaseCurrents
+    measured_ma: PhaseCurrents
+
+
+class ConnectorAllocation(msgspec.Struct, frozen=True):
+    """One connector at this moment. `target_ma` is what the last round wants, `limit_ma` what is
+    acknowledged, `liability_ma` what counts on the rows, `reason` why, in words."""
+
+    charger_id: ChargerId
+    connector_id: int
+    session_id: SessionId | None
+    target_ma: int
+    limit_ma: int | None
+    liability_ma: int
+    measured_ma: int | None
+    reason: str
+
+
+class SiteView(msgspec.Struct, frozen=True, tag="site_view"):
+    """`config` is `network.SiteConfig` as JSON. `violations` counts the rounds in which some row's
+    building load plus liability, all chargers known, was over its rating."""
+
+    site_id: SiteId
+    config: bytes
+    at_ms: int
+    round: int
+    cap_ma: int | None
+    limit_ma: int | None
+    building_load_stale: bool
+    violations: int
+    circuits: tuple[CircuitView, ...]
+    connectors: tuple[ConnectorAllocation, ...]

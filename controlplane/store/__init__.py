@@ -1,0 +1,1 @@
+"""The durable side: SQL schema, group commit, the journal of domain events."""

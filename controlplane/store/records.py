@@ -1,0 +1,130 @@
+"""What actors write: plain structs, one per table. No SQL here, so that actors may import it."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+
+from controlplane.ids import ActorRef, ChargerId, FeederId, SessionId, SiteId
+
+__all__ = [
+    "ActorSnapshot",
+    "ChargerRecord",
+    "ChargerRemoved",
+    "FeederRecord",
+    "MeterSample",
+    "QuarantineRecord",
+    "Record",
+    "SessionRecord",
+    "SessionState",
+    "SiteRecord",
+]
+
+
+class Record(msgspec.Struct, frozen=True):
+    """Base of everything an actor can persist."""
+
+
+class ActorSnapshot(Record, frozen=True, tag="snapshot"):
+    """The whole durable state of an actor, msgpack; replaces the one before it."""
+
+    ref: ActorRef
+    state: bytes
+
+
+class SiteRecord(Record, frozen=True, tag="site"):
+    """A site as its owner described it; `config` is `network.SiteConfig` as JSON. Upserted by
+    `site_id`."""
+
+    site_id: SiteId
+    feeder_id: FeederId | None
+    config: bytes
+    updated_ms: int
+
+
+class FeederRecord(Record, frozen=True, tag="feeder"):
+    """A feeder as its owner described it; `config` is `network.FeederConfig` as JSON. Upserted by
+    `feeder_id`."""
+
+    feeder_id: FeederId
+    config: bytes
+    updated_ms: int
+
+
+class ChargerRecord(Record, frozen=True, tag="charger"):
+    """An entry of the directory that gateways read: may this charger connect, how does it prove
+    itself, which site holds it. Upserted by `charger_id`. `password_hash` is argon2, or None where
+    no password is wanted (profile 0)."""
+
+    charger_id: ChargerId
+    site_id: SiteId
+    password_hash: str | None
+    updated_ms: int
+
+
+class ChargerRemoved(Record, frozen=True, tag="charger_removed"):
+    """Takes a charger out of the directory; its sessions and samples stay."""
+
+    charger_id: ChargerId
+
+
+class SessionState(StrEnum):
+    ACTIVE = "active"
+    ENDED = "ended"
+
+
+class SessionRecord(Record, frozen=True, tag="session"):
+    """A charging session. Upserted by `session_id`.
+
+    `energy_wh` is what the registers showed between begin and end, never below zero.
+    `meter_start_wh` and `meter_stop_wh` are the register itself. `need_wh` and `departure_ms` are
+    what the driver asked for, or None."""
+
+    session_id: SessionId
+    charger_id: ChargerId
+    site_id: SiteId | None
+    connector_id: int
+    transaction_id: str
+    id_token: str | None
+    state: SessionState
+    started_ms: int
+    ended_ms: int | None = None
+    meter_start_wh: int | None = None
+    meter_stop_wh: int | None = None
+    energy_wh: int = 0
+    need_wh: int | None = None
+    departure_ms: int | None = None
+    stop_reason: str | None = None
+
+
+class MeterSample(Record, frozen=True, tag="meter", array_like=True):
+    """One sampled set of values of a connector, appended. Import positive; None where the charger
+    did not say.
+
+    `at_ms` is the station's own time stamp, `received_ms` ours. Currents are per conductor of the
+    connector."""
+
+    charger_id: ChargerId
+    connector_id: int
+    session_id: SessionId | None
+    at_ms: int
+    received_ms: int
+    energy_wh: int | None = None
+    power_w: int | None = None
+    current_l1_ma: int | None = None
+    current_l2_ma: int | None = None
+    current_l3_ma: int | None = None
+    soc_percent: float | None = None
+
+
+class QuarantineRecord(Record, frozen=True, tag="quarantine"):
+    """Something a station said that carries energy or money and could not be taken at its word;
+    kept for an operator."""
+
+    charger_id: ChargerId
+    at_ms: int
+    reason: str
+    action: str
+    payload: dict[str, Any]
