@@ -1,0 +1,230 @@
+"""`loadstar bench ocpp`: what a MeterValues costs, from the charger's frame to the commit.
+
+One node, as `loadstar up` runs it, and a plain server on the `ocpp` package are pressed by the same
+generator in the same run. The figure is messages per processor second of all processes of a server
+together, so it means the same on any number of cores and whatever else the machine does. A message
+counts once the charger has its CALLRESULT; afterwards the store must hold a sample for each."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import tempfile
+from pathlib import Path
+
+import msgspec
+from sqlalchemy import create_engine, func, select
+
+from controlplane.bench.generator import ChildProcess, LoadGenerator
+from controlplane.bench.processes import cpu_seconds, descendants, pss_bytes
+from controlplane.bench.station_load import LoadReport
+from controlplane.config import Settings
+from controlplane.errors import Unavailable
+from controlplane.ids import ActorKind, ActorRef
+from controlplane.network import ChargerConfig, CircuitConfig, ConnectorConfig, SiteConfig
+from controlplane.runtime.node import Node, start_node
+from controlplane.site.messages import ConfigureSite, SiteConfigured
+from controlplane.store.schema import meter_sample
+
+__all__ = ["run"]
+
+_CHARGERS_PER_SITE = 50
+_WARM_UP_CHARGERS = 20
+_WARM_UP_S = 2.0
+_SETTLE_S = 4.0
+"""Longer than chargers are left in peace after a boot, so that idle means idle."""
+_MODERATE_RATE_PER_CHARGER = 2.0
+"""Messages a second: sixty times what a charger that samples every 30 s sends."""
+_MEASURED_PREFIX, _WARM_UP_PREFIX = "bench-", "warm-"
+
+
+class _Measured(msgspec.Struct, frozen=True):
+    """One server under the closed-loop load."""
+
+    load: LoadReport
+    cpu_s: float
+
+    @property
+    def messages_per_cpu_second(self) -> float:
+        return self.load.acknowledged / self.cpu_s if self.cpu_s else 0.0
+
+
+class _NodeMeasured(msgspec.Struct, frozen=True):
+    """Everything that is measured of Loadstar itself."""
+
+    pressed: _Measured
+    moderate: LoadReport
+    bytes_per_charger: int
+    lost: int
+
+
+def run(*, chargers: int = 500, seconds: float = 10.0) -> dict[str, int | float]:
+    """Measure and compare.
+
+    Args:
+        chargers: how many stations are connected, 1 to 20,000.
+        seconds: how long each of the loads lasts, 0.5 to 3,600.
+
+    Returns:
+        `chargers`; `messages_per_cpu_second` and the `baseline_...` of the plain server; their
+        `ratio`; `p50_ms` and `p99_ms`, the time to an answer at `moderate_messages_per_second`;
+        `messages_per_second`, closed loop by the wall clock; `bytes_per_charger`, what a connected
+        idle charger adds to gateway and host; `refused`; `lost`, acknowledged but not in the store.
+
+    Raises:
+        ValueError: an argument out of range.
+        Unavailable: a station lost its connection or was left without an answer.
+    """
+    if not 1 <= chargers <= 20_000 or not 0.5 <= seconds <= 3_600:
+        raise ValueError("chargers must be 1 to 20,000 and seconds 0.5 to 3,600")
+    with tempfile.TemporaryDirectory(prefix="loadstar-bench-") as directory:
+        return asyncio.run(_run(chargers, seconds, Path(directory)))
+
+
+async def _run(chargers: int, seconds: float, directory: Path) -> dict[str, int | float]:
+    baseline = await _measure_baseline(chargers, seconds)
+    loadstar = await _measure_node(chargers, seconds, directory)
+    pressed, moderate = loadstar.pressed, loadstar.moderate
+    return {
+        "chargers": chargers,
+        "messages_per_cpu_second": round(pressed.messages_per_cpu_second),
+        "baseline_messages_per_cpu_second": round(baseline.messages_per_cpu_second),
+        "ratio": round(pressed.messages_per_cpu_second / baseline.messages_per_cpu_second, 2),
+        "p50_ms": moderate.p50_ms,
+        "p99_ms": moderate.p99_ms,
+        "moderate_messages_per_second": round(moderate.acknowledged / moderate.elapsed_s),
+        "messages_per_second": round(pressed.load.acknowledged / pressed.load.elapsed_s),
+        "messages": pressed.load.acknowledged,
+        "bytes_per_charger": loadstar.bytes_per_charger,
+        "refused": pressed.load.refused + moderate.refused,
+        "lost": loadstar.lost,
+    }
+
+
+async def _measure_baseline(chargers: int, seconds: float) -> _Measured:
+    async with ChildProcess("controlplane.bench.baseline") as server, LoadGenerator() as stations:
+        port = int(await server.read_line(30.0))
+        await stations.connect(port=port, prefix=_MEASURED_PREFIX, count=chargers)
+        await stations.start_transactions()
+        await stations.send_meter_values(seconds=_WARM_UP_S)
+        return await _press(stations, {server.pid}, seconds)
+
+
+async def _measure_node(chargers: int, seconds: float, directory: Path) -> _NodeMeasured:
+    settings = Settings(data_dir=directory, ocpp_port=0, grpc_port=0)
+    node = await start_node(settings, transport="ray")
+    try:
+        await _warm_up(node)
+        await asyncio.sleep(_SETTLE_S)
+        before_bytes = pss_bytes(_holders(node))
+        await _configure(node, _MEASURED_PREFIX, chargers)
+        async with LoadGenerator() as stations:
+            await stations.connect(port=node.ocpp_port, prefix=_MEASURED_PREFIX, count=chargers)
+            await asyncio.sleep(_SETTLE_S)
+            idle_bytes = pss_bytes(_holders(node)) - before_bytes
+            await stations.start_transactions()
+            await asyncio.sleep(_SETTLE_S)
+            warm = await stations.send_meter_values(seconds=_WARM_UP_S)
+            pressed = await _press(stations, _loadstar(node, besides=stations), seconds)
+            moderate = await stations.send_meter_values(
+                seconds=seconds, rate=chargers * _MODERATE_RATE_PER_CHARGER
+            )
+            _refuse_incomplete(moderate)
+            await stations.disconnect()
+    finally:
+        await node.stop()
+    acknowledged = warm.acknowledged + pressed.load.acknowledged + moderate.acknowledged
+    return _NodeMeasured(
+        pressed=pressed,
+        moderate=moderate,
+        bytes_per_charger=idle_bytes // chargers,
+        lost=acknowledged - _stored_samples(settings),
+    )
+
+
+async def _warm_up(node: Node) -> None:
+    """Let the node load and compile what it needs once, with chargers that are not measured."""
+    await _configure(node, _WARM_UP_PREFIX, _WARM_UP_CHARGERS)
+    async with LoadGenerator() as stations:
+        await stations.connect(port=node.ocpp_port, prefix=_WARM_UP_PREFIX, count=_WARM_UP_CHARGERS)
+        await stations.start_transactions()
+        await stations.send_meter_values(seconds=_WARM_UP_S)
+        await stations.disconnect()
+
+
+async def _press(stations: LoadGenerator, pids: set[int], seconds: float) -> _Measured:
+    before_s = cpu_seconds(pids)
+    load = await stations.send_meter_values(seconds=seconds)
+    after_s = cpu_seconds(pids)
+    _refuse_incomplete(load)
+    return _Measured(load=load, cpu_s=after_s - before_s)
+
+
+def _refuse_incomplete(load: LoadReport) -> None:
+    if load.unanswered or load.lost_connections or not load.acknowledged:
+        raise Unavailable(f"the load was not carried: {load}", reason="LOAD_NOT_CARRIED")
+
+
+def _loadstar(node: Node, *, besides: LoadGenerator) -> set[int]:
+    """Every process of Loadstar: this one, which drives the node, all below it and all that the
+    node names; not the generator."""
+    named = {pid for pids in node.processes().values() for pid in pids}
+    return (named | {os.getpid()} | descendants(os.getpid())) - {besides.pid}
+
+
+def _holders(node: Node) -> set[int]:
+    """The processes whose memory grows with chargers: gateways and hosts."""
+    processes = node.processes()
+    return {pid for role in ("gateway", "host") for pid in processes[role]}
+
+
+async def _configure(node: Node, prefix: str, chargers: int) -> None:
+    for first in range(0, chargers, _CHARGERS_PER_SITE):
+        numbers = range(first, min(first + _CHARGERS_PER_SITE, chargers))
+        site = _site(f"{prefix}site-{first}", [f"{prefix}{number}" for number in numbers])
+        await node.client.ask(
+            ActorRef(ActorKind.SITE, site.id),
+            ConfigureSite(config=site.model_dump_json().encode()),
+            SiteConfigured,
+        )
+
+
+def _site(id: str, charger_ids: list[str]) -> SiteConfig:
+    """A car park with room for half of what its vehicles would take, so that rounds have work."""
+    per_panel = 10
+    panels = range(0, len(charger_ids), per_panel)
+    return SiteConfig(
+        id=id,
+        circuits=(
+            CircuitConfig(id="supply", rating_a=16.0 * max(len(charger_ids), 2) / 2),
+            *(
+                CircuitConfig(id=f"panel-{first}", parent="supply", rating_a=125.0)
+                for first in panels
+            ),
+        ),
+        chargers=tuple(
+            ChargerConfig(
+                id=charger_id,
+                circuit=f"panel-{index - index % per_panel}",
+                connectors=(ConnectorConfig(id=1, current_max_a=16.0),),
+                offline_current_a=6.0,
+            )
+            for index, charger_id in enumerate(charger_ids)
+        ),
+    )
+
+
+def _stored_samples(settings: Settings) -> int:
+    """Samples of the measured chargers in the store of a node that has stopped."""
+    engine = create_engine(settings.database)
+    try:
+        with engine.connect() as connection:
+            samples = select(func.count()).select_from(meter_sample)
+            # A register reading alone comes from a StartTransaction; only MeterValues tell power.
+            samples = samples.where(
+                meter_sample.c.charger_id.startswith(_MEASURED_PREFIX, autoescape=True),
+                meter_sample.c.power_w.is_not(None),
+            )
+            return connection.execute(samples).scalar_one()
+    finally:
+        engine.dispose()

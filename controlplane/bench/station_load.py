@@ -1,0 +1,391 @@
+"""The load generator: hundreds of OCPP 1.6J stations in one process of their own.
+
+It is driven by orders, one JSON object a line on standard input, each answered by one line on
+standard output, so that the bench that started it knows exactly when a phase begins and ends. Each
+station keeps OCPP's rule of one outstanding CALL, answers what the server asks of it, follows the
+limit it was given, and counts what was acknowledged: an answer that is not a CALLRESULT is a
+failure and is never counted."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import time
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import msgspec
+import uvloop
+
+from controlplane.bench.websocket_client import WebSocketClient
+
+__all__ = ["LoadReport", "Order", "main"]
+
+_ANSWER_TIMEOUT_S = 30.0
+_CONNECTING_AT_ONCE = 50
+_TICK_S = 0.002
+_ANSWER_HEAD_BYTES = 24
+"""Where the message id of a CALLRESULT is looked for: decoding each answer would cost more than
+sending the question."""
+_VOLTAGE_V = 230
+_VEHICLE_MAX_A = 16.0
+_METER_VALUES = (
+    '[2,"%d","MeterValues",{"connectorId":1,"transactionId":%d,"meterValue":[{"timestamp":"%s",'
+    '"sampledValue":[{"value":"%d","context":"Sample.Periodic","measurand":'
+    '"Energy.Active.Import.Register","location":"Outlet","unit":"Wh"},'
+    '{"value":"%d","context":"Sample.Periodic","measurand":"Power.Active.Import","unit":"W"},'
+    '{"value":"%.1f","context":"Sample.Periodic","measurand":"Current.Import","phase":"L1",'
+    '"unit":"A"},{"value":"%.1f","context":"Sample.Periodic","measurand":"Current.Import",'
+    '"phase":"L2","unit":"A"},{"value":"%.1f","context":"Sample.Periodic",'
+    '"measurand":"Current.Import","phase":"L3","unit":"A"}]}]}]'
+)
+
+
+class Order(msgspec.Struct, frozen=True):
+    """One phase. `what`: `connect` opens stations `first` to `first + count - 1`, boots them and
+    reports them available; `start` begins a transaction on each; `load` sends MeterValues for
+    `seconds`, at `rate` messages a second over all stations or, where `rate` is 0, each station as
+    fast as it is answered; `quit` closes everything."""
+
+    what: str
+    port: int = 0
+    prefix: str = ""
+    count: int = 0
+    seconds: float = 0.0
+    rate: float = 0.0
+
+
+class LoadReport(msgspec.Struct, frozen=True):
+    """What a phase came to. `acknowledged` counts CALLRESULTs to MeterValues; latencies run from
+    the moment at which a message was due, so a stalled server cannot hide behind its own stall."""
+
+    stations: int = 0
+    acknowledged: int = 0
+    refused: int = 0
+    unanswered: int = 0
+    lost_connections: int = 0
+    elapsed_s: float = 0.0
+    p50_ms: float = 0.0
+    p99_ms: float = 0.0
+    max_ms: float = 0.0
+    reason: str = ""
+
+
+class _Timestamps:
+    """RFC 3339 texts of instants, formatted once a second."""
+
+    def __init__(self) -> None:
+        self._second = -1
+        self._text = ""
+
+    def text(self, instant_ms: int) -> str:
+        second, millisecond = divmod(instant_ms, 1_000)
+        if second != self._second:
+            self._second = second
+            self._text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
+        return f"{self._text}.{millisecond:03d}Z"
+
+
+class _Station:
+    """One charge point with one connector and a vehicle that takes what it may, up to 16 A."""
+
+    def __init__(self, identity: str, timestamps: _Timestamps) -> None:
+        self.identity = identity
+        self.transaction_id = 0
+        self.latencies_s: list[float] = []
+        self.refused = 0
+        self.outstanding = False
+        self.lost = ""
+        self.next_due: Callable[[], float | None] = lambda: None
+        self._timestamps = timestamps
+        self._socket: WebSocketClient | None = None
+        self._message_id = 0
+        self._due = 0.0
+        self._sample_ms = 0
+        self._limit_a = _VEHICLE_MAX_A
+        self._register_wh = 0.0
+        self._waiter: asyncio.Future[dict[str, Any]] | None = None
+
+    async def connect(self, port: int) -> None:
+        """Open the socket and boot as 1.6 section 4.2 wants it: BootNotification, then the status
+        of the charge point and of its connector."""
+        loop = asyncio.get_running_loop()
+        _, self._socket = await loop.create_connection(
+            lambda: WebSocketClient(
+                host=f"127.0.0.1:{port}", path=f"/ocpp/{self.identity}", subprotocol="ocpp1.6"
+            ),
+            "127.0.0.1",
+            port,
+        )
+        self._socket.on_text = self._received
+        self._socket.on_lost = self._ended
+        await asyncio.wait_for(self._socket.opened, _ANSWER_TIMEOUT_S)
+        boot = {
+            "chargePointVendor": "Loadstar",
+            "chargePointModel": "Bench",
+            "chargePointSerialNumber": self.identity,
+            "firmwareVersion": "1.0",
+        }
+        answer = await self._request("BootNotification", boot)
+        if answer.get("status") != "Accepted":
+            raise ConnectionError(f"{self.identity}: the boot was answered {answer}")
+        for connector_id in (0, 1):
+            await self._status(connector_id, "Available")
+
+    async def start(self) -> None:
+        """Plug in and start a transaction."""
+        await self._status(1, "Preparing")
+        self._sample_ms = time.time_ns() // 1_000_000
+        answer = await self._request(
+            "StartTransaction",
+            {
+                "connectorId": 1,
+                "idTag": "BENCH",
+                "meterStart": 0,
+                "timestamp": self._timestamps.text(self._sample_ms),
+            },
+        )
+        if answer["idTagInfo"]["status"] != "Accepted":
+            raise ConnectionError(f"{self.identity}: the transaction was answered {answer}")
+        self.transaction_id = answer["transactionId"]
+        await self._status(1, "Charging")
+
+    def send_sample(self, due: float) -> None:
+        """Send MeterValues that were due at `due` of the monotonic clock."""
+        assert self._socket is not None
+        now_ms = max(time.time_ns() // 1_000_000, self._sample_ms + 1)
+        current_a = min(self._limit_a, _VEHICLE_MAX_A)
+        power_w = current_a * 3 * _VOLTAGE_V
+        self._register_wh += power_w * (now_ms - self._sample_ms) / 3_600_000
+        self._sample_ms, self._due, self.outstanding = now_ms, due, True
+        self._message_id += 1
+        frame = _METER_VALUES % (
+            self._message_id,
+            self.transaction_id,
+            self._timestamps.text(now_ms),
+            self._register_wh,
+            power_w,
+            current_a,
+            current_a,
+            current_a,
+        )
+        self._socket.send_text(frame.encode())
+
+    def close(self) -> None:
+        if self._socket is not None:
+            self._socket.close()
+
+    async def _status(self, connector_id: int, status: str) -> None:
+        await self._request(
+            "StatusNotification",
+            {"connectorId": connector_id, "errorCode": "NoError", "status": status},
+        )
+
+    async def _request(self, action: str, payload: dict[str, Any]) -> dict[str, Any]:
+        assert self._socket is not None
+        self._message_id += 1
+        self._waiter = asyncio.get_running_loop().create_future()
+        frame = json.dumps([2, str(self._message_id), action, payload], separators=(",", ":"))
+        self._socket.send_text(frame.encode())
+        return await asyncio.wait_for(self._waiter, _ANSWER_TIMEOUT_S)
+
+    def _received(self, text: bytes) -> None:
+        kind = text[1:2]
+        if kind == b"2":
+            self._called(*json.loads(text)[1:])
+        elif self._waiter is not None:
+            self._answered_request(json.loads(text))
+        elif self.outstanding:
+            ours = b'"%d"' % self._message_id in text[:_ANSWER_HEAD_BYTES]
+            self._answered_sample(accepted=ours and kind == b"3")
+
+    def _answered_sample(self, *, accepted: bool) -> None:
+        self.outstanding = False
+        if accepted:
+            self.latencies_s.append(time.perf_counter() - self._due)
+        else:
+            self.refused += 1
+        due = self.next_due()
+        if due is not None:
+            self.send_sample(due)
+
+    def _answered_request(self, frame: list[Any]) -> None:
+        waiter, self._waiter = self._waiter, None
+        if waiter is None or waiter.done():
+            return
+        if frame[0] == 3:
+            waiter.set_result(frame[2])
+        else:
+            waiter.set_exception(ConnectionError(f"{self.identity}: {frame[2]}: {frame[3]}"))
+
+    def _called(self, message_id: str, action: str, payload: dict[str, Any]) -> None:
+        assert self._socket is not None
+        answer: dict[str, Any] = {"status": "Accepted"}
+        if action == "SetChargingProfile":
+            schedule = payload["csChargingProfiles"]["chargingSchedule"]
+            limit = schedule["chargingSchedulePeriod"][0]["limit"]
+            watts = schedule["chargingRateUnit"] == "W"
+            self._limit_a = limit / (3 * _VOLTAGE_V) if watts else limit
+        elif action == "GetConfiguration":
+            answer = {"configurationKey": [], "unknownKey": payload.get("key", [])}
+        elif action not in {"ChangeConfiguration", "ClearChargingProfile", "TriggerMessage"}:
+            frame: list[Any] = [4, message_id, "NotImplemented", action, {}]
+            self._socket.send_text(json.dumps(frame).encode())
+            return
+        self._socket.send_text(json.dumps([3, message_id, answer]).encode())
+
+    def _ended(self, reason: str) -> None:
+        self.lost = reason
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_exception(ConnectionError(f"{self.identity}: {reason}"))
+
+
+class _Load:
+    """All stations of one run, and the phases they go through."""
+
+    def __init__(self) -> None:
+        self._stations: list[_Station] = []
+        self._timestamps = _Timestamps()
+
+    async def carry_out(self, order: Order) -> LoadReport:
+        """Carry out one order.
+
+        Raises:
+            ValueError: the order is unknown.
+        """
+        match order.what:
+            case "connect":
+                stations = [
+                    _Station(f"{order.prefix}{number}", self._timestamps)
+                    for number in range(order.count)
+                ]
+                await self._together(stations, lambda station: station.connect(order.port))
+                self._stations += stations
+            case "start":
+                await self._together(self._stations, lambda station: station.start())
+            case "load":
+                return await self._load(order.seconds, order.rate)
+            case "quit":
+                for station in self._stations:
+                    station.close()
+                self._stations = []
+            case _:
+                raise ValueError(f"no such order: {order.what}")
+        return LoadReport(stations=len(self._stations))
+
+    async def _together(self, stations: list[_Station], phase: Callable[[_Station], Any]) -> None:
+        """Send every station through a phase, a bounded number at once."""
+        remaining = iter(stations)
+
+        async def work() -> None:
+            for station in remaining:
+                await phase(station)
+
+        async with asyncio.TaskGroup() as group:
+            for _ in range(_CONNECTING_AT_ONCE):
+                group.create_task(work())
+
+    async def _load(self, seconds: float, rate: float) -> LoadReport:
+        for station in self._stations:
+            station.latencies_s.clear()
+            station.refused = 0
+        begun = time.perf_counter()
+        if rate > 0:
+            await self._paced(begun, seconds, rate)
+        else:
+            await self._pressed(begun + seconds)
+        unanswered = await self._drained()
+        latencies_s = sorted(x for station in self._stations for x in station.latencies_s)
+        lost = [station.lost for station in self._stations if station.lost]
+        return LoadReport(
+            stations=len(self._stations),
+            acknowledged=len(latencies_s),
+            refused=sum(station.refused for station in self._stations),
+            unanswered=unanswered,
+            lost_connections=len(lost),
+            elapsed_s=time.perf_counter() - begun,
+            p50_ms=_quantile_ms(latencies_s, 0.5),
+            p99_ms=_quantile_ms(latencies_s, 0.99),
+            max_ms=_quantile_ms(latencies_s, 1.0),
+            reason=lost[0] if lost else "",
+        )
+
+    async def _pressed(self, end: float) -> None:
+        """Each station sends its next sample as soon as the last one is answered."""
+
+        def next_due() -> float | None:
+            now = time.perf_counter()
+            return now if now < end else None
+
+        for station in self._stations:
+            station.next_due = next_due
+            station.send_sample(time.perf_counter())
+        await asyncio.sleep(max(0.0, end - time.perf_counter()))
+
+    async def _paced(self, begun: float, seconds: float, rate: float) -> None:
+        """Samples fall due evenly over time and stations; one whose station still waits is sent as
+        soon as it may."""
+        overdue: dict[_Station, deque[float]] = {station: deque() for station in self._stations}
+        for station, waiting in overdue.items():
+            station.next_due = partial(_first_of, waiting)
+        sent, total = 0, round(rate * seconds)
+        while sent < total:
+            due_by_now = min(total, int((time.perf_counter() - begun) * rate))
+            for number in range(sent, due_by_now):
+                station = self._stations[number % len(self._stations)]
+                due = begun + number / rate
+                if station.outstanding:
+                    overdue[station].append(due)
+                else:
+                    station.send_sample(due)
+            sent = max(sent, due_by_now)
+            await asyncio.sleep(_TICK_S)
+
+    async def _drained(self) -> int:
+        """Wait for what is outstanding; how many stations were left without an answer."""
+        give_up = time.perf_counter() + _ANSWER_TIMEOUT_S
+        while time.perf_counter() < give_up:
+            if not any(station.outstanding and not station.lost for station in self._stations):
+                break
+            await asyncio.sleep(_TICK_S)
+        return sum(station.outstanding for station in self._stations)
+
+
+def _first_of(waiting: deque[float]) -> float | None:
+    return waiting.popleft() if waiting else None
+
+
+def _quantile_ms(latencies_s: list[float], quantile: float) -> float:
+    if not latencies_s:
+        return 0.0
+    index = min(len(latencies_s) - 1, int(len(latencies_s) * quantile))
+    return round(latencies_s[index] * 1_000, 3)
+
+
+async def main() -> None:
+    """Carry out orders from standard input until `quit` or its end."""
+    load, loop = _Load(), asyncio.get_running_loop()
+    while line := await loop.run_in_executor(None, sys.stdin.buffer.readline):
+        order = msgspec.json.decode(line, type=Order)
+        try:
+            report = await load.carry_out(order)
+        except* (OSError, TimeoutError) as group:
+            report = LoadReport(reason=f"{order.what}: {_first(group)!r}")
+        sys.stdout.buffer.write(msgspec.json.encode(report) + b"\n")
+        sys.stdout.buffer.flush()
+        if order.what == "quit":
+            break
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+if __name__ == "__main__":
+    uvloop.run(main())
