@@ -2,26 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 import msgspec
 
 from controlplane.ids import ActorRef
+from controlplane.store.records import JournalEvent
 
 __all__ = ["ActorClient", "JournalEvent"]
 
 Response = TypeVar("Response", bound=msgspec.Struct)
-
-
-class JournalEvent(msgspec.Struct, frozen=True, array_like=True):
-    """One line of the journal. `cursor` grows along the journal; a reader that saves it misses
-    nothing."""
-
-    cursor: int
-    at_ms: int
-    kind: str
-    actor: ActorRef
-    data: dict[str, Any]
 
 
 class ActorClient(Protocol):

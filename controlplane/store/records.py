@@ -14,12 +14,15 @@ __all__ = [
     "ChargerRecord",
     "ChargerRemoved",
     "FeederRecord",
+    "FeederRemoved",
+    "JournalEvent",
     "MeterSample",
     "QuarantineRecord",
     "Record",
     "SessionRecord",
     "SessionState",
     "SiteRecord",
+    "SiteRemoved",
 ]
 
 
@@ -44,6 +47,12 @@ class SiteRecord(Record, frozen=True, tag="site"):
     updated_ms: int
 
 
+class SiteRemoved(Record, frozen=True, tag="site_removed"):
+    """Takes a site out of the list of sites; its sessions and samples stay."""
+
+    site_id: SiteId
+
+
 class FeederRecord(Record, frozen=True, tag="feeder"):
     """A feeder as its owner described it; `config` is `network.FeederConfig` as JSON. Upserted by
     `feeder_id`."""
@@ -51,6 +60,12 @@ class FeederRecord(Record, frozen=True, tag="feeder"):
     feeder_id: FeederId
     config: bytes
     updated_ms: int
+
+
+class FeederRemoved(Record, frozen=True, tag="feeder_removed"):
+    """Takes a feeder out of the list of feeders."""
+
+    feeder_id: FeederId
 
 
 class ChargerRecord(Record, frozen=True, tag="charger"):
@@ -128,3 +143,14 @@ class QuarantineRecord(Record, frozen=True, tag="quarantine"):
     reason: str
     action: str
     payload: dict[str, Any]
+
+
+class JournalEvent(msgspec.Struct, frozen=True, array_like=True):
+    """One line of the journal. `cursor` grows along the journal; a reader that saves it misses
+    nothing."""
+
+    cursor: int
+    at_ms: int
+    kind: str
+    actor: ActorRef
+    data: dict[str, Any]

@@ -1,0 +1,263 @@
+"""The group commit: one transaction for what many actors wrote in the last few milliseconds.
+
+Invariant: a batch is committed whole, by the owner of every shard it touches, or not at all. The
+epoch of each shard is checked inside the transaction, on locked rows, so a host that lost a shard
+can no longer write. Journal cursors are taken last, under the lock of one row, and so grow in the
+order in which commits become visible: a reader by cursor skips nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection, Engine, Table, bindparam, delete, insert, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import DataError, IntegrityError, ProgrammingError
+from sqlalchemy.sql.base import Executable
+
+from controlplane.errors import Fenced, InvalidInput
+from controlplane.ids import ActorRef
+from controlplane.store import schema
+from controlplane.store.engine import connected
+from controlplane.store.records import (
+    ActorSnapshot,
+    ChargerRecord,
+    ChargerRemoved,
+    FeederRecord,
+    FeederRemoved,
+    MeterSample,
+    QuarantineRecord,
+    Record,
+    SessionRecord,
+    SiteRecord,
+    SiteRemoved,
+)
+
+__all__ = ["CommitBatch", "JournalLine", "RequestResult", "StoreWriter"]
+
+Rows = list[dict[str, Any]]
+
+
+class JournalLine(msgspec.Struct, frozen=True):
+    """An event as an actor emitted it, before it has a cursor."""
+
+    at_ms: int
+    kind: str
+    actor: ActorRef
+    data: dict[str, Any]
+
+
+class RequestResult(msgspec.Struct, frozen=True):
+    """The answer to a request that carried a `request_id`. `fingerprint` tells a repetition from
+    another request that reuses the id; `created_ms` is of the machine's clock."""
+
+    request_id: str
+    ref: ActorRef
+    fingerprint: bytes
+    response: bytes
+    created_ms: int
+
+
+class CommitBatch(msgspec.Struct):
+    """What one transaction writes. `epochs` holds, for every shard that some part of it belongs to,
+    the epoch under which this host owns it."""
+
+    epochs: dict[int, int] = {}
+    records: list[Record] = []
+    events: list[JournalLine] = []
+    results: list[RequestResult] = []
+
+
+class StoreWriter:
+    """Writes batches; used by one thread."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._locking = " FOR SHARE" if engine.dialect.name == "postgresql" else ""
+        self._writes = _writes(engine.dialect.name)
+
+    def commit(self, batch: CommitBatch) -> int:
+        """Write `batch`; returns the cursor of its first event (the following ones count up), or 0
+        where it has none.
+
+        Raises:
+            Fenced: another host owns a shard of the batch; nothing was written.
+            InvalidInput: a value that the database cannot hold; nothing was written.
+            Unavailable: the database is away; whether it was written is unknown.
+        """
+        try:
+            with connected(self._engine) as connection:
+                self._check_epochs(connection, batch.epochs)
+                self._write_records(connection, batch.records)
+                if batch.results:
+                    connection.execute(
+                        self._writes[RequestResult],
+                        [_result_row(result) for result in batch.results],
+                    )
+                return self._append_events(connection, batch.events) if batch.events else 0
+        except Exception as error:
+            cause = error.__cause__
+            if isinstance(error, OverflowError) or isinstance(
+                cause, DataError | IntegrityError | ProgrammingError
+            ):
+                raise InvalidInput(f"database: {cause or error}", reason="UNSTORABLE") from error
+            raise
+
+    def prune_results(self, before_ms: int) -> None:
+        """Forget answers older than `before_ms`, of the machine's clock.
+
+        Raises:
+            Unavailable: the database is away.
+        """
+        with connected(self._engine) as connection:
+            connection.execute(
+                delete(schema.request_result).where(schema.request_result.c.created_ms < before_ms)
+            )
+
+    def close(self) -> None:
+        self._engine.dispose()
+
+    def _check_epochs(self, connection: Connection, epochs: dict[int, int]) -> None:
+        if not epochs:
+            return
+        # Written out rather than bound: the number of shards differs from batch to batch, and
+        # integers need no quoting. Locked in one order, so that writers cannot block each other.
+        shards = ",".join(map(str, sorted(epochs)))
+        rows = connection.exec_driver_sql(
+            f"SELECT shard, epoch FROM shard_owner WHERE shard IN ({shards}) ORDER BY shard"
+            + self._locking
+        ).all()
+        for shard, epoch in rows:
+            if epochs[shard] != epoch:
+                raise Fenced(
+                    f"shard {shard} is owned under epoch {epoch}, not {epochs[shard]}",
+                    reason="SHARD_LOST",
+                    metadata={"shard": str(shard)},
+                )
+
+    def _write_records(self, connection: Connection, records: list[Record]) -> None:
+        rows: dict[type, Any] = {}
+        for record in records:
+            if isinstance(record, MeterSample):
+                rows.setdefault(MeterSample, []).append(msgspec.structs.asdict(record))
+            elif isinstance(record, QuarantineRecord):
+                rows.setdefault(QuarantineRecord, []).append(_quarantine_row(record))
+            else:
+                # The last word on a key is the one that counts.
+                table, key = _upserted(record)
+                rows.setdefault(table, {})[key] = record
+        for kind, found in rows.items():
+            if isinstance(found, list):
+                connection.execute(self._writes[kind], found)
+                continue
+            by_statement: dict[type, Rows] = {}
+            for record in found.values():
+                row = _snapshot_row(record) if kind is ActorSnapshot else _row(record)
+                by_statement.setdefault(type(record), []).append(row)
+            for statement, replaced in by_statement.items():
+                connection.execute(self._writes[statement], replaced)
+
+    def _append_events(self, connection: Connection, events: list[JournalLine]) -> int:
+        head = connection.execute(
+            update(schema.journal_head)
+            .values(cursor=schema.journal_head.c.cursor + len(events))
+            .returning(schema.journal_head.c.cursor)
+        ).scalar_one()
+        first = int(head) - len(events) + 1
+        connection.execute(
+            self._writes[JournalLine],
+            [
+                {
+                    "cursor": first + offset,
+                    "at_ms": line.at_ms,
+                    "kind": line.kind,
+                    "actor_kind": line.actor.kind,
+                    "actor_id": line.actor.id,
+                    "data": msgspec.json.encode(line.data),
+                }
+                for offset, line in enumerate(events)
+            ],
+        )
+        return first
+
+
+def _writes(dialect: str) -> dict[type, Executable]:
+    """One statement per kind of row."""
+    dialect_insert: Callable[[Table], Any] = (
+        postgresql.insert if dialect == "postgresql" else sqlite.insert
+    )
+
+    def upsert(table: Table) -> Executable:
+        statement = dialect_insert(table)
+        keys = [column.name for column in table.primary_key]
+        statement = statement.on_conflict_do_update(
+            index_elements=keys,
+            set_={
+                column.name: statement.excluded[column.name]
+                for column in table.columns
+                if column.name not in keys
+            },
+        )
+        return statement  # type: ignore[no-any-return]
+
+    def removal(table: Table) -> Executable:
+        (key,) = table.primary_key
+        return delete(table).where(key == bindparam(f"removed_{key.name}"))
+
+    return {
+        ActorSnapshot: upsert(schema.actor_snapshot),
+        SiteRecord: upsert(schema.site),
+        FeederRecord: upsert(schema.feeder),
+        ChargerRecord: upsert(schema.charger),
+        SiteRemoved: removal(schema.site),
+        FeederRemoved: removal(schema.feeder),
+        ChargerRemoved: removal(schema.charger),
+        SessionRecord: upsert(schema.session),
+        MeterSample: insert(schema.meter_sample),
+        QuarantineRecord: insert(schema.quarantine),
+        JournalLine: insert(schema.journal),
+        RequestResult: dialect_insert(schema.request_result).on_conflict_do_nothing(),
+    }
+
+
+def _upserted(record: Record) -> tuple[type, object]:
+    """The kind of row that `record` replaces, and its key."""
+    match record:
+        case ActorSnapshot():
+            return ActorSnapshot, record.ref
+        case SessionRecord():
+            return SessionRecord, record.session_id
+        case ChargerRecord() | ChargerRemoved():
+            return ChargerRecord, record.charger_id
+        case SiteRecord() | SiteRemoved():
+            return SiteRecord, record.site_id
+        case FeederRecord() | FeederRemoved():
+            return FeederRecord, record.feeder_id
+    raise TypeError(f"no table for {type(record).__name__}")
+
+
+def _row(record: Record) -> dict[str, Any]:
+    row = msgspec.structs.asdict(record)
+    if isinstance(record, ChargerRemoved | SiteRemoved | FeederRemoved):
+        return {f"removed_{name}": value for name, value in row.items()}
+    return row
+
+
+def _snapshot_row(record: ActorSnapshot) -> dict[str, Any]:
+    return {"kind": record.ref.kind, "id": record.ref.id, "state": record.state}
+
+
+def _quarantine_row(record: QuarantineRecord) -> dict[str, Any]:
+    return msgspec.structs.asdict(record) | {"payload": msgspec.json.encode(record.payload)}
+
+
+def _result_row(result: RequestResult) -> dict[str, Any]:
+    return {
+        "request_id": result.request_id,
+        "actor_kind": result.ref.kind,
+        "actor_id": result.ref.id,
+        "fingerprint": result.fingerprint,
+        "response": result.response,
+        "created_ms": result.created_ms,
+    }

@@ -1,0 +1,112 @@
+"""Opens the database and brings its tables to the present shape.
+
+SQLite runs in WAL mode at full synchronisation: a commit that returned is on the disk. A writer's
+transaction takes SQLite's write lock at its beginning, so the epoch check and the writes behind it
+see one state; on PostgreSQL the check locks the owner's rows instead (`commit.py`)."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import Connection, Engine, create_engine, event, make_url
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+
+from controlplane.errors import InvalidInput, Unavailable
+
+__all__ = ["connected", "database_errors", "migrate", "open_engine"]
+
+_BUSY_TIMEOUT_MS = 5_000
+
+
+def open_engine(url: str, *, writer: bool) -> Engine:
+    """An engine for `url`. The writer's connections take the write lock when they begin.
+
+    Raises:
+        InvalidInput: no URL, or of a database that Loadstar does not run on.
+    """
+    try:
+        parsed = make_url(url)
+    except SQLAlchemyError as error:
+        raise InvalidInput(f"database URL: {error}", reason="DATABASE_URL_INVALID") from error
+    backend = parsed.get_backend_name()
+    if backend == "postgresql":
+        return create_engine(
+            parsed.set(drivername="postgresql+psycopg"),
+            pool_pre_ping=True,
+            pool_size=1 if writer else 4,
+            connect_args={"connect_timeout": 5},
+        )
+    if backend != "sqlite" or not parsed.database or parsed.database == ":memory:":
+        raise InvalidInput(
+            f"database URL {parsed.render_as_string()}: Loadstar runs on postgresql:// and on "
+            "sqlite:/// with a file",
+            reason="DATABASE_URL_INVALID",
+        )
+    Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+    engine = create_engine(
+        parsed.set(drivername="sqlite"), connect_args={"timeout": _BUSY_TIMEOUT_MS / 1_000}
+    )
+    _configure_sqlite(engine, writer=writer)
+    return engine
+
+
+def _configure_sqlite(engine: Engine, *, writer: bool) -> None:
+    @event.listens_for(engine, "connect")
+    def on_connect(connection: sqlite3.Connection, _record: Any) -> None:
+        # The driver's own BEGIN is deferred; ours below is not.
+        connection.isolation_level = None
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute(f"PRAGMA busy_timeout = {_BUSY_TIMEOUT_MS}")
+
+    @event.listens_for(engine, "begin")
+    def on_begin(connection: Connection) -> None:
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writer else "BEGIN")
+
+
+@contextmanager
+def database_errors() -> Iterator[None]:
+    """Turns what a driver raises into `Unavailable`: the caller may try again.
+
+    Raises:
+        Unavailable: the database is away, full, locked for too long, or refused the statement.
+    """
+    try:
+        yield
+    except (DBAPIError, SQLAlchemyError, OSError) as error:
+        raise Unavailable(f"database: {error}", reason="DATABASE_UNAVAILABLE") from error
+
+
+@contextmanager
+def connected(engine: Engine) -> Iterator[Connection]:
+    """One transaction; committed at the end, rolled back on an exception.
+
+    Raises:
+        Unavailable: see `database_errors`.
+    """
+    with database_errors(), engine.begin() as connection:
+        yield connection
+
+
+def migrate(url: str) -> None:
+    """Create or bring up to date all tables; does nothing where they are.
+
+    Raises:
+        InvalidInput: see `open_engine`.
+        Unavailable: see `database_errors`.
+    """
+    engine = open_engine(url, writer=True)
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    try:
+        with connected(engine) as connection:
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+    finally:
+        engine.dispose()

@@ -1,0 +1,299 @@
+"""Reads what actors wrote: for the API, for gateways that look a charger up, for hosts that bring
+actors back.
+
+Reads run on threads of their own with connections of their own and never wait for a writer (WAL on
+SQLite, MVCC on PostgreSQL). A page token is the key of the last row of the page before, so pages
+neither skip nor repeat a row while rows are added."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+import msgspec
+from sqlalchemy import Connection, Row, Select, Table, desc, func, select, tuple_
+
+from controlplane.errors import InvalidInput
+from controlplane.ids import ActorKind, ActorRef, ChargerId, FeederId, SessionId, SiteId
+from controlplane.store import schema
+from controlplane.store.commit import RequestResult
+from controlplane.store.engine import connected, open_engine
+from controlplane.store.records import (
+    ChargerRecord,
+    FeederRecord,
+    JournalEvent,
+    MeterSample,
+    QuarantineRecord,
+    Record,
+    SessionRecord,
+    SessionState,
+    SiteRecord,
+)
+
+__all__ = ["PAGE_SIZE_MAX", "StoreReader"]
+
+PAGE_SIZE_MAX = 1_000
+_KEYS_PER_SELECT = 500
+_THREADS = 4
+
+Result = TypeVar("Result")
+Found = TypeVar("Found", bound=Record)
+
+
+class StoreReader:
+    """Typed, paged reads. Every method raises `Unavailable` where the database is away."""
+
+    def __init__(self, url: str) -> None:
+        self._engine = open_engine(url, writer=False)
+        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="store-reader")
+
+    async def sessions(
+        self,
+        *,
+        site_id: SiteId | None = None,
+        charger_id: ChargerId | None = None,
+        state: SessionState | None = None,
+        page_size: int = 100,
+        page_token: str = "",
+    ) -> tuple[list[SessionRecord], str]:
+        """Sessions, newest first, and the token of the next page ("" after the last).
+
+        Raises:
+            InvalidInput: a page token that this method did not give out.
+        """
+        columns = schema.session.c
+        query = select(schema.session).order_by(desc(columns.started_ms), desc(columns.session_id))
+        if site_id is not None:
+            query = query.where(columns.site_id == site_id)
+        if charger_id is not None:
+            query = query.where(columns.charger_id == charger_id)
+        if state is not None:
+            query = query.where(columns.state == state)
+        if page_token:
+            started_ms, session_id = _read_token(page_token, tuple[int, str])
+            query = query.where(
+                tuple_(columns.started_ms, columns.session_id) < tuple_(started_ms, session_id)
+            )
+        return await self._page(
+            query, SessionRecord, page_size, lambda last: (last.started_ms, last.session_id)
+        )
+
+    async def session(self, id: SessionId) -> SessionRecord | None:
+        """The session, or None."""
+        return await self._one(schema.session, id, SessionRecord)
+
+    async def chargers(
+        self, page_size: int = 100, page_token: str = "", *, site_id: SiteId | None = None
+    ) -> tuple[list[ChargerRecord], str]:
+        """The directory in order of charger ids, and the token of the next page.
+
+        Raises:
+            InvalidInput: a page token that this method did not give out.
+        """
+        columns = schema.charger.c
+        query = select(schema.charger).order_by(columns.charger_id)
+        if site_id is not None:
+            query = query.where(columns.site_id == site_id)
+        if page_token:
+            (after,) = _read_token(page_token, tuple[str])
+            query = query.where(columns.charger_id > after)
+        return await self._page(query, ChargerRecord, page_size, lambda last: (last.charger_id,))
+
+    async def charger(self, id: ChargerId) -> ChargerRecord | None:
+        """The directory's entry, or None."""
+        return await self._one(schema.charger, id, ChargerRecord)
+
+    async def chargers_named(self, ids: Iterable[ChargerId]) -> dict[ChargerId, ChargerRecord]:
+        """The directory's entries of those of `ids` that it holds."""
+        columns = schema.charger.c
+
+        def read(connection: Connection) -> dict[ChargerId, ChargerRecord]:
+            return {
+                record.charger_id: record
+                for part in _parts(list(ids))
+                for record in _records(
+                    connection,
+                    select(schema.charger).where(columns.charger_id.in_(part)),
+                    ChargerRecord,
+                )
+            }
+
+        return await self._run(read)
+
+    async def sites(self) -> list[SiteRecord]:
+        """Every site, in order of ids."""
+        query = select(schema.site).order_by(schema.site.c.site_id)
+        return await self._run(lambda connection: _records(connection, query, SiteRecord))
+
+    async def site(self, id: SiteId) -> SiteRecord | None:
+        """The site as described, or None."""
+        return await self._one(schema.site, id, SiteRecord)
+
+    async def feeders(self) -> list[FeederRecord]:
+        """Every feeder, in order of ids."""
+        query = select(schema.feeder).order_by(schema.feeder.c.feeder_id)
+        return await self._run(lambda connection: _records(connection, query, FeederRecord))
+
+    async def feeder(self, id: FeederId) -> FeederRecord | None:
+        """The feeder as described, or None."""
+        return await self._one(schema.feeder, id, FeederRecord)
+
+    async def meter_samples(self, session_id: SessionId, limit: int = 1_000) -> list[MeterSample]:
+        """The newest `limit` samples of a session, oldest first."""
+        columns = schema.meter_sample.c
+        query = (
+            select(*(columns[name] for name in MeterSample.__struct_fields__))
+            .where(columns.session_id == session_id)
+            .order_by(desc(columns.at_ms), desc(columns.sample_id))
+            .limit(_bounded(limit, 100_000))
+        )
+        newest = await self._run(lambda connection: _records(connection, query, MeterSample))
+        return newest[::-1]
+
+    async def quarantined(self, charger_id: ChargerId, limit: int = 100) -> list[QuarantineRecord]:
+        """The newest `limit` quarantined records of a charger, newest first."""
+        columns = schema.quarantine.c
+        query = (
+            select(*(columns[name] for name in QuarantineRecord.__struct_fields__))
+            .where(columns.charger_id == charger_id)
+            .order_by(desc(columns.quarantine_id))
+            .limit(_bounded(limit, PAGE_SIZE_MAX))
+        )
+
+        def read(connection: Connection) -> list[QuarantineRecord]:
+            return [
+                QuarantineRecord(**(row._asdict() | {"payload": msgspec.json.decode(row.payload)}))
+                for row in connection.execute(query)
+            ]
+
+        return await self._run(read)
+
+    async def journal(self, after: int, limit: int = 1_000) -> list[JournalEvent]:
+        """Up to `limit` events with a cursor above `after`, oldest first."""
+        query = (
+            select(schema.journal)
+            .where(schema.journal.c.cursor > after)
+            .order_by(schema.journal.c.cursor)
+            .limit(_bounded(limit, 10_000))
+        )
+
+        def read(connection: Connection) -> list[JournalEvent]:
+            return [
+                JournalEvent(
+                    cursor=row.cursor,
+                    at_ms=row.at_ms,
+                    kind=row.kind,
+                    actor=ActorRef(ActorKind(row.actor_kind), row.actor_id),
+                    data=msgspec.json.decode(row.data),
+                )
+                for row in connection.execute(query)
+            ]
+
+        return await self._run(read)
+
+    async def last_cursor(self) -> int:
+        """The cursor of the newest event; 0 for an empty journal."""
+        query = select(func.max(schema.journal_head.c.cursor))
+        return await self._run(lambda connection: connection.execute(query).scalar_one() or 0)
+
+    async def snapshots(self, refs: Sequence[ActorRef]) -> dict[ActorRef, bytes]:
+        """The stored states of those of `refs` that have one."""
+        columns = schema.actor_snapshot.c
+
+        def read(connection: Connection) -> dict[ActorRef, bytes]:
+            found: dict[ActorRef, bytes] = {}
+            for kind in ActorKind:
+                for part in _parts([ref.id for ref in refs if ref.kind is kind]):
+                    query = select(columns.id, columns.state).where(
+                        columns.kind == kind, columns.id.in_(part)
+                    )
+                    for row in connection.execute(query):
+                        found[ActorRef(kind, row.id)] = row.state
+            return found
+
+        return await self._run(read)
+
+    async def request_result(self, request_id: str) -> RequestResult | None:
+        """The stored answer to the request `request_id`, or None."""
+        query = select(schema.request_result).where(
+            schema.request_result.c.request_id == request_id
+        )
+        row = await self._run(lambda connection: connection.execute(query).one_or_none())
+        if row is None:
+            return None
+        return RequestResult(
+            request_id=row.request_id,
+            ref=ActorRef(ActorKind(row.actor_kind), row.actor_id),
+            fingerprint=row.fingerprint,
+            response=row.response,
+            created_ms=row.created_ms,
+        )
+
+    def close(self) -> None:
+        """End the threads and the connections."""
+        self._threads.shutdown(wait=True, cancel_futures=True)
+        self._engine.dispose()
+
+    async def _one(self, table: Table, id: str, record: type[Found]) -> Found | None:
+        (key,) = table.primary_key
+        query = select(table).where(key == id)
+        found = await self._run(lambda connection: _records(connection, query, record))
+        return found[0] if found else None
+
+    async def _page(
+        self,
+        query: Select[Any],
+        record: type[Found],
+        page_size: int,
+        key: Callable[[Found], tuple[Any, ...]],
+    ) -> tuple[list[Found], str]:
+        size = _bounded(page_size, PAGE_SIZE_MAX)
+        limited = query.limit(size + 1)
+        found = await self._run(lambda connection: _records(connection, limited, record))
+        if len(found) <= size:
+            return found, ""
+        return found[:size], _token(key(found[size - 1]))
+
+    async def _run(self, read: Callable[[Connection], Result]) -> Result:
+        def in_thread() -> Result:
+            with connected(self._engine) as connection:
+                return read(connection)
+
+        return await asyncio.get_running_loop().run_in_executor(self._threads, in_thread)
+
+
+def _records(connection: Connection, query: Select[Any], record: type[Found]) -> list[Found]:
+    return [_record(row, record) for row in connection.execute(query)]
+
+
+def _record(row: Row[Any], record: type[Found]) -> Found:
+    values = row._asdict()
+    if record is SessionRecord:
+        values["state"] = SessionState(values["state"])
+    return record(**values)
+
+
+def _bounded(wanted: int, most: int) -> int:
+    return max(1, min(wanted, most))
+
+
+def _parts(ids: list[Any]) -> Iterable[list[Any]]:
+    for start in range(0, len(ids), _KEYS_PER_SELECT):
+        yield ids[start : start + _KEYS_PER_SELECT]
+
+
+def _token(key: tuple[Any, ...]) -> str:
+    return base64.urlsafe_b64encode(msgspec.json.encode(key)).decode()
+
+
+def _read_token(token: str, shape: type[Result]) -> Result:
+    try:
+        return msgspec.json.decode(base64.urlsafe_b64decode(token.encode()), type=shape)
+    except (binascii.Error, msgspec.DecodeError, UnicodeEncodeError) as error:
+        raise InvalidInput(
+            "page_token was not given out by this method", reason="PAGE_TOKEN_INVALID"
+        ) from error

@@ -1,0 +1,167 @@
+"""The tables. Records of `records.py` map to them column by column; nothing outside `store/` names
+a table.
+
+Instants are milliseconds UTC, energies watt-hours, currents milliamperes, as in the records. Keys
+that grow are 64 bits wide. Text has no length here: what a station says must not fail the commit of
+others."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Float,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+)
+
+__all__ = [
+    "actor_snapshot",
+    "charger",
+    "feeder",
+    "journal",
+    "journal_head",
+    "metadata",
+    "meter_sample",
+    "quarantine",
+    "request_result",
+    "session",
+    "shard_owner",
+    "site",
+]
+
+metadata = MetaData()
+
+_ROW_ID = BigInteger().with_variant(Integer, "sqlite")
+"""SQLite numbers rows by itself only where the key is exactly INTEGER."""
+
+shard_owner = Table(
+    "shard_owner",
+    metadata,
+    Column("shard", Integer, primary_key=True, autoincrement=False),
+    Column("owner", Text, nullable=False),
+    Column("epoch", BigInteger, nullable=False),
+    Column("lease_until_ms", BigInteger, nullable=False),
+)
+
+actor_snapshot = Table(
+    "actor_snapshot",
+    metadata,
+    Column("kind", Text, primary_key=True),
+    Column("id", Text, primary_key=True),
+    Column("state", LargeBinary, nullable=False),
+)
+
+site = Table(
+    "site",
+    metadata,
+    Column("site_id", Text, primary_key=True),
+    Column("feeder_id", Text, index=True),
+    Column("config", LargeBinary, nullable=False),
+    Column("updated_ms", BigInteger, nullable=False),
+)
+
+feeder = Table(
+    "feeder",
+    metadata,
+    Column("feeder_id", Text, primary_key=True),
+    Column("config", LargeBinary, nullable=False),
+    Column("updated_ms", BigInteger, nullable=False),
+)
+
+charger = Table(
+    "charger",
+    metadata,
+    Column("charger_id", Text, primary_key=True),
+    Column("site_id", Text, nullable=False, index=True),
+    Column("password_hash", Text),
+    Column("updated_ms", BigInteger, nullable=False),
+)
+
+session = Table(
+    "session",
+    metadata,
+    Column("session_id", Text, primary_key=True),
+    Column("charger_id", Text, nullable=False),
+    Column("site_id", Text),
+    Column("connector_id", Integer, nullable=False),
+    Column("transaction_id", Text, nullable=False),
+    Column("id_token", Text),
+    Column("state", Text, nullable=False),
+    Column("started_ms", BigInteger, nullable=False),
+    Column("ended_ms", BigInteger),
+    Column("meter_start_wh", BigInteger),
+    Column("meter_stop_wh", BigInteger),
+    Column("energy_wh", BigInteger, nullable=False),
+    Column("need_wh", BigInteger),
+    Column("departure_ms", BigInteger),
+    Column("stop_reason", Text),
+    Index("session_by_start", "started_ms", "session_id"),
+    Index("session_by_site", "site_id", "started_ms", "session_id"),
+    Index("session_by_charger", "charger_id", "started_ms", "session_id"),
+    Index("session_by_state", "state", "started_ms", "session_id"),
+)
+
+meter_sample = Table(
+    "meter_sample",
+    metadata,
+    Column("sample_id", _ROW_ID, primary_key=True),
+    Column("charger_id", Text, nullable=False),
+    Column("connector_id", Integer, nullable=False),
+    Column("session_id", Text),
+    Column("at_ms", BigInteger, nullable=False),
+    Column("received_ms", BigInteger, nullable=False),
+    Column("energy_wh", BigInteger),
+    Column("power_w", BigInteger),
+    Column("current_l1_ma", BigInteger),
+    Column("current_l2_ma", BigInteger),
+    Column("current_l3_ma", BigInteger),
+    Column("soc_percent", Float),
+    Index("meter_sample_by_session", "session_id", "at_ms"),
+)
+
+quarantine = Table(
+    "quarantine",
+    metadata,
+    Column("quarantine_id", _ROW_ID, primary_key=True),
+    Column("charger_id", Text, nullable=False, index=True),
+    Column("at_ms", BigInteger, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("payload", LargeBinary, nullable=False),
+)
+
+journal = Table(
+    "journal",
+    metadata,
+    Column("cursor", BigInteger, primary_key=True, autoincrement=False),
+    Column("at_ms", BigInteger, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("actor_kind", Text, nullable=False),
+    Column("actor_id", Text, nullable=False),
+    Column("data", LargeBinary, nullable=False),
+)
+
+journal_head = Table(
+    "journal_head",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("cursor", BigInteger, nullable=False),
+)
+"""One row: the cursor of the newest line. Writers take their cursors from it as the last thing
+before they commit, so cursors appear in commit order and a reader skips nothing."""
+
+request_result = Table(
+    "request_result",
+    metadata,
+    Column("request_id", Text, primary_key=True),
+    Column("actor_kind", Text, nullable=False),
+    Column("actor_id", Text, nullable=False),
+    Column("fingerprint", LargeBinary, nullable=False),
+    Column("response", LargeBinary, nullable=False),
+    Column("created_ms", BigInteger, nullable=False, index=True),
+)
