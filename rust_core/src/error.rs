@@ -1,0 +1,86 @@
+//! Why a network or the inputs of a round are refused.
+
+use thiserror::Error;
+
+/// The network or the inputs contradict themselves; the message names the element and its index.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum NetworkError {
+    /// Two arrays that describe the same elements have different lengths.
+    #[error("{array} has {found} elements, expected {expected}")]
+    Length {
+        /// Name of the array that does not fit.
+        array: &'static str,
+        /// Its length.
+        found: usize,
+        /// The length it must have.
+        expected: usize,
+    },
+    /// More elements than 32-bit indices can name.
+    #[error("{array} has {found} elements, more than {limit}")]
+    TooMany {
+        /// Name of the array.
+        array: &'static str,
+        /// Its length.
+        found: usize,
+        /// The most it may have.
+        limit: usize,
+    },
+    /// A value outside its range.
+    #[error("{array}[{index}] is {value}, must be {least} to {most}")]
+    Range {
+        /// Name of the array.
+        array: &'static str,
+        /// Index of the element.
+        index: usize,
+        /// What it is.
+        value: i64,
+        /// The least it may be.
+        least: i64,
+        /// The most it may be.
+        most: i64,
+    },
+    /// A node is its own ancestor.
+    #[error("node_parent[{node}]: node {node} is its own ancestor")]
+    Cycle {
+        /// The lowest-numbered node on a cycle.
+        node: usize,
+    },
+    /// A connector would be given a current it cannot run at.
+    #[error("current_ma[{leaf}] is {current_ma}, must be 0 or {min_ma} to {max_ma}")]
+    Current {
+        /// Index of the connector.
+        leaf: usize,
+        /// What it is given.
+        current_ma: i64,
+        /// The least at which it runs.
+        min_ma: i64,
+        /// Its maximum.
+        max_ma: i64,
+    },
+}
+
+/// Refuse `values` unless there are `expected` of them.
+pub(crate) fn check_length<T>(
+    array: &'static str,
+    values: &[T],
+    expected: usize,
+) -> Result<(), NetworkError> {
+    if values.len() == expected {
+        return Ok(());
+    }
+    Err(NetworkError::Length { array, found: values.len(), expected })
+}
+
+/// Refuse the first of `values` that is outside `least..=most`.
+pub(crate) fn check_range(
+    array: &'static str,
+    values: &[i64],
+    least: i64,
+    most: i64,
+) -> Result<(), NetworkError> {
+    match values.iter().position(|value| !(least..=most).contains(value)) {
+        None => Ok(()),
+        Some(index) => Err(NetworkError::Range { array, index, value: values[index], least, most }),
+    }
+}

@@ -1,0 +1,241 @@
+//! The electrical tree, checked once and laid out for sweeps.
+//!
+//! Nodes are kept in depth-first order, parents before children, and connectors in the order of
+//! their nodes, so that whatever hangs below a node is one contiguous range. Everything outside
+//! this crate keeps the caller's indices.
+
+use crate::error::{NetworkError, check_length};
+use crate::units::PHASES;
+
+/// No parent: the node is a root.
+pub(crate) const NONE: u32 = u32::MAX;
+
+/// An immutable electrical tree (or several) with connectors as its leaves.
+#[derive(Debug, Clone)]
+pub struct Network {
+    /// Caller's index of the node at each place.
+    pub(crate) node_at: Vec<u32>,
+    /// Place of the parent of the node at each place, or `NONE`; always a lower place.
+    pub(crate) parent: Vec<u32>,
+    /// One past the last place of the subtree that starts at each place.
+    pub(crate) subtree_end: Vec<u32>,
+    /// First leaf place of each node place, and one entry more at the end.
+    pub(crate) leaf_start: Vec<u32>,
+    /// Caller's index of the leaf at each leaf place.
+    pub(crate) leaf_at: Vec<u32>,
+    /// Place of the node each leaf place hangs on.
+    pub(crate) leaf_node: Vec<u32>,
+    /// Active phases of each leaf place, bit 0 for L1.
+    pub(crate) leaf_phases: Vec<u8>,
+}
+
+impl Network {
+    /// Check and lay out a tree.
+    ///
+    /// `node_parent` holds each node's parent or -1 for a root, in any order; `leaf_node` the node
+    /// each connector hangs on; `leaf_phases` its active phases, bit 0 L1, bit 1 L2, bit 2 L3.
+    ///
+    /// # Errors
+    ///
+    /// A cycle, a parent or node out of range, a connector on no phase, sizes that disagree.
+    pub fn new(
+        node_parent: &[i32],
+        leaf_node: &[i32],
+        leaf_phases: &[u8],
+    ) -> Result<Self, NetworkError> {
+        let nodes = index_limit("node_parent", node_parent, i32::MAX as usize / PHASES)?;
+        let leaves = index_limit("leaf_node", leaf_node, i32::MAX as usize)?;
+        check_length("leaf_phases", leaf_phases, leaf_node.len())?;
+        check_index("node_parent", node_parent, -1, nodes)?;
+        check_index("leaf_node", leaf_node, 0, nodes)?;
+        if let Some(index) = leaf_phases.iter().position(|phases| !(1..=7).contains(phases)) {
+            let value = i64::from(leaf_phases[index]);
+            return Err(NetworkError::Range {
+                array: "leaf_phases",
+                index,
+                value,
+                least: 1,
+                most: 7,
+            });
+        }
+        let (node_at, place) = depth_first(node_parent)?;
+        let parent: Vec<u32> = node_at
+            .iter()
+            .map(|&node| {
+                u32::try_from(node_parent[node as usize]).map_or(NONE, |up| place[up as usize])
+            })
+            .collect();
+        let mut subtree_end: Vec<u32> = (1..=nodes).collect();
+        for at in (0..parent.len()).rev() {
+            if parent[at] != NONE {
+                let up = parent[at] as usize;
+                subtree_end[up] = subtree_end[up].max(subtree_end[at]);
+            }
+        }
+        let leaf_place: Vec<u32> =
+            leaf_node.iter().map(|&node| place[node.unsigned_abs() as usize]).collect();
+        let leaf_start = starts(&leaf_place, node_at.len());
+        let mut next = leaf_start.clone();
+        let mut leaf_at = vec![0; leaf_place.len()];
+        for leaf in 0..leaves {
+            let slot = &mut next[leaf_place[leaf as usize] as usize];
+            leaf_at[*slot as usize] = leaf;
+            *slot += 1;
+        }
+        let in_order = leaf_at.iter().map(|&leaf| leaf as usize);
+        Ok(Self {
+            leaf_node: in_order.clone().map(|leaf| leaf_place[leaf]).collect(),
+            leaf_phases: in_order.map(|leaf| leaf_phases[leaf]).collect(),
+            node_at,
+            parent,
+            subtree_end,
+            leaf_start,
+            leaf_at,
+        })
+    }
+
+    /// Number of nodes.
+    #[must_use]
+    pub fn nodes(&self) -> usize {
+        self.node_at.len()
+    }
+
+    /// Number of rows: three per node.
+    #[must_use]
+    pub fn rows(&self) -> usize {
+        self.node_at.len() * PHASES
+    }
+
+    /// Number of connectors.
+    #[must_use]
+    pub fn leaves(&self) -> usize {
+        self.leaf_at.len()
+    }
+
+    /// The caller's index of the row at place `row`.
+    pub(crate) fn row_index(&self, row: usize) -> usize {
+        self.node_at[row / PHASES] as usize * PHASES + row % PHASES
+    }
+
+    /// Leaf places anywhere below the node at `place`.
+    pub(crate) fn leaves_below(&self, place: usize) -> std::ops::Range<usize> {
+        let end = self.subtree_end[place] as usize;
+        self.leaf_start[place] as usize..self.leaf_start[end] as usize
+    }
+
+    /// Places of the rows that leaf place `leaf` draws through, from its own node upwards, L1 to
+    /// L3 on each node.
+    pub(crate) fn rows_of(&self, leaf: usize) -> RowsOf<'_> {
+        let phases = self.leaf_phases[leaf];
+        RowsOf { parent: &self.parent, place: self.leaf_node[leaf], phases, left: phases }
+    }
+}
+
+/// Iterator of [`Network::rows_of`].
+pub(crate) struct RowsOf<'a> {
+    parent: &'a [u32],
+    place: u32,
+    phases: u8,
+    left: u8,
+}
+
+impl Iterator for RowsOf<'_> {
+    type Item = usize;
+
+    fn next(&mut self) -> Option<usize> {
+        if self.left == 0 {
+            self.place = self.parent[self.place as usize];
+            self.left = self.phases;
+        }
+        if self.place == NONE {
+            return None;
+        }
+        let phase = self.left.trailing_zeros() as usize;
+        self.left &= self.left - 1;
+        Some(self.place as usize * PHASES + phase)
+    }
+}
+
+fn index_limit<T>(array: &'static str, values: &[T], limit: usize) -> Result<u32, NetworkError> {
+    let found = values.len();
+    u32::try_from(found).ok().filter(|_| found <= limit).ok_or(NetworkError::TooMany {
+        array,
+        found,
+        limit,
+    })
+}
+
+fn check_index(
+    array: &'static str,
+    values: &[i32],
+    least: i32,
+    count: u32,
+) -> Result<(), NetworkError> {
+    let most = i64::from(count) - 1;
+    let outside = |&value: &i32| value < least || i64::from(value) > most;
+    match values.iter().position(outside) {
+        None => Ok(()),
+        Some(index) => Err(NetworkError::Range {
+            array,
+            index,
+            value: i64::from(values[index]),
+            least: i64::from(least),
+            most,
+        }),
+    }
+}
+
+/// First slot of every key, and one entry more at the end, for keys below `count`.
+fn starts(keys: &[u32], count: usize) -> Vec<u32> {
+    let mut start = vec![0; count + 1];
+    for &key in keys {
+        start[key as usize + 1] += 1;
+    }
+    for at in 0..count {
+        start[at + 1] += start[at];
+    }
+    start
+}
+
+/// The nodes in depth-first order, children by index, and the place of each.
+fn depth_first(node_parent: &[i32]) -> Result<(Vec<u32>, Vec<u32>), NetworkError> {
+    let nodes = node_parent.len();
+    // Key 0 holds the roots, key n + 1 the children of node n.
+    let keys: Vec<u32> = node_parent.iter().map(|&up| up.wrapping_add(1).unsigned_abs()).collect();
+    let start = starts(&keys, nodes + 1);
+    let mut next = start.clone();
+    let mut by_parent = vec![0_u32; nodes];
+    for (node, &key) in (0_u32..).zip(&keys) {
+        let slot = &mut next[key as usize];
+        by_parent[*slot as usize] = node;
+        *slot += 1;
+    }
+    let children =
+        |key: usize| by_parent[start[key] as usize..start[key + 1] as usize].iter().rev();
+    let mut node_at = Vec::with_capacity(nodes);
+    let mut place = vec![NONE; nodes];
+    let mut open: Vec<u32> = children(0).copied().collect();
+    while let Some(node) = open.pop() {
+        place[node as usize] = u32::try_from(node_at.len()).unwrap_or(NONE);
+        node_at.push(node);
+        open.extend(children(node as usize + 1));
+    }
+    match place.iter().position(|&at| at == NONE) {
+        None => Ok((node_at, place)),
+        Some(unreached) => {
+            Err(NetworkError::Cycle { node: lowest_on_cycle(node_parent, unreached) })
+        }
+    }
+}
+
+/// The lowest node of the cycle that the ancestors of `from` end in.
+fn lowest_on_cycle(node_parent: &[i32], from: usize) -> usize {
+    let up = |node: usize| usize::try_from(node_parent[node]).unwrap_or(node);
+    let inside = (0..node_parent.len()).fold(from, |node, _| up(node));
+    let (mut lowest, mut node) = (inside, up(inside));
+    while node != inside {
+        lowest = lowest.min(node);
+        node = up(node);
+    }
+    lowest
+}
