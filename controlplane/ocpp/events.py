@@ -102,7 +102,7 @@ class TransactionStarted(Event, frozen=True, tag="tx_started"):
     at_ms: int | None
     meter_start_wh: int | None
     seq_no: int | None = None
-    charging: bool = False
+    charging_state: ConnectorStatus | None = None
     offline: bool = False
     readings: tuple[MeterReading, ...] = ()
     remote_start_id: int | None = None

@@ -41,6 +41,13 @@ and cost nothing to echo, but not without a bound."""
 _DESCRIPTION_MAX: Final = 255
 """Longest errorDescription (2.0.1 part 4, CALLERROR)."""
 
+_DEPTH_MAX: Final = 32
+"""Deepest nesting of a frame; no message of any version needs more than a dozen. Encoders on the
+way to the actor recurse, so an unbounded depth would be a way to break them."""
+
+_TEXT: Final[Any] = (("[", "{"), "\\u0000")
+_BYTES: Final[Any] = ((b"[", b"{"), b"\\u0000")
+
 _CALL, _CALL_RESULT, _CALL_ERROR = 2, 3, 4
 
 
@@ -145,6 +152,16 @@ def parse(version: str, text: str | bytes) -> Frame:
             ErrorCode.RPC_FRAMEWORK_ERROR,
             "a frame is an array of a message type, a message id and more",
         )
+    brackets, nul = _BYTES if isinstance(text, bytes) else _TEXT
+    if sum(map(text.count, brackets)) > _DEPTH_MAX and _too_deep(frame):
+        return _fault(
+            version,
+            _readable_id(frame[1]),
+            ErrorCode.RPC_FRAMEWORK_ERROR,
+            f"nested deeper than {_DEPTH_MAX} levels",
+        )
+    if nul in text:
+        frame = _without_nul(frame)
     message_type, message_id = frame[0], frame[1]
     if type(message_type) is not int:
         return _fault(
@@ -214,6 +231,33 @@ def _parse_error(version: str, frame: list[Any]) -> Frame:
         "a CALLERROR is [4, message id, code, description, details]",
         answerable=False,
     )
+
+
+def _too_deep(frame: list[Any]) -> bool:
+    level: list[Any] = frame
+    for _ in range(_DEPTH_MAX):
+        deeper: list[Any] = []
+        for value in level:
+            if type(value) is dict:
+                deeper.extend(value.values())
+            elif type(value) is list:
+                deeper.extend(value)
+        if not deeper:
+            return False
+        level = deeper
+    return True
+
+
+def _without_nul(value: Any) -> Any:
+    """`value` without NUL characters: firmware written in C pads strings with them, and PostgreSQL
+    stores none."""
+    if type(value) is str:
+        return value.replace("\0", "")
+    if type(value) is list:
+        return [_without_nul(item) for item in value]
+    if type(value) is dict:
+        return {_without_nul(key): _without_nul(item) for key, item in value.items()}
+    return value
 
 
 def _readable_id(message_id: Any) -> str:

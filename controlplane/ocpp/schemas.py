@@ -41,25 +41,30 @@ class Direction(Enum):
 
 _BOTH: Final = frozenset({"DataTransfer"})
 
-_STATION_16: Final = frozenset(
-    "Authorize BootNotification DataTransfer DiagnosticsStatusNotification"
-    " FirmwareStatusNotification Heartbeat LogStatusNotification MeterValues"
-    " SecurityEventNotification SignCertificate SignedFirmwareStatusNotification StartTransaction"
-    " StatusNotification StopTransaction".split()
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+_STATION_16: Final = _words(
+    "Authorize BootNotification DataTransfer DiagnosticsStatusNotification "
+    "FirmwareStatusNotification Heartbeat LogStatusNotification MeterValues "
+    "SecurityEventNotification SignCertificate SignedFirmwareStatusNotification "
+    "StartTransaction StatusNotification StopTransaction"
 )
-_STATION_201: Final = frozenset(
-    "Authorize BootNotification ClearedChargingLimit DataTransfer FirmwareStatusNotification"
-    " Get15118EVCertificate GetCertificateStatus Heartbeat LogStatusNotification MeterValues"
-    " NotifyChargingLimit NotifyCustomerInformation NotifyDisplayMessages NotifyEVChargingNeeds"
-    " NotifyEVChargingSchedule NotifyEvent NotifyMonitoringReport NotifyReport"
-    " PublishFirmwareStatusNotification ReportChargingProfiles ReservationStatusUpdate"
-    " SecurityEventNotification SignCertificate StatusNotification TransactionEvent".split()
+_STATION_201: Final = _words(
+    "Authorize BootNotification ClearedChargingLimit DataTransfer FirmwareStatusNotification "
+    "Get15118EVCertificate GetCertificateStatus Heartbeat LogStatusNotification MeterValues "
+    "NotifyChargingLimit NotifyCustomerInformation NotifyDisplayMessages "
+    "NotifyEVChargingNeeds NotifyEVChargingSchedule NotifyEvent NotifyMonitoringReport "
+    "NotifyReport PublishFirmwareStatusNotification ReportChargingProfiles "
+    "ReservationStatusUpdate SecurityEventNotification SignCertificate StatusNotification "
+    "TransactionEvent"
 )
-_STATION_21: Final = _STATION_201 | frozenset(
-    "BatterySwap ClosePeriodicEventStream GetCertificateChainStatus NotifyDERAlarm"
-    " NotifyDERStartStop NotifyPeriodicEventStream NotifyPriorityCharging NotifySettlement"
-    " OpenPeriodicEventStream PullDynamicScheduleUpdate ReportDERControl"
-    " VatNumberValidation".split()
+_STATION_21: Final = _STATION_201 | _words(
+    "BatterySwap ClosePeriodicEventStream GetCertificateChainStatus NotifyDERAlarm "
+    "NotifyDERStartStop NotifyPeriodicEventStream NotifyPriorityCharging NotifySettlement "
+    "OpenPeriodicEventStream PullDynamicScheduleUpdate ReportDERControl VatNumberValidation"
 )
 _STATION: Final = {"ocpp1.6": _STATION_16, "ocpp2.0.1": _STATION_201, "ocpp2.1": _STATION_21}
 
@@ -105,12 +110,16 @@ def check_result(version: str, action: str, payload: dict[str, Any]) -> Fault | 
 
 
 def check_command(version: str, action: str, payload: dict[str, Any]) -> Fault | None:
-    """Whether a CSMS may send this; None when it may."""
+    """Whether a CSMS may send this; None when it may, and then it can be written as a frame."""
     if action not in actions(version, Direction.CSMS):
         return Fault(
             code_word(version, ErrorCode.NOT_IMPLEMENTED),
             f"{action[:64]} is not an action that a CSMS sends in {version}",
         )
+    try:
+        orjson.dumps(payload)
+    except TypeError as error:
+        return Fault(code_word(version, ErrorCode.FORMAT_VIOLATION), f"{action}: {error}"[:255])
     return _check(version, action, _request_validator(version, action), payload)
 
 
