@@ -55,7 +55,24 @@ class LoadstarError(Exception):
 
 
 class InvalidInput(LoadstarError):
+    """
+    Attributes:
+        violations: a pair of field and fault for each fault, such as `("site.id", "too long")`;
+            empty where no field is to blame.
+    """
+
     kind = "invalid_input"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        reason: str = "",
+        metadata: dict[str, str] | None = None,
+        violations: tuple[tuple[str, str], ...] = (),
+    ) -> None:
+        super().__init__(message, reason=reason, metadata=metadata)
+        self.violations = violations
 
 
 class NotFound(LoadstarError):

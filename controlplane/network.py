@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
+from zoneinfo import ZoneInfo
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -33,7 +34,11 @@ __all__ = [
     "SiteConfig",
     "dump_network",
     "load_network",
+    "parse_network",
+    "violations",
 ]
+
+_ELEMENTS_MAX = 5_000_000
 
 _NAME = NAME_PATTERN.pattern
 Name = Annotated[str, Field(pattern=f"^{_NAME}$")]
@@ -192,6 +197,17 @@ class SiteConfig(_Model):
     building_load: BuildingLoadConfig | None = None
     chargers: tuple[ChargerConfig, ...] = ()
 
+    @field_validator("time_zone")
+    @classmethod
+    def _time_zone(cls, time_zone: str) -> str:
+        try:
+            ZoneInfo(time_zone)
+        except (OSError, ValueError, KeyError) as error:
+            raise ValueError(
+                f"{time_zone!r} is no IANA time zone, such as Europe/Berlin"
+            ) from error
+        return time_zone
+
     @model_validator(mode="after")
     def _tree(self) -> Self:
         by_id = {circuit.id: circuit for circuit in self.circuits}
@@ -250,9 +266,9 @@ class SiteConfig(_Model):
             for phase in Phase:
                 if load_ma[circuit.id, phase] > circuit.rating_ma:
                     raise ValueError(
-                        f"site {self.id}: circuit {circuit.id} phase {phase}: the offline currents of "
-                        f"its chargers add up to {load_ma[circuit.id, phase] / 1000:g} A, over its "
-                        f"rating of {circuit.rating_a:g} A; lower offline_current_a"
+                        f"site {self.id}: circuit {circuit.id} phase {phase}: the offline currents "
+                        f"of its chargers add up to {load_ma[circuit.id, phase] / 1000:g} A, over "
+                        f"its rating of {circuit.rating_a:g} A; lower offline_current_a"
                     )
 
     @cached_property
@@ -319,25 +335,102 @@ def load_network(path: Path) -> NetworkConfig:
         naming its place.
     """
     try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
         raise InvalidInput(f"{path}: {error}", reason="NETWORK_UNREADABLE") from error
+    return parse_network(text, source=str(path))
+
+
+def parse_network(text: str, *, source: str = "network") -> NetworkConfig:
+    """Check a network description in YAML (of which JSON is a part); `source` names it in messages.
+
+    Raises:
+        InvalidInput: as `load_network`; `violations` holds each fault with its place.
+    """
+    try:
+        # The loader is a safe one: it differs from SafeLoader only in refusing repeated keys.
+        document = yaml.load(text, Loader=_Loader)
+        _bound_aliases(document)
+    except (yaml.YAMLError, ValueError) as error:
+        raise InvalidInput(f"{source}: {error}", reason="NETWORK_UNREADABLE") from error
+    if not isinstance(document, dict):
+        raise InvalidInput(
+            f"{source}: a network is a mapping with `version`, `feeders` and `sites`",
+            reason="NETWORK_INVALID",
+        )
     try:
         return NetworkConfig.model_validate(document)
     except ValidationError as error:
-        raise InvalidInput(f"{path}:\n{describe(error)}", reason="NETWORK_INVALID") from error
+        found = violations(error, document)
+        lines = "\n".join(f"  {place or 'network'}: {fault}" for place, fault in found)
+        raise InvalidInput(
+            f"{source}:\n{lines}", reason="NETWORK_INVALID", violations=found
+        ) from error
 
 
-def describe(error: ValidationError) -> str:
-    """A line per fault: where, what, and what was given."""
-    lines = []
+def violations(
+    error: ValidationError, document: Any = None, *, below: str = ""
+) -> tuple[tuple[str, str], ...]:
+    """Place and fault of everything that `error` found, each place written as
+    `sites[0].circuits[1].rating_a`; below `below` where that is given.
+
+    Where `document` is what was checked, an element of a list that has an id is named by it too:
+    `sites[0] (office)`.
+    """
+    found = []
     for fault in error.errors(include_url=False, include_context=False):
-        place = ".".join(str(part) for part in fault["loc"]) or "network"
-        lines.append(f"  {place}: {fault['msg'].removeprefix('Value error, ')}")
-    return "\n".join(lines)
+        message = fault["msg"].removeprefix("Value error, ")
+        if fault["type"] == "string_type" and isinstance(fault["input"], int | float):
+            message += f": write it in quotes, {str(fault['input'])!r}"
+        found.append((_place(fault["loc"], document, below), message))
+    return tuple(found)
 
 
 def dump_network(network: NetworkConfig) -> str:
     """YAML that `load_network` reads back to the same network."""
     document = network.model_dump(mode="json", exclude_defaults=True)
     return yaml.safe_dump({"version": 1} | document, sort_keys=False, allow_unicode=True)
+
+
+def _place(path: tuple[int | str, ...], document: Any, below: str) -> str:
+    place = below
+    for step in path:
+        if isinstance(step, int):
+            place += f"[{step}]"
+        else:
+            place += f".{step}" if place else step
+        try:
+            document = document[step]
+        except (KeyError, IndexError, TypeError):
+            document = None
+        if isinstance(step, int) and isinstance(document, dict) and "id" in document:
+            place += f" ({document['id']})"
+    return place
+
+
+class _Loader(yaml.SafeLoader):
+    """Refuses a key that stands twice in one mapping, where YAML would silently keep the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        written = [key.value for key, _ in node.value if key.tag != "tag:yaml.org,2002:merge"]
+        for position, key in enumerate(written):
+            if key in written[:position]:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {key!r} stands twice", node.start_mark
+                )
+        return super().construct_mapping(node, deep)
+
+
+def _bound_aliases(document: Any) -> None:
+    """Refuse a document whose aliases unfold to more than any network needs: a few hundred bytes of
+    YAML can stand for billions of elements."""
+    waiting, elements = [document], 0
+    while waiting:
+        element = waiting.pop()
+        elements += 1
+        if elements > _ELEMENTS_MAX:
+            raise ValueError(f"the description has more than {_ELEMENTS_MAX} elements")
+        if isinstance(element, dict):
+            waiting.extend(element.values())
+        elif isinstance(element, list):
+            waiting.extend(element)
