@@ -1,0 +1,186 @@
+"""A vehicle as a station sees it: it draws what it likes, but never more than it is offered.
+
+Pure: `step` takes a duration and the current on offer, and returns what was drawn. Invariants: once
+`pilot_delay_s` and the way down its ramp have passed, no more than the offer flows; below
+`current_min_a` nothing flows; the energy that flowed, times `efficiency`, is what the battery
+gained."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from controlplane.errors import InvalidInput
+
+__all__ = ["Draw", "Vehicle", "VehicleSpec", "VehicleState"]
+
+_S_PER_HOUR = 3_600
+
+
+class VehicleState(StrEnum):
+    """What a vehicle is doing with its plug in."""
+
+    CHARGING = "charging"
+    WAITING = "waiting"
+    """Too little on offer (IEC 61851: less than 6 A means pause)."""
+    ASLEEP = "asleep"
+    """The pause was long; it needs a fresh offer, and time, to wake."""
+    FULL = "full"
+
+
+@dataclass(frozen=True)
+class VehicleSpec:
+    """What a vehicle can do. Times are in the time that `step` is given.
+
+    Attributes:
+        battery_wh: usable capacity.
+        phases: how many conductors its charger uses, 1 to 3, if the outlet has them.
+        current_max_a: most per phase, on the grid's side.
+        current_min_a: least offer it starts at; IEC 61851-1 knows no pilot below 6 A.
+        power_max_w: most the battery takes, below `taper_soc`.
+        taper_soc: state of charge, 0 to 1, from which the battery takes less and less.
+        efficiency: battery energy gained per energy drawn, 0 to 1.
+        pilot_delay_s: from a changed offer to the first reaction.
+        ramp_up_a_per_s, ramp_down_a_per_s: how fast the current follows.
+        sleep_after_s: length of a pause after which it falls asleep; None never does.
+        wake_delay_s: from a fresh offer until a sleeper listens again.
+    """
+
+    battery_wh: float
+    phases: int = 3
+    current_max_a: float = 16.0
+    current_min_a: float = 6.0
+    power_max_w: float = 50_000.0
+    taper_soc: float = 0.8
+    efficiency: float = 0.9
+    pilot_delay_s: float = 0.5
+    ramp_up_a_per_s: float = 8.0
+    ramp_down_a_per_s: float = 40.0
+    sleep_after_s: float | None = None
+    wake_delay_s: float = 5.0
+
+    def __post_init__(self) -> None:
+        if self.phases not in (1, 2, 3):
+            raise InvalidInput("a vehicle charges on 1, 2 or 3 phases")
+        if not 0 < self.efficiency <= 1 or not 0 < self.taper_soc < 1:
+            raise InvalidInput("efficiency and taper_soc lie between 0 and 1")
+        if min(self.battery_wh, self.current_max_a, self.power_max_w) <= 0:
+            raise InvalidInput("a vehicle has a battery and takes current")
+        if min(self.ramp_up_a_per_s, self.ramp_down_a_per_s) <= 0:
+            raise InvalidInput("a vehicle follows its offer")
+
+
+@dataclass(frozen=True)
+class Draw:
+    """What flowed in one step: amperes per active phase at its end, the power of that, and the
+    energy of the step, all on the grid's side."""
+
+    current_a: float
+    phases: int
+    power_w: float
+    energy_wh: float
+
+
+@dataclass
+class Vehicle:
+    """A vehicle at an outlet of `outlet_phases` conductors and `voltage_v` line to neutral."""
+
+    spec: VehicleSpec
+    soc: float
+    outlet_phases: int = 3
+    voltage_v: int = 230
+    current_a: float = 0.0
+    asleep: bool = False
+    drawn_wh: float = 0.0
+    _clock_s: float = 0.0
+    _heard_a: float = 0.0
+    _paused_since_s: float | None = 0.0
+    _awake_from_s: float = 0.0
+    _offers: deque[tuple[float, float]] = field(default_factory=deque)
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.soc <= 1:
+            raise InvalidInput("state of charge lies between 0 and 1")
+
+    @property
+    def phases(self) -> int:
+        """Conductors it uses at this outlet."""
+        return min(self.spec.phases, self.outlet_phases)
+
+    @property
+    def full(self) -> bool:
+        return self.soc >= 1.0
+
+    @property
+    def state(self) -> VehicleState:
+        if self.full:
+            return VehicleState.FULL
+        if self.asleep:
+            return VehicleState.ASLEEP
+        return VehicleState.CHARGING if self.current_a > 0 else VehicleState.WAITING
+
+    def acceptable_a(self) -> float:
+        """Most per phase that the vehicle takes at its state of charge: its on-board limit and,
+        near full, the linear taper of its battery."""
+        if self.full:
+            return 0.0
+        power_w = self.spec.power_max_w
+        if self.soc > self.spec.taper_soc:
+            # A twentieth is left at the top: with a taper down to zero no battery would get full.
+            power_w *= max((1 - self.soc) / (1 - self.spec.taper_soc), 0.05)
+        from_battery_a = power_w / self.spec.efficiency / (self.voltage_v * self.phases)
+        return min(self.spec.current_max_a, from_battery_a)
+
+    def step(self, duration_s: float, offered_a: float) -> Draw:
+        """Live for `duration_s` with `offered_a` per phase on the pilot."""
+        if duration_s < 0 or offered_a < 0:
+            raise InvalidInput("time and offers are not negative")
+        self._hear(offered_a)
+        self._clock_s += duration_s
+        while self._offers and self._offers[0][0] <= self._clock_s:
+            self._heard_a = self._offers.popleft()[1]
+        self._doze()
+        self._ramp(duration_s)
+        return self._charge(duration_s)
+
+    def _hear(self, offered_a: float) -> None:
+        latest_a = self._offers[-1][1] if self._offers else self._heard_a
+        if offered_a != latest_a:
+            self._offers.append((self._clock_s + self.spec.pilot_delay_s, offered_a))
+
+    def _doze(self) -> None:
+        """Pauses put some vehicles to sleep; only an offer after that wakes them, in time."""
+        if self._heard_a < self.spec.current_min_a:
+            if self._paused_since_s is None:
+                self._paused_since_s = self._clock_s
+            limit_s = self.spec.sleep_after_s
+            if limit_s is not None and self._clock_s - self._paused_since_s >= limit_s:
+                self.asleep = True
+        elif self._paused_since_s is not None:
+            self._paused_since_s = None
+            if self.asleep:
+                self._awake_from_s = self._clock_s + self.spec.wake_delay_s
+        elif self.asleep and self._clock_s >= self._awake_from_s:
+            self.asleep = False
+
+    def _ramp(self, duration_s: float) -> None:
+        willing = not self.asleep and self._heard_a >= self.spec.current_min_a
+        target_a = min(self._heard_a, self.acceptable_a()) if willing else 0.0
+        if target_a > self.current_a:
+            step_a = self.spec.ramp_up_a_per_s * duration_s
+            self.current_a = min(target_a, self.current_a + step_a)
+        else:
+            step_a = self.spec.ramp_down_a_per_s * duration_s
+            self.current_a = max(target_a, self.current_a - step_a)
+
+    def _charge(self, duration_s: float) -> Draw:
+        power_w = self.current_a * self.voltage_v * self.phases
+        energy_wh = power_w * duration_s / _S_PER_HOUR
+        room_wh = (1 - self.soc) * self.spec.battery_wh / self.spec.efficiency
+        if energy_wh >= room_wh:
+            energy_wh, self.soc, self.current_a, power_w = room_wh, 1.0, 0.0, 0.0
+        else:
+            self.soc += energy_wh * self.spec.efficiency / self.spec.battery_wh
+        self.drawn_wh += energy_wh
+        return Draw(self.current_a, self.phases, power_w, energy_wh)
