@@ -9,7 +9,7 @@ import msgspec
 
 from controlplane.actor import Message
 from controlplane.ids import ChargerId, SessionId, SiteId
-from controlplane.ocpp.commands import Command
+from controlplane.ocpp.commands import AnyCommand
 from controlplane.ocpp.events import ConnectorStatus
 
 __all__ = [
@@ -115,7 +115,7 @@ class Execute(msgspec.Struct, frozen=True, tag="execute"):
     """Send a command to the station; answered with `CommandResult` once its answer is there or the
     wait is over."""
 
-    command: Command
+    command: AnyCommand
     timeout_ms: int = 30_000
 
 

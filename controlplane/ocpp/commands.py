@@ -9,6 +9,7 @@ from typing import Any, Literal
 import msgspec
 
 __all__ = [
+    "AnyCommand",
     "ChangeAvailability",
     "ClearLimit",
     "Command",
@@ -119,6 +120,23 @@ class RawCall(Command, frozen=True, tag="raw"):
 
     action: str
     payload: dict[str, Any]
+
+
+AnyCommand = (
+    RemoteStart
+    | RemoteStop
+    | Reset
+    | UnlockConnector
+    | ChangeAvailability
+    | Trigger
+    | GetSettings
+    | SetSettings
+    | SetLimit
+    | ClearLimit
+    | GetCompositeSchedule
+    | RawCall
+)
+"""Every command; what a field is declared as, so that it can be read back from msgpack."""
 
 
 class CommandState(StrEnum):

@@ -1,0 +1,160 @@
+"""What crosses between the processes of Loadstar, and how it is written: msgpack, decoded to typed
+structs.
+
+A station's frames cross as the payload that has passed its schema (inwards) and as finished text
+(outwards), so JSON is read once, in the gateway, and written once, in the host. Everything a host
+sends to a gateway carries the shard and the epoch under which it was decided."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import Any
+
+import msgspec
+
+from controlplane.actor import Message
+from controlplane.charger.messages import (
+    ApplyLimit,
+    ChargerAssigned,
+    ChargerRequest,
+    ChargerUnassigned,
+    StationCalled,
+    StationConnected,
+    StationDisconnected,
+    StationFailed,
+    StationReplied,
+)
+from controlplane.feeder.messages import FeederRequest, SiteLeft, SiteReport
+from controlplane.ids import ActorKind, ActorRef, ChargerId, SiteId
+from controlplane.site.messages import (
+    CapChanged,
+    ChargerPresence,
+    ConnectorMetered,
+    ConnectorState,
+    LimitOutcome,
+    SiteRequest,
+)
+
+__all__ = [
+    "Announcement",
+    "CloseStation",
+    "DirectoryChanged",
+    "FrameKind",
+    "FromActor",
+    "FromStation",
+    "Parcel",
+    "Reintroduce",
+    "StationMessage",
+    "ToStation",
+    "decode_request",
+    "encode",
+]
+
+StationMessage = (
+    StationConnected | StationDisconnected | StationCalled | StationReplied | StationFailed
+)
+
+ActorMessage = (
+    ChargerAssigned
+    | ChargerUnassigned
+    | ApplyLimit
+    | ChargerPresence
+    | ConnectorState
+    | ConnectorMetered
+    | LimitOutcome
+    | CapChanged
+    | SiteReport
+    | SiteLeft
+)
+
+
+class FromStation(msgspec.Struct, frozen=True, array_like=True, tag=1):
+    """Gateway to host: news of a charger's socket. `site_id` is what the directory says."""
+
+    charger_id: ChargerId
+    site_id: SiteId | None
+    message: StationMessage
+
+
+class FrameKind(IntEnum):
+    CALL = 2
+    CALL_RESULT = 3
+    CALL_ERROR = 4
+
+
+class ToStation(msgspec.Struct, frozen=True, array_like=True, tag=2):
+    """Host to gateway: a finished frame. `action` is set for a CALL; its answer is checked against
+    that action's schema."""
+
+    connection: str
+    shard: int
+    epoch: int
+    kind: FrameKind
+    message_id: str
+    action: str
+    frame: str
+
+
+class CloseStation(msgspec.Struct, frozen=True, array_like=True, tag=3):
+    """Host to gateway: close the socket."""
+
+    connection: str
+    shard: int
+    epoch: int
+    code: int
+    reason: str
+
+
+class DirectoryChanged(msgspec.Struct, frozen=True, array_like=True, tag=4):
+    """Host to gateway: what the store says of these chargers is new."""
+
+    charger_ids: tuple[ChargerId, ...]
+
+
+class Reintroduce(msgspec.Struct, frozen=True, array_like=True, tag=5):
+    """Host to gateway: these charger actors were brought back from the store; tell them again what
+    is connected and deliver again what is unanswered."""
+
+    charger_ids: tuple[ChargerId, ...]
+
+
+class FromActor(msgspec.Struct, frozen=True, array_like=True, tag=6):
+    """Host to host: a message for an actor of a shard that the other one owns."""
+
+    sender: ActorRef
+    to: ActorRef
+    message: ActorMessage
+
+
+class Announcement(msgspec.Struct, frozen=True, array_like=True, tag=7):
+    """First news of a host to a gateway or client, before it serves: the shards it owns and under
+    which epochs."""
+
+    host: str
+    incarnation: str
+    epochs: dict[int, int]
+
+
+Parcel = FromStation | ToStation | CloseStation | DirectoryChanged | Reintroduce | FromActor
+
+_REQUESTS: dict[ActorKind, msgspec.msgpack.Decoder[Any]] = {
+    ActorKind.CHARGER: msgspec.msgpack.Decoder(ChargerRequest),
+    ActorKind.SITE: msgspec.msgpack.Decoder(SiteRequest),
+    ActorKind.FEEDER: msgspec.msgpack.Decoder(FeederRequest),
+}
+
+encode = msgspec.msgpack.Encoder().encode
+
+
+def decode_request(kind: ActorKind, request: bytes) -> Any:
+    """The request that a client encoded for an actor of `kind`.
+
+    Raises:
+        msgspec.ValidationError: no request that such an actor knows.
+    """
+    return _REQUESTS[kind].decode(request)
+
+
+def is_actor_message(message: Message) -> bool:
+    """Whether `message` may cross between hosts."""
+    return isinstance(message, ActorMessage)
