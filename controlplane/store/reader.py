@@ -12,7 +12,7 @@ import base64
 import binascii
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 from sqlalchemy import Connection, Row, Select, Table, desc, func, select, tuple_
@@ -34,7 +34,7 @@ from controlplane.store.records import (
     SiteRecord,
 )
 
-__all__ = ["PAGE_SIZE_MAX", "StoreReader"]
+__all__ = ["PAGE_SIZE_MAX", "StoreCounts", "StoreReader"]
 
 PAGE_SIZE_MAX = 1_000
 _KEYS_PER_SELECT = 500
@@ -42,6 +42,15 @@ _THREADS = 4
 
 Result = TypeVar("Result")
 Found = TypeVar("Found", bound=Record)
+
+
+class StoreCounts(NamedTuple):
+    """How much of everything there is."""
+
+    feeders: int
+    sites: int
+    chargers: int
+    active_sessions: int
 
 
 class StoreReader:
@@ -141,6 +150,21 @@ class StoreReader:
     async def feeder(self, id: FeederId) -> FeederRecord | None:
         """The feeder as described, or None."""
         return await self._one(schema.feeder, id, FeederRecord)
+
+    async def counts(self) -> StoreCounts:
+        """How many feeders, sites, chargers and running sessions there are."""
+        running = schema.session.c.state == SessionState.ACTIVE
+        queries = (
+            select(func.count()).select_from(schema.feeder),
+            select(func.count()).select_from(schema.site),
+            select(func.count()).select_from(schema.charger),
+            select(func.count()).select_from(schema.session).where(running),
+        )
+        return await self._run(
+            lambda connection: StoreCounts(
+                *(connection.execute(query).scalar_one() for query in queries)
+            )
+        )
 
     async def meter_samples(self, session_id: SessionId, limit: int = 1_000) -> list[MeterSample]:
         """The newest `limit` samples of a session, oldest first."""

@@ -29,7 +29,7 @@ class GridServiceStub:
     """The grid side: feeders, and limits on feeders and sites, from now on or for a time to come.
 
     A limit never raises anything above a rating. It is in force once whoever draws has let go: watch the
-    liability, not the wish. Where several limits hold at once, the lowest counts.
+    liability, not the wish. Where several limits hold at one moment, the one that was set last counts.
     """
 
     def __init__(self, channel):
@@ -89,7 +89,7 @@ class GridServiceServicer:
     """The grid side: feeders, and limits on feeders and sites, from now on or for a time to come.
 
     A limit never raises anything above a rating. It is in force once whoever draws has let go: watch the
-    liability, not the wish. Where several limits hold at once, the lowest counts.
+    liability, not the wish. Where several limits hold at one moment, the one that was set last counts.
     """
 
     def CreateFeeder(self, request, context):
@@ -219,7 +219,7 @@ class GridService:
     """The grid side: feeders, and limits on feeders and sites, from now on or for a time to come.
 
     A limit never raises anything above a rating. It is in force once whoever draws has let go: watch the
-    liability, not the wish. Where several limits hold at once, the lowest counts.
+    liability, not the wish. Where several limits hold at one moment, the one that was set last counts.
     """
 
     @staticmethod

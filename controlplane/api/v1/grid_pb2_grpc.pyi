@@ -30,7 +30,7 @@ class GridServiceStub:
     """The grid side: feeders, and limits on feeders and sites, from now on or for a time to come.
 
     A limit never raises anything above a rating. It is in force once whoever draws has let go: watch the
-    liability, not the wish. Where several limits hold at once, the lowest counts.
+    liability, not the wish. Where several limits hold at one moment, the one that was set last counts.
     """
 
     @_typing.overload
@@ -67,7 +67,7 @@ class GridServiceAsyncStub(GridServiceStub):
     """The grid side: feeders, and limits on feeders and sites, from now on or for a time to come.
 
     A limit never raises anything above a rating. It is in force once whoever draws has let go: watch the
-    liability, not the wish. Where several limits hold at once, the lowest counts.
+    liability, not the wish. Where several limits hold at one moment, the one that was set last counts.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -100,7 +100,7 @@ class GridServiceServicer(metaclass=_abc_1.ABCMeta):
     """The grid side: feeders, and limits on feeders and sites, from now on or for a time to come.
 
     A limit never raises anything above a rating. It is in force once whoever draws has let go: watch the
-    liability, not the wish. Where several limits hold at once, the lowest counts.
+    liability, not the wish. Where several limits hold at one moment, the one that was set last counts.
     """
 
     @_abc_1.abstractmethod

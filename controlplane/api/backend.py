@@ -1,0 +1,162 @@
+"""What every service is given, and what holds for every call: deadlines, request ids, pages,
+instants.
+
+A service keeps no state: what it answers is an actor's or the store's, so any number of API servers
+may stand beside each other."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import re
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeVar
+
+import msgspec
+from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from controlplane.api.feed import JournalFeed
+from controlplane.config import Settings
+from controlplane.errors import InvalidInput
+from controlplane.ids import ActorRef
+from controlplane.runtime.client import ActorClient
+from controlplane.runtime.clock import Clock
+from controlplane.store.reader import PAGE_SIZE_MAX, StoreReader
+
+__all__ = [
+    "Backend",
+    "Caller",
+    "instant_ms",
+    "invalid",
+    "page_size",
+    "required",
+    "seconds",
+    "timestamp",
+]
+
+Response = TypeVar("Response", bound=msgspec.Struct)
+
+ASK_TIMEOUT_S = 10.0
+_PAGE_SIZE_DEFAULT = 100
+_REQUEST_ID = re.compile(r"[!-~]{1,128}")
+
+
+class Caller(Protocol):
+    """What the services use of a `grpc.aio.ServicerContext`."""
+
+    def time_remaining(self) -> float | None:
+        """Seconds until the caller's deadline; None where it set none."""
+
+
+@dataclass(frozen=True)
+class Backend:
+    """The inside of Loadstar, as services see it."""
+
+    settings: Settings
+    client: ActorClient
+    reader: StoreReader
+    clock: Clock
+    feed: JournalFeed
+    configuring: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held while a description is checked against the directory and brought into force, so that two
+    sites cannot claim one charger at once."""
+
+    async def ask(
+        self,
+        ref: ActorRef,
+        request: msgspec.Struct,
+        response: type[Response],
+        caller: Caller,
+        *,
+        timeout_s: float = ASK_TIMEOUT_S,
+        request_id: str = "",
+    ) -> Response:
+        """Ask an actor, for no longer than the caller waits.
+
+        `request_id` is the caller's; the request's own name goes before it, so that one id used for
+        two different calls stands for two requests. Errors are those of `ActorClient.ask`.
+        """
+        remaining_s = caller.time_remaining()
+        if remaining_s is not None:
+            timeout_s = min(timeout_s, remaining_s)
+        if request_id:
+            _check_request_id(request_id)
+            name = request.__struct_config__.tag or type(request).__name__
+            request_id = f"{name}:{ref}:{request_id}"
+        return await self.client.ask(
+            ref, request, response, timeout_s=max(timeout_s, 0.001), request_id=request_id
+        )
+
+
+def invalid(field: str, fault: str) -> InvalidInput:
+    """The error of a request in which `field` is wrong."""
+    return InvalidInput(f"{field}: {fault}", violations=((field, fault),))
+
+
+def required(message: Message, *fields: str) -> None:
+    """Refuse a request that leaves one of `fields` away or empty.
+
+    Raises:
+        InvalidInput: naming the first of them.
+    """
+    for name in fields:
+        descriptor = message.DESCRIPTOR.fields_by_name[name]
+        given = message.HasField(name) if descriptor.has_presence else bool(getattr(message, name))
+        if not given:
+            raise invalid(name, "must be given")
+
+
+def page_size(wanted: int) -> int:
+    """How many elements a page holds.
+
+    Raises:
+        InvalidInput: below 0. More than the maximum is cut to it (AIP-158).
+    """
+    if wanted < 0:
+        raise invalid("page_size", "0 (for the default) or more")
+    return min(wanted, PAGE_SIZE_MAX) or _PAGE_SIZE_DEFAULT
+
+
+def seconds(
+    field: str, given_s: float, *, default_s: float, least_s: float, most_s: float
+) -> float:
+    """A duration of a request; 0 stands for the default.
+
+    Raises:
+        InvalidInput: outside its range, or not a number.
+    """
+    if given_s == 0:
+        return default_s
+    if not math.isfinite(given_s) or not least_s <= given_s <= most_s:
+        raise invalid(field, f"{least_s:g} to {most_s:g} s, or 0 for {default_s:g} s")
+    return given_s
+
+
+def timestamp(instant_ms: int | None) -> Timestamp | None:
+    """An instant for an answer; None, which leaves the field away, where there is none."""
+    if instant_ms is None:
+        return None
+    whole_s, rest_ms = divmod(instant_ms, 1_000)
+    return Timestamp(seconds=whole_s, nanos=rest_ms * 1_000_000)
+
+
+def instant_ms(message: Any, field: str) -> int | None:
+    """The instant in a field of a request, or None where it was left away.
+
+    Raises:
+        InvalidInput: not an instant between the years 1 and 9999.
+    """
+    if not message.HasField(field):
+        return None
+    given: Timestamp = getattr(message, field)
+    try:
+        given.ToDatetime()
+    except (ValueError, OverflowError) as error:
+        raise invalid(field, "an instant between the years 1 and 9999") from error
+    return given.ToMilliseconds()
+
+
+def _check_request_id(request_id: str) -> None:
+    if not _REQUEST_ID.fullmatch(request_id):
+        raise invalid("request_id", "1 to 128 printable ASCII characters without blanks")

@@ -1,0 +1,438 @@
+"""`ChargersService`: what chargers are doing, and what they are to do.
+
+A command's fate is an outcome and not an error; errors are for requests that are not a charger's
+business. What the caller may repeat must be the same request again, so nothing here that depends on
+the moment (a deadline, a random number) goes into what an actor is asked."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import zlib
+from collections.abc import AsyncIterator, Iterable
+from typing import Any
+
+import orjson
+
+from controlplane.api.backend import (
+    Backend,
+    Caller,
+    invalid,
+    page_size,
+    required,
+    seconds,
+    timestamp,
+)
+from controlplane.api.sessions import require_session
+from controlplane.api.v1 import chargers_pb2, chargers_pb2_grpc, electrical_pb2, network_pb2
+from controlplane.charger.messages import ChargerView, ConnectorView, Execute, GetCharger
+from controlplane.config import Onboarding
+from controlplane.errors import NotFound, Precondition, TimedOut, Unavailable
+from controlplane.ids import CHARGER_ID_PATTERN, ActorKind, ActorRef, ChargerId, SiteId
+from controlplane.ocpp import answers, commands
+from controlplane.ocpp.commands import CommandResult, CommandState
+from controlplane.ocpp.events import ConnectorStatus
+from controlplane.store.records import ChargerRecord, JournalEvent, SessionState
+
+__all__ = ["Chargers"]
+
+_ASKED_AT_ONCE = 64
+_WATCHED_MAX = 1_000
+_SETTINGS_MAX = 200
+_CONNECTOR_MAX = 1_000
+_TIMEOUT_MAX_S = 300.0
+_ANSWER_MARGIN_S = 2.0
+"""How much longer the API waits than the charger is given, so that the actor's word arrives."""
+_PROFILE_ACTIONS = frozenset({"SetChargingProfile", "ClearChargingProfile"})
+
+_COMMAND_STATES = {
+    CommandState.ACCEPTED: chargers_pb2.COMMAND_STATE_ACCEPTED,
+    CommandState.REJECTED: chargers_pb2.COMMAND_STATE_REJECTED,
+    CommandState.ERROR: chargers_pb2.COMMAND_STATE_ERROR,
+    CommandState.TIMED_OUT: chargers_pb2.COMMAND_STATE_TIMED_OUT,
+    CommandState.OFFLINE: chargers_pb2.COMMAND_STATE_OFFLINE,
+}
+_STATUSES = {
+    status: chargers_pb2.ConnectorStatus.Value(f"CONNECTOR_STATUS_{status.name}")
+    for status in ConnectorStatus
+}
+
+
+class Chargers(chargers_pb2_grpc.ChargersServiceServicer):
+    """Answers `controlplane.api.v1.ChargersService`."""
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+
+    async def ListChargers(
+        self, request: chargers_pb2.ListChargersRequest, context: Any
+    ) -> chargers_pb2.ListChargersResponse:
+        records, token = await self._backend.reader.chargers(
+            page_size(request.page_size),
+            request.page_token,
+            site_id=SiteId(request.site_id) if request.site_id else None,
+        )
+        if request.view == chargers_pb2.CHARGER_VIEW_BASIC:
+            found = [
+                chargers_pb2.Charger(charger_id=record.charger_id, site_id=record.site_id)
+                for record in records
+            ]
+        else:
+            found = await self._many(records, context)
+        return chargers_pb2.ListChargersResponse(chargers=found, next_page_token=token)
+
+    async def GetCharger(
+        self, request: chargers_pb2.GetChargerRequest, context: Any
+    ) -> chargers_pb2.GetChargerResponse:
+        record = await self._require(request.charger_id)
+        view = await self._backend.ask(_ref(request.charger_id), GetCharger(), ChargerView, context)
+        if record is None and view.last_seen_ms is None and not view.online:
+            raise _unknown(request.charger_id)
+        return chargers_pb2.GetChargerResponse(charger=_charger_to_message(view))
+
+    async def WatchChargers(
+        self, request: chargers_pb2.WatchChargersRequest, context: Any
+    ) -> AsyncIterator[chargers_pb2.WatchChargersResponse]:
+        if len(request.charger_ids) > _WATCHED_MAX:
+            raise invalid("charger_ids", f"at most {_WATCHED_MAX}")
+        # The cursor is taken first: what happens while the chargers are read is told twice rather
+        # than not at all.
+        cursor = self._backend.feed.cursor
+        wanted = set(request.charger_ids)
+        async for records in self._matching(request):
+            for charger in await self._many(records, context):
+                yield chargers_pb2.WatchChargersResponse(charger=charger)
+        async for batch in self._backend.feed.follow(cursor):
+            kinds = _last_kinds(batch, wanted)
+            directory = await self._backend.reader.chargers_named(kinds)
+            changed = [
+                record for record in directory.values() if request.site_id in {"", record.site_id}
+            ]
+            for charger in await self._many(changed, context):
+                yield chargers_pb2.WatchChargersResponse(
+                    charger=charger, event_kind=kinds[ChargerId(charger.charger_id)]
+                )
+
+    async def RemoteStart(
+        self, request: chargers_pb2.RemoteStartRequest, context: Any
+    ) -> chargers_pb2.RemoteStartResponse:
+        required(request, "id_token")
+        if len(request.id_token) > 36:
+            raise invalid("id_token", "1 to 36 characters")
+        connector_id = None
+        if request.HasField("connector_id"):
+            connector_id = _connector(request.connector_id, least=1)
+        command = commands.RemoteStart(
+            connector_id=connector_id,
+            id_token=request.id_token,
+            id_token_type=request.id_token_type or "Central",
+            remote_start_id=_remote_start_id(request.request_id),
+        )
+        result = await self._execute(command, request, context)
+        return chargers_pb2.RemoteStartResponse(outcome=_outcome(result))
+
+    async def RemoteStop(
+        self, request: chargers_pb2.RemoteStopRequest, context: Any
+    ) -> chargers_pb2.RemoteStopResponse:
+        if not (request.transaction_id or request.session_id):
+            raise invalid("transaction_id", "transaction_id or session_id must be given")
+        transaction_id = request.transaction_id
+        if request.session_id:
+            session = await require_session(self._backend, request.session_id)
+            if session.charger_id != request.charger_id:
+                raise invalid("session_id", f"is a session of charger {session.charger_id}")
+            if session.state is not SessionState.ACTIVE:
+                raise Precondition(
+                    f"session {session.session_id} has ended",
+                    reason="SESSION_ENDED",
+                    metadata={"session_id": session.session_id},
+                )
+            transaction_id = session.transaction_id
+        result = await self._execute(commands.RemoteStop(transaction_id), request, context)
+        return chargers_pb2.RemoteStopResponse(outcome=_outcome(result))
+
+    async def ResetCharger(
+        self, request: chargers_pb2.ResetChargerRequest, context: Any
+    ) -> chargers_pb2.ResetChargerResponse:
+        if request.kind not in chargers_pb2.ResetKind.values():
+            raise invalid("kind", "not a kind of reset")
+        command = commands.Reset(hard=request.kind == chargers_pb2.RESET_KIND_HARD)
+        result = await self._execute(command, request, context)
+        return chargers_pb2.ResetChargerResponse(outcome=_outcome(result))
+
+    async def UnlockConnector(
+        self, request: chargers_pb2.UnlockConnectorRequest, context: Any
+    ) -> chargers_pb2.UnlockConnectorResponse:
+        command = commands.UnlockConnector(_connector(request.connector_id, least=1))
+        result = await self._execute(command, request, context)
+        return chargers_pb2.UnlockConnectorResponse(outcome=_outcome(result))
+
+    async def ChangeAvailability(
+        self, request: chargers_pb2.ChangeAvailabilityRequest, context: Any
+    ) -> chargers_pb2.ChangeAvailabilityResponse:
+        operative = {
+            chargers_pb2.AVAILABILITY_OPERATIVE: True,
+            chargers_pb2.AVAILABILITY_INOPERATIVE: False,
+        }.get(request.availability)
+        if operative is None:
+            raise invalid("availability", "must be AVAILABILITY_OPERATIVE or _INOPERATIVE")
+        command = commands.ChangeAvailability(
+            connector_id=_connector(request.connector_id, least=0), operative=operative
+        )
+        result = await self._execute(command, request, context)
+        return chargers_pb2.ChangeAvailabilityResponse(outcome=_outcome(result))
+
+    async def TriggerMessage(
+        self, request: chargers_pb2.TriggerMessageRequest, context: Any
+    ) -> chargers_pb2.TriggerMessageResponse:
+        required(request, "message")
+        connector_id = None
+        if request.HasField("connector_id"):
+            connector_id = _connector(request.connector_id, least=1)
+        command = commands.Trigger(message=request.message, connector_id=connector_id)
+        result = await self._execute(command, request, context)
+        return chargers_pb2.TriggerMessageResponse(outcome=_outcome(result))
+
+    async def GetSettings(
+        self, request: chargers_pb2.GetSettingsRequest, context: Any
+    ) -> chargers_pb2.GetSettingsResponse:
+        if len(request.keys) > _SETTINGS_MAX:
+            raise invalid("keys", f"at most {_SETTINGS_MAX}")
+        result = await self._execute(commands.GetSettings(tuple(request.keys)), request, context)
+        return chargers_pb2.GetSettingsResponse(
+            outcome=_outcome(result),
+            settings=[
+                chargers_pb2.Setting(
+                    key=setting.key,
+                    value=setting.value,
+                    read_only=setting.read_only,
+                    status=setting.status,
+                )
+                for setting in answers.settings_answered(result.payload)
+            ],
+        )
+
+    async def SetSettings(
+        self, request: chargers_pb2.SetSettingsRequest, context: Any
+    ) -> chargers_pb2.SetSettingsResponse:
+        if not 1 <= len(request.settings) <= _SETTINGS_MAX:
+            raise invalid("settings", f"1 to {_SETTINGS_MAX}")
+        # A map of protobuf has no order of its own.
+        command = commands.SetSettings(dict(sorted(request.settings.items())))
+        result = await self._execute(command, request, context)
+        return chargers_pb2.SetSettingsResponse(outcome=_outcome(result))
+
+    async def GetCompositeSchedule(
+        self, request: chargers_pb2.GetCompositeScheduleRequest, context: Any
+    ) -> chargers_pb2.GetCompositeScheduleResponse:
+        if not 0 <= request.duration_s <= 604_800:
+            raise invalid("duration_s", "1 to 604800 s, or 0 for 3600 s")
+        if request.unit not in network_pb2.LimitUnit.values():
+            raise invalid("unit", "not a unit of limits")
+        command = commands.GetCompositeSchedule(
+            connector_id=_connector(request.connector_id, least=0),
+            duration_s=request.duration_s or 3_600,
+            unit="W" if request.unit == network_pb2.LIMIT_UNIT_W else "A",
+        )
+        result = await self._execute(command, request, context)
+        schedule = answers.schedule_answered(result.payload)
+        if schedule is None:
+            return chargers_pb2.GetCompositeScheduleResponse(outcome=_outcome(result))
+        return chargers_pb2.GetCompositeScheduleResponse(
+            outcome=_outcome(result),
+            start_time=timestamp(schedule.start_ms),
+            duration_s=schedule.duration_s,
+            periods=[
+                chargers_pb2.SchedulePeriod(
+                    start_s=period.start_s,
+                    limit_a=period.limit if schedule.unit == "A" else None,
+                    limit_w=period.limit if schedule.unit == "W" else None,
+                    phases=period.phases,
+                )
+                for period in schedule.periods
+            ],
+        )
+
+    async def Call(
+        self, request: chargers_pb2.CallRequest, context: Any
+    ) -> chargers_pb2.CallResponse:
+        required(request, "action")
+        if len(request.payload_json) > self._backend.settings.frame_max_bytes:
+            raise invalid(
+                "payload_json", f"at most {self._backend.settings.frame_max_bytes} characters"
+            )
+        try:
+            payload = orjson.loads(request.payload_json or "{}")
+        except orjson.JSONDecodeError as error:
+            raise invalid("payload_json", f"not JSON: {error}") from error
+        if not isinstance(payload, dict):
+            raise invalid("payload_json", "must be a JSON object")
+        if request.action in _PROFILE_ACTIONS and not request.outside_allocation:
+            raise Precondition(
+                f"{request.action} changes what the charger may draw, of which the site keeps "
+                "account; limit the site instead, or say outside_allocation",
+                reason="ALLOCATION_OWNS_PROFILES",
+                metadata={"charger_id": request.charger_id},
+            )
+        command = commands.RawCall(action=request.action, payload=payload)
+        result = await self._execute(command, request, context)
+        return chargers_pb2.CallResponse(outcome=_outcome(result))
+
+    async def _execute(
+        self, command: commands.AnyCommand, request: Any, caller: Caller
+    ) -> CommandResult:
+        """Have the charger's actor carry out a command and wait for what became of it."""
+        timeout_s = seconds(
+            "timeout_s",
+            request.timeout_s,
+            default_s=self._backend.settings.call_timeout_s,
+            least_s=1.0,
+            most_s=_TIMEOUT_MAX_S,
+        )
+        await self._require(request.charger_id)
+        return await self._backend.ask(
+            _ref(request.charger_id),
+            # Actors count in the time of their own clock.
+            Execute(command, timeout_ms=round(timeout_s * 1_000 * self._backend.clock.speed)),
+            CommandResult,
+            caller,
+            timeout_s=timeout_s + _ANSWER_MARGIN_S,
+            request_id=getattr(request, "request_id", ""),
+        )
+
+    async def _require(self, charger_id: str) -> ChargerRecord | None:
+        """The directory's entry; None for a charger that may be waiting for a site.
+
+        Raises:
+            InvalidInput: not the id of any charger.
+            NotFound: nobody described this charger, and none such may connect.
+        """
+        if not CHARGER_ID_PATTERN.fullmatch(charger_id):
+            raise invalid("charger_id", "1 to 48 of letters, digits and *-_=:+|@.")
+        record = await self._backend.reader.charger(ChargerId(charger_id))
+        if record is None and self._backend.settings.onboarding is Onboarding.REFUSE:
+            raise _unknown(charger_id)
+        return record
+
+    async def _matching(
+        self, request: chargers_pb2.WatchChargersRequest
+    ) -> AsyncIterator[list[ChargerRecord]]:
+        if request.charger_ids:
+            named = await self._backend.reader.chargers_named(
+                ChargerId(charger_id) for charger_id in request.charger_ids
+            )
+            yield [
+                record
+                for _, record in sorted(named.items())
+                if request.site_id in {"", record.site_id}
+            ]
+            return
+        token = ""
+        while True:
+            records, token = await self._backend.reader.chargers(
+                page_size(0), token, site_id=SiteId(request.site_id) if request.site_id else None
+            )
+            yield records
+            if not token:
+                return
+
+    async def _many(
+        self, records: Iterable[ChargerRecord], caller: Caller
+    ) -> list[chargers_pb2.Charger]:
+        """The chargers as they are now, asked side by side; those whose host does not answer are
+        told with what the directory knows."""
+        places = asyncio.Semaphore(_ASKED_AT_ONCE)
+
+        async def one(record: ChargerRecord) -> chargers_pb2.Charger:
+            async with places:
+                try:
+                    view = await self._backend.ask(
+                        _ref(record.charger_id), GetCharger(), ChargerView, caller
+                    )
+                except (Unavailable, TimedOut):
+                    return chargers_pb2.Charger(
+                        charger_id=record.charger_id,
+                        site_id=record.site_id,
+                        presence=chargers_pb2.CHARGER_PRESENCE_UNKNOWN,
+                    )
+            return _charger_to_message(view)
+
+        return await asyncio.gather(*(one(record) for record in records))
+
+
+def _last_kinds(batch: list[JournalEvent], wanted: set[str]) -> dict[ChargerId, str]:
+    """The chargers to which something happened, and what was the last of it."""
+    return {
+        ChargerId(event.actor.id): event.kind
+        for event in batch
+        if event.actor.kind is ActorKind.CHARGER and (not wanted or event.actor.id in wanted)
+    }
+
+
+def _remote_start_id(request_id: str) -> int:
+    """A number for the station to refer to, 1 to 2^31 - 1; a repeated request has the same one."""
+    if request_id:
+        return zlib.crc32(request_id.encode()) % (2**31 - 1) + 1
+    return secrets.randbelow(2**31 - 1) + 1
+
+
+def _connector(connector_id: int, *, least: int) -> int:
+    if not least <= connector_id <= _CONNECTOR_MAX:
+        raise invalid("connector_id", f"{least} to {_CONNECTOR_MAX}")
+    return connector_id
+
+
+def _unknown(charger_id: str) -> NotFound:
+    return NotFound(
+        f"there is no charger {charger_id!r}",
+        reason="CHARGER_UNKNOWN",
+        metadata={"charger_id": charger_id},
+    )
+
+
+def _outcome(result: CommandResult) -> chargers_pb2.CommandOutcome:
+    return chargers_pb2.CommandOutcome(
+        state=_COMMAND_STATES[result.state],
+        status=result.status,
+        payload_json=orjson.dumps(result.payload).decode() if result.payload else "",
+        error_code=result.error_code,
+        error_description=result.error_description,
+    )
+
+
+def _charger_to_message(view: ChargerView) -> chargers_pb2.Charger:
+    return chargers_pb2.Charger(
+        charger_id=view.charger_id,
+        site_id=view.site_id or "",
+        presence=chargers_pb2.CHARGER_PRESENCE_ONLINE
+        if view.online
+        else chargers_pb2.CHARGER_PRESENCE_OFFLINE,
+        ocpp_version=view.ocpp_version,
+        vendor=view.vendor,
+        model=view.model,
+        firmware=view.firmware,
+        serial_number=view.serial_number,
+        last_seen_time=timestamp(view.last_seen_ms),
+        connectors=[_connector_to_message(connector) for connector in view.connectors],
+    )
+
+
+def _connector_to_message(connector: ConnectorView) -> chargers_pb2.Connector:
+    l1_ma, l2_ma, l3_ma = connector.current_ma
+    return chargers_pb2.Connector(
+        connector_id=connector.connector_id,
+        status=_STATUSES[connector.status]
+        if connector.status
+        else chargers_pb2.CONNECTOR_STATUS_UNSPECIFIED,
+        error_code=connector.error_code,
+        session_id=connector.session_id or "",
+        energy_wh=connector.energy_wh,
+        power_w=connector.power_w,
+        current=electrical_pb2.ConductorCurrents(l1_ma=l1_ma, l2_ma=l2_ma, l3_ma=l3_ma),
+        soc_percent=connector.soc_percent,
+        limit_ma=connector.limit_ma,
+    )
+
+
+def _ref(charger_id: str) -> ActorRef:
+    return ActorRef(ActorKind.CHARGER, charger_id)

@@ -1,0 +1,147 @@
+"""Listens for gRPC: the services, health, reflection, and the bounds within which all of it
+stays."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import grpc
+import structlog
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from controlplane.api.backend import Backend
+from controlplane.api.chargers import Chargers
+from controlplane.api.errors import ErrorInterceptor
+from controlplane.api.feed import JournalFeed
+from controlplane.api.grid import Grid
+from controlplane.api.journal import Journal
+from controlplane.api.network import Network
+from controlplane.api.sessions import Sessions
+from controlplane.api.sites import Sites
+from controlplane.api.system import System
+from controlplane.api.v1 import (
+    chargers_pb2,
+    chargers_pb2_grpc,
+    grid_pb2,
+    grid_pb2_grpc,
+    journal_pb2,
+    journal_pb2_grpc,
+    network_pb2,
+    network_pb2_grpc,
+    sessions_pb2,
+    sessions_pb2_grpc,
+    sites_pb2,
+    sites_pb2_grpc,
+    system_pb2,
+    system_pb2_grpc,
+)
+from controlplane.config import Settings
+from controlplane.errors import Precondition
+from controlplane.runtime.client import ActorClient
+from controlplane.runtime.clock import Clock, SystemClock
+from controlplane.store.reader import StoreReader
+
+__all__ = ["MESSAGE_MAX_BYTES", "ApiServer", "serve"]
+
+MESSAGE_MAX_BYTES = 64 * 1024 * 1024
+"""Room for the description of a network of a hundred thousand chargers."""
+_CALLS_MAX = 4_096
+_GRACE_S = 2.0
+_OPTIONS = [
+    ("grpc.max_receive_message_length", MESSAGE_MAX_BYTES),
+    ("grpc.max_send_message_length", MESSAGE_MAX_BYTES),
+    ("grpc.max_metadata_size", 16 * 1024),
+    ("grpc.max_concurrent_streams", 1_024),
+    ("grpc.keepalive_time_ms", 30_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    # A caller that pings more often than this is told to go away (ENHANCE_YOUR_CALM).
+    ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
+    # Two servers on one port would each get half of the calls.
+    ("grpc.so_reuseport", 0),
+]
+_log = structlog.get_logger(__name__)
+
+
+class ApiServer:
+    """A listening gRPC server."""
+
+    def __init__(
+        self,
+        server: grpc.aio.Server,
+        health_service: Any,
+        feed: JournalFeed,
+        port: int,
+    ) -> None:
+        self._server = server
+        self._health = health_service
+        self._feed = feed
+        self.port = port
+        """Where it listens; never 0."""
+
+    async def stop(self) -> None:
+        """Say that it is going, let running calls end for a moment, cut off streams."""
+        await self._health.enter_graceful_shutdown()
+        await self._server.stop(_GRACE_S)
+        await self._feed.stop()
+        _log.info("api_stopped", port=self.port)
+
+
+async def serve(
+    settings: Settings, client: ActorClient, reader: StoreReader, *, clock: Clock | None = None
+) -> ApiServer:
+    """Listen on `settings.grpc_host` and `settings.grpc_port` (0: a free port).
+
+    `clock` is the one that actors are driven by; the machine's where it is not given.
+
+    Raises:
+        Precondition: the address is taken or not of this machine.
+        Unavailable: the journal is out of reach.
+    """
+    server = grpc.aio.server(
+        interceptors=[ErrorInterceptor()], options=_OPTIONS, maximum_concurrent_rpcs=_CALLS_MAX
+    )
+    address = f"{settings.grpc_host}:{settings.grpc_port}"
+    try:
+        port = server.add_insecure_port(address)
+    except RuntimeError as error:
+        raise Precondition(
+            f"cannot listen for gRPC on {address}: {error}", reason="GRPC_ADDRESS_UNUSABLE"
+        ) from error
+    feed = JournalFeed(client)
+    backend = Backend(settings, client, reader, clock or SystemClock(), feed)
+    health_service: Any = health.aio.HealthServicer()  # type: ignore[attr-defined]
+    health_pb2_grpc.add_HealthServicer_to_server(health_service, server)
+    names = [health.SERVICE_NAME, *_add_services(backend, server), reflection.SERVICE_NAME]
+    reflection.enable_server_reflection(names, server)
+    await feed.start()
+    await server.start()
+    for name in ("", *names):
+        await health_service.set(name, health_pb2.HealthCheckResponse.SERVING)
+    _log.info("api_listening", host=settings.grpc_host, port=port)
+    return ApiServer(server, health_service, feed, port)
+
+
+def _add_services(backend: Backend, server: grpc.aio.Server) -> list[str]:
+    """Add every service of the contract; their full names."""
+    chargers_pb2_grpc.add_ChargersServiceServicer_to_server(Chargers(backend), server)
+    grid_pb2_grpc.add_GridServiceServicer_to_server(Grid(backend), server)
+    journal_pb2_grpc.add_JournalServiceServicer_to_server(Journal(backend), server)
+    network_pb2_grpc.add_NetworkServiceServicer_to_server(Network(backend), server)
+    sessions_pb2_grpc.add_SessionsServiceServicer_to_server(Sessions(backend), server)
+    sites_pb2_grpc.add_SitesServiceServicer_to_server(Sites(backend), server)
+    system_pb2_grpc.add_SystemServiceServicer_to_server(System(backend), server)
+    return [
+        service.full_name
+        for file in (
+            chargers_pb2,
+            grid_pb2,
+            journal_pb2,
+            network_pb2,
+            sessions_pb2,
+            sites_pb2,
+            system_pb2,
+        )
+        for service in file.DESCRIPTOR.services_by_name.values()
+    ]

@@ -1,0 +1,228 @@
+"""`SitesService`: what stands where, and who may draw how much at this moment."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import msgspec
+
+from controlplane.api.backend import (
+    Backend,
+    Caller,
+    instant_ms,
+    invalid,
+    page_size,
+    required,
+    seconds,
+    timestamp,
+)
+from controlplane.api.configuring import CONFIGURE_TIMEOUT_S, configure_site
+from controlplane.api.descriptions import site_from_message, site_to_message
+from controlplane.api.v1 import electrical_pb2, sites_pb2, sites_pb2_grpc
+from controlplane.errors import NotFound
+from controlplane.ids import ActorKind, ActorRef, SiteId
+from controlplane.network import SiteConfig
+from controlplane.site.messages import (
+    CircuitView,
+    ConnectorAllocation,
+    DeleteSite,
+    GetSite,
+    PhaseCurrents,
+    ReportBuildingLoad,
+    SiteDeleted,
+    SiteView,
+)
+from controlplane.store.records import SiteRecord
+
+__all__ = ["Sites", "allocation_to_message", "require_site"]
+
+CURRENT_MAX_MA = 100_000_000
+
+
+class Sites(sites_pb2_grpc.SitesServiceServicer):
+    """Answers `controlplane.api.v1.SitesService`."""
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+
+    async def CreateSite(
+        self, request: sites_pb2.CreateSiteRequest, context: Any
+    ) -> sites_pb2.CreateSiteResponse:
+        required(request, "site")
+        config = site_from_message(request.site)
+        await configure_site(
+            self._backend, config, context, request_id=request.request_id, create_only=True
+        )
+        return sites_pb2.CreateSiteResponse(site=await self._site(config))
+
+    async def UpdateSite(
+        self, request: sites_pb2.UpdateSiteRequest, context: Any
+    ) -> sites_pb2.UpdateSiteResponse:
+        required(request, "site")
+        config = site_from_message(request.site)
+        await configure_site(
+            self._backend, config, context, request_id=request.request_id, update_only=True
+        )
+        return sites_pb2.UpdateSiteResponse(site=await self._site(config))
+
+    async def GetSite(
+        self, request: sites_pb2.GetSiteRequest, context: Any
+    ) -> sites_pb2.GetSiteResponse:
+        record = await require_site(self._backend, request.site_id)
+        return sites_pb2.GetSiteResponse(site=_site_to_message(record))
+
+    async def ListSites(
+        self, request: sites_pb2.ListSitesRequest, context: Any
+    ) -> sites_pb2.ListSitesResponse:
+        size = page_size(request.page_size)
+        found = [
+            record
+            for record in await self._backend.reader.sites()
+            if record.site_id > request.page_token
+            and (not request.feeder_id or record.feeder_id == request.feeder_id)
+        ]
+        page = found[:size]
+        return sites_pb2.ListSitesResponse(
+            sites=[_site_to_message(record) for record in page],
+            next_page_token=page[-1].site_id if len(found) > size else "",
+        )
+
+    async def DeleteSite(
+        self, request: sites_pb2.DeleteSiteRequest, context: Any
+    ) -> sites_pb2.DeleteSiteResponse:
+        required(request, "site_id")
+        await self._backend.ask(
+            _ref(request.site_id),
+            DeleteSite(),
+            SiteDeleted,
+            context,
+            timeout_s=CONFIGURE_TIMEOUT_S,
+            request_id=request.request_id,
+        )
+        return sites_pb2.DeleteSiteResponse()
+
+    async def GetSiteAllocation(
+        self, request: sites_pb2.GetSiteAllocationRequest, context: Any
+    ) -> sites_pb2.GetSiteAllocationResponse:
+        view = await self._view(request.site_id, context)
+        return sites_pb2.GetSiteAllocationResponse(allocation=allocation_to_message(view))
+
+    async def WatchSiteAllocation(
+        self, request: sites_pb2.WatchSiteAllocationRequest, context: Any
+    ) -> AsyncIterator[sites_pb2.WatchSiteAllocationResponse]:
+        interval_s = seconds(
+            "interval_s", request.interval_s, default_s=1.0, least_s=0.2, most_s=3_600.0
+        )
+        told: SiteView | None = None
+        while True:
+            view = await self._view(request.site_id, context)
+            # A round that changed nothing differs from the one before only in its number and time.
+            same = told and msgspec.structs.replace(view, at_ms=told.at_ms, round=told.round)
+            if told is None or same != told:
+                told = view
+                yield sites_pb2.WatchSiteAllocationResponse(allocation=allocation_to_message(view))
+            await asyncio.sleep(interval_s)
+
+    async def ReportBuildingLoad(
+        self, request: sites_pb2.ReportBuildingLoadRequest, context: Any
+    ) -> sites_pb2.ReportBuildingLoadResponse:
+        required(request, "site_id", "current")
+        await require_site(self._backend, request.site_id)
+        currents = (request.current.l1_ma, request.current.l2_ma, request.current.l3_ma)
+        for line, current_ma in zip(("l1_ma", "l2_ma", "l3_ma"), currents, strict=True):
+            if not 0 <= current_ma <= CURRENT_MAX_MA:
+                raise invalid(f"current.{line}", f"0 to {CURRENT_MAX_MA} mA")
+        at_ms = instant_ms(request, "measure_time")
+        view = await self._backend.ask(
+            _ref(request.site_id),
+            ReportBuildingLoad(
+                at_ms=self._backend.clock.now_ms() if at_ms is None else at_ms,
+                current_ma=currents,
+            ),
+            SiteView,
+            context,
+            # Without a time of its own, a repeated report is a new measurement.
+            request_id="" if at_ms is None else request.request_id,
+        )
+        return sites_pb2.ReportBuildingLoadResponse(allocation=allocation_to_message(view))
+
+    async def _site(self, config: SiteConfig) -> sites_pb2.Site:
+        record = await self._backend.reader.site(SiteId(config.id))
+        return sites_pb2.Site(
+            description=site_to_message(config),
+            update_time=timestamp(record.updated_ms if record else None),
+        )
+
+    async def _view(self, site_id: str, caller: Caller) -> SiteView:
+        await require_site(self._backend, site_id)
+        return await self._backend.ask(_ref(site_id), GetSite(), SiteView, caller)
+
+
+async def require_site(backend: Backend, site_id: str) -> SiteRecord:
+    """The site as described.
+
+    Raises:
+        NotFound: there is none.
+    """
+    record = await backend.reader.site(SiteId(site_id)) if site_id else None
+    if record is None:
+        raise NotFound(
+            f"there is no site {site_id!r}", reason="SITE_UNKNOWN", metadata={"site_id": site_id}
+        )
+    return record
+
+
+def allocation_to_message(view: SiteView) -> sites_pb2.SiteAllocation:
+    """A site's view of itself, as a message."""
+    return sites_pb2.SiteAllocation(
+        site_id=view.site_id,
+        time=timestamp(view.at_ms),
+        round=view.round,
+        feeder_cap_ma=view.cap_ma,
+        limit_ma=view.limit_ma,
+        building_load_stale=view.building_load_stale,
+        violations=view.violations,
+        circuits=[_circuit_to_message(circuit) for circuit in view.circuits],
+        connectors=[_connector_to_message(connector) for connector in view.connectors],
+    )
+
+
+def _site_to_message(record: SiteRecord) -> sites_pb2.Site:
+    return sites_pb2.Site(
+        description=site_to_message(SiteConfig.model_validate_json(record.config)),
+        update_time=timestamp(record.updated_ms),
+    )
+
+
+def _circuit_to_message(circuit: CircuitView) -> sites_pb2.CircuitState:
+    return sites_pb2.CircuitState(
+        circuit_id=circuit.circuit_id,
+        rating=_phases(circuit.rating_ma),
+        capacity=_phases(circuit.capacity_ma),
+        building=_phases(circuit.building_ma),
+        liability=_phases(circuit.liability_ma),
+        measured=_phases(circuit.measured_ma),
+    )
+
+
+def _connector_to_message(connector: ConnectorAllocation) -> sites_pb2.ConnectorAllocation:
+    return sites_pb2.ConnectorAllocation(
+        charger_id=connector.charger_id,
+        connector_id=connector.connector_id,
+        session_id=connector.session_id or "",
+        target_ma=connector.target_ma,
+        limit_ma=connector.limit_ma,
+        liability_ma=connector.liability_ma,
+        measured_ma=connector.measured_ma,
+        reason=connector.reason,
+    )
+
+
+def _phases(currents: PhaseCurrents) -> electrical_pb2.PhaseCurrents:
+    return electrical_pb2.PhaseCurrents(l1_ma=currents[0], l2_ma=currents[1], l3_ma=currents[2])
+
+
+def _ref(site_id: str) -> ActorRef:
+    return ActorRef(ActorKind.SITE, site_id)
