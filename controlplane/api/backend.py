@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import math
 import re
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
@@ -16,11 +17,10 @@ import msgspec
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from controlplane.api.feed import JournalFeed
 from controlplane.config import Settings
 from controlplane.errors import InvalidInput
 from controlplane.ids import ActorRef
-from controlplane.runtime.client import ActorClient
+from controlplane.runtime.client import ActorClient, JournalEvent
 from controlplane.runtime.clock import Clock
 from controlplane.store.reader import PAGE_SIZE_MAX, StoreReader
 
@@ -39,6 +39,7 @@ Response = TypeVar("Response", bound=msgspec.Struct)
 
 ASK_TIMEOUT_S = 10.0
 _PAGE_SIZE_DEFAULT = 100
+_EVENTS_AT_ONCE = 1_000
 _REQUEST_ID = re.compile(r"[!-~]{1,128}")
 
 
@@ -57,7 +58,6 @@ class Backend:
     client: ActorClient
     reader: StoreReader
     clock: Clock
-    feed: JournalFeed
     configuring: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held while a description is checked against the directory and brought into force, so that two
     sites cannot claim one charger at once."""
@@ -87,6 +87,20 @@ class Backend:
         return await self.client.ask(
             ref, request, response, timeout_s=max(timeout_s, 0.001), request_id=request_id
         )
+
+    async def follow(self, after: int) -> AsyncIterator[list[JournalEvent]]:
+        """Journal events with a cursor above `after`, in batches, for ever.
+
+        Nothing is queued here: a stream that is slow asks late and is given what it missed.
+
+        Raises:
+            Unavailable: the journal is out of reach.
+        """
+        while True:
+            batch = await self.client.events(after, limit=_EVENTS_AT_ONCE)
+            if batch:
+                yield batch
+                after = batch[-1].cursor
 
 
 def invalid(field: str, fault: str) -> InvalidInput:

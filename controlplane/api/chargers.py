@@ -97,12 +97,12 @@ class Chargers(chargers_pb2_grpc.ChargersServiceServicer):
             raise invalid("charger_ids", f"at most {_WATCHED_MAX}")
         # The cursor is taken first: what happens while the chargers are read is told twice rather
         # than not at all.
-        cursor = self._backend.feed.cursor
+        cursor = await self._backend.client.last_cursor()
         wanted = set(request.charger_ids)
         async for records in self._matching(request):
             for charger in await self._many(records, context):
                 yield chargers_pb2.WatchChargersResponse(charger=charger)
-        async for batch in self._backend.feed.follow(cursor):
+        async for batch in self._backend.follow(cursor):
             kinds = _last_kinds(batch, wanted)
             directory = await self._backend.reader.chargers_named(kinds)
             changed = [

@@ -45,9 +45,11 @@ class Journal(journal_pb2_grpc.JournalServiceServicer):
         self, request: journal_pb2.WatchEventsRequest, context: Any
     ) -> AsyncIterator[journal_pb2.WatchEventsResponse]:
         _check(request.filter)
-        feed = self._backend.feed
-        after = request.after_cursor if request.HasField("after_cursor") else feed.cursor
-        async for batch in feed.follow(after):
+        if request.HasField("after_cursor"):
+            after = request.after_cursor
+        else:
+            after = await self._backend.client.last_cursor()
+        async for batch in self._backend.follow(after):
             for event in batch:
                 if _passes(request.filter, event):
                     yield journal_pb2.WatchEventsResponse(event=_event_to_message(event))

@@ -13,7 +13,6 @@ from grpc_reflection.v1alpha import reflection
 from controlplane.api.backend import Backend
 from controlplane.api.chargers import Chargers
 from controlplane.api.errors import ErrorInterceptor
-from controlplane.api.feed import JournalFeed
 from controlplane.api.grid import Grid
 from controlplane.api.journal import Journal
 from controlplane.api.network import Network
@@ -71,12 +70,10 @@ class ApiServer:
         self,
         server: grpc.aio.Server,
         health_service: Any,
-        feed: JournalFeed,
         port: int,
     ) -> None:
         self._server = server
         self._health = health_service
-        self._feed = feed
         self.port = port
         """Where it listens; never 0."""
 
@@ -84,7 +81,6 @@ class ApiServer:
         """Say that it is going, let running calls end for a moment, cut off streams."""
         await self._health.enter_graceful_shutdown()
         await self._server.stop(_GRACE_S)
-        await self._feed.stop()
         _log.info("api_stopped", port=self.port)
 
 
@@ -97,7 +93,6 @@ async def serve(
 
     Raises:
         Precondition: the address is taken or not of this machine.
-        Unavailable: the journal is out of reach.
     """
     server = grpc.aio.server(
         interceptors=[ErrorInterceptor()], options=_OPTIONS, maximum_concurrent_rpcs=_CALLS_MAX
@@ -109,18 +104,16 @@ async def serve(
         raise Precondition(
             f"cannot listen for gRPC on {address}: {error}", reason="GRPC_ADDRESS_UNUSABLE"
         ) from error
-    feed = JournalFeed(client)
-    backend = Backend(settings, client, reader, clock or SystemClock(), feed)
+    backend = Backend(settings, client, reader, clock or SystemClock())
     health_service: Any = health.aio.HealthServicer()  # type: ignore[attr-defined]
     health_pb2_grpc.add_HealthServicer_to_server(health_service, server)
     names = [health.SERVICE_NAME, *_add_services(backend, server), reflection.SERVICE_NAME]
     reflection.enable_server_reflection(names, server)
-    await feed.start()
     await server.start()
     for name in ("", *names):
         await health_service.set(name, health_pb2.HealthCheckResponse.SERVING)
     _log.info("api_listening", host=settings.grpc_host, port=port)
-    return ApiServer(server, health_service, feed, port)
+    return ApiServer(server, health_service, port)
 
 
 def _add_services(backend: Backend, server: grpc.aio.Server) -> list[str]:

@@ -71,14 +71,14 @@ class Sessions(sessions_pb2_grpc.SessionsServiceServicer):
     ) -> AsyncIterator[sessions_pb2.WatchSessionsResponse]:
         # The cursor is taken first: what happens while the sessions are read is told twice rather
         # than not at all.
-        cursor = self._backend.feed.cursor
+        cursor = await self._backend.client.last_cursor()
         if request.session_id:
             session = await require_session(self._backend, request.session_id)
             yield sessions_pb2.WatchSessionsResponse(session=session_to_message(session))
         else:
             async for session in self._active(request):
                 yield sessions_pb2.WatchSessionsResponse(session=session_to_message(session))
-        async for batch in self._backend.feed.follow(cursor):
+        async for batch in self._backend.follow(cursor):
             happened = {
                 str(event.data["session_id"]): event.kind
                 for event in batch
