@@ -1,0 +1,84 @@
+"""What goes wrong between stations and Loadstar, drawn from one seeded source.
+
+Invariant: with the same seed and the same order of questions the same faults happen; nothing here
+reads a clock. Outside the span in which faults are on, every question is answered 'nothing'."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from random import Random
+
+from controlplane.errors import InvalidInput
+
+__all__ = ["FAULTS", "NetworkFaults", "parse_faults"]
+
+FAULTS = {
+    "drop": "a connection breaks, sometimes half-open: the old end is noticed 30 s later",
+    "delay": "a message travels for seconds",
+    "duplicate": "a station's message arrives twice",
+    "lost": "a message or its answer never arrives; stations repeat, Loadstar times out",
+    "reject": "a station answers Rejected to a charging profile",
+    "offline": "a station is unreachable for up to two hours and goes on charging",
+    "reboot": "a station restarts: its transaction ends, its default profile stays",
+    "crash": "the host dies before or after a commit and comes back from the store",
+}
+"""The faults known, and what each means."""
+
+_USUAL_DELAY_MS = 20
+_MEAN_S = {"drop": 1_800, "offline": 14_400, "reboot": 28_800, "crash": 3_600}
+"""Mean time between two faults of a kind: of one station, or of the host."""
+_PROBABILITY = {"delay": 0.02, "duplicate": 0.01, "lost": 0.005, "reject": 0.03}
+"""Of one message."""
+
+
+def parse_faults(text: str) -> frozenset[str]:
+    """`all`, `none`, or names of `FAULTS` with commas between.
+
+    Raises:
+        InvalidInput: a name is unknown.
+    """
+    if text == "all":
+        return frozenset(FAULTS)
+    names = frozenset() if text == "none" else frozenset(text.split(","))
+    if unknown := sorted(names - FAULTS.keys()):
+        raise InvalidInput(f"no such fault: {', '.join(unknown)}; known: {', '.join(FAULTS)}")
+    return names
+
+
+@dataclass
+class NetworkFaults:
+    """The dice. `on` is False while the network is commissioned and while it comes to rest."""
+
+    names: frozenset[str]
+    random: Random
+    on: bool = field(default=False)
+
+    def happens(self, name: str) -> bool:
+        """Whether this message suffers the fault."""
+        return self.on and name in self.names and self.random.random() < _PROBABILITY[name]
+
+    def delay_ms(self) -> int:
+        """How long a message travels."""
+        if self.happens("delay"):
+            return self.random.randrange(_USUAL_DELAY_MS, 8_000)
+        return _USUAL_DELAY_MS
+
+    def next_after_ms(self, name: str) -> int | None:
+        """How long until the next fault of a kind, or None where it never happens."""
+        if name not in self.names:
+            return None
+        return round(self.random.expovariate(1 / _MEAN_S[name]) * 1_000)
+
+    def absence_ms(self, name: str) -> int:
+        """How long a station or the host is away after the fault `name`."""
+        least_s, most_s = {
+            "drop": (1, 60),
+            "offline": (300, 7_200),
+            "reboot": (20, 90),
+            "crash": (1, 5),
+        }[name]
+        return self.random.randrange(least_s * 1_000, most_s * 1_000)
+
+    def notice_ms(self) -> int:
+        """How late the server learns that a connection has broken: at once, or half-open."""
+        return self.random.choice((0, 0, 30_000))

@@ -1,0 +1,132 @@
+"""The production actors in the deterministic world: a few seeds with every fault, one without, and
+proof that the checkers see what they are there for."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import msgspec
+import pytest
+
+from controlplane.errors import InvalidInput
+from controlplane.network import FeederConfig
+from controlplane.sim.checkers import AnswerChecker, EnergyChecker, RowChecker, Violations
+from controlplane.sim.network_faults import FAULTS
+from controlplane.sim.vehicle import Draw
+from controlplane.sim.world import World, run
+
+
+def test_without_faults_vehicles_charge_and_nothing_is_violated() -> None:
+    result = run(seed=1, hours=3.0, chargers=10, faults="none")
+    assert result["violations"] == 0, result
+    assert result["sessions"] > 5
+    assert result["delivered_wh"] > 20_000
+    assert result["utilisation_max"] > 0.7, "the rows must have been worth guarding"
+
+
+@pytest.mark.parametrize("seed", range(1, 7))
+def test_with_every_fault_nothing_is_violated(seed: int) -> None:
+    result = run(seed=seed, hours=3.0, chargers=12, faults="all")
+    assert result["violations"] == 0, f"{result['details']}\nreplay: {result['replay']}"
+    assert result["delivered_wh"] > 10_000
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_each_fault_alone_is_survived(fault: str) -> None:
+    result = run(seed=7, hours=1.5, chargers=6, faults=fault)
+    assert result["violations"] == 0, f"{result['details']}\nreplay: {result['replay']}"
+
+
+def test_a_seed_decides_everything_in_every_process() -> None:
+    program = (
+        "import json; from controlplane.sim.world import run;"
+        "print(json.dumps(run(seed=5, hours=0.5, chargers=6)['digest']))"
+    )
+    digests = {
+        subprocess.run(
+            [sys.executable, "-c", program],
+            env=os.environ | {"PYTHONHASHSEED": hash_seed},
+            check=True,
+            capture_output=True,
+            timeout=60,
+        ).stdout
+        for hash_seed in ("1", "2")
+    }
+    assert digests == {json.dumps(run(seed=5, hours=0.5, chargers=6)["digest"]).encode() + b"\n"}
+    assert run(seed=6, hours=0.5, chargers=6)["digest"] != json.loads(digests.pop())
+
+
+@pytest.mark.parametrize("faults", ["drop,unknown", "", "ALL"])
+def test_an_unknown_fault_is_refused_with_the_known_ones(faults: str) -> None:
+    with pytest.raises(InvalidInput, match="known: drop"):
+        run(seed=1, hours=1.0, faults=faults)
+
+
+def _world() -> World:
+    return World(seed=1, chargers=4, faults=frozenset())
+
+
+def test_the_row_checker_sees_one_ampere_too_much_once() -> None:
+    world, violations = _world(), Violations()
+    site = world.sites[0]
+    feeder = FeederConfig(id="feeder0", power_max_w=10**6)
+    rows = RowChecker([site], [feeder], world.stations, violations)
+    charger = site.chargers[0]
+    outlet = world.stations[charger.id].outlet
+    panel_a = next(circuit.rating_a for circuit in site.circuits if circuit.id == charger.circuit)
+    no_building = {site.id: (0.0, 0.0, 0.0)}
+
+    def draw(current_a: float) -> None:
+        outlet.draw = Draw(current_a=current_a, phases=1, power_w=0.0, energy_wh=0.0)
+
+    draw(panel_a)
+    rows.check(0, no_building)
+    assert violations.found == []
+    for at_ms in (1_000, 2_000):
+        draw(panel_a + 1.0)
+        rows.check(at_ms, no_building)
+    assert [violation.at_ms for violation in violations.found] == [1_000]
+    draw(0.0)
+    rows.check(3_000, {site.id: (0.0, site.supply.rating_a + 1.0, 0.0)})
+    assert "supply" in violations.found[-1].detail
+    assert "L2" in violations.found[-1].detail
+
+
+def test_the_answer_checker_sees_silence_and_chatter() -> None:
+    violations = Violations()
+    answers = AnswerChecker(violations)
+    answers.called("CP1#1", "a", 0)
+    answers.called("CP1#1", "b", 0)
+    answers.called("CP2#1", "c", 0)
+    answers.answered("CP1#1", "a", 5)
+    answers.closed("CP2#1")
+    answers.check(60_000)
+    assert [violation.rule for violation in violations.found] == ["not answered"]
+    answers.answered("CP1#1", "a", 60_001)
+    assert violations.found[-1].rule == "answered without being asked"
+
+
+def test_the_energy_checker_sees_a_watt_hour_that_went_missing() -> None:
+    world = _world()
+    world.live(2.0)
+    assert world.violations.found == []
+    sessions = list(world.host.store.sessions.values())
+    charged = next(session for session in sessions if session.energy_wh > 0)
+    others = [session for session in sessions if session is not charged]
+
+    def faults(*stored: object) -> list[str]:
+        violations = Violations()
+        EnergyChecker(violations).check(0, world.stations.values(), [*others, *stored])  # type: ignore[list-item]
+        return [violation.rule for violation in violations.found]
+
+    assert faults(charged) == []
+    less = msgspec.structs.replace(charged, energy_wh=charged.energy_wh - 1)
+    assert faults(less) == ["energy not conserved"]
+    assert faults() == ["energy not conserved"]
+    twice = msgspec.structs.replace(charged, session_id="again")
+    assert faults(charged, twice) == ["energy not conserved"]
+    invented = msgspec.structs.replace(charged, transaction_id="unheard-of")
+    assert faults(charged, invented) == ["session without a transaction"]
