@@ -12,8 +12,9 @@ __all__ = ["AcceleratedClock", "Clock", "SystemClock"]
 class Clock(Protocol):
     """A source of instants and the pace at which they pass."""
 
-    speed: float
-    """How many seconds of this clock pass in a second of the world's."""
+    @property
+    def speed(self) -> float:
+        """How many seconds of this clock pass in a second of the world's."""
 
     def now_ms(self) -> int:
         """Milliseconds since the Unix epoch, UTC."""
