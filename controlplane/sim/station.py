@@ -139,6 +139,8 @@ class Station:
         self.clock = clock
         self.outlets = {outlet.connector_id: Outlet(outlet) for outlet in spec.outlets}
         self.book = ProfileBook()
+        self.transactions: list[tuple[Outlet, Transaction]] = []
+        """Every transaction since the station was made, by its own books."""
         self.traffic = Traffic()
         self.settled = asyncio.Event()
         """Set while the station is booted and connected."""
@@ -231,6 +233,7 @@ class Station:
             register_start_wh=int(outlet.register_wh),
             remote_start_id=remote_start_id,
         )
+        self.transactions.append((outlet, transaction))
         self.dialect.tell_started(outlet, transaction)
 
     def end(self, outlet: Outlet, reason: str) -> None:

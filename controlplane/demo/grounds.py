@@ -1,0 +1,223 @@
+"""The process that is one site of the demonstration: its stations and the vehicles that come and
+go.
+
+Runs as `python -m controlplane.demo.grounds`, reports a line of JSON per tick on standard output,
+and ends when its day is over or when the process that started it is gone (its standard input
+closes). Invariant: what it reports is what physically happened, whatever Loadstar believes."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import logging
+import random
+import sys
+import time
+from collections.abc import Sequence
+
+import msgspec
+
+from controlplane.demo.reports import OutletReport, SessionReport, SiteReport
+from controlplane.demo.scenario import Scenario, Visit, make_scenario
+from controlplane.runtime.clock import AcceleratedClock
+from controlplane.sim.outlet import Outlet, StationSpec
+from controlplane.sim.station import Station
+from controlplane.sim.station_v16 import DialectV16
+from controlplane.sim.station_v201 import DialectV201
+from controlplane.sim.vehicle import Vehicle
+
+__all__ = ["Grounds", "make_station"]
+
+TICK_S = 0.1
+PATIENCE_S = 15.0
+"""How long a driver waits for a station without a line before charging anyway (real seconds)."""
+DRAIN_S = 30.0
+"""How long a station may take to say what is left to say at the end of the day."""
+
+
+def make_station(spec: StationSpec, *, url: str, clock: AcceleratedClock, seed: int) -> Station:
+    """A station of the version that its description names."""
+    dialect = DialectV16 if spec.version == "1.6" else DialectV201
+    return Station(spec, url=url, clock=clock, dialect=dialect, seed=seed)
+
+
+class Grounds:
+    """The stations of one site and the day they live through."""
+
+    def __init__(
+        self, scenario: Scenario, site_id: str, *, url: str, clock: AcceleratedClock, seed: int
+    ) -> None:
+        self.scenario = scenario
+        self.site_id = site_id
+        self.clock = clock
+        self.stations = {
+            spec.id: make_station(spec, url=url, clock=clock, seed=seed)
+            for spec in scenario.stations(site_id)
+        }
+        self._voltage_v = scenario.site(site_id).voltage_v
+        self._awaited = sorted(
+            (visit for visit in scenario.visits if visit.site_id == site_id),
+            key=lambda visit: visit.arrival_ms,
+        )
+        self._present: list[Visit] = []
+        self._last_ms = clock.now_ms()
+
+    async def live(self) -> None:
+        """Run the day, then wait until everything was said."""
+        async with asyncio.TaskGroup() as group:
+            for station in self.stations.values():
+                group.create_task(station.run())
+            while self.clock.now_ms() < self.scenario.end_ms:
+                self.tick()
+                await asyncio.sleep(TICK_S)
+            self.close()
+            await asyncio.gather(*(station.drained(DRAIN_S) for station in self.stations.values()))
+            for station in self.stations.values():
+                await station.stop()
+        self.report(done=True)
+
+    def tick(self) -> None:
+        """Let the physical world move on to now."""
+        now_ms = self.clock.now_ms()
+        duration_s = max(0, now_ms - self._last_ms) / 1_000
+        self._last_ms = now_ms
+        self._depart(now_ms)
+        self._arrive(now_ms)
+        for station in self.stations.values():
+            station.step(now_ms, duration_s)
+        self.report()
+
+    def close(self) -> None:
+        """The day is over: whoever is still there leaves."""
+        self._depart(self.scenario.end_ms)
+        self.report()
+
+    def _arrive(self, now_ms: int) -> None:
+        waiting = []
+        for visit in self._awaited:
+            station = self.stations[visit.charger_id]
+            taken = station.outlets[visit.connector_id].vehicle is not None
+            patient = now_ms - visit.arrival_ms < PATIENCE_S * self.clock.speed * 1_000
+            if visit.arrival_ms > now_ms or taken or (patient and not station.settled.is_set()):
+                waiting.append(visit)
+                continue
+            vehicle = Vehicle(
+                visit.vehicle,
+                visit.arrival_soc,
+                outlet_phases=len(station.outlets[visit.connector_id].spec.lines),
+                voltage_v=self._voltage_v,
+            )
+            station.plug(visit.connector_id, vehicle, visit.id_token)
+            self._present.append(visit)
+        self._awaited = waiting
+
+    def _depart(self, now_ms: int) -> None:
+        for visit in [visit for visit in self._present if visit.departure_ms <= now_ms]:
+            self.stations[visit.charger_id].unplug(visit.connector_id)
+            self._present.remove(visit)
+
+    def report(self, *, done: bool = False) -> None:
+        """Write the site's picture of this instant."""
+        stations = self.stations.values()
+        report = SiteReport(
+            site_id=self.site_id,
+            at_ms=self._last_ms,
+            outlets=tuple(
+                _outlet(station, outlet)
+                for station in stations
+                for outlet in station.outlets.values()
+            ),
+            sessions=tuple(session for station in stations for session in _sessions(station)),
+            messages_sent=sum(station.traffic.sent for station in stations),
+            messages_received=sum(station.traffic.received for station in stations),
+            refused=sum(station.traffic.refused for station in stations),
+            backlog=sum(station.backlog for station in stations),
+            connections=sum(station.traffic.connections for station in stations),
+            done=done,
+        )
+        sys.stdout.buffer.write(msgspec.json.encode(report) + b"\n")
+        sys.stdout.buffer.flush()
+
+
+def _outlet(station: Station, outlet: Outlet) -> OutletReport:
+    vehicle = outlet.vehicle
+    return OutletReport(
+        charger_id=station.spec.id,
+        connector_id=outlet.spec.connector_id,
+        online=station.settled.is_set(),
+        id_token=outlet.id_token,
+        state=outlet.state.value,
+        vehicle_state="" if vehicle is None else vehicle.state.value,
+        soc=0.0 if vehicle is None else vehicle.soc,
+        offered_a=outlet.offered_a,
+        lines_a=outlet.line_currents_a(),
+    )
+
+
+def _sessions(station: Station) -> list[SessionReport]:
+    return [
+        SessionReport(
+            charger_id=station.spec.id,
+            connector_id=outlet.spec.connector_id,
+            id_token=transaction.id_token,
+            transaction_id=transaction.id,
+            started_ms=transaction.started_ms,
+            ended_ms=transaction.ended_ms,
+            delivered_wh=(
+                int(outlet.register_wh)
+                if transaction.register_stop_wh is None
+                else transaction.register_stop_wh
+            )
+            - transaction.register_start_wh,
+        )
+        for outlet, transaction in station.transactions
+    ]
+
+
+async def _until_orphaned() -> None:
+    """Return once standard input has ended: whoever started this process is gone."""
+    reader = asyncio.StreamReader()
+    loop = asyncio.get_running_loop()
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+    while await reader.read(1_024):
+        pass
+
+
+async def _main(arguments: argparse.Namespace) -> None:
+    scenario = make_scenario(duration_s=arguments.duration, seed=arguments.seed)
+    clock = AcceleratedClock(
+        start_ms=scenario.clock_start_ms, speed=scenario.speed, origin_s=arguments.origin
+    )
+    grounds = Grounds(scenario, arguments.site, url=arguments.url, clock=clock, seed=arguments.seed)
+    for station in grounds.stations.values():
+        # Meters do not begin at nought in the field; nor do these.
+        seeded = random.Random(f"{station.spec.id}/{arguments.seed}")
+        for outlet in station.outlets.values():
+            outlet.register_wh = float(seeded.randrange(10**4, 10**7))
+    day = asyncio.create_task(grounds.live())
+    orphaned = asyncio.create_task(_until_orphaned())
+    done, _ = await asyncio.wait({day, orphaned}, return_when=asyncio.FIRST_COMPLETED)
+    orphaned.cancel()
+    if day not in done:
+        day.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await day
+        return
+    day.result()
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Entry point of the process."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--site", required=True)
+    parser.add_argument("--url", required=True, help="ws:// address, without the station's id")
+    parser.add_argument("--duration", type=float, required=True)
+    parser.add_argument("--seed", type=int, required=True)
+    parser.add_argument("--origin", type=float, default=time.time(), help="of the fast clock")
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(name)s %(message)s")
+    asyncio.run(_main(parser.parse_args(argv)))
+
+
+if __name__ == "__main__":
+    main()
