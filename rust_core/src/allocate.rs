@@ -61,7 +61,7 @@ pub(crate) struct Round<'a> {
     pub(crate) min_ma: Vec<i64>,
     pub(crate) max_ma: Vec<i64>,
     pub(crate) step_ma: Vec<i64>,
-    pub(crate) weight: Vec<i64>,
+    pub(crate) weight: Vec<u32>,
     pub(crate) tier: Vec<u8>,
     pub(crate) rank: Vec<i64>,
     /// What is left on each row; never below 0.
@@ -151,7 +151,11 @@ impl<'a> Round<'a> {
             min_ma: placed(network, demand.min_ma),
             max_ma: placed(network, demand.max_ma),
             step_ma: placed(network, demand.step_ma),
-            weight: placed(network, demand.weight),
+            weight: network
+                .leaf_at
+                .iter()
+                .map(|&leaf| u32::try_from(demand.weight[leaf as usize]).unwrap_or(1))
+                .collect(),
             tier: placed(network, demand.tier),
             rank: placed(network, demand.rank),
             room_ma: (0..network.rows())
