@@ -30,11 +30,11 @@ from controlplane.actor import (
     SetTimer,
     TimerFired,
 )
-from controlplane.charger.actor import ChargerActor
+from controlplane.charger.messages import StationConnected, StationDisconnected
 from controlplane.config import ActorSettings
-from controlplane.feeder.actor import FeederActor
 from controlplane.ids import ActorKind, ActorRef
-from controlplane.site.actor import SiteActor
+from controlplane.runtime.actors import create_actor
+from controlplane.runtime.wire import StationMessage
 from controlplane.store.records import (
     ActorSnapshot,
     MeterSample,
@@ -45,11 +45,6 @@ from controlplane.store.records import (
 
 __all__ = ["Scheduler", "VirtualHost", "VirtualStore"]
 
-_ACTORS: dict[ActorKind, Callable[[ActorRef, ActorSettings, bytes | None], Actor]] = {
-    ActorKind.FEEDER: FeederActor,
-    ActorKind.SITE: SiteActor,
-    ActorKind.CHARGER: ChargerActor,
-}
 _BATCH_STEPS_MAX = 10_000
 _BETWEEN_SHARDS_MS = 5
 
@@ -117,6 +112,7 @@ class VirtualHost:
         self._timer_numbers = count()
         self._asks: dict[str, Callable[[msgspec.Struct], None]] = {}
         self._ask_numbers = count()
+        self._introduced: dict[ActorRef, str] = {}
         self._dies: str = ""
         self._died: Callable[[], None] = lambda: None
         self._digest = hashlib.blake2b(digest_size=16)
@@ -133,6 +129,17 @@ class VirtualHost:
         if self.up:
             self._batch(deque([(ref, message)]), [])
 
+    def from_station(self, ref: ActorRef, message: StationMessage) -> None:
+        """Deliver news of a socket, if it is the one that this host was introduced to last."""
+        known = self._introduced.get(ref)
+        if isinstance(message, StationConnected):
+            self._introduced[ref] = message.connection
+        elif known != message.connection:
+            return
+        elif isinstance(message, StationDisconnected):
+            del self._introduced[ref]
+        self.tell(ref, message)
+
     def ask(
         self, ref: ActorRef, request: msgspec.Struct, answered: Callable[[msgspec.Struct], None]
     ) -> None:
@@ -148,14 +155,15 @@ class VirtualHost:
         self._dies, self._died = when, died
 
     def recover(self) -> None:
-        """Come back with nothing but the store: re-activate what has a snapshot."""
+        """Come back with nothing but the store: sites and feeders at once, chargers with the first
+        message for each."""
         self.up = True
-        order = list(_ACTORS)
-        refs = sorted(self.store.snapshots, key=lambda ref: (order.index(ref.kind), ref.id))
+        stored = [ref for ref in self.store.snapshots if ref.kind is not ActorKind.CHARGER]
+        refs = sorted(stored, key=lambda ref: (ref.kind.value, ref.id))
         self._batch(deque(), [(ref, effect) for ref in refs for effect in self._activate(ref)])
 
     def _activate(self, ref: ActorRef) -> list[Effect]:
-        actor = _ACTORS[ref.kind](ref, self._settings, self.store.snapshots.get(ref))
+        actor = create_actor(ref, self._settings, self.store.snapshots.get(ref))
         self._actors[ref] = actor
         return actor.activate(self._scheduler.now_ms)
 
@@ -227,7 +235,7 @@ class VirtualHost:
 
     def _die(self) -> None:
         self._dies, self.up = "", False
-        self._actors, self._timers, self._asks = {}, {}, {}
+        self._actors, self._timers, self._asks, self._introduced = {}, {}, {}, {}
         self._died()
 
 

@@ -21,7 +21,7 @@ from typing import Any, Literal
 import msgspec
 import orjson
 
-from controlplane.actor import Call, CloseSocket, Effect, Message, Reply, ReplyError
+from controlplane.actor import Call, CloseSocket, Effect, Reply, ReplyError
 from controlplane.charger.messages import (
     StationCalled,
     StationConnected,
@@ -44,6 +44,7 @@ from controlplane.network import (
     SiteConfig,
 )
 from controlplane.ocpp.schemas import check_call, check_command
+from controlplane.runtime.wire import StationMessage
 from controlplane.sim.building import BuildingLoad
 from controlplane.sim.checkers import AnswerChecker, EnergyChecker, RowChecker, Violations
 from controlplane.sim.network_faults import NetworkFaults, parse_faults
@@ -147,7 +148,7 @@ class World:
         self._connections: dict[str, VirtualStation] = {}
         self._connection_numbers = count(1)
         self._arrivals_ms: dict[tuple[str, str], int] = {}
-        self._held: list[tuple[VirtualStation, Message]] = []
+        self._held: list[tuple[VirtualStation, StationMessage]] = []
         self._unanswered: dict[str, list[StationCalled]] = {}
         """By connection: what a gateway hands to the next host when one dies."""
         self._receiving = True
@@ -327,7 +328,7 @@ class World:
                 self._tell(station, self._connected(station, resumed=True))
         for connection, calls in list(self._unanswered.items()):
             for call in list(calls):
-                self.host.tell(_ref(self._connections[connection]), call)
+                self.host.from_station(_ref(self._connections[connection]), call)
         held, self._held = self._held, []
         for station, message in held:
             self._tell(station, message)
@@ -369,7 +370,7 @@ class World:
             raise RuntimeError(f"a simulated station broke the schema: {frame}: {fault}")
         self._tell(station, StationCalled(connection, *frame[1:]))
 
-    def _tell(self, station: VirtualStation, message: Message) -> None:
+    def _tell(self, station: VirtualStation, message: StationMessage) -> None:
         """News for a charger; a gateway holds them while no host serves it."""
         if not self.host.up:
             self._held.append((station, message))
@@ -377,7 +378,7 @@ class World:
         if isinstance(message, StationCalled) and message.connection == station.connection:
             self._answers.called(message.connection, message.message_id, self.scheduler.now_ms)
             self._unanswered.setdefault(message.connection, []).append(message)
-        self.host.tell(_ref(station), message)
+        self.host.from_station(_ref(station), message)
 
     def _released(self, effect: Effect) -> None:
         """What leaves the host."""
