@@ -1,0 +1,469 @@
+"""The actor of one site: hears chargers, building meter, feeder and owner, keeps the ledger, runs
+the rounds and sends limits.
+
+Invariant: every limit that leaves is in the ledger, and the ledger in a snapshot of the same step,
+so it is durable before a charger can hear of it. Many meter samples a second arrive: they cost
+little, and write nothing unless they change what counts."""
+
+from __future__ import annotations
+
+import msgspec
+
+from controlplane.actor import (
+    Answer,
+    Ask,
+    CancelTimer,
+    Effect,
+    Emit,
+    Message,
+    Persist,
+    Send,
+    SetTimer,
+    TimerFired,
+)
+from controlplane.charger.messages import ApplyLimit
+from controlplane.config import ActorSettings
+from controlplane.errors import Refusal
+from controlplane.ids import ActorRef, ConnectorKey, SiteId
+from controlplane.limit_schedule import (
+    WINDOWS_MAX,
+    LimitWindow,
+    next_change_ms,
+    scheduled,
+)
+from controlplane.site.alarms import Alarms, present_alarms
+from controlplane.site.configure import (
+    busy_refusal,
+    charger_ref,
+    description_effects,
+    feeder_ref,
+    refusal,
+    removal_effects,
+    validated,
+)
+from controlplane.site.demand import Demand, Habit, Pace, Turn
+from controlplane.site.live import LiveConnector, LiveSite
+from controlplane.site.messages import (
+    CapChanged,
+    ChargerPresence,
+    ConfigureSite,
+    ConnectorMetered,
+    ConnectorState,
+    DeleteSite,
+    GetSite,
+    LimitOutcome,
+    ReportBuildingLoad,
+    SetSiteLimit,
+    SiteConfigured,
+    SiteDeleted,
+    SiteView,
+)
+from controlplane.site.release import release
+from controlplane.site.report import FeederReports, site_report
+from controlplane.site.round import Budget, plan
+from controlplane.site.state import BuildingLoad, SiteState
+from controlplane.store.records import ActorSnapshot
+
+__all__ = ["SiteActor"]
+
+FUTURE_MAX_MS = 60_000
+"""How far ahead of our clock a building meter may be."""
+
+BUILDING_STEP_MA = 500
+"""A change of the building load that is worth a snapshot."""
+
+
+class SiteActor:
+    """One site. See the module's docstring."""
+
+    def __init__(self, ref: ActorRef, settings: ActorSettings, snapshot: bytes | None) -> None:
+        self.ref = ref
+        self._settings = settings
+        self._pace = Pace(settings.ramp_ms)
+        self._site = LiveSite(SiteState.restore(snapshot)) if snapshot else None
+        self._alarms = Alarms()
+        self._reports = FeederReports()
+        self._rounded_ms: int | None = None
+        self._round_at_ms: int | None = None
+        self._building_saved: BuildingLoad | None = None
+        self._durable = False
+        self._effects: list[Effect] = []
+
+    # --- the runtime's side -----------------------------------------------------------------------
+
+    def activate(self, now_ms: int) -> list[Effect]:
+        """Resume: the ledger stands as it was, chargers count as offline until they report."""
+        self._effects = []
+        if self._site is not None:
+            self._round_by(now_ms + self._settings.round_interval_ms)
+            self._set_limit_timer(self._site, now_ms)
+            if self._site.config.feeder is not None:
+                self._effects.append(SetTimer("report", now_ms))
+        return self._effects
+
+    def step(self, message: Message, now_ms: int) -> list[Effect]:
+        """Take one message; see `controlplane.actor.Actor`."""
+        self._effects = []
+        self._durable = False
+        if isinstance(message, Ask):
+            self._effects.append(Answer(message.ask_id, self._answer(message.request, now_ms)))
+        elif self._site is not None:
+            self._hear(self._site, message, now_ms)
+        if self._durable and self._site is not None:
+            snapshot = ActorSnapshot(ref=self.ref, state=self._site.state.snapshot())
+            self._effects.append(Persist(snapshot))
+        return self._effects
+
+    def _hear(self, site: LiveSite, message: Message, now_ms: int) -> None:
+        match message:
+            case ConnectorMetered():
+                self._metered(site, message, now_ms)
+            case LimitOutcome():
+                self._outcome(site, message, now_ms)
+            case ConnectorState():
+                self._connector_state(site, message, now_ms)
+            case ChargerPresence():
+                self._presence(site, message, now_ms)
+            case CapChanged():
+                self._cap_changed(site, message, now_ms)
+            case TimerFired(key="round"):
+                self._round_at_ms = None
+                self._round(site, now_ms)
+            case TimerFired(key="limit"):
+                self._limit_due(site, now_ms)
+            case TimerFired(key="report"):
+                self._report(site, site.budget(now_ms))
+                self._set_report_timer(site, now_ms)
+            case _:
+                # A timer of an older version, or news for another kind of actor: no harm.
+                pass
+
+    def _answer(self, request: object, now_ms: int) -> msgspec.Struct:
+        if isinstance(request, ConfigureSite):
+            return self._configure(request, now_ms)
+        site = self._site
+        if site is None:
+            return refusal("not_found", "SITE_UNKNOWN", f"no site {self.ref.id}", self.ref.id)
+        match request:
+            case GetSite():
+                return site.view(now_ms)
+            case ReportBuildingLoad():
+                return self._building_load(site, request, now_ms)
+            case SetSiteLimit():
+                return self._set_limit(site, request, now_ms)
+            case DeleteSite():
+                return self._delete(site)
+        return refusal(
+            "invalid_input", "REQUEST_UNKNOWN", "a site does not know this request", self.ref.id
+        )
+
+    # --- from the owner ---------------------------------------------------------------------------
+
+    def _configure(self, request: ConfigureSite, now_ms: int) -> SiteConfigured | Refusal:
+        before = self._site
+        config = validated(request, self.ref.id, before)
+        if isinstance(config, Refusal):
+            return config
+        answer = SiteConfigured(SiteId(config.id))
+        if before is not None and before.config == config:
+            return answer
+        state = SiteState(config=b"") if before is None else before.state
+        if before is not None and before.config.feeder != config.feeder:
+            state.cap_id, state.cap_ma = 0, None
+            self._reports = FeederReports()
+        if config.building_load is None or (
+            before is not None and before.config.building_load != config.building_load
+        ):
+            state.building = None
+        state.describe(config)
+        site = self._site = LiveSite(state)
+        if before is not None:
+            site.inherit(before)
+        self._durable = True
+        self._effects += description_effects(
+            None if before is None else before.config, config, stored=state.config, now_ms=now_ms
+        )
+        event = {"site_id": config.id, "chargers": len(config.chargers)}
+        self._effects.append(Emit("site.configured", event))
+        self._set_report_timer(site, now_ms)
+        self._round(site, now_ms)
+        return answer
+
+    def _delete(self, site: LiveSite) -> SiteDeleted | Refusal:
+        busy = busy_refusal(site.connectors, self.ref.id)
+        if busy is not None:
+            return busy
+        self._effects += removal_effects(site.config)
+        self._effects.append(Persist(ActorSnapshot(ref=self.ref, state=b"")))
+        self._effects += [CancelTimer(key) for key in ("round", "limit", "report")]
+        self._effects.append(Emit("site.deleted", {"site_id": self.ref.id}))
+        self._site = None
+        return SiteDeleted(SiteId(self.ref.id))
+
+    def _set_limit(self, site: LiveSite, request: SetSiteLimit, now_ms: int) -> SiteView | Refusal:
+        from_ms = now_ms if request.from_ms is None else request.from_ms
+        if request.limit_ma is not None and request.limit_ma < 0:
+            return refusal("invalid_input", "LIMIT_NEGATIVE", "limit_ma is 0 or above", self.ref.id)
+        if request.until_ms is not None and request.until_ms <= max(from_ms, now_ms):
+            return refusal(
+                "invalid_input",
+                "WINDOW_EMPTY",
+                "until_ms is not after from_ms and now",
+                self.ref.id,
+            )
+        window = LimitWindow(request.limit_ma, from_ms, request.until_ms)
+        windows = scheduled(site.state.windows, window, now_ms=now_ms)
+        if len(windows) > WINDOWS_MAX:
+            return refusal(
+                "exhausted", "WINDOWS_FULL", f"a site holds {WINDOWS_MAX} limits", self.ref.id
+            )
+        site.state.windows = windows
+        self._durable = True
+        event = {"limit_ma": request.limit_ma, "from_ms": from_ms, "until_ms": request.until_ms}
+        self._effects.append(Emit("site.limit_changed", event))
+        self._limit_due(site, now_ms)
+        return site.view(now_ms)
+
+    def _limit_due(self, site: LiveSite, now_ms: int) -> None:
+        self._set_limit_timer(site, now_ms)
+        self._round(site, now_ms)
+
+    def _building_load(
+        self, site: LiveSite, request: ReportBuildingLoad, now_ms: int
+    ) -> SiteView | Refusal:
+        if site.config.building_load is None:
+            return refusal(
+                "precondition",
+                "BUILDING_LOAD_UNDESCRIBED",
+                "the site's description has no building_load",
+                self.ref.id,
+            )
+        if request.at_ms > now_ms + FUTURE_MAX_MS:
+            return refusal(
+                "invalid_input", "AT_IN_FUTURE", "at_ms is ahead of Loadstar's clock", self.ref.id
+            )
+        last = site.state.building
+        if last is not None and request.at_ms < last.at_ms:
+            return site.view(now_ms)
+        site.state.building = BuildingLoad(request.at_ms, request.current_ma)
+        self._save_building(site, site.state.building)
+        rows = site.budget(now_ms)
+        if any(used > may for used, may in zip(rows.liability_ma, rows.capacity_ma, strict=True)):
+            self._round(site, now_ms)
+        elif self._round_at_ms is None:
+            self._round_by(now_ms + self._settings.round_interval_ms)
+        return site.view(now_ms)
+
+    def _save_building(self, site: LiveSite, load: BuildingLoad) -> None:
+        """Write the load when it moved, or when the saved one is about to look stale."""
+        saved = self._building_saved
+        if saved is not None:
+            moved_ma = max(
+                abs(new - old) for new, old in zip(load.current_ma, saved.current_ma, strict=True)
+            )
+            aged_ms = load.at_ms - saved.at_ms
+            if moved_ma < BUILDING_STEP_MA and aged_ms < site.tree.stale_after_ms // 2:
+                return
+        self._building_saved = load
+        self._durable = True
+
+    # --- from chargers ----------------------------------------------------------------------------
+
+    def _metered(self, site: LiveSite, message: ConnectorMetered, now_ms: int) -> None:
+        connector = site.by_key.get(ConnectorKey(message.charger_id, message.connector_id))
+        if connector is None:
+            return
+        demand = connector.demand
+        if demand is not None and message.energy_wh is not None:
+            demand.energy_wh = message.energy_wh
+        highest_ma, confirms = connector.take_sample(message, voltage_v=site.config.voltage_v)
+        if highest_ma is None:
+            return
+        entry = connector.entry
+        counted_ma = entry.liability_ma
+        self._durable |= entry.metered(
+            highest_ma, at_ms=message.at_ms, now_ms=now_ms, confirms=confirms
+        )
+        if demand is not None:
+            demand.habit.metered(entry, now_ms=now_ms, pace=self._pace)
+        if entry.liability_ma != counted_ma:
+            self._round_soon(site, now_ms)
+
+    def _outcome(self, site: LiveSite, message: LimitOutcome, now_ms: int) -> None:
+        connector = site.by_key.get(ConnectorKey(message.charger_id, message.connector_id))
+        if connector is None:
+            return
+        entry = connector.entry
+        counted_ma, asked_ma = entry.liability_ma, entry.asked_ma
+        changed = entry.outcome(
+            message.limit_id,
+            message.state,
+            superseded=message.superseded,
+            now_ms=now_ms,
+            backoff_ms=2 * self._settings.round_interval_ms,
+            backoff_max_ms=self._settings.call_timeout_ms,
+        )
+        self._durable |= changed
+        if entry.liability_ma < counted_ma or entry.asked_ma != asked_ma:
+            self._round_soon(site, now_ms)
+        elif changed and self._round_at_ms is None:
+            self._round_by(now_ms + self._settings.round_interval_ms)
+
+    def _connector_state(self, site: LiveSite, message: ConnectorState, now_ms: int) -> None:
+        connector = site.by_key.get(ConnectorKey(message.charger_id, message.connector_id))
+        if connector is None:
+            return
+        before = connector.demand
+        session = message.session
+        self._durable |= connector.entry.session(None if session is None else session.session_id)
+        if session is None:
+            connector.demand = None
+            connector.measured_ma = None
+        elif before is None or before.session.session_id != session.session_id:
+            running = (connector.entry.acknowledged_ma or 0) >= connector.leaf.min_ma
+            connector.demand = Demand(
+                message.status, session, session.energy_wh, Habit(), Turn(running, now_ms)
+            )
+        else:
+            connector.demand = Demand(
+                message.status, session, session.energy_wh, before.habit, before.turn
+            )
+        if before is None or connector.demand is None or before.differs(connector.demand):
+            self._round_soon(site, now_ms)
+
+    def _presence(self, site: LiveSite, message: ChargerPresence, now_ms: int) -> None:
+        changed = False
+        for connector in site.chargers.get(message.charger_id, ()):
+            changed |= connector.entry.presence(
+                online=message.online, settled=message.settled, default_ma=message.default_ma
+            )
+        if changed:
+            self._durable = True
+            self._round_soon(site, now_ms)
+
+    # --- from the feeder --------------------------------------------------------------------------
+
+    def _cap_changed(self, site: LiveSite, message: CapChanged, now_ms: int) -> None:
+        state = site.state
+        if message.cap_id == state.cap_id:
+            # The feeder did not hear our report.
+            self._report(site, site.budget(now_ms))
+        if message.cap_id <= state.cap_id:
+            return
+        if state.cap_ma != message.cap_ma or state.cap_id == 0:
+            self._effects.append(Emit("site.cap_changed", {"cap_ma": message.cap_ma}))
+        state.cap_id, state.cap_ma = message.cap_id, message.cap_ma
+        self._durable = True
+        self._round(site, now_ms)
+
+    def _report(self, site: LiveSite, rows: Budget, *, only_urgent: bool = False) -> None:
+        if site.config.feeder is None:
+            return
+        report = site_report(site, rows)
+        if only_urgent and not self._reports.urgent(report, site.state.cap_ma):
+            return
+        self._reports.sent(report)
+        self._effects.append(Send(feeder_ref(site.config.feeder), report))
+
+    # --- rounds -----------------------------------------------------------------------------------
+
+    def _round_soon(self, site: LiveSite, now_ms: int) -> None:
+        """A round at once, unless one has just been: then a tenth of the interval after it, so
+        that a hundred chargers that answer together cost two rounds and not a hundred."""
+        gap_ms = self._settings.round_interval_ms // 10
+        if self._rounded_ms is None or now_ms - self._rounded_ms >= gap_ms:
+            self._round(site, now_ms)
+        else:
+            self._round_by(self._rounded_ms + gap_ms)
+
+    def _round_by(self, at_ms: int) -> None:
+        if self._round_at_ms is None or at_ms < self._round_at_ms:
+            self._round_at_ms = at_ms
+            self._effects.append(SetTimer("round", at_ms))
+
+    def _round(self, site: LiveSite, now_ms: int) -> None:
+        settings = self._settings
+        site.state.round += 1
+        self._rounded_ms = now_ms
+        for entry in site.entries:
+            if entry.pending or entry.draining_ma:
+                self._durable |= entry.expired(
+                    now_ms=now_ms,
+                    ramp_ms=settings.ramp_ms,
+                    answer_ms=4 * settings.call_timeout_ms,
+                    backoff_ms=2 * settings.round_interval_ms,
+                    backoff_max_ms=settings.call_timeout_ms,
+                )
+        stale = site.stale(now_ms)
+        rows = site.budget(now_ms)
+        site.plan = plan(
+            site.tree,
+            site.entries,
+            site.demands,
+            rows,
+            stale=stale,
+            now_ms=now_ms,
+            pace=self._pace,
+        )
+        released = release(
+            site.tree,
+            site.entries,
+            site.plan,
+            rows,
+            [connector.calm for connector in site.connectors],
+            now_ms=now_ms,
+            patience_ms=settings.ramp_ms,
+            raise_interval_ms=5 * settings.round_interval_ms,
+        )
+        site.waiting = released.waiting
+        for position, limit_ma in released.limits:
+            self._send_limit(site, site.connectors[position], limit_ma, now_ms)
+        for connector in site.connectors:
+            if connector.demand is not None:
+                on = (connector.entry.asked_ma or 0) >= max(1, connector.leaf.min_ma)
+                connector.demand.turn.observe(on=on, now_ms=now_ms)
+        overloads = site.check.overloads(site.entries, rows.building_ma)
+        if any(overload.ours for overload in overloads):
+            site.state.violations += 1
+            self._durable = True
+        self._effects += self._alarms.changes(
+            present_alarms(
+                site.tree,
+                site.entries,
+                overloads=overloads,
+                stale=stale,
+                plan_checked=site.plan.checked,
+            )
+        )
+        self._report(site, site.budget(now_ms), only_urgent=True)
+        self._round_at_ms = None
+        if site.busy:
+            self._round_by(now_ms + settings.round_interval_ms)
+
+    def _send_limit(
+        self, site: LiveSite, connector: LiveConnector, limit_ma: int, now_ms: int
+    ) -> None:
+        site.state.limit_id += 1
+        connector.entry.sent(site.state.limit_id, limit_ma, now_ms=now_ms)
+        self._durable = True
+        key = connector.leaf.key
+        message = ApplyLimit(
+            connector_id=key.connector_id,
+            limit_id=site.state.limit_id,
+            limit_ma=limit_ma,
+            session_id=connector.entry.session_id,
+        )
+        self._effects.append(Send(charger_ref(key.charger_id), message))
+
+    # --- timers -----------------------------------------------------------------------------------
+
+    def _set_limit_timer(self, site: LiveSite, now_ms: int) -> None:
+        at_ms = next_change_ms(site.state.windows, now_ms)
+        if at_ms is not None:
+            self._effects.append(SetTimer("limit", at_ms))
+
+    def _set_report_timer(self, site: LiveSite, now_ms: int) -> None:
+        if site.config.feeder is not None:
+            self._effects.append(
+                SetTimer("report", now_ms + self._settings.site_report_interval_ms)
+            )

@@ -1,0 +1,74 @@
+"""What an operator has to know about a site, told once when it begins and once when it ends.
+
+Invariant: the journal gets two events per alarm, however many rounds it lasts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from controlplane.actor import Emit
+from controlplane.site.check import Overload
+from controlplane.site.ledger import Entry
+from controlplane.site.tree import SiteTree
+
+__all__ = ["Alarms", "present_alarms"]
+
+
+class Alarms:
+    """The alarms that are on."""
+
+    def __init__(self) -> None:
+        self._on: dict[tuple[str, str], str] = {}
+
+    def changes(self, present: Mapping[tuple[str, str], str]) -> list[Emit]:
+        """Events for what began and what ended since the last call; `present` maps an alarm's name
+        and its subject to words."""
+        ended = [key for key in self._on if key not in present]
+        begun = [key for key in present if key not in self._on]
+        events = [_event(*key, words=self._on.pop(key), active=False) for key in ended]
+        for key in begun:
+            self._on[key] = present[key]
+            events.append(_event(*key, words=present[key], active=True))
+        return events
+
+
+def _event(alarm: str, subject: str, *, words: str, active: bool) -> Emit:
+    return Emit(
+        "site.alarm", {"alarm": alarm, "subject": subject, "active": active, "message": words}
+    )
+
+
+def present_alarms(
+    tree: SiteTree,
+    entries: Sequence[Entry],
+    *,
+    overloads: Sequence[Overload],
+    stale: bool,
+    plan_checked: bool,
+) -> dict[tuple[str, str], str]:
+    """Everything that is wrong at this moment."""
+    present: dict[tuple[str, str], str] = {}
+    for leaf, entry in zip(tree.leaves, entries, strict=True):
+        if entry.excess_ma:
+            present["limit_exceeded", leaf.name] = (
+                f"{leaf.name} draws {entry.excess_ma / 1_000:g} A, more than any limit it was sent"
+            )
+        if entry.stuck:
+            present["limit_refused", leaf.name] = (
+                f"{leaf.name} did not take {entry.failures} limits in a row"
+            )
+    for overload in overloads:
+        row = f"circuit {overload.circuit_id} phase {overload.phase}"
+        present["overload" if not overload.ours else "violation", row] = (
+            f"{row}: up to {overload.load_ma / 1_000:g} A may flow over a rating of "
+            f"{overload.rating_ma / 1_000:g} A: {overload.cause}"
+        )
+    if stale:
+        present["building_meter_stale", tree.config.id] = (
+            "the building meter has fallen silent; nobody is raised"
+        )
+    if not plan_checked:
+        present["plan_refused", tree.config.id] = (
+            "the check of the round found a row over its capacity; nobody is raised"
+        )
+    return present

@@ -1,0 +1,102 @@
+"""The independent check of the ledger: is any row over its rating, and is that our doing?
+
+Works from the description and the ledger alone, by its own arithmetic, so that a fault in the
+tree, the round or the release cannot hide itself. Invariant: a row that is over its rating without
+a cause outside Loadstar counts as a violation, in every round until it is within again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from controlplane.network import SiteConfig
+from controlplane.site.ledger import Entry
+
+__all__ = ["LedgerCheck", "Overload"]
+
+
+@dataclass(frozen=True, slots=True)
+class Overload:
+    """A row whose building load and liability together are over its rating."""
+
+    circuit_id: str
+    phase: str
+    load_ma: int
+    rating_ma: int
+    ours: bool
+    cause: str
+
+
+class LedgerCheck:
+    """Checks one site, round after round."""
+
+    def __init__(self, config: SiteConfig) -> None:
+        connectors = list(config.connectors())
+        above = {circuit.id: circuit.parent for circuit in config.circuits}
+        self._rows = [
+            (circuit.id, f"L{column + 1}", circuit.rating_ma)
+            for circuit in config.circuits
+            for column in range(3)
+        ]
+        position = {circuit.id: 3 * node for node, circuit in enumerate(config.circuits)}
+        self._carries = np.zeros((len(self._rows), len(connectors)), dtype=np.int64)
+        for leaf, (_, charger, connector) in enumerate(connectors):
+            circuit: str | None = charger.circuit
+            while circuit is not None:
+                for phase in connector.phases:
+                    self._carries[position[circuit] + int(phase.value[1]) - 1, leaf] = 1
+                circuit = above[circuit]
+        self._rating_ma = np.array([rating for _, _, rating in self._rows], dtype=np.int64)
+        self._reserved_ma: np.ndarray[tuple[int], np.dtype[np.int64]] | None = None
+        self._ours: frozenset[int] = frozenset()
+
+    def overloads(self, entries: Sequence[Entry], building_ma: Sequence[int]) -> list[Overload]:
+        """Every row that is over; call it once per round, it compares with the round before."""
+        liability_ma = self._sums([entry.liability_ma for entry in entries])
+        reserved_ma = self._sums([entry.reserve_ma for entry in entries])
+        before_ma = reserved_ma if self._reserved_ma is None else self._reserved_ma
+        self._reserved_ma = reserved_ma
+        over = np.flatnonzero(liability_ma + np.array(building_ma) > self._rating_ma)
+        found: list[Overload] = []
+        ours: set[int] = set()
+        for row in over.tolist():
+            risen = bool(reserved_ma[row] > before_ma[row]) or row in self._ours
+            cause = self._outside_cause(row, entries, building_ma[row])
+            if cause is None and not risen:
+                cause = "the building load rose or the rating fell; reductions are under way"
+            if cause is None:
+                ours.add(row)
+            circuit_id, phase, rating_ma = self._rows[row]
+            found.append(
+                Overload(
+                    circuit_id=circuit_id,
+                    phase=phase,
+                    load_ma=int(liability_ma[row]) + building_ma[row],
+                    rating_ma=rating_ma,
+                    ours=cause is None,
+                    cause=cause or "more was released than the row can carry",
+                )
+            )
+        self._ours = frozenset(ours)
+        return found
+
+    def _sums(self, leaf_ma: list[int]) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+        sums: np.ndarray[tuple[int], np.dtype[np.int64]] = self._carries @ np.array(
+            leaf_ma, dtype=np.int64
+        )
+        return sums
+
+    def _outside_cause(self, row: int, entries: Sequence[Entry], building_ma: int) -> str | None:
+        below = [entries[leaf] for leaf in np.flatnonzero(self._carries[row]).tolist()]
+        if any(entry.default_ma is None for entry in below):
+            return "chargers whose default profile is unknown count at their rating"
+        if any(entry.excess_ma for entry in below):
+            return "vehicles draw more than their limit"
+        rating_ma = self._rows[row][2]
+        if building_ma > rating_ma:
+            return "the building load alone is over the rating"
+        if building_ma + sum(entry.fallback_ma for entry in below) > rating_ma:
+            return "the building load leaves less than the chargers' default profiles"
+        return None

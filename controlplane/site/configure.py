@@ -1,0 +1,127 @@
+"""Taking in a site's description: is it right, and who has to hear of it.
+
+Invariant: nothing is forgotten while it may still draw: a connector with a session is not
+removed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from pydantic import ValidationError
+
+from controlplane.actor import Effect, Persist, Send
+from controlplane.charger.messages import ChargerAssigned, ChargerUnassigned
+from controlplane.errors import Refusal
+from controlplane.feeder.messages import SiteLeft
+from controlplane.ids import ActorKind, ActorRef, ChargerId, FeederId, SiteId
+from controlplane.network import SiteConfig, violations
+from controlplane.site.live import LiveConnector, LiveSite
+from controlplane.site.messages import ConfigureSite
+from controlplane.store.records import ChargerRecord, ChargerRemoved, SiteRecord, SiteRemoved
+
+__all__ = [
+    "busy_refusal",
+    "charger_ref",
+    "description_effects",
+    "feeder_ref",
+    "refusal",
+    "removal_effects",
+    "validated",
+]
+
+
+def validated(
+    request: ConfigureSite, site_id: str, before: LiveSite | None
+) -> SiteConfig | Refusal:
+    """The description that `request` brings, or why it cannot be taken."""
+    if request.create_only and before is not None:
+        return refusal("already_exists", "SITE_EXISTS", f"site {site_id} exists", site_id)
+    if request.update_only and before is None:
+        return refusal("not_found", "SITE_UNKNOWN", f"no site {site_id}", site_id)
+    try:
+        config = SiteConfig.model_validate_json(request.config)
+    except ValidationError as error:
+        faults = "\n".join(f"  {place or 'site'}: {fault}" for place, fault in violations(error))
+        return refusal("invalid_input", "SITE_INVALID", f"site {site_id}:\n{faults}", site_id)
+    if config.id != site_id:
+        return refusal(
+            "invalid_input",
+            "SITE_INVALID",
+            f"id: the description is of site {config.id}, sent to site {site_id}",
+            site_id,
+        )
+    if before is None:
+        return config
+    keys = {key for key, _, _ in config.connectors()}
+    gone = [each for each in before.connectors if each.leaf.key not in keys]
+    return busy_refusal(gone, site_id) or config
+
+
+def busy_refusal(connectors: Iterable[LiveConnector], site_id: str) -> Refusal | None:
+    """Refuse to forget connectors that have a session."""
+    busy = [str(each.leaf.key) for each in connectors if each.entry.session_id is not None]
+    if not busy:
+        return None
+    return refusal(
+        "precondition",
+        "SESSION_RUNNING",
+        f"a session runs on {', '.join(busy)}: what may draw cannot be removed",
+        site_id,
+    )
+
+
+def description_effects(
+    before: SiteConfig | None, config: SiteConfig, *, stored: bytes, now_ms: int
+) -> list[Effect]:
+    """Records and news of a new description; chargers that stay as they were hear nothing."""
+    site_id = SiteId(config.id)
+    feeder_id = None if config.feeder is None else FeederId(config.feeder)
+    effects: list[Effect] = [Persist(SiteRecord(site_id, feeder_id, stored, now_ms))]
+    known = {} if before is None else {each.id: each for each in before.chargers}
+    same_voltage = before is not None and before.voltage_v == config.voltage_v
+    for charger in config.chargers:
+        old = known.pop(charger.id, None)
+        if old == charger and same_voltage:
+            continue
+        charger_id = ChargerId(charger.id)
+        description = charger.model_dump_json(exclude_defaults=True).encode()
+        effects.append(Persist(ChargerRecord(charger_id, site_id, charger.password_hash, now_ms)))
+        effects.append(
+            Send(charger_ref(charger_id), ChargerAssigned(site_id, config.voltage_v, description))
+        )
+    for gone in known:
+        effects += _unassigned(ChargerId(gone), site_id)
+    if before is not None and before.feeder is not None and before.feeder != config.feeder:
+        effects.append(Send(feeder_ref(before.feeder), SiteLeft(site_id)))
+    return effects
+
+
+def removal_effects(config: SiteConfig) -> list[Effect]:
+    """News of a site that is no more."""
+    site_id = SiteId(config.id)
+    effects: list[Effect] = [Persist(SiteRemoved(site_id))]
+    for charger in config.chargers:
+        effects += _unassigned(ChargerId(charger.id), site_id)
+    if config.feeder is not None:
+        effects.append(Send(feeder_ref(config.feeder), SiteLeft(site_id)))
+    return effects
+
+
+def _unassigned(charger_id: ChargerId, site_id: SiteId) -> list[Effect]:
+    return [
+        Persist(ChargerRemoved(charger_id)),
+        Send(charger_ref(charger_id), ChargerUnassigned(site_id)),
+    ]
+
+
+def charger_ref(charger_id: ChargerId) -> ActorRef:
+    return ActorRef(ActorKind.CHARGER, charger_id)
+
+
+def feeder_ref(feeder_id: str) -> ActorRef:
+    return ActorRef(ActorKind.FEEDER, feeder_id)
+
+
+def refusal(kind: str, reason: str, message: str, site_id: str) -> Refusal:
+    """A refusal that names the site it is about."""
+    return Refusal(kind, reason, message, {"site_id": site_id})

@@ -1,0 +1,286 @@
+"""The liability ledger: how much each connector may draw at this moment, whatever we wish.
+
+A limit is a liability until the charger has let go of it. The table, row by row:
+
+| what is known of the charger | counted |
+| --- | --- |
+| limit acknowledged | that limit |
+| decrease sent, not acknowledged or not yet seen in the meter | the old limit |
+| increase sent | the new limit, from the moment of sending |
+| timeout, error, rejected | the larger of old and new, retried with back-off |
+| offline with a transaction profile | the larger of it and the default profile |
+| offline without, or idle | the default profile it acknowledged |
+| default profile never acknowledged | the hardware rating |
+| meter shows more than the limit | the meter |
+
+Invariant: `liability_ma` only falls on evidence (an acknowledgement followed by a meter sample at
+or under the new limit, or by the vehicle's ramp time with a silent meter; the end of the
+transaction), and rises in the step that sends an increase, before it leaves."""
+
+from __future__ import annotations
+
+import msgspec
+
+from controlplane.ids import SessionId
+from controlplane.ocpp.commands import CommandState
+
+__all__ = ["FAILURES_STUCK", "PENDING_MAX", "Entry", "PendingLimit", "tolerance_ma"]
+
+FAILURES_STUCK = 3
+"""After so many limits in a row that failed, the round stops planning with the charger."""
+
+PENDING_MAX = 8
+"""Limits in flight per connector. Only a reduction may overtake another limit, so this bound is
+met by a charger that answers nothing while its site shrinks again and again."""
+
+STAMP_RESOLUTION_MS = 1_000
+"""Many stations stamp samples with whole seconds, rounded down."""
+
+
+def tolerance_ma(limit_ma: int) -> int:
+    """How far a meter may stand above a limit that is obeyed: meter class and the granularity of
+    the pilot signal (IEC 61851-1 annex A)."""
+    return max(500, limit_ma * 3 // 100)
+
+
+class PendingLimit(msgspec.Struct, frozen=True, array_like=True):
+    """A limit that was sent and whose outcome is not known."""
+
+    limit_id: int
+    limit_ma: int
+    session_id: SessionId
+    sent_ms: int
+
+
+class Entry(msgspec.Struct, array_like=True):
+    """The account of one connector. Currents are milliamperes per phase, 0 and up.
+
+    Methods that take news return True when something durable changed.
+    """
+
+    hardware_ma: int
+    offline_ma: int
+    """The default profile it is to have, by its description."""
+    default_ma: int | None = None
+    """The default profile the charger acknowledged; None while unknown."""
+    online: bool = False
+    settled: bool = False
+    session_id: SessionId | None = None
+    acknowledged_ma: int | None = None
+    """The running transaction's profile, as last acknowledged; None while it has none."""
+    acknowledged_ms: int = 0
+    uncertain_ma: int = 0
+    """The largest limit that was sent, failed, and may be in force all the same."""
+    draining_ma: int = 0
+    """What the vehicle may still draw while it follows an acknowledged decrease."""
+    excess_ma: int = 0
+    """What the meter shows, where that is above everything the charger was allowed."""
+    pending: list[PendingLimit] = []
+    failures: int = 0
+    retry_ms: int = 0
+    reassert: bool = False
+    """The charger was away: its limit is to be acknowledged again, though it has not changed."""
+    measured_ma: int | None = None
+    measured_ms: int = 0
+
+    # --- what counts ------------------------------------------------------------------------------
+
+    @property
+    def fallback_ma(self) -> int:
+        """What the connector may draw without a transaction profile: a default profile that is
+        being replaced counts as the larger of both."""
+        if self.default_ma is None:
+            return self.hardware_ma
+        return min(max(self.default_ma, self.offline_ma), self.hardware_ma)
+
+    @property
+    def held_ma(self) -> int:
+        """The limit in force, as far as the charger has said."""
+        if self.acknowledged_ma is None:
+            return self.fallback_ma
+        if not self.online or self.reassert:
+            # It may have ended the transaction, or lost its profiles, while it was away.
+            return max(self.acknowledged_ma, self.fallback_ma)
+        return self.acknowledged_ma
+
+    @property
+    def allowed_ma(self) -> int:
+        """The largest limit that may be in force: held, in doubt, in flight, or still followed."""
+        allowed = max(self.held_ma, self.uncertain_ma, self.draining_ma)
+        for pending in self.pending:
+            allowed = max(allowed, pending.limit_ma)
+        return allowed
+
+    @property
+    def liability_ma(self) -> int:
+        """What counts on every row above the connector."""
+        return max(self.allowed_ma, self.excess_ma)
+
+    @property
+    def reserve_ma(self) -> int:
+        """What must stay free for it. A transaction can end at any moment, and what comes next
+        starts under the default profile: room below that cannot be given to others."""
+        return max(self.liability_ma, self.fallback_ma)
+
+    @property
+    def asked_ma(self) -> int | None:
+        """The limit that was sent last for the running session; None when none was."""
+        if self.pending and self.pending[-1].session_id == self.session_id:
+            return self.pending[-1].limit_ma
+        return self.acknowledged_ma
+
+    @property
+    def stuck(self) -> bool:
+        return self.failures >= FAILURES_STUCK
+
+    @property
+    def reducing(self) -> bool:
+        """A reduction is under way: more is counted than was asked for last."""
+        return self.asked_ma is not None and self.allowed_ma > self.asked_ma
+
+    @property
+    def settling(self) -> bool:
+        """Something will change by itself or by an answer."""
+        return bool(self.pending or self.draining_ma or self.uncertain_ma or self.reassert)
+
+    # --- what is sent -----------------------------------------------------------------------------
+
+    def may_send(self, limit_ma: int, *, now_ms: int) -> bool:
+        """Whether `limit_ma` may go out now: one limit in flight, unless it undercuts all of them;
+        failed ones only after their back-off."""
+        if len(self.pending) >= PENDING_MAX or now_ms < self.retry_ms:
+            return False
+        return all(limit_ma < pending.limit_ma for pending in self.pending)
+
+    def sent(self, limit_id: int, limit_ma: int, *, now_ms: int) -> None:
+        """`limit_ma` leaves for the running session: it counts from now.
+
+        Raises:
+            ValueError: there is no session, or the limit is outside 0 to the hardware's rating.
+        """
+        if self.session_id is None or not 0 <= limit_ma <= self.hardware_ma:
+            raise ValueError(f"limit of {limit_ma} mA for session {self.session_id}")
+        self.pending.append(PendingLimit(limit_id, limit_ma, self.session_id, now_ms))
+
+    # --- what is heard ----------------------------------------------------------------------------
+
+    def outcome(
+        self,
+        limit_id: int,
+        state: CommandState,
+        *,
+        superseded: bool,
+        now_ms: int,
+        backoff_ms: int,
+        backoff_max_ms: int,
+    ) -> bool:
+        """Take in what became of a limit; one that is not pending (any more) changes nothing."""
+        pending = next((each for each in self.pending if each.limit_id == limit_id), None)
+        if pending is None:
+            return False
+        before_ma = max(self.held_ma, self.uncertain_ma, self.draining_ma)
+        self.pending.remove(pending)
+        if superseded or pending.session_id != self.session_id:
+            # Never sent; or sent for a transaction that is over, and its profile died with it.
+            return True
+        if state is not CommandState.ACCEPTED:
+            self.uncertain_ma = max(self.uncertain_ma, pending.limit_ma)
+            self._back_off(now_ms=now_ms, backoff_ms=backoff_ms, backoff_max_ms=backoff_max_ms)
+            return True
+        # A station works through its calls in order: what it accepts replaces all that was sent
+        # before and left in doubt.
+        self.acknowledged_ma = pending.limit_ma
+        self.acknowledged_ms = now_ms
+        self.uncertain_ma = 0
+        self.reassert = False
+        self.draining_ma = before_ma if before_ma > pending.limit_ma else 0
+        self.failures = 0
+        self.retry_ms = 0
+        return True
+
+    def _back_off(self, *, now_ms: int, backoff_ms: int, backoff_max_ms: int) -> None:
+        wait_ms = min(backoff_max_ms, backoff_ms << min(self.failures, 16))
+        self.failures += 1
+        self.retry_ms = now_ms + wait_ms
+
+    def metered(self, current_ma: int, *, at_ms: int, now_ms: int, confirms: bool) -> bool:
+        """A sample of the highest conductor, taken at `at_ms` of the station's clock.
+
+        `confirms` is False for a value that was worked out from power and may hide an uneven load:
+        it can raise suspicion, not settle a decrease.
+        """
+        self.measured_ma = current_ma
+        self.measured_ms = now_ms
+        draining_ma, excess_ma = self.draining_ma, self.excess_ma
+        after_acknowledgement = (
+            now_ms > self.acknowledged_ms and at_ms + STAMP_RESOLUTION_MS > self.acknowledged_ms
+        )
+        if (
+            self.draining_ma
+            and confirms
+            and after_acknowledgement
+            and current_ma <= self.held_ma + tolerance_ma(self.held_ma)
+        ):
+            self.draining_ma = 0
+        self._weigh_meter()
+        return self.draining_ma != draining_ma or self.excess_ma != excess_ma
+
+    def _weigh_meter(self) -> None:
+        allowed = self.allowed_ma
+        measured = self.measured_ma
+        over = measured is not None and measured > allowed + tolerance_ma(allowed)
+        self.excess_ma = measured if over and measured is not None else 0
+
+    def expired(
+        self, *, now_ms: int, ramp_ms: int, answer_ms: int, backoff_ms: int, backoff_max_ms: int
+    ) -> bool:
+        """Let time pass: the ramp of a decrease is over, or an answer is overdue by far."""
+        changed = False
+        for pending in tuple(self.pending):
+            if now_ms - pending.sent_ms >= answer_ms:
+                changed |= self.outcome(
+                    pending.limit_id,
+                    CommandState.TIMED_OUT,
+                    superseded=False,
+                    now_ms=now_ms,
+                    backoff_ms=backoff_ms,
+                    backoff_max_ms=backoff_max_ms,
+                )
+        if self.draining_ma and now_ms - self.acknowledged_ms >= ramp_ms:
+            self.draining_ma = 0
+            if self.measured_ms > self.acknowledged_ms:
+                self._weigh_meter()
+            changed = True
+        return changed
+
+    def presence(self, *, online: bool, settled: bool, default_ma: int | None) -> bool:
+        """The charger came, went or settled; `default_ma` is its default profile."""
+        returned = online and settled and not (self.online and self.settled)
+        changed = (self.online, self.settled, self.default_ma) != (online, settled, default_ma)
+        if returned:
+            self.reassert = self.session_id is not None
+            self.retry_ms = 0
+        self.online, self.settled, self.default_ma = online, settled, default_ma
+        return changed
+
+    def session(self, session_id: SessionId | None) -> bool:
+        """Another session runs, or none: the profile of the one before is gone with it."""
+        if session_id == self.session_id:
+            return False
+        self.session_id = session_id
+        self.acknowledged_ma = None
+        self.uncertain_ma = self.draining_ma = self.excess_ma = 0
+        self.failures = self.retry_ms = 0
+        self.reassert = False
+        self.measured_ma = None
+        return True
+
+    def recovered(self) -> None:
+        """The host was lost: what was in flight has no answer any more, and nobody is known to be
+        online."""
+        for pending in self.pending:
+            if pending.session_id == self.session_id:
+                self.uncertain_ma = max(self.uncertain_ma, pending.limit_ma)
+        self.pending = []
+        self.online = self.settled = False
+        self.retry_ms = 0

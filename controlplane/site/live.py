@@ -1,0 +1,143 @@
+"""A described site in memory: its durable state and everything that is derived from it.
+
+Invariant: positions agree everywhere. Connector `i` of the tree, of the ledger's entries and of a
+plan is the same connector, in the order of the description."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from controlplane.ids import ChargerId
+from controlplane.limit_schedule import limit_at
+from controlplane.network import SiteConfig
+from controlplane.site.check import LedgerCheck
+from controlplane.site.demand import Demand
+from controlplane.site.ledger import Entry
+from controlplane.site.messages import ConnectorMetered, PhaseCurrents, SiteView
+from controlplane.site.release import Calm
+from controlplane.site.round import Budget, Plan, budget
+from controlplane.site.state import SiteState
+from controlplane.site.tree import Leaf, SiteTree
+from controlplane.site.view import Picture, site_view
+from controlplane.units import ma_from_w
+
+__all__ = ["LiveConnector", "LiveSite"]
+
+
+@dataclass(slots=True)
+class LiveConnector:
+    """What is known of a connector beside its account; not durable."""
+
+    leaf: Leaf
+    entry: Entry
+    demand: Demand | None = None
+    calm: Calm = field(default_factory=Calm)
+    measured_ma: PhaseCurrents | None = None
+    """On the lines of the site."""
+
+    def take_sample(self, sample: ConnectorMetered, *, voltage_v: int) -> tuple[int | None, bool]:
+        """Keep a sample per line; give the highest conductor in mA (None: the sample has no
+        current) and whether it can confirm a decrease.
+
+        A current worked out from power spreads it evenly over the conductors, which a vehicle may
+        not do; only with one conductor, or behind a rectifier, it must. Direct current says
+        nothing of what the charger draws.
+        """
+        leaf = self.leaf
+        conductors = [] if leaf.direct_current else list(sample.current_ma[: len(leaf.phases)])
+        known = [current for current in conductors if current is not None]
+        if known:
+            currents = [current or 0 for current in conductors]
+            confirms = len(known) == len(leaf.phases)
+        elif sample.power_w is not None:
+            even_ma = ma_from_w(sample.power_w, voltage_v=voltage_v, phases=len(leaf.phases))
+            currents = [even_ma] * len(leaf.phases)
+            confirms = leaf.direct_current or len(leaf.phases) == 1
+        else:
+            return None, False
+        lines = [0, 0, 0]
+        for column, current_ma in zip(leaf.phases, currents, strict=True):
+            lines[column] = current_ma
+        self.measured_ma = (lines[0], lines[1], lines[2])
+        return max(0, *currents), confirms
+
+
+class LiveSite:
+    """A described site: the durable state and what is derived from it."""
+
+    def __init__(self, state: SiteState) -> None:
+        self.state = state
+        self.config = SiteConfig.model_validate_json(state.config)
+        self.tree = SiteTree(self.config)
+        self.check = LedgerCheck(self.config)
+        self.connectors = [
+            LiveConnector(leaf, entry)
+            for leaf, (_, entry) in zip(self.tree.leaves, state.entries, strict=True)
+        ]
+        self.by_key = {connector.leaf.key: connector for connector in self.connectors}
+        self.entries = [connector.entry for connector in self.connectors]
+        self.chargers: dict[ChargerId, list[LiveConnector]] = {}
+        for connector in self.connectors:
+            self.chargers.setdefault(connector.leaf.key.charger_id, []).append(connector)
+        self.plan: Plan | None = None
+        self.waiting: dict[int, int] = {}
+
+    def inherit(self, before: LiveSite) -> None:
+        """Take over what is not durable from the description that this one replaces."""
+        for key, connector in self.by_key.items():
+            if key in before.by_key:
+                connector.demand = before.by_key[key].demand
+                connector.measured_ma = before.by_key[key].measured_ma
+
+    @property
+    def busy(self) -> bool:
+        """Whether the next round can find anything changed without being told."""
+        return any(entry.session_id is not None or entry.settling for entry in self.entries)
+
+    @property
+    def demands(self) -> list[Demand | None]:
+        return [connector.demand for connector in self.connectors]
+
+    def stale(self, now_ms: int) -> bool:
+        """Whether the building was heard before, and not lately."""
+        building = self.state.building
+        return building is not None and now_ms - building.at_ms > self.tree.stale_after_ms
+
+    def building_ma(self, now_ms: int) -> list[int]:
+        """The building's load per row; a stale one counts at least as assumed. What it feeds back
+        is never netted against what chargers draw."""
+        assumed_ma = self.tree.building_assumed_ma
+        building = self.state.building
+        if building is None:
+            return self.tree.building_ma((assumed_ma, assumed_ma, assumed_ma))
+        floor_ma = assumed_ma if self.stale(now_ms) else 0
+        l1, l2, l3 = (max(floor_ma, current_ma) for current_ma in building.current_ma)
+        return self.tree.building_ma((l1, l2, l3))
+
+    def budget(self, now_ms: int) -> Budget:
+        state = self.state
+        limits = [limit_at(state.windows, now_ms), state.cap_ma]
+        return budget(
+            self.tree,
+            self.entries,
+            building_ma=self.building_ma(now_ms),
+            supply_limit_ma=min((each for each in limits if each is not None), default=None),
+            capped=self.config.feeder is None or state.cap_id > 0,
+        )
+
+    def view(self, now_ms: int) -> SiteView:
+        return site_view(
+            Picture(
+                state=self.state,
+                tree=self.tree,
+                entries=self.entries,
+                demands=self.demands,
+                measured_ma=[connector.measured_ma for connector in self.connectors],
+                rows=self.budget(now_ms),
+                plan=self.plan,
+                waiting=self.waiting,
+                limit_ma=limit_at(self.state.windows, now_ms),
+                stale=self.stale(now_ms),
+            ),
+            now_ms,
+        )

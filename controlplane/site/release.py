@@ -1,0 +1,168 @@
+"""From targets to limits: debit before credit.
+
+Reductions that safety needs go out at once. An increase goes out only where every row it shares has
+room for it beside what everybody may still draw, and beside everybody's fallback; in part where
+only part fits. Small changes wait until they have lasted.
+
+Invariant: sending what `release` returns raises no row's liability above its capacity, whatever
+chargers do with it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from controlplane.site.ledger import Entry
+from controlplane.site.round import Budget, Plan
+from controlplane.site.tree import Leaf, SiteTree
+
+__all__ = ["DEADBAND_MA", "Calm", "Released", "release"]
+
+DEADBAND_MA = 500
+"""Changes below this are sent only once they were wanted for a while."""
+
+PARTIAL_MIN_MA = 1_000
+"""A part of an increase is worth a message from here on."""
+
+
+@dataclass(slots=True)
+class Calm:
+    """Since when a connector's target has differed a little from its limit, and when it was last
+    raised: what keeps chargers from being told something new every second."""
+
+    raised_ms: int | None = None
+    differs_up: bool = False
+    differs_since_ms: int | None = None
+
+    def differs(self, change_ma: int, *, now_ms: int) -> int:
+        """How long the target has differed in this direction, in ms."""
+        up = change_ma > 0
+        if change_ma == 0:
+            self.differs_since_ms = None
+            return 0
+        if self.differs_since_ms is None or up != self.differs_up:
+            self.differs_since_ms, self.differs_up = now_ms, up
+        return now_ms - self.differs_since_ms
+
+
+@dataclass(frozen=True, slots=True)
+class Released:
+    """What may be sent, and who has to wait for room that others have not yet given back: the row
+    that is short, by position."""
+
+    limits: list[tuple[int, int]]
+    waiting: dict[int, int]
+
+
+def release(
+    tree: SiteTree,
+    entries: Sequence[Entry],
+    plan: Plan,
+    rows: Budget,
+    calm: Sequence[Calm],
+    *,
+    now_ms: int,
+    patience_ms: int,
+    raise_interval_ms: int,
+) -> Released:
+    """Choose the limits to send now, reductions first.
+
+    Args:
+        patience_ms: after how long a small change is sent all the same.
+        raise_interval_ms: the least time between two increases of one connector that runs.
+    """
+    over = [used > may for used, may in zip(rows.liability_ma, rows.capacity_ma, strict=True)]
+    limits: list[tuple[int, int]] = []
+    raises: dict[int, int] = {}
+    for position, (leaf, entry) in enumerate(zip(tree.leaves, entries, strict=True)):
+        target = plan.target_ma[position]
+        if target is None:
+            continue
+        asked = entry.asked_ma
+        change = 0 if asked is None else target - asked
+        patient = calm[position].differs(change, now_ms=now_ms) >= patience_ms
+        if change > 0 or (asked is None and target > entry.liability_ma):
+            if asked is None or patient or change >= DEADBAND_MA:
+                raises[position] = target
+        elif _goes_down(leaf, entry, target, over, patient=patient) and entry.may_send(
+            target, now_ms=now_ms
+        ):
+            limits.append((position, target))
+    if not plan.checked:
+        return Released(limits, waiting={})
+    first = {position: place for place, position in enumerate(plan.order)}
+    ordered = sorted(raises.items(), key=lambda each: first.get(each[0], len(first)))
+    raised, waiting = _raise(
+        tree, entries, ordered, rows, calm, now_ms=now_ms, raise_interval_ms=raise_interval_ms
+    )
+    return Released(limits + raised, waiting)
+
+
+def _raise(
+    tree: SiteTree,
+    entries: Sequence[Entry],
+    raises: Sequence[tuple[int, int]],
+    rows: Budget,
+    calm: Sequence[Calm],
+    *,
+    now_ms: int,
+    raise_interval_ms: int,
+) -> tuple[list[tuple[int, int]], dict[int, int]]:
+    """Release increases, in the order given, while there is room; each takes its room at once."""
+    liability, reserve = list(rows.liability_ma), list(rows.reserve_ma)
+    limits: list[tuple[int, int]] = []
+    waiting: dict[int, int] = {}
+    for position, target in raises:
+        leaf, entry = tree.leaves[position], entries[position]
+        room_ma, short_row = _room(leaf, entry, rows.capacity_ma, liability, reserve)
+        limit_ma = target if target <= room_ma else room_ma - room_ma % leaf.step_ma
+        if limit_ma < target and not _worth_a_part(leaf, entry, limit_ma):
+            waiting[position] = short_row
+            continue
+        raised_ms = calm[position].raised_ms
+        paced = bool(entry.asked_ma) and raised_ms is not None
+        if paced and now_ms - (raised_ms or 0) < raise_interval_ms:
+            continue
+        if not entry.may_send(limit_ma, now_ms=now_ms):
+            continue
+        limits.append((position, limit_ma))
+        calm[position].raised_ms = now_ms
+        for row in leaf.rows:
+            liability[row] += max(0, limit_ma - entry.liability_ma)
+            reserve[row] += max(0, limit_ma - entry.reserve_ma)
+    return limits, waiting
+
+
+def _goes_down(
+    leaf: Leaf, entry: Entry, target: int, over: Sequence[bool], *, patient: bool
+) -> bool:
+    """Whether a target at or below what counts is to be sent."""
+    if entry.asked_ma is None:
+        return True
+    if target == entry.asked_ma:
+        doubtful = entry.reassert or entry.uncertain_ma > 0 or entry.failures > 0
+        return doubtful and not entry.pending
+    return patient or entry.asked_ma - target >= DEADBAND_MA or any(over[row] for row in leaf.rows)
+
+
+def _room(
+    leaf: Leaf,
+    entry: Entry,
+    capacity: Sequence[int],
+    liability: Sequence[int],
+    reserve: Sequence[int],
+) -> tuple[int, int]:
+    """The highest limit that every row can bear, and the row that allows no more."""
+    room_ma, short_row = leaf.max_ma, -1
+    for row in leaf.rows:
+        # Up to what it may draw already, a limit costs its rows nothing; up to its reserve, it
+        # costs liability only.
+        may_draw = entry.liability_ma + max(0, capacity[row] - liability[row])
+        may_reserve = entry.reserve_ma + max(0, capacity[row] - reserve[row])
+        if min(may_draw, may_reserve) < room_ma:
+            room_ma, short_row = min(may_draw, may_reserve), row
+    return room_ma, short_row
+
+
+def _worth_a_part(leaf: Leaf, entry: Entry, limit_ma: int) -> bool:
+    return limit_ma >= leaf.min_ma and limit_ma - (entry.asked_ma or 0) >= PARTIAL_MIN_MA

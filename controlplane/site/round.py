@@ -1,0 +1,327 @@
+"""One allocation round: what every connector should draw, solved exactly by the Rust core.
+
+Row capacity for charging = rating (and, on the supply, cap and limit) - building load - margin -
+what cannot be steered. Two rules make it safe against what nobody announces:
+
+* A session may end at any moment and leave its connector at the default profile. So no row is
+  planned so full that all its fallbacks would not fit, and nobody is sent below its fallback where
+  that would free no room. A row that cannot even hold the fallbacks (the building took their room,
+  a charger's default profile is unknown) is *tight*: below it nobody gets more than its fallback.
+* Fallbacks that fit into the rating may use the margin; nothing else may.
+
+Invariant: targets are a wish. Only `release.py` turns one into a limit, against the ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum, auto
+
+import numpy as np
+
+from controlplane import _core
+from controlplane.site.demand import TIER_HOLDING, Demand, Pace
+from controlplane.site.ledger import Entry
+from controlplane.site.tree import Leaf, SiteTree
+
+__all__ = ["Budget", "Cause", "Plan", "Why", "budget", "plan"]
+
+
+class Cause(Enum):
+    """What stops a connector from being given more."""
+
+    NO_SESSION = auto()
+    UNSTEERED = auto()
+    """The charger is offline, not settled, unknown, or refuses limits."""
+    OWN_MAXIMUM = auto()
+    HABIT = auto()
+    """It draws less; the rest is lent."""
+    HOLDING = auto()
+    ROW = auto()
+    PAUSED = auto()
+    TIGHT = auto()
+    STALE = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Why:
+    cause: Cause
+    row: int = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """The rows at one moment; every list has an entry per row, in mA."""
+
+    building_ma: list[int]
+    capacity_ma: list[int]
+    """What may be given to chargers."""
+    liability_ma: list[int]
+    reserve_ma: list[int]
+    tight: list[bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a round wants. `target_ma` is None for a connector without a session that can be planned
+    with; `order` lists the positions of the others, who goes first leading."""
+
+    target_ma: list[int | None]
+    why: list[Why]
+    order: list[int]
+    wanted_ma: list[int]
+    """What each connector would be given if there were room for all."""
+    checked: bool
+    """Whether the core's own check found every row within its capacity."""
+
+
+def budget(
+    tree: SiteTree,
+    entries: Sequence[Entry],
+    *,
+    building_ma: list[int],
+    supply_limit_ma: int | None,
+    capped: bool,
+) -> Budget:
+    """Add up the rows.
+
+    Args:
+        building_ma: the building's load, per row.
+        supply_limit_ma: the lower of cap and limit on the whole site, building included.
+        capped: False while the site's feeder has not yet said what the site may draw: then its
+            fallbacks are all it gets.
+    """
+    fallback = tree.row_sums([entry.fallback_ma for entry in entries])
+    capacity, tight = [], []
+    for row, rating_ma in enumerate(tree.rating_ma):
+        room = rating_ma - building_ma[row]
+        within_margin = room - tree.margin_ma[row]
+        if row in tree.supply_rows and supply_limit_ma is not None:
+            room = min(room, supply_limit_ma - building_ma[row])
+        if row in tree.supply_rows and not capped:
+            room = min(room, fallback[row])
+        tight.append(fallback[row] > room)
+        capacity.append(max(min(within_margin, room), min(fallback[row], room)))
+    return Budget(
+        building_ma=building_ma,
+        capacity_ma=capacity,
+        liability_ma=tree.row_sums([entry.liability_ma for entry in entries]),
+        reserve_ma=tree.row_sums([entry.reserve_ma for entry in entries]),
+        tight=tight,
+    )
+
+
+@dataclass(slots=True)
+class _Share:
+    """One connector as it goes into the solver."""
+
+    leaf: Leaf
+    fallback_ma: int
+    fixed_ma: int
+    """What it takes off its rows before anything is shared out."""
+    min_ma: int = 0
+    max_ma: int = 0
+    full_ma: int = 0
+    tier: int = TIER_HOLDING
+    why: Why = Why(Cause.NO_SESSION)
+    """The cause where not a row but `max_ma` stops it."""
+    planned: bool = False
+    guaranteed: bool = False
+    """Its fallback is reserved on all its rows, so that giving it less frees nothing."""
+
+
+def plan(
+    tree: SiteTree,
+    entries: Sequence[Entry],
+    demands: Sequence[Demand | None],
+    rows: Budget,
+    *,
+    stale: bool,
+    now_ms: int,
+    pace: Pace,
+) -> Plan:
+    """Solve one round."""
+    shares = [
+        _share(leaf, entry, demand, rows, stale=stale)
+        for leaf, entry, demand in zip(tree.leaves, entries, demands, strict=True)
+    ]
+    order = _order(tree, shares, demands, now_ms=now_ms, pace=pace)
+    result = _solve(tree, shares, rows, order)
+    if result.contended:
+        narrowed = False
+        for share, demand in zip(shares, demands, strict=True):
+            narrowed |= demand is not None and _narrow(share, demand)
+        if narrowed:
+            result = _solve(tree, shares, rows, order)
+    targets: list[int | None] = []
+    why: list[Why] = []
+    for position, share in enumerate(shares):
+        targets.append(
+            result.current_ma[position] if share.planned else _least(share, entries[position])
+        )
+        why.append(_why(share, result, position))
+    return Plan(
+        target_ma=targets,
+        why=why,
+        order=order,
+        wanted_ma=[share.full_ma if share.planned else share.fixed_ma for share in shares],
+        checked=result.checked,
+    )
+
+
+def _share(leaf: Leaf, entry: Entry, demand: Demand | None, rows: Budget, *, stale: bool) -> _Share:
+    share = _Share(leaf, fallback_ma=entry.fallback_ma, fixed_ma=entry.reserve_ma)
+    if entry.session_id is None and entry.online and entry.default_ma is not None:
+        return share
+    steerable = entry.online and entry.settled and not entry.stuck
+    if demand is None or not steerable or entry.session_id != demand.session.session_id:
+        share.why = Why(Cause.UNSTEERED)
+        return share
+    # A vehicle that draws more than it was allowed takes that off its rows, and is still steered.
+    share.fixed_ma = max(0, entry.excess_ma - entry.held_ma)
+    share.planned = True
+    share.tier = demand.tier(leaf)
+    share.min_ma, share.max_ma = leaf.min_ma, leaf.max_ma
+    share.full_ma = leaf.max_ma
+    share.why = Why(Cause.OWN_MAXIMUM)
+    tight_row = next((row for row in leaf.rows if rows.tight[row]), None)
+    share.guaranteed = tight_row is None
+    if demand.holding:
+        share.max_ma = share.full_ma = leaf.min_ma
+        share.why = Why(Cause.HOLDING)
+    if tight_row is not None:
+        _limit(share, share.fallback_ma, Why(Cause.TIGHT, tight_row))
+    elif share.fallback_ma >= leaf.min_ma:
+        share.min_ma = share.fallback_ma
+        share.max_ma = share.full_ma = max(share.max_ma, share.fallback_ma)
+    if stale:
+        floor_ma = share.fallback_ma if share.guaranteed else 0
+        _limit(share, max(entry.asked_ma or 0, floor_ma), Why(Cause.STALE))
+    return share
+
+
+def _limit(share: _Share, max_ma: int, why: Why) -> None:
+    """Offer no more than `max_ma`; less than the minimum is nothing."""
+    if max_ma >= share.max_ma:
+        return
+    share.max_ma, share.why = max_ma, why
+    if max_ma < share.min_ma:
+        share.min_ma = share.max_ma = 0
+
+
+def _narrow(share: _Share, demand: Demand) -> bool:
+    """Offer a vehicle that draws less than its limit what it draws and some headroom."""
+    if not share.planned or demand.habit.cap_ma is None:
+        return False
+    cap_ma = max(demand.habit.cap_ma, share.min_ma)
+    if cap_ma >= share.max_ma:
+        return False
+    share.max_ma, share.why = cap_ma, Why(Cause.HABIT)
+    return True
+
+
+def _order(
+    tree: SiteTree,
+    shares: Sequence[_Share],
+    demands: Sequence[Demand | None],
+    *,
+    now_ms: int,
+    pace: Pace,
+) -> list[int]:
+    keys = []
+    for position, (leaf, share, demand) in enumerate(
+        zip(tree.leaves, shares, demands, strict=True)
+    ):
+        if share.planned and demand is not None:
+            keys.append((share.tier, demand.order(leaf, now_ms, pace), position))
+    return [position for _, _, position in sorted(keys)]
+
+
+@dataclass(slots=True)
+class _Result:
+    current_ma: list[int]
+    binding_row: list[int]
+    admitted: list[bool]
+    contended: bool
+    checked: bool
+
+
+def _solve(tree: SiteTree, shares: Sequence[_Share], rows: Budget, order: Sequence[int]) -> _Result:
+    """Share the rows out.
+
+    A connector that is not admitted still takes its fallback, if its rows guarantee that. So
+    the others share what is left without it: solved again until nobody else falls out, which each
+    time takes at least one connector more out of play.
+    """
+    count = len(shares)
+    rank = np.full(count, count, dtype=np.int64)
+    rank[list(order)] = np.arange(len(order))
+    min_ma = np.array([share.min_ma for share in shares], dtype=np.int64)
+    max_ma = np.array([share.max_ma for share in shares], dtype=np.int64)
+    step_ma = np.array([share.leaf.step_ma for share in shares], dtype=np.int64)
+    weight = np.array([share.leaf.weight for share in shares], dtype=np.int64)
+    tier = np.array([share.tier for share in shares], dtype=np.uint8)
+    fixed = [share.fixed_ma for share in shares]
+    left_out: dict[int, int] = {}
+    while True:
+        taken = tree.row_sums(fixed)
+        capacity = np.array(
+            [max(0, have - used) for have, used in zip(rows.capacity_ma, taken, strict=True)],
+            dtype=np.int64,
+        ).reshape(-1, 3)
+        solved = _core.allocate(
+            tree.network,
+            capacity_ma=capacity,
+            min_ma=min_ma,
+            max_ma=max_ma,
+            step_ma=step_ma,
+            weight=weight,
+            tier=tier,
+            rank=rank,
+        )
+        binding_row, admitted = solved.binding_row.tolist(), solved.admitted.tolist()
+        fallen = [
+            position
+            for position in order
+            if not admitted[position]
+            and max_ma[position] > 0
+            and shares[position].guaranteed
+            and shares[position].fallback_ma > 0
+        ]
+        if not fallen:
+            break
+        for position in fallen:
+            left_out[position] = binding_row[position]
+            fixed[position] += shares[position].fallback_ma
+            min_ma[position] = max_ma[position] = 0
+    over = _core.check(
+        tree.network,
+        capacity_ma=capacity,
+        min_ma=min_ma,
+        max_ma=max_ma,
+        current_ma=solved.current_ma,
+    )
+    current_ma = solved.current_ma.tolist()
+    for position, row in left_out.items():
+        share = shares[position]
+        binding_row[position], admitted[position] = row, False
+        if share.fallback_ma >= share.leaf.min_ma:
+            current_ma[position] = share.fallback_ma
+    contended = any(shares[position].max_ma > current_ma[position] for position in order)
+    return _Result(current_ma, binding_row, admitted, contended, checked=over.size == 0)
+
+
+def _least(share: _Share, entry: Entry) -> int | None:
+    """What a charger that refuses or does not answer is asked for, until it obeys: the least that
+    keeps its vehicle charging."""
+    if entry.session_id is None or not (entry.online and entry.settled and entry.stuck):
+        return None
+    least_ma = min(max(share.leaf.min_ma, share.fallback_ma), share.leaf.max_ma)
+    return min(least_ma, entry.liability_ma)
+
+
+def _why(share: _Share, result: _Result, position: int) -> Why:
+    if not share.planned or result.current_ma[position] >= share.max_ma:
+        return share.why
+    row = result.binding_row[position]
+    return Why(Cause.ROW if result.current_ma[position] > 0 else Cause.PAUSED, row)

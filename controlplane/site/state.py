@@ -1,0 +1,67 @@
+"""What a site must not forget: its description, its ledger, the load and the limits it was told.
+
+Invariant: a limit that left is in a snapshot of the same commit, so a host that takes over counts
+at least what the lost one had sent."""
+
+from __future__ import annotations
+
+import msgspec
+
+from controlplane.ids import ConnectorKey
+from controlplane.limit_schedule import LimitWindow
+from controlplane.network import SiteConfig
+from controlplane.site.ledger import Entry
+from controlplane.site.messages import PhaseCurrents
+
+__all__ = ["BuildingLoad", "SiteState"]
+
+
+class BuildingLoad(msgspec.Struct, frozen=True, array_like=True):
+    """What the building drew at an instant, on the circuit its description names."""
+
+    at_ms: int
+    current_ma: PhaseCurrents
+
+
+class SiteState(msgspec.Struct):
+    """The durable state of a site."""
+
+    config: bytes
+    """`network.SiteConfig` as JSON."""
+    entries: list[tuple[ConnectorKey, Entry]] = []
+    """In the order of the description."""
+    limit_id: int = 0
+    """The last one given out; never given out again."""
+    building: BuildingLoad | None = None
+    windows: tuple[LimitWindow, ...] = ()
+    cap_id: int = 0
+    """0 until the feeder has spoken."""
+    cap_ma: int | None = None
+    round: int = 0
+    violations: int = 0
+
+    def describe(self, config: SiteConfig) -> None:
+        """Take a new description: connectors that stay keep their account."""
+        known = dict(self.entries)
+        self.config = config.model_dump_json(exclude_defaults=True).encode()
+        self.entries = []
+        for key, charger, connector in config.connectors():
+            entry = known.get(key) or Entry(hardware_ma=0, offline_ma=0)
+            entry.hardware_ma = connector.current_max_ma
+            entry.offline_ma = min(charger.offline_current_ma, connector.current_max_ma)
+            self.entries.append((key, entry))
+
+    def snapshot(self) -> bytes:
+        return msgspec.msgpack.encode(self)
+
+    @classmethod
+    def restore(cls, snapshot: bytes) -> SiteState:
+        """Read a snapshot of a host that is gone.
+
+        Raises:
+            msgspec.ValidationError: these bytes are no site.
+        """
+        state = msgspec.msgpack.decode(snapshot, type=cls)
+        for _, entry in state.entries:
+            entry.recovered()
+        return state

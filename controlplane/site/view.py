@@ -1,0 +1,173 @@
+"""A site as people see it: sums per circuit, and for every connector why it is given what it is.
+
+Invariant: what is said here is read from the ledger and the last plan; nothing is decided here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from controlplane.ids import SiteId
+from controlplane.site.demand import Demand
+from controlplane.site.ledger import Entry
+from controlplane.site.messages import CircuitView, ConnectorAllocation, PhaseCurrents, SiteView
+from controlplane.site.round import Budget, Cause, Plan, Why
+from controlplane.site.state import SiteState
+from controlplane.site.tree import Leaf, SiteTree
+
+__all__ = ["Picture", "measured_rows", "site_view"]
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """All that a view is drawn from."""
+
+    state: SiteState
+    tree: SiteTree
+    entries: Sequence[Entry]
+    demands: Sequence[Demand | None]
+    measured_ma: Sequence[PhaseCurrents | None]
+    """Per connector, on the lines of the site."""
+    rows: Budget
+    plan: Plan | None
+    waiting: Mapping[int, int]
+    """Connectors whose increase waits for room, and the row that is short."""
+    limit_ma: int | None
+    stale: bool
+
+
+def site_view(picture: Picture, now_ms: int) -> SiteView:
+    """The view at an instant."""
+    state = picture.state
+    measured = measured_rows(picture.tree, picture.measured_ma)
+    return SiteView(
+        site_id=SiteId(picture.tree.config.id),
+        config=state.config,
+        at_ms=now_ms,
+        round=state.round,
+        cap_ma=state.cap_ma,
+        limit_ma=picture.limit_ma,
+        building_load_stale=picture.stale,
+        violations=state.violations,
+        circuits=tuple(
+            CircuitView(
+                circuit_id=circuit.id,
+                rating_ma=_phases(picture.tree.rating_ma, node),
+                capacity_ma=_phases(picture.rows.capacity_ma, node),
+                building_ma=_phases(picture.rows.building_ma, node),
+                liability_ma=_phases(picture.rows.liability_ma, node),
+                measured_ma=_phases(measured, node),
+            )
+            for node, circuit in enumerate(picture.tree.config.circuits)
+        ),
+        connectors=tuple(_connector(picture, position) for position in range(len(picture.entries))),
+    )
+
+
+def measured_rows(tree: SiteTree, measured_ma: Sequence[PhaseCurrents | None]) -> list[int]:
+    """What the meters of the connectors below each row show together."""
+    sums = [0] * tree.rows
+    for leaf, currents in zip(tree.leaves, measured_ma, strict=True):
+        if currents is not None:
+            for row in leaf.rows:
+                sums[row] += currents[row % 3]
+    return sums
+
+
+def _phases(rows: Sequence[int], node: int) -> PhaseCurrents:
+    return (rows[node * 3], rows[node * 3 + 1], rows[node * 3 + 2])
+
+
+def _connector(picture: Picture, position: int) -> ConnectorAllocation:
+    entry = picture.entries[position]
+    target_ma = None if picture.plan is None else picture.plan.target_ma[position]
+    if target_ma is None:
+        target_ma = 0 if entry.session_id is None else (entry.asked_ma or 0)
+    return ConnectorAllocation(
+        charger_id=picture.tree.leaves[position].key.charger_id,
+        connector_id=picture.tree.leaves[position].key.connector_id,
+        session_id=entry.session_id,
+        target_ma=target_ma,
+        limit_ma=entry.acknowledged_ma if entry.session_id is not None else entry.default_ma,
+        liability_ma=entry.liability_ma,
+        measured_ma=entry.measured_ma,
+        reason=_reason(picture, position, target_ma),
+    )
+
+
+def _reason(picture: Picture, position: int, target_ma: int) -> str:
+    """Why the connector may draw what it may: what is unusual first, then what the ledger waits
+    for, then what the plan found."""
+    entry, leaf = picture.entries[position], picture.tree.leaves[position]
+    counted = f"counted at {_amperes(entry.liability_ma)}"
+    if entry.excess_ma:
+        return f"draws {_amperes(entry.excess_ma)} against a limit of {_amperes(entry.held_ma)}"
+    if entry.default_ma is None and entry.acknowledged_ma is None:
+        return f"default profile not acknowledged yet: {counted}, its rating"
+    if not entry.online:
+        return f"charger offline: {counted}"
+    if not entry.settled:
+        return f"charger not settled after its boot: {counted}"
+    if entry.session_id is None:
+        return f"no session: {counted}, its default profile"
+    if entry.stuck:
+        return f"{entry.failures} limits failed in a row: {counted}, tried again"
+    if entry.reducing and entry.asked_ma is not None:
+        return f"reduction to {_amperes(entry.asked_ma)} not confirmed yet: {counted}"
+    if position in picture.waiting:
+        return _waiting(picture, picture.waiting[position])
+    if picture.plan is None or picture.demands[position] is None:
+        return f"session not known in full yet: {counted}"
+    return _words(picture, picture.plan.why[position], leaf, target_ma)
+
+
+def _waiting(picture: Picture, row: int) -> str:
+    """Whose reduction an increase waits for."""
+    blockers = [
+        leaf.name
+        for leaf, entry in zip(picture.tree.leaves, picture.entries, strict=True)
+        if entry.reducing and row in leaf.rows
+    ]
+    if not blockers:
+        return f"waiting for room on {picture.tree.row_name(row)}"
+    more = f" and {len(blockers) - 1} more" if len(blockers) > 1 else ""
+    return f"waiting for {blockers[0]}{more} to confirm its reduction"
+
+
+def _words(picture: Picture, why: Why, leaf: Leaf, target_ma: int) -> str:
+    row = _row_words(picture, why.row) if why.row >= 0 else ""
+    match why.cause:
+        case Cause.OWN_MAXIMUM:
+            return f"own maximum of {_amperes(leaf.max_ma)}"
+        case Cause.HABIT:
+            return f"draws less than offered: held at {_amperes(target_ma)}, the rest is lent"
+        case Cause.HOLDING:
+            return "vehicle takes no more at present: offered its minimum in case it wakes"
+        case Cause.ROW:
+            return f"limited by {row}"
+        case Cause.PAUSED:
+            return f"paused: no room for its minimum on {row}"
+        case Cause.TIGHT:
+            return f"held at its default: {row} has no room beyond the default profiles"
+        case Cause.STALE:
+            return "building meter is stale: nobody is raised"
+        case Cause.NO_SESSION | Cause.UNSTEERED:
+            return "not steered at the moment"
+
+
+def _row_words(picture: Picture, row: int) -> str:
+    """The row, and on the supply whether it is the rating or a given limit that binds."""
+    name = picture.tree.row_name(row)
+    if row not in picture.tree.supply_rows:
+        return name
+    cap_ma, limit_ma = picture.state.cap_ma, picture.limit_ma
+    least = min((each for each in (cap_ma, limit_ma) if each is not None), default=None)
+    rating_ma = picture.tree.rating_ma[row] - picture.tree.margin_ma[row]
+    if least is None or least >= rating_ma:
+        return name
+    source = "the feeder's cap" if least == cap_ma else "the site's limit"
+    return f"{name} ({source} of {_amperes(least)})"
+
+
+def _amperes(current_ma: int) -> str:
+    return f"{current_ma / 1_000:g} A"
