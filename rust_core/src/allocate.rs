@@ -4,6 +4,7 @@ use crate::admit::admit;
 use crate::error::{NetworkError, check_length, check_range};
 use crate::fill::fill;
 use crate::network::Network;
+use crate::round::Round;
 use crate::steps::{raise_by_step, round_down, still_raisable};
 use crate::units::{CAPACITY_MAX_MA, CURRENT_MAX_MA, WEIGHT_MAX};
 
@@ -37,40 +38,6 @@ pub struct Allocation {
     pub row_load_ma: Vec<i64>,
 }
 
-/// What stops a connector: a row, or nothing but its own maximum.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Stop(i32);
-
-impl Stop {
-    /// Its own maximum, or nothing wanted.
-    pub(crate) const OWN: Self = Self(-1);
-
-    /// The row at place `row`.
-    pub(crate) fn row(row: usize) -> Self {
-        Self(i32::try_from(row).unwrap_or(i32::MAX))
-    }
-
-    pub(crate) fn place(self) -> Option<usize> {
-        usize::try_from(self.0).ok()
-    }
-}
-
-/// A round in progress; every array is in the order of places.
-pub(crate) struct Round<'a> {
-    pub(crate) network: &'a Network,
-    pub(crate) min_ma: Vec<i64>,
-    pub(crate) max_ma: Vec<i64>,
-    pub(crate) step_ma: Vec<i64>,
-    pub(crate) weight: Vec<u32>,
-    pub(crate) tier: Vec<u8>,
-    pub(crate) rank: Vec<i64>,
-    /// What is left on each row; never below 0.
-    pub(crate) room_ma: Vec<i64>,
-    pub(crate) current_ma: Vec<i64>,
-    pub(crate) admitted: Vec<bool>,
-    pub(crate) stop: Vec<Stop>,
-}
-
 /// One real-time round: admission at the minimum, then weighted max-min inside strict tiers, then
 /// whole steps.
 ///
@@ -90,24 +57,31 @@ pub fn allocate(
     demand: &Demand<'_>,
 ) -> Result<Allocation, NetworkError> {
     refuse_bad_input(network, capacity_ma, demand)?;
-    let mut round = Round::new(network, capacity_ma, demand);
+    let mut round = Round::new(network, capacity_ma, *demand);
     admit(&mut round);
-    let mut tiers = round.tier.clone();
-    tiers.sort_unstable();
-    tiers.dedup();
-    for tier in tiers {
-        let mut rising: Vec<u32> = round
-            .leaf_places()
-            .filter(|&leaf| round.tier[leaf as usize] == tier && round.may_rise(leaf as usize))
+    for tier in tiers(demand.tier) {
+        let mut rising: Vec<u32> = (0..)
+            .zip(&round.leaves)
+            .filter(|(_, leaf)| leaf.tier == tier && leaf.may_rise())
+            .map(|(place, _)| place)
             .collect();
         while !rising.is_empty() {
-            let reached = fill(&mut round, &rising);
-            let lost = round_down(&mut round, &rising, &reached);
-            raise_by_step(&mut round, &rising, &lost);
+            let mut reached = fill(&mut round, &rising);
+            round_down(&mut round, &rising, &mut reached);
+            raise_by_step(&mut round, &rising, &reached);
             rising = still_raisable(&mut round, &rising);
         }
     }
     Ok(round.finish(capacity_ma))
+}
+
+/// The tiers that occur, first served first.
+fn tiers(of_leaves: &[u8]) -> impl Iterator<Item = u8> + use<> {
+    let mut occurs = [false; 256];
+    for &tier in of_leaves {
+        occurs[tier as usize] = true;
+    }
+    (0..=u8::MAX).filter(move |&tier| occurs[tier as usize])
 }
 
 fn refuse_bad_input(
@@ -139,71 +113,4 @@ fn refuse_bad_input(
         }
     }
     Ok(())
-}
-
-impl<'a> Round<'a> {
-    fn new(network: &'a Network, capacity_ma: &[i64], demand: &Demand<'_>) -> Self {
-        fn placed<T: Copy>(network: &Network, values: &[T]) -> Vec<T> {
-            network.leaf_at.iter().map(|&leaf| values[leaf as usize]).collect()
-        }
-        Self {
-            network,
-            min_ma: placed(network, demand.min_ma),
-            max_ma: placed(network, demand.max_ma),
-            step_ma: placed(network, demand.step_ma),
-            weight: network
-                .leaf_at
-                .iter()
-                .map(|&leaf| u32::try_from(demand.weight[leaf as usize]).unwrap_or(1))
-                .collect(),
-            tier: placed(network, demand.tier),
-            rank: placed(network, demand.rank),
-            room_ma: (0..network.rows())
-                .map(|row| capacity_ma[network.row_index(row)].max(0))
-                .collect(),
-            current_ma: vec![0; network.leaves()],
-            admitted: vec![true; network.leaves()],
-            stop: vec![Stop::OWN; network.leaves()],
-        }
-    }
-
-    pub(crate) fn leaf_places(&self) -> impl Iterator<Item = u32> + use<> {
-        0..u32::try_from(self.network.leaves()).unwrap_or(u32::MAX)
-    }
-
-    pub(crate) fn may_rise(&self, leaf: usize) -> bool {
-        self.admitted[leaf] && self.current_ma[leaf] < self.max_ma[leaf]
-    }
-
-    /// Give `more_ma` to a leaf (take, where negative) on all its rows.
-    pub(crate) fn give(&mut self, leaf: usize, more_ma: i64) {
-        self.current_ma[leaf] += more_ma;
-        for row in self.network.rows_of(leaf) {
-            self.room_ma[row] -= more_ma;
-        }
-    }
-
-    fn finish(self, capacity_ma: &[i64]) -> Allocation {
-        let network = self.network;
-        let leaves = network.leaves();
-        let mut given = Allocation {
-            current_ma: vec![0; leaves],
-            binding_row: vec![-1; leaves],
-            admitted: vec![true; leaves],
-            row_load_ma: vec![0; network.rows()],
-        };
-        for (leaf, &at) in network.leaf_at.iter().enumerate() {
-            let at = at as usize;
-            given.current_ma[at] = self.current_ma[leaf];
-            given.admitted[at] = self.admitted[leaf];
-            if let Some(row) = self.stop[leaf].place() {
-                given.binding_row[at] = i32::try_from(network.row_index(row)).unwrap_or(i32::MAX);
-            }
-        }
-        for (row, room) in self.room_ma.iter().enumerate() {
-            let at = network.row_index(row);
-            given.row_load_ma[at] = capacity_ma[at].max(0) - room;
-        }
-        given
-    }
 }

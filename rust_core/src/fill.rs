@@ -15,9 +15,11 @@
 //! that cannot carry the same level are taken from the root downwards, L1 first, each with what
 //! the ones before it have stopped: an order that no numbering of nodes or connectors changes.
 
-use crate::allocate::{Round, Stop};
+use std::ops::Range;
+
 use crate::network::NONE;
-use crate::units::{CURRENT_MAX_MA, PHASES, fine, level_from};
+use crate::round::{Round, Stop, add};
+use crate::units::{CURRENT_MAX_MA, PHASES, fine, level_from, whole_ma};
 
 /// A level at which everyone is at the maximum.
 const TOP: i64 = fine(CURRENT_MAX_MA) + 1;
@@ -48,13 +50,15 @@ impl Load {
         self.kink = self.kink.min(other.kink);
     }
 
-    /// Change the line of one leaf's phases.
-    fn shift(&mut self, phases: u8, base: i64, grow: i64, open: i64) {
-        for phase in 0..PHASES {
-            let on = i64::from(phases >> phase & 1);
-            self.base[phase] += on * base;
-            self.grow[phase] += on * grow;
-            self.open[phase] += on * open;
+    /// A leaf with `weight` on `phases` that holds `current`, waiting or growing, holds `reached`
+    /// for good.
+    fn settle(&mut self, phases: u8, weight: i64, stage: Stage, current: i64, reached: i64) {
+        add(&mut self.open, phases, -weight);
+        if stage == Stage::Growing {
+            add(&mut self.grow, phases, -weight);
+            add(&mut self.base, phases, reached);
+        } else {
+            add(&mut self.base, phases, reached - current);
         }
     }
 }
@@ -71,155 +75,135 @@ struct Branch {
     all: Load,
     /// The most each row may carry for the rising leaves; `i64::MAX` if they can never fill it.
     limit: [i64; PHASES],
-    /// Slots of the leaves on this very node that are not stopped.
-    first: usize,
-    count: usize,
+    /// The leaves on this very node.
+    slots: Range<usize>,
     child: u32,
     sibling: u32,
 }
 
 impl Branch {
+    const NOTHING: Self = Self {
+        level: 0,
+        calm: 0,
+        own: Load::NOTHING,
+        all: Load::NOTHING,
+        limit: [0; PHASES],
+        slots: 0..0,
+        child: NONE,
+        sibling: NONE,
+    };
+
     /// The highest level, up to `target`, that the node's own rows are sure to carry.
     fn sure(&self, target: i64) -> i64 {
         let mut sure = target;
         for phase in 0..PHASES {
             let (grow, open) = (self.all.grow[phase], self.all.open[phase]);
-            if open == 0 || self.limit[phase] == i64::MAX {
+            let room = self.limit[phase] - self.all.base[phase] - grow * self.level;
+            if open == 0
+                || self.limit[phase] == i64::MAX
+                || room >= open.saturating_mul(sure - self.level)
+            {
                 continue;
             }
-            let room = self.limit[phase] - self.all.base[phase] - grow * self.level;
-            // Rising leaves that reach their maximum bend the load down only.
+            // Leaves that reach their maximum bend the load down only, so this holds throughout.
             let bound = self.level + room / open;
-            let straight = if grow == open || bound >= sure {
-                bound
-            } else if grow == 0 {
-                self.all.kink - 1
-            } else {
-                (self.level + room / grow).min(self.all.kink - 1)
-            };
-            sure = sure.min(bound.max(straight));
+            // This may be higher, and holds as long as the load is the line it is now.
+            let line = if grow == 0 { i64::MAX } else { self.level + room / grow };
+            sure = sure.min(bound.max(line.min(self.all.kink - 1)));
         }
         sure
     }
 }
 
-/// A rising leaf.
-#[derive(Debug, Clone, Copy)]
-struct Rising {
-    /// What it has and its maximum, in level units.
-    has: i64,
-    most: i64,
-    weight: u32,
-    /// Position among the rising.
-    index: u32,
-    phases: u8,
-    grows: bool,
+/// Where a rising leaf is in the sweep.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// Its share is still below what it has.
+    Waiting,
+    /// Draws `weight * level`.
+    Growing,
+    Stopped,
 }
 
-pub(crate) struct Sweep<'a, 'b> {
+/// A sweep; slot by slot in the order of the rising leaves, which is that of their nodes.
+struct Sweep<'a, 'b> {
     round: &'a mut Round<'b>,
-    branches: Vec<Branch>,
-    rising: Vec<Rising>,
-    /// By slot, the level at which the leaf starts to grow, or reaches its maximum.
-    turns: Vec<i64>,
     leaves: &'a [u32],
+    branches: Vec<Branch>,
+    stage: Vec<Stage>,
+    /// The level at which the leaf starts to grow, or reaches its maximum; `i64::MAX` if stopped.
+    turn: Vec<i64>,
+    /// What the leaf has reached once it is stopped, in level units.
     reached: Vec<i64>,
 }
 
 /// Raise `leaves` (ascending) from what they have, as far as rows and their maximums allow.
 /// Returns what each reached, in level units, and notes on every leaf the row that stopped it.
 pub(crate) fn fill(round: &mut Round<'_>, leaves: &[u32]) -> Vec<i64> {
-    let mut sweep = Sweep::new(round, leaves);
-    let roots: Vec<usize> = sweep.plant();
-    for root in roots {
+    let mut sweep = Sweep {
+        branches: vec![Branch::NOTHING; round.network.nodes()],
+        stage: vec![Stage::Waiting; leaves.len()],
+        turn: Vec::with_capacity(leaves.len()),
+        reached: vec![0; leaves.len()],
+        round,
+        leaves,
+    };
+    sweep.place_leaves();
+    for root in sweep.join_branches() {
         sweep.advance(root, TOP);
     }
     sweep.reached
 }
 
-impl<'a, 'b> Sweep<'a, 'b> {
-    fn new(round: &'a mut Round<'b>, leaves: &'a [u32]) -> Self {
-        let mut rising = Vec::with_capacity(leaves.len());
-        let mut turns = Vec::with_capacity(leaves.len());
-        for (index, &leaf) in (0..).zip(leaves) {
-            let leaf = leaf as usize;
-            round.stop[leaf] = Stop::OWN;
-            let weight = round.weight[leaf];
-            let has = fine(round.current_ma[leaf]);
-            turns.push(level_from(has, weight));
-            rising.push(Rising {
-                has,
-                most: fine(round.max_ma[leaf]),
-                weight,
-                index,
-                phases: round.network.leaf_phases[leaf],
-                grows: false,
-            });
+impl Sweep<'_, '_> {
+    /// Put every leaf on its node, waiting.
+    fn place_leaves(&mut self) {
+        for (slot, &place) in self.leaves.iter().enumerate() {
+            let leaf = &self.round.leaves[place as usize];
+            let branch = &mut self.branches[self.round.network.leaf_node[place as usize] as usize];
+            if branch.slots.is_empty() {
+                branch.slots = slot..slot;
+            }
+            branch.slots.end = slot + 1;
+            let has = fine(i64::from(leaf.current_ma));
+            self.turn.push(level_from(has, leaf.weight));
+            add(&mut branch.own.base, leaf.phases, has);
+            add(&mut branch.own.open, leaf.phases, i64::from(leaf.weight));
+            // Holds the sum of the maximums until the room is known.
+            add(&mut branch.limit, leaf.phases, i64::from(leaf.max_ma));
+            self.round.stop[place as usize] = Stop::OWN;
         }
-        Self { round, branches: Vec::new(), rising, turns, leaves, reached: vec![0; leaves.len()] }
     }
 
-    /// Lay out the nodes that have rising leaves below them, at level 0. Returns the roots.
-    fn plant(&mut self) -> Vec<usize> {
+    /// Join the nodes that have rising leaves below them, at level 0. Returns the roots.
+    fn join_branches(&mut self) -> Vec<usize> {
         let network = self.round.network;
-        let nothing = Branch {
-            level: 0,
-            calm: 0,
-            own: Load::NOTHING,
-            all: Load::NOTHING,
-            limit: [0; PHASES],
-            first: 0,
-            count: 0,
-            child: NONE,
-            sibling: NONE,
-        };
-        self.branches = vec![nothing; network.nodes()];
-        for (slot, &leaf) in self.leaves.iter().enumerate() {
-            let branch = &mut self.branches[network.leaf_node[leaf as usize] as usize];
-            if branch.count == 0 {
-                branch.first = slot;
-            }
-            branch.count += 1;
-            let rising = &self.rising[slot];
-            branch.own.shift(rising.phases, rising.has, 0, i64::from(rising.weight));
-            for phase in 0..PHASES {
-                // `limit` holds the sum of the maximums until the room is known.
-                let most = rising.most * i64::from(rising.phases >> phase & 1);
-                branch.limit[phase] = branch.limit[phase].saturating_add(most);
-            }
-        }
         let mut roots = Vec::new();
         for at in (0..network.nodes()).rev() {
-            let up = network.parent[at] as usize;
-            let mut most = self.branches[at].limit;
-            self.move_own(at, 0);
-            if network.parent[at] != NONE {
-                for phase in 0..PHASES {
-                    let sum = &mut self.branches[up].limit[phase];
-                    *sum = sum.saturating_add(most[phase]);
-                }
-            }
-            let mut all = self.branches[at].own;
-            let mut child = self.branches[at].child;
-            while child != NONE {
-                all.add(&self.branches[child as usize].all);
-                child = self.branches[child as usize].sibling;
-            }
-            if all.open == [0; PHASES] {
+            // The parent stands before its children, so these are all joined by now.
+            if self.branches[at].child == NONE && self.branches[at].slots.is_empty() {
                 continue;
             }
+            self.move_own(at, 0);
+            self.sum_up(at, 0);
+            let branch = &mut self.branches[at];
+            let most_ma = branch.limit;
             for phase in 0..PHASES {
-                let room = fine(self.round.room_ma[at * PHASES + phase]);
-                let limit = room + all.base[phase];
-                most[phase] = if limit >= most[phase] { i64::MAX } else { limit };
+                let limit = fine(self.round.room_ma[at][phase]) + branch.all.base[phase];
+                let never = whole_ma(limit) >= most_ma[phase];
+                branch.limit[phase] = if never { i64::MAX } else { limit };
             }
-            self.branches[at].limit = most;
-            self.refresh(at, 0);
-            if network.parent[at] == NONE {
+            branch.calm = branch.sure(branch.calm);
+            let up = network.parent[at];
+            if up == NONE {
                 roots.push(at);
-            } else {
-                self.branches[at].sibling = self.branches[up].child;
-                self.branches[up].child = u32::try_from(at).unwrap_or(NONE);
+                continue;
+            }
+            self.branches[at].sibling = self.branches[up as usize].child;
+            let above = &mut self.branches[up as usize];
+            above.child = u32::try_from(at).unwrap_or(NONE);
+            for (sum, most) in above.limit.iter_mut().zip(most_ma) {
+                *sum += most;
             }
         }
         roots
@@ -238,7 +222,7 @@ impl<'a, 'b> Sweep<'a, 'b> {
             if next == level {
                 next += 1;
                 if let Some(phase) = self.first_full(at, next) {
-                    self.stop_below(at, phase, at * PHASES + phase, level);
+                    self.stop_below(at, phase, Stop::row(at, phase), level);
                     continue;
                 }
             }
@@ -269,12 +253,15 @@ impl<'a, 'b> Sweep<'a, 'b> {
             return branch.all.base[phase] + branch.all.grow[phase] * level;
         }
         let mut load = branch.own.base[phase] + branch.own.grow[phase] * level;
-        for slot in branch.first..branch.first + branch.count {
-            let rising = &self.rising[slot];
-            if rising.phases >> phase & 1 == 1 && self.turns[slot] <= level {
-                let share = i64::from(rising.weight) * level;
-                let counted = if rising.grows { share } else { rising.has };
-                load += share.min(rising.most) - counted;
+        for slot in branch.slots.clone() {
+            let leaf = &self.round.leaves[self.leaves[slot] as usize];
+            if self.turn[slot] <= level && leaf.phases >> phase & 1 == 1 {
+                let share = i64::from(leaf.weight) * level;
+                let counted = match self.stage[slot] {
+                    Stage::Growing => share,
+                    _ => fine(i64::from(leaf.current_ma)),
+                };
+                load += share.min(fine(i64::from(leaf.max_ma))) - counted;
             }
         }
         let mut child = branch.child;
@@ -285,77 +272,80 @@ impl<'a, 'b> Sweep<'a, 'b> {
         load
     }
 
-    /// Everyone on a phase below a node stays at `level`, because of `row`.
-    fn stop_below(&mut self, at: usize, phase: usize, row: usize, level: i64) {
+    /// Everyone on a phase below a node stays at `level`, because of the row `stop`.
+    fn stop_below(&mut self, at: usize, phase: usize, stop: Stop, level: i64) {
         if self.branches[at].all.open[phase] == 0 {
             return;
         }
         let mut child = self.branches[at].child;
         while child != NONE {
-            self.stop_below(child as usize, phase, row, level);
+            self.stop_below(child as usize, phase, stop, level);
             child = self.branches[child as usize].sibling;
         }
         let branch = &mut self.branches[at];
-        let own = &mut branch.own;
-        own.kink = i64::MAX;
-        let mut slot = branch.first;
-        while slot < branch.first + branch.count {
-            let rising = self.rising[slot];
-            if rising.phases >> phase & 1 == 0 {
-                own.kink = own.kink.min(self.turns[slot]);
-                slot += 1;
+        let mut kink = i64::MAX;
+        for slot in branch.slots.clone() {
+            let place = self.leaves[slot] as usize;
+            let leaf = &self.round.leaves[place];
+            let stage = self.stage[slot];
+            if stage == Stage::Stopped || leaf.phases >> phase & 1 == 0 {
+                kink = kink.min(self.turn[slot]);
                 continue;
             }
-            let weight = i64::from(rising.weight);
-            let reached = if rising.grows { weight * level } else { rising.has };
-            if rising.grows {
-                own.shift(rising.phases, reached, -weight, -weight);
-            } else {
-                own.shift(rising.phases, 0, 0, -weight);
-            }
-            self.reached[rising.index as usize] = reached;
-            self.round.stop[self.leaves[rising.index as usize] as usize] = Stop::row(row);
-            branch.count -= 1;
-            self.rising.swap(slot, branch.first + branch.count);
-            self.turns.swap(slot, branch.first + branch.count);
+            let weight = i64::from(leaf.weight);
+            let has = fine(i64::from(leaf.current_ma));
+            let reached = if stage == Stage::Growing { weight * level } else { has };
+            branch.own.settle(leaf.phases, weight, stage, has, reached);
+            self.stage[slot] = Stage::Stopped;
+            self.turn[slot] = i64::MAX;
+            self.reached[slot] = reached;
+            self.round.stop[place] = stop;
         }
+        branch.own.kink = kink;
         self.refresh(at, level);
     }
 
     /// Bring the leaves on this very node to `level`, which its rows carry.
     fn move_own(&mut self, at: usize, level: i64) {
         let branch = &mut self.branches[at];
-        let own = &mut branch.own;
-        if level < own.kink && level > 0 {
+        if level < branch.own.kink && level > 0 {
             return;
         }
-        own.kink = i64::MAX;
-        let mut slot = branch.first;
-        while slot < branch.first + branch.count {
-            let turn = self.turns[slot];
-            if turn > level {
-                own.kink = own.kink.min(turn);
-                slot += 1;
+        let mut kink = i64::MAX;
+        for slot in branch.slots.clone() {
+            if self.turn[slot] > level {
+                kink = kink.min(self.turn[slot]);
                 continue;
             }
-            let rising = &mut self.rising[slot];
-            let weight = i64::from(rising.weight);
-            if !rising.grows {
-                rising.grows = true;
-                own.shift(rising.phases, -rising.has, weight, 0);
-                self.turns[slot] = level_from(rising.most, rising.weight);
-                continue;
+            let leaf = &self.round.leaves[self.leaves[slot] as usize];
+            let (weight, most) = (i64::from(leaf.weight), fine(i64::from(leaf.max_ma)));
+            let has = fine(i64::from(leaf.current_ma));
+            let full = level_from(most, leaf.weight);
+            if full <= level {
+                branch.own.settle(leaf.phases, weight, self.stage[slot], has, most);
+                self.stage[slot] = Stage::Stopped;
+                self.turn[slot] = i64::MAX;
+                self.reached[slot] = most;
+            } else {
+                add(&mut branch.own.base, leaf.phases, -has);
+                add(&mut branch.own.grow, leaf.phases, weight);
+                self.stage[slot] = Stage::Growing;
+                self.turn[slot] = full;
+                kink = kink.min(full);
             }
-            own.shift(rising.phases, rising.most, -weight, -weight);
-            self.reached[rising.index as usize] = rising.most;
-            branch.count -= 1;
-            self.rising.swap(slot, branch.first + branch.count);
-            self.turns.swap(slot, branch.first + branch.count);
         }
+        branch.own.kink = kink;
     }
 
-    /// Sum up the load below a node whose children are all at `level`, and find its calm level.
+    /// Note what all draw below a node whose children are at `level`, and its calm level.
     fn refresh(&mut self, at: usize, level: i64) {
+        self.sum_up(at, level);
+        let branch = &mut self.branches[at];
+        branch.calm = branch.sure(branch.calm);
+    }
+
+    /// As [`refresh`](Self::refresh), before the limits of the node's own rows are known.
+    fn sum_up(&mut self, at: usize, level: i64) {
         let mut all = self.branches[at].own;
         let mut calm = i64::MAX;
         let mut child = self.branches[at].child;
@@ -368,6 +358,6 @@ impl<'a, 'b> Sweep<'a, 'b> {
         let branch = &mut self.branches[at];
         branch.all = all;
         branch.level = level;
-        branch.calm = branch.sure(calm.min(all.kink - 1));
+        branch.calm = calm.min(all.kink - 1);
     }
 }

@@ -32,6 +32,7 @@ mod check;
 mod error;
 mod fill;
 mod network;
+mod round;
 mod steps;
 pub mod units;
 

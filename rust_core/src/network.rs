@@ -17,10 +17,6 @@ pub struct Network {
     pub(crate) node_at: Vec<u32>,
     /// Place of the parent of the node at each place, or `NONE`; always a lower place.
     pub(crate) parent: Vec<u32>,
-    /// One past the last place of the subtree that starts at each place.
-    pub(crate) subtree_end: Vec<u32>,
-    /// First leaf place of each node place, and one entry more at the end.
-    pub(crate) leaf_start: Vec<u32>,
     /// Caller's index of the leaf at each leaf place.
     pub(crate) leaf_at: Vec<u32>,
     /// Place of the node each leaf place hangs on.
@@ -65,17 +61,9 @@ impl Network {
                 u32::try_from(node_parent[node as usize]).map_or(NONE, |up| place[up as usize])
             })
             .collect();
-        let mut subtree_end: Vec<u32> = (1..=nodes).collect();
-        for at in (0..parent.len()).rev() {
-            if parent[at] != NONE {
-                let up = parent[at] as usize;
-                subtree_end[up] = subtree_end[up].max(subtree_end[at]);
-            }
-        }
         let leaf_place: Vec<u32> =
             leaf_node.iter().map(|&node| place[node.unsigned_abs() as usize]).collect();
-        let leaf_start = starts(&leaf_place, node_at.len());
-        let mut next = leaf_start.clone();
+        let mut next = starts(&leaf_place, node_at.len());
         let mut leaf_at = vec![0; leaf_place.len()];
         for leaf in 0..leaves {
             let slot = &mut next[leaf_place[leaf as usize] as usize];
@@ -88,8 +76,6 @@ impl Network {
             leaf_phases: in_order.map(|leaf| leaf_phases[leaf]).collect(),
             node_at,
             parent,
-            subtree_end,
-            leaf_start,
             leaf_at,
         })
     }
@@ -110,49 +96,6 @@ impl Network {
     #[must_use]
     pub fn leaves(&self) -> usize {
         self.leaf_at.len()
-    }
-
-    /// The caller's index of the row at place `row`.
-    pub(crate) fn row_index(&self, row: usize) -> usize {
-        self.node_at[row / PHASES] as usize * PHASES + row % PHASES
-    }
-
-    /// Leaf places anywhere below the node at `place`.
-    pub(crate) fn leaves_below(&self, place: usize) -> std::ops::Range<usize> {
-        let end = self.subtree_end[place] as usize;
-        self.leaf_start[place] as usize..self.leaf_start[end] as usize
-    }
-
-    /// Places of the rows that leaf place `leaf` draws through, from its own node upwards, L1 to
-    /// L3 on each node.
-    pub(crate) fn rows_of(&self, leaf: usize) -> RowsOf<'_> {
-        let phases = self.leaf_phases[leaf];
-        RowsOf { parent: &self.parent, place: self.leaf_node[leaf], phases, left: phases }
-    }
-}
-
-/// Iterator of [`Network::rows_of`].
-pub(crate) struct RowsOf<'a> {
-    parent: &'a [u32],
-    place: u32,
-    phases: u8,
-    left: u8,
-}
-
-impl Iterator for RowsOf<'_> {
-    type Item = usize;
-
-    fn next(&mut self) -> Option<usize> {
-        if self.left == 0 {
-            self.place = self.parent[self.place as usize];
-            self.left = self.phases;
-        }
-        if self.place == NONE {
-            return None;
-        }
-        let phase = self.left.trailing_zeros() as usize;
-        self.left &= self.left - 1;
-        Some(self.place as usize * PHASES + phase)
     }
 }
 

@@ -2,79 +2,118 @@
 
 use std::cmp::Reverse;
 
-use crate::allocate::{Round, Stop};
-use crate::units::{fine, whole_ma};
+use crate::round::{Round, Stop, add, least};
+use crate::units::{PHASES, fine, whole_ma};
 
 /// Give every one of `rising` the largest current it accepts up to what it `reached` (level
-/// units); returns what each lost by that.
-pub(crate) fn round_down(round: &mut Round<'_>, rising: &[u32], reached: &[i64]) -> Vec<i64> {
-    let mut lost = Vec::with_capacity(rising.len());
-    for (&leaf, &reached) in rising.iter().zip(reached) {
-        let leaf = leaf as usize;
-        let whole = whole_ma(reached);
-        let accepted = if whole >= round.max_ma[leaf] {
-            round.max_ma[leaf]
+/// units), and write what each lost by that in its place.
+pub(crate) fn round_down(round: &mut Round<'_>, rising: &[u32], reached: &mut [i64]) {
+    let mut below = 0;
+    let mut more_ma = [0_i64; PHASES];
+    for (&place, reached) in rising.iter().zip(reached) {
+        let node = round.network.leaf_node[place as usize];
+        if node != below {
+            round.give_each(below, more_ma);
+            (below, more_ma) = (node, [0; PHASES]);
+        }
+        let leaf = &mut round.leaves[place as usize];
+        let whole = u32::try_from(whole_ma(*reached)).unwrap_or(leaf.max_ma);
+        let accepted = if whole >= leaf.max_ma {
+            leaf.max_ma
         } else {
             // What it has already is accepted, so it is never lowered.
-            (whole - whole % round.step_ma[leaf]).max(round.current_ma[leaf])
+            (whole - whole % leaf.step_ma).max(leaf.current_ma)
         };
-        lost.push(reached - fine(accepted));
-        round.give(leaf, accepted - round.current_ma[leaf]);
+        add(&mut more_ma, leaf.phases, i64::from(accepted - leaf.current_ma));
+        leaf.current_ma = accepted;
+        *reached -= fine(i64::from(accepted));
     }
-    lost
+    round.give_each(below, more_ma);
 }
 
-/// Let each of `rising` go up one step if its rows have the room: those that lost most first,
-/// equal ones by rank, then index.
+/// One that may go up a step: those that lost most come first, equal ones by rank, then index.
+type Candidate = (Reverse<i64>, i64, u32, u32);
+
+/// Let each of `rising` go up one step if its rows have the room, those that lost most first.
 pub(crate) fn raise_by_step(round: &mut Round<'_>, rising: &[u32], lost: &[i64]) {
-    let mut order: Vec<(Reverse<i64>, i64, u32, u32)> = rising
-        .iter()
-        .zip(lost)
-        .map(|(&leaf, &lost)| {
-            let at = leaf as usize;
-            (Reverse(lost), round.rank[at], round.network.leaf_at[at], leaf)
-        })
-        .collect();
-    order.sort_unstable();
-    for (.., leaf) in order {
-        let leaf = leaf as usize;
-        let step = next_step(round, leaf);
-        if step > 0 && blocking_row(round, leaf, step).is_none() {
-            round.give(leaf, step);
+    for (.., place) in candidates(round, rising, lost) {
+        let leaf = round.leaves[place as usize];
+        let step = leaf.next_step();
+        if round.fits(place as usize, i64::from(step)) {
+            round.leaves[place as usize].current_ma += step;
+            round.give(round.network.leaf_node[place as usize], leaf.phases, i64::from(step));
         }
     }
+}
+
+/// Those for whom there is room now, in order.
+fn candidates(round: &Round<'_>, rising: &[u32], lost: &[i64]) -> Vec<Candidate> {
+    let room_ma = round.room_to_root();
+    let mut candidates = Vec::with_capacity(rising.len());
+    for (&place, &lost) in rising.iter().zip(lost) {
+        let leaf = &round.leaves[place as usize];
+        let node = round.network.leaf_node[place as usize];
+        if leaf.may_rise()
+            && least(&room_ma[node as usize], leaf.phases) >= i64::from(leaf.next_step())
+        {
+            let at = round.network.leaf_at[place as usize];
+            candidates.push((Reverse(lost), round.demand.rank[at as usize], at, place));
+        }
+    }
+    sort(candidates)
+}
+
+/// Sort by distribution on the leading bits of what was lost, then by comparison inside each part.
+fn sort(candidates: Vec<Candidate>) -> Vec<Candidate> {
+    const PARTS: usize = 2_048;
+    if candidates.len() < PARTS {
+        let mut sorted = candidates;
+        sorted.sort_unstable();
+        return sorted;
+    }
+    let most = candidates.iter().map(|candidate| candidate.0.0).max().unwrap_or(0);
+    let shift = (i64::BITS - most.leading_zeros()).saturating_sub(PARTS.ilog2());
+    let part =
+        |candidate: &Candidate| usize::try_from((most - candidate.0.0) >> shift).unwrap_or(0);
+    let mut ends = vec![0_usize; PARTS + 1];
+    for candidate in &candidates {
+        ends[part(candidate) + 1] += 1;
+    }
+    for at in 0..PARTS {
+        ends[at + 1] += ends[at];
+    }
+    let mut sorted = vec![(Reverse(0), 0, 0, 0); candidates.len()];
+    for candidate in candidates {
+        let end = &mut ends[part(&candidate)];
+        sorted[*end] = candidate;
+        *end += 1;
+    }
+    let mut first = 0;
+    for end in ends {
+        if end > first {
+            sorted[first..end].sort_unstable();
+            first = end;
+        }
+    }
+    sorted
 }
 
 /// Those of `rising` that can still go up a step. For the others it is now settled what stops
-/// them: the row that stopped the filling if it has no room for a step, else the first without
-/// room from the connector's own node upwards.
+/// them.
 pub(crate) fn still_raisable(round: &mut Round<'_>, rising: &[u32]) -> Vec<u32> {
+    let room_ma = round.room_to_root();
     let mut raisable = Vec::new();
     for &place in rising {
-        let leaf = place as usize;
-        let step = next_step(round, leaf);
+        let leaf = round.leaves[place as usize];
+        let node = round.network.leaf_node[place as usize];
+        let step = i64::from(leaf.next_step());
         if step == 0 {
-            round.stop[leaf] = Stop::OWN;
-            continue;
-        }
-        match blocking_row(round, leaf, step) {
-            None => raisable.push(place),
-            Some(first) => {
-                let filled = round.stop[leaf].place();
-                let row = filled.filter(|&row| round.room_ma[row] < step).unwrap_or(first);
-                round.stop[leaf] = Stop::row(row);
-            }
+            round.stop[place as usize] = Stop::OWN;
+        } else if least(&room_ma[node as usize], leaf.phases) >= step {
+            raisable.push(place);
+        } else {
+            round.stop[place as usize] = round.blocking(place as usize, step);
         }
     }
     raisable
-}
-
-/// How much more the next current is that this leaf accepts; 0 at its maximum.
-fn next_step(round: &Round<'_>, leaf: usize) -> i64 {
-    let (current, step) = (round.current_ma[leaf], round.step_ma[leaf]);
-    (step - current % step).min(round.max_ma[leaf] - current)
-}
-
-fn blocking_row(round: &Round<'_>, leaf: usize, more_ma: i64) -> Option<usize> {
-    round.network.rows_of(leaf).find(|&row| round.room_ma[row] < more_ma)
 }

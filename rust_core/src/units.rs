@@ -36,6 +36,6 @@ pub(crate) const fn whole_ma(current_fine: i64) -> i64 {
 
 /// The first level at which a share of `weight` (1 to 1,000) is at least `current_fine`, a current
 /// in level units: the quotient, rounded up.
-pub(crate) const fn level_from(current_fine: i64, weight: u32) -> i64 {
+pub(crate) const fn level_from(current_fine: i64, weight: u16) -> i64 {
     (current_fine + weight as i64 - 1) / weight as i64
 }

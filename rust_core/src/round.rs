@@ -1,0 +1,219 @@
+//! The state of one round, in the order of places, and the ways to read and change it.
+
+use crate::allocate::{Allocation, Demand};
+use crate::network::{NONE, Network};
+use crate::units::PHASES;
+
+/// What stops a connector: a row, or nothing but its own maximum.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Stop(i32);
+
+impl Stop {
+    /// Its own maximum, or nothing wanted.
+    pub(crate) const OWN: Self = Self(-1);
+
+    /// The row of one phase of the node at a place.
+    pub(crate) fn row(place: usize, phase: usize) -> Self {
+        Self(i32::try_from(place * PHASES + phase).unwrap_or(i32::MAX))
+    }
+
+    /// Place and phase of the row.
+    fn place(self) -> Option<(usize, usize)> {
+        let row = usize::try_from(self.0).ok()?;
+        Some((row / PHASES, row % PHASES))
+    }
+}
+
+/// A connector in the round. The bounds of inputs leave currents in 32 bits, and small records are
+/// what keeps a round in the caches.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Leaf {
+    pub(crate) current_ma: u32,
+    /// 0 once admission is refused.
+    pub(crate) max_ma: u32,
+    pub(crate) step_ma: u32,
+    pub(crate) weight: u16,
+    pub(crate) phases: u8,
+    pub(crate) tier: u8,
+}
+
+impl Leaf {
+    pub(crate) fn may_rise(&self) -> bool {
+        self.current_ma < self.max_ma
+    }
+
+    /// How much more the next current is that this connector accepts; 0 at its maximum.
+    pub(crate) fn next_step(&self) -> u32 {
+        (self.step_ma - self.current_ma % self.step_ma).min(self.max_ma - self.current_ma)
+    }
+}
+
+/// A round in progress.
+pub(crate) struct Round<'a> {
+    pub(crate) network: &'a Network,
+    pub(crate) demand: Demand<'a>,
+    pub(crate) leaves: Vec<Leaf>,
+    /// What is left on the three rows of each node; never below 0 between the steps.
+    pub(crate) room_ma: Vec<[i64; PHASES]>,
+    pub(crate) stop: Vec<Stop>,
+    /// Leaf places that are not admitted.
+    pub(crate) refused: Vec<u32>,
+}
+
+impl<'a> Round<'a> {
+    /// Everyone at the minimum, whether that fits or not.
+    pub(crate) fn new(network: &'a Network, capacity_ma: &[i64], demand: Demand<'a>) -> Self {
+        let leaf = |(&at, &phases): (&u32, &u8)| {
+            let at = at as usize;
+            Leaf {
+                current_ma: narrow(demand.min_ma[at]),
+                max_ma: narrow(demand.max_ma[at]),
+                step_ma: narrow(demand.step_ma[at]),
+                weight: u16::try_from(demand.weight[at]).unwrap_or(1),
+                phases,
+                tier: demand.tier[at],
+            }
+        };
+        let leaves: Vec<Leaf> =
+            network.leaf_at.iter().zip(&network.leaf_phases).map(leaf).collect();
+        let mut room_ma = capacity_in_places(network, capacity_ma);
+        let mut load_ma = vec![[0_i64; PHASES]; network.nodes()];
+        for (leaf, &node) in leaves.iter().zip(&network.leaf_node) {
+            add(&mut load_ma[node as usize], leaf.phases, i64::from(leaf.current_ma));
+        }
+        for place in (0..network.nodes()).rev() {
+            let (load, up) = (load_ma[place], network.parent[place]);
+            for phase in 0..PHASES {
+                room_ma[place][phase] -= load[phase];
+                if up != NONE {
+                    load_ma[up as usize][phase] += load[phase];
+                }
+            }
+        }
+        let stop = vec![Stop::OWN; leaves.len()];
+        Self { network, demand, leaves, room_ma, stop, refused: Vec::new() }
+    }
+
+    /// Give `more_ma` (take, where negative) to each phase of `phases` on a node and all above it.
+    pub(crate) fn give(&mut self, node: u32, phases: u8, more_ma: i64) {
+        let mut place = node;
+        while place != NONE {
+            add(&mut self.room_ma[place as usize], phases, -more_ma);
+            place = self.network.parent[place as usize];
+        }
+    }
+
+    /// As [`give`](Self::give), with an amount of its own on each phase.
+    pub(crate) fn give_each(&mut self, node: u32, more_ma: [i64; PHASES]) {
+        let mut place = node;
+        while place != NONE {
+            for (room, more) in self.room_ma[place as usize].iter_mut().zip(more_ma) {
+                *room -= more;
+            }
+            place = self.network.parent[place as usize];
+        }
+    }
+
+    /// Whether all rows of a leaf have room for `more_ma`.
+    pub(crate) fn fits(&self, leaf: usize, more_ma: i64) -> bool {
+        let phases = self.leaves[leaf].phases;
+        let mut place = self.network.leaf_node[leaf];
+        while place != NONE {
+            if least(&self.room_ma[place as usize], phases) < more_ma {
+                return false;
+            }
+            place = self.network.parent[place as usize];
+        }
+        true
+    }
+
+    /// The row without room for `more_ma` that the leaf is told: the one that stopped its filling
+    /// if that is one, else the first from its own node upwards, L1 before L2.
+    pub(crate) fn blocking(&self, leaf: usize, more_ma: i64) -> Stop {
+        let filled = self.stop[leaf];
+        if filled.place().is_some_and(|(place, phase)| self.room_ma[place][phase] < more_ma) {
+            return filled;
+        }
+        let phases = self.leaves[leaf].phases;
+        let mut place = self.network.leaf_node[leaf];
+        while place != NONE {
+            let room = &self.room_ma[place as usize];
+            let full = |&phase: &usize| phases >> phase & 1 == 1 && room[phase] < more_ma;
+            if let Some(phase) = (0..PHASES).find(full) {
+                return Stop::row(place as usize, phase);
+            }
+            place = self.network.parent[place as usize];
+        }
+        Stop::OWN
+    }
+
+    /// The least room on each phase from every node up to its root.
+    pub(crate) fn room_to_root(&self) -> Vec<[i64; PHASES]> {
+        let mut room_ma = self.room_ma.clone();
+        for place in 0..room_ma.len() {
+            let up = self.network.parent[place];
+            if up != NONE {
+                let above = room_ma[up as usize];
+                for (room, above) in room_ma[place].iter_mut().zip(above) {
+                    *room = above.min(*room);
+                }
+            }
+        }
+        room_ma
+    }
+
+    /// The result, in the caller's order.
+    pub(crate) fn finish(self, capacity_ma: &[i64]) -> Allocation {
+        let network = self.network;
+        let count = network.leaves();
+        let mut given = Allocation {
+            current_ma: vec![0; count],
+            binding_row: vec![-1; count],
+            admitted: vec![true; count],
+            row_load_ma: vec![0; network.rows()],
+        };
+        for (leaf, &at) in network.leaf_at.iter().enumerate() {
+            given.current_ma[at as usize] = i64::from(self.leaves[leaf].current_ma);
+            if let Some((place, phase)) = self.stop[leaf].place() {
+                let row = network.node_at[place] as usize * PHASES + phase;
+                given.binding_row[at as usize] = i32::try_from(row).unwrap_or(i32::MAX);
+            }
+        }
+        for leaf in self.refused {
+            given.admitted[network.leaf_at[leaf as usize] as usize] = false;
+        }
+        for (room, &node) in self.room_ma.iter().zip(&network.node_at) {
+            for (phase, room) in room.iter().enumerate() {
+                let row = node as usize * PHASES + phase;
+                given.row_load_ma[row] = capacity_ma[row].max(0) - room;
+            }
+        }
+        given
+    }
+}
+
+/// The least of `values` on `phases`.
+pub(crate) fn least(values: &[i64; PHASES], phases: u8) -> i64 {
+    let on = |phase: usize| if phases >> phase & 1 == 1 { values[phase] } else { i64::MAX };
+    on(0).min(on(1)).min(on(2))
+}
+
+/// Add `more` to each of `values` on `phases`.
+pub(crate) fn add(values: &mut [i64; PHASES], phases: u8, more: i64) {
+    for (phase, value) in values.iter_mut().enumerate() {
+        *value += more & -i64::from(phases >> phase & 1);
+    }
+}
+
+/// A current that was checked to be within bounds.
+fn narrow(current_ma: i64) -> u32 {
+    u32::try_from(current_ma).unwrap_or(0)
+}
+
+fn capacity_in_places(network: &Network, capacity_ma: &[i64]) -> Vec<[i64; PHASES]> {
+    let of_node = |&node: &u32| {
+        let row = node as usize * PHASES;
+        [capacity_ma[row].max(0), capacity_ma[row + 1].max(0), capacity_ma[row + 2].max(0)]
+    };
+    network.node_at.iter().map(of_node).collect()
+}
