@@ -65,18 +65,27 @@ async def start(
     command: Sequence[str],
     *,
     log: Path,
+    folder: Path | None = None,
     environment: Mapping[str, str] | None = None,
+    without: str = "",
     reports: bool = False,
 ) -> Child:
-    """Start a process. With `reports` its standard output is ours to read; otherwise that goes to
-    the log too. Its standard input is a pipe that closes when we are gone."""
+    """Start a process in `folder` with our environment, less the variables that begin with
+    `without`, plus `environment`. With `reports` its standard output is ours to read; otherwise
+    that goes to the log too. Its standard input is a pipe that closes when we are gone."""
+    inherited = {
+        name: value
+        for name, value in os.environ.items()
+        if not (without and name.startswith(without))
+    }
     with log.open("ab") as file:
         process = await asyncio.create_subprocess_exec(
             *command,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE if reports else file,
             stderr=file,
-            env={**os.environ, **(environment or {})},
+            env={**inherited, **(environment or {})},
+            cwd=folder,
             start_new_session=True,
             limit=LINE_MAX_BYTES,
         )

@@ -20,7 +20,7 @@ import msgspec
 
 from controlplane.demo.reports import OutletReport, SessionReport, SiteReport
 from controlplane.demo.scenario import Scenario, Visit, make_scenario
-from controlplane.runtime.clock import AcceleratedClock
+from controlplane.runtime.clock import AcceleratedClock, Clock
 from controlplane.sim.outlet import Outlet, StationSpec
 from controlplane.sim.station import Station
 from controlplane.sim.station_v16 import DialectV16
@@ -31,26 +31,34 @@ __all__ = ["Grounds", "make_station"]
 
 TICK_S = 0.1
 PATIENCE_S = 15.0
-"""How long a driver waits for a station without a line before charging anyway (real seconds)."""
 DRAIN_S = 30.0
 """How long a station may take to say what is left to say at the end of the day."""
 
 
-def make_station(spec: StationSpec, *, url: str, clock: AcceleratedClock, seed: int) -> Station:
+def make_station(spec: StationSpec, *, url: str, clock: Clock, seed: int) -> Station:
     """A station of the version that its description names."""
     dialect = DialectV16 if spec.version == "1.6" else DialectV201
     return Station(spec, url=url, clock=clock, dialect=dialect, seed=seed)
 
 
 class Grounds:
-    """The stations of one site and the day they live through."""
+    """The stations of one site and the day they live through. Drivers wait `patience_s` real
+    seconds for a station without a line before they charge anyway."""
 
     def __init__(
-        self, scenario: Scenario, site_id: str, *, url: str, clock: AcceleratedClock, seed: int
+        self,
+        scenario: Scenario,
+        site_id: str,
+        *,
+        url: str,
+        clock: Clock,
+        seed: int,
+        patience_s: float = PATIENCE_S,
     ) -> None:
         self.scenario = scenario
         self.site_id = site_id
         self.clock = clock
+        self._patience_ms = patience_s * clock.speed * 1_000
         self.stations = {
             spec.id: make_station(spec, url=url, clock=clock, seed=seed)
             for spec in scenario.stations(site_id)
@@ -69,15 +77,15 @@ class Grounds:
             for station in self.stations.values():
                 group.create_task(station.run())
             while self.clock.now_ms() < self.scenario.end_ms:
-                self.tick()
+                _write(self.tick())
                 await asyncio.sleep(TICK_S)
-            self.close()
+            _write(self.close())
             await asyncio.gather(*(station.drained(DRAIN_S) for station in self.stations.values()))
             for station in self.stations.values():
                 await station.stop()
-        self.report(done=True)
+        _write(self.report(done=True))
 
-    def tick(self) -> None:
+    def tick(self) -> SiteReport:
         """Let the physical world move on to now."""
         now_ms = self.clock.now_ms()
         duration_s = max(0, now_ms - self._last_ms) / 1_000
@@ -86,19 +94,19 @@ class Grounds:
         self._arrive(now_ms)
         for station in self.stations.values():
             station.step(now_ms, duration_s)
-        self.report()
+        return self.report()
 
-    def close(self) -> None:
+    def close(self) -> SiteReport:
         """The day is over: whoever is still there leaves."""
         self._depart(self.scenario.end_ms)
-        self.report()
+        return self.report()
 
     def _arrive(self, now_ms: int) -> None:
         waiting = []
         for visit in self._awaited:
             station = self.stations[visit.charger_id]
             taken = station.outlets[visit.connector_id].vehicle is not None
-            patient = now_ms - visit.arrival_ms < PATIENCE_S * self.clock.speed * 1_000
+            patient = now_ms - visit.arrival_ms < self._patience_ms
             if visit.arrival_ms > now_ms or taken or (patient and not station.settled.is_set()):
                 waiting.append(visit)
                 continue
@@ -117,10 +125,10 @@ class Grounds:
             self.stations[visit.charger_id].unplug(visit.connector_id)
             self._present.remove(visit)
 
-    def report(self, *, done: bool = False) -> None:
-        """Write the site's picture of this instant."""
+    def report(self, *, done: bool = False) -> SiteReport:
+        """The site's picture of this instant."""
         stations = self.stations.values()
-        report = SiteReport(
+        return SiteReport(
             site_id=self.site_id,
             at_ms=self._last_ms,
             outlets=tuple(
@@ -136,8 +144,11 @@ class Grounds:
             connections=sum(station.traffic.connections for station in stations),
             done=done,
         )
-        sys.stdout.buffer.write(msgspec.json.encode(report) + b"\n")
-        sys.stdout.buffer.flush()
+
+
+def _write(report: SiteReport) -> None:
+    sys.stdout.buffer.write(msgspec.json.encode(report) + b"\n")
+    sys.stdout.buffer.flush()
 
 
 def _outlet(station: Station, outlet: Outlet) -> OutletReport:

@@ -53,7 +53,7 @@ class Link:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        await self._channel.close()
+        await self._channel.close(grace=None)
 
     async def report_buildings(self) -> None:
         """Report each site's building load every second, until cancelled."""

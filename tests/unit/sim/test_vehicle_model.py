@@ -82,9 +82,7 @@ def test_it_waits_below_six_amperes() -> None:
 def test_it_tapers_and_then_it_is_full() -> None:
     spec = VehicleSpec(battery_wh=50_000, phases=3, current_max_a=72, power_max_w=45_000)
     vehicle = Vehicle(spec, soc=0.7)
-    powers = []
-    for _ in range(4 * 3_600):
-        powers.append((vehicle.soc, vehicle.step(1.0, 72).power_w))
+    powers = [(vehicle.soc, vehicle.step(1.0, 72).power_w) for _ in range(4 * 3_600)]
     assert vehicle.state is VehicleState.FULL
     below = [power for soc, power in powers if 0.71 < soc < 0.79]
     at_90 = [power for soc, power in powers if 0.899 < soc < 0.901]
