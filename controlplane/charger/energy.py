@@ -1,0 +1,98 @@
+"""Energy of a session from a register that may lie.
+
+A session's energy is the sum of the register's *plausible* steps. A step that is negative, or
+larger than the hardware could have delivered in the time, is reported for quarantine and adds
+nothing: after it either the register comes back to where it was (a single wild value) or goes on
+from where it jumped to (a reset, or a first reading of 0 before the real one), and energy is
+counted on from there. So energy is never negative, never physically impossible, and never lost by
+one bad value."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from controlplane.units import MS_PER_HOUR
+
+__all__ = ["POWER_UNKNOWN_W", "Register"]
+
+POWER_UNKNOWN_W: Final = 4_000_000
+"""Taken as the hardware's power while nobody has described it: above any connector built."""
+
+_GRANULARITY_WH: Final = 1_000
+"""Registers that count whole kilowatt-hours step by as much at once."""
+
+_JITTER_WH: Final = 10
+"""A register that is this little behind was rounded otherwise, not turned back."""
+
+
+class Register(msgspec.Struct):
+    """The register of one session. Instants are milliseconds UTC, energies watt-hours."""
+
+    energy_wh: int = 0
+    first_wh: int | None = None
+    first_ms: int = 0
+    last_wh: int = 0
+    last_ms: int = 0
+    last_received_ms: int = 0
+    doubtful_wh: int | None = None
+    doubtful_ms: int = 0
+    begun: bool = False
+    """The first reading is the one at the transaction's start; nothing before it counts."""
+
+    def take(
+        self, wh: int, at_ms: int, received_ms: int, *, power_max_w: int, begins: bool = False
+    ) -> str | None:
+        """Take a reading into account; None, or why it is doubtful.
+
+        Readings may come in any order: an earlier one than the first extends the session
+        backwards until the one that `begins` it is there, one in between changes nothing.
+        """
+        if at_ms < self.first_ms and self.begun:
+            return None
+        self.begun = self.begun or begins
+        if self.first_wh is None:
+            self.first_wh = self.last_wh = wh
+            self.first_ms = self.last_ms = at_ms
+            self.last_received_ms = received_ms
+            return None
+        if at_ms < self.first_ms:
+            return self._extend_back(self.first_wh, wh, at_ms, power_max_w)
+        if at_ms < self.last_ms:
+            return None
+        elapsed_ms = max(at_ms - self.last_ms, received_ms - self.last_received_ms)
+        step_wh = wh - self.last_wh
+        if -_JITTER_WH <= step_wh < 0:
+            self.doubtful_wh = None
+            return None
+        if 0 <= step_wh <= _deliverable_wh(power_max_w, elapsed_ms):
+            self._go_on(wh, at_ms, received_ms, step_wh)
+            return None
+        if self.doubtful_wh is not None:
+            step_wh = wh - self.doubtful_wh
+            elapsed_ms = max(at_ms - self.doubtful_ms, received_ms - self.last_received_ms)
+            if 0 <= step_wh <= _deliverable_wh(power_max_w, elapsed_ms):
+                self._go_on(wh, at_ms, received_ms, step_wh)
+                return None
+        decreased = wh < self.last_wh
+        self.doubtful_wh, self.doubtful_ms = wh, at_ms
+        return "register_decreased" if decreased else "register_jumped"
+
+    def _go_on(self, wh: int, at_ms: int, received_ms: int, step_wh: int) -> None:
+        self.energy_wh += step_wh
+        self.last_wh, self.last_ms, self.last_received_ms = wh, at_ms, received_ms
+        self.doubtful_wh = None
+
+    def _extend_back(self, first_wh: int, wh: int, at_ms: int, power_max_w: int) -> str | None:
+        step_wh = first_wh - wh
+        if not 0 <= step_wh <= _deliverable_wh(power_max_w, self.first_ms - at_ms):
+            return "register_decreased" if step_wh < 0 else "register_jumped"
+        self.energy_wh += step_wh
+        self.first_wh, self.first_ms = wh, at_ms
+        return None
+
+
+def _deliverable_wh(power_max_w: int, elapsed_ms: int) -> int:
+    """The most that can have passed in the time, with a quarter to spare for clocks and meters."""
+    return power_max_w * elapsed_ms * 5 // (4 * MS_PER_HOUR) + _GRANULARITY_WH

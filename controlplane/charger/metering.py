@@ -1,0 +1,226 @@
+"""What a charger's meters say: each reading kept once, its session's energy counted, its site told.
+
+The invariants: a reading that is repeated leaves one sample; what is told to the site is never
+older than what it was told before; what is measured for no known session is kept all the same."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from controlplane.actor import Persist
+from controlplane.charger.memory import ChargerMemory, Session
+from controlplane.charger.turn import Turn
+from controlplane.ocpp.events import MeterReading
+from controlplane.site.messages import ConnectorMetered
+from controlplane.store.records import MeterSample, SessionRecord, SessionState
+
+__all__ = ["Metering", "session_record", "trusted_ms"]
+
+_FUTURE_MAX_MS: Final = 5 * 60_000
+_PAST_MAX_MS: Final = 30 * 24 * 3_600_000
+"""How far a station's time may be from ours: behind by the longest offline replay seen, ahead by
+little."""
+
+_READINGS_SEEN_MAX: Final = 32
+_DOUBTS_MAX: Final = 20
+"""Quarantined messages of one session; a meter that is broken for good does not fill the store."""
+
+
+ReadingKey = tuple[int, int | None, int | None]
+
+
+def trusted_ms(at_ms: int | None, received_ms: int) -> int:
+    """When something happened: the station's time when it is within reason, else when we heard."""
+    if at_ms is None or not received_ms - _PAST_MAX_MS <= at_ms <= received_ms + _FUTURE_MAX_MS:
+        return received_ms
+    return at_ms
+
+
+def session_record(memory: ChargerMemory, session: Session) -> SessionRecord:
+    """The session as it is stored."""
+    ended = session.ended_ms is not None
+    return SessionRecord(
+        session_id=session.session_id,
+        charger_id=memory.charger_id,
+        site_id=memory.site_id,
+        connector_id=session.connector_id,
+        transaction_id=session.transaction_id,
+        id_token=session.id_token,
+        state=SessionState.ENDED if ended else SessionState.ACTIVE,
+        started_ms=session.started_ms,
+        ended_ms=session.ended_ms,
+        meter_start_wh=session.register.first_wh,
+        meter_stop_wh=session.meter_stop_wh,
+        energy_wh=session.register.energy_wh,
+        need_wh=session.need_wh,
+        departure_ms=session.departure_ms,
+        stop_reason=session.stop_reason,
+    )
+
+
+class Metering:
+    """The measurements of one charger."""
+
+    __slots__ = ("_memory", "_readings_seen")
+
+    def __init__(self, memory: ChargerMemory) -> None:
+        self._memory = memory
+        self._readings_seen: dict[int, dict[ReadingKey, None]] = {}
+        """The latest readings per connector; a dict for its order."""
+
+    def take_all(
+        self,
+        turn: Turn,
+        connector_id: int,
+        session: Session | None,
+        readings: tuple[MeterReading, ...],
+    ) -> None:
+        """Keep every reading once; tell the site the newest."""
+        energy_before_wh = 0 if session is None else session.register.energy_wh
+        newest: ConnectorMetered | None = None
+        for reading in readings:
+            metered = self._take(turn, connector_id, session, reading)
+            newest = metered or newest
+        if newest is not None:
+            turn.tell_site(newest)
+        if session is not None and session.ended_ms is not None:
+            self.correct(turn, session, energy_before_wh)
+
+    def _take(
+        self, turn: Turn, connector_id: int, session: Session | None, reading: MeterReading
+    ) -> ConnectorMetered | None:
+        now_ms = turn.now_ms
+        at_ms = now_ms if reading.at_ms is None else reading.at_ms
+        key = (at_ms, reading.energy_wh, reading.power_w)
+        if not self._note_reading(connector_id, key):
+            return None
+        memory = self._memory
+        l1_ma, l2_ma, l3_ma = reading.current_ma
+        turn.effects.append(
+            Persist(
+                MeterSample(
+                    memory.charger_id,
+                    connector_id,
+                    None if session is None else session.session_id,
+                    at_ms,
+                    now_ms,
+                    reading.energy_wh,
+                    reading.power_w,
+                    l1_ma,
+                    l2_ma,
+                    l3_ma,
+                    reading.soc_percent,
+                )
+            )
+        )
+        at_ms = trusted_ms(reading.at_ms, now_ms)
+        if session is not None and reading.energy_wh is not None:
+            self.take_register(turn, session, reading.energy_wh, at_ms)
+        if session is not None and session.ended_ms is not None:
+            return None
+        if connector_id == 0 or not self._measured(
+            connector_id, at_ms, reading.power_w, reading.current_ma, reading.soc_percent
+        ):
+            return None
+        return ConnectorMetered(
+            memory.charger_id,
+            connector_id,
+            at_ms,
+            reading.current_ma,
+            reading.power_w,
+            None if session is None else session.register.energy_wh,
+            reading.soc_percent,
+        )
+
+    def take_register(
+        self, turn: Turn, session: Session, wh: int, at_ms: int, *, begins: bool = False
+    ) -> None:
+        register = session.register
+        if (
+            session.ended_ms is not None
+            and register.first_wh is not None
+            and at_ms >= register.first_ms
+        ):
+            return
+        doubt = register.take(
+            wh,
+            at_ms,
+            turn.now_ms,
+            power_max_w=self._memory.power_max_w(session.connector_id),
+            begins=begins,
+        )
+        if doubt is not None and session.doubts < _DOUBTS_MAX:
+            session.doubts += 1
+            turn.changed = True
+            turn.quarantine(
+                doubt,
+                session_id=session.session_id,
+                register_wh=wh,
+                register_before_wh=session.register.last_wh,
+            )
+
+    def _measured(
+        self,
+        connector_id: int,
+        at_ms: int,
+        power_w: int | None,
+        current_ma: tuple[int | None, int | None, int | None],
+        soc_percent: float | None,
+    ) -> bool:
+        """Remember a measurement unless a newer one is known."""
+        connector = self._memory.connector(connector_id)
+        if connector is None or at_ms < connector.measured_ms:
+            return False
+        connector.measured_ms = at_ms
+        connector.power_w = power_w
+        connector.current_ma = current_ma
+        if soc_percent is not None:
+            connector.soc_percent = soc_percent
+        return True
+
+    def _note_reading(self, connector_id: int, key: ReadingKey) -> bool:
+        """False if the reading is one of the latest again."""
+        seen = self._readings_seen.get(connector_id)
+        if seen is None:
+            seen = self._readings_seen[connector_id] = {}
+        if key in seen:
+            return False
+        if len(seen) >= _READINGS_SEEN_MAX:
+            del seen[next(iter(seen))]
+        seen[key] = None
+        return True
+
+    def correct(
+        self, turn: Turn, session: Session, energy_before_wh: int, *, always: bool = False
+    ) -> None:
+        """A late message changed what is stored of a session."""
+        if always or session.register.energy_wh != energy_before_wh:
+            turn.changed = True
+            turn.effects.append(Persist(session_record(self._memory, session)))
+            turn.emit(
+                "session.corrected",
+                session_id=session.session_id,
+                started_ms=session.started_ms,
+                energy_wh=session.register.energy_wh,
+            )
+
+    def restore(self, sample: MeterSample) -> None:
+        """Take in a stored sample that is newer than the snapshot may be."""
+        key = (sample.at_ms, sample.energy_wh, sample.power_w)
+        self._note_reading(sample.connector_id, key)
+        at_ms = trusted_ms(sample.at_ms, sample.received_ms)
+        self._measured(
+            sample.connector_id,
+            at_ms,
+            sample.power_w,
+            (sample.current_l1_ma, sample.current_l2_ma, sample.current_l3_ma),
+            sample.soc_percent,
+        )
+        session = None if sample.session_id is None else self._memory.session(sample.session_id)
+        if session is not None and session.ended_ms is None and sample.energy_wh is not None:
+            session.register.take(
+                sample.energy_wh,
+                at_ms,
+                sample.received_ms,
+                power_max_w=self._memory.power_max_w(session.connector_id),
+            )

@@ -1,0 +1,148 @@
+"""What a station says, taken in event by event, and what it is answered.
+
+The invariant: every event has an answer, whoever sends it and whatever is known of the charger."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import msgspec
+
+from controlplane.charger.memory import ChargerMemory
+from controlplane.charger.settling import seconds
+from controlplane.charger.transactions import Transactions
+from controlplane.charger.turn import Turn
+from controlplane.config import ActorSettings
+from controlplane.ocpp import events
+from controlplane.ocpp.dialect import Answer, BootAnswer, Done, TimeAnswer, TokenAnswer
+from controlplane.ocpp.events import ConnectorStatus, Event
+
+__all__ = ["Station"]
+
+_PENDING_INTERVAL_MS: Final = 60_000
+"""When a charger that belongs to nobody may ask again."""
+
+_NOTICE_MAX_BYTES: Final = 8_192
+"""Longest notice that is journalled whole; reports of a whole device model are longer."""
+
+
+class Station:
+    """The station's side of one charger's memory."""
+
+    __slots__ = ("_memory", "_settings", "_transactions", "boot_pending")
+
+    def __init__(
+        self, memory: ChargerMemory, settings: ActorSettings, transactions: Transactions
+    ) -> None:
+        self._memory = memory
+        self._settings = settings
+        self._transactions = transactions
+        self.boot_pending = False
+        """Its last boot was answered Pending."""
+
+    def hear(self, turn: Turn, event: Event) -> Answer:
+        """Take in an event; returned is what the station is answered."""
+        return _HEARD[type(event)](self, turn, event)
+
+    def _booted(self, turn: Turn, event: events.Booted) -> Answer:
+        memory = self._memory
+        memory.vendor, memory.model = event.vendor, event.model
+        memory.firmware, memory.serial_number = event.firmware, event.serial_number
+        for connector in memory.connectors.values():
+            # Profiles of transactions need not survive a reboot.
+            connector.limit_ma = None
+        turn.changed = True
+        turn.emit(
+            "charger.booted",
+            vendor=event.vendor,
+            model=event.model,
+            firmware=event.firmware,
+            serial_number=event.serial_number,
+            reason=event.reason,
+        )
+        self.boot_pending = turn.site_id is None
+        interval_ms = self._settings.heartbeat_interval_ms
+        if self.boot_pending:
+            interval_ms = min(interval_ms, _PENDING_INTERVAL_MS)
+        return BootAnswer(not self.boot_pending, turn.now_ms, seconds(interval_ms))
+
+    def _heartbeat(self, turn: Turn, _: events.Heartbeat) -> Answer:
+        return TimeAnswer(turn.now_ms)
+
+    def _status_changed(self, turn: Turn, event: events.StatusChanged) -> Answer:
+        connector = self._memory.connector(event.connector_id)
+        if connector is None:
+            return Done()
+        before = self._memory.status(connector.id)
+        if (connector.status, connector.error_code) == (event.status, event.error_code):
+            return Done()
+        if event.status is ConnectorStatus.FAULTED or event.error_code:
+            turn.emit(
+                "charger.fault",
+                connector_id=connector.id,
+                status=event.status.value,
+                error_code=event.error_code,
+            )
+        connector.status, connector.error_code = event.status, event.error_code
+        turn.changed = True
+        self._transactions.status_changed(turn, connector, event.status)
+        turn.emit(
+            "connector.status",
+            connector_id=connector.id,
+            status=event.status.value,
+            before=None if before is None else before.value,
+            error_code=event.error_code,
+        )
+        self._transactions.tell_state(turn, connector.id)
+        return Done()
+
+    def _authorize(self, turn: Turn, event: events.Authorize) -> Answer:
+        """A charger that belongs to a site serves whoever comes; one that belongs to nobody,
+        nobody."""
+        status = "Invalid" if turn.site_id is None else "Accepted"
+        turn.emit("token.authorised", id_token=event.id_token, status=status)
+        return TokenAnswer(status)
+
+    def _metered(self, turn: Turn, event: events.MeterReported) -> Answer:
+        self._transactions.metered(turn, event)
+        return Done()
+
+    def _started(self, turn: Turn, event: events.TransactionStarted) -> Answer:
+        call = turn.call
+        message = "" if call is None else f"{call.connection}/{call.message_id}"
+        return self._transactions.started(turn, event, message=message)
+
+    def _updated(self, turn: Turn, event: events.TransactionUpdated) -> Answer:
+        return self._transactions.updated(turn, event)
+
+    def _ended(self, turn: Turn, event: events.TransactionEnded) -> Answer:
+        return self._transactions.ended(turn, event)
+
+    def _data_transferred(self, turn: Turn, event: events.DataTransferred) -> Answer:
+        self._note(turn, "DataTransfer", msgspec.to_builtins(event))
+        return Done()
+
+    def _noted(self, turn: Turn, event: events.Noted) -> Answer:
+        self._note(turn, event.kind, event.data)
+        return Done()
+
+    def _note(self, turn: Turn, action: str, data: dict[str, Any]) -> None:
+        size = len(msgspec.json.encode(data))
+        if size > _NOTICE_MAX_BYTES:
+            data = {"left_out_bytes": size}
+        turn.emit("charger.notice", action=action, data=data)
+
+
+_HEARD: Final[dict[type[Event], Callable[[Station, Turn, Any], Answer]]] = {
+    events.Authorize: Station._authorize,
+    events.Booted: Station._booted,
+    events.DataTransferred: Station._data_transferred,
+    events.Heartbeat: Station._heartbeat,
+    events.MeterReported: Station._metered,
+    events.Noted: Station._noted,
+    events.StatusChanged: Station._status_changed,
+    events.TransactionEnded: Station._ended,
+    events.TransactionStarted: Station._started,
+    events.TransactionUpdated: Station._updated,
+}

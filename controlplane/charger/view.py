@@ -1,0 +1,44 @@
+"""How a charger looks from outside."""
+
+from __future__ import annotations
+
+from controlplane.charger.memory import ChargerMemory, Connector
+from controlplane.charger.messages import ChargerView, ConnectorView
+
+__all__ = ["charger_view"]
+
+
+def charger_view(memory: ChargerMemory, *, online: bool, last_seen_ms: int | None) -> ChargerView:
+    """The charger and its connectors: those that were described and those that it told of."""
+    described = () if memory.described is None else memory.described.connectors
+    connector_ids = {*memory.connectors, *(connector.id for connector in described)} - {0}
+    return ChargerView(
+        charger_id=memory.charger_id,
+        site_id=memory.site_id,
+        online=online,
+        ocpp_version=memory.ocpp_version,
+        vendor=memory.vendor,
+        model=memory.model,
+        firmware=memory.firmware,
+        serial_number=memory.serial_number,
+        last_seen_ms=last_seen_ms,
+        connectors=tuple(
+            _connector_view(memory, connector_id) for connector_id in sorted(connector_ids)
+        ),
+    )
+
+
+def _connector_view(memory: ChargerMemory, connector_id: int) -> ConnectorView:
+    connector = memory.connectors.get(connector_id) or Connector(connector_id)
+    session = memory.open_session_on(connector_id)
+    return ConnectorView(
+        connector_id=connector_id,
+        status=memory.status(connector_id),
+        error_code=connector.error_code,
+        session_id=None if session is None else session.session_id,
+        energy_wh=0 if session is None else session.register.energy_wh,
+        power_w=connector.power_w,
+        current_ma=connector.current_ma,
+        soc_percent=connector.soc_percent,
+        limit_ma=connector.limit_ma,
+    )
