@@ -75,11 +75,21 @@ class Settings(BaseSettings):
     round_interval_s: Annotated[float, Field(gt=0)] = 1.0
     call_timeout_s: Annotated[float, Field(gt=0)] = 30.0
     meter_interval_s: Annotated[float, Field(gt=0)] = 30.0
+    ramp_s: Annotated[float, Field(gt=0)] = 30.0
+    """How long a vehicle may take to follow a lower limit; see `ActorSettings.ramp_ms`."""
+    site_report_interval_s: Annotated[float, Field(gt=0)] = 5.0
     clock_speed: Annotated[float, Field(ge=1, le=10_000)] = 1.0
     """Above 1 only for simulations: Loadstar's clock runs this many times faster than the
     world's."""
     clock_start: str = ""
     """RFC 3339 instant at which an accelerated clock starts; empty means now."""
+    clock_origin_s: Annotated[float, Field(ge=0)] = 0.0
+    """When, on the machine's clock (Unix time), an accelerated clock shows `clock_start`; 0 means
+    when the node starts. Lets other processes of a simulation share the clock."""
+    clock_origin_s: Annotated[float, Field(ge=0)] = 0.0
+    """The instant of the world, in seconds since the Unix epoch, at which an accelerated clock
+    showed `clock_start`; 0 means when this node starts. Processes that are given the same three
+    values agree on the instant."""
     log_level: str = "INFO"
     otlp_endpoint: str = ""
     """OpenTelemetry collector, such as `http://localhost:4317`; empty exports nothing."""
@@ -96,4 +106,6 @@ class Settings(BaseSettings):
             round_interval_ms=round(self.round_interval_s * 1_000),
             call_timeout_ms=round(self.call_timeout_s * 1_000),
             meter_interval_ms=round(self.meter_interval_s * 1_000),
+            ramp_ms=round(self.ramp_s * 1_000),
+            site_report_interval_ms=round(self.site_report_interval_s * 1_000),
         ).accelerated(self.clock_speed)
