@@ -41,6 +41,14 @@ READY_TIMEOUT_S = 90.0
 CLOSE_TIMEOUT_S = 60.0
 """From the end of the day until every site has said all it had to say."""
 BOOKS_TIMEOUT_S = 20.0
+LOADSTAR_SETTINGS = {
+    "LOADSTAR_LOG_LEVEL": "WARNING",
+    # Real seconds. Meters report, vehicles obey and sites tell their feeder within a second here,
+    # so Loadstar need not be as patient as with the field's half minutes.
+    "LOADSTAR_METER_INTERVAL_S": "1",
+    "LOADSTAR_RAMP_S": "1",
+    "LOADSTAR_SITE_REPORT_INTERVAL_S": "1",
+}
 FRAME_S, LINE_S = 0.25, 5.0
 PICTURE_AT = 0.28
 """The part of the day at which the recorded picture is taken."""
@@ -170,10 +178,9 @@ class Demo:
             *("--ready-file", str(self.ready_file)),
             *("--clock-speed", repr(self.scenario.speed)),
             *("--clock-start", iso_from_ms(self.scenario.clock_start_ms)),
-            *("--clock-origin", repr(self.started_s)),
         ]
         # Whatever is set for a real Loadstar on this machine must not reach this one.
-        settings = {"LOADSTAR_METER_INTERVAL_S": "1", "LOADSTAR_LOG_LEVEL": "WARNING"}
+        settings = LOADSTAR_SETTINGS | {"LOADSTAR_CLOCK_ORIGIN_S": repr(self.started_s)}
         child = await children.start(
             "loadstar up",
             command,

@@ -93,7 +93,6 @@ def _header(scene: Scene, width: int) -> RenderableType:
         ("messages", f"{scene.messages:,}", "cyan"),
         ("peak row", f"{scene.audit.max_row_utilisation:.0%}", "cyan"),
         ("violations", str(violations), "red" if violations else "green"),
-        ("host kills", str(scene.host_kills), "magenta"),
     ):
         text.append(f"  {label} ", style="dim")
         text.append(value, style=f"bold {style}")
@@ -104,7 +103,9 @@ def _header(scene: Scene, width: int) -> RenderableType:
         share = power_w / feeder.power_max_w
         feeders.append_text(bar([(share, _heat(share))], max(8, width // 3)))
         feeders.append(f" {power_w / 1e3:.0f} of {feeder.power_max_w / 1e3:.0f} kW  ")
-    feeders.append(scene.note, style="yellow")
+    if scene.host_kills:
+        feeders.append(f"  hosts killed {scene.host_kills}", style="bold magenta")
+    feeders.append(f"  {scene.note}", style="yellow")
     return Group(text, feeders)
 
 
@@ -175,7 +176,7 @@ def _vehicles(scene: Scene, site: SiteConfig, report: SiteReport, width: int) ->
     table.add_column("energy, │ time gone", no_wrap=True)
     table.add_column("kWh, asked", justify="right", no_wrap=True)
     table.add_column("leaves", no_wrap=True)
-    bar_width = max(8, width - (86 if wide else 66))
+    bar_width = max(8, width - (80 if wide else 66))
     for outlet in report.outlets:
         charger = chargers[outlet.charger_id]
         connector = charger.connector(outlet.connector_id)
