@@ -48,18 +48,22 @@ class Link(Protocol):
 
 
 class LocalLink:
-    """To a peer on the same event loop. Nothing is copied or encoded."""
+    """To a peer on the same event loop. Nothing is copied or encoded.
 
-    def __init__(self, handler: Handler, *, parcels_max: int = 100_000) -> None:
+    Args:
+        behind: whether the peer has more to do than it should.
+    """
+
+    def __init__(self, handler: Handler, *, behind: Callable[[], bool]) -> None:
         self._handler = handler
-        self._parcels_max = parcels_max
+        self._behind = behind
         self._loop = asyncio.get_running_loop()
         self._waiting: list[Parcel] = []
         self._closed = False
 
     @property
     def full(self) -> bool:
-        return len(self._waiting) >= self._parcels_max
+        return self._behind()
 
     def send(self, parcel: Parcel) -> None:
         if self._closed:

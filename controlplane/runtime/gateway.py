@@ -1,0 +1,550 @@
+"""The gateway: OCPP-J sockets, and nothing else that matters.
+
+It frames and checks what stations send and passes it to the host that owns the charger's shard; the
+host's frames go out as they come. Invariants: one socket per charger, the newest authenticated one;
+a malformed frame is answered here, at once, and disturbs nobody; a station's CALL is kept until it
+is answered, and delivered again when its host was replaced, so a host that dies costs no socket and
+no message; a host's word under a lower epoch than was seen is refused."""
+
+from __future__ import annotations
+
+import asyncio
+import http
+import uuid
+from collections.abc import Coroutine
+from typing import Any
+from urllib.parse import unquote
+
+from websockets.asyncio.server import Server, ServerConnection, broadcast, serve
+from websockets.datastructures import Headers
+from websockets.exceptions import ConnectionClosed, InvalidHeader
+from websockets.headers import parse_authorization_basic
+from websockets.http11 import Request, Response
+from websockets.typing import Subprotocol
+
+from controlplane.charger.messages import (
+    StationCalled,
+    StationConnected,
+    StationDisconnected,
+    StationFailed,
+    StationReplied,
+)
+from controlplane.config import Onboarding, Settings
+from controlplane.errors import Exhausted, LoadstarError, Unavailable
+from controlplane.ids import CHARGER_ID_PATTERN, SHARDS, ChargerId
+from controlplane.ocpp import framing, schemas
+from controlplane.runtime.directory import Directory, Passwords
+from controlplane.runtime.station import Station
+from controlplane.runtime.telemetry import Telemetry, log
+from controlplane.runtime.transport import Link
+from controlplane.runtime.wire import (
+    Announcement,
+    CloseStation,
+    DirectoryChanged,
+    FrameKind,
+    FromStation,
+    Parcel,
+    Reintroduce,
+    StationMessage,
+    ToStation,
+)
+from controlplane.store.reader import StoreReader
+
+__all__ = ["SUBPROTOCOLS", "Gateway"]
+
+SUBPROTOCOLS = ("ocpp2.0.1", "ocpp1.6")
+"""What a station may speak with us."""
+_WITHOUT_HEADER = "ocpp1.6"
+"""Old stations name no subprotocol; all of them speak 1.6."""
+
+_PING_INTERVAL_S = 30.0
+_PING_TIMEOUT_S = 30.0
+_OPEN_TIMEOUT_S = 15.0
+_CLOSE_TIMEOUT_S = 5.0
+_FRAMES_BUFFERED = 8
+_SWEEP_INTERVAL_S = 5.0
+_FULL_PAUSE_S = 0.05
+
+
+class Gateway:
+    """One WebSocket server.
+
+    Args:
+        name: unique for all time; every connection's name begins with it.
+    """
+
+    def __init__(self, settings: Settings, name: str = "") -> None:
+        self.name = name or f"g{uuid.uuid4().hex[:12]}"
+        self._settings = settings
+        self._loop = asyncio.get_running_loop()
+        self._reader = StoreReader(settings.database)
+        self._directory = Directory(self._reader)
+        self._passwords = Passwords()
+        self._server: Server | None = None
+        self._stations: dict[str, Station] = {}
+        self._sockets: dict[str, ServerConnection] = {}
+        self._of_charger: dict[str, Station] = {}
+        self._links: dict[str, Link] = {}
+        self._host_of: list[str] = [""] * SHARDS
+        self._epochs: list[int] = [0] * SHARDS
+        self._serial = 0
+        self._closing: set[asyncio.Task[None]] = set()
+        self._sweeper: asyncio.Task[None] | None = None
+        self._frames_in = 0
+        self._frames_out = 0
+        self._faults = 0
+        self._refused = 0
+        self._stale = 0
+
+    # --- life -------------------------------------------------------------------------------------
+
+    async def start(self, port: int | None = None) -> int:
+        """Listen; returns the port.
+
+        Raises:
+            OSError: the port is taken.
+        """
+        settings = self._settings
+        self._server = await serve(
+            self._handle,
+            settings.ocpp_host,
+            settings.ocpp_port if port is None else port,
+            process_request=self._process_request,
+            select_subprotocol=_select_subprotocol,  # type: ignore[arg-type]
+            compression=None,
+            max_size=settings.frame_max_bytes,
+            max_queue=_FRAMES_BUFFERED,
+            ping_interval=_PING_INTERVAL_S,
+            ping_timeout=_PING_TIMEOUT_S,
+            open_timeout=_OPEN_TIMEOUT_S,
+            close_timeout=_CLOSE_TIMEOUT_S,
+            server_header=None,
+        )
+        self._sweeper = self._loop.create_task(self._sweep_forever())
+        listening = next(iter(self._server.sockets)).getsockname()[1]
+        log.info("gateway_listening", host=settings.ocpp_host, port=listening)
+        return int(listening)
+
+    async def stop(self) -> None:
+        """Close every socket with 1001 and end."""
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+        if self._server is not None:
+            self._server.close()
+            await self._server.wait_closed()
+        for link in self._links.values():
+            link.close()
+        self._passwords.close()
+        self._reader.close()
+
+    # --- hosts ------------------------------------------------------------------------------------
+
+    def host_started(self, announcement: Announcement, link: Link) -> None:
+        """A host owns these shards from now on. Lower epochs are refused at once; its chargers are
+        introduced to it, and what they have unanswered is delivered."""
+        host = announcement.host
+        earlier = self._links.pop(host, None)
+        if earlier is not None:
+            earlier.close()
+        self._links[host] = link
+        for shard, epoch in announcement.epochs.items():
+            if epoch >= self._epochs[shard]:
+                self._epochs[shard] = epoch
+                self._host_of[shard] = host
+        for station in self._of_charger.values():
+            if station.shard in announcement.epochs:
+                station.forget_commands()
+                self._introduce(station, resumed=True)
+        log.info("host_introduced", host=host, incarnation=announcement.incarnation)
+
+    def host_lost(self, host: str) -> None:
+        """The host is gone; what stations send waits for the next one."""
+        link = self._links.pop(host, None)
+        if link is not None:
+            link.close()
+
+    def receive(self, parcels: list[Parcel]) -> None:
+        """What came from hosts, in order."""
+        for parcel in parcels:
+            if type(parcel) is ToStation:
+                self._to_station(parcel)
+            elif type(parcel) is CloseStation:
+                station = self._stations.get(parcel.connection)
+                if station is not None and self._current(parcel.shard, parcel.epoch, station):
+                    self._close(parcel.connection, parcel.code, parcel.reason)
+            elif type(parcel) is DirectoryChanged:
+                for charger_id in parcel.charger_ids:
+                    self._directory.forget(charger_id)
+                    station = self._of_charger.get(charger_id)
+                    if station is not None:
+                        self._background(self._look_up_again(station))
+            elif type(parcel) is Reintroduce:
+                for charger_id in parcel.charger_ids:
+                    station = self._of_charger.get(charger_id)
+                    if station is not None:
+                        self._introduce(station, resumed=True)
+
+    def _introduce(self, station: Station, *, resumed: bool) -> None:
+        self._to_host(
+            station,
+            StationConnected(station.connection, station.version, station.remote, resumed),
+        )
+        if station.pending is not None:
+            self._to_host(station, station.pending)
+
+    def _to_host(self, station: Station, message: StationMessage) -> None:
+        """Without a host the message is not needed: the next one is told everything."""
+        link = self._links.get(self._host_of[station.shard])
+        if link is not None:
+            link.send(FromStation(station.charger_id, station.site_id, message))
+
+    async def _look_up_again(self, station: Station) -> None:
+        """The directory's entry of a connected charger changed."""
+        try:
+            record = await self._directory.find(station.charger_id)
+        except Unavailable as error:
+            log.warning("directory_unavailable", charger=station.charger_id, error=str(error))
+            return
+        if station.connection not in self._stations:
+            return
+        if record is None and self._settings.onboarding is Onboarding.REFUSE:
+            self._close(station.connection, 1008, "charger removed")
+            return
+        site_id = record.site_id if record is not None else None
+        if site_id != station.site_id:
+            before = self._host_of[station.shard]
+            station.belongs_to(site_id)
+            if self._host_of[station.shard] != before:
+                self._introduce(station, resumed=True)
+
+    # --- handshake --------------------------------------------------------------------------------
+
+    async def _process_request(
+        self, connection: ServerConnection, request: Request
+    ) -> Response | None:
+        """HTTP answer that refuses the handshake, or None to go on (OCPP-J 1.6 section 3, 2.x part
+        4 section 3)."""
+        charger_id = unquote(request.path.partition("?")[0].rpartition("/")[2])
+        status, reason = await self._admission(charger_id, request.headers)
+        if status is None:
+            return None
+        self._refused += 1
+        log.warning(
+            "handshake_refused",
+            charger=charger_id[:64],
+            remote=_remote(connection),
+            status=status.value,
+            reason=reason,
+        )
+        response = connection.respond(status, f"{reason}\n")
+        if status is http.HTTPStatus.UNAUTHORIZED:
+            response.headers["WWW-Authenticate"] = 'Basic realm="ocpp", charset="UTF-8"'
+        if status is http.HTTPStatus.SERVICE_UNAVAILABLE:
+            response.headers["Retry-After"] = "10"
+        return response
+
+    async def _admission(
+        self, charger_id: str, headers: Headers
+    ) -> tuple[http.HTTPStatus | None, str]:
+        if not CHARGER_ID_PATTERN.fullmatch(charger_id):
+            return http.HTTPStatus.NOT_FOUND, "no charger id in the path"
+        if len(self._stations) >= self._settings.connections_max:
+            return http.HTTPStatus.SERVICE_UNAVAILABLE, "too many connections"
+        try:
+            record = await self._directory.find(ChargerId(charger_id))
+            if record is None:
+                if self._settings.onboarding is Onboarding.PENDING:
+                    return None, ""
+                return http.HTTPStatus.NOT_FOUND, "unknown charger"
+            if record.password_hash is None:
+                return None, ""
+            if await self._authenticated(charger_id, record.password_hash, headers):
+                return None, ""
+        except (Unavailable, Exhausted) as error:
+            return http.HTTPStatus.SERVICE_UNAVAILABLE, error.message
+        return http.HTTPStatus.UNAUTHORIZED, "wrong or missing password"
+
+    async def _authenticated(self, charger_id: str, password_hash: str, headers: Headers) -> bool:
+        """HTTP Basic with the charger's id as user name (OCPP 1.6 security whitepaper, A00.FR.205
+        of OCPP 2.0.1 part 2)."""
+        given = headers.get_all("Authorization")
+        if len(given) != 1 or not given[0].lower().startswith("basic "):
+            return False
+        try:
+            user, password = parse_authorization_basic(given[0])
+        except (InvalidHeader, UnicodeDecodeError):
+            return False
+        return user == charger_id and await self._passwords.right(password_hash, password)
+
+    # --- one socket -------------------------------------------------------------------------------
+
+    async def _handle(self, socket: ServerConnection) -> None:
+        assert socket.request is not None
+        charger_id = ChargerId(unquote(socket.request.path.partition("?")[0].rpartition("/")[2]))
+        version = socket.subprotocol
+        if version is None:
+            if socket.request.headers.get_all("Sec-WebSocket-Protocol"):
+                # OCPP-J 1.6 section 3.1.2, 2.x part 4 section 3.2: agree to none, then close.
+                log.warning("subprotocol_refused", charger=charger_id, remote=_remote(socket))
+                await socket.close(1002, "no subprotocol in common")
+                return
+            log.warning("subprotocol_missing", charger=charger_id, remote=_remote(socket))
+            version = Subprotocol(_WITHOUT_HEADER)
+        try:
+            record = await self._directory.find(charger_id)
+        except LoadstarError:
+            await socket.close(1013, "try again later")
+            return
+        self._serial += 1
+        station = Station(
+            charger_id=charger_id,
+            site_id=record.site_id if record is not None else None,
+            connection=f"{self.name}:{self._serial}",
+            version=version,
+            remote=_remote(socket),
+        )
+        self._adopt(station, socket)
+        reason = "closed"
+        try:
+            await self._read(station, socket)
+        except ConnectionClosed as closed:
+            reason = _closing_words(closed)
+            if closed.sent is not None and closed.sent.code in (1007, 1009):
+                self._fault(station, reason)
+        finally:
+            self._release(station, reason)
+
+    def _adopt(self, station: Station, socket: ServerConnection) -> None:
+        """The newest socket wins, at once."""
+        older = self._of_charger.get(station.charger_id)
+        self._stations[station.connection] = station
+        self._sockets[station.connection] = socket
+        self._of_charger[station.charger_id] = station
+        if older is not None:
+            log.warning(
+                "connection_replaced",
+                charger=station.charger_id,
+                remote=station.remote,
+                older=older.remote,
+            )
+            self._close(older.connection, 1008, "replaced by a newer connection")
+        self._introduce(station, resumed=False)
+
+    def _release(self, station: Station, reason: str) -> None:
+        self._stations.pop(station.connection, None)
+        self._sockets.pop(station.connection, None)
+        if self._of_charger.get(station.charger_id) is station:
+            del self._of_charger[station.charger_id]
+            self._to_host(station, StationDisconnected(station.connection, reason))
+
+    async def _read(self, station: Station, socket: ServerConnection) -> None:
+        """Until the socket closes. Not reading is the brake: the station's TCP window fills."""
+        loop_time = self._loop.time
+        while True:
+            text = await socket.recv()
+            if isinstance(text, bytes):
+                self._fault(station, "binary frame")
+                await socket.close(1003, "OCPP-J is text")
+                return
+            if self._of_charger.get(station.charger_id) is not station:
+                return
+            now_s = loop_time()
+            self._frames_in += 1
+            self._take(station, text, now_s)
+            wait_s = station.overdrawn_s(now_s)
+            if wait_s > 0:
+                await asyncio.sleep(wait_s)
+            while station.crowded or self._behind(station):  # noqa: ASYNC110
+                # Rare, and cheaper than an event per station.
+                await asyncio.sleep(_FULL_PAUSE_S)
+
+    def _behind(self, station: Station) -> bool:
+        link = self._links.get(self._host_of[station.shard])
+        return link is not None and link.full
+
+    def _take(self, station: Station, text: str, now_s: float) -> None:
+        frame = framing.parse(station.version, text)
+        if type(frame) is framing.Call:
+            fault = schemas.check_call(station.version, frame.action, frame.payload)
+            if fault is not None:
+                self._fault(station, fault.description, code=fault.code, action=frame.action)
+                self._write(
+                    station.connection,
+                    framing.encode_error(frame.message_id, fault.code, fault.description),
+                )
+                return
+            call = StationCalled(station.connection, frame.message_id, frame.action, frame.payload)
+            if station.called(call, now_s):
+                self._to_host(station, call)
+        elif type(frame) is framing.FrameFault:
+            self._fault(station, frame.description, code=frame.code)
+            if frame.answerable:
+                self._write(
+                    station.connection,
+                    framing.encode_error(frame.message_id, frame.code, frame.description),
+                )
+            else:
+                self._replied(
+                    station,
+                    StationFailed(
+                        station.connection, frame.message_id, frame.code, frame.description
+                    ),
+                    now_s,
+                )
+        elif type(frame) is framing.CallResult:
+            self._take_result(station, frame, now_s)
+        elif type(frame) is framing.CallError:
+            self._replied(
+                station,
+                StationFailed(station.connection, frame.message_id, frame.code, frame.description),
+                now_s,
+            )
+
+    def _take_result(self, station: Station, frame: framing.CallResult, now_s: float) -> None:
+        command = station.command
+        answer: StationReplied | StationFailed
+        answer = StationReplied(station.connection, frame.message_id, frame.payload)
+        if command is not None and command.message_id == frame.message_id:
+            fault = schemas.check_result(station.version, command.action, frame.payload)
+            if fault is not None:
+                self._fault(station, fault.description, code=fault.code, action=command.action)
+                answer = StationFailed(
+                    station.connection, frame.message_id, fault.code, fault.description
+                )
+        self._replied(station, answer, now_s)
+
+    def _replied(
+        self, station: Station, answer: StationReplied | StationFailed, now_s: float
+    ) -> None:
+        """The station's answer to our CALL; any other answer is late or made up."""
+        if station.command is None or station.command.message_id != answer.message_id:
+            log.info(
+                "answer_to_nothing", charger=station.charger_id, message_id=answer.message_id[:64]
+            )
+            return
+        self._to_host(station, answer)
+        following = station.replied(now_s)
+        if following is not None:
+            self._write(station.connection, following.frame)
+
+    # --- towards the station ----------------------------------------------------------------------
+
+    def _to_station(self, parcel: ToStation) -> None:
+        station = self._stations.get(parcel.connection)
+        if station is None or not self._current(parcel.shard, parcel.epoch, station):
+            return
+        now_s = self._loop.time()
+        if parcel.kind == FrameKind.CALL:
+            sent = station.commanded(parcel, now_s)
+            if sent is None:
+                log.error("commands_overflow", charger=station.charger_id, action=parcel.action)
+                self._to_host(
+                    station,
+                    StationFailed(
+                        station.connection,
+                        parcel.message_id,
+                        "InternalError",
+                        "too many commands wait for this station",
+                    ),
+                )
+            elif sent:
+                self._write(parcel.connection, parcel.frame)
+        elif station.pending is not None and station.pending.message_id == parcel.message_id:
+            self._write(parcel.connection, parcel.frame)
+            following = station.answered(now_s)
+            if following is not None:
+                self._to_host(station, following)
+
+    def _current(self, shard: int, epoch: int, station: Station) -> bool:
+        """Whether the sender owns the shard, as far as this gateway has heard."""
+        if epoch >= self._epochs[shard]:
+            return True
+        self._stale += 1
+        log.warning("stale_epoch_refused", charger=station.charger_id, shard=shard, epoch=epoch)
+        return False
+
+    def _write(self, connection: str, text: str) -> None:
+        """Without waiting: what a station has unanswered bounds what can pile up here."""
+        socket = self._sockets.get(connection)
+        if socket is not None:
+            self._frames_out += 1
+            broadcast((socket,), text)
+
+    def _close(self, connection: str, code: int, reason: str) -> None:
+        socket = self._sockets.get(connection)
+        if socket is not None:
+            self._background(socket.close(code, reason))
+
+    def _background(self, work: Coroutine[Any, Any, None]) -> None:
+        task = self._loop.create_task(work)
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
+
+    # --- chores -----------------------------------------------------------------------------------
+
+    def _fault(
+        self, station: Station, description: str, *, code: str = "", action: str = ""
+    ) -> None:
+        self._faults += 1
+        log.warning(
+            "frame_refused",
+            charger=station.charger_id,
+            remote=station.remote,
+            code=code,
+            action=action[:64],
+            description=description,
+        )
+
+    async def _sweep_forever(self) -> None:
+        """What nobody answered in time stops blocking what waits behind it. A station repeats an
+        unanswered CALL by itself; the actor has its own, shorter wait for a command."""
+        limit_s = self._settings.call_timeout_s * 2
+        while True:
+            await asyncio.sleep(_SWEEP_INTERVAL_S)
+            now_s = self._loop.time()
+            for station in list(self._stations.values()):
+                if station.pending is not None and now_s - station.called_at_s > limit_s:
+                    log.error(
+                        "call_unanswered",
+                        charger=station.charger_id,
+                        action=station.pending.action,
+                    )
+                    following = station.answered(now_s)
+                    if following is not None:
+                        self._to_host(station, following)
+                command = station.command
+                if command is not None and now_s - station.commanded_at_s > limit_s:
+                    next_command = station.replied(now_s)
+                    if next_command is not None:
+                        self._write(station.connection, next_command.frame)
+
+    def instrument(self, telemetry: Telemetry) -> None:
+        """Export what this gateway counts."""
+        telemetry.counters(
+            "gateway",
+            lambda: {
+                "frames_in": self._frames_in,
+                "frames_out": self._frames_out,
+                "faults": self._faults,
+                "handshakes_refused": self._refused,
+                "stale_commands": self._stale,
+            },
+        )
+        telemetry.gauges("gateway", lambda: {"connected_chargers": len(self._of_charger)})
+
+
+def _select_subprotocol(
+    _connection: ServerConnection, offered: list[Subprotocol]
+) -> Subprotocol | None:
+    """The first of the station's wishes that we speak."""
+    return next((wish for wish in offered if wish in SUBPROTOCOLS), None)
+
+
+def _remote(socket: ServerConnection) -> str:
+    address = socket.remote_address
+    return f"{address[0]}:{address[1]}" if address else ""
+
+
+def _closing_words(closed: ConnectionClosed) -> str:
+    frame = closed.rcvd or closed.sent
+    return f"{frame.code} {frame.reason}".strip() if frame is not None else "connection lost"

@@ -1,0 +1,183 @@
+"""One Loadstar node: its database, gateway, host and supervisor, and the doors to them."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Literal
+
+from controlplane.config import Settings
+from controlplane.errors import InvalidInput
+from controlplane.runtime.asking import RoutedClient
+from controlplane.runtime.client import ActorClient
+from controlplane.runtime.clock import AcceleratedClock, Clock, SystemClock
+from controlplane.runtime.processes import GatewayProcess, HostProcess, LocalGateway, LocalHost
+from controlplane.runtime.residents import ActorFactory
+from controlplane.runtime.supervisor import Supervisor
+from controlplane.store.engine import migrate
+from controlplane.store.reader import StoreReader
+from controlplane.units import ms_from_datetime
+
+__all__ = ["Node", "start_node"]
+
+HOST_NAME = "host-0"
+
+
+class Node:
+    """A running node. `client` asks actors, `reader` reads what they wrote."""
+
+    def __init__(
+        self,
+        *,
+        settings: Settings,
+        clock: Clock,
+        client: RoutedClient,
+        reader: StoreReader,
+        supervisor: Supervisor,
+        ended: Callable[[], None],
+    ) -> None:
+        self.settings = settings
+        self.clock = clock
+        self.client: ActorClient = client
+        self.reader = reader
+        self._client = client
+        self._supervisor = supervisor
+        self._ended = ended
+
+    @property
+    def ocpp_port(self) -> int:
+        """Where stations connect: `ws://<host>:<port>/ocpp/<charger id>`."""
+        return self._supervisor.port
+
+    @property
+    def host_restarts(self) -> int:
+        """How many times a host or gateway was replaced."""
+        return self._supervisor.restarts
+
+    def processes(self) -> dict[str, list[int]]:
+        """Process ids by what they do; each process once. `ray` are Ray's own daemons."""
+        supervisor = os.getpid()
+        found = {
+            "gateway": [self._supervisor.gateway.pid] if self._supervisor.gateway else [],
+            "host": [self._supervisor.host.pid] if self._supervisor.host else [],
+            "supervisor": [supervisor],
+        }
+        if found["host"] == [supervisor]:
+            return {"supervisor": [supervisor]}
+        named = {pid for pids in found.values() for pid in pids}
+        found["ray"] = [pid for pid in _ray_processes(supervisor) if pid not in named]
+        return found
+
+    async def kill_host(self) -> None:
+        """Kill the host without notice, as a failure would; the supervisor replaces it."""
+        if self._supervisor.host is not None:
+            await self._supervisor.host.kill()
+
+    async def stop(self) -> None:
+        """Close the sockets, commit what is under way, give the shards back, end the processes."""
+        await self._client.close()
+        await self._supervisor.stop()
+        self.reader.close()
+        await asyncio.to_thread(self._ended)
+
+
+async def start_node(
+    settings: Settings,
+    *,
+    transport: Literal["ray", "local"] = "ray",
+    create: ActorFactory | None = None,
+) -> Node:
+    """Start a node: bring the database up to date, start gateway and host, listen.
+
+    Args:
+        transport: `ray` gives gateway and host a process each, on a private Ray of this machine;
+            `local` runs both on this event loop.
+        create: makes the actors; by default those of this package.
+
+    Raises:
+        InvalidInput: settings that contradict themselves.
+        OSError: the OCPP port is taken.
+        Unavailable: the database cannot be opened.
+    """
+    clock = _clock(settings)
+    if create is None:
+        from controlplane.runtime.actors import create_actor  # noqa: PLC0415
+
+        create = create_actor
+    await asyncio.to_thread(migrate, settings.database)
+    spawn_gateway: Callable[[], GatewayProcess]
+    spawn_host: Callable[[], HostProcess]
+    if transport == "ray":
+        from controlplane.runtime import ray_processes  # noqa: PLC0415 - Ray takes a second to import
+
+        ray_node = await asyncio.to_thread(ray_processes.start_ray, settings)
+        spawn_gateway = ray_node.gateway_spawner(settings)
+        spawn_host = ray_node.host_spawner(HOST_NAME, settings, clock, create)
+        ended = ray_node.stop
+    else:
+        spawn_gateway = lambda: LocalGateway(settings)  # noqa: E731
+        spawn_host = lambda: LocalHost(HOST_NAME, settings, clock, create)  # noqa: E731
+        ended = lambda: None  # noqa: E731
+    reader = StoreReader(settings.database)
+    client = RoutedClient(reader)
+    supervisor = Supervisor(client, spawn_gateway=spawn_gateway, spawn_host=spawn_host)
+    try:
+        await supervisor.start(settings.ocpp_port)
+    except BaseException:
+        await supervisor.stop()
+        reader.close()
+        await asyncio.to_thread(ended)
+        raise
+    return Node(
+        settings=settings,
+        clock=clock,
+        client=client,
+        reader=reader,
+        supervisor=supervisor,
+        ended=ended,
+    )
+
+
+def _clock(settings: Settings) -> Clock:
+    if settings.clock_speed == 1.0 and not settings.clock_start:
+        return SystemClock()
+    start_ms = time.time_ns() // 1_000_000
+    if settings.clock_start:
+        try:
+            start_ms = ms_from_datetime(datetime.fromisoformat(settings.clock_start))
+        except ValueError as error:
+            raise InvalidInput(f"clock_start: {error}", reason="CLOCK_START_INVALID") from error
+    return AcceleratedClock(
+        start_ms=start_ms,
+        speed=settings.clock_speed,
+        origin_s=settings.clock_origin_s or time.time(),
+    )
+
+
+def _ray_processes(root: int) -> list[int]:
+    """Ray's daemons and workers below this process."""
+    found = []
+    waiting = [root]
+    while waiting:
+        pid = waiting.pop()
+        for child in _children(pid):
+            try:
+                command = Path(f"/proc/{child}/cmdline").read_bytes()
+            except OSError:
+                continue
+            if b"ray" in command.split(b" ", 1)[0] or b"/ray/" in command or b"ray::" in command:
+                found.append(child)
+                waiting.append(child)
+    return found
+
+
+def _children(pid: int) -> list[int]:
+    try:
+        tasks = list(Path(f"/proc/{pid}/task").iterdir())
+        return [int(c) for task in tasks for c in (task / "children").read_text().split()]
+    except OSError:
+        return []

@@ -1,0 +1,178 @@
+"""The actors that live on a host at this moment, and how they are brought in from the store.
+
+An actor is activated by the first message for it; messages that come meanwhile wait in order. The
+store is read for many actors at once. While the store is away they wait; nothing is answered from a
+state that may be wrong."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from collections import deque
+from collections.abc import Callable, Iterator
+
+from controlplane.actor import Actor, Effect, Message
+from controlplane.config import ActorSettings
+from controlplane.errors import Unavailable
+from controlplane.ids import ActorKind, ActorRef, ChargerId, SiteId, shard_of
+from controlplane.runtime.clock import Clock
+from controlplane.runtime.telemetry import log
+from controlplane.store.reader import StoreReader
+
+__all__ = ["ActorFactory", "Resident", "Residents"]
+
+ActorFactory = Callable[[ActorRef, ActorSettings, bytes | None], Actor]
+
+_LOAD_AT_ONCE = 500
+_BACKOFF_MAX_S = 2.0
+_FREEZE_GROWTH = 1_000
+"""Collect and freeze the garbage collector's view each time this many actors were added."""
+
+
+class Resident:
+    """One actor's place: the actor itself, or what waits until it is there."""
+
+    __slots__ = ("actor", "ref", "shard", "site_id", "waiting")
+
+    def __init__(self, ref: ActorRef, site_id: SiteId | None) -> None:
+        self.ref = ref
+        self.actor: Actor | None = None
+        self.waiting: deque[tuple[Message, bool]] | None = deque()
+        """Messages in order, each with whether it came from outside the host's actors."""
+        self.site_id = site_id
+        self.shard = shard_of(ref.kind, ref.id, site_id=site_id)
+
+    def belongs_to(self, site_id: SiteId | None) -> None:
+        """The charger is of this site now, and lives where the site does."""
+        self.site_id = site_id
+        self.shard = shard_of(self.ref.kind, self.ref.id, site_id=site_id)
+
+
+class Residents:
+    """Finds and activates.
+
+    Args:
+        activated: called with a resident that has just got its actor, and the effects of its
+            activation.
+        unloadable: called with a resident whose stored state no actor can be made of.
+    """
+
+    def __init__(
+        self,
+        reader: StoreReader,
+        settings: ActorSettings,
+        clock: Clock,
+        create: ActorFactory,
+        *,
+        activated: Callable[[Resident, list[Effect]], None],
+        unloadable: Callable[[Resident, Exception], None],
+    ) -> None:
+        self.backoff_s = 0.0
+        """How long to wait before the next load; set while commits fail."""
+        self._reader = reader
+        self._settings = settings
+        self._clock = clock
+        self._create = create
+        self._activated = activated
+        self._unloadable = unloadable
+        self._by_ref: dict[ActorRef, Resident] = {}
+        self._to_load: deque[Resident] = deque()
+        self._wake = asyncio.Event()
+        self._all_loaded = asyncio.Event()
+        self._all_loaded.set()
+        self._frozen = 0
+        self._loader = asyncio.get_running_loop().create_task(self._load_forever())
+
+    def __len__(self) -> int:
+        return len(self._by_ref)
+
+    def __iter__(self) -> Iterator[Resident]:
+        return iter(self._by_ref.values())
+
+    def get(self, ref: ActorRef) -> Resident | None:
+        """The resident of `ref`, if it is here or on its way."""
+        return self._by_ref.get(ref)
+
+    def find(self, ref: ActorRef, *, site_id: SiteId | None = None) -> Resident:
+        """The resident of `ref`; activation begins where it was not here. `site_id` is where a
+        charger is believed to belong until the store has said so."""
+        resident = self._by_ref.get(ref)
+        if resident is None:
+            resident = self._by_ref[ref] = Resident(ref, site_id)
+            self._enqueue(resident)
+        return resident
+
+    def forget(self, resident: Resident) -> None:
+        """Throw the actor away; the next message brings it back."""
+        resident.actor = None
+        if self._by_ref.get(resident.ref) is resident:
+            del self._by_ref[resident.ref]
+
+    def reload(self, resident: Resident) -> None:
+        """Throw the actor's state away and bring it back from the store; messages for it wait."""
+        resident.actor = None
+        if resident.waiting is None:
+            resident.waiting = deque()
+        if self._by_ref.get(resident.ref) is resident:
+            self._enqueue(resident)
+
+    async def loaded(self) -> None:
+        """Wait until every activation asked for so far is done."""
+        await self._all_loaded.wait()
+
+    def close(self) -> None:
+        self._loader.cancel()
+
+    def _enqueue(self, resident: Resident) -> None:
+        self._to_load.append(resident)
+        self._all_loaded.clear()
+        self._wake.set()
+
+    async def _load_forever(self) -> None:
+        while True:
+            await self._wake.wait()
+            if self.backoff_s > 0:
+                await asyncio.sleep(self.backoff_s)
+            count = min(len(self._to_load), _LOAD_AT_ONCE)
+            part = [self._to_load.popleft() for _ in range(count)]
+            try:
+                await self._load(part)
+            except Unavailable as error:
+                self._to_load.extendleft(reversed(part))
+                self.backoff_s = min(max(0.1, self.backoff_s * 2), _BACKOFF_MAX_S)
+                log.error("actors_not_loaded", actors=len(self._to_load), error=str(error))
+                continue
+            if not self._to_load:
+                self._wake.clear()
+                self._all_loaded.set()
+            self._freeze()
+
+    async def _load(self, part: list[Resident]) -> None:
+        snapshots = await self._reader.snapshots([resident.ref for resident in part])
+        chargers = await self._reader.chargers_named(
+            [ChargerId(r.ref.id) for r in part if r.ref.kind is ActorKind.CHARGER]
+        )
+        for resident in part:
+            if resident.actor is not None or self._by_ref.get(resident.ref) is not resident:
+                continue
+            if resident.ref.kind is ActorKind.CHARGER:
+                record = chargers.get(ChargerId(resident.ref.id))
+                if record is not None:
+                    resident.belongs_to(record.site_id)
+            try:
+                actor = self._create(resident.ref, self._settings, snapshots.get(resident.ref))
+                effects = actor.activate(self._clock.now_ms())
+            except Exception as error:
+                # Whatever an actor's code raises concerns this actor only.
+                self._unloadable(resident, error)
+                continue
+            resident.actor = actor
+            self._activated(resident, effects)
+
+    def _freeze(self) -> None:
+        """Actors live long: keep the collector from walking over them (measured: pauses of 91 ms at
+        50,000 entities)."""
+        if len(self._by_ref) >= self._frozen + _FREEZE_GROWTH or self._frozen == 0:
+            self._frozen = len(self._by_ref)
+            gc.collect()
+            gc.freeze()
