@@ -84,9 +84,6 @@ class Settings(BaseSettings):
     clock_start: str = ""
     """RFC 3339 instant at which an accelerated clock starts; empty means now."""
     clock_origin_s: Annotated[float, Field(ge=0)] = 0.0
-    """When, on the machine's clock (Unix time), an accelerated clock shows `clock_start`; 0 means
-    when the node starts. Lets other processes of a simulation share the clock."""
-    clock_origin_s: Annotated[float, Field(ge=0)] = 0.0
     """The instant of the world, in seconds since the Unix epoch, at which an accelerated clock
     showed `clock_start`; 0 means when this node starts. Processes that are given the same three
     values agree on the instant."""
