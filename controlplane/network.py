@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeVar
 from zoneinfo import ZoneInfo
 
 import yaml
@@ -33,8 +33,10 @@ __all__ = [
     "Phase",
     "SiteConfig",
     "dump_network",
+    "dump_site",
     "load_network",
     "parse_network",
+    "parse_site",
     "violations",
 ]
 
@@ -296,6 +298,9 @@ class FeederConfig(_Model):
         return ma_from_w(self.power_max_w, voltage_v=self.voltage_v, phases=3)
 
 
+Description = TypeVar("Description", bound=BaseModel)
+
+
 class NetworkConfig(_Model):
     """A whole network: what `loadstar up --network FILE` loads and `loadstar network export`
     writes."""
@@ -337,7 +342,7 @@ def load_network(path: Path) -> NetworkConfig:
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise InvalidInput(f"{path}: {error}", reason="NETWORK_UNREADABLE") from error
+        raise InvalidInput(f"{path}: {error}", reason="DESCRIPTION_UNREADABLE") from error
     return parse_network(text, source=str(path))
 
 
@@ -347,24 +352,37 @@ def parse_network(text: str, *, source: str = "network") -> NetworkConfig:
     Raises:
         InvalidInput: as `load_network`; `violations` holds each fault with its place.
     """
+    return _parse(text, NetworkConfig, source)
+
+
+def parse_site(text: str, *, source: str = "site") -> SiteConfig:
+    """Check the description of one site, written as under `sites` in a network.
+
+    Raises:
+        InvalidInput: as `parse_network`.
+    """
+    return _parse(text, SiteConfig, source)
+
+
+def _parse(text: str, model: type[Description], source: str) -> Description:
     try:
-        # The loader is a safe one: it differs from SafeLoader only in refusing repeated keys.
+        # A safe loader, though not by its name.
         document = yaml.load(text, Loader=_Loader)
         _bound_aliases(document)
     except (yaml.YAMLError, ValueError) as error:
-        raise InvalidInput(f"{source}: {error}", reason="NETWORK_UNREADABLE") from error
+        raise InvalidInput(f"{source}: {error}", reason="DESCRIPTION_UNREADABLE") from error
     if not isinstance(document, dict):
+        keys = ", ".join(f"`{name}`" for name in list(model.model_fields)[:3])
         raise InvalidInput(
-            f"{source}: a network is a mapping with `version`, `feeders` and `sites`",
-            reason="NETWORK_INVALID",
+            f"{source}: must be a mapping with {keys} and so on", reason="DESCRIPTION_INVALID"
         )
     try:
-        return NetworkConfig.model_validate(document)
+        return model.model_validate(document)
     except ValidationError as error:
         found = violations(error, document)
-        lines = "\n".join(f"  {place or 'network'}: {fault}" for place, fault in found)
+        lines = "\n".join(f"  {place or 'document'}: {fault}" for place, fault in found)
         raise InvalidInput(
-            f"{source}:\n{lines}", reason="NETWORK_INVALID", violations=found
+            f"{source}:\n{lines}", reason="DESCRIPTION_INVALID", violations=found
         ) from error
 
 
@@ -388,8 +406,16 @@ def violations(
 
 def dump_network(network: NetworkConfig) -> str:
     """YAML that `load_network` reads back to the same network."""
-    document = network.model_dump(mode="json", exclude_defaults=True)
-    return yaml.safe_dump({"version": 1} | document, sort_keys=False, allow_unicode=True)
+    return yaml.safe_dump({"version": 1} | _document(network), sort_keys=False, allow_unicode=True)
+
+
+def dump_site(site: SiteConfig) -> str:
+    """YAML that `parse_site` reads back to the same site."""
+    return yaml.safe_dump(_document(site), sort_keys=False, allow_unicode=True)
+
+
+def _document(model: BaseModel) -> dict[str, Any]:
+    return model.model_dump(mode="json", exclude_defaults=True)
 
 
 def _place(path: tuple[int | str, ...], document: Any, below: str) -> str:

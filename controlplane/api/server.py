@@ -12,6 +12,7 @@ from grpc_reflection.v1alpha import reflection
 
 from controlplane.api.backend import Backend
 from controlplane.api.chargers import Chargers
+from controlplane.api.configuring import Change, apply_network
 from controlplane.api.errors import ErrorInterceptor
 from controlplane.api.grid import Grid
 from controlplane.api.journal import Journal
@@ -37,6 +38,7 @@ from controlplane.api.v1 import (
 )
 from controlplane.config import Settings
 from controlplane.errors import Precondition
+from controlplane.network import NetworkConfig
 from controlplane.runtime.client import ActorClient
 from controlplane.runtime.clock import Clock, SystemClock
 from controlplane.store.reader import StoreReader
@@ -63,19 +65,32 @@ _OPTIONS = [
 _log = structlog.get_logger(__name__)
 
 
+class _Ourselves:
+    """A caller within this process, who waits as long as it takes."""
+
+    def time_remaining(self) -> float | None:
+        return None
+
+
 class ApiServer:
     """A listening gRPC server."""
 
     def __init__(
-        self,
-        server: grpc.aio.Server,
-        health_service: Any,
-        port: int,
+        self, backend: Backend, server: grpc.aio.Server, health_service: Any, port: int
     ) -> None:
+        self._backend = backend
         self._server = server
         self._health = health_service
         self.port = port
         """Where it listens; never 0."""
+
+    async def apply(self, network: NetworkConfig) -> list[Change]:
+        """Bring a description into force, as `NetworkService.ApplyNetwork` does.
+
+        Raises:
+            LoadstarError: see `configuring.apply_network`.
+        """
+        return await apply_network(self._backend, network, _Ourselves(), request_id="")
 
     async def stop(self) -> None:
         """Say that it is going, let running calls end for a moment, cut off streams."""
@@ -113,7 +128,7 @@ async def serve(
     for name in ("", *names):
         await health_service.set(name, health_pb2.HealthCheckResponse.SERVING)
     _log.info("api_listening", host=settings.grpc_host, port=port)
-    return ApiServer(server, health_service, port)
+    return ApiServer(backend, server, health_service, port)
 
 
 def _add_services(backend: Backend, server: grpc.aio.Server) -> list[str]:

@@ -1,0 +1,127 @@
+"""The commands of `loadstar` that stand by themselves, and the groups of the others."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import typer
+
+from controlplane.cli import chargers, feeders, network, sessions, sites, up, workloads
+from controlplane.cli.connection import (
+    CALL_TIMEOUT_S,
+    DEFAULT_ADDRESS,
+    Address,
+    Json,
+    connected,
+)
+from controlplane.cli.output import echo_json, moment, plain, table
+
+__all__ = ["app"]
+
+app = typer.Typer(
+    name="loadstar",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_show_locals=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Loadstar, the control plane for electric-vehicle charging networks.\n\n"
+    "[bold]loadstar demo[/bold] shows it at work; [bold]loadstar up[/bold] runs it; the others "
+    "talk to one that runs.",
+)
+app.command("up", rich_help_panel="Run")(up.up)
+app.command("demo", rich_help_panel="Run")(workloads.demo)
+app.add_typer(chargers.app, name="chargers", rich_help_panel="Operate")
+app.add_typer(sites.app, name="sites", rich_help_panel="Operate")
+app.add_typer(sessions.app, name="sessions", rich_help_panel="Operate")
+app.add_typer(feeders.app, name="feeders", rich_help_panel="Operate")
+app.add_typer(network.app, name="network", rich_help_panel="Operate")
+app.add_typer(workloads.bench, name="bench", rich_help_panel="Measure")
+app.command("sim", rich_help_panel="Measure")(workloads.sim)
+
+
+@app.command("version", rich_help_panel="Operate")
+def version() -> None:
+    """Print the version of this program."""
+    import controlplane
+
+    typer.echo(controlplane.__version__)
+
+
+@app.command("status", rich_help_panel="Operate")
+def status(address: Address = DEFAULT_ADDRESS, as_json: Json = False) -> None:
+    """Say whether Loadstar serves, since when, and how much of everything there is.
+
+    \b
+    loadstar status
+    loadstar status --address loadstar.example:9090 --json
+    """
+    from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+    from controlplane.api.v1 import system_pb2, system_pb2_grpc
+
+    with connected(address) as channel:
+        health = health_pb2_grpc.HealthStub(channel).Check(
+            health_pb2.HealthCheckRequest(), timeout=CALL_TIMEOUT_S
+        )
+        found = system_pb2_grpc.SystemServiceStub(channel).GetStatus(
+            system_pb2.GetStatusRequest(), timeout=CALL_TIMEOUT_S
+        )
+    serving = health.status == health_pb2.HealthCheckResponse.SERVING
+    if as_json:
+        typer.echo(json.dumps({"serving": serving, **plain(found)}, indent=2))
+    else:
+        table(
+            ["Loadstar", found.version],
+            [
+                ["Serving", "yes" if serving else "no"],
+                ["Since (UTC)", moment(found, "start_time")],
+                ["Clock (UTC)", moment(found, "time")],
+                *([["Clock speed", f"{found.clock_speed:g}"]] if found.clock_speed != 1 else []),
+                ["Feeders", str(found.feeder_count)],
+                ["Sites", str(found.site_count)],
+                ["Chargers", str(found.charger_count)],
+                ["Running sessions", str(found.active_session_count)],
+                ["Journal", f"{found.journal_cursor} events"],
+            ],
+        )
+    if not serving:
+        raise typer.Exit(1)
+
+
+@app.command("events", rich_help_panel="Operate")
+def events(
+    after: Annotated[
+        int | None, typer.Option(help="Begin after this cursor; 0 is the very beginning.")
+    ] = None,
+    kind: Annotated[
+        list[str] | None, typer.Option(help="Only this kind; `session.*` for all of a sort.")
+    ] = None,
+    subject: Annotated[str, typer.Option(help="Only the charger, site or feeder of this id.")] = "",
+    address: Address = DEFAULT_ADDRESS,
+    as_json: Json = False,
+) -> None:
+    """Print what happens, from now on or after a cursor, until Ctrl-C.
+
+    \b
+    loadstar events
+    loadstar events --after 0 --kind 'session.*' --json
+    """
+    from google.protobuf.json_format import MessageToDict
+
+    from controlplane.api.v1 import journal_pb2, journal_pb2_grpc
+
+    with connected(address) as channel:
+        request = journal_pb2.WatchEventsRequest(
+            after_cursor=after,
+            filter=journal_pb2.EventFilter(kinds=kind or [], actor_id=subject),
+        )
+        for told in journal_pb2_grpc.JournalServiceStub(channel).WatchEvents(request):
+            if as_json:
+                echo_json(told.event)
+                continue
+            event = told.event
+            data = json.dumps(MessageToDict(event.data), ensure_ascii=False)
+            typer.echo(
+                f"{event.cursor:>8} {moment(event, 'time')} {event.kind:28} {event.actor_id} {data}"
+            )

@@ -1,0 +1,226 @@
+"""`loadstar sessions`: what was delivered to whom, and what is still wanted by when."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from controlplane.cli.connection import (
+    CALL_TIMEOUT_S,
+    DEFAULT_ADDRESS,
+    Address,
+    Json,
+    connected,
+    instant,
+    new_request_id,
+)
+from controlplane.cli.output import echo_json, energy, moment, print_json, table, word
+
+if TYPE_CHECKING:
+    import grpc
+
+    from controlplane.api.v1 import sessions_pb2
+    from controlplane.api.v1.sessions_pb2_grpc import SessionsServiceStub
+
+__all__ = ["app"]
+
+app = typer.Typer(
+    no_args_is_help=True, help="See what was delivered to whom, and say what is wanted by when."
+)
+
+SessionId = Annotated[str, typer.Argument(help="The session's id.")]
+Site = Annotated[str, typer.Option(help="Only in this site.")]
+Charger = Annotated[str, typer.Option(help="Only at this charger.")]
+
+
+@app.command("list")
+def list_sessions(
+    site: Site = "",
+    charger: Charger = "",
+    active: Annotated[bool, typer.Option("--active", help="Only those that run.")] = False,
+    count: Annotated[int, typer.Option(help="How many at most.", min=1, max=100_000)] = 50,
+    address: Address = DEFAULT_ADDRESS,
+    as_json: Json = False,
+) -> None:
+    """List sessions, newest first.
+
+    \b
+    loadstar sessions list --active
+    loadstar sessions list --site depot --count 1000 --json
+    """
+    from controlplane.api.v1 import sessions_pb2
+
+    found = sessions_pb2.ListSessionsResponse()
+    state = sessions_pb2.SESSION_STATE_ACTIVE if active else sessions_pb2.SESSION_STATE_UNSPECIFIED
+    with connected(address) as channel:
+        token = ""
+        while len(found.sessions) < count:
+            request = sessions_pb2.ListSessionsRequest(
+                site_id=site,
+                charger_id=charger,
+                state=state,
+                page_size=min(count - len(found.sessions), 1_000),
+                page_token=token,
+            )
+            page = _stub(channel).ListSessions(request, timeout=CALL_TIMEOUT_S)
+            found.sessions.extend(page.sessions)
+            token = page.next_page_token
+            if not token:
+                break
+    if as_json:
+        print_json(found)
+        return
+    table(
+        ["Session", "Charger", "State", "Began (UTC)", "Ended (UTC)", "#Energy", "#Need", "Leaves"],
+        (
+            [
+                session.session_id,
+                f"{session.charger_id}/{session.connector_id}",
+                word(sessions_pb2.SessionState, session.state),
+                moment(session, "start_time"),
+                moment(session, "end_time"),
+                energy(session.energy_wh),
+                energy(session.need_wh) if session.HasField("need_wh") else "",
+                moment(session, "departure_time"),
+            ]
+            for session in found.sessions
+        ),
+    )
+
+
+@app.command("get")
+def get_session(
+    session_id: SessionId,
+    samples: Annotated[
+        int, typer.Option(help="Also the newest of what was measured.", min=0, max=10_000)
+    ] = 0,
+    address: Address = DEFAULT_ADDRESS,
+    as_json: Json = False,
+) -> None:
+    """Show one session.
+
+    \b
+    loadstar sessions get S-17
+    loadstar sessions get S-17 --samples 20
+    """
+    from controlplane.api.v1 import sessions_pb2
+
+    measured = sessions_pb2.ListMeterSamplesResponse()
+    with connected(address) as channel:
+        request = sessions_pb2.GetSessionRequest(session_id=session_id)
+        session = _stub(channel).GetSession(request, timeout=CALL_TIMEOUT_S).session
+        if samples:
+            measured = _stub(channel).ListMeterSamples(
+                sessions_pb2.ListMeterSamplesRequest(session_id=session_id, limit=samples),
+                timeout=CALL_TIMEOUT_S,
+            )
+    if as_json:
+        echo_json(session)
+        for sample in measured.samples:
+            echo_json(sample)
+        return
+    _show(session)
+    if samples:
+        table(
+            ["Measured (UTC)", "#Register", "#Power", "#Charge"],
+            (
+                [
+                    moment(sample, "measure_time"),
+                    energy(sample.energy_wh) if sample.HasField("energy_wh") else "",
+                    f"{sample.power_w} W" if sample.HasField("power_w") else "",
+                    f"{sample.soc_percent:g} %" if sample.HasField("soc_percent") else "",
+                ]
+                for sample in measured.samples
+            ),
+        )
+
+
+@app.command("watch")
+def watch(
+    site: Site = "",
+    charger: Charger = "",
+    address: Address = DEFAULT_ADDRESS,
+    as_json: Json = False,
+) -> None:
+    """Print a line for each running session, and another whenever one changes, until Ctrl-C.
+
+    \b
+    loadstar sessions watch --site depot
+    """
+    from controlplane.api.v1 import sessions_pb2
+
+    with connected(address) as channel:
+        request = sessions_pb2.WatchSessionsRequest(site_id=site, charger_id=charger)
+        for told in _stub(channel).WatchSessions(request):
+            if as_json:
+                echo_json(told)
+                continue
+            session = told.session
+            typer.echo(
+                f"{session.session_id:24} {session.charger_id}/{session.connector_id:<4} "
+                f"{word(sessions_pb2.SessionState, session.state):7} "
+                f"{energy(session.energy_wh):>12}  {told.event_kind}"
+            )
+
+
+@app.command("need")
+def need(
+    session_id: SessionId,
+    energy_kwh: Annotated[
+        float | None, typer.Option("--energy", help="kWh in this session, in total.", min=0)
+    ] = None,
+    departure: Annotated[
+        str | None, typer.Option(help="When the vehicle leaves, RFC 3339.")
+    ] = None,
+    address: Address = DEFAULT_ADDRESS,
+    as_json: Json = False,
+) -> None:
+    """Say how much a driver needs and by when.
+
+    \b
+    loadstar sessions need S-17 --energy 22.5 --departure 2026-05-01T17:30:00+02:00
+    """
+    from controlplane.api.v1 import sessions_pb2
+
+    if energy_kwh is None and departure is None:
+        raise typer.BadParameter("give --energy, --departure or both")
+    with connected(address) as channel:
+        request = sessions_pb2.SetSessionNeedRequest(
+            session_id=session_id,
+            need_wh=None if energy_kwh is None else round(energy_kwh * 1_000),
+            departure_time=instant("--departure", departure),
+            request_id=new_request_id(),
+        )
+        session = _stub(channel).SetSessionNeed(request, timeout=CALL_TIMEOUT_S).session
+    if as_json:
+        print_json(session)
+    else:
+        _show(session)
+
+
+def _stub(channel: grpc.Channel) -> SessionsServiceStub:
+    from controlplane.api.v1 import sessions_pb2_grpc
+
+    return sessions_pb2_grpc.SessionsServiceStub(channel)
+
+
+def _show(session: sessions_pb2.Session) -> None:
+    from controlplane.api.v1 import sessions_pb2
+
+    table(
+        ["Session", session.session_id],
+        [
+            ["Charger", f"{session.charger_id}/{session.connector_id}"],
+            ["Site", session.site_id],
+            ["State", word(sessions_pb2.SessionState, session.state)],
+            ["Transaction", session.transaction_id],
+            ["Token", session.id_token],
+            ["Began (UTC)", moment(session, "start_time")],
+            ["Ended (UTC)", moment(session, "end_time")],
+            ["Stopped because", session.stop_reason],
+            ["Energy", energy(session.energy_wh)],
+            ["Need", energy(session.need_wh) if session.HasField("need_wh") else ""],
+            ["Leaves (UTC)", moment(session, "departure_time")],
+        ],
+    )

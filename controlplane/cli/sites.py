@@ -1,0 +1,345 @@
+"""`loadstar sites`: describe sites, see who may draw how much, limit them."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from controlplane.cli.connection import (
+    CALL_TIMEOUT_S,
+    DEFAULT_ADDRESS,
+    Address,
+    Json,
+    connected,
+    fail,
+    instant,
+    new_request_id,
+)
+from controlplane.cli.output import amperes, echo_json, moment, print_json, table
+
+if TYPE_CHECKING:
+    import grpc
+
+    from controlplane.api.v1 import electrical_pb2, network_pb2, sites_pb2
+    from controlplane.api.v1.sites_pb2_grpc import SitesServiceStub
+
+__all__ = ["app"]
+
+app = typer.Typer(
+    no_args_is_help=True, help="Describe sites, see who may draw how much, limit them."
+)
+
+SiteId = Annotated[str, typer.Argument(help="The site's id.")]
+File = Annotated[Path, typer.Argument(help="The site's description in YAML; `-` reads it.")]
+
+
+@app.command("list")
+def list_sites(address: Address = DEFAULT_ADDRESS, as_json: Json = False) -> None:
+    """List sites.
+
+    \b
+    loadstar sites list
+    """
+    from controlplane.api.v1 import sites_pb2
+
+    found = sites_pb2.ListSitesResponse()
+    with connected(address) as channel:
+        token = ""
+        while True:
+            page = _stub(channel).ListSites(
+                sites_pb2.ListSitesRequest(page_size=500, page_token=token), timeout=CALL_TIMEOUT_S
+            )
+            found.sites.extend(page.sites)
+            token = page.next_page_token
+            if not token:
+                break
+    if as_json:
+        print_json(found)
+        return
+    table(
+        ["Site", "Name", "Feeder", "#Supply", "#Circuits", "#Chargers", "Described (UTC)"],
+        (
+            [
+                site.description.id,
+                site.description.name,
+                site.description.feeder,
+                f"{_supply(site.description).rating_a:g} A",
+                str(len(site.description.circuits)),
+                str(len(site.description.chargers)),
+                moment(site, "update_time"),
+            ]
+            for site in found.sites
+        ),
+    )
+
+
+@app.command("get")
+def get_site(site_id: SiteId, address: Address = DEFAULT_ADDRESS, as_json: Json = False) -> None:
+    """Show a site as it is described, in the form that `update` takes.
+
+    \b
+    loadstar sites get depot > depot.yaml
+    """
+    from controlplane.api.v1 import sites_pb2
+
+    with connected(address) as channel:
+        request = sites_pb2.GetSiteRequest(site_id=site_id)
+        site = _stub(channel).GetSite(request, timeout=CALL_TIMEOUT_S).site
+    if as_json:
+        print_json(site)
+        return
+    from controlplane.api.descriptions import site_from_message
+    from controlplane.network import dump_site
+
+    sys.stdout.write(dump_site(site_from_message(site.description)))
+
+
+@app.command("allocation")
+def allocation(site_id: SiteId, address: Address = DEFAULT_ADDRESS, as_json: Json = False) -> None:
+    """Show who may draw how much at this moment, and how full each circuit is.
+
+    \b
+    loadstar sites allocation depot
+    """
+    from controlplane.api.v1 import sites_pb2
+
+    with connected(address) as channel:
+        request = sites_pb2.GetSiteAllocationRequest(site_id=site_id)
+        found = _stub(channel).GetSiteAllocation(request, timeout=CALL_TIMEOUT_S).allocation
+    _show(found, as_json=as_json)
+
+
+@app.command("watch")
+def watch(
+    site_id: SiteId,
+    interval_s: Annotated[
+        float, typer.Option("--interval", help="Least seconds between two lines.")
+    ] = 1.0,
+    address: Address = DEFAULT_ADDRESS,
+    as_json: Json = False,
+) -> None:
+    """Print a line whenever the allocation of a site changes, until Ctrl-C.
+
+    \b
+    loadstar sites watch depot
+    loadstar sites watch depot --json | jq '.allocation.circuits[0].liability'
+    """
+    from controlplane.api.v1 import sites_pb2
+
+    with connected(address) as channel:
+        request = sites_pb2.WatchSiteAllocationRequest(site_id=site_id, interval_s=interval_s)
+        for told in _stub(channel).WatchSiteAllocation(request):
+            if as_json:
+                echo_json(told)
+                continue
+            found = told.allocation
+            supply = found.circuits[0]
+            typer.echo(
+                f"{moment(found, 'time')}  round {found.round:6}  "
+                f"{supply.circuit_id}: building {_phases(supply.building)}, "
+                f"chargers may draw {_phases(supply.liability)}, draw {_phases(supply.measured)}"
+            )
+
+
+@app.command("create")
+def create(file: File, address: Address = DEFAULT_ADDRESS, as_json: Json = False) -> None:
+    """Describe a new site.
+
+    The file holds one element of `sites` of a network description.
+
+    \b
+    loadstar sites create depot.yaml
+    """
+    from controlplane.api.v1 import sites_pb2
+
+    request = sites_pb2.CreateSiteRequest(site=_described(file), request_id=new_request_id())
+    with connected(address) as channel:
+        response = _stub(channel).CreateSite(request, timeout=CALL_TIMEOUT_S)
+    _done(response, f"created {request.site.id}", as_json=as_json)
+
+
+@app.command("update")
+def update(file: File, address: Address = DEFAULT_ADDRESS, as_json: Json = False) -> None:
+    """Replace the whole description of a site.
+
+    \b
+    loadstar sites get depot > depot.yaml
+    loadstar sites update depot.yaml
+    """
+    from controlplane.api.v1 import sites_pb2
+
+    request = sites_pb2.UpdateSiteRequest(site=_described(file), request_id=new_request_id())
+    with connected(address) as channel:
+        response = _stub(channel).UpdateSite(request, timeout=CALL_TIMEOUT_S)
+    _done(response, f"updated {request.site.id}", as_json=as_json)
+
+
+@app.command("delete")
+def delete(site_id: SiteId, address: Address = DEFAULT_ADDRESS, as_json: Json = False) -> None:
+    """Forget a site on which nobody charges; its chargers may no longer connect.
+
+    \b
+    loadstar sites delete depot
+    """
+    from controlplane.api.v1 import sites_pb2
+
+    with connected(address) as channel:
+        request = sites_pb2.DeleteSiteRequest(site_id=site_id, request_id=new_request_id())
+        response = _stub(channel).DeleteSite(request, timeout=CALL_TIMEOUT_S)
+    _done(response, f"deleted {site_id}", as_json=as_json)
+
+
+@app.command("limit")
+def limit(
+    site_id: SiteId,
+    current_a: Annotated[
+        float | None, typer.Option("--current", help="Amperes per phase, building included.", min=0)
+    ] = None,
+    clear: Annotated[bool, typer.Option("--clear", help="Lift whatever limit was set.")] = False,
+    start: Annotated[str | None, typer.Option("--from", help="RFC 3339; now by default.")] = None,
+    end: Annotated[str | None, typer.Option("--until", help="RFC 3339; open by default.")] = None,
+    address: Address = DEFAULT_ADDRESS,
+    as_json: Json = False,
+) -> None:
+    """Limit the current of a whole site, now or for a time to come, or lift the limit.
+
+    \b
+    loadstar sites limit depot --current 40
+    loadstar sites limit depot --current 40 --from 2026-05-01T17:00Z --until 2026-05-01T20:00Z
+    loadstar sites limit depot --clear
+    """
+    from controlplane.api.v1 import grid_pb2, grid_pb2_grpc
+    from controlplane.units import ma_from_a
+
+    if (current_a is None) != clear:
+        raise typer.BadParameter("give either --current or --clear")
+    with connected(address) as channel:
+        stub = grid_pb2_grpc.GridServiceStub(channel)
+        found: sites_pb2.SiteAllocation
+        if current_a is None:
+            lifted = grid_pb2.ClearSiteLimitRequest(site_id=site_id, request_id=new_request_id())
+            found = stub.ClearSiteLimit(lifted, timeout=CALL_TIMEOUT_S).allocation
+        else:
+            request = grid_pb2.SetSiteLimitRequest(
+                site_id=site_id,
+                limit_ma=ma_from_a(current_a),
+                start_time=instant("--from", start),
+                end_time=instant("--until", end),
+                request_id=new_request_id(),
+            )
+            found = stub.SetSiteLimit(request, timeout=CALL_TIMEOUT_S).allocation
+    _show(found, as_json=as_json)
+
+
+@app.command("report-load")
+def report_load(
+    site_id: SiteId,
+    l1_a: Annotated[float, typer.Argument(help="Amperes on L1.", min=0)],
+    l2_a: Annotated[float, typer.Argument(help="Amperes on L2.", min=0)],
+    l3_a: Annotated[float, typer.Argument(help="Amperes on L3.", min=0)],
+    address: Address = DEFAULT_ADDRESS,
+    as_json: Json = False,
+) -> None:
+    """Report what the building itself draws; a meter does this every few seconds.
+
+    \b
+    loadstar sites report-load depot 12.5 10 11.2
+    """
+    from controlplane.api.v1 import electrical_pb2, sites_pb2
+    from controlplane.units import ma_from_a
+
+    with connected(address) as channel:
+        request = sites_pb2.ReportBuildingLoadRequest(
+            site_id=site_id,
+            current=electrical_pb2.PhaseCurrents(
+                l1_ma=ma_from_a(l1_a), l2_ma=ma_from_a(l2_a), l3_ma=ma_from_a(l3_a)
+            ),
+            request_id=new_request_id(),
+        )
+        response = _stub(channel).ReportBuildingLoad(request, timeout=CALL_TIMEOUT_S)
+    _show(response.allocation, as_json=as_json)
+
+
+def _stub(channel: grpc.Channel) -> SitesServiceStub:
+    from controlplane.api.v1 import sites_pb2_grpc
+
+    return sites_pb2_grpc.SitesServiceStub(channel)
+
+
+def _described(file: Path) -> network_pb2.SiteDescription:
+    from controlplane.api.descriptions import site_to_message
+    from controlplane.errors import InvalidInput
+    from controlplane.network import parse_site
+
+    try:
+        text = sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8")
+        return site_to_message(parse_site(text, source=str(file)))
+    except (OSError, UnicodeDecodeError, InvalidInput) as error:
+        fail(str(error))
+
+
+def _done(response: Any, told: str, *, as_json: bool) -> None:
+    if as_json:
+        print_json(response)
+    else:
+        typer.echo(told)
+
+
+def _show(found: sites_pb2.SiteAllocation, *, as_json: bool) -> None:
+    if as_json:
+        print_json(found)
+        return
+    limits = [
+        f"feeder cap {amperes(found.feeder_cap_ma)}" if found.HasField("feeder_cap_ma") else "",
+        f"limit {amperes(found.limit_ma)}" if found.HasField("limit_ma") else "",
+        "building load is stale" if found.building_load_stale else "",
+        f"{found.violations} VIOLATIONS" if found.violations else "",
+    ]
+    table(
+        ["Circuit", "#Rating", "#Building", "#May draw", "#Draws", "#Free"],
+        (
+            [
+                circuit.circuit_id,
+                _phases(circuit.rating),
+                _phases(circuit.building),
+                _phases(circuit.liability),
+                _phases(circuit.measured),
+                _phases(circuit.capacity, less=circuit.liability),
+            ]
+            for circuit in found.circuits
+        ),
+        title=f"{found.site_id} at {moment(found, 'time')} UTC, round {found.round}"
+        + "".join(f", {part}" for part in limits if part)
+        + " (amperes on L1 / L2 / L3)",
+    )
+    table(
+        ["Connector", "#Target", "#Limit", "#Counted", "#Draws", "Session", "Why"],
+        (
+            [
+                f"{connector.charger_id}/{connector.connector_id}",
+                amperes(connector.target_ma),
+                amperes(connector.limit_ma) if connector.HasField("limit_ma") else "unknown",
+                amperes(connector.liability_ma),
+                amperes(connector.measured_ma) if connector.HasField("measured_ma") else "",
+                connector.session_id,
+                connector.reason,
+            ]
+            for connector in found.connectors
+        ),
+    )
+
+
+def _phases(
+    currents: electrical_pb2.PhaseCurrents, *, less: electrical_pb2.PhaseCurrents | None = None
+) -> str:
+    return " / ".join(
+        f"{(getattr(currents, line) - (getattr(less, line) if less else 0)) / 1_000:.1f}"
+        for line in ("l1_ma", "l2_ma", "l3_ma")
+    )
+
+
+def _supply(site: network_pb2.SiteDescription) -> network_pb2.CircuitDescription:
+    return next(circuit for circuit in site.circuits if not circuit.parent)

@@ -1,0 +1,194 @@
+"""`loadstar up`: runs a node and its gRPC server until it is told to stop.
+
+Everything else that Loadstar can do is reached through what is started here."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from controlplane.cli.connection import fail
+
+if TYPE_CHECKING:
+    from controlplane.api.server import ApiServer
+    from controlplane.config import Settings
+    from controlplane.network import NetworkConfig
+    from controlplane.runtime.node import Node
+
+__all__ = ["up"]
+
+_PROCESSES_CHECKED_S = 0.25
+
+
+def up(
+    network_file: Annotated[
+        Path | None,
+        typer.Option("--network", help="Bring this description into force first.", dir_okay=False),
+    ] = None,
+    data_dir: Annotated[Path | None, typer.Option(help="Where data and logs are kept.")] = None,
+    database_url: Annotated[
+        str | None, typer.Option(help="PostgreSQL instead of SQLite in the data directory.")
+    ] = None,
+    ocpp_host: Annotated[str | None, typer.Option(help="Where chargers connect.")] = None,
+    ocpp_port: Annotated[int | None, typer.Option(help="0 picks a free one.")] = None,
+    grpc_host: Annotated[str | None, typer.Option(help="Where programs connect.")] = None,
+    grpc_port: Annotated[int | None, typer.Option(help="0 picks a free one.")] = None,
+    onboarding: Annotated[
+        str | None, typer.Option(help="A charger that nobody described: refuse or pending.")
+    ] = None,
+    one_process: Annotated[
+        bool, typer.Option("--one-process", help="Without Ray: everything in this process.")
+    ] = False,
+    ready_file: Annotated[
+        Path | None,
+        typer.Option(help="Write ports and process ids here, as JSON, once it serves."),
+    ] = None,
+    clock_speed: Annotated[float | None, typer.Option(hidden=True)] = None,
+    clock_start: Annotated[str | None, typer.Option(hidden=True)] = None,
+    clock_origin: Annotated[float | None, typer.Option(hidden=True)] = None,
+) -> None:
+    """Run Loadstar on this machine until Ctrl-C or SIGTERM.
+
+    Needs no set-up: a private Ray, SQLite in the data directory. Every option is also a variable of
+    the environment, such as LOADSTAR_OCPP_PORT.
+
+    \b
+    loadstar up
+    loadstar up --network network.yaml --ocpp-host 0.0.0.0
+    loadstar up --database-url postgresql://loadstar@db/loadstar
+
+    gRPC has no authentication: let it listen only where you trust whoever reaches it.
+    """
+    from controlplane.cli.network import described
+
+    settings = _settings(
+        data_dir=data_dir,
+        database_url=database_url,
+        ocpp_host=ocpp_host,
+        ocpp_port=ocpp_port,
+        grpc_host=grpc_host,
+        grpc_port=grpc_port,
+        onboarding=onboarding,
+        clock_speed=clock_speed,
+        clock_start=clock_start,
+        clock_origin_s=clock_origin,
+    )
+    network = described(network_file) if network_file else None
+    from controlplane.errors import LoadstarError
+
+    try:
+        _run(settings, network, one_process=one_process, ready_file=ready_file)
+    except LoadstarError as error:
+        fail(error.message)
+    except OSError as error:
+        fail(f"Loadstar cannot start: {error}")
+    finally:
+        if ready_file is not None:
+            ready_file.unlink(missing_ok=True)
+
+
+def _settings(**given: Any) -> Settings:
+    from pydantic import ValidationError
+
+    from controlplane.config import Settings
+    from controlplane.network import violations
+
+    try:
+        return Settings(**{name: value for name, value in given.items() if value is not None})
+    except ValidationError as error:
+        faults = "\n".join(
+            f"  {place} (LOADSTAR_{place.upper()}): {fault}" for place, fault in violations(error)
+        )
+        fail(f"Loadstar cannot start with these settings:\n{faults}")
+
+
+def _run(
+    settings: Settings, network: NetworkConfig | None, *, one_process: bool, ready_file: Path | None
+) -> None:
+    import uvloop
+
+    from controlplane.runtime.telemetry import configure_logging
+
+    configure_logging(settings, "supervisor", to_file=True)
+    uvloop.run(_serve(settings, network, one_process=one_process, ready_file=ready_file))
+
+
+async def _serve(
+    settings: Settings, network: NetworkConfig | None, *, one_process: bool, ready_file: Path | None
+) -> None:
+    from controlplane.api.server import serve
+    from controlplane.runtime.node import start_node
+
+    stopping = _stop_signals()
+    node = await start_node(settings, transport="local" if one_process else "ray")
+    try:
+        api = await serve(settings, node.client, node.reader, clock=node.clock)
+        try:
+            changes = await api.apply(network) if network else []
+            _greet(settings, node, api, [change.action for change in changes])
+            reporter = asyncio.create_task(_report(node, api, ready_file))
+            await stopping.wait()
+            reporter.cancel()
+            typer.echo("Loadstar stops.")
+        finally:
+            await api.stop()
+    finally:
+        await node.stop()
+
+
+def _stop_signals() -> asyncio.Event:
+    """Set by the first SIGINT or SIGTERM; the second one has its usual effect, at once."""
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def stop() -> None:
+        stopping.set()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(number)
+            signal.signal(number, signal.SIG_DFL)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop)
+    return stopping
+
+
+def _greet(settings: Settings, node: Node, api: ApiServer, actions: list[str]) -> None:
+    import controlplane
+
+    applied = ", ".join(
+        f"{actions.count(action)} {action}"
+        for action in ("created", "updated", "unchanged")
+        if action in actions
+    )
+    typer.echo(
+        f"Loadstar {controlplane.__version__} is ready.\n"
+        f"  chargers connect to  ws://{settings.ocpp_host}:{node.ocpp_port}/ocpp/<charger id>\n"
+        f"  gRPC listens on      {settings.grpc_host}:{api.port}\n"
+        f"  data is kept in      {settings.data_dir.resolve()}\n"
+        + (f"  network              feeders and sites: {applied}\n" if applied else "")
+        + "Ctrl-C stops it."
+    )
+
+
+async def _report(node: Node, api: ApiServer, ready_file: Path | None) -> None:
+    """Keep the ready file true: a host that was replaced has another process id."""
+    if ready_file is None:
+        return
+    written = ""
+    while True:
+        ready = json.dumps(
+            {"ocpp_port": node.ocpp_port, "grpc_port": api.port, "pids": node.processes()}
+        )
+        if ready != written:
+            # Renamed into place: whoever waits for it never reads half of it.
+            partial = ready_file.with_name(f".{ready_file.name}.{os.getpid()}")
+            partial.write_text(ready, encoding="utf-8")
+            partial.replace(ready_file)
+            written = ready
+        await asyncio.sleep(_PROCESSES_CHECKED_S)

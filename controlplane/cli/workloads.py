@@ -1,0 +1,154 @@
+"""`loadstar demo`, `loadstar bench` and `loadstar sim`: Loadstar at work, measured, and under
+faults."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from controlplane.cli.connection import fail
+
+__all__ = ["bench", "demo", "sim"]
+
+JsonPath = Annotated[
+    str | None,
+    typer.Option("--json", metavar="PATH", help="Write the result as JSON; `-` prints it."),
+]
+
+bench = typer.Typer(no_args_is_help=True, help="Measure Loadstar on this machine.")
+
+
+def demo(
+    duration_s: Annotated[
+        float, typer.Option("--duration", help="Seconds that the simulated day takes.", min=10)
+    ] = 180.0,
+    headless: Annotated[bool, typer.Option("--headless", help="No live view.")] = False,
+    json_path: JsonPath = None,
+    kill_host_every_s: Annotated[
+        float | None,
+        typer.Option("--kill-host-every", help="Kill Loadstar's host this often, in seconds."),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Another seed gives another day.")] = 1,
+    record_svg: Annotated[
+        str | None, typer.Option("--record-svg", metavar="PATH", help="Keep a picture of the view.")
+    ] = None,
+) -> None:
+    """Show a charging network at work on this machine.
+
+    Real OCPP chargers with simulated vehicles share the power of two sites through Loadstar. Ends
+    with a summary, and with status 1 where anything was violated.
+
+    \b
+    loadstar demo
+    loadstar demo --headless --json -
+    loadstar demo --headless --kill-host-every 20 --json result.json
+    """
+    from controlplane.demo.main import run_demo
+
+    raise typer.Exit(
+        run_demo(
+            duration_s=duration_s,
+            headless=headless,
+            json_path=json_path,
+            kill_host_every_s=kill_host_every_s,
+            seed=seed,
+            record_svg=record_svg,
+        )
+    )
+
+
+@bench.command("ocpp")
+def bench_ocpp(
+    chargers: Annotated[
+        int, typer.Option(help="How many stations are connected.", min=1, max=20_000)
+    ] = 500,
+    seconds: Annotated[
+        float, typer.Option(help="How long each load lasts.", min=0.5, max=3_600)
+    ] = 10.0,
+    json_path: JsonPath = None,
+) -> None:
+    """Measure MeterValues per CPU-second, schema-checked and durably acknowledged.
+
+    A plain server on the `ocpp` package is measured beside it, under the same load.
+
+    \b
+    loadstar bench ocpp --chargers 500 --seconds 10 --json -
+    """
+    from controlplane.bench.ocpp import run
+
+    _write(_measured(lambda: run(chargers=chargers, seconds=seconds)), json_path)
+
+
+@bench.command("allocate")
+def bench_allocate(
+    connectors: Annotated[int, typer.Option(help="Size of the network.", min=10)] = 100_000,
+    repeats: Annotated[int, typer.Option(help="How many runs; medians are given.", min=1)] = 20,
+    seed: Annotated[int, typer.Option(help="Another seed gives another network.")] = 1,
+    json_path: JsonPath = None,
+) -> None:
+    """Measure one whole allocation round, and a pass that only checks its result.
+
+    \b
+    loadstar bench allocate --connectors 100000 --json -
+    """
+    from controlplane.bench.allocate import run
+
+    result = _measured(lambda: run(connectors, repeats=repeats, seed=seed))
+    _write(result, json_path)
+    if result["violations"]:
+        raise typer.Exit(1)
+
+
+def sim(
+    seed: Annotated[int, typer.Option(help="Decides everything; the same seed, the same run.")] = 1,
+    hours: Annotated[float, typer.Option(help="Virtual hours.", min=0.01, max=8_784)] = 24.0,
+    chargers: Annotated[int, typer.Option(help="How many.", min=1, max=10_000)] = 20,
+    faults: Annotated[
+        str, typer.Option(help="`all`, `none`, or names with commas between.")
+    ] = "all",
+    json_path: JsonPath = None,
+) -> None:
+    """Run the actors of production in a simulated world full of faults.
+
+    It drops, delays, repeats and reorders messages and kills hosts, and checks every row at every
+    tick. Ends with status 1 where anything was violated; the seed replays it.
+
+    \b
+    loadstar sim --seed 7 --hours 48 --faults all
+    """
+    from controlplane.sim.world import run
+
+    result = _measured(lambda: run(seed=seed, hours=hours, chargers=chargers, faults=faults))
+    _write(result, json_path)
+    if result["violations"]:
+        raise typer.Exit(1)
+
+
+def _measured(run: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    from controlplane.errors import LoadstarError
+
+    try:
+        return dict(run())
+    except LoadstarError as error:
+        fail(error.message)
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
+
+
+def _write(result: dict[str, Any], json_path: str | None) -> None:
+    """As JSON where that is wanted; as lines for people unless the JSON went to the same place."""
+    if json_path is not None:
+        document = json.dumps(result, indent=2) + "\n"
+        if json_path == "-":
+            sys.stdout.write(document)
+            return
+        Path(json_path).write_text(document, encoding="utf-8")
+    width = max(len(name) for name in result)
+    for name, value in result.items():
+        shown = f"{value:,.3f}" if isinstance(value, float) else str(value)
+        typer.echo(f"{name.replace('_', ' '):{width}}  {shown}")
