@@ -178,16 +178,16 @@ class Demo:
             *("--ready-file", str(self.ready_file)),
             *("--clock-speed", repr(self.scenario.speed)),
             *("--clock-start", iso_from_ms(self.scenario.clock_start_ms)),
+            *("--clock-origin", repr(self.started_s)),
         ]
         # Whatever is set for a real Loadstar on this machine must not reach this one.
-        settings = LOADSTAR_SETTINGS | {"LOADSTAR_CLOCK_ORIGIN_S": repr(self.started_s)}
         child = await children.start(
             "loadstar up",
             command,
             log=self.folder / "loadstar.log",
             folder=self.folder,
             without="LOADSTAR_",
-            environment=settings,
+            environment=LOADSTAR_SETTINGS,
         )
         self._children.append(child)
         return child
