@@ -77,7 +77,7 @@ def status_of(error: LoadstarError) -> Any:
     return status
 
 
-class ErrorInterceptor(grpc.aio.ServerInterceptor[Any, Any]):
+class ErrorInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
     """Answers every call whose service raised an error with the status of that error."""
 
     async def intercept_service(

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 __all__ = ["amperes", "echo_json", "energy", "moment", "plain", "print_json", "table", "word"]
 
 
+_PIPE_WIDTH = 250
+
+
 def plain(message: Message) -> dict[str, Any]:
     """A message as JSON values; fields that are absent are left out."""
     document: dict[str, Any] = {}
@@ -52,12 +55,14 @@ def table(columns: Iterable[str], rows: Iterable[Iterable[str]], *, title: str =
 
     printed = Table(box=box.SIMPLE_HEAD, title=title or None, title_justify="left", pad_edge=False)
     for column in columns:
-        printed.add_column(column.lstrip("#"), justify="right" if column[0] == "#" else "left")
+        number = column.startswith("#")
+        printed.add_column(
+            column.lstrip("#"), justify="right" if number else "left", no_wrap=number
+        )
     for row in rows:
         printed.add_row(*(escape(cell) for cell in row))
-    console = Console()
-    # A pipe has no width: nothing is to be cut off there.
-    console.print(printed, width=None if console.is_terminal else 200)
+    # A pipe has no width: nothing is to be folded there.
+    Console(width=None if sys.stdout.isatty() else _PIPE_WIDTH).print(printed)
 
 
 def amperes(current_ma: int) -> str:
@@ -85,15 +90,28 @@ def word(enum: Any, number: int) -> str:
     return "" if given == "UNSPECIFIED" else given.lower().replace("_", " ")
 
 
+def _json(value: Any) -> Any:
+    """A value of a Struct, which knows no integers."""
+    from google.protobuf.struct_pb2 import ListValue, Struct
+
+    match value:
+        case float() if value.is_integer():
+            return int(value)
+        case Struct():
+            return {name: _json(element) for name, element in value.items()}
+        case ListValue():
+            return [_json(element) for element in value]
+        case _:
+            return value
+
+
 def _plain_value(field: Any, value: Any) -> Any:
     if field.message_type is not None:
         match field.message_type.full_name:
             case "google.protobuf.Timestamp":
                 return value.ToJsonString()
             case "google.protobuf.Struct":
-                from google.protobuf.json_format import MessageToDict
-
-                return MessageToDict(value)
+                return {name: _json(element) for name, element in value.items()}
             case _:
                 return plain(value)
     if field.enum_type is not None:

@@ -107,8 +107,6 @@ def events(
     loadstar events
     loadstar events --after 0 --kind 'session.*' --json
     """
-    from google.protobuf.json_format import MessageToDict
-
     from controlplane.api.v1 import journal_pb2, journal_pb2_grpc
 
     with connected(address) as channel:
@@ -121,7 +119,7 @@ def events(
                 echo_json(told.event)
                 continue
             event = told.event
-            data = json.dumps(MessageToDict(event.data), ensure_ascii=False)
+            data = json.dumps(plain(event)["data"], ensure_ascii=False)
             typer.echo(
                 f"{event.cursor:>8} {moment(event, 'time')} {event.kind:28} {event.actor_id} {data}"
             )

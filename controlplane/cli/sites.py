@@ -313,7 +313,7 @@ def _show(found: sites_pb2.SiteAllocation, *, as_json: bool) -> None:
         ),
         title=f"{found.site_id} at {moment(found, 'time')} UTC, round {found.round}"
         + "".join(f", {part}" for part in limits if part)
-        + " (amperes on L1 / L2 / L3)",
+        + " (amperes on L1/L2/L3)",
     )
     table(
         ["Connector", "#Target", "#Limit", "#Counted", "#Draws", "Session", "Why"],
@@ -335,7 +335,7 @@ def _show(found: sites_pb2.SiteAllocation, *, as_json: bool) -> None:
 def _phases(
     currents: electrical_pb2.PhaseCurrents, *, less: electrical_pb2.PhaseCurrents | None = None
 ) -> str:
-    return " / ".join(
+    return "/".join(
         f"{(getattr(currents, line) - (getattr(less, line) if less else 0)) / 1_000:.1f}"
         for line in ("l1_ma", "l2_ma", "l3_ma")
     )
