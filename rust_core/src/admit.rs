@@ -27,7 +27,7 @@ pub(crate) fn admit(round: &mut Round<'_>) {
     for leaf in queue {
         let (node, phases, least) = minimum(round, leaf);
         let place = leaf as usize;
-        if round.fits(place, least) {
+        if round.fits(node, phases, least) {
             round.give(node, phases, least);
         } else {
             round.stop[place] = round.blocking(place, least);

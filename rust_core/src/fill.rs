@@ -320,7 +320,8 @@ impl Sweep<'_, '_> {
             let leaf = &self.round.leaves[self.leaves[slot] as usize];
             let (weight, most) = (i64::from(leaf.weight), fine(i64::from(leaf.max_ma)));
             let has = fine(i64::from(leaf.current_ma));
-            let full = level_from(most, leaf.weight);
+            let grows = self.stage[slot] == Stage::Growing;
+            let full = if grows { self.turn[slot] } else { level_from(most, leaf.weight) };
             if full <= level {
                 branch.own.settle(leaf.phases, weight, self.stage[slot], has, most);
                 self.stage[slot] = Stage::Stopped;

@@ -114,10 +114,9 @@ impl<'a> Round<'a> {
         }
     }
 
-    /// Whether all rows of a leaf have room for `more_ma`.
-    pub(crate) fn fits(&self, leaf: usize, more_ma: i64) -> bool {
-        let phases = self.leaves[leaf].phases;
-        let mut place = self.network.leaf_node[leaf];
+    /// Whether the rows of `phases` on a node and all above it have room for `more_ma`.
+    pub(crate) fn fits(&self, node: u32, phases: u8, more_ma: i64) -> bool {
+        let mut place = node;
         while place != NONE {
             if least(&self.room_ma[place as usize], phases) < more_ma {
                 return false;

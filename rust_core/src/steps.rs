@@ -36,12 +36,17 @@ type Candidate = (Reverse<i64>, i64, u32, u32);
 
 /// Let each of `rising` go up one step if its rows have the room, those that lost most first.
 pub(crate) fn raise_by_step(round: &mut Round<'_>, rising: &[u32], lost: &[i64]) {
-    for (.., place) in candidates(round, rising, lost) {
-        let leaf = round.leaves[place as usize];
-        let step = leaf.next_step();
-        if round.fits(place as usize, i64::from(step)) {
+    let sorted = candidates(round, rising, lost);
+    // Nobody comes twice, so the steps can be looked up in one go, ahead of the checks.
+    let look_up = |&(.., place): &Candidate| {
+        let leaf = &round.leaves[place as usize];
+        (place, round.network.leaf_node[place as usize], leaf.phases, leaf.next_step())
+    };
+    let steps: Vec<(u32, u32, u8, u32)> = sorted.iter().map(look_up).collect();
+    for (place, node, phases, step) in steps {
+        if round.fits(node, phases, i64::from(step)) {
             round.leaves[place as usize].current_ma += step;
-            round.give(round.network.leaf_node[place as usize], leaf.phases, i64::from(step));
+            round.give(node, phases, i64::from(step));
         }
     }
 }
