@@ -28,6 +28,7 @@ from controlplane.actor import (
 )
 from controlplane.charger.commands import CommandQueue, Order, Origin, write_calls
 from controlplane.charger.healing import HEALING_TIMER, Healer
+from controlplane.charger.limits import limit_answered, limit_wanted
 from controlplane.charger.memory import ChargerMemory, Described
 from controlplane.charger.messages import (
     ApplyLimit,
@@ -43,7 +44,7 @@ from controlplane.charger.messages import (
     StationReplied,
 )
 from controlplane.charger.metering import Metering
-from controlplane.charger.settling import limit_command, preparations, simpler_sampling
+from controlplane.charger.settling import preparations, simpler_sampling
 from controlplane.charger.station import Station
 from controlplane.charger.transactions import Transactions
 from controlplane.charger.turn import Turn
@@ -56,7 +57,6 @@ from controlplane.ocpp.commands import (
     Command,
     CommandResult,
     CommandState,
-    LimitPurpose,
     RemoteStart,
     Reset,
     SetLimit,
@@ -338,7 +338,7 @@ class ChargerActor:
     def _finish(self, turn: Turn, order: Order, result: CommandResult) -> None:
         """Tell whoever wanted it what became of it."""
         accepted = result.state is CommandState.ACCEPTED
-        if order.origin is not Origin.LIMIT or not accepted:
+        if order.origin in (Origin.API, Origin.HEALING) or not accepted:
             turn.emit(
                 "command.finished",
                 command=type(order.command).__name__,
@@ -351,7 +351,7 @@ class ChargerActor:
         if order.ask_id:
             turn.effects.append(Answer(order.ask_id, result))
         if isinstance(order.command, SetLimit):
-            self._limit_answered(turn, order.command, result.state)
+            limit_answered(turn, self._memory, order.command, result.state)
         if order.limit is not None:
             self._tell_outcome(turn, order.limit, result.state)
         if order.origin is Origin.HEALING:
@@ -364,31 +364,12 @@ class ChargerActor:
                     self._order(turn, dialect, simpler, Origin.SETTLING)
             self._settle_if_prepared(turn)
 
-    def _limit_answered(self, turn: Turn, command: SetLimit, state: CommandState) -> None:
-        connector = self._memory.connector(command.connector_id)
-        if connector is None:
-            return
-        in_session = self._memory.open_session_on(connector.id) is not None
-        if command.purpose is LimitPurpose.DEFAULT:
-            known = command.limit_ma if state is CommandState.ACCEPTED else None
-            if state is CommandState.REJECTED:
-                known = connector.default_ma
-            if known != connector.default_ma:
-                connector.default_ma = known
-                turn.changed = True
-            if not in_session:
-                connector.limit_ma = known
-        elif state is CommandState.ACCEPTED:
-            connector.limit_ma = command.limit_ma
-        elif state is not CommandState.REJECTED:
-            connector.limit_ma = None
-
     def _apply_limit(self, turn: Turn, message: ApplyLimit) -> None:
         dialect = self._dialect()
         if not self._queue.connection or dialect is None:
             self._tell_outcome(turn, message, CommandState.OFFLINE)
             return
-        command = self._limit_command(message)
+        command = limit_wanted(self._memory, message)
         if command is None:
             self._tell_outcome(turn, message, CommandState.REJECTED)
             return
@@ -398,30 +379,6 @@ class ChargerActor:
         fault = self._order(turn, dialect, command, Origin.LIMIT, limit=message, urgent=urgent)
         if fault is not None:
             self._tell_outcome(turn, message, CommandState.REJECTED)
-
-    def _limit_command(self, message: ApplyLimit) -> SetLimit | None:
-        """None where there is no such connector, or its session is over."""
-        if message.session_id is None:
-            return limit_command(
-                self._memory,
-                message.connector_id,
-                message.limit_ma,
-                purpose=LimitPurpose.DEFAULT,
-            )
-        session = self._memory.session(message.session_id)
-        if (
-            session is None
-            or session.ended_ms is not None
-            or session.connector_id != message.connector_id
-        ):
-            return None
-        return limit_command(
-            self._memory,
-            message.connector_id,
-            message.limit_ma,
-            purpose=LimitPurpose.TRANSACTION,
-            transaction_id=session.transaction_id,
-        )
 
     # --- the site ---------------------------------------------------------------------------------
 

@@ -9,42 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from controlplane.charger.limits import limit_command
 from controlplane.charger.memory import ChargerMemory
 from controlplane.config import ActorSettings
-from controlplane.ocpp.commands import Command, LimitPurpose, SetLimit, SetSettings
+from controlplane.ocpp.commands import Command, LimitPurpose, SetSettings
 from controlplane.ocpp.dialect import Dialect
-from controlplane.units import MS_PER_S, w_from_ma
+from controlplane.units import MS_PER_S
 
-__all__ = ["limit_command", "preparations", "seconds", "simpler_sampling"]
+__all__ = ["preparations", "seconds", "simpler_sampling"]
 
 
 def seconds(duration_ms: int) -> int:
     """A duration as stations are told it: whole seconds, at least 1."""
     return max(1, duration_ms // MS_PER_S)
-
-
-def limit_command(
-    memory: ChargerMemory,
-    connector_id: int,
-    limit_ma: int,
-    *,
-    purpose: LimitPurpose,
-    transaction_id: str | None = None,
-) -> SetLimit | None:
-    """A limit in the unit that the charger takes; None for a connector nobody described."""
-    described = memory.described
-    connector = None if described is None else described.connector(connector_id)
-    if described is None or connector is None:
-        return None
-    return SetLimit(
-        connector_id=connector_id,
-        purpose=purpose,
-        limit_ma=limit_ma,
-        limit_w=w_from_ma(limit_ma, voltage_v=described.voltage_v, phases=connector.phases),
-        unit=described.unit.value,
-        phases=connector.phases,
-        transaction_id=transaction_id,
-    )
 
 
 def preparations(

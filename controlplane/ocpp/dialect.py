@@ -71,6 +71,9 @@ class Dialect(Protocol):
     handled: frozenset[str]
     """Actions of a station that have a meaning here; all others give no event."""
 
+    notices: frozenset[str]
+    """Those of them that are accepted and journalled, and change nothing."""
+
     commanded: dict[type[Command], str]
     """The action by which each kind of command is sent."""
 

@@ -212,6 +212,7 @@ class Dialect16:
 
     version = "ocpp1.6"
     handled = frozenset(_EVENTS) | _NOTICES
+    notices = _NOTICES
     commanded: dict[type[Command], str] = {  # noqa: RUF012 - read only, as the interface has it
         commands.ChangeAvailability: "ChangeAvailability",
         commands.ClearLimit: "ClearChargingProfile",

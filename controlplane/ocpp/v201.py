@@ -292,6 +292,7 @@ class Dialect201:
 
     version = "ocpp2.0.1"
     handled = frozenset(_EVENTS) | _NOTICES
+    notices = _NOTICES
     commanded: dict[type[Command], str] = {  # noqa: RUF012 - read only, as the interface has it
         commands.ChangeAvailability: "ChangeAvailability",
         commands.ClearLimit: "ClearChargingProfile",

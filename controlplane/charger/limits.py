@@ -1,0 +1,79 @@
+"""A limit on its way to the station and back: which profile it becomes, and what is known to be in
+force once the station has spoken.
+
+The invariant: `Connector.limit_ma` and `default_ma` are what the station acknowledged, and None as
+soon as that is in doubt."""
+
+from __future__ import annotations
+
+from controlplane.charger.memory import ChargerMemory
+from controlplane.charger.messages import ApplyLimit
+from controlplane.charger.turn import Turn
+from controlplane.ocpp.commands import CommandState, LimitPurpose, SetLimit
+from controlplane.units import w_from_ma
+
+__all__ = ["limit_answered", "limit_command", "limit_wanted"]
+
+
+def limit_command(
+    memory: ChargerMemory,
+    connector_id: int,
+    limit_ma: int,
+    *,
+    purpose: LimitPurpose,
+    transaction_id: str | None = None,
+) -> SetLimit | None:
+    """A limit in the unit that the charger takes; None for a connector nobody described."""
+    described = memory.described
+    connector = None if described is None else described.connector(connector_id)
+    if described is None or connector is None:
+        return None
+    return SetLimit(
+        connector_id=connector_id,
+        purpose=purpose,
+        limit_ma=limit_ma,
+        limit_w=w_from_ma(limit_ma, voltage_v=described.voltage_v, phases=connector.phases),
+        unit=described.unit.value,
+        phases=connector.phases,
+        transaction_id=transaction_id,
+    )
+
+
+def limit_wanted(memory: ChargerMemory, wanted: ApplyLimit) -> SetLimit | None:
+    """The command that brings a site's limit into force; None where there is no such connector, or
+    its session is over."""
+    if wanted.session_id is None:
+        return limit_command(
+            memory, wanted.connector_id, wanted.limit_ma, purpose=LimitPurpose.DEFAULT
+        )
+    session = memory.session(wanted.session_id)
+    if session is None or session.ended_ms is not None:
+        return None
+    if session.connector_id != wanted.connector_id:
+        return None
+    return limit_command(
+        memory,
+        wanted.connector_id,
+        wanted.limit_ma,
+        purpose=LimitPurpose.TRANSACTION,
+        transaction_id=session.transaction_id,
+    )
+
+
+def limit_answered(
+    turn: Turn, memory: ChargerMemory, command: SetLimit, state: CommandState
+) -> None:
+    """Take in what became of a limit. A rejected one leaves in force what was; anything else but
+    an acceptance leaves it unknown."""
+    connector = memory.connector(command.connector_id)
+    if connector is None or state is CommandState.REJECTED:
+        return
+    known_ma = command.limit_ma if state is CommandState.ACCEPTED else None
+    if command.purpose is not LimitPurpose.DEFAULT:
+        connector.limit_ma = known_ma
+        return
+    if known_ma != connector.default_ma:
+        connector.default_ma = known_ma
+        turn.changed = True
+    if memory.open_session_on(connector.id) is None:
+        connector.limit_ma = known_ma
