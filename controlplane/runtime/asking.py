@@ -4,6 +4,7 @@ newest journal events."""
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -122,10 +123,9 @@ class RoutedClient:
             left_s = until_s - loop.time()
             if left_s <= 0:
                 raise Unavailable(f"no host serves {ref} at the moment", reason="NO_HOST")
-            try:
-                await asyncio.wait_for(changed.wait(), left_s)
-            except TimeoutError:
-                continue
+            with suppress(TimeoutError):
+                async with asyncio.timeout(left_s):
+                    await changed.wait()
 
     async def _shard(self, ref: ActorRef) -> int:
         if ref.kind is not ActorKind.CHARGER or len(self._hosts) < 2:

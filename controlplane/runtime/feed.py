@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from contextlib import suppress
 from itertools import islice
 
 from controlplane.store.records import JournalEvent
@@ -46,7 +47,7 @@ class Ring:
 
     async def wait(self, timeout_s: float) -> None:
         """Until something is added, or the time is over."""
-        try:
-            await asyncio.wait_for(self._arrived.wait(), timeout_s)
-        except TimeoutError:
-            return
+        # Not asyncio.wait_for: until Python 3.12 it can swallow a cancellation.
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                await self._arrived.wait()

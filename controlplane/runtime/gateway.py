@@ -157,11 +157,13 @@ class Gateway:
                 self._introduce(station, resumed=True)
         log.info("host_introduced", host=host, incarnation=announcement.incarnation)
 
-    def host_lost(self, host: str) -> None:
-        """The host is gone; what stations send waits for the next one."""
-        link = self._links.pop(host, None)
-        if link is not None:
-            link.close()
+    def host_lost(self, host: str, link: Link | None = None) -> None:
+        """The host, or the link to it, is gone; what stations send waits for the next one. Late
+        news of a link that was replaced changes nothing."""
+        current = self._links.get(host)
+        if current is not None and (link is None or link is current):
+            del self._links[host]
+            current.close()
 
     def receive(self, parcels: list[Parcel]) -> None:
         """What came from hosts, in order."""

@@ -104,21 +104,20 @@ async def start_node(
         Unavailable: the database cannot be opened.
     """
     clock = _clock(settings)
-    if create is None:
-        from controlplane.runtime.actors import create_actor  # noqa: PLC0415
-
-        create = create_actor
-    await asyncio.to_thread(migrate, settings.database)
     spawn_gateway: Callable[[], GatewayProcess]
     spawn_host: Callable[[], HostProcess]
     if transport == "ray":
         from controlplane.runtime import ray_processes  # noqa: PLC0415 - Ray takes a second to import
 
-        ray_node = await asyncio.to_thread(ray_processes.start_ray, settings)
+        ray_node, _ = await asyncio.gather(
+            asyncio.to_thread(ray_processes.start_ray),
+            asyncio.to_thread(migrate, settings.database),
+        )
         spawn_gateway = ray_node.gateway_spawner(settings)
         spawn_host = ray_node.host_spawner(HOST_NAME, settings, clock, create)
         ended = ray_node.stop
     else:
+        await asyncio.to_thread(migrate, settings.database)
         spawn_gateway = lambda: LocalGateway(settings)  # noqa: E731
         spawn_host = lambda: LocalHost(HOST_NAME, settings, clock, create)  # noqa: E731
         ended = lambda: None  # noqa: E731

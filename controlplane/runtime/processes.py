@@ -13,7 +13,7 @@ from controlplane.ids import ActorRef
 from controlplane.runtime.clock import Clock
 from controlplane.runtime.gateway import Gateway
 from controlplane.runtime.host import ShardHost
-from controlplane.runtime.residents import ActorFactory
+from controlplane.runtime.residents import ActorFactory, default_factory
 from controlplane.runtime.transport import LocalLink
 from controlplane.runtime.wire import Announcement
 from controlplane.store.records import JournalEvent
@@ -109,7 +109,9 @@ class LocalGateway:
 class LocalHost:
     """A shard host on this event loop."""
 
-    def __init__(self, name: str, settings: Settings, clock: Clock, create: ActorFactory) -> None:
+    def __init__(
+        self, name: str, settings: Settings, clock: Clock, create: ActorFactory | None
+    ) -> None:
         loop = asyncio.get_running_loop()
 
         def on_lapse() -> None:
@@ -121,7 +123,7 @@ class LocalHost:
             name,
             settings,
             clock,
-            create,
+            create or default_factory(),
             on_lapse=on_lapse,
         )
 

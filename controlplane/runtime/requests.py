@@ -146,7 +146,8 @@ class Requests:
             TimedOut: not in time; it may still come, and is stored where it has a `request_id`.
         """
         try:
-            return await asyncio.wait_for(asyncio.shield(opened.answered), timeout_s)
+            async with asyncio.timeout(timeout_s):
+                return await asyncio.shield(opened.answered)
         except TimeoutError:
             raise TimedOut(
                 f"{opened.ref} gave no answer within {timeout_s:g} s", reason="NO_ANSWER"

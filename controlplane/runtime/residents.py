@@ -19,7 +19,7 @@ from controlplane.runtime.clock import Clock
 from controlplane.runtime.telemetry import log
 from controlplane.store.reader import StoreReader
 
-__all__ = ["ActorFactory", "Resident", "Residents"]
+__all__ = ["ActorFactory", "Resident", "Residents", "default_factory"]
 
 ActorFactory = Callable[[ActorRef, ActorSettings, bytes | None], Actor]
 
@@ -27,6 +27,13 @@ _LOAD_AT_ONCE = 500
 _BACKOFF_MAX_S = 2.0
 _FREEZE_GROWTH = 1_000
 """Collect and freeze the garbage collector's view each time this many actors were added."""
+
+
+def default_factory() -> ActorFactory:
+    """Makes the actors of this package. They are imported by the process that hosts them only."""
+    from controlplane.runtime.actors import create_actor  # noqa: PLC0415
+
+    return create_actor
 
 
 class Resident:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from controlplane.config import Onboarding, Settings
 from controlplane.errors import InvalidInput, NotFound, Precondition, Unavailable
 from controlplane.ids import ActorKind, ActorRef, ChargerId, SessionId, SiteId
 from controlplane.ocpp.commands import CommandResult, CommandState, RawCall, Reset
+from controlplane.runtime.client import JournalEvent
 from controlplane.runtime.node import Node, start_node
 from controlplane.site.messages import ConfigureSite, SiteConfigured
 
@@ -320,10 +322,14 @@ async def test_a_killed_host_loses_nothing_and_no_socket(node: Node) -> None:
         await until(lambda: len(acknowledged) >= enough)
 
     runners = [asyncio.create_task(run(charger_id)) for charger_id in CHARGERS]
+
+    def restarted(times: int) -> bool:
+        return node.host_restarts == times
+
     for kills in range(1, 4):
         await answered(20)
         await node.kill_host()
-        await until(lambda kills=kills: node.host_restarts == kills)
+        await until(partial(restarted, kills))
     await answered(20)
     stop.set()
     await asyncio.gather(*runners)
@@ -337,7 +343,7 @@ async def test_request_ids_make_requests_idempotent_across_hosts(node: Node) -> 
     await node.kill_host()
     again = await node.client.ask(SITE, ConfigureSite(b"A,B"), SiteConfigured, request_id="r1")
     assert again == first
-    events = await node.client.events(cursor - 1, timeout_s=0.2)
+    events = await node.client.events(cursor, timeout_s=0.2)
     assert not [event for event in events if event.kind == "site.configured"]
     with pytest.raises(InvalidInput):
         await node.client.ask(SITE, ConfigureSite(b"C"), SiteConfigured, request_id="r1")
@@ -356,7 +362,7 @@ async def test_refusals_become_the_errors_they_name(node: Node) -> None:
 
 async def test_events_wake_who_waits_and_none_is_skipped(node: Node) -> None:
     cursor = await node.client.last_cursor()
-    seen = []
+    seen: list[JournalEvent] = []
     while len(seen) < 5:
         events = await node.client.events(cursor, timeout_s=5.0)
         seen += events

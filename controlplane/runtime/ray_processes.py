@@ -1,0 +1,345 @@
+"""Gateways and hosts as Ray actors: a process each, on a private Ray of this machine.
+
+Ray starts and finds processes and carries calls between them; whether a host may act is decided by
+its lease (`ownership.py`), never by what Ray believes. Ray makes each call at most once; the links
+above number and repeat them (`transport.py`). Ray's ports run code for whoever can talk to them
+(CVE-2023-48022), so a token, new at each start, is required on all of them."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import shutil
+import tempfile
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+# Read by Ray when it is imported, here and in every process below.
+os.environ.setdefault("RAY_AUTH_MODE", "token")
+os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+os.environ.setdefault("RAY_DEDUP_LOGS", "0")
+
+import ray
+from ray.exceptions import ActorUnavailableError, RayActorError, RayError
+
+from controlplane.config import Settings
+from controlplane.ids import ActorRef
+from controlplane.runtime.clock import Clock
+from controlplane.runtime.gateway import Gateway
+from controlplane.runtime.host import ShardHost
+from controlplane.runtime.processes import GatewayProcess, HostProcess
+from controlplane.runtime.residents import ActorFactory, default_factory
+from controlplane.runtime.telemetry import Telemetry, configure_logging, log
+from controlplane.runtime.transport import BatchLink, Receiver
+from controlplane.runtime.wire import Announcement
+from controlplane.store.records import JournalEvent
+
+__all__ = ["RayNode", "ray", "start_ray"]
+
+_OBJECT_STORE_BYTES = 80 * 1_024 * 1_024
+"""Ray's minimum is 75 MB. Nothing is kept in it: every argument travels inline."""
+_CALLS_AT_ONCE = 10_000
+_CALL_TIMEOUT_S = 30.0
+_FULL_PAUSE_S = 0.01
+_EXIT_LEASE_LAPSED = 70
+
+
+class _Peer:
+    """What both Ray actors have: links to others, receivers from others."""
+
+    def __init__(self, process: str, settings: Settings) -> None:
+        configure_logging(settings, process, to_file=True)
+        self.telemetry = Telemetry(settings, process)
+        self._process = process
+        self._receivers: dict[str, Receiver] = {}
+
+    def link(self, handle: Any, on_broken: Callable[[], None]) -> BatchLink:
+        """A link to the Ray actor of `handle`."""
+        process = self._process
+
+        async def deliver(link: str, sequence: int, batch: bytes) -> None:
+            await _call(handle.deliver.remote(process, link, sequence, batch))
+
+        return BatchLink(f"{process}-{uuid.uuid4().hex[:12]}", deliver, on_broken)
+
+    def receiver(self, sender: str, handler: Any) -> Receiver:
+        receiver = self._receivers.get(sender)
+        if receiver is None:
+            receiver = self._receivers[sender] = Receiver(handler)
+        return receiver
+
+
+class _GatewayActor:
+    """Runs in a process of its own."""
+
+    def __init__(self, name: str, settings: Settings) -> None:
+        self._name = name
+        self._settings = settings
+        self._peer: _Peer
+        self._gateway: Gateway
+
+    async def begin(self, port: int) -> tuple[int, int]:
+        """Listen; returns the port and the process id."""
+        self._peer = _Peer(self._name, self._settings)
+        self._gateway = Gateway(self._settings, self._name)
+        self._gateway.instrument(self._peer.telemetry)
+        return await self._gateway.start(port), os.getpid()
+
+    async def host_started(self, announcement: Announcement, handle: Any) -> None:
+        name = announcement.host
+        link = self._peer.link(handle, lambda: self._gateway.host_lost(name, link))
+        self._gateway.host_started(announcement, link)
+
+    async def host_lost(self, host: str) -> None:
+        self._gateway.host_lost(host)
+
+    async def deliver(self, sender: str, link: str, sequence: int, batch: bytes) -> None:
+        self._peer.receiver(sender, self._gateway.receive).receive(link, sequence, batch)
+
+    async def ended(self) -> str:
+        """Never returns; the call fails when this process ends."""
+        await asyncio.Event().wait()
+        return ""
+
+    async def stop(self) -> None:
+        await self._gateway.stop()
+        self._peer.telemetry.close()
+
+
+class _HostActor:
+    """Runs in a process of its own, and ends it when the lease is over."""
+
+    def __init__(
+        self, name: str, settings: Settings, clock: Clock, create: ActorFactory | None
+    ) -> None:
+        self._name = name
+        self._settings = settings
+        self._clock = clock
+        self._create = create
+        self._peer: _Peer
+        self._host: ShardHost
+
+    async def begin(self) -> tuple[Announcement, int]:
+        """Claim shards; returns them and the process id."""
+        self._peer = _Peer(self._name, self._settings)
+        self._host = ShardHost(
+            self._name,
+            self._settings,
+            self._clock,
+            self._create or default_factory(),
+            on_lapse=lambda: os._exit(_EXIT_LEASE_LAPSED),
+        )
+        self._host.instrument(self._peer.telemetry)
+        return await self._host.start(), os.getpid()
+
+    async def gateway_started(self, name: str, handle: Any) -> None:
+        self._host.add_gateway(name, self._peer.link(handle, lambda: None))
+
+    async def gateway_lost(self, name: str) -> None:
+        self._host.remove_gateway(name)
+
+    async def serve(self) -> None:
+        await self._host.serve()
+
+    async def deliver(self, sender: str, link: str, sequence: int, batch: bytes) -> None:
+        while self._host.full:  # noqa: ASYNC110 - the sender waits with us, which is the brake
+            await asyncio.sleep(_FULL_PAUSE_S)
+        self._peer.receiver(sender, self._host.receive).receive(link, sequence, batch)
+
+    async def ask(self, ref: ActorRef, request: bytes, request_id: str, timeout_s: float) -> bytes:
+        return await self._host.ask(ref, request, request_id, timeout_s)
+
+    async def follow(self, after: int, limit: int, timeout_s: float) -> list[JournalEvent]:
+        return await self._host.follow(after, limit, timeout_s)
+
+    async def ended(self) -> str:
+        """Why the host ended; the call fails when this process ends."""
+        return await asyncio.shield(self._host.ended)
+
+    async def stop(self) -> None:
+        await self._host.stop()
+        self._peer.telemetry.close()
+
+
+async def _call(reference: Any) -> Any:
+    """The result of a call to a Ray actor.
+
+    Raises:
+        ConnectionError: the actor's process is gone.
+        TimeoutError: no answer in time; it may or may not have been carried out.
+    """
+    try:
+        async with asyncio.timeout(_CALL_TIMEOUT_S):
+            return await reference
+    except ActorUnavailableError as error:
+        raise TimeoutError(str(error)) from error
+    except RayActorError as error:
+        raise ConnectionError(str(error)) from error
+
+
+class RayGateway:
+    """A gateway in a Ray actor, as the supervisor sees it."""
+
+    def __init__(self, actor_class: Any, settings: Settings) -> None:
+        self.name = f"g{uuid.uuid4().hex[:12]}"
+        self.pid = 0
+        self.handle = actor_class.remote(self.name, settings)
+
+    async def start(self, port: int) -> int:
+        listening, self.pid = await _call(self.handle.begin.remote(port))
+        return int(listening)
+
+    async def host_started(self, announcement: Announcement, host: HostProcess) -> None:
+        assert isinstance(host, RayHost)
+        await _call(self.handle.host_started.remote(announcement, host.handle))
+
+    async def host_lost(self, host: str) -> None:
+        await _call(self.handle.host_lost.remote(host))
+
+    async def ended(self) -> str:
+        return await _ended(self.handle, self.pid)
+
+    async def stop(self) -> None:
+        await _stop(self.handle)
+
+
+class RayHost:
+    """A shard host in a Ray actor, as the supervisor and clients see it."""
+
+    def __init__(
+        self,
+        actor_class: Any,
+        name: str,
+        settings: Settings,
+        clock: Clock,
+        create: ActorFactory | None,
+    ) -> None:
+        self.name = name
+        self.pid = 0
+        self.handle = actor_class.remote(name, settings, clock, create)
+
+    async def start(self) -> Announcement:
+        announcement, self.pid = await _call(self.handle.begin.remote())
+        return announcement  # type: ignore[no-any-return]
+
+    async def gateway_started(self, gateway: GatewayProcess) -> None:
+        assert isinstance(gateway, RayGateway)
+        await _call(self.handle.gateway_started.remote(gateway.name, gateway.handle))
+
+    async def gateway_lost(self, name: str) -> None:
+        await _call(self.handle.gateway_lost.remote(name))
+
+    async def serve(self) -> None:
+        await _call(self.handle.serve.remote())
+
+    async def ask(self, ref: ActorRef, request: bytes, request_id: str, timeout_s: float) -> bytes:
+        answer: bytes = await self._asked(
+            self.handle.ask.remote(ref, request, request_id, timeout_s), timeout_s
+        )
+        return answer
+
+    async def follow(self, after: int, limit: int, timeout_s: float) -> list[JournalEvent]:
+        events: list[JournalEvent] = await self._asked(
+            self.handle.follow.remote(after, limit, timeout_s), timeout_s
+        )
+        return events
+
+    async def ended(self) -> str:
+        return await _ended(self.handle, self.pid)
+
+    async def kill(self) -> None:
+        """SIGKILL."""
+        await asyncio.to_thread(ray.kill, self.handle)
+
+    async def stop(self) -> None:
+        await _stop(self.handle)
+
+    async def _asked(self, reference: Any, timeout_s: float) -> Any:
+        """Raises ConnectionError where the host is lost, or does not answer at all, on the way."""
+        try:
+            async with asyncio.timeout(timeout_s + _CALL_TIMEOUT_S):
+                return await reference
+        except (RayActorError, TimeoutError) as error:
+            if isinstance(error, TimeoutError) and not isinstance(error, RayError):
+                raise ConnectionError(f"host {self.name} is silent") from error
+            raise ConnectionError(str(error)) from error
+
+
+async def _ended(handle: Any, pid: int) -> str:
+    """Returns when the actor's process ends or says that it is done. Ray notices the end of a
+    process after a second or two; the kernel tells at once."""
+    loop = asyncio.get_running_loop()
+    gone = loop.create_future()
+    try:
+        descriptor = os.pidfd_open(pid)
+    except OSError as error:
+        return f"process {pid}: {error}"
+    loop.add_reader(descriptor, gone.cancel)
+
+    async def said() -> str:
+        try:
+            return str(await handle.ended.remote())
+        except RayError as error:
+            return type(error).__name__
+
+    saying = loop.create_task(said())
+    try:
+        await asyncio.wait((gone, saying), return_when=asyncio.FIRST_COMPLETED)
+        return saying.result() if saying.done() else "process ended"
+    finally:
+        saying.cancel()
+        loop.remove_reader(descriptor)
+        os.close(descriptor)
+
+
+async def _stop(handle: Any) -> None:
+    try:
+        await _call(handle.stop.remote())
+    except (ConnectionError, TimeoutError) as error:
+        log.warning("process_not_stopped", error=str(error))
+    await asyncio.to_thread(ray.kill, handle)
+
+
+class RayNode:
+    """The private Ray of this node."""
+
+    def __init__(self, folder: str) -> None:
+        self._folder = folder
+        options = {"num_cpus": 0, "max_concurrency": _CALLS_AT_ONCE, "max_restarts": 0}
+        self._gateway_class = ray.remote(**options)(_GatewayActor)
+        self._host_class = ray.remote(**options)(_HostActor)
+
+    def gateway_spawner(self, settings: Settings) -> Callable[[], GatewayProcess]:
+        """What makes gateways."""
+        return lambda: RayGateway(self._gateway_class, settings)
+
+    def host_spawner(
+        self, name: str, settings: Settings, clock: Clock, create: ActorFactory | None
+    ) -> Callable[[], HostProcess]:
+        """What makes hosts."""
+        return lambda: RayHost(self._host_class, name, settings, clock, create)
+
+    def stop(self) -> None:
+        """End Ray and everything it started."""
+        ray.shutdown()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def start_ray() -> RayNode:
+    """Start a private Ray on the loopback interface. Blocks for some seconds."""
+    # Short, because the paths of Ray's sockets may have 107 bytes at most.
+    folder = tempfile.mkdtemp(prefix="loadstar-ray-")
+    ray.init(
+        address="local",
+        include_dashboard=False,
+        num_cpus=2,
+        object_store_memory=_OBJECT_STORE_BYTES,
+        log_to_driver=False,
+        configure_logging=False,
+        _temp_dir=folder,
+        _node_ip_address="127.0.0.1",
+    )
+    return RayNode(folder)
