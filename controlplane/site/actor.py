@@ -282,7 +282,11 @@ class SiteActor:
         entry = connector.entry
         counted_ma = entry.liability_ma
         self._durable |= entry.metered(
-            highest_ma, at_ms=message.at_ms, now_ms=now_ms, confirms=confirms
+            highest_ma,
+            at_ms=message.at_ms,
+            now_ms=now_ms,
+            ramp_ms=self._settings.ramp_ms,
+            confirms=confirms,
         )
         if demand is not None:
             demand.habit.metered(entry, now_ms=now_ms, pace=self._pace)

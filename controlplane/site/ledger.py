@@ -203,7 +203,9 @@ class Entry(msgspec.Struct, array_like=True):
         self.failures += 1
         self.retry_ms = now_ms + wait_ms
 
-    def metered(self, current_ma: int, *, at_ms: int, now_ms: int, confirms: bool) -> bool:
+    def metered(
+        self, current_ma: int, *, at_ms: int, now_ms: int, ramp_ms: int, confirms: bool
+    ) -> bool:
         """A sample of the highest conductor, taken at `at_ms` of the station's clock.
 
         `confirms` is False for a value that was worked out from power and may hide an uneven load:
@@ -215,21 +217,14 @@ class Entry(msgspec.Struct, array_like=True):
         after_acknowledgement = (
             now_ms > self.acknowledged_ms and at_ms + STAMP_RESOLUTION_MS > self.acknowledged_ms
         )
-        if (
-            self.draining_ma
-            and confirms
-            and after_acknowledgement
-            and current_ma <= self.held_ma + tolerance_ma(self.held_ma)
-        ):
-            self.draining_ma = 0
-        self._weigh_meter()
+        if self.draining_ma and after_acknowledgement:
+            obeys = confirms and current_ma <= self.held_ma + tolerance_ma(self.held_ma)
+            if obeys or now_ms - self.acknowledged_ms >= ramp_ms:
+                self.draining_ma = 0
+        allowed_ma = self.allowed_ma
+        over = current_ma > allowed_ma + tolerance_ma(allowed_ma)
+        self.excess_ma = current_ma if over else 0
         return self.draining_ma != draining_ma or self.excess_ma != excess_ma
-
-    def _weigh_meter(self) -> None:
-        allowed = self.allowed_ma
-        measured = self.measured_ma
-        over = measured is not None and measured > allowed + tolerance_ma(allowed)
-        self.excess_ma = measured if over and measured is not None else 0
 
     def expired(
         self, *, now_ms: int, ramp_ms: int, answer_ms: int, backoff_ms: int, backoff_max_ms: int
@@ -247,10 +242,15 @@ class Entry(msgspec.Struct, array_like=True):
                     backoff_max_ms=backoff_max_ms,
                 )
         if self.draining_ma and now_ms - self.acknowledged_ms >= ramp_ms:
-            self.draining_ma = 0
-            if self.measured_ms > self.acknowledged_ms:
-                self._weigh_meter()
-            changed = True
+            # A meter that showed too much while the vehicle was still free to follow is no alarm
+            # yet, but what it showed counts until it says otherwise.
+            seen_ma = self.measured_ma or 0
+            suspicious = self.measured_ms > self.acknowledged_ms and (
+                seen_ma > self.held_ma + tolerance_ma(self.held_ma)
+            )
+            left_ma = min(self.draining_ma, seen_ma) if suspicious else 0
+            changed |= left_ma != self.draining_ma
+            self.draining_ma = left_ma
         return changed
 
     def presence(self, *, online: bool, settled: bool, default_ma: int | None) -> bool:

@@ -1,0 +1,306 @@
+"""Each line of the ledger's table, seen from outside: what is counted on the rows."""
+
+from __future__ import annotations
+
+import pytest
+from site_bench import Bench, charger, site
+
+from controlplane.ids import SessionId
+from controlplane.ocpp.commands import CommandState
+from controlplane.site.ledger import PENDING_MAX, Entry
+
+
+def two_chargers(**values: float) -> Bench:
+    """Room for one and a half."""
+    return Bench(
+        site([charger("A", offline_a=6), charger("B", offline_a=6)], supply_a=48, **values)
+    )
+
+
+def charging_alone() -> Bench:
+    """A charges with 32 A, acknowledged; B is about to come."""
+    bench = two_chargers()
+    bench.plug("A")
+    assert bench.answer() == [("A", 32.0)]
+    return bench
+
+
+def lowered() -> Bench:
+    """B has come, A was told to make room."""
+    bench = charging_alone()
+    bench.plug("B")
+    bench.advance(200)
+    assert bench.pending()["A"] == 24
+    return bench
+
+
+def test_idle_counts_its_acknowledged_default() -> None:
+    bench = two_chargers()
+    assert bench.counted_a("A") == 6
+    assert bench.connector("A").reason == "no session: counted at 6 A, its default profile"
+
+
+def test_unknown_counts_the_hardware_rating() -> None:
+    bench = Bench(site([charger("A", offline_a=6)]), up=False)
+    assert bench.counted_a("A") == 32
+    bench.online("A", default_a=None, settled=False)
+    assert bench.counted_a("A") == 32
+    assert "its rating" in bench.connector("A").reason
+
+
+def test_an_increase_counts_from_the_moment_of_sending() -> None:
+    bench = two_chargers()
+    bench.plug("A")
+    assert bench.pending() == {"A": 32}
+    assert bench.counted_a("A") == 32
+    assert bench.connector("A").limit_ma is None
+
+
+def test_acknowledged_counts_as_it_is() -> None:
+    bench = charging_alone()
+    assert bench.counted_a("A") == 32
+    assert bench.connector("A").limit_ma == 32_000
+
+
+def test_a_decrease_counts_the_old_limit_until_the_meter_shows_it() -> None:
+    bench = lowered()
+    assert bench.counted_a("A") == 32, "not acknowledged"
+    bench.answer()
+    assert bench.counted_a("A") == 32, "acknowledged, not seen"
+    bench.advance(3_000)
+    bench.meter("A", 31, 31, 31)
+    assert bench.counted_a("A") == 32, "the meter shows that it has not followed"
+    bench.advance(3_000)
+    bench.meter("A", 24.3, 24.1, 24)
+    assert bench.counted_a("A") == 24, "seen, within the meter's tolerance"
+
+
+def test_a_sample_from_before_the_acknowledgement_confirms_nothing() -> None:
+    bench = lowered()
+    bench.advance(20_000)
+    bench.limits = [each for each in bench.limits if each[0] == "A"]
+    bench.meter("A", 10, 10, 10)
+    bench.answer()
+    assert bench.counted_a("A") == 32
+
+
+def test_a_silent_meter_confirms_after_the_ramp() -> None:
+    bench = lowered()
+    bench.answer()
+    bench.advance(29_000)
+    assert bench.counted_a("A") == 32
+    bench.advance(2_000)
+    assert bench.counted_a("A") == 24
+
+
+def test_power_alone_confirms_only_after_the_ramp() -> None:
+    """11 kW on three conductors may be 16 A each or more on one."""
+    bench = lowered()
+    bench.answer()
+    bench.advance(5_000)
+    bench.meter("A", power_w=11_000)
+    assert bench.counted_a("A") == 32
+    bench.advance(30_000)
+    assert bench.counted_a("A") == 24
+
+
+def test_a_meter_over_the_limit_after_the_ramp_counts_and_alarms() -> None:
+    bench = lowered()
+    bench.answer()
+    bench.advance(20_000)
+    bench.meter("A", 30, 30, 30)
+    bench.advance(15_000)
+    assert bench.counted_a("A") == 30
+    assert bench.alarms() == [], "it was still free to follow"
+    bench.meter("A", 29, 29, 29)
+    bench.advance(1_000)
+    assert bench.counted_a("A") == 29
+    assert bench.alarms() == ["limit_exceeded"]
+    assert bench.connector("A").reason == "draws 29 A against a limit of 24 A"
+    bench.meter("A", 24, 24, 24)
+    bench.advance(1_000)
+    assert bench.counted_a("A") == 24
+    assert bench.alarms() == []
+
+
+@pytest.mark.parametrize(
+    "state",
+    [CommandState.TIMED_OUT, CommandState.ERROR, CommandState.REJECTED, CommandState.OFFLINE],
+)
+def test_a_failed_increase_counts_the_larger_and_is_tried_again(state: CommandState) -> None:
+    bench = two_chargers()
+    bench.plug("A")
+    bench.answer(state)
+    assert bench.counted_a("A") == 32
+    bench.advance(1_500)
+    assert bench.limits == [], "its back-off has not passed"
+    bench.advance(1_500)
+    assert bench.answer() == [("A", 32.0)]
+    assert bench.connector("A").limit_ma == 32_000
+
+
+@pytest.mark.parametrize("state", [CommandState.TIMED_OUT, CommandState.REJECTED])
+def test_a_failed_decrease_counts_the_larger_and_is_tried_again(state: CommandState) -> None:
+    bench = lowered()
+    bench.answer(state)
+    assert bench.counted_a("A") == 32
+    bench.advance(40_000)
+    assert bench.counted_a("A") == 32, "time alone confirms no decrease that failed"
+    assert bench.pending()["A"] < 32
+
+
+def test_backoff_doubles_and_the_stuck_charger_is_planned_around() -> None:
+    bench = two_chargers()
+    bench.plug("A")
+    sent_ms = []
+    for _ in range(5):
+        while not bench.limits:
+            bench.advance(1_000)
+        sent_ms.append(bench.now_ms)
+        bench.answer(CommandState.REJECTED)
+    gaps = [after - before for before, after in zip(sent_ms, sent_ms[1:], strict=False)]
+    assert gaps == sorted(gaps)
+    assert gaps[-1] > 3 * gaps[0]
+    bench.advance(1_000)
+    assert bench.alarms() == ["limit_refused"]
+    bench.plug("B")
+    bench.advance(1_000)
+    assert bench.pending()["B"] == 16, "48 A less the 32 A that A may be drawing"
+
+
+def test_superseded_was_never_sent() -> None:
+    bench = two_chargers()
+    bench.plug("A")
+    bench.answer(superseded=True)
+    bench.advance(200)
+    assert bench.pending() == {"A": 32}
+
+
+def test_offline_with_a_profile_counts_the_larger_of_it_and_the_default() -> None:
+    bench = charging_alone()
+    bench.offline("A", default_a=6)
+    assert bench.counted_a("A") == 32
+    assert bench.connector("A").reason == "charger offline: counted at 32 A"
+
+
+def test_offline_below_its_default_counts_the_default() -> None:
+    entry = Entry(
+        hardware_ma=32_000,
+        offline_ma=10_000,
+        default_ma=10_000,
+        session_id=SessionId("s"),
+        acknowledged_ma=6_000,
+        online=True,
+        settled=True,
+    )
+    assert entry.liability_ma == 6_000
+    assert entry.reserve_ma == 10_000, "its session may end at any moment"
+    entry.presence(online=False, settled=False, default_ma=10_000)
+    assert entry.liability_ma == 10_000
+
+
+def test_back_online_counts_both_until_the_limit_is_acknowledged_again() -> None:
+    entry = Entry(
+        hardware_ma=32_000,
+        offline_ma=10_000,
+        default_ma=10_000,
+        session_id=SessionId("s"),
+        acknowledged_ma=6_000,
+    )
+    entry.presence(online=True, settled=True, default_ma=10_000)
+    assert entry.liability_ma == 10_000
+    entry.sent(1, 6_000, now_ms=0)
+    accept(entry, 1, now_ms=10)
+    assert entry.held_ma == 6_000
+
+
+def test_offline_without_a_profile_counts_the_default() -> None:
+    bench = two_chargers()
+    bench.offline("A", default_a=6)
+    assert bench.counted_a("A") == 6
+
+
+def test_the_end_of_the_session_ends_its_profile() -> None:
+    bench = charging_alone()
+    bench.unplug("A")
+    assert bench.counted_a("A") == 6
+
+
+def test_a_limit_for_a_session_that_is_over_counts_until_its_outcome() -> None:
+    bench = two_chargers()
+    bench.plug("A")
+    bench.unplug("A")
+    assert bench.counted_a("A") == 32
+    bench.answer(CommandState.REJECTED)
+    assert bench.counted_a("A") == 6
+
+
+def test_a_default_that_is_being_replaced_counts_as_the_larger() -> None:
+    entry = Entry(hardware_ma=32_000, offline_ma=10_000, default_ma=6_000)
+    assert entry.liability_ma == 10_000
+    entry.offline_ma = 3_000
+    assert entry.liability_ma == 6_000
+
+
+def test_only_a_reduction_overtakes_a_limit_in_flight() -> None:
+    entry = Entry(hardware_ma=32_000, offline_ma=0, default_ma=0, session_id=SessionId("s"))
+    entry.sent(1, 20_000, now_ms=0)
+    assert not entry.may_send(25_000, now_ms=1)
+    assert not entry.may_send(20_000, now_ms=1)
+    for limit_id in range(2, PENDING_MAX + 1):
+        limit_ma = 20_000 - limit_id * 1_000
+        assert entry.may_send(limit_ma, now_ms=1)
+        entry.sent(limit_id, limit_ma, now_ms=1)
+    assert not entry.may_send(0, now_ms=1), "the queue is bounded"
+    assert entry.liability_ma == 20_000
+
+
+def accept(entry: Entry, limit_id: int, *, now_ms: int) -> None:
+    entry.outcome(
+        limit_id,
+        CommandState.ACCEPTED,
+        superseded=False,
+        now_ms=now_ms,
+        backoff_ms=1,
+        backoff_max_ms=1,
+    )
+
+
+def test_acknowledged_raise_then_decrease_in_flight() -> None:
+    entry = Entry(
+        hardware_ma=32_000,
+        offline_ma=0,
+        default_ma=0,
+        session_id=SessionId("s"),
+        online=True,
+        settled=True,
+    )
+    entry.sent(1, 20_000, now_ms=0)
+    entry.sent(2, 10_000, now_ms=1)
+    accept(entry, 1, now_ms=5)
+    assert entry.liability_ma == 20_000
+    accept(entry, 2, now_ms=6)
+    assert entry.liability_ma == 20_000, "it may have followed the first"
+    entry.expired(now_ms=40_000, ramp_ms=30_000, answer_ms=1, backoff_ms=1, backoff_max_ms=1)
+    assert entry.liability_ma == 10_000
+
+
+def test_an_answer_that_never_comes_ends_as_a_time_out() -> None:
+    bench = two_chargers()
+    bench.plug("A")
+    bench.limits.clear()
+    bench.advance(119_000)
+    assert bench.limits == []
+    bench.advance(5_000)
+    assert bench.pending() == {"A": 32}
+    assert bench.counted_a("A") == 32
+
+
+def test_direct_current_counts_by_power() -> None:
+    """A fast charger's meter gives the current on its cable; the site feels the power."""
+    bench = Bench(site([charger("D", current_type="dc", current_max_a=100, offline_a=0)]))
+    bench.plug("D")
+    bench.answer()
+    bench.meter("D", 150, power_w=55_200)
+    assert bench.connector("D").measured_ma == 80_000
+    assert bench.alarms() == []
