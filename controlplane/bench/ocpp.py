@@ -10,7 +10,9 @@ from __future__ import annotations
 import asyncio
 import os
 import tempfile
+from collections.abc import Collection, Mapping
 from pathlib import Path
+from typing import Any
 
 import msgspec
 from sqlalchemy import create_engine, func, select
@@ -39,14 +41,22 @@ _MEASURED_PREFIX, _WARM_UP_PREFIX = "bench-", "warm-"
 
 
 class _Measured(msgspec.Struct, frozen=True):
-    """One server under the closed-loop load."""
+    """One server under the closed-loop load; processor seconds by what the processes do."""
 
     load: LoadReport
-    cpu_s: float
+    cpu_s: dict[str, float]
 
     @property
     def messages_per_cpu_second(self) -> float:
-        return self.load.acknowledged / self.cpu_s if self.cpu_s else 0.0
+        total_s = sum(self.cpu_s.values())
+        return self.load.acknowledged / total_s if total_s else 0.0
+
+    @property
+    def cpu_us_per_message(self) -> dict[str, float]:
+        return {
+            role: round(used_s * 1e6 / self.load.acknowledged, 1)
+            for role, used_s in self.cpu_s.items()
+        }
 
 
 class _NodeMeasured(msgspec.Struct, frozen=True):
@@ -58,7 +68,7 @@ class _NodeMeasured(msgspec.Struct, frozen=True):
     lost: int
 
 
-def run(*, chargers: int = 500, seconds: float = 10.0) -> dict[str, int | float]:
+def run(*, chargers: int = 500, seconds: float = 10.0) -> dict[str, Any]:
     """Measure and compare.
 
     Args:
@@ -67,9 +77,10 @@ def run(*, chargers: int = 500, seconds: float = 10.0) -> dict[str, int | float]
 
     Returns:
         `chargers`; `messages_per_cpu_second` and the `baseline_...` of the plain server; their
-        `ratio`; `p50_ms` and `p99_ms`, the time to an answer at `moderate_messages_per_second`;
-        `messages_per_second`, closed loop by the wall clock; `bytes_per_charger`, what a connected
-        idle charger adds to gateway and host; `refused`; `lost`, acknowledged but not in the store.
+        `ratio`; `cpu_us_per_message` by process; `p50_ms` and `p99_ms`, the time to an answer at
+        `moderate_messages_per_second`; `messages_per_second`, closed loop by the wall clock;
+        `messages`, how many that were; `bytes_per_charger`, what a connected idle charger adds to
+        gateway and host; `refused`; `lost`, acknowledged but not in the store.
 
     Raises:
         ValueError: an argument out of range.
@@ -81,7 +92,7 @@ def run(*, chargers: int = 500, seconds: float = 10.0) -> dict[str, int | float]
         return asyncio.run(_run(chargers, seconds, Path(directory)))
 
 
-async def _run(chargers: int, seconds: float, directory: Path) -> dict[str, int | float]:
+async def _run(chargers: int, seconds: float, directory: Path) -> dict[str, Any]:
     baseline = await _measure_baseline(chargers, seconds)
     loadstar = await _measure_node(chargers, seconds, directory)
     pressed, moderate = loadstar.pressed, loadstar.moderate
@@ -89,6 +100,7 @@ async def _run(chargers: int, seconds: float, directory: Path) -> dict[str, int 
         "chargers": chargers,
         "messages_per_cpu_second": round(pressed.messages_per_cpu_second),
         "baseline_messages_per_cpu_second": round(baseline.messages_per_cpu_second),
+        "cpu_us_per_message": pressed.cpu_us_per_message,
         "ratio": round(pressed.messages_per_cpu_second / baseline.messages_per_cpu_second, 2),
         "p50_ms": moderate.p50_ms,
         "p99_ms": moderate.p99_ms,
@@ -107,7 +119,7 @@ async def _measure_baseline(chargers: int, seconds: float) -> _Measured:
         await stations.connect(port=port, prefix=_MEASURED_PREFIX, count=chargers)
         await stations.start_transactions()
         await stations.send_meter_values(seconds=_WARM_UP_S)
-        return await _press(stations, {server.pid}, seconds)
+        return await _press(stations, {"server": {server.pid}}, seconds)
 
 
 async def _measure_node(chargers: int, seconds: float, directory: Path) -> _NodeMeasured:
@@ -152,12 +164,14 @@ async def _warm_up(node: Node) -> None:
         await stations.disconnect()
 
 
-async def _press(stations: LoadGenerator, pids: set[int], seconds: float) -> _Measured:
-    before_s = cpu_seconds(pids)
+async def _press(
+    stations: LoadGenerator, processes: Mapping[str, Collection[int]], seconds: float
+) -> _Measured:
+    before_s = {role: cpu_seconds(pids) for role, pids in processes.items()}
     load = await stations.send_meter_values(seconds=seconds)
-    after_s = cpu_seconds(pids)
+    used_s = {role: cpu_seconds(pids) - before_s[role] for role, pids in processes.items()}
     _refuse_incomplete(load)
-    return _Measured(load=load, cpu_s=after_s - before_s)
+    return _Measured(load=load, cpu_s=used_s)
 
 
 def _refuse_incomplete(load: LoadReport) -> None:
@@ -165,11 +179,13 @@ def _refuse_incomplete(load: LoadReport) -> None:
         raise Unavailable(f"the load was not carried: {load}", reason="LOAD_NOT_CARRIED")
 
 
-def _loadstar(node: Node, *, besides: LoadGenerator) -> set[int]:
-    """Every process of Loadstar: this one, which drives the node, all below it and all that the
-    node names; not the generator."""
-    named = {pid for pids in node.processes().values() for pid in pids}
-    return (named | {os.getpid()} | descendants(os.getpid())) - {besides.pid}
+def _loadstar(node: Node, *, besides: LoadGenerator) -> dict[str, set[int]]:
+    """Every process of Loadstar by what it does: all that the node names (this one, which drives
+    it, among them) and all others below this one; not the generator."""
+    processes = {role: set(pids) for role, pids in node.processes().items()}
+    named = {pid for pids in processes.values() for pid in pids}
+    others = (descendants(os.getpid()) | {os.getpid()}) - named - {besides.pid}
+    return processes | {"others": others}
 
 
 def _holders(node: Node) -> set[int]:
