@@ -44,7 +44,7 @@ from controlplane.charger.messages import (
     StationReplied,
 )
 from controlplane.charger.metering import Metering
-from controlplane.charger.settling import preparations, simpler_sampling
+from controlplane.charger.settling import default_limits, preparations, simpler_sampling
 from controlplane.charger.station import Station
 from controlplane.charger.transactions import Transactions
 from controlplane.charger.turn import Turn
@@ -72,7 +72,11 @@ from controlplane.store.records import ActorSnapshot, MeterSample
 __all__ = ["ChargerActor"]
 
 _SETTLE_TIMER: Final = "settle"
+_DEFAULT_TIMER: Final = "default"
 _CALL_TIMER: Final = "call"
+
+_DEFAULT_ATTEMPTS_MAX: Final = 5
+"""How often a default profile is tried again on one connection."""
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(ChargerMemory)
@@ -91,6 +95,7 @@ class ChargerActor:
     """
 
     __slots__ = (
+        "_default_attempts",
         "_healer",
         "_last_seen_ms",
         "_memory",
@@ -117,6 +122,7 @@ class ChargerActor:
         self._queue = CommandQueue(settings.call_timeout_ms)
         self._healer = Healer(memory, 2 * settings.call_timeout_ms)
         self._settled = False
+        self._default_attempts = 0
         self._last_seen_ms: int | None = None
 
     @property
@@ -230,6 +236,24 @@ class ChargerActor:
         turn.changed = True
         turn.emit("charger.settled", default_ma=self._memory.default_ma())
         self._tell_presence(turn)
+        self._default_attempts = 0
+        self._retry_default_later(turn)
+
+    def _retry_default_later(self, turn: Turn) -> None:
+        """A connector without a default profile counts with its hardware's rating: worth asking
+        again, but not for ever."""
+        if self._memory.default_ma() is None and self._default_attempts < _DEFAULT_ATTEMPTS_MAX:
+            self._default_attempts += 1
+            pause_ms = 2 * self._settings.call_timeout_ms * self._default_attempts
+            turn.effects.append(SetTimer(_DEFAULT_TIMER, turn.now_ms + pause_ms))
+
+    def _retry_default(self, turn: Turn) -> None:
+        dialect = self._dialect()
+        if not self._settled or dialect is None or self._memory.default_ma() is not None:
+            return
+        for command in default_limits(self._memory):
+            self._order(turn, dialect, command, Origin.SETTLING)
+        self._retry_default_later(turn)
 
     def _dialect(self) -> Dialect | None:
         return DIALECTS.get(self._memory.ocpp_version)
@@ -350,7 +374,7 @@ class ChargerActor:
             )
         if order.ask_id:
             turn.effects.append(Answer(order.ask_id, result))
-        if isinstance(order.command, SetLimit):
+        if isinstance(order.command, SetLimit) and order.sent:
             limit_answered(turn, self._memory, order.command, result.state)
         if order.limit is not None:
             self._tell_outcome(turn, order.limit, result.state)
@@ -362,6 +386,8 @@ class ChargerActor:
                 simpler = simpler_sampling(dialect, order.command)
                 if simpler is not None and result.state is not CommandState.TIMED_OUT:
                     self._order(turn, dialect, simpler, Origin.SETTLING)
+            if self._settled:
+                self._tell_presence(turn)
             self._settle_if_prepared(turn)
 
     def _apply_limit(self, turn: Turn, message: ApplyLimit) -> None:
@@ -502,6 +528,8 @@ class ChargerActor:
     def _timer(self, turn: Turn, message: TimerFired) -> None:
         if message.key == _SETTLE_TIMER:
             self._prepare(turn)
+        elif message.key == _DEFAULT_TIMER:
+            self._retry_default(turn)
         elif message.key == _CALL_TIMER:
             self._call_timer(turn)
         elif message.key == HEALING_TIMER:

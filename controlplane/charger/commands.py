@@ -52,6 +52,7 @@ class Order:
     """When the asker stops waiting."""
     limit: ApplyLimit | None = None
     urgent: bool = False
+    sent: bool = False
     results: list[tuple[Command, CommandResult]] = field(default_factory=list)
 
     def result(self) -> CommandResult:
@@ -198,6 +199,7 @@ class CommandQueue:
 
     def _send(self, turn: Turn, order: Order) -> None:
         _, action, payload = order.calls[0]
+        order.sent = True
         self._counter += 1
         self._message_id = f"{self._prefix}-{self._counter:x}"
         self._until_ms = turn.now_ms + self._timeout_ms

@@ -16,7 +16,7 @@ from controlplane.ocpp.commands import Command, LimitPurpose, SetSettings
 from controlplane.ocpp.dialect import Dialect
 from controlplane.units import MS_PER_S
 
-__all__ = ["preparations", "seconds", "simpler_sampling"]
+__all__ = ["default_limits", "preparations", "seconds", "simpler_sampling"]
 
 
 def seconds(duration_ms: int) -> int:
@@ -24,10 +24,8 @@ def seconds(duration_ms: int) -> int:
     return max(1, duration_ms // MS_PER_S)
 
 
-def preparations(
-    memory: ChargerMemory, dialect: Dialect, settings: ActorSettings
-) -> Iterator[Command]:
-    """The commands, in order; none for a charger that belongs to no site."""
+def default_limits(memory: ChargerMemory) -> Iterator[Command]:
+    """The default profile of every described connector: what it may draw when nobody steers it."""
     described = memory.described
     if described is None:
         return
@@ -40,6 +38,15 @@ def preparations(
         )
         if command is not None:
             yield command
+
+
+def preparations(
+    memory: ChargerMemory, dialect: Dialect, settings: ActorSettings
+) -> Iterator[Command]:
+    """The commands, in order; none for a charger that belongs to no site."""
+    if memory.described is None:
+        return
+    yield from default_limits(memory)
     yield dialect.sampling(seconds(settings.meter_interval_ms))
     yield SetSettings({dialect.measurands_setting: dialect.measurands[0]})
 

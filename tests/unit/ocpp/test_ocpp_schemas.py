@@ -108,7 +108,7 @@ def test_a_fractional_meter_start_and_a_long_tag_do_not_lose_the_transaction() -
 
 
 def test_tenths_of_an_ampere_pass_whatever_their_binary_fraction() -> None:
-    for tenths in range(0, 4_000):
+    for tenths in range(4_000):
         payload = {
             "connectorId": 1,
             "csChargingProfiles": {

@@ -1,0 +1,203 @@
+"""Recorded conversations: what a station sends and is sent, word for word, one folder a scenario.
+
+`frames.txt` of a scenario holds one step a line. Inputs:
+
+    at INSTANT              the clock, RFC 3339
+    wait SECONDS            time passes; timers fire in order
+    assign JSON             the charger belongs to a site, described like this (`ChargerConfig`)
+    connect SUBPROTOCOL     a new connection; `reconnect` drops nothing, the newest wins
+    close                   the connection is gone
+    limit CONNECTOR MA [SESSION]
+    > FRAME                 the station sends
+
+Outputs, each compared exactly:
+
+    < FRAME                 Loadstar sends
+    = session ID STATE ENERGY_WH [REASON]
+    = quarantine REASON
+
+Run this file as a program to write the outputs of all scenarios anew, then read the difference."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from controlplane.actor import (
+    Call,
+    CancelTimer,
+    Effect,
+    Message,
+    Persist,
+    Reply,
+    ReplyError,
+    SetTimer,
+    TimerFired,
+)
+from controlplane.charger.actor import ChargerActor
+from controlplane.charger.messages import (
+    ApplyLimit,
+    ChargerAssigned,
+    StationCalled,
+    StationConnected,
+    StationDisconnected,
+    StationFailed,
+    StationReplied,
+)
+from controlplane.config import ActorSettings
+from controlplane.ids import ActorKind, ActorRef, SessionId, SiteId
+from controlplane.network import ChargerConfig
+from controlplane.ocpp import framing, schemas
+from controlplane.ocpp.readings import instant_ms
+from controlplane.store.records import QuarantineRecord, SessionRecord
+
+FOLDER = Path(__file__).parent
+SCENARIOS = sorted(path.parent.name for path in FOLDER.glob("*/frames.txt"))
+
+
+class Conversation:
+    """A charger's actor behind the framing and the schemas, as a gateway has it."""
+
+    def __init__(self) -> None:
+        self.actor = ChargerActor(ActorRef(ActorKind.CHARGER, "CP1"), ActorSettings(), None)
+        self.now_ms = 0
+        self.timers: dict[str, int] = {}
+        self.version = ""
+        self.connections = 0
+        self.actions: dict[str, str] = {}
+
+    def play(self, line: str) -> Iterator[str]:
+        """Carry out one input; the outputs it leads to."""
+        word, _, rest = line.partition(" ")
+        match word:
+            case "at":
+                at_ms = instant_ms(rest)
+                assert at_ms is not None, rest
+                self.now_ms = at_ms
+            case "wait":
+                yield from self.wait(round(float(rest) * 1_000))
+            case "assign":
+                config = ChargerConfig.model_validate(
+                    {"id": "CP1", "circuit": "main"} | json.loads(rest)
+                )
+                yield from self.tell(
+                    ChargerAssigned(SiteId("site"), 230, config.model_dump_json().encode())
+                )
+            case "connect":
+                self.version = rest
+                self.connections += 1
+                yield from self.tell(StationConnected(self.connection, rest, "192.0.2.1:5000"))
+            case "close":
+                yield from self.tell(StationDisconnected(self.connection, "closed"))
+            case "limit":
+                connector_id, limit_ma, *session = rest.split()
+                session_id = SessionId(session[0]) if session else None
+                yield from self.tell(ApplyLimit(int(connector_id), 1, int(limit_ma), session_id))
+            case ">":
+                yield from self.hear(rest)
+            case _:
+                raise AssertionError(f"not a step: {line}")
+
+    @property
+    def connection(self) -> str:
+        return f"connection-{self.connections}"
+
+    def wait(self, duration_ms: int) -> Iterator[str]:
+        until_ms = self.now_ms + duration_ms
+        while self.timers:
+            key = min(self.timers, key=lambda key: self.timers[key])
+            if self.timers[key] > until_ms:
+                break
+            self.now_ms = max(self.now_ms, self.timers.pop(key))
+            yield from self.tell(TimerFired(key))
+        self.now_ms = until_ms
+
+    def hear(self, text: str) -> Iterator[str]:
+        frame = framing.parse(self.version, text)
+        match frame:
+            case framing.Call(message_id, action, payload):
+                fault = schemas.check_call(self.version, action, payload)
+                if fault is None:
+                    called = StationCalled(self.connection, message_id, action, payload)
+                    yield from self.tell(called)
+                else:
+                    yield "< " + framing.encode_error(message_id, fault.code, fault.description)
+            case framing.CallResult(message_id, payload):
+                action = self.actions.get(message_id, "Heartbeat")
+                fault = schemas.check_result(self.version, action, payload)
+                if fault is None or message_id not in self.actions:
+                    yield from self.tell(StationReplied(self.connection, message_id, payload))
+                else:
+                    yield from self.tell(
+                        StationFailed(self.connection, message_id, fault.code, fault.description)
+                    )
+            case framing.CallError(message_id, code, description):
+                yield from self.tell(StationFailed(self.connection, message_id, code, description))
+            case framing.FrameFault(message_id, code, description, answerable):
+                if answerable:
+                    yield "< " + framing.encode_error(message_id, code, description)
+
+    def tell(self, message: Message) -> Iterator[str]:
+        for effect in self.actor.step(message, self.now_ms):
+            yield from self.carry_out(effect)
+
+    def carry_out(self, effect: Effect) -> Iterator[str]:
+        match effect:
+            case Call(_, message_id, action, payload):
+                self.actions[message_id] = action
+                yield "< " + framing.encode_call(message_id, action, payload)
+            case Reply(_, message_id, payload):
+                yield "< " + framing.encode_result(message_id, payload)
+            case ReplyError(_, message_id, code, description):
+                yield "< " + framing.encode_error(message_id, code, description)
+            case SetTimer(key, at_ms):
+                self.timers[key] = at_ms
+            case CancelTimer(key):
+                self.timers.pop(key, None)
+            case Persist(SessionRecord() as session):
+                reason = f" {session.stop_reason}" if session.stop_reason else ""
+                state = session.state.value
+                yield f"= session {session.session_id} {state} {session.energy_wh}{reason}"
+            case Persist(QuarantineRecord(reason=reason)):
+                yield f"= quarantine {reason}"
+            case _:
+                pass
+
+
+def replay(text: str) -> str:
+    """The scenario with its outputs as they are now."""
+    conversation = Conversation()
+    lines = []
+    for line in text.splitlines():
+        if line.startswith(("< ", "= ")):
+            continue
+        lines.append(line)
+        if line and not line.startswith("#"):
+            lines.extend(conversation.play(line))
+    return "\n".join(lines) + "\n"
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_conversation(scenario: str) -> None:
+    written = (FOLDER / scenario / "frames.txt").read_text(encoding="utf-8")
+    played = replay(written)
+    difference = "\n".join(
+        difflib.unified_diff(written.splitlines(), played.splitlines(), "written")
+    )
+    assert played == written, difference
+
+
+def test_every_scenario_is_told() -> None:
+    assert SCENARIOS
+    for scenario in SCENARIOS:
+        assert (FOLDER / scenario / "README.md").read_text(encoding="utf-8").strip()
+
+
+if __name__ == "__main__":
+    for name in SCENARIOS:
+        file = FOLDER / name / "frames.txt"
+        file.write_text(replay(file.read_text(encoding="utf-8")), encoding="utf-8")
