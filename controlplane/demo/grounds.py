@@ -30,7 +30,7 @@ from controlplane.sim.vehicle import Vehicle
 __all__ = ["Grounds", "make_station"]
 
 TICK_S = 0.1
-PATIENCE_S = 15.0
+PATIENCE_S = 20.0
 DRAIN_S = 30.0
 """How long a station may take to say what is left to say at the end of the day."""
 
@@ -42,8 +42,12 @@ def make_station(spec: StationSpec, *, url: str, clock: Clock, seed: int) -> Sta
 
 
 class Grounds:
-    """The stations of one site and the day they live through. Drivers wait `patience_s` real
-    seconds for a station without a line before they charge anyway."""
+    """The stations of one site and the day they live through.
+
+    The site opens once every station was commissioned, that is, has a line and a default limit; as
+    in the field, no vehicle is plugged into a station that nobody ever configured. Nobody waits
+    longer than `patience_s` real seconds for that, nor later for a station without a line.
+    """
 
     def __init__(
         self,
@@ -70,6 +74,8 @@ class Grounds:
         )
         self._present: list[Visit] = []
         self._last_ms = clock.now_ms()
+        self._begun_ms = max(self._last_ms, scenario.start_ms)
+        self._opened = False
 
     async def live(self) -> None:
         """Run the day, then wait until everything was said."""
@@ -102,6 +108,8 @@ class Grounds:
         return self.report()
 
     def _arrive(self, now_ms: int) -> None:
+        if not self._open(now_ms):
+            return
         waiting = []
         for visit in self._awaited:
             station = self.stations[visit.charger_id]
@@ -119,6 +127,17 @@ class Grounds:
             station.plug(visit.connector_id, vehicle, visit.id_token)
             self._present.append(visit)
         self._awaited = waiting
+
+    def _open(self, now_ms: int) -> bool:
+        self._opened = (
+            self._opened
+            or now_ms - self._begun_ms >= self._patience_ms
+            or all(
+                station.settled.is_set() and station.commissioned
+                for station in self.stations.values()
+            )
+        )
+        return self._opened
 
     def _depart(self, now_ms: int) -> None:
         for visit in [visit for visit in self._present if visit.departure_ms <= now_ms]:

@@ -33,7 +33,7 @@ DAY_END_MS = MIDNIGHT_MS + 19 * MS_PER_HOUR
 SPEED_MAX = 480.0
 """Beyond this a minute of the building's morning would pass between two rounds; a shorter
 demonstration shows a shorter day instead."""
-PRELUDE_S = 12.0
+PRELUDE_S = 14.0
 """Real seconds that Loadstar is given to start before the day begins."""
 DURATION_MIN_S, DURATION_MAX_S = 10.0, 86_400.0
 

@@ -200,6 +200,11 @@ class Station:
             return 0.0
         return self.book.limit_a(self.situation(outlet), now_ms)
 
+    @property
+    def commissioned(self) -> bool:
+        """Whether it holds a default limit for whoever plugs in; a new station holds none."""
+        return any(profile.purpose is Purpose.DEFAULT for profile in self.book.profiles)
+
     def situation(self, outlet: Outlet) -> Situation:
         """What the profile book must know of an outlet."""
         transaction = outlet.transaction
@@ -461,7 +466,6 @@ class Station:
                 logger.warning("%s: %s refused: %s", self.spec.id, type(payload).__name__, error)
                 if not outgoing.keep or outgoing.attempts >= ATTEMPTS_MAX:
                     self.traffic.refused += outgoing.keep
-                    outgoing.on_lost()
                     return None
                 # A new attempt is a new message.
                 outgoing.message_id = str(uuid.uuid4())
