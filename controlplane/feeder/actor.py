@@ -77,8 +77,6 @@ class FeederActor:
         if snapshot:
             self._state = msgspec.msgpack.decode(snapshot, type=FeederState)
             self._config = FeederConfig.model_validate_json(self._state.config)
-            for account in self._state.sites.values():
-                account.reported_ms = None
         self._divided_ms: int | None = None
         self._divide_at_ms: int | None = None
         self._durable = False
@@ -87,9 +85,11 @@ class FeederActor:
     # --- the runtime's side -----------------------------------------------------------------------
 
     def activate(self, now_ms: int) -> list[Effect]:
-        """Resume: caps stand as they were sent, sites count as silent until they report."""
+        """Resume: caps stand as they were sent; sites have their usual time to report."""
         self._effects = []
         if self._state is not None:
+            for account in self._state.sites.values():
+                account.reported_ms = now_ms
             self._divide_by(now_ms + self._settings.site_report_interval_ms)
             self._set_limit_timer(self._state, now_ms)
         return self._effects

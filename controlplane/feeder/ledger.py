@@ -36,7 +36,7 @@ class SiteAccount(msgspec.Struct, array_like=True):
     wanted_ma: int = 0
     liability_ma: int = 0
     measured_ma: int = 0
-    reported_ms: int | None = None
+    reported_ms: int = 0
 
     @property
     def counted_ma(self) -> int:
@@ -49,7 +49,7 @@ class SiteAccount(msgspec.Struct, array_like=True):
 
     def silent(self, *, now_ms: int, patience_ms: int) -> bool:
         """Whether the site was not heard for longer than `patience_ms`."""
-        return self.reported_ms is None or now_ms - self.reported_ms > patience_ms
+        return now_ms - self.reported_ms > patience_ms
 
     def reported(self, report: SiteReport, *, now_ms: int) -> bool:
         """Take in a report; True if it confirmed a cap."""

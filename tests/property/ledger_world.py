@@ -285,8 +285,8 @@ class World:
                 (at_ms, "timer", key) for key, at_ms in self.timers.items()
             ]
             due += [
-                (station.queue[0][0], "station", id)
-                for id, station in self.stations.items()
+                (station.queue[0][0], "station", station_id)
+                for station_id, station in self.stations.items()
                 if station.queue
             ]
             at_ms, kind, name = min(due, default=(until_ms + 1, "", ""))
@@ -348,7 +348,7 @@ class World:
             self._report_state(station, connector_id)
 
     def draw(self, station: Station, outlet: Outlet) -> None:
-        """The vehicle takes all it may, or what it likes; one that still has to obey does not move."""
+        """The vehicle takes all it may, or what it likes; one that has yet to obey does neither."""
         self._obey(station, outlet)
         limit_ma = outlet.limit_ma(station.default_ma)
         if outlet.session_id is not None and outlet.draws_ma <= limit_ma:

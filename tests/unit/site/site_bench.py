@@ -205,11 +205,13 @@ class Bench:
         """Answer every limit that is out; gives charger and amperes of each."""
         out, self.limits = self.limits, []
         self.now_ms += 1
-        for id, limit in out:
+        for charger_id, limit in out:
             self.tell(
-                LimitOutcome(ChargerId(id), limit.connector_id, limit.limit_id, state, superseded)
+                LimitOutcome(
+                    ChargerId(charger_id), limit.connector_id, limit.limit_id, state, superseded
+                )
             )
-        return [(id, limit.limit_ma / 1_000) for id, limit in out]
+        return [(charger_id, limit.limit_ma / 1_000) for charger_id, limit in out]
 
     def building(self, *currents_a: float, at_ms: int | None = None) -> SiteView:
         l1, l2, l3 = (int(each * 1_000) for each in currents_a)
@@ -227,7 +229,7 @@ class Bench:
 
     def pending(self) -> dict[str, float]:
         """Amperes of the limits that are out, by charger; the newest counts."""
-        return {id: limit.limit_ma / 1_000 for id, limit in self.limits}
+        return {charger_id: limit.limit_ma / 1_000 for charger_id, limit in self.limits}
 
     def view(self) -> SiteView:
         return self.ask(GetSite(), SiteView)

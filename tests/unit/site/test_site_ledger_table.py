@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from site_bench import Bench, charger, site
 
@@ -158,7 +160,7 @@ def test_backoff_doubles_and_the_stuck_charger_is_planned_around() -> None:
             bench.advance(1_000)
         sent_ms.append(bench.now_ms)
         bench.answer(CommandState.REJECTED)
-    gaps = [after - before for before, after in zip(sent_ms, sent_ms[1:], strict=False)]
+    gaps = [after - before for before, after in pairwise(sent_ms)]
     assert gaps == sorted(gaps)
     assert gaps[-1] > 3 * gaps[0]
     bench.advance(1_000)

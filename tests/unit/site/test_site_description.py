@@ -1,0 +1,222 @@
+"""Describing a site, forgetting it, and standing up again after the host was lost."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+from site_bench import START_MS, Bench, charger, site
+
+from controlplane.actor import Persist, TimerFired
+from controlplane.charger.messages import ChargerAssigned, ChargerUnassigned
+from controlplane.config import ActorSettings
+from controlplane.feeder.messages import SiteLeft
+from controlplane.ids import ActorKind, ActorRef, ChargerId
+from controlplane.network import ChargerConfig, SiteConfig
+from controlplane.site.actor import SiteActor
+from controlplane.site.messages import (
+    CapChanged,
+    ConfigureSite,
+    DeleteSite,
+    GetSite,
+    ReportBuildingLoad,
+    SetSiteLimit,
+    SiteDeleted,
+    SiteView,
+)
+from controlplane.store.records import ChargerRecord, ChargerRemoved, SiteRecord, SiteRemoved
+
+BUILDING = {"circuit": "supply", "stale_after_s": 60, "assumed_a": 10}
+
+
+def described(config: dict[str, object]) -> bytes:
+    return SiteConfig.model_validate(config).model_dump_json().encode()
+
+
+def test_a_description_is_written_and_told() -> None:
+    bench = Bench(site([charger("A"), charger("B")], feeder="feeder-1"), up=False)
+    stored = next(each for each in bench.records if isinstance(each, SiteRecord))
+    assert (stored.site_id, stored.feeder_id) == ("site-1", "feeder-1")
+    assert SiteConfig.model_validate_json(stored.config).chargers[1].id == "B"
+    directory = [each for each in bench.records if isinstance(each, ChargerRecord)]
+    assert [each.charger_id for each in directory] == ["A", "B"]
+    told = bench.sent[0]
+    assert isinstance(told.message, ChargerAssigned)
+    assert told.to == ActorRef(ActorKind.CHARGER, "A")
+    assert ChargerConfig.model_validate_json(told.message.config).id == "A"
+    assert [event.kind for event in bench.events] == ["site.configured"]
+
+
+def test_the_same_description_again_changes_nothing() -> None:
+    config = site([charger("A")])
+    bench = Bench(config)
+    bench.records.clear()
+    bench.sent.clear()
+    bench.configure(config)
+    assert (bench.records, bench.sent) == ([], [])
+
+
+def test_only_what_changed_is_told() -> None:
+    bench = Bench(site([charger("A"), charger("B"), charger("C")]))
+    bench.sent.clear()
+    bench.records.clear()
+    bench.configure(site([charger("A"), charger("B", priority=1)]))
+    assert [(each.to.id, type(each.message)) for each in bench.sent] == [
+        ("B", ChargerAssigned),
+        ("C", ChargerUnassigned),
+    ]
+    assert ChargerRemoved(ChargerId("C")) in bench.records
+
+
+def test_a_new_description_keeps_the_accounts() -> None:
+    bench = Bench(site([charger("A"), charger("B")], supply_a=60))
+    bench.plug("A")
+    bench.settle(5_000)
+    bench.configure(site([charger("B"), charger("C"), charger("A")], supply_a=40))
+    assert bench.counted_a("A") == 32
+    assert bench.counted_a("C") == 32, "never heard of"
+    assert bench.view().violations == 0
+
+
+def test_a_connector_with_a_session_is_not_removed() -> None:
+    bench = Bench(site([charger("A"), charger("B")]))
+    bench.plug("A")
+    refusal = bench.refused(ConfigureSite(described(site([charger("B")]))))
+    assert (refusal.kind, refusal.reason) == ("precondition", "SESSION_RUNNING")
+    assert "A/1" in refusal.message
+    assert bench.refused(DeleteSite()).reason == "SESSION_RUNNING"
+
+
+@pytest.mark.parametrize(
+    ("request_", "kind", "word"),
+    [
+        (ConfigureSite(b"{"), "invalid_input", "JSON"),
+        (
+            ConfigureSite(b'{"id": "site-1", "circuits": [{"id": "supply", "rating_a": -1}]}'),
+            "invalid_input",
+            "circuits[0].rating_a",
+        ),
+        (ConfigureSite(described(site([], id="other"))), "invalid_input", "site other"),
+        (ConfigureSite(described(site([])), create_only=True), "already_exists", "site-1"),
+        (ReportBuildingLoad(START_MS, (0, 0, 0)), "precondition", "building_load"),
+        (SetSiteLimit(-1), "invalid_input", "limit_ma"),
+        (SetSiteLimit(1, START_MS + 5, START_MS + 5), "invalid_input", "until_ms"),
+    ],
+)
+def test_bad_requests_are_refused(request_: msgspec.Struct, kind: str, word: str) -> None:
+    bench = Bench(site([charger("A")]))
+    refusal = bench.refused(request_)
+    assert refusal.kind == kind
+    assert word in refusal.message
+
+
+def test_a_building_meter_from_the_future_is_refused() -> None:
+    bench = Bench(site([charger("A")], building_load=BUILDING))
+    request = ReportBuildingLoad(bench.now_ms + 3_600_000, (0, 0, 0))
+    assert bench.refused(request).reason == "AT_IN_FUTURE"
+
+
+def test_a_site_holds_a_bounded_number_of_limits() -> None:
+    bench = Bench(site([charger("A")]))
+    for number in range(1_000):
+        from_ms = bench.now_ms + 1_000 + number * 10
+        bench.ask(SetSiteLimit(1_000, from_ms, from_ms + 5), SiteView)
+    late_ms = bench.now_ms + 3_600_000
+    assert bench.refused(SetSiteLimit(1_000, late_ms, late_ms + 1)).kind == "exhausted"
+
+
+def test_a_site_that_is_not_described_answers_so() -> None:
+    bench = Bench(site([charger("A")]))
+    bench.ask(DeleteSite(), SiteDeleted)
+    assert SiteRemoved(bench.ref.id) in bench.records  # type: ignore[arg-type]
+    assert isinstance(bench.sent[-1].message, ChargerUnassigned)
+    assert bench.timers == {}
+    for request in (GetSite(), DeleteSite(), SetSiteLimit(None)):
+        assert bench.refused(request).reason == "SITE_UNKNOWN"
+    update = ConfigureSite(described(site([])), update_only=True)
+    assert bench.refused(update).reason == "SITE_UNKNOWN"
+    assert bench.actor.step(TimerFired("round"), bench.now_ms) == []
+    bench.crash()
+    assert bench.refused(GetSite()).reason == "SITE_UNKNOWN", "it stays deleted"
+
+
+def test_moving_to_another_feeder() -> None:
+    bench = Bench(site([charger("A")], feeder="feeder-1"))
+    bench.tell(CapChanged(7, 50_000))
+    bench.configure(site([charger("A")], feeder="feeder-2"))
+    left = [each for each in bench.sent if isinstance(each.message, SiteLeft)]
+    assert [each.to.id for each in left] == ["feeder-1"]
+    assert bench.view().cap_ma is None
+    assert bench.reports[-1].cap_id == 0
+
+
+def test_after_a_crash_the_ledger_stands() -> None:
+    bench = Bench(site([charger("A", offline_a=6), charger("B", offline_a=6)], supply_a=44))
+    bench.plug("A")
+    bench.settle(5_000)
+    bench.plug("B")
+    assert bench.pending() == {"A": 22, "B": 12}
+    last_id = max(limit.limit_id for _, limit in bench.limits)
+    bench.crash()
+    view = bench.view()
+    assert [each.liability_ma for each in view.connectors] == [32_000, 12_000]
+    assert all("offline" in each.reason for each in view.connectors)
+    bench.advance(10_000)
+    assert bench.limits == [], "nobody has reported"
+    for name in "AB":
+        bench.online(name, default_a=6)
+        bench.plug(name)
+    assert bench.pending() == {"A": 22, "B": 12}
+    assert min(limit.limit_id for _, limit in bench.limits) > last_id
+    bench.settle()
+    assert bench.limits_a() == [22.0, 22.0]
+
+
+def test_building_load_limits_and_cap_survive_a_crash() -> None:
+    bench = Bench(site([charger("A")], building_load=BUILDING, feeder="feeder-1"))
+    bench.building(20, 30, 40)
+    bench.tell(CapChanged(3, 90_000))
+    bench.ask(SetSiteLimit(80_000), SiteView)
+    bench.crash()
+    view = bench.view()
+    assert view.circuits[0].building_ma == (20_000, 30_000, 40_000)
+    assert (view.cap_ma, view.limit_ma) == (90_000, 80_000)
+
+
+def test_what_is_sent_is_in_the_snapshot_of_the_same_step() -> None:
+    bench = Bench(site([charger("A")]))
+    effects = []
+    take = bench.take
+
+    def record(each: list) -> None:  # type: ignore[type-arg]
+        effects.append(each)
+        take(each)
+
+    bench.take = record  # type: ignore[method-assign]
+    bench.plug("A")
+    sending = next(each for each in effects if any("ApplyLimit" in repr(one) for one in each))
+    assert any(isinstance(one, Persist) for one in sending)
+
+
+def test_news_of_strangers_changes_nothing() -> None:
+    bench = Bench(site([charger("A")]))
+    snapshots = bench.snapshots
+    bench.tell(TimerFired("unknown"))
+    bench.plug("A", connector_id=9)
+    bench.meter("stranger", 5)
+    bench.offline("stranger")
+    assert bench.limits == []
+    assert bench.snapshots == snapshots
+
+
+def test_an_idle_site_sleeps() -> None:
+    bench = Bench(site([charger("A")]))
+    bench.advance(10_000)
+    assert bench.timers == {}
+    rounds = bench.view().round
+    bench.advance(3_600_000)
+    assert bench.view().round == rounds
+
+
+def test_a_fresh_actor_without_a_snapshot_waits_to_be_described() -> None:
+    actor = SiteActor(ActorRef(ActorKind.SITE, "site-1"), ActorSettings(), None)
+    assert actor.activate(START_MS) == []
