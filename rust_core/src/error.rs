@@ -46,6 +46,14 @@ pub enum NetworkError {
         /// The lowest-numbered node on a cycle.
         node: usize,
     },
+    /// A node too far below its root.
+    #[error("node_parent[{node}]: node {node} is more than {limit} levels below its root")]
+    Depth {
+        /// The node.
+        node: usize,
+        /// The most levels there may be.
+        limit: u32,
+    },
     /// A connector would be given a current it cannot run at.
     #[error("current_ma[{leaf}] is {current_ma}, must be 0 or {min_ma} to {max_ma}")]
     Current {

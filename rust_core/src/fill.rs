@@ -138,7 +138,7 @@ struct Sweep<'a, 'b> {
 }
 
 /// Raise `leaves` (ascending) from what they have, as far as rows and their maximums allow.
-/// Returns what each reached, in level units, and notes on every leaf the row that stopped it.
+/// Returns what each reached, in level units, and notes on every leaf the first row to stop it.
 pub(crate) fn fill(round: &mut Round<'_>, leaves: &[u32]) -> Vec<i64> {
     let mut sweep = Sweep {
         branches: vec![Branch::NOTHING; round.network.nodes()],
@@ -171,7 +171,6 @@ impl Sweep<'_, '_> {
             add(&mut branch.own.open, leaf.phases, i64::from(leaf.weight));
             // Holds the sum of the maximums until the room is known.
             add(&mut branch.limit, leaf.phases, i64::from(leaf.max_ma));
-            self.round.stop[place as usize] = Stop::OWN;
         }
     }
 
@@ -188,10 +187,9 @@ impl Sweep<'_, '_> {
             self.sum_up(at, 0);
             let branch = &mut self.branches[at];
             let most_ma = branch.limit;
-            for phase in 0..PHASES {
-                let limit = fine(self.round.room_ma[at][phase]) + branch.all.base[phase];
-                let never = whole_ma(limit) >= most_ma[phase];
-                branch.limit[phase] = if never { i64::MAX } else { limit };
+            for (phase, limit) in branch.limit.iter_mut().enumerate() {
+                let most = fine(self.round.room_ma[at][phase]) + branch.all.base[phase];
+                *limit = if whole_ma(most) >= *limit { i64::MAX } else { most };
             }
             branch.calm = branch.sure(branch.calm);
             let up = network.parent[at];
@@ -299,7 +297,7 @@ impl Sweep<'_, '_> {
             self.stage[slot] = Stage::Stopped;
             self.turn[slot] = i64::MAX;
             self.reached[slot] = reached;
-            self.round.stop[place] = stop;
+            self.round.note_stop(place, stop);
         }
         branch.own.kink = kink;
         self.refresh(at, level);

@@ -5,7 +5,7 @@
 //! this crate keeps the caller's indices.
 
 use crate::error::{NetworkError, check_length};
-use crate::units::PHASES;
+use crate::units::{DEPTH_MAX, PHASES};
 
 /// No parent: the node is a root.
 pub(crate) const NONE: u32 = u32::MAX;
@@ -33,7 +33,8 @@ impl Network {
     ///
     /// # Errors
     ///
-    /// A cycle, a parent or node out of range, a connector on no phase, sizes that disagree.
+    /// A cycle, a parent or node out of range, a node more than [`DEPTH_MAX`] levels below its
+    /// root, a connector on no phase, sizes that disagree.
     pub fn new(
         node_parent: &[i32],
         leaf_node: &[i32],
@@ -61,6 +62,7 @@ impl Network {
                 u32::try_from(node_parent[node as usize]).map_or(NONE, |up| place[up as usize])
             })
             .collect();
+        check_depth(&node_at, &parent)?;
         let leaf_place: Vec<u32> =
             leaf_node.iter().map(|&node| place[node.unsigned_abs() as usize]).collect();
         let mut next = starts(&leaf_place, node_at.len());
@@ -169,6 +171,23 @@ fn depth_first(node_parent: &[i32]) -> Result<(Vec<u32>, Vec<u32>), NetworkError
             Err(NetworkError::Cycle { node: lowest_on_cycle(node_parent, unreached) })
         }
     }
+}
+
+/// Refuse trees that are deeper than [`DEPTH_MAX`], parents before children.
+fn check_depth(node_at: &[u32], parent: &[u32]) -> Result<(), NetworkError> {
+    let mut depth = vec![0; parent.len()];
+    for (place, &up) in parent.iter().enumerate() {
+        if up != NONE {
+            depth[place] = depth[up as usize] + 1;
+            if depth[place] > DEPTH_MAX {
+                return Err(NetworkError::Depth {
+                    node: node_at[place] as usize,
+                    limit: DEPTH_MAX,
+                });
+            }
+        }
+    }
+    Ok(())
 }
 
 /// The lowest node of the cycle that the ancestors of `from` end in.

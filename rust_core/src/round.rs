@@ -126,13 +126,8 @@ impl<'a> Round<'a> {
         true
     }
 
-    /// The row without room for `more_ma` that the leaf is told: the one that stopped its filling
-    /// if that is one, else the first from its own node upwards, L1 before L2.
+    /// The first row of a leaf without room for `more_ma`, from its own node upwards, L1 before L2.
     pub(crate) fn blocking(&self, leaf: usize, more_ma: i64) -> Stop {
-        let filled = self.stop[leaf];
-        if filled.place().is_some_and(|(place, phase)| self.room_ma[place][phase] < more_ma) {
-            return filled;
-        }
         let phases = self.leaves[leaf].phases;
         let mut place = self.network.leaf_node[leaf];
         while place != NONE {
@@ -144,6 +139,14 @@ impl<'a> Round<'a> {
             place = self.network.parent[place as usize];
         }
         Stop::OWN
+    }
+
+    /// A row stopped a leaf. The first that does is what it is told: where the crumbs of rounding
+    /// are handed out later, other rows may fill, but they are not why its share is what it is.
+    pub(crate) fn note_stop(&mut self, leaf: usize, stop: Stop) {
+        if self.stop[leaf] == Stop::OWN {
+            self.stop[leaf] = stop;
+        }
     }
 
     /// The least room on each phase from every node up to its root.

@@ -103,21 +103,17 @@ fn sort(candidates: Vec<Candidate>) -> Vec<Candidate> {
     sorted
 }
 
-/// Those of `rising` that can still go up a step. For the others it is now settled what stops
-/// them.
+/// Those of `rising` that can still go up a step.
 pub(crate) fn still_raisable(round: &mut Round<'_>, rising: &[u32]) -> Vec<u32> {
     let room_ma = round.room_to_root();
     let mut raisable = Vec::new();
     for &place in rising {
-        let leaf = round.leaves[place as usize];
+        let leaf = &round.leaves[place as usize];
         let node = round.network.leaf_node[place as usize];
-        let step = i64::from(leaf.next_step());
-        if step == 0 {
+        if !leaf.may_rise() {
             round.stop[place as usize] = Stop::OWN;
-        } else if least(&room_ma[node as usize], leaf.phases) >= step {
+        } else if least(&room_ma[node as usize], leaf.phases) >= i64::from(leaf.next_step()) {
             raisable.push(place);
-        } else {
-            round.stop[place as usize] = round.blocking(place as usize, step);
         }
     }
     raisable

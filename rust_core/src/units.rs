@@ -16,6 +16,9 @@ pub const CAPACITY_MAX_MA: i64 = 1_000_000_000_000;
 /// The largest share of a connector.
 pub const WEIGHT_MAX: i64 = 1_000;
 
+/// The most levels a node may be below its root; what an allocation costs grows with it.
+pub const DEPTH_MAX: u32 = 64;
+
 /// A fair level is an integer in units of 1 / 65,536 milliampere per unit of weight.
 ///
 /// Levels are what progressive filling raises, and exact ones would be fractions whose

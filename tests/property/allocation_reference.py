@@ -96,17 +96,17 @@ def solve(problem: Problem) -> Solution:
             for leaf in by_loss:
                 if problem.fits(_raised(problem, current, leaf)):
                     current = _raised(problem, current, leaf)
-            still = []
             for leaf in rising:
+                if binding[leaf] == -1:
+                    binding[leaf] = filled.get(leaf, -1)
                 if current[leaf] == problem.max_ma[leaf]:
                     binding[leaf] = -1
-                elif problem.fits(_raised(problem, current, leaf)):
-                    still.append(leaf)
-                else:
-                    full = problem.overloaded(_raised(problem, current, leaf))
-                    first = next(row for row in problem.rows_of(leaf) if row in full)
-                    binding[leaf] = filled[leaf] if filled.get(leaf) in full else first
-            rising = still
+            rising = [
+                leaf
+                for leaf in rising
+                if current[leaf] < problem.max_ma[leaf]
+                and problem.fits(_raised(problem, current, leaf))
+            ]
     loads = [int(load) for load in problem.loads(current)]
     return Solution(current, binding, admitted, loads)
 

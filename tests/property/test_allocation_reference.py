@@ -129,12 +129,13 @@ def test_nothing_exceeds_its_limits(problem: Problem) -> None:
 @settings(max_examples=300, deadline=None)
 @given(problems(fine_steps=True))
 def test_every_connector_below_its_maximum_has_a_bottleneck_certificate(problem: Problem) -> None:
-    """On its binding row nothing is left, nobody of a later tier has more than its minimum, and
-    nobody of its own tier above its minimum has a higher level (up to the whole milliamperes of
-    rounding)."""
+    """But for the whole milliamperes that rounding moves: its binding row is full, nobody of a later
+    tier has more than the minimum there, and nobody of its own tier that is above the minimum has
+    a higher level."""
     result = allocate(problem)
     current = result.current_ma.tolist()
     loads = problem.loads(current)
+    rounding = len(problem.leaves)
     for leaf in problem.leaves:
         row = int(result.binding_row[leaf])
         if not result.admitted[leaf]:
@@ -144,15 +145,27 @@ def test_every_connector_below_its_maximum_has_a_bottleneck_certificate(problem:
             assert row == -1
             continue
         assert row in problem.rows_of(leaf)
-        assert loads[row] == problem.capacity_of(row)
+        assert loads[row] > problem.capacity_of(row) - rounding
         level = Fraction(current[leaf] + 1, problem.weight[leaf])
         for other in problem.leaves:
-            if row not in problem.rows_of(other) or current[other] <= problem.min_ma[other]:
+            sure = current[other] - rounding
+            if row not in problem.rows_of(other) or sure <= problem.min_ma[other]:
                 continue
             assert problem.tier[other] <= problem.tier[leaf]
             if problem.tier[other] == problem.tier[leaf]:
-                rounding = len(problem.leaves)
-                assert Fraction(current[other] - rounding, problem.weight[other]) <= level
+                assert Fraction(sure, problem.weight[other]) <= level
+
+
+@settings(max_examples=200, deadline=None)
+@given(problems())
+def test_nobody_can_be_raised_by_another_step(problem: Problem) -> None:
+    result = allocate(problem)
+    current = result.current_ma.tolist()
+    for leaf in problem.leaves:
+        step = problem.step_ma[leaf]
+        above = min((current[leaf] // step + 1) * step, problem.max_ma[leaf])
+        if result.admitted[leaf] and above > current[leaf]:
+            assert not problem.fits([*current[:leaf], above, *current[leaf + 1 :]])
 
 
 @settings(max_examples=200, deadline=None)

@@ -29,6 +29,7 @@ struct Network {
 impl Network {
     #[new]
     #[pyo3(signature = (*, node_parent, leaf_node, leaf_phases))]
+    #[expect(clippy::needless_pass_by_value, reason = "as Python calls it")]
     fn new(
         py: Python<'_>,
         node_parent: PyReadonlyArray1<'_, i32>,
