@@ -61,14 +61,15 @@ class Node:
     def processes(self) -> dict[str, list[int]]:
         """Process ids by what they do; each process once. `ray` are Ray's own daemons."""
         supervisor = os.getpid()
+        gateway, host = self._supervisor.gateway, self._supervisor.host
         found = {
-            "gateway": [self._supervisor.gateway.pid] if self._supervisor.gateway else [],
-            "host": [self._supervisor.host.pid] if self._supervisor.host else [],
-            "supervisor": [supervisor],
+            "gateway": [gateway.pid] if gateway is not None else [],
+            "host": [host.pid] if host is not None else [],
         }
-        if found["host"] == [supervisor]:
-            return {"supervisor": [supervisor]}
+        # With the local transport everything is this process.
+        found = {role: [pid for pid in pids if pid != supervisor] for role, pids in found.items()}
         named = {pid for pids in found.values() for pid in pids}
+        found["supervisor"] = [supervisor]
         found["ray"] = [pid for pid in _ray_processes(supervisor) if pid not in named]
         return found
 

@@ -41,6 +41,12 @@ __all__ = ["RayNode", "ray", "start_ray"]
 
 _OBJECT_STORE_BYTES = 80 * 1_024 * 1_024
 """Ray's minimum is 75 MB. Nothing is kept in it: every argument travels inline."""
+_QUIET = {
+    # Records of every call and Ray's own statistics are work that nobody here looks at.
+    "task_events_report_interval_ms": 0,
+    "enable_metrics_collection": False,
+    "event_stats": False,
+}
 _CALLS_AT_ONCE = 10_000
 _CALL_TIMEOUT_S = 30.0
 _FULL_PAUSE_S = 0.01
@@ -341,5 +347,6 @@ def start_ray() -> RayNode:
         configure_logging=False,
         _temp_dir=folder,
         _node_ip_address="127.0.0.1",
+        _system_config=_QUIET,
     )
     return RayNode(folder)

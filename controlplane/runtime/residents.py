@@ -10,20 +10,23 @@ import asyncio
 import gc
 from collections import deque
 from collections.abc import Callable, Iterator
+from typing import Protocol, runtime_checkable
 
 from controlplane.actor import Actor, Effect, Message
 from controlplane.config import ActorSettings
 from controlplane.errors import Unavailable
-from controlplane.ids import ActorKind, ActorRef, ChargerId, SiteId, shard_of
+from controlplane.ids import ActorKind, ActorRef, ChargerId, SessionId, SiteId, shard_of
 from controlplane.runtime.clock import Clock
 from controlplane.runtime.telemetry import log
 from controlplane.store.reader import StoreReader
+from controlplane.store.records import MeterSample
 
 __all__ = ["ActorFactory", "Resident", "Residents", "default_factory"]
 
 ActorFactory = Callable[[ActorRef, ActorSettings, bytes | None], Actor]
 
 _LOAD_AT_ONCE = 500
+_READINGS_EACH = 32
 _BACKOFF_MAX_S = 2.0
 _FREEZE_GROWTH = 1_000
 """Collect and freeze the garbage collector's view each time this many actors were added."""
@@ -34,6 +37,18 @@ def default_factory() -> ActorFactory:
     from controlplane.runtime.actors import create_actor  # noqa: PLC0415
 
     return create_actor
+
+
+@runtime_checkable
+class Metered(Protocol):
+    """An actor that wants the samples stored since its snapshot, before it is activated."""
+
+    @property
+    def open_sessions(self) -> tuple[SessionId, ...]:
+        """The sessions of which it wants them."""
+
+    def restore_readings(self, samples: list[MeterSample]) -> None:
+        """Take them in, in the order of receipt."""
 
 
 class Resident:
@@ -159,22 +174,41 @@ class Residents:
         chargers = await self._reader.chargers_named(
             [ChargerId(r.ref.id) for r in part if r.ref.kind is ActorKind.CHARGER]
         )
+        made: list[tuple[Resident, Actor]] = []
         for resident in part:
             if resident.actor is not None or self._by_ref.get(resident.ref) is not resident:
                 continue
-            if resident.ref.kind is ActorKind.CHARGER:
-                record = chargers.get(ChargerId(resident.ref.id))
-                if record is not None:
-                    resident.belongs_to(record.site_id)
+            record = chargers.get(ChargerId(resident.ref.id))
+            if resident.ref.kind is ActorKind.CHARGER and record is not None:
+                resident.belongs_to(record.site_id)
             try:
                 actor = self._create(resident.ref, self._settings, snapshots.get(resident.ref))
-                effects = actor.activate(self._clock.now_ms())
             except Exception as error:
                 # Whatever an actor's code raises concerns this actor only.
                 self._unloadable(resident, error)
                 continue
+            made.append((resident, actor))
+        await self._restore_readings([actor for _, actor in made])
+        for resident, actor in made:
+            if self._by_ref.get(resident.ref) is not resident:
+                continue
+            try:
+                effects = actor.activate(self._clock.now_ms())
+            except Exception as error:
+                self._unloadable(resident, error)
+                continue
             resident.actor = actor
             self._activated(resident, effects)
+
+    async def _restore_readings(self, actors: list[Actor]) -> None:
+        """A charger's snapshot is older than its latest samples."""
+        metered = [actor for actor in actors if isinstance(actor, Metered) and actor.open_sessions]
+        wanted = [session for actor in metered for session in actor.open_sessions]
+        if not wanted:
+            return
+        samples = await self._reader.latest_samples(wanted, _READINGS_EACH)
+        for actor in metered:
+            actor.restore_readings([s for session in actor.open_sessions for s in samples[session]])
 
     def _freeze(self) -> None:
         """Actors live long: keep the collector from walking over them (measured: pauses of 91 ms at

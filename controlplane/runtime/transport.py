@@ -25,7 +25,9 @@ __all__ = ["BatchLink", "Link", "LocalLink", "Receiver"]
 Handler = Callable[[list[Parcel]], None]
 Deliver = Callable[[str, int, bytes], Awaitable[None]]
 
-FLUSH_INTERVAL_S = 0.002
+FLUSH_INTERVAL_S = 0.005
+"""Between the beginnings of two calls; a parcel after a pause leaves at once. A call costs about
+half a millisecond of processor time on both sides together, whatever is in it."""
 BATCH_MAX_BYTES = 32_768
 IN_FLIGHT_MAX = 2
 BUFFER_MAX_BYTES = 4_194_304
@@ -102,7 +104,8 @@ class BatchLink:
         self._count = 0
         self._sequence = 0
         self._in_flight: set[asyncio.Task[None]] = set()
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: asyncio.Handle | None = None
+        self._flushed_s = 0.0
         self._closed = False
 
     @property
@@ -117,7 +120,11 @@ class BatchLink:
         if len(self._buffer) >= BATCH_MAX_BYTES:
             self._flush()
         elif self._timer is None:
-            self._timer = self._loop.call_later(FLUSH_INTERVAL_S, self._due)
+            wait_s = self._flushed_s + FLUSH_INTERVAL_S - self._loop.time()
+            if wait_s > 0:
+                self._timer = self._loop.call_later(wait_s, self._due)
+            else:
+                self._timer = self._loop.call_soon(self._due)
 
     def close(self) -> None:
         self._closed = True
@@ -139,6 +146,7 @@ class BatchLink:
         batch[0:_ARRAY_HEADER] = b"\xdd" + self._count.to_bytes(4, "big")
         self._buffer = bytearray(_ARRAY_HEADER)
         self._count = 0
+        self._flushed_s = self._loop.time()
         call = self._loop.create_task(self._call(self._sequence, bytes(batch)))
         self._sequence += 1
         self._in_flight.add(call)
@@ -151,7 +159,8 @@ class BatchLink:
         if call.exception() is not None:
             self.close()
             self._on_broken()
-        elif self._timer is None:
+        elif self._timer is None and self._count:
+            # Its time came while both calls were on their way.
             self._flush()
 
     async def _call(self, sequence: int, batch: bytes) -> None:

@@ -167,16 +167,26 @@ class StoreReader:
         )
 
     async def meter_samples(self, session_id: SessionId, limit: int = 1_000) -> list[MeterSample]:
-        """The newest `limit` samples of a session, oldest first."""
-        columns = schema.meter_sample.c
-        query = (
-            select(*(columns[name] for name in MeterSample.__struct_fields__))
-            .where(columns.session_id == session_id)
-            .order_by(desc(columns.at_ms), desc(columns.sample_id))
-            .limit(_bounded(limit, 100_000))
-        )
-        newest = await self._run(lambda connection: _records(connection, query, MeterSample))
-        return newest[::-1]
+        """The `limit` samples of a session that were received last, in the order of the station's
+        clock."""
+        query = _latest_samples(session_id, _bounded(limit, 100_000))
+        latest = await self._run(lambda connection: _records(connection, query, MeterSample))
+        return sorted(latest[::-1], key=lambda sample: sample.at_ms)
+
+    async def latest_samples(
+        self, session_ids: Iterable[SessionId], each: int
+    ) -> dict[SessionId, list[MeterSample]]:
+        """For every session, the `each` samples received last, in the order of receipt."""
+
+        def read(connection: Connection) -> dict[SessionId, list[MeterSample]]:
+            return {
+                session_id: _records(connection, _latest_samples(session_id, each), MeterSample)[
+                    ::-1
+                ]
+                for session_id in session_ids
+            }
+
+        return await self._run(read)
 
     async def quarantined(self, charger_id: ChargerId, limit: int = 100) -> list[QuarantineRecord]:
         """The newest `limit` quarantined records of a charger, newest first."""
@@ -288,6 +298,16 @@ class StoreReader:
                 return read(connection)
 
         return await asyncio.get_running_loop().run_in_executor(self._threads, in_thread)
+
+
+def _latest_samples(session_id: SessionId, limit: int) -> Select[Any]:
+    columns = schema.meter_sample.c
+    return (
+        select(*(columns[name] for name in MeterSample.__struct_fields__))
+        .where(columns.session_id == session_id)
+        .order_by(desc(columns.sample_id))
+        .limit(limit)
+    )
 
 
 def _records(connection: Connection, query: Select[Any], record: type[Found]) -> list[Found]:

@@ -121,7 +121,7 @@ meter_sample = Table(
     Column("current_l2_ma", BigInteger),
     Column("current_l3_ma", BigInteger),
     Column("soc_percent", Float),
-    Index("meter_sample_by_session", "session_id", "at_ms"),
+    Index("meter_sample_by_session", "session_id", "sample_id"),
 )
 
 quarantine = Table(

@@ -72,7 +72,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("sample_id"),
     )
     op.create_index(
-        "meter_sample_by_session", "meter_sample", ["session_id", "at_ms"], unique=False
+        "meter_sample_by_session", "meter_sample", ["session_id", "sample_id"], unique=False
     )
     op.create_table(
         "quarantine",
