@@ -41,7 +41,7 @@ GAP_MS = 20 * 60 * MS_PER_S
 BATTERIES_WH = (40_000.0, 52_000.0, 60_000.0, 75_000.0, 82_000.0)
 TARGET_SOC = 0.95
 """A vehicle that got what its driver asked for is this full; it takes more where there is room."""
-SHARES = {"office": (0.35, 0.33, 0.32), "depot": (0.32, 0.33, 0.35)}
+SHARES = {"office": (0.34, 0.33, 0.33), "depot": (0.32, 0.33, 0.35)}
 LOAD_SCALE = {"office": 1.0, "depot": 0.1}
 DEPOT_STAY_MAX_MS = 6 * MS_PER_HOUR
 
@@ -230,7 +230,7 @@ def _network(speed: float) -> dict[str, Any]:
             {key: value for key, value in charger.items() if key != "version"}
             for charger in _CHARGERS[site["id"]]
         ]
-    feeder = {"id": "feeder-1", "name": "Feeder 1", "power_max_w": 260_000}
+    feeder = {"id": "feeder-1", "name": "Feeder 1", "power_max_w": 280_000}
     return {"feeders": [feeder], "sites": sites}
 
 

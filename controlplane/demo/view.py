@@ -27,11 +27,11 @@ __all__ = ["Scene", "line", "render", "render_summary"]
 
 LINES = ("L1", "L2", "L3")
 NARROW = 90
-_MARKS = {
-    VehicleState.CHARGING: ("⚡", "green"),
-    VehicleState.WAITING: ("⏸", "yellow"),
-    VehicleState.ASLEEP: ("☾", "magenta"),
-    VehicleState.FULL: ("■", "green"),
+_STYLES = {
+    VehicleState.CHARGING: "green",
+    VehicleState.WAITING: "yellow",
+    VehicleState.ASLEEP: "magenta",
+    VehicleState.FULL: "cyan",
 }
 
 
@@ -171,12 +171,12 @@ def _vehicles(scene: Scene, site: SiteConfig, report: SiteReport, width: int) ->
     table.add_column("charger", no_wrap=True)
     if wide:
         table.add_column("kind", no_wrap=True)
-    table.add_column("draws / may draw", justify="right", no_wrap=True)
-    table.add_column("", no_wrap=True)
+    table.add_column("draws / may", justify="right", no_wrap=True)
+    table.add_column("vehicle", no_wrap=True)
     table.add_column("energy, │ time gone", no_wrap=True)
     table.add_column("kWh, asked", justify="right", no_wrap=True)
     table.add_column("leaves", no_wrap=True)
-    bar_width = max(8, width - (80 if wide else 66))
+    bar_width = max(8, width - (82 if wide else 68))
     for outlet in report.outlets:
         charger = chargers[outlet.charger_id]
         connector = charger.connector(outlet.connector_id)
@@ -198,7 +198,7 @@ def _vehicle_cells(
 ) -> Sequence[Text]:
     if visit is None:
         return Text("free", style="bright_black"), Text(""), Text(""), Text(""), Text("")
-    sign, style = _MARKS[VehicleState(outlet.vehicle_state)]
+    style = _STYLES[VehicleState(outlet.vehicle_state)]
     draws_a = max(outlet.lines_a)
     met = delivered_wh >= min(visit.requested_wh, visit.could_take_wh)
     stay_ms = max(1, visit.departure_ms - visit.arrival_ms)
@@ -207,7 +207,7 @@ def _vehicle_cells(
     energy_style = "green" if met or share >= gone else "yellow"
     return (
         Text(f"{draws_a:5.1f} / {outlet.offered_a:4.1f} A"),
-        Text(sign, style=style),
+        Text(outlet.vehicle_state, style=style),
         bar([(share, energy_style)], width, mark=min(1.0, max(0.0, gone))),
         Text(f"{delivered_wh / 1e3:5.1f} {visit.requested_wh / 1e3:5.1f}"),
         Text(
