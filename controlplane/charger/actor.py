@@ -297,9 +297,10 @@ class ChargerActor:
             self._unsettle(turn)
 
     def _replied(self, turn: Turn, message: StationReplied) -> None:
+        awaited = self._is_awaited(turn, message)
         dialect = self._dialect()
         order = self._queue.in_flight
-        if order is None or dialect is None or not self._is_awaited(turn, message):
+        if not awaited or order is None or dialect is None:
             return
         self._last_seen_ms = turn.now_ms
         self._healer.answered(turn)

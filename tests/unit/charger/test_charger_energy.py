@@ -1,0 +1,89 @@
+"""Registers that lie, and what they are worth."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from controlplane.charger.energy import Register
+
+POWER_W = 22_000
+MINUTE_MS = 60_000
+
+
+def energy(*values_wh: int, interval_ms: int = 10 * MINUTE_MS) -> int:
+    register = Register()
+    for index, wh in enumerate(values_wh):
+        at_ms = index * interval_ms
+        register.take(wh, at_ms, at_ms, power_max_w=POWER_W)
+    return register.energy_wh
+
+
+@pytest.mark.parametrize(
+    ("values_wh", "expected_wh"),
+    [
+        ((), 0),
+        ((1_000,), 0),
+        ((1_000, 1_500, 3_000), 2_000),
+        ((0, 909_948, 910_031), 83),
+        # One wild value in between is passed over.
+        ((900_000, 900_500, 0, 901_000), 1_000),
+        ((900_000, 900_500, 7_000_000, 901_000), 1_000),
+        # A register that was set back goes on from there.
+        ((900_000, 900_500, 0, 400, 900), 1_400),
+        # Rounded otherwise at the start and later.
+        ((1_001, 1_000, 1_200), 199),
+        # A last value that cannot be is not billed.
+        ((1_000, 1_500, 900_000), 500),
+        ((1_000, 1_500, 20), 500),
+    ],
+)
+def test_energy(values_wh: tuple[int, ...], expected_wh: int) -> None:
+    assert energy(*values_wh) == expected_wh
+
+
+def test_registers_of_whole_kilowatt_hours_may_step() -> None:
+    assert energy(5_000, 5_000, 6_000, 6_000, interval_ms=1_000) == 1_000
+
+
+def test_a_stopped_clock_of_the_station_does_not_make_energy_impossible() -> None:
+    register = Register()
+    for minute in range(60):
+        register.take(minute * 300, 0, minute * MINUTE_MS, power_max_w=POWER_W)
+    assert register.energy_wh == 59 * 300
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(-(10**12), 10**12), st.integers(0, 10**10), st.integers(0, 10**10)),
+        max_size=30,
+    )
+)
+def test_energy_is_never_negative_nor_more_than_can_be_delivered(
+    readings: list[tuple[int, int, int]],
+) -> None:
+    register = Register()
+    for wh, at_ms, received_ms in readings:
+        register.take(wh, at_ms, received_ms, power_max_w=POWER_W)
+    assert register.energy_wh >= 0
+
+
+@given(st.permutations(range(6)))
+def test_the_order_of_plausible_readings_does_not_matter(order: list[int]) -> None:
+    register = Register()
+    for index in order:
+        at_ms = index * 3_600_000
+        register.take(index * 5_000, at_ms, at_ms, power_max_w=POWER_W, begins=index == 0)
+    assert register.energy_wh == 25_000
+
+
+def test_nothing_before_the_begin_counts_once_it_is_known() -> None:
+    for order in itertools.permutations([(1_000, 10), (500, 5), (2_000, 20)]):
+        register = Register()
+        register.take(1_000, 10 * MINUTE_MS, 0, power_max_w=POWER_W, begins=True)
+        for wh, minute in order:
+            register.take(wh, minute * MINUTE_MS, 0, power_max_w=POWER_W)
+        assert register.energy_wh == 1_000
