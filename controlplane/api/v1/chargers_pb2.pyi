@@ -147,7 +147,7 @@ class _CommandStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CommandS
     COMMAND_STATE_TIMED_OUT: _CommandState.ValueType  # 4
     """The charger did not answer in time; it may still do it."""
     COMMAND_STATE_OFFLINE: _CommandState.ValueType  # 5
-    """The charger is not connected, or its connection ended before it answered."""
+    """The charger's connection ended before it answered; it may still do it."""
 
 class CommandState(_CommandState, metaclass=_CommandStateEnumTypeWrapper):
     """How a command ended."""
@@ -163,7 +163,7 @@ COMMAND_STATE_ERROR: CommandState.ValueType  # 3
 COMMAND_STATE_TIMED_OUT: CommandState.ValueType  # 4
 """The charger did not answer in time; it may still do it."""
 COMMAND_STATE_OFFLINE: CommandState.ValueType  # 5
-"""The charger is not connected, or its connection ended before it answered."""
+"""The charger's connection ended before it answered; it may still do it."""
 Global___CommandState: _TypeAlias = CommandState  # noqa: Y015
 
 class _ResetKind:

@@ -29,10 +29,10 @@ class ChargersServiceStub:
     """Chargers: what they are doing, and what they are to do.
 
     A command is answered once the charger has answered, or once it is certain that it will not in time.
-    What the charger said is an outcome and not an error: a command that was rejected, that timed out or
-    whose charger is offline is answered OK with a `CommandOutcome` that says so. Errors are left for
-    requests that were never a charger's business: NOT_FOUND for an unknown charger, INVALID_ARGUMENT for a
-    malformed request, UNAVAILABLE while the charger's host moves.
+    What became of a command that was sent is an outcome and not an error: one that was rejected or that
+    timed out is answered OK with a `CommandOutcome` that says so. Errors are for commands that were not
+    sent: NOT_FOUND for an unknown charger, INVALID_ARGUMENT for a malformed request, UNAVAILABLE for a
+    charger that is not connected (reason `CHARGER_OFFLINE`) or whose host is moving.
 
     How much current a charger may draw is not a command: it follows from the site's circuits and limits
     (see `SitesService` and `GridService`).
@@ -115,10 +115,10 @@ class ChargersServiceServicer:
     """Chargers: what they are doing, and what they are to do.
 
     A command is answered once the charger has answered, or once it is certain that it will not in time.
-    What the charger said is an outcome and not an error: a command that was rejected, that timed out or
-    whose charger is offline is answered OK with a `CommandOutcome` that says so. Errors are left for
-    requests that were never a charger's business: NOT_FOUND for an unknown charger, INVALID_ARGUMENT for a
-    malformed request, UNAVAILABLE while the charger's host moves.
+    What became of a command that was sent is an outcome and not an error: one that was rejected or that
+    timed out is answered OK with a `CommandOutcome` that says so. Errors are for commands that were not
+    sent: NOT_FOUND for an unknown charger, INVALID_ARGUMENT for a malformed request, UNAVAILABLE for a
+    charger that is not connected (reason `CHARGER_OFFLINE`) or whose host is moving.
 
     How much current a charger may draw is not a command: it follows from the site's circuits and limits
     (see `SitesService` and `GridService`).
@@ -303,10 +303,10 @@ class ChargersService:
     """Chargers: what they are doing, and what they are to do.
 
     A command is answered once the charger has answered, or once it is certain that it will not in time.
-    What the charger said is an outcome and not an error: a command that was rejected, that timed out or
-    whose charger is offline is answered OK with a `CommandOutcome` that says so. Errors are left for
-    requests that were never a charger's business: NOT_FOUND for an unknown charger, INVALID_ARGUMENT for a
-    malformed request, UNAVAILABLE while the charger's host moves.
+    What became of a command that was sent is an outcome and not an error: one that was rejected or that
+    timed out is answered OK with a `CommandOutcome` that says so. Errors are for commands that were not
+    sent: NOT_FOUND for an unknown charger, INVALID_ARGUMENT for a malformed request, UNAVAILABLE for a
+    charger that is not connected (reason `CHARGER_OFFLINE`) or whose host is moving.
 
     How much current a charger may draw is not a command: it follows from the site's circuits and limits
     (see `SitesService` and `GridService`).
