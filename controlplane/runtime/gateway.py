@@ -220,7 +220,10 @@ class Gateway:
         """Without a host the message is not needed: the next one is told everything."""
         link = self._links.get(self._host_of[station.shard])
         if link is not None:
-            link.send(FromStation(station.charger_id, station.site_id, message))
+            link.send(
+                FromStation(station.charger_id, station.site_id, message),
+                urgent=type(message) is StationReplied,
+            )
 
     async def _look_up_again(self, station: Station) -> None:
         """The directory's entry of a connected charger changed."""

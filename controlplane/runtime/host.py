@@ -499,7 +499,8 @@ class ShardHost:
         for parcel in batch.to_stations:
             link = self._gateways.get(parcel.connection.partition(":")[0])
             if link is not None:
-                link.send(parcel)
+                urgent = type(parcel) is ToStation and parcel.kind is FrameKind.CALL
+                link.send(parcel, urgent=urgent)
         for ask_id, response in batch.answers:
             self._requests.answer(ask_id, response)
         for sender, send in batch.sends:

@@ -25,9 +25,12 @@ __all__ = ["BatchLink", "Link", "LocalLink", "Receiver"]
 Handler = Callable[[list[Parcel]], None]
 Deliver = Callable[[str, int, bytes], Awaitable[None]]
 
-FLUSH_INTERVAL_S = 0.005
-"""Between the beginnings of two calls; a parcel after a pause leaves at once. A call costs about
-half a millisecond of processor time on both sides together, whatever is in it."""
+FLUSH_INTERVAL_MIN_S = 0.005
+FLUSH_INTERVAL_MAX_S = 0.020
+FLUSH_INTERVAL_PER_PARCEL_S = 0.0005
+"""A call costs about half a millisecond of processor time on both sides together, whatever is in
+it. The more parcels the last one held, the longer the next one is filled, so that the call costs
+each parcel little. A parcel after a pause, or an urgent one, leaves at once."""
 BATCH_MAX_BYTES = 32_768
 IN_FLIGHT_MAX = 2
 BUFFER_MAX_BYTES = 4_194_304
@@ -42,8 +45,9 @@ class Link(Protocol):
     def full(self) -> bool:
         """Whether the peer is so far behind that the sender should stop taking in work."""
 
-    def send(self, parcel: Parcel) -> None:
-        """Queue a parcel. On a broken or closed link it is dropped."""
+    def send(self, parcel: Parcel, *, urgent: bool = False) -> None:
+        """Queue a parcel; an urgent one takes all before it along at once. On a broken or closed
+        link it is dropped."""
 
     def close(self) -> None:
         """Drop what was not sent; send nothing more."""
@@ -67,7 +71,7 @@ class LocalLink:
     def full(self) -> bool:
         return self._behind()
 
-    def send(self, parcel: Parcel) -> None:
+    def send(self, parcel: Parcel, *, urgent: bool = False) -> None:
         if self._closed:
             return
         if not self._waiting:
@@ -105,26 +109,30 @@ class BatchLink:
         self._sequence = 0
         self._in_flight: set[asyncio.Task[None]] = set()
         self._timer: asyncio.Handle | None = None
+        self._urgent = False
         self._flushed_s = 0.0
+        self._interval_s = FLUSH_INTERVAL_MIN_S
         self._closed = False
 
     @property
     def full(self) -> bool:
         return len(self._buffer) >= BUFFER_MAX_BYTES
 
-    def send(self, parcel: Parcel) -> None:
+    def send(self, parcel: Parcel, *, urgent: bool = False) -> None:
         if self._closed:
             return
         self._encoder.encode_into(parcel, self._buffer, -1)
         self._count += 1
         if len(self._buffer) >= BATCH_MAX_BYTES:
             self._flush()
+        elif urgent and not self._urgent:
+            self._urgent = True
+            if self._timer is not None:
+                self._timer.cancel()
+            self._timer = self._loop.call_soon(self._due)
         elif self._timer is None:
-            wait_s = self._flushed_s + FLUSH_INTERVAL_S - self._loop.time()
-            if wait_s > 0:
-                self._timer = self._loop.call_later(wait_s, self._due)
-            else:
-                self._timer = self._loop.call_soon(self._due)
+            wait_s = self._flushed_s + self._interval_s - self._loop.time()
+            self._timer = self._loop.call_later(max(0.0, wait_s), self._due)
 
     def close(self) -> None:
         self._closed = True
@@ -144,6 +152,11 @@ class BatchLink:
             return
         batch = self._buffer
         batch[0:_ARRAY_HEADER] = b"\xdd" + self._count.to_bytes(4, "big")
+        self._interval_s = min(
+            max(FLUSH_INTERVAL_MIN_S, self._count * FLUSH_INTERVAL_PER_PARCEL_S),
+            FLUSH_INTERVAL_MAX_S,
+        )
+        self._urgent = False
         self._buffer = bytearray(_ARRAY_HEADER)
         self._count = 0
         self._flushed_s = self._loop.time()

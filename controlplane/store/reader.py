@@ -171,7 +171,8 @@ class StoreReader:
         clock."""
         query = _latest_samples(session_id, _bounded(limit, 100_000))
         latest = await self._run(lambda connection: _records(connection, query, MeterSample))
-        return sorted(latest[::-1], key=lambda sample: sample.at_ms)
+        latest.reverse()
+        return sorted(latest, key=lambda sample: sample.at_ms)
 
     async def latest_samples(
         self, session_ids: Iterable[SessionId], each: int
