@@ -80,14 +80,16 @@ def build(connectors: int, *, seed: int = 1) -> Problem:
     nodes = max(3, connectors // _CONNECTORS_PER_NODE)
     sites = max(1, (nodes - 1) // (_PANELS_PER_SITE + 1))
     panels = nodes - 1 - sites
-    node_parent = np.concatenate([[-1], np.zeros(sites), 1 + np.arange(panels) % sites])
-    leaf_node = 1 + sites + np.arange(connectors) % panels
+    node_parent = np.zeros(nodes, np.int32)
+    node_parent[0] = -1
+    node_parent[1 + sites :] = 1 + np.arange(panels) * sites // panels
+    # In the order of their panels, as the description of a network lists them.
+    leaf_node = np.empty(connectors, np.int32)
+    leaf_node[:] = 1 + sites + np.arange(connectors) * panels // connectors
     three_phase = random.permutation(connectors) % 2 == 0
     one_phase = random.choice(_ONE_PHASE, connectors)
     leaf_phases = np.where(three_phase, np.uint8(0b111), one_phase)
     max_ma = 1_000 * random.choice(_MAX_A, connectors)
-    node_parent = node_parent.astype(np.int32)
-    leaf_node = leaf_node.astype(np.int32)
     wanted_ma = _row_loads(node_parent, leaf_node, leaf_phases, max_ma)
     least_ma = _row_loads(node_parent, leaf_node, leaf_phases, np.full(connectors, 6_000))
     share = np.empty((nodes, 3))

@@ -84,7 +84,9 @@ def solve(problem: Problem) -> Solution:
         rising = [
             leaf
             for leaf in problem.leaves
-            if problem.tier[leaf] == tier and admitted[leaf] and current[leaf] < problem.max_ma[leaf]
+            if problem.tier[leaf] == tier
+            and admitted[leaf]
+            and current[leaf] < problem.max_ma[leaf]
         ]
         while rising:
             reached, filled = fill(problem, current, rising, levels_per_ma=LEVELS_PER_MA)

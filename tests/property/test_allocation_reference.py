@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 
 from controlplane import _core
 
-
 T = TypeVar("T")
 
 
@@ -66,9 +65,7 @@ def problems(
         leaf_node=per_leaf(st.integers(0, nodes - 1)),
         leaf_phases=per_leaf(st.sampled_from([1, 2, 4, 7, 7, 3, 6])),
         capacity_ma=draw(
-            st.lists(
-                st.lists(capacity, min_size=3, max_size=3), min_size=nodes, max_size=nodes
-            )
+            st.lists(st.lists(capacity, min_size=3, max_size=3), min_size=nodes, max_size=nodes)
         ),
         min_ma=[most * share // 100 for most, share in zip(max_ma, min_share, strict=True)],
         max_ma=max_ma,
@@ -129,9 +126,9 @@ def test_nothing_exceeds_its_limits(problem: Problem) -> None:
 @settings(max_examples=300, deadline=None)
 @given(problems(fine_steps=True))
 def test_every_connector_below_its_maximum_has_a_bottleneck_certificate(problem: Problem) -> None:
-    """But for the whole milliamperes that rounding moves: its binding row is full, nobody of a later
-    tier has more than the minimum there, and nobody of its own tier that is above the minimum has
-    a higher level."""
+    """But for the whole milliamperes that rounding moves: its binding row is full, nobody of a
+    later tier has more than the minimum there, and nobody of its own tier that is above the minimum
+    has a higher level."""
     result = allocate(problem)
     current = result.current_ma.tolist()
     loads = problem.loads(current)

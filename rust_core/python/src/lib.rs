@@ -147,9 +147,10 @@ fn rows<'a>(network: &Network, array: &'a PyReadonlyArray2<'_, i64>) -> PyResult
             found[0], found[1], expected[0], expected[1]
         )));
     }
-    Ok(match array.as_slice() {
-        Ok(values) => Cow::Borrowed(values),
-        Err(_) => Cow::Owned(view.iter().copied().collect()),
+    // NumPy's own notion of one piece would include Fortran order, whose columns come first.
+    Ok(match view.to_slice() {
+        Some(values) => Cow::Borrowed(values),
+        None => Cow::Owned(view.iter().copied().collect()),
     })
 }
 

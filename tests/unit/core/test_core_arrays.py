@@ -1,0 +1,132 @@
+"""What the Rust core takes and refuses at its Python edge."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import pytest
+
+from controlplane import _core
+from controlplane.bench.allocate import build, run, violations
+
+NETWORK: dict[str, Any] = {
+    "node_parent": np.array([-1, 0], np.int32),
+    "leaf_node": np.array([1, 1, 0], np.int32),
+    "leaf_phases": np.array([0b111, 0b001, 0b010], np.uint8),
+}
+
+
+def demand(**changes: Any) -> dict[str, Any]:
+    return {
+        "capacity_ma": np.array([[40_000] * 3, [20_000] * 3]),
+        "min_ma": np.full(3, 6_000),
+        "max_ma": np.full(3, 32_000),
+        "step_ma": np.full(3, 100),
+        "weight": np.ones(3, np.int64),
+        "tier": np.zeros(3, np.uint8),
+        "rank": np.arange(3),
+    } | changes
+
+
+def test_shares_are_equal_below_a_full_row_and_name_it() -> None:
+    result = _core.allocate(_core.Network(**NETWORK), **demand())
+    assert result.current_ma.tolist() == [10_000, 10_000, 30_000]
+    assert result.binding_row.tolist() == [3, 3, 1]
+    assert result.admitted.tolist() == [True, True, True]
+    assert result.row_load_ma.tolist() == [[20_000, 40_000, 10_000], [20_000, 10_000, 10_000]]
+
+
+def test_not_all_minimums_fit_and_the_later_rank_waits() -> None:
+    result = _core.allocate(
+        _core.Network(**NETWORK),
+        **demand(capacity_ma=np.array([[40_000] * 3, [9_000] * 3]), rank=np.array([2, 1, 0])),
+    )
+    assert result.admitted.tolist() == [False, True, True]
+    assert result.current_ma.tolist() == [0, 9_000, 32_000]
+    assert result.binding_row.tolist() == [3, 3, -1]
+
+
+def test_arrays_that_do_not_lie_in_one_piece_are_read_the_same() -> None:
+    network = _core.Network(**NETWORK)
+    plain, strided = demand(), demand()
+    for name, values in plain.items():
+        strided[name] = np.repeat(values, 2, axis=0)[::2]
+    strided["capacity_ma"] = np.asfortranarray(plain["capacity_ma"])
+    assert not strided["min_ma"].flags.c_contiguous
+    first, second = _core.allocate(network, **plain), _core.allocate(network, **strided)
+    assert first.current_ma.tolist() == second.current_ma.tolist()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"node_parent": np.array([1, 0], np.int32)}, "node 0 is its own ancestor"),
+        ({"node_parent": np.array([-1, 2], np.int32)}, r"node_parent\[1\] is 2"),
+        ({"node_parent": np.array([-1, -2], np.int32)}, r"node_parent\[1\] is -2"),
+        ({"leaf_node": np.array([1, -1, 0], np.int32)}, r"leaf_node\[1\] is -1"),
+        ({"leaf_phases": np.array([1, 1, 0], np.uint8)}, r"leaf_phases\[2\] is 0"),
+        ({"leaf_phases": np.array([8, 1, 1], np.uint8)}, r"leaf_phases\[0\] is 8"),
+        ({"leaf_phases": np.array([1], np.uint8)}, "leaf_phases has 1 elements, expected 3"),
+    ],
+)
+def test_a_network_that_contradicts_itself_is_refused(changes: Any, message: str) -> None:
+    with pytest.raises(_core.NetworkError, match=message):
+        _core.Network(**(NETWORK | changes))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"capacity_ma": np.zeros((3, 3), np.int64)}, r"shape \(3, 3\), expected \(2, 3\)"),
+        ({"capacity_ma": np.full((2, 3), 10**12 + 1)}, r"capacity_ma\[0\]"),
+        ({"min_ma": np.array([6_000, -1, 0])}, r"min_ma\[1\] is -1, must be 0 to 32000"),
+        ({"min_ma": np.array([6_000, 0, 32_001])}, r"min_ma\[2\] is 32001"),
+        ({"max_ma": np.array([6_000, 10**9 + 1, 6_000])}, r"max_ma\[1\]"),
+        ({"step_ma": np.array([1, 0, 1])}, r"step_ma\[1\] is 0"),
+        ({"weight": np.array([1, 1, 1_001])}, r"weight\[2\] is 1001, must be 1 to 1000"),
+        ({"rank": np.arange(2)}, "rank has 2 elements, expected 3"),
+        ({"tier": np.zeros(4, np.uint8)}, "tier has 4 elements, expected 3"),
+    ],
+)
+def test_inputs_outside_their_range_are_refused(changes: Any, message: str) -> None:
+    with pytest.raises(_core.NetworkError, match=message):
+        _core.allocate(_core.Network(**NETWORK), **demand(**changes))
+
+
+def test_check_refuses_a_current_nobody_runs_at() -> None:
+    wanted = demand()
+    arrays = {name: wanted[name] for name in ("capacity_ma", "min_ma", "max_ma")}
+    with pytest.raises(_core.NetworkError, match=r"current_ma\[1\] is 5000, must be 0 or 6000"):
+        _core.check(_core.Network(**NETWORK), **arrays, current_ma=np.array([6_000, 5_000, 0]))
+
+
+def test_threads_share_a_network_and_get_the_same_bits() -> None:
+    problem = build(2_000)
+    network = problem.network()
+    with ThreadPoolExecutor(4) as threads:
+        rounds = list(threads.map(lambda _: problem.allocate(network), range(16)))
+    for result in rounds:
+        assert np.array_equal(result.current_ma, rounds[0].current_ma)
+        assert np.array_equal(result.binding_row, rounds[0].binding_row)
+
+
+def test_the_bench_network_binds_at_every_level_and_its_result_is_sound() -> None:
+    problem = build(2_000, seed=3)
+    result = problem.allocate(problem.network())
+    assert violations(problem, result) == 0
+    node = result.binding_row[result.binding_row >= 0] // 3
+    assert (node == 0).any()
+    assert ((node >= 1) & (node <= problem.sites)).any()
+    assert (node > problem.sites).any()
+    assert set(run(200, repeats=2)) == {
+        "connectors", "rows", "solve_ms", "check_ms", "ratio", "violations"
+    }  # fmt: skip
+
+
+def test_the_bench_would_see_a_violation() -> None:
+    problem = build(200)
+    result = problem.allocate(problem.network())
+    problem.capacity_ma[0] = result.row_load_ma[0] - 1
+    assert violations(problem, result) == 3
