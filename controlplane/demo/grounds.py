@@ -215,7 +215,9 @@ async def _until_orphaned() -> None:
 
 
 async def _main(arguments: argparse.Namespace) -> None:
-    scenario = make_scenario(duration_s=arguments.duration, seed=arguments.seed)
+    scenario = make_scenario(
+        duration_s=arguments.duration, seed=arguments.seed, late_ms=arguments.late_ms
+    )
     clock = AcceleratedClock(
         start_ms=scenario.clock_start_ms, speed=scenario.speed, origin_s=arguments.origin
     )
@@ -244,6 +246,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--url", required=True, help="ws:// address, without the station's id")
     parser.add_argument("--duration", type=float, required=True)
     parser.add_argument("--seed", type=int, required=True)
+    parser.add_argument("--late-ms", type=int, default=0, help="by how much the day is put off")
     parser.add_argument("--origin", type=float, default=time.time(), help="of the fast clock")
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(name)s %(message)s")
     asyncio.run(_main(parser.parse_args(argv)))

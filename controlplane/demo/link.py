@@ -134,7 +134,7 @@ class Link:
             return await call(request, timeout=CALL_TIMEOUT_S)
         except grpc.aio.AioRpcError as error:
             self.failures += 1
-            logger.warning("%s: %s", type(request).__name__, error.details())
+            logger.info("%s: %s", type(request).__name__, error.details())
             return None
 
 

@@ -38,6 +38,8 @@ from controlplane.units import iso_from_ms
 __all__ = ["run_demo"]
 
 READY_TIMEOUT_S = 90.0
+COMMISSIONING_S = 4.0
+"""What the stations need to connect and to be given their default limits."""
 CLOSE_TIMEOUT_S = 60.0
 """From the end of the day until every site has said all it had to say."""
 BOOKS_TIMEOUT_S = 20.0
@@ -144,6 +146,7 @@ class Demo:
         self.ready_file = self.folder / "ready.json"
         self._children: list[Child] = []
         self._recorded = False
+        self._late_ms = 0
 
     # --- processes --------------------------------------------------------------------------------
 
@@ -154,17 +157,17 @@ class Demo:
             LoadstarError: a process did not start, or ended before its time.
         """
         self.scene.note = "Loadstar starts"
-        async with self._showing():
+        async with self._showing() as view:
             loadstar = await self._start_loadstar()
             ready = await self._ready(loadstar)
-            self.scene.note = ""
+            self._put_off()
             sites = [
                 await self._start_site(site.id, ready["ocpp_port"])
                 for site in self.scenario.network.sites
             ]
             address = f"127.0.0.1:{ready['grpc_port']}"
             async with Link(address, self.scenario, self.clock) as link:
-                await self._day(loadstar, sites, link)
+                await self._day(loadstar, sites, link, view)
                 return self._summary(await self._books(link))
 
     async def _start_loadstar(self) -> Child:
@@ -203,6 +206,16 @@ class Demo:
             await asyncio.sleep(0.1)
         raise loadstar.failure(f"was not ready after {READY_TIMEOUT_S:g} s")
 
+    def _put_off(self) -> None:
+        """Begin the day later where Loadstar took longer to start than it was given."""
+        commissioning_ms = round(COMMISSIONING_S * self.scenario.speed * 1_000)
+        late_ms = self.clock.now_ms() + commissioning_ms - self.scenario.start_ms
+        self._late_ms = max(0, late_ms)
+        self.scenario = make_scenario(
+            duration_s=self.options.duration_s, seed=self.options.seed, late_ms=self._late_ms
+        )
+        self.scene = Scene(self.scenario, Audit(self.scenario), now_ms=self.clock.now_ms())
+
     def _read_ready(self) -> dict[str, Any] | None:
         with contextlib.suppress(OSError, ValueError):
             ready = json.loads(self.ready_file.read_text(encoding="utf-8"))
@@ -217,6 +230,7 @@ class Demo:
             *("--url", f"ws://127.0.0.1:{ocpp_port}/ocpp"),
             *("--duration", repr(self.options.duration_s)),
             *("--seed", str(self.options.seed)),
+            *("--late-ms", str(self._late_ms)),
             *("--origin", repr(self.started_s)),
         ]
         log = self.folder / f"{site_id}.log"
@@ -232,7 +246,9 @@ class Demo:
 
     # --- the day ----------------------------------------------------------------------------------
 
-    async def _day(self, loadstar: Child, sites: list[Child], link: Link) -> None:
+    async def _day(
+        self, loadstar: Child, sites: list[Child], link: Link, view: asyncio.Task[None]
+    ) -> None:
         """Watch until every site is done."""
         companions: list[asyncio.Future[Any]] = [
             asyncio.create_task(link.report_buildings()),
@@ -244,7 +260,7 @@ class Demo:
         left_s = (self.scenario.end_ms - self.clock.now_ms()) / 1_000 / self.scenario.speed
         try:
             done, _ = await asyncio.wait(
-                {watch, *companions},
+                {watch, view, *companions},
                 timeout=max(0.0, left_s) + CLOSE_TIMEOUT_S,
                 return_when=asyncio.FIRST_COMPLETED,
             )
@@ -353,12 +369,12 @@ class Demo:
     # --- the view ---------------------------------------------------------------------------------
 
     @contextlib.asynccontextmanager
-    async def _showing(self) -> AsyncIterator[None]:
+    async def _showing(self) -> AsyncIterator[asyncio.Task[None]]:
         """Keep the view fresh while the body runs."""
         live = self.console.is_terminal and not self.options.headless
         task = asyncio.create_task(self._show_live() if live else self._show_lines())
         try:
-            yield
+            yield task
         finally:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)

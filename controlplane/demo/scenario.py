@@ -12,7 +12,7 @@ and no less than in earnest."""
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Literal
 
@@ -33,8 +33,9 @@ DAY_END_MS = MIDNIGHT_MS + 19 * MS_PER_HOUR
 SPEED_MAX = 480.0
 """Beyond this a minute of the building's morning would pass between two rounds; a shorter
 demonstration shows a shorter day instead."""
-PRELUDE_S = 14.0
-"""Real seconds that Loadstar is given to start before the day begins."""
+PRELUDE_S = 12.0
+"""Real seconds that Loadstar is given to start before the day begins; where it takes longer, the
+whole day is put off (`late_ms`)."""
 DURATION_MIN_S, DURATION_MAX_S = 10.0, 86_400.0
 
 GAP_MS = 20 * 60 * MS_PER_S
@@ -73,15 +74,11 @@ class Scenario:
     version_of: dict[str, Literal["1.6", "2.0.1"]]
     visits: tuple[Visit, ...]
     buildings: dict[str, BuildingLoad]
+    clock_start_ms: int
+    """What the clock shows when Loadstar is started."""
     start_ms: int
     end_ms: int
     speed: float
-    prelude_s: float = PRELUDE_S
-
-    @property
-    def clock_start_ms(self) -> int:
-        """What the clock shows when Loadstar is started."""
-        return self.start_ms - round(self.prelude_s * self.speed * MS_PER_S)
 
     def site(self, site_id: str) -> SiteConfig:
         return next(site for site in self.network.sites if site.id == site_id)
@@ -92,8 +89,9 @@ class Scenario:
         return [_station(charger, site, self.version_of[charger.id]) for charger in site.chargers]
 
 
-def make_scenario(*, duration_s: float, seed: int) -> Scenario:
-    """The demonstration's day, squeezed into `duration_s` real seconds.
+def make_scenario(*, duration_s: float, seed: int, late_ms: int = 0) -> Scenario:
+    """The demonstration's day, squeezed into `duration_s` real seconds, everything that happens put
+    off by `late_ms` of the day's time.
 
     Raises:
         InvalidInput: the duration is out of range.
@@ -114,18 +112,26 @@ def make_scenario(*, duration_s: float, seed: int) -> Scenario:
             for chargers in _CHARGERS.values()
             for charger in chargers
         },
-        visits=_visits(network, end_ms=end_ms, speed=speed, rng=random.Random(seed)),
+        visits=tuple(
+            replace(
+                visit,
+                arrival_ms=visit.arrival_ms + late_ms,
+                departure_ms=visit.departure_ms + late_ms,
+            )
+            for visit in _visits(network, end_ms=end_ms, speed=speed, rng=random.Random(seed))
+        ),
         buildings={
             site.id: BuildingLoad(
-                start_ms=MIDNIGHT_MS,
+                start_ms=MIDNIGHT_MS + late_ms,
                 hours_w=tuple(power_w * LOAD_SCALE[site.id] for power_w in hours_w),
                 phase_shares=SHARES[site.id],
                 voltage_v=site.voltage_v,
             )
             for site in network.sites
         },
-        start_ms=DAY_START_MS,
-        end_ms=end_ms,
+        clock_start_ms=DAY_START_MS - round(PRELUDE_S * speed * MS_PER_S),
+        start_ms=DAY_START_MS + late_ms,
+        end_ms=end_ms + late_ms,
         speed=speed,
     )
 

@@ -49,16 +49,16 @@ def assert_a_good_day(summary: dict[str, Any]) -> None:
 
 @pytest.mark.timeout(240)
 def test_a_short_day_ends_without_a_violation(tmp_path: Path) -> None:
-    summary = demonstrate(tmp_path, duration_s=30)
+    summary = demonstrate(tmp_path, duration_s=20)
     assert_a_good_day(summary)
     assert summary["host_kills"] == 0
-    assert summary["deadlines_total"] >= 1
 
 
 @pytest.mark.timeout(240)
 def test_killing_the_host_loses_nothing(tmp_path: Path) -> None:
-    summary = demonstrate(tmp_path, duration_s=40, kill_host_every_s=15)
+    summary = demonstrate(tmp_path, duration_s=30, kill_host_every_s=12)
     assert_a_good_day(summary)
     assert summary["host_kills"] >= 2
+    assert summary["deadlines_total"] >= 1
     # The sockets stay with the gateway: nobody had to dial again.
     assert summary["connections"] == 16

@@ -43,6 +43,20 @@ def test_the_day_is_the_same_for_everybody_who_asks(scenario: Scenario) -> None:
     assert make_scenario(duration_s=180, seed=2).visits != scenario.visits
 
 
+def test_a_late_start_puts_off_the_whole_day(scenario: Scenario) -> None:
+    late = make_scenario(duration_s=180, seed=1, late_ms=60_000)
+    assert (late.start_ms, late.end_ms) == (scenario.start_ms + 60_000, scenario.end_ms + 60_000)
+    assert late.clock_start_ms == scenario.clock_start_ms
+    assert late.network == scenario.network
+    for before, after in zip(scenario.visits, late.visits, strict=True):
+        assert after.arrival_ms == before.arrival_ms + 60_000
+        assert after.departure_ms == before.departure_ms + 60_000
+        assert after.could_take_wh == before.could_take_wh
+    at_ms = scenario.start_ms + HOUR_MS
+    office, put_off = scenario.buildings["office"], late.buildings["office"]
+    assert put_off.power_w(at_ms + 60_000) == office.power_w(at_ms)
+
+
 def test_the_network_is_what_the_demonstration_promises(scenario: Scenario) -> None:
     office, depot = scenario.network.sites
     assert len(scenario.network.feeders) == 1
