@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import math
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
@@ -17,9 +17,10 @@ import msgspec
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from controlplane.charger.messages import ChargerView, GetCharger
 from controlplane.config import Settings
-from controlplane.errors import InvalidInput
-from controlplane.ids import ActorRef
+from controlplane.errors import InvalidInput, TimedOut, Unavailable
+from controlplane.ids import ActorKind, ActorRef, ChargerId
 from controlplane.runtime.client import ActorClient, JournalEvent
 from controlplane.runtime.clock import Clock
 from controlplane.store.reader import PAGE_SIZE_MAX, StoreReader
@@ -27,6 +28,7 @@ from controlplane.store.reader import PAGE_SIZE_MAX, StoreReader
 __all__ = [
     "Backend",
     "Caller",
+    "ask_chargers",
     "instant_ms",
     "invalid",
     "page_size",
@@ -40,6 +42,8 @@ Response = TypeVar("Response", bound=msgspec.Struct)
 ASK_TIMEOUT_S = 10.0
 _PAGE_SIZE_DEFAULT = 100
 _EVENTS_AT_ONCE = 1_000
+_ASKED_AT_ONCE = 64
+_EVENTS_WAIT_S = 10.0
 _REQUEST_ID = re.compile(r"[!-~]{1,128}")
 
 
@@ -88,8 +92,11 @@ class Backend:
             ref, request, response, timeout_s=max(timeout_s, 0.001), request_id=request_id
         )
 
-    async def follow(self, after: int) -> AsyncIterator[list[JournalEvent]]:
-        """Journal events with a cursor above `after`, in batches, for ever.
+    async def follow(
+        self, after: int, *, interval_s: float = _EVENTS_WAIT_S
+    ) -> AsyncIterator[list[JournalEvent]]:
+        """Journal events with a cursor above `after`, in batches, for ever; an empty batch where
+        nothing happened for `interval_s`.
 
         Nothing is queued here: a stream that is slow asks late and is given what it missed.
 
@@ -97,10 +104,28 @@ class Backend:
             Unavailable: the journal is out of reach.
         """
         while True:
-            batch = await self.client.events(after, limit=_EVENTS_AT_ONCE)
+            batch = await self.client.events(after, limit=_EVENTS_AT_ONCE, timeout_s=interval_s)
+            yield batch
             if batch:
-                yield batch
                 after = batch[-1].cursor
+
+
+async def ask_chargers(
+    backend: Backend, charger_ids: Iterable[ChargerId], caller: Caller
+) -> dict[ChargerId, ChargerView | None]:
+    """What chargers say of themselves, asked side by side; None where the host does not answer."""
+    places = asyncio.Semaphore(_ASKED_AT_ONCE)
+
+    async def one(charger_id: ChargerId) -> ChargerView | None:
+        ref = ActorRef(ActorKind.CHARGER, charger_id)
+        async with places:
+            try:
+                return await backend.ask(ref, GetCharger(), ChargerView, caller)
+            except (Unavailable, TimedOut):
+                return None
+
+    asked = list(charger_ids)
+    return dict(zip(asked, await asyncio.gather(*map(one, asked)), strict=True))
 
 
 def invalid(field: str, fault: str) -> InvalidInput:

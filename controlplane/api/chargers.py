@@ -6,7 +6,6 @@ the moment (a deadline, a random number) goes into what an actor is asked."""
 
 from __future__ import annotations
 
-import asyncio
 import secrets
 import zlib
 from collections.abc import AsyncIterator, Iterable
@@ -17,17 +16,19 @@ import orjson
 from controlplane.api.backend import (
     Backend,
     Caller,
+    ask_chargers,
     invalid,
     page_size,
     required,
     seconds,
     timestamp,
 )
+from controlplane.api.pace import Pace
 from controlplane.api.sessions import require_session
 from controlplane.api.v1 import chargers_pb2, chargers_pb2_grpc, electrical_pb2, network_pb2
 from controlplane.charger.messages import ChargerView, ConnectorView, Execute, GetCharger
 from controlplane.config import Onboarding
-from controlplane.errors import NotFound, Precondition, TimedOut, Unavailable
+from controlplane.errors import NotFound, Precondition
 from controlplane.ids import CHARGER_ID_PATTERN, ActorKind, ActorRef, ChargerId, SiteId
 from controlplane.ocpp import answers, commands
 from controlplane.ocpp.commands import CommandResult, CommandState
@@ -36,7 +37,6 @@ from controlplane.store.records import ChargerRecord, JournalEvent, SessionState
 
 __all__ = ["Chargers"]
 
-_ASKED_AT_ONCE = 64
 _WATCHED_MAX = 1_000
 _SETTINGS_MAX = 200
 _CONNECTOR_MAX = 1_000
@@ -95,23 +95,28 @@ class Chargers(chargers_pb2_grpc.ChargersServiceServicer):
     ) -> AsyncIterator[chargers_pb2.WatchChargersResponse]:
         if len(request.charger_ids) > _WATCHED_MAX:
             raise invalid("charger_ids", f"at most {_WATCHED_MAX}")
+        pace = Pace(request.interval_s, narrowed=bool(request.charger_ids or request.site_id))
         # The cursor is taken first: what happens while the chargers are read is told twice rather
         # than not at all.
         cursor = await self._backend.client.last_cursor()
         wanted = set(request.charger_ids)
-        async for records in self._matching(request):
-            for charger in await self._many(records, context):
-                yield chargers_pb2.WatchChargersResponse(charger=charger)
-        async for batch in self._backend.follow(cursor):
+        told: dict[str, list[chargers_pb2.Connector]] = {}
+        async for response in self._all_matching(request, told, context):
+            yield response
+        async for batch in self._backend.follow(cursor, interval_s=pace.wait_s):
             kinds = _last_kinds(batch, wanted)
             directory = await self._backend.reader.chargers_named(kinds)
             changed = [
                 record for record in directory.values() if request.site_id in {"", record.site_id}
             ]
             for charger in await self._many(changed, context):
+                told[charger.charger_id] = list(charger.connectors)
                 yield chargers_pb2.WatchChargersResponse(
                     charger=charger, event_kind=kinds[ChargerId(charger.charger_id)]
                 )
+            if pace.due():
+                async for response in self._all_matching(request, told, context):
+                    yield response
 
     async def RemoteStart(
         self, request: chargers_pb2.RemoteStartRequest, context: Any
@@ -314,6 +319,20 @@ class Chargers(chargers_pb2_grpc.ChargersServiceServicer):
             raise _unknown(charger_id)
         return record
 
+    async def _all_matching(
+        self,
+        request: chargers_pb2.WatchChargersRequest,
+        told: dict[str, list[chargers_pb2.Connector]],
+        caller: Caller,
+    ) -> AsyncIterator[chargers_pb2.WatchChargersResponse]:
+        """The chargers that match and whose connectors are not as they were `told`."""
+        async for records in self._matching(request):
+            for charger in await self._many(records, caller):
+                connectors = list(charger.connectors)
+                if told.get(charger.charger_id) != connectors:
+                    told[charger.charger_id] = connectors
+                    yield chargers_pb2.WatchChargersResponse(charger=charger)
+
     async def _matching(
         self, request: chargers_pb2.WatchChargersRequest
     ) -> AsyncIterator[list[ChargerRecord]]:
@@ -339,25 +358,20 @@ class Chargers(chargers_pb2_grpc.ChargersServiceServicer):
     async def _many(
         self, records: Iterable[ChargerRecord], caller: Caller
     ) -> list[chargers_pb2.Charger]:
-        """The chargers as they are now, asked side by side; those whose host does not answer are
-        told with what the directory knows."""
-        places = asyncio.Semaphore(_ASKED_AT_ONCE)
-
-        async def one(record: ChargerRecord) -> chargers_pb2.Charger:
-            async with places:
-                try:
-                    view = await self._backend.ask(
-                        _ref(record.charger_id), GetCharger(), ChargerView, caller
-                    )
-                except (Unavailable, TimedOut):
-                    return chargers_pb2.Charger(
-                        charger_id=record.charger_id,
-                        site_id=record.site_id,
-                        presence=chargers_pb2.CHARGER_PRESENCE_UNKNOWN,
-                    )
-            return _charger_to_message(view)
-
-        return await asyncio.gather(*(one(record) for record in records))
+        """The chargers as they are now; those whose host does not answer are told with what the
+        directory knows."""
+        sites = {record.charger_id: record.site_id for record in records}
+        views = await ask_chargers(self._backend, sites, caller)
+        return [
+            chargers_pb2.Charger(
+                charger_id=charger_id,
+                site_id=sites[charger_id],
+                presence=chargers_pb2.CHARGER_PRESENCE_UNKNOWN,
+            )
+            if view is None
+            else _charger_to_message(view)
+            for charger_id, view in views.items()
+        ]
 
 
 def _last_kinds(batch: list[JournalEvent], wanted: set[str]) -> dict[ChargerId, str]:

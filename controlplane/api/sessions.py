@@ -5,7 +5,18 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Any
 
-from controlplane.api.backend import Backend, instant_ms, invalid, page_size, timestamp
+import msgspec
+
+from controlplane.api.backend import (
+    Backend,
+    Caller,
+    ask_chargers,
+    instant_ms,
+    invalid,
+    page_size,
+    timestamp,
+)
+from controlplane.api.pace import Pace
 from controlplane.api.v1 import electrical_pb2, sessions_pb2, sessions_pb2_grpc
 from controlplane.charger.messages import SetSessionNeed
 from controlplane.errors import NotFound
@@ -43,6 +54,7 @@ class Sessions(sessions_pb2_grpc.SessionsServiceServicer):
             page_size=page_size(request.page_size),
             page_token=request.page_token,
         )
+        sessions = await self._as_measured(sessions, context)
         return sessions_pb2.ListSessionsResponse(
             sessions=[session_to_message(session) for session in sessions], next_page_token=token
         )
@@ -50,7 +62,8 @@ class Sessions(sessions_pb2_grpc.SessionsServiceServicer):
     async def GetSession(
         self, request: sessions_pb2.GetSessionRequest, context: Any
     ) -> sessions_pb2.GetSessionResponse:
-        session = await require_session(self._backend, request.session_id)
+        stored = await require_session(self._backend, request.session_id)
+        (session,) = await self._as_measured([stored], context)
         return sessions_pb2.GetSessionResponse(session=session_to_message(session))
 
     async def ListMeterSamples(
@@ -69,16 +82,17 @@ class Sessions(sessions_pb2_grpc.SessionsServiceServicer):
     async def WatchSessions(
         self, request: sessions_pb2.WatchSessionsRequest, context: Any
     ) -> AsyncIterator[sessions_pb2.WatchSessionsResponse]:
+        pace = Pace(
+            request.interval_s,
+            narrowed=bool(request.session_id or request.charger_id or request.site_id),
+        )
         # The cursor is taken first: what happens while the sessions are read is told twice rather
         # than not at all.
         cursor = await self._backend.client.last_cursor()
-        if request.session_id:
-            session = await require_session(self._backend, request.session_id)
-            yield sessions_pb2.WatchSessionsResponse(session=session_to_message(session))
-        else:
-            async for session in self._active(request):
-                yield sessions_pb2.WatchSessionsResponse(session=session_to_message(session))
-        async for batch in self._backend.follow(cursor):
+        told: dict[str, SessionRecord] = {}
+        async for response in self._unlike_told(request, told, context):
+            yield response
+        async for batch in self._backend.follow(cursor, interval_s=pace.wait_s):
             happened = {
                 str(event.data["session_id"]): event.kind
                 for event in batch
@@ -88,9 +102,17 @@ class Sessions(sessions_pb2_grpc.SessionsServiceServicer):
             for session_id, kind in happened.items():
                 changed = await self._backend.reader.session(SessionId(session_id))
                 if changed is not None and _matches(request, changed):
+                    (session,) = await self._as_measured([changed], context)
+                    if session.state is SessionState.ACTIVE or request.session_id:
+                        told[session_id] = session
+                    else:
+                        told.pop(session_id, None)
                     yield sessions_pb2.WatchSessionsResponse(
-                        session=session_to_message(changed), event_kind=kind
+                        session=session_to_message(session), event_kind=kind
                     )
+            if pace.due():
+                async for response in self._unlike_told(request, told, context):
+                    yield response
 
     async def SetSessionNeed(
         self, request: sessions_pb2.SetSessionNeedRequest, context: Any
@@ -113,9 +135,46 @@ class Sessions(sessions_pb2_grpc.SessionsServiceServicer):
         )
         return sessions_pb2.SetSessionNeedResponse(session=session_to_message(changed))
 
-    async def _active(
+    async def _as_measured(
+        self, sessions: list[SessionRecord], caller: Caller
+    ) -> list[SessionRecord]:
+        """The sessions with the energy that their chargers know. The store is told of a session
+        when it changes, not at every measurement."""
+        charger_ids = {s.charger_id for s in sessions if s.state is SessionState.ACTIVE}
+        views = await ask_chargers(self._backend, charger_ids, caller)
+        energies_wh = {
+            connector.session_id: connector.energy_wh
+            for view in views.values()
+            if view is not None
+            for connector in view.connectors
+        }
+        return [
+            msgspec.structs.replace(session, energy_wh=energies_wh[session.session_id])
+            if session.state is SessionState.ACTIVE and session.session_id in energies_wh
+            else session
+            for session in sessions
+        ]
+
+    async def _unlike_told(
+        self,
+        request: sessions_pb2.WatchSessionsRequest,
+        told: dict[str, SessionRecord],
+        caller: Caller,
+    ) -> AsyncIterator[sessions_pb2.WatchSessionsResponse]:
+        """The active sessions that match and are not as they were `told`; one that is asked for by
+        its id also when it has ended."""
+        async for page in self._matching(request):
+            for session in await self._as_measured(page, caller):
+                if told.get(session.session_id) != session:
+                    told[session.session_id] = session
+                    yield sessions_pb2.WatchSessionsResponse(session=session_to_message(session))
+
+    async def _matching(
         self, request: sessions_pb2.WatchSessionsRequest
-    ) -> AsyncIterator[SessionRecord]:
+    ) -> AsyncIterator[list[SessionRecord]]:
+        if request.session_id:
+            yield [await require_session(self._backend, request.session_id)]
+            return
         token = ""
         while True:
             sessions, token = await self._backend.reader.sessions(
@@ -125,8 +184,7 @@ class Sessions(sessions_pb2_grpc.SessionsServiceServicer):
                 page_size=page_size(0),
                 page_token=token,
             )
-            for session in sessions:
-                yield session
+            yield sessions
             if not token:
                 return
 

@@ -137,6 +137,9 @@ def watch_chargers(
         list[str] | None, typer.Argument(help="Only these chargers; all where none is named.")
     ] = None,
     site: Annotated[str, typer.Option(help="Only the chargers of this site.")] = "",
+    interval_s: Annotated[
+        float, typer.Option("--interval", help="Also every so many seconds, as measured.", min=0)
+    ] = 0.0,
     address: Address = DEFAULT_ADDRESS,
     as_json: Json = False,
 ) -> None:
@@ -144,12 +147,15 @@ def watch_chargers(
 
     \b
     loadstar chargers watch
+    loadstar chargers watch --site depot --interval 5
     loadstar chargers watch CP-1 CP-2 --json
     """
     from controlplane.api.v1 import chargers_pb2
 
     with connected(address) as channel:
-        request = chargers_pb2.WatchChargersRequest(charger_ids=charger_ids or [], site_id=site)
+        request = chargers_pb2.WatchChargersRequest(
+            charger_ids=charger_ids or [], site_id=site, interval_s=interval_s
+        )
         for told in _stub(channel).WatchChargers(request):
             if as_json:
                 echo_json(told)

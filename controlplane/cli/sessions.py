@@ -140,18 +140,23 @@ def get_session(
 def watch(
     site: Site = "",
     charger: Charger = "",
+    interval_s: Annotated[
+        float, typer.Option("--interval", help="Also every so many seconds, as measured.", min=0)
+    ] = 0.0,
     address: Address = DEFAULT_ADDRESS,
     as_json: Json = False,
 ) -> None:
     """Print a line for each running session, and another whenever one changes, until Ctrl-C.
 
     \b
-    loadstar sessions watch --site depot
+    loadstar sessions watch --site depot --interval 5
     """
     from controlplane.api.v1 import sessions_pb2
 
     with connected(address) as channel:
-        request = sessions_pb2.WatchSessionsRequest(site_id=site, charger_id=charger)
+        request = sessions_pb2.WatchSessionsRequest(
+            site_id=site, charger_id=charger, interval_s=interval_s
+        )
         for told in _stub(channel).WatchSessions(request):
             if as_json:
                 echo_json(told)

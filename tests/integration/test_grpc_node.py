@@ -417,6 +417,9 @@ async def test_a_session_from_start_to_stop(example: Loadstar) -> None:
         )
         assert [(s.energy_wh, s.power_w) for s in samples.samples][-1] == (1_500, 3_680)
 
+        listed = await active_session(example)
+        assert listed.energy_wh == 500
+
         stop = chargers_pb2.RemoteStopRequest(
             charger_id="DEPOT-1", session_id=session.session_id, request_id="stop-1"
         )
@@ -590,7 +593,7 @@ async def test_a_command_that_cannot_be_sent_is_an_error(example: Loadstar) -> N
 
 
 async def test_a_malformed_command_names_its_field(example: Loadstar) -> None:
-    known = {"charger_id": "KIOSK-1"}
+    known: Any = {"charger_id": "KIOSK-1"}
     for method, request, field in (
         ("GetCharger", chargers_pb2.GetChargerRequest(charger_id="a b"), "charger_id"),
         ("RemoteStart", chargers_pb2.RemoteStartRequest(**known), "id_token"),
@@ -707,6 +710,31 @@ async def test_chargers_sessions_and_events_are_watched(example: Loadstar) -> No
         assert changed.session.session_id == session.session.session_id
     for stream in (chargers, sessions, events):
         stream.cancel()
+
+
+async def test_measurements_are_watched_at_an_interval(example: Loadstar) -> None:
+    async with connected(Station16, "DEPOT-1", example.node.ocpp_port) as station:
+        await online(example, "DEPOT-1")
+        await station.begin("TAG-1")
+        chargers = example.chargers.WatchChargers(
+            chargers_pb2.WatchChargersRequest(site_id="depot", interval_s=1)
+        )
+        sessions = example.sessions.WatchSessions(
+            sessions_pb2.WatchSessionsRequest(charger_id="DEPOT-1", interval_s=1)
+        )
+        first = await read_until(sessions)
+        assert first.session.energy_wh == 0
+        await station.meter(1_250)
+        metered = await read_until(sessions, lambda told: told.session.energy_wh > 0)
+        assert (metered.session.energy_wh, metered.event_kind) == (250, "")
+        drawing = await read_until(
+            chargers, lambda told: any(c.power_w == 3_680 for c in told.charger.connectors)
+        )
+        assert drawing.charger.charger_id == "DEPOT-1"
+    for stream in (chargers, sessions):
+        stream.cancel()
+    everything = example.chargers.WatchChargers(chargers_pb2.WatchChargersRequest(interval_s=1))
+    assert (await refused(read_until(everything))).fields == ["interval_s"]
 
 
 async def test_the_journal_is_read_in_pages_by_cursor(example: Loadstar) -> None:

@@ -459,8 +459,13 @@ class WatchChargersRequest(_message.Message):
 
     CHARGER_IDS_FIELD_NUMBER: _builtins.int
     SITE_ID_FIELD_NUMBER: _builtins.int
+    INTERVAL_S_FIELD_NUMBER: _builtins.int
     site_id: _builtins.str
     """Only in this site; empty for all."""
+    interval_s: _builtins.float
+    """Also tell each charger again when what it measures has changed, at most this often, 1 to 3,600 s;
+    0 means never. Needs `charger_ids` or `site_id`.
+    """
     @_builtins.property
     def charger_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Only these, at most 1,000; empty for all that match `site_id`."""
@@ -470,10 +475,11 @@ class WatchChargersRequest(_message.Message):
         *,
         charger_ids: _abc.Iterable[_builtins.str] | None = ...,
         site_id: _builtins.str = ...,
+        interval_s: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["charger_ids", b"charger_ids", "site_id", b"site_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["charger_ids", b"charger_ids", "interval_s", b"interval_s", "site_id", b"site_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -488,9 +494,7 @@ class WatchChargersResponse(_message.Message):
     CHARGER_FIELD_NUMBER: _builtins.int
     EVENT_KIND_FIELD_NUMBER: _builtins.int
     event_kind: _builtins.str
-    """What happened to it last, such as `charger.connected`; empty for those that were there at the
-    beginning.
-    """
+    """What happened to it last, such as `charger.connected`; empty at the beginning and for measurements."""
     @_builtins.property
     def charger(self) -> Global___Charger:
         """As it is now."""

@@ -140,7 +140,8 @@ class ChargersServiceServicer:
 
     def WatchChargers(self, request, context):
         """The chargers that match, and then each again whenever something happened to it, until the caller
-        ends the stream. States that a slow reader missed are left out: what arrives is always the newest.
+        ends the stream. Measurements alone are no happenings: ask for them with `interval_s`. States that a
+        slow reader missed are left out: what arrives is always the newest.
 
         Errors: UNAVAILABLE while the journal is out of reach: open the stream again.
         """

@@ -49,7 +49,8 @@ class ChargersServiceStub:
     """One charger. Errors: NOT_FOUND."""
     WatchChargers: _grpc.UnaryStreamMultiCallable[_chargers_pb2.WatchChargersRequest, _chargers_pb2.WatchChargersResponse]
     """The chargers that match, and then each again whenever something happened to it, until the caller
-    ends the stream. States that a slow reader missed are left out: what arrives is always the newest.
+    ends the stream. Measurements alone are no happenings: ask for them with `interval_s`. States that a
+    slow reader missed are left out: what arrives is always the newest.
 
     Errors: UNAVAILABLE while the journal is out of reach: open the stream again.
     """
@@ -101,7 +102,8 @@ class ChargersServiceAsyncStub(ChargersServiceStub):
     """One charger. Errors: NOT_FOUND."""
     WatchChargers: _aio.UnaryStreamMultiCallable[_chargers_pb2.WatchChargersRequest, _chargers_pb2.WatchChargersResponse]  # type: ignore[assignment]
     """The chargers that match, and then each again whenever something happened to it, until the caller
-    ends the stream. States that a slow reader missed are left out: what arrives is always the newest.
+    ends the stream. Measurements alone are no happenings: ask for them with `interval_s`. States that a
+    slow reader missed are left out: what arrives is always the newest.
 
     Errors: UNAVAILABLE while the journal is out of reach: open the stream again.
     """
@@ -168,7 +170,8 @@ class ChargersServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_chargers_pb2.WatchChargersResponse], _abc.AsyncIterator[_chargers_pb2.WatchChargersResponse]]:
         """The chargers that match, and then each again whenever something happened to it, until the caller
-        ends the stream. States that a slow reader missed are left out: what arrives is always the newest.
+        ends the stream. Measurements alone are no happenings: ask for them with `interval_s`. States that a
+        slow reader missed are left out: what arrives is always the newest.
 
         Errors: UNAVAILABLE while the journal is out of reach: open the stream again.
         """

@@ -85,7 +85,7 @@ class Session(_message.Message):
     meter_stop_wh: _builtins.int
     """The charger's register when it ended; absent before, or where the charger did not say."""
     energy_wh: _builtins.int
-    """What was delivered so far, never below 0."""
+    """What was delivered so far, never below 0; of an active session as its charger last measured it."""
     need_wh: _builtins.int
     """What the driver wants delivered; absent where nobody said."""
     stop_reason: _builtins.str
@@ -370,22 +370,28 @@ class WatchSessionsRequest(_message.Message):
     SITE_ID_FIELD_NUMBER: _builtins.int
     CHARGER_ID_FIELD_NUMBER: _builtins.int
     SESSION_ID_FIELD_NUMBER: _builtins.int
+    INTERVAL_S_FIELD_NUMBER: _builtins.int
     site_id: _builtins.str
     """Only in this site; empty for all."""
     charger_id: _builtins.str
     """Only at this charger; empty for all."""
     session_id: _builtins.str
     """Only this session; empty for all."""
+    interval_s: _builtins.float
+    """Also tell each active session again when its energy has changed, at most this often, 1 to 3,600 s;
+    0 means never. Needs `site_id`, `charger_id` or `session_id`.
+    """
     def __init__(
         self,
         *,
         site_id: _builtins.str = ...,
         charger_id: _builtins.str = ...,
         session_id: _builtins.str = ...,
+        interval_s: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["charger_id", b"charger_id", "session_id", b"session_id", "site_id", b"site_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["charger_id", b"charger_id", "interval_s", b"interval_s", "session_id", b"session_id", "site_id", b"site_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -400,7 +406,7 @@ class WatchSessionsResponse(_message.Message):
     SESSION_FIELD_NUMBER: _builtins.int
     EVENT_KIND_FIELD_NUMBER: _builtins.int
     event_kind: _builtins.str
-    """What happened to it, such as `session.started`; empty for those that were there at the beginning."""
+    """What happened to it, such as `session.started`; empty at the beginning and for energy."""
     @_builtins.property
     def session(self) -> Global___Session:
         """As it is now."""

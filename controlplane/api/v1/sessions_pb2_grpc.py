@@ -89,7 +89,8 @@ class SessionsServiceServicer:
 
     def WatchSessions(self, request, context):
         """The active sessions that match, and then each session again whenever it changed, until the caller
-        ends the stream. A session that ended is sent once more, as ended.
+        ends the stream. Energy alone is no change: ask for it with `interval_s`. A session that ended is
+        sent once more, as ended.
 
         Errors: UNAVAILABLE while the journal is out of reach: open the stream again.
         """

@@ -41,7 +41,8 @@ class SessionsServiceStub:
     """What the charger measured in a session. Errors: NOT_FOUND."""
     WatchSessions: _grpc.UnaryStreamMultiCallable[_sessions_pb2.WatchSessionsRequest, _sessions_pb2.WatchSessionsResponse]
     """The active sessions that match, and then each session again whenever it changed, until the caller
-    ends the stream. A session that ended is sent once more, as ended.
+    ends the stream. Energy alone is no change: ask for it with `interval_s`. A session that ended is
+    sent once more, as ended.
 
     Errors: UNAVAILABLE while the journal is out of reach: open the stream again.
     """
@@ -65,7 +66,8 @@ class SessionsServiceAsyncStub(SessionsServiceStub):
     """What the charger measured in a session. Errors: NOT_FOUND."""
     WatchSessions: _aio.UnaryStreamMultiCallable[_sessions_pb2.WatchSessionsRequest, _sessions_pb2.WatchSessionsResponse]  # type: ignore[assignment]
     """The active sessions that match, and then each session again whenever it changed, until the caller
-    ends the stream. A session that ended is sent once more, as ended.
+    ends the stream. Energy alone is no change: ask for it with `interval_s`. A session that ended is
+    sent once more, as ended.
 
     Errors: UNAVAILABLE while the journal is out of reach: open the stream again.
     """
@@ -110,7 +112,8 @@ class SessionsServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_sessions_pb2.WatchSessionsResponse], _abc.AsyncIterator[_sessions_pb2.WatchSessionsResponse]]:
         """The active sessions that match, and then each session again whenever it changed, until the caller
-        ends the stream. A session that ended is sent once more, as ended.
+        ends the stream. Energy alone is no change: ask for it with `interval_s`. A session that ended is
+        sent once more, as ended.
 
         Errors: UNAVAILABLE while the journal is out of reach: open the stream again.
         """

@@ -1,0 +1,86 @@
+"""Every command explains itself, and starts without what it does not need."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+import typer
+from argon2 import PasswordHasher
+from typer.testing import CliRunner
+
+import controlplane
+from controlplane.cli import app
+
+
+def commands(group: Any, words: tuple[str, ...] = ()) -> list[tuple[tuple[str, ...], Any]]:
+    found = []
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            found += commands(command, (*words, name))
+        else:
+            found.append(((*words, name), command))
+    return found
+
+
+COMMANDS = commands(typer.main.get_command(app))
+
+
+def test_the_commands_that_were_promised() -> None:
+    names = {words[0] for words, _ in COMMANDS}
+    assert {
+        *("up", "demo", "status", "chargers", "sites", "sessions", "bench", "sim", "version"),
+        "network",
+    } <= names
+
+
+@pytest.mark.parametrize(
+    ("words", "command"), COMMANDS, ids=[" ".join(words) for words, _ in COMMANDS]
+)
+def test_help_teaches(words: tuple[str, ...], command: Any) -> None:
+    result = CliRunner().invoke(app, [*words, "--help"])
+    assert result.exit_code == 0, result.output
+    if words != ("version",):
+        assert f"loadstar {' '.join(words)}" in command.help, "no example"
+    for parameter in command.params:
+        explained = parameter.help or parameter.hidden or "/" in "".join(parameter.opts)
+        assert explained or parameter.secondary_opts, f"{parameter.name} is not explained"
+
+
+def test_version() -> None:
+    result = CliRunner().invoke(app, ["version"])
+    assert result.output.strip() == controlplane.__version__
+
+
+def test_help_loads_neither_ray_nor_grpc() -> None:
+    program = (
+        "import sys; from controlplane.cli import app\n"
+        "try: app(['--help'])\n"
+        "except SystemExit: pass\n"
+        "heavy = {'ray', 'grpc', 'sqlalchemy', 'numpy', 'pydantic', 'controlplane.runtime'}\n"
+        "sys.exit(f'loaded: {heavy & set(sys.modules)}' if heavy & set(sys.modules) else 0)"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert result.returncode == 0, result.stderr
+
+
+def test_a_generated_password_fits_its_hash() -> None:
+    result = CliRunner().invoke(app, ["chargers", "password", "--generate"])
+    lines = dict(line.split(": ", 1) for line in result.output.splitlines())
+    assert len(lines["password"]) == 40
+    assert PasswordHasher().verify(lines["password_hash"], lines["password"])
+
+
+def test_a_password_is_asked_for_twice_and_not_shown() -> None:
+    given = "correct-horse-battery"
+    result = CliRunner().invoke(app, ["chargers", "password"], input=f"{given}\n{given}\n")
+    assert result.exit_code == 0
+    assert given not in result.output
+    hashed = result.output.splitlines()[-1].removeprefix("password_hash: ")
+    assert PasswordHasher().verify(hashed, given)
+    short = CliRunner().invoke(app, ["chargers", "password"], input="short\nshort\n")
+    assert short.exit_code == 1
