@@ -69,6 +69,9 @@ __all__ = ["SiteActor"]
 FUTURE_MAX_MS = 60_000
 """How far ahead of our clock a building meter may be."""
 
+QUIET_ROUNDS_MAX = 10
+"""Where nothing was heard and nothing is awaited, only every tenth round is worked out."""
+
 BUILDING_STEP_MA = 500
 """A change of the building load that is worth a snapshot."""
 
@@ -85,6 +88,8 @@ class SiteActor:
         self._reports = FeederReports()
         self._rounded_ms: int | None = None
         self._round_at_ms: int | None = None
+        self._quiet = False
+        """Whether nothing was heard since the last round that could change the next."""
         self._building_saved: BuildingLoad | None = None
         self._durable = False
         self._effects: list[Effect] = []
@@ -115,6 +120,7 @@ class SiteActor:
         return self._effects
 
     def _hear(self, site: LiveSite, message: Message, now_ms: int) -> None:
+        self._quiet &= isinstance(message, ConnectorMetered | TimerFired)
         match message:
             case ConnectorMetered():
                 self._metered(site, message, now_ms)
@@ -128,7 +134,7 @@ class SiteActor:
                 self._cap_changed(site, message, now_ms)
             case TimerFired(key="round"):
                 self._round_at_ms = None
-                self._round(site, now_ms)
+                self._round_due(site, now_ms)
             case TimerFired(key="limit"):
                 self._limit_due(site, now_ms)
             case TimerFired(key="report"):
@@ -245,6 +251,7 @@ class SiteActor:
         last = site.state.building
         if last is not None and request.at_ms < last.at_ms:
             return site.view(now_ms)
+        self._quiet &= last is not None and last.current_ma == request.current_ma
         site.state.building = BuildingLoad(request.at_ms, request.current_ma)
         self._save_building(site, site.state.building)
         rows = site.budget(now_ms)
@@ -288,8 +295,8 @@ class SiteActor:
             ramp_ms=self._settings.ramp_ms,
             confirms=confirms,
         )
-        if demand is not None:
-            demand.habit.metered(entry, now_ms=now_ms, pace=self._pace)
+        if demand is not None and demand.habit.metered(entry, now_ms=now_ms, pace=self._pace):
+            self._quiet = False
         if entry.liability_ma != counted_ma:
             self._round_soon(site, now_ms)
 
@@ -385,6 +392,21 @@ class SiteActor:
             self._round_at_ms = at_ms
             self._effects.append(SetTimer("round", at_ms))
 
+    def _round_due(self, site: LiveSite, now_ms: int) -> None:
+        """The interval is over: a round, unless it could only repeat the last one."""
+        interval_ms = self._settings.round_interval_ms
+        last_ms = self._rounded_ms
+        if (
+            not self._quiet
+            or last_ms is None
+            or now_ms - last_ms >= QUIET_ROUNDS_MAX * interval_ms
+            or site.stale(now_ms) != site.stale(last_ms)
+        ):
+            self._round(site, now_ms)
+            return
+        site.state.round += 1
+        self._round_by(now_ms + interval_ms)
+
     def _round(self, site: LiveSite, now_ms: int) -> None:
         settings = self._settings
         site.state.round += 1
@@ -440,6 +462,7 @@ class SiteActor:
             )
         )
         self._report(site, site.budget(now_ms), only_urgent=True)
+        self._quiet = not site.restless
         self._round_at_ms = None
         if site.busy:
             self._round_by(now_ms + settings.round_interval_ms)

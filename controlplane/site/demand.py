@@ -59,9 +59,14 @@ class Habit:
     capped_ms: int = 0
     below_since_ms: int | None = None
 
-    def metered(self, entry: Entry, *, now_ms: int, pace: Pace) -> None:
+    def metered(self, entry: Entry, *, now_ms: int, pace: Pace) -> bool:
         """Learn from the entry's newest sample; a limit that is still being followed teaches
-        nothing."""
+        nothing. True if what the vehicle is offered changes by it."""
+        before_ma = self.cap_ma
+        self._learn(entry, now_ms=now_ms, pace=pace)
+        return self.cap_ma != before_ma
+
+    def _learn(self, entry: Entry, *, now_ms: int, pace: Pace) -> None:
         measured, limit = entry.measured_ma, entry.asked_ma
         if measured is None or limit is None or entry.settling:
             self.below_since_ms = None

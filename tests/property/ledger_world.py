@@ -182,17 +182,19 @@ class World:
                     pass
 
     def lose_host(self) -> None:
-        """The host dies with everything in memory. Stations notice nothing; what they were sent
-        they still work on, but nobody hears of it."""
+        """The host dies with everything in memory. What stations were sent they still work on, but
+        nobody hears of it; some are gone when the next host comes up."""
         for station in self.stations.values():
             for _, limit in station.queue:
-                if self.random.random() < 0.5:
+                if self.random.random() < 0.7:
                     self._apply(station, limit)
             station.queue.clear()
         self.timers.clear()
         self.site = self.actor_type(self.ref, SETTINGS, self.snapshot)
         self._carry_out(self.site.activate(self.now_ms))
         for station in self.stations.values():
+            if self.random.random() < 0.3:
+                station.online = station.settled = False
             self._report_presence(station)
             for connector_id in station.outlets:
                 self._report_state(station, connector_id)
@@ -322,7 +324,9 @@ class World:
             self.connect(station)
         elif event < 0.94:
             self.disconnect(station)
-        elif event < 0.96:
+        elif event < 0.97:
+            # The worst moment: a limit has just left.
+            self.plug(station, connector_id)
             self.lose_host()
         elif self.building:
             self.report_building(rng.randint(0, 10_000))
@@ -407,6 +411,32 @@ class World:
             self.excused |= {row for row, load in loads.items() if load > self.rating(row)}
         load = (building_ma, building_ma, building_ma)
         self.tell(Ask("b", ReportBuildingLoad(self.now_ms, load)))
+
+    def calm_down(self) -> None:
+        """No more faults: everybody is there, settled, and answers at once."""
+        self.faults = False
+        for station in self.stations.values():
+            while not (station.online and station.settled):
+                self.connect(station)
+
+    def everybody_follows(self) -> None:
+        """Every vehicle takes what it may, and is measured."""
+        for station in self.stations.values():
+            for connector_id, outlet in station.outlets.items():
+                self._obey(station, outlet)
+                if outlet.session_id is not None:
+                    limit_ma = outlet.limit_ma(station.default_ma)
+                    outlet.draws_ma = max(outlet.draws_ma, limit_ma)
+                    self.meter(station, connector_id)
+
+    def given(self) -> dict[tuple[str, int], int]:
+        """What every connector with a session may draw, by what its station holds."""
+        return {
+            (name, connector_id): outlet.limit_ma(station.default_ma)
+            for name, station in self.stations.items()
+            for connector_id, outlet in station.outlets.items()
+            if outlet.session_id is not None
+        }
 
     # --- the truth --------------------------------------------------------------------------------
 

@@ -217,10 +217,10 @@ def test_a_silent_site_keeps_what_it_has() -> None:
 
 def test_a_lost_cap_is_sent_again() -> None:
     bench = two_sites()
-    first = dict((site, cap.cap_id) for site, cap in bench.caps)
+    first = {site: cap.cap_id for site, cap in bench.caps}
     bench.caps.clear()
     bench.advance(5_500)
-    assert dict((site, cap.cap_id) for site, cap in bench.caps) == first
+    assert {site: cap.cap_id for site, cap in bench.caps} == first
 
 
 def test_small_changes_are_not_sent() -> None:
