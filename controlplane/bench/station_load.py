@@ -186,6 +186,8 @@ class _Station:
 
     async def _request(self, action: str, payload: dict[str, Any]) -> dict[str, Any]:
         assert self._socket is not None
+        if self.lost:
+            raise ConnectionError(f"{self.identity}: {self.lost}")
         self._message_id += 1
         self._waiter = asyncio.get_running_loop().create_future()
         frame = json.dumps([2, str(self._message_id), action, payload], separators=(",", ":"))

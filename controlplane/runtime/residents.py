@@ -21,12 +21,12 @@ from controlplane.runtime.telemetry import log
 from controlplane.store.reader import StoreReader
 from controlplane.store.records import MeterSample
 
-__all__ = ["ActorFactory", "Resident", "Residents", "default_factory"]
+__all__ = ["READINGS_EACH", "ActorFactory", "Metered", "Resident", "Residents", "default_factory"]
 
 ActorFactory = Callable[[ActorRef, ActorSettings, bytes | None], Actor]
 
 _LOAD_AT_ONCE = 500
-_READINGS_EACH = 32
+READINGS_EACH = 32
 _BACKOFF_MAX_S = 2.0
 _FREEZE_GROWTH = 1_000
 """Collect and freeze the garbage collector's view each time this many actors were added."""
@@ -206,7 +206,7 @@ class Residents:
         wanted = [session for actor in metered for session in actor.open_sessions]
         if not wanted:
             return
-        samples = await self._reader.latest_samples(wanted, _READINGS_EACH)
+        samples = await self._reader.latest_samples(wanted, READINGS_EACH)
         for actor in metered:
             actor.restore_readings([s for session in actor.open_sessions for s in samples[session]])
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import heapq
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from itertools import count
 
@@ -34,6 +34,7 @@ from controlplane.charger.messages import StationConnected, StationDisconnected
 from controlplane.config import ActorSettings
 from controlplane.ids import ActorKind, ActorRef
 from controlplane.runtime.actors import create_actor
+from controlplane.runtime.residents import READINGS_EACH, Metered
 from controlplane.runtime.wire import StationMessage
 from controlplane.store.records import (
     ActorSnapshot,
@@ -74,8 +75,13 @@ class VirtualStore:
 
     snapshots: dict[ActorRef, bytes] = field(default_factory=dict)
     sessions: dict[str, SessionRecord] = field(default_factory=dict)
-    samples: int = 0
+    samples: dict[str, deque[MeterSample]] = field(default_factory=dict)
+    """The latest of each session."""
     quarantine: list[QuarantineRecord] = field(default_factory=list)
+
+    def latest(self, session_id: str) -> Iterable[MeterSample]:
+        """The samples of a session that a new host reads back, in the order of receipt."""
+        return self.samples.get(session_id, ())
 
     def commit(self, records: list[Record]) -> None:
         for record in records:
@@ -84,8 +90,9 @@ class VirtualStore:
                     self.snapshots[record.ref] = record.state
                 case SessionRecord():
                     self.sessions[record.session_id] = record
-                case MeterSample():
-                    self.samples += 1
+                case MeterSample(session_id=str(session_id)):
+                    kept = self.samples.setdefault(session_id, deque(maxlen=READINGS_EACH))
+                    kept.append(record)
                 case QuarantineRecord():
                     self.quarantine.append(record)
 
@@ -164,6 +171,9 @@ class VirtualHost:
 
     def _activate(self, ref: ActorRef) -> list[Effect]:
         actor = create_actor(ref, self._settings, self.store.snapshots.get(ref))
+        if isinstance(actor, Metered):
+            sessions = actor.open_sessions
+            actor.restore_readings([s for each in sessions for s in self.store.latest(each)])
         self._actors[ref] = actor
         return actor.activate(self._scheduler.now_ms)
 
