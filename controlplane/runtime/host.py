@@ -1,80 +1,43 @@
-"""A shard host: thousands of actors, one mailbox each, one commit for what arrived together.
+"""A shard host: owns shards, keeps their lease, hosts their actors (`actor_loop.py`).
 
-Invariants. An actor takes one message at a time, in the order of arrival. Nothing leaves before the
-batch that caused it is durable (`batch.py`). An actor whose commit failed is thrown away and comes
-back as it was stored; what it had not acknowledged is delivered again by the gateway. An actor that
-raises is answered for, thrown away and brought back, and disturbs no other. A host that is no
-longer sure of its lease neither commits nor sends."""
+Invariant: it steps, commits and sends only while it is sure of its lease; once it is not, it ends
+and another incarnation takes over."""
 
 from __future__ import annotations
 
 import asyncio
 import time
 import uuid
-from collections import deque
-from collections.abc import Callable, Collection
+from collections.abc import Awaitable, Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Any
+from typing import TypeVar
 
 import msgspec
 
-from controlplane.actor import (
-    Answer,
-    Ask,
-    Call,
-    CancelTimer,
-    CloseSocket,
-    Effect,
-    Emit,
-    Message,
-    Persist,
-    Reply,
-    ReplyError,
-    Send,
-    SetTimer,
-    TimerFired,
-)
-from controlplane.charger.messages import StationCalled, StationConnected, StationDisconnected
+from controlplane.actor import Ask
 from controlplane.config import Settings
-from controlplane.errors import Fenced, InvalidInput, NotFound, Refusal, Unavailable
+from controlplane.errors import Fenced, InvalidInput, NotFound, Unavailable
 from controlplane.ids import ActorKind, ActorRef, ChargerId, SiteId
-from controlplane.ocpp import framing
-from controlplane.runtime.batch import Batch, Pipeline
+from controlplane.runtime.actor_loop import ActorLoop
 from controlplane.runtime.clock import Clock
-from controlplane.runtime.feed import Ring
 from controlplane.runtime.ownership import RENEW_AT, Ownership
 from controlplane.runtime.requests import Requests
-from controlplane.runtime.residents import ActorFactory, Resident, Residents
+from controlplane.runtime.residents import ActorFactory, Resident
 from controlplane.runtime.telemetry import Telemetry, log
-from controlplane.runtime.timers import Timers
-from controlplane.runtime.transport import Link
-from controlplane.runtime.wire import (
-    Announcement,
-    CloseStation,
-    DirectoryChanged,
-    FrameKind,
-    FromActor,
-    FromStation,
-    Parcel,
-    Reintroduce,
-    ToStation,
-    decode_request,
-    is_actor_message,
-)
-from controlplane.store.commit import JournalLine, StoreWriter
+from controlplane.runtime.wire import Announcement, decode_request
+from controlplane.store.commit import StoreWriter
 from controlplane.store.engine import open_engine
 from controlplane.store.reader import StoreReader
-from controlplane.store.records import ChargerRecord, ChargerRemoved, JournalEvent, Record
+from controlplane.store.records import JournalEvent
 
 __all__ = ["ShardHost"]
 
-_STEPS_AT_ONCE = 2_000
-_MAILBOX_MAX = 200_000
-_TIMER_WAIT_MAX_S = 1.0
 _RETRY_S = 0.5
 _RESULTS_KEPT_MS = 86_400_000
 _PRUNE_INTERVAL_S = 3_600.0
+
+Result = TypeVar("Result")
 
 
 class ShardHost:
@@ -102,7 +65,6 @@ class ShardHost:
         self.ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         """Why this host serves no more."""
         self._settings = settings
-        self._clock = clock
         self._shards = shards
         self._on_lapse = on_lapse
         self._loop = asyncio.get_running_loop()
@@ -113,34 +75,18 @@ class ShardHost:
             engine, host=name, incarnation=self.incarnation, lease_s=settings.lease_s
         )
         self._reader = StoreReader(settings.database)
-        self._residents = Residents(
-            self._reader,
-            settings.actors,
+        self._requests = Requests(self.incarnation, self._reader)
+        self.actors = ActorLoop(
+            settings,
             clock,
             create,
-            activated=self._activated,
-            unloadable=self._unloadable,
-        )
-        self._pipeline = Pipeline(
+            reader=self._reader,
             writer=self._thread,
             commit=self._store.commit,
-            interval_s=settings.commit_interval_ms / 1_000,
-            released=self._released,
-            failed=self._commit_failed,
+            ownership=self._ownership,
+            requests=self._requests,
+            ended=self._end,
         )
-        self._requests = Requests(self.incarnation, self._reader)
-        self._timers = Timers()
-        self._queue: deque[tuple[Resident, Message, bool]] = deque()
-        self._gateways: dict[str, Link] = {}
-        self._peers: dict[int, Link] = {}
-        self._connected: dict[str, str] = {}
-        self.ring = Ring()
-        self._scheduled = False
-        self._serving = False
-        self._timer: asyncio.TimerHandle | None = None
-        self._timer_ms: int | None = None
-        self._steps = 0
-        self._crashes = 0
         self._chores: list[asyncio.Task[None]] = []
 
     # --- life -------------------------------------------------------------------------------------
@@ -162,25 +108,25 @@ class ShardHost:
     async def serve(self) -> None:
         """Bring sites and feeders in and begin. Call after every gateway has heard the
         announcement."""
-        self._serving = True
+        self.actors.serving = True
         feeders = await self._patiently(self._reader.feeders)
         sites = await self._patiently(self._reader.sites)
         refs = [ActorRef(ActorKind.FEEDER, feeder.feeder_id) for feeder in feeders]
         refs += [ActorRef(ActorKind.SITE, site.site_id) for site in sites]
         for ref in refs:
-            resident = self._residents.find(ref)
+            resident = self.actors.residents.find(ref)
             if resident.shard not in self._ownership.epochs:
-                self._residents.forget(resident)
-        await self._residents.loaded()
+                self.actors.residents.forget(resident)
+        await self.actors.residents.loaded()
         self._chores.append(self._loop.create_task(self._prune_forever()))
-        self._schedule()
+        self.actors.schedule()
 
     async def stop(self) -> None:
         """Commit what is under way, give the shards back."""
-        self._serving = False
+        self.actors.serving = False
         deadline_s = self._loop.time() + 5.0
-        while not self._pipeline.settled and self._loop.time() < deadline_s:
-            self._pipeline.pump()
+        while not self.actors.pipeline.settled and self._loop.time() < deadline_s:
+            self.actors.pipeline.pump()
             await asyncio.sleep(0.01)
         self._end("stopped")
         try:
@@ -199,14 +145,10 @@ class ShardHost:
         self._end("lease lapsed")
 
     def _end(self, why: str) -> None:
-        self._serving = False
-        self._pipeline.close()
-        self._residents.close()
+        self.actors.close()
         self._ownership.unwatch()
         for chore in self._chores:
             chore.cancel()
-        if self._timer is not None:
-            self._timer.cancel()
         if not self.ended.done():
             self.ended.set_result(why)
             log.info("host_ended", reason=why, incarnation=self.incarnation)
@@ -216,72 +158,6 @@ class ShardHost:
         self._store.close()
         self._reader.close()
 
-    # --- links ------------------------------------------------------------------------------------
-
-    def add_gateway(self, name: str, link: Link) -> None:
-        """Send to the gateway of this name over `link` from now on."""
-        self._gateways[name] = link
-
-    def remove_gateway(self, name: str) -> None:
-        """The gateway is gone, and every socket it held."""
-        self._gateways.pop(name, None)
-        for charger_id, connection in list(self._connected.items()):
-            if connection.partition(":")[0] == name:
-                self._from_station(
-                    FromStation(
-                        ChargerId(charger_id),
-                        None,
-                        StationDisconnected(connection, "gateway lost"),
-                    )
-                )
-        self._schedule()
-
-    def add_peer(self, announcement: Announcement, link: Link) -> None:
-        """Send messages for the actors of another host's shards over `link`."""
-        for shard in announcement.epochs:
-            self._peers[shard] = link
-
-    @property
-    def full(self) -> bool:
-        """Whether senders should wait."""
-        return len(self._queue) >= _MAILBOX_MAX
-
-    def receive(self, parcels: list[Parcel]) -> None:
-        """What came over a link, in order."""
-        for parcel in parcels:
-            if type(parcel) is FromStation:
-                self._from_station(parcel)
-            elif type(parcel) is FromActor:
-                resident = self._residents.find(parcel.to)
-                self._queue.append((resident, parcel.message, False))
-        self._schedule()
-
-    def _from_station(self, parcel: FromStation) -> None:
-        """What a charger says reaches its actor only over the connection that was introduced last;
-        a gateway introduces it again after the actor was thrown away."""
-        message = parcel.message
-        charger_id = parcel.charger_id
-        known = self._connected.get(charger_id)
-        if type(message) is StationConnected:
-            if known is not None and known != message.connection:
-                self._close_replaced(charger_id, known)
-            self._connected[charger_id] = message.connection
-        elif known != message.connection:
-            return
-        elif type(message) is StationDisconnected:
-            del self._connected[charger_id]
-        ref = ActorRef(ActorKind.CHARGER, charger_id)
-        resident = self._residents.find(ref, site_id=parcel.site_id)
-        self._queue.append((resident, message, True))
-
-    def _close_replaced(self, charger_id: str, connection: str) -> None:
-        """A newer socket of the charger came in, perhaps at another gateway."""
-        link = self._gateways.get(connection.partition(":")[0])
-        resident = self._residents.get(ActorRef(ActorKind.CHARGER, charger_id))
-        if link is not None and resident is not None:
-            epoch = self._ownership.epochs.get(resident.shard, 0)
-            link.send(CloseStation(connection, resident.shard, epoch, 1008, "replaced"))
-
     async def follow(self, after: int, limit: int, timeout_s: float) -> list[JournalEvent]:
         """Journal events after a cursor, of this host from memory and of all from the store; waits
         for the first one.
@@ -290,12 +166,12 @@ class ShardHost:
             Unavailable: the database is away.
         """
         for patient in (True, False):
-            events = self.ring.after(after, limit)
+            events = self.actors.ring.after(after, limit)
             if events is None:
                 events = await self._reader.journal(after, limit)
             if events or not patient:
                 return events
-            await self.ring.wait(timeout_s)
+            await self.actors.ring.wait(timeout_s)
         return []
 
     # --- requests ---------------------------------------------------------------------------------
@@ -306,7 +182,7 @@ class ShardHost:
         Raises:
             InvalidInput, NotFound, Exhausted, Unavailable, TimedOut
         """
-        if not self._serving:
+        if not self.actors.serving:
             raise Unavailable("the host is starting or ending", reason="HOST_NOT_SERVING")
         if request_id:
             known = await self._requests.known(ref, request, request_id)
@@ -316,14 +192,17 @@ class ShardHost:
             asked = decode_request(ref.kind, request)
         except msgspec.ValidationError as error:
             raise InvalidInput(f"{ref} takes no such request: {error}") from error
-        resident = self._residents.get(ref)
+        resident = self.actors.residents.get(ref)
         if resident is None:
             resident = await self._admit(ref)
         if resident.shard not in self._ownership.epochs:
             raise Unavailable(f"{ref} lives elsewhere", reason="NOT_OWNER")
+        # Between the look-up and now another asker may have brought the same request.
+        repeated = self._requests.under_way(request_id)
+        if repeated is not None:
+            return await self._requests.wait(repeated, timeout_s)
         opened = self._requests.begin(ref, request, request_id, timeout_s)
-        self._queue.append((resident, Ask(opened.ask_id, asked), True))
-        self._schedule()
+        self.actors.post(resident, Ask(opened.ask_id, asked))
         return await self._requests.wait(opened, timeout_s)
 
     async def _admit(self, ref: ActorRef) -> Resident:
@@ -340,276 +219,7 @@ class ShardHost:
                     reason="CHARGER_UNKNOWN",
                     metadata={"charger_id": ref.id},
                 )
-        return self._residents.find(ref, site_id=site_id)
-
-    # --- stepping ---------------------------------------------------------------------------------
-
-    def _schedule(self) -> None:
-        if not self._scheduled and self._serving:
-            self._scheduled = True
-            self._loop.call_soon(self._run)
-
-    def _run(self) -> None:
-        self._scheduled = False
-        if not self._serving:
-            return
-        now_ms = self._clock.now_ms()
-        for ref, key in self._timers.due(now_ms):
-            self._queue.append((self._residents.find(ref), TimerFired(key), False))
-        queue = self._queue
-        for _ in range(min(len(queue), _STEPS_AT_ONCE)):
-            resident, message, external = queue.popleft()
-            if resident.actor is None:
-                self._wait(resident, message, external)
-            else:
-                self._step(resident, message, now_ms)
-        if queue:
-            self._schedule()
-        self._arm_timer(now_ms)
-        self._pipeline.pump()
-
-    def _wait(self, resident: Resident, message: Message, external: bool) -> None:
-        if resident.waiting is None:
-            # The actor was thrown away while this was queued: start over with a new resident.
-            resident = self._residents.find(resident.ref, site_id=resident.site_id)
-            if resident.actor is not None or resident.waiting is None:
-                self._queue.append((resident, message, external))
-                return
-        resident.waiting.append((message, external))
-
-    def _step(self, resident: Resident, message: Message, now_ms: int) -> None:
-        assert resident.actor is not None
-        self._steps += 1
-        if type(message) is Ask:
-            opened = self._requests.get(message.ask_id)
-            if opened is None:
-                return
-            opened.stepped = True
-        try:
-            effects = resident.actor.step(message, now_ms)
-        except Exception:
-            # A fault in one actor's code must not reach another charger.
-            self._crashed(resident, message)
-            return
-        if effects:
-            self._carry_out(resident, effects, now_ms)
-
-    def _carry_out(self, resident: Resident, effects: list[Effect], now_ms: int) -> None:
-        batch = self._pipeline.open
-        shard = resident.shard
-        epoch = self._ownership.epochs.get(shard)
-        if epoch is None:
-            log.error("effects_of_foreign_actor", actor=str(resident.ref), shard=shard)
-            self._residents.forget(resident)
-            return
-        batch.touched.add(resident)
-        for effect in effects:
-            kind = type(effect)
-            if kind is Persist:
-                self._persist(resident, effect.record, batch)  # type: ignore[attr-defined]
-            elif kind is Send:
-                self._send(resident, effect, batch)  # type: ignore[arg-type]
-            elif kind is SetTimer:
-                self._timers.set(resident.ref, effect.key, effect.at_ms)  # type: ignore[attr-defined]
-            elif kind is CancelTimer:
-                self._timers.cancel(resident.ref, effect.key)  # type: ignore[attr-defined]
-            elif kind is Emit:
-                batch.commit.events.append(
-                    JournalLine(now_ms, effect.kind, resident.ref, effect.data)  # type: ignore[attr-defined]
-                )
-            elif kind is Answer:
-                self._answer(effect, batch)  # type: ignore[arg-type]
-            else:
-                batch.to_stations.append(_to_station(effect, shard, epoch))
-        batch.commit.epochs[shard] = epoch
-
-    def _persist(self, resident: Resident, record: Record, batch: Batch) -> None:
-        batch.commit.records.append(record)
-        if type(record) is ChargerRecord:
-            batch.directory.append(record.charger_id)
-            charger = self._residents.get(ActorRef(ActorKind.CHARGER, record.charger_id))
-            if charger is not None:
-                charger.belongs_to(record.site_id)
-        elif type(record) is ChargerRemoved:
-            batch.directory.append(record.charger_id)
-
-    def _send(self, resident: Resident, send: Send, batch: Batch) -> None:
-        """To an actor of the same shard at once; to another shard after the commit."""
-        hint: SiteId | None = None
-        if resident.ref.kind is ActorKind.SITE and send.to.kind is ActorKind.CHARGER:
-            hint = SiteId(resident.ref.id)
-        target = self._residents.get(send.to)
-        if target is None and (hint is not None or send.to.kind is not ActorKind.CHARGER):
-            target = self._find_owned(send.to, hint)
-        if target is not None and target.shard == resident.shard:
-            self._queue.append((target, send.message, False))
-        else:
-            batch.sends.append((resident.ref, send))
-
-    def _find_owned(self, ref: ActorRef, site_id: SiteId | None) -> Resident | None:
-        shard = Resident(ref, site_id).shard
-        return self._residents.find(ref, site_id=site_id) if self._owns(shard) else None
-
-    def _owns(self, shard: int) -> bool:
-        return shard in self._ownership.epochs
-
-    def _answer(self, answer: Answer, batch: Batch) -> None:
-        result = self._requests.result(answer.ask_id, answer.response)
-        if result is not None:
-            batch.commit.results.append(result)
-        batch.answers.append((answer.ask_id, answer.response))
-
-    def _activated(self, resident: Resident, effects: list[Effect]) -> None:
-        if resident.shard not in self._ownership.epochs:
-            self._residents.forget(resident)
-            return
-        waiting, resident.waiting = resident.waiting or deque(), None
-        if effects:
-            self._carry_out(resident, effects, self._clock.now_ms())
-        # What waited came before anything that is queued now.
-        self._queue.extendleft((resident, *entry) for entry in reversed(waiting))
-        self._schedule()
-
-    def _arm_timer(self, now_ms: int) -> None:
-        """One event-loop timer for all: at the next instant due, in the world's time."""
-        next_ms = self._timers.next_ms()
-        if next_ms == self._timer_ms and self._timer is not None:
-            return
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        self._timer_ms = next_ms
-        if next_ms is None:
-            return
-        wait_s = max(0.0, (next_ms - now_ms) / 1_000 / self._clock.speed)
-        # Bounded, because the machine's clock may be set forward meanwhile.
-        self._timer = self._loop.call_later(min(wait_s, _TIMER_WAIT_MAX_S), self._timer_due)
-
-    def _timer_due(self) -> None:
-        self._timer = None
-        self._schedule()
-
-    # --- after the commit -------------------------------------------------------------------------
-
-    def _released(self, batch: Batch, first_cursor: int) -> None:
-        if not self._ownership.valid:
-            self._end("lease lapsed")
-            return
-        self._residents.backoff_s = 0.0
-        for parcel in batch.to_stations:
-            link = self._gateways.get(parcel.connection.partition(":")[0])
-            if link is not None:
-                urgent = type(parcel) is ToStation and parcel.kind is FrameKind.CALL
-                link.send(parcel, urgent=urgent)
-        for ask_id, response in batch.answers:
-            self._requests.answer(ask_id, response)
-        for sender, send in batch.sends:
-            self._send_across(sender, send)
-        if batch.directory:
-            self._tell_gateways(DirectoryChanged(tuple(batch.directory)))
-        if batch.commit.events:
-            self.ring.append(
-                [
-                    JournalEvent(first_cursor + i, line.at_ms, line.kind, line.actor, line.data)
-                    for i, line in enumerate(batch.commit.events)
-                ]
-            )
-        if batch.crashed:
-            self._bring_back(set(batch.crashed))
-
-    def _send_across(self, sender: ActorRef, send: Send) -> None:
-        target = self._residents.get(send.to) or Resident(send.to, None)
-        if self._owns(target.shard):
-            resident = self._residents.find(send.to)
-            self._queue.append((resident, send.message, False))
-            self._schedule()
-            return
-        link = self._peers.get(target.shard)
-        if link is not None and is_actor_message(send.message):
-            link.send(FromActor(sender, send.to, send.message))  # type: ignore[arg-type]
-        else:
-            log.warning("send_without_host", to=str(send.to), shard=target.shard)
-
-    def _tell_gateways(self, parcel: Parcel) -> None:
-        for link in self._gateways.values():
-            link.send(parcel)
-
-    # --- failure ----------------------------------------------------------------------------------
-
-    def _crashed(self, resident: Resident, message: Message) -> None:
-        """The actor's code raised. What it did before is committed as it is; then it comes back
-        from the store."""
-        self._crashes += 1
-        log.exception("actor_raised", actor=str(resident.ref), message=type(message).__name__)
-        resident.actor = None
-        resident.waiting = deque()
-        batch = self._pipeline.open
-        batch.crashed.append(resident)
-        self._answer_internal(resident, message, batch)
-
-    def _unloadable(self, resident: Resident, error: Exception) -> None:
-        """No actor can be made of what the store holds."""
-        log.error("actor_not_loaded", actor=str(resident.ref), exc_info=error)
-        self._residents.forget(resident)
-        for message, _ in resident.waiting or ():
-            self._answer_internal(resident, message, self._pipeline.open)
-        self._schedule()
-
-    def _answer_internal(self, resident: Resident, message: Message, batch: Batch) -> None:
-        if type(message) is Ask:
-            batch.answers.append(
-                (message.ask_id, Refusal("internal", "ACTOR_FAILED", f"{resident.ref} failed"))
-            )
-        elif type(message) is StationCalled:
-            error = ReplyError(
-                message.connection,
-                message.message_id,
-                framing.ErrorCode.INTERNAL_ERROR,
-                "the message could not be processed",
-            )
-            epoch = self._ownership.epochs.get(resident.shard, 0)
-            batch.to_stations.append(_to_station(error, resident.shard, epoch))
-
-    def _commit_failed(self, batch: Batch, stepped_on_top: Batch, error: BaseException) -> None:
-        """Nothing of either batch leaves; every actor they touched comes back from the store."""
-        if isinstance(error, Fenced) or not self._ownership.valid:
-            log.error("host_fenced", error=str(error))
-            self._end(f"fenced: {error}")
-            return
-        log.error("commit_failed", error=str(error), records=len(batch.commit.records))
-        self._residents.backoff_s = max(self._residents.backoff_s, 0.1)
-        touched = batch.touched | stepped_on_top.touched
-        touched.update(batch.crashed, stepped_on_top.crashed)
-        self._bring_back(touched)
-
-    def _bring_back(self, dropped: set[Resident]) -> None:
-        """Throw actors away and bring them back from the store: sites with all their chargers,
-        because a site that forgot must be told again who is there."""
-        sites = {SiteId(r.ref.id) for r in dropped if r.ref.kind is ActorKind.SITE}
-        if sites:
-            dropped |= {r for r in self._residents if r.site_id in sites}
-        refs = {resident.ref for resident in dropped}
-        self._requests.lost(refs)
-        # Messages between actors that came out of lost states go with them; requests stay.
-        self._queue = deque(
-            entry
-            for entry in self._queue
-            if type(entry[1]) is Ask or (entry[2] and entry[0] not in dropped)
-        )
-        for resident in self._residents:
-            if resident.waiting:
-                resident.waiting = deque(e for e in resident.waiting if e[1])
-        chargers: list[ChargerId] = []
-        for resident in dropped:
-            self._timers.drop(resident.ref)
-            if resident.waiting:
-                resident.waiting = deque(e for e in resident.waiting if type(e[0]) is Ask)
-            if resident.ref.kind is ActorKind.CHARGER:
-                self._connected.pop(resident.ref.id, None)
-                chargers.append(ChargerId(resident.ref.id))
-            self._residents.reload(resident)
-        if chargers:
-            self._tell_gateways(Reintroduce(tuple(chargers)))
+        return self.actors.residents.find(ref, site_id=site_id)
 
     # --- chores -----------------------------------------------------------------------------------
 
@@ -639,10 +249,10 @@ class ShardHost:
                 log.warning("results_not_pruned", error=str(error))
             await asyncio.sleep(_PRUNE_INTERVAL_S)
 
-    async def _in_writer(self, work: Callable[[], Any]) -> Any:
+    async def _in_writer(self, work: Callable[[], Result]) -> Result:
         return await self._loop.run_in_executor(self._thread, work)
 
-    async def _patiently(self, read: Callable[[], Any]) -> Any:
+    async def _patiently(self, read: Callable[[], Awaitable[Result]]) -> Result:
         while True:
             try:
                 return await read()
@@ -655,36 +265,18 @@ class ShardHost:
         telemetry.counters(
             "host",
             lambda: {
-                "steps": self._steps,
-                "crashes": self._crashes,
-                "commits": self._pipeline.commits,
-                "committed_records": self._pipeline.rows,
+                "steps": self.actors.steps,
+                "crashes": self.actors.crashes,
+                "commits": self.actors.pipeline.commits,
+                "committed_records": self.actors.pipeline.rows,
             },
         )
         telemetry.gauges(
             "host",
             lambda: {
-                "actors": len(self._residents),
-                "queued_messages": len(self._queue),
+                "actors": len(self.actors.residents),
+                "queued_messages": len(self.actors),
                 "open_requests": len(self._requests),
-                "timers": len(self._timers),
+                "timers": len(self.actors.timers),
             },
         )
-
-
-def _to_station(effect: Effect, shard: int, epoch: int) -> ToStation | CloseStation:
-    match effect:
-        case Reply():
-            frame = framing.encode_result(effect.message_id, effect.payload)
-            kind, action = FrameKind.CALL_RESULT, ""
-        case ReplyError():
-            frame = framing.encode_error(effect.message_id, effect.code, effect.description)
-            kind, action = FrameKind.CALL_ERROR, ""
-        case Call():
-            frame = framing.encode_call(effect.message_id, effect.action, effect.payload)
-            kind, action = FrameKind.CALL, effect.action
-        case CloseSocket():
-            return CloseStation(effect.connection, shard, epoch, effect.code, effect.reason)
-        case _:
-            raise TypeError(f"no effect of an actor: {type(effect).__name__}")
-    return ToStation(effect.connection, shard, epoch, kind, effect.message_id, action, frame)

@@ -90,8 +90,8 @@ class LocalGateway:
 
     async def host_started(self, announcement: Announcement, host: HostProcess) -> None:
         assert isinstance(host, LocalHost)
-        shard_host = host.host
-        link = LocalLink(shard_host.receive, behind=lambda: shard_host.full)
+        actors = host.host.actors
+        link = LocalLink(actors.receive, behind=lambda: actors.full)
         self.gateway.host_started(announcement, link)
 
     async def host_lost(self, host: str) -> None:
@@ -133,10 +133,10 @@ class LocalHost:
     async def gateway_started(self, gateway: GatewayProcess) -> None:
         assert isinstance(gateway, LocalGateway)
         link = LocalLink(gateway.gateway.receive, behind=lambda: False)
-        self.host.add_gateway(gateway.name, link)
+        self.host.actors.add_gateway(gateway.name, link)
 
     async def gateway_lost(self, name: str) -> None:
-        self.host.remove_gateway(name)
+        self.host.actors.remove_gateway(name)
 
     async def serve(self) -> None:
         await self.host.serve()

@@ -142,18 +142,18 @@ class _HostActor:
         return await self._host.start(), os.getpid()
 
     async def gateway_started(self, name: str, handle: Any) -> None:
-        self._host.add_gateway(name, self._peer.link(handle, lambda: None))
+        self._host.actors.add_gateway(name, self._peer.link(handle, lambda: None))
 
     async def gateway_lost(self, name: str) -> None:
-        self._host.remove_gateway(name)
+        self._host.actors.remove_gateway(name)
 
     async def serve(self) -> None:
         await self._host.serve()
 
     async def deliver(self, sender: str, link: str, sequence: int, batch: bytes) -> None:
-        while self._host.full:  # noqa: ASYNC110 - the sender waits with us, which is the brake
+        while self._host.actors.full:  # noqa: ASYNC110 - the sender waits with us, which is the brake
             await asyncio.sleep(_FULL_PAUSE_S)
-        self._peer.receiver(sender, self._host.receive).receive(link, sequence, batch)
+        self._peer.receiver(sender, self._host.actors.receive).receive(link, sequence, batch)
 
     async def ask(self, ref: ActorRef, request: bytes, request_id: str, timeout_s: float) -> bytes:
         return await self._host.ask(ref, request, request_id, timeout_s)

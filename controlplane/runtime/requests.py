@@ -25,6 +25,7 @@ __all__ = ["OpenRequest", "Requests"]
 OPEN_MAX = 10_000
 _KEPT_S = 600.0
 """How long a request with a `request_id` whose asker has gone away may still be answered."""
+_ANSWERED_KEPT_S = 30.0
 _PASSING = frozenset({"unavailable", "timed_out", "exhausted", "internal"})
 
 
@@ -67,15 +68,19 @@ class Requests:
             Unavailable: the database is away.
         """
         fingerprint = _fingerprint(request)
-        open_request = self._by_request_id.get(request_id)
-        if open_request is not None:
-            _same(open_request.ref, open_request.fingerprint, ref, fingerprint)
-            return await asyncio.shield(open_request.answered)
+        opened = self._by_request_id.get(request_id)
+        if opened is not None:
+            _same(opened.ref, opened.fingerprint, ref, fingerprint)
+            return await asyncio.shield(opened.answered)
         stored = await self._reader.request_result(request_id)
         if stored is None:
             return None
         _same(stored.ref, stored.fingerprint, ref, fingerprint)
         return stored.response
+
+    def under_way(self, request_id: str) -> OpenRequest | None:
+        """The request of this id that was begun here, answered or not; None where there is none."""
+        return self._by_request_id.get(request_id) if request_id else None
 
     def begin(
         self, ref: ActorRef, request: bytes, request_id: str, timeout_s: float
@@ -106,7 +111,7 @@ class Requests:
         opened = self._open.get(ask_id)
         if opened is None or not opened.request_id:
             return None
-        if isinstance(response, Refusal) and response.kind in _PASSING:
+        if _passing(response):
             return None
         return RequestResult(
             opened.request_id,
@@ -121,7 +126,10 @@ class Requests:
         opened = self._open.pop(ask_id, None)
         if opened is None:
             return
-        self._by_request_id.pop(opened.request_id, None)
+        if _passing(response):
+            self._by_request_id.pop(opened.request_id, None)
+        # Otherwise kept for a while: a repetition may be looking it up in the store, too early.
+        opened.until_s = self._loop.time() + _ANSWERED_KEPT_S
         if not opened.answered.done():
             opened.answered.set_result(encode(response))
 
@@ -138,6 +146,9 @@ class Requests:
         now_s = self._loop.time()
         for opened in [o for o in self._open.values() if o.until_s <= now_s]:
             self.answer(opened.ask_id, Refusal("timed_out", "NO_ANSWER", "no answer in time"))
+        for request_id, opened in list(self._by_request_id.items()):
+            if opened.answered.done() and opened.until_s <= now_s:
+                del self._by_request_id[request_id]
 
     async def wait(self, opened: OpenRequest, timeout_s: float) -> bytes:
         """The answer.
@@ -152,6 +163,10 @@ class Requests:
             raise TimedOut(
                 f"{opened.ref} gave no answer within {timeout_s:g} s", reason="NO_ANSWER"
             ) from None
+
+
+def _passing(response: msgspec.Struct) -> bool:
+    return isinstance(response, Refusal) and response.kind in _PASSING
 
 
 def _fingerprint(request: bytes) -> bytes:

@@ -94,6 +94,8 @@ class Supervisor:
             reason = await self.host.ended()
             log.error("host_died", host=self.host.name, reason=reason)
             self._client.host_lost(self.host.name)
+            # It may have ended by its own decision: let nothing of it remain.
+            await self.host.kill()
             await backoff.wait()
             async with self._changing:
                 await self._replace_host()

@@ -1,0 +1,494 @@
+"""Takes messages to actors one at a time, carries out what they ask for, and copes when that fails.
+
+Invariants. An actor takes one message at a time, in the order of arrival. Nothing leaves before the
+batch that caused it is durable (`batch.py`). An actor whose commit failed is thrown away and comes
+back as it was stored; what it had not acknowledged is delivered again by the gateway. An actor that
+raises is answered for, thrown away and brought back, and disturbs no other."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+
+from controlplane.actor import (
+    Answer,
+    Ask,
+    Call,
+    CancelTimer,
+    CloseSocket,
+    Effect,
+    Emit,
+    Message,
+    Persist,
+    Reply,
+    ReplyError,
+    Send,
+    SetTimer,
+    TimerFired,
+)
+from controlplane.charger.messages import StationCalled, StationConnected, StationDisconnected
+from controlplane.config import Settings
+from controlplane.errors import Fenced, Refusal
+from controlplane.ids import ActorKind, ActorRef, ChargerId, SiteId
+from controlplane.ocpp import framing
+from controlplane.runtime.batch import Batch, Pipeline
+from controlplane.runtime.clock import Clock
+from controlplane.runtime.feed import Ring
+from controlplane.runtime.ownership import Ownership
+from controlplane.runtime.requests import Requests
+from controlplane.runtime.residents import ActorFactory, Resident, Residents
+from controlplane.runtime.telemetry import log
+from controlplane.runtime.timers import Timers
+from controlplane.runtime.transport import Link
+from controlplane.runtime.wire import (
+    CloseStation,
+    DirectoryChanged,
+    FrameKind,
+    FromActor,
+    FromStation,
+    Parcel,
+    Reintroduce,
+    ToStation,
+    is_actor_message,
+)
+from controlplane.store.commit import CommitBatch, JournalLine
+from controlplane.store.reader import StoreReader
+from controlplane.store.records import ChargerRecord, ChargerRemoved, JournalEvent, Record
+
+__all__ = ["ActorLoop"]
+
+_STEPS_AT_ONCE = 2_000
+_MAILBOX_MAX = 200_000
+_TIMER_WAIT_MAX_S = 1.0
+
+
+class ActorLoop:
+    """The mailboxes, timers and commits of one host, on one event loop.
+
+    Args:
+        writer: the thread on which `commit` writes a batch; `commit` returns the cursor of its
+            first event.
+        requests: where answers go.
+        ended: called when this host must not go on: it lost a shard or its lease.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        clock: Clock,
+        create: ActorFactory,
+        *,
+        reader: StoreReader,
+        writer: ThreadPoolExecutor,
+        commit: Callable[[CommitBatch], int],
+        ownership: Ownership,
+        requests: Requests,
+        ended: Callable[[str], None],
+    ) -> None:
+        self.ring = Ring()
+        self.steps = 0
+        self.crashes = 0
+        self.serving = False
+        self._clock = clock
+        self._loop = asyncio.get_running_loop()
+        self._ownership = ownership
+        self._requests = requests
+        self._ended = ended
+        self.residents = Residents(
+            reader,
+            settings.actors,
+            clock,
+            create,
+            activated=self._activated,
+            unloadable=self._unloadable,
+        )
+        self.pipeline = Pipeline(
+            writer=writer,
+            commit=commit,
+            interval_s=settings.commit_interval_ms / 1_000,
+            released=self._released,
+            failed=self._commit_failed,
+        )
+        self.timers = Timers()
+        self._queue: deque[tuple[Resident, Message, bool]] = deque()
+        """Mailboxes in one: each message with whether it came from outside the host's actors."""
+        self._gateways: dict[str, Link] = {}
+        self._peers: dict[int, Link] = {}
+        self._connected: dict[str, str] = {}
+        """The connection of each charger that was introduced last."""
+        self._scheduled = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_ms: int | None = None
+
+    def __len__(self) -> int:
+        """Messages that wait."""
+        return len(self._queue)
+
+    @property
+    def full(self) -> bool:
+        """Whether senders should wait."""
+        return len(self._queue) >= _MAILBOX_MAX
+
+    def close(self) -> None:
+        """Step nothing, commit nothing, send nothing more."""
+        self.serving = False
+        self.pipeline.close()
+        self.residents.close()
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def post(self, resident: Resident, message: Message) -> None:
+        """A message from outside."""
+        self._queue.append((resident, message, True))
+        self.schedule()
+
+    # --- links ------------------------------------------------------------------------------------
+
+    def add_gateway(self, name: str, link: Link) -> None:
+        """Send to the gateway of this name over `link` from now on."""
+        self._gateways[name] = link
+
+    def remove_gateway(self, name: str) -> None:
+        """The gateway is gone, and every socket it held."""
+        self._gateways.pop(name, None)
+        for charger_id, connection in list(self._connected.items()):
+            if connection.partition(":")[0] == name:
+                self._from_station(
+                    FromStation(
+                        ChargerId(charger_id),
+                        None,
+                        StationDisconnected(connection, "gateway lost"),
+                    )
+                )
+        self.schedule()
+
+    def add_peer(self, shards: Iterable[int], link: Link) -> None:
+        """Send messages for the actors of another host's shards over `link`."""
+        for shard in shards:
+            self._peers[shard] = link
+
+    def receive(self, parcels: list[Parcel]) -> None:
+        """What came over a link, in order."""
+        for parcel in parcels:
+            if type(parcel) is FromStation:
+                self._from_station(parcel)
+            elif type(parcel) is FromActor:
+                resident = self.residents.find(parcel.to)
+                self._queue.append((resident, parcel.message, False))
+        self.schedule()
+
+    def _from_station(self, parcel: FromStation) -> None:
+        """What a charger says reaches its actor only over the connection that was introduced last;
+        a gateway introduces it again after the actor was thrown away."""
+        message = parcel.message
+        charger_id = parcel.charger_id
+        known = self._connected.get(charger_id)
+        if type(message) is StationConnected:
+            if known is not None and known != message.connection:
+                self._close_replaced(charger_id, known)
+            self._connected[charger_id] = message.connection
+        elif known != message.connection:
+            return
+        elif type(message) is StationDisconnected:
+            del self._connected[charger_id]
+        ref = ActorRef(ActorKind.CHARGER, charger_id)
+        resident = self.residents.find(ref, site_id=parcel.site_id)
+        self._queue.append((resident, message, True))
+
+    def _close_replaced(self, charger_id: str, connection: str) -> None:
+        """A newer socket of the charger came in, perhaps at another gateway."""
+        link = self._gateways.get(connection.partition(":")[0])
+        resident = self.residents.get(ActorRef(ActorKind.CHARGER, charger_id))
+        if link is not None and resident is not None:
+            epoch = self._ownership.epochs.get(resident.shard, 0)
+            link.send(CloseStation(connection, resident.shard, epoch, 1008, "replaced"))
+
+    # --- stepping ---------------------------------------------------------------------------------
+
+    def schedule(self) -> None:
+        """Step what waits, on the next turn of the event loop."""
+        if not self._scheduled and self.serving:
+            self._scheduled = True
+            self._loop.call_soon(self._run)
+
+    def _run(self) -> None:
+        self._scheduled = False
+        if not self.serving:
+            return
+        now_ms = self._clock.now_ms()
+        for ref, key in self.timers.due(now_ms):
+            self._queue.append((self.residents.find(ref), TimerFired(key), False))
+        queue = self._queue
+        for _ in range(min(len(queue), _STEPS_AT_ONCE)):
+            resident, message, external = queue.popleft()
+            if resident.actor is None:
+                self._wait(resident, message, external)
+            else:
+                self._step(resident, message, now_ms)
+        if queue:
+            self.schedule()
+        self._arm_timer(now_ms)
+        self.pipeline.pump()
+
+    def _wait(self, resident: Resident, message: Message, external: bool) -> None:
+        if resident.waiting is None:
+            # The actor was thrown away while this was queued: start over with a new resident.
+            resident = self.residents.find(resident.ref, site_id=resident.site_id)
+            if resident.actor is not None or resident.waiting is None:
+                self._queue.append((resident, message, external))
+                return
+        resident.waiting.append((message, external))
+
+    def _step(self, resident: Resident, message: Message, now_ms: int) -> None:
+        assert resident.actor is not None
+        self.steps += 1
+        if type(message) is Ask:
+            opened = self._requests.get(message.ask_id)
+            if opened is None:
+                return
+            opened.stepped = True
+        try:
+            effects = resident.actor.step(message, now_ms)
+        except Exception:
+            # A fault in one actor's code must not reach another charger.
+            self._crashed(resident, message)
+            return
+        if effects:
+            self._carry_out(resident, effects, now_ms)
+
+    def _carry_out(self, resident: Resident, effects: list[Effect], now_ms: int) -> None:
+        batch = self.pipeline.open
+        shard = resident.shard
+        epoch = self._ownership.epochs.get(shard)
+        if epoch is None:
+            log.error("effects_of_foreign_actor", actor=str(resident.ref), shard=shard)
+            self.residents.forget(resident)
+            return
+        batch.touched.add(resident)
+        for effect in effects:
+            kind = type(effect)
+            if kind is Persist:
+                self._persist(resident, effect.record, batch)  # type: ignore[attr-defined]
+            elif kind is Send:
+                self._send(resident, effect, batch)  # type: ignore[arg-type]
+            elif kind is SetTimer:
+                self.timers.set(resident.ref, effect.key, effect.at_ms)  # type: ignore[attr-defined]
+            elif kind is CancelTimer:
+                self.timers.cancel(resident.ref, effect.key)  # type: ignore[attr-defined]
+            elif kind is Emit:
+                batch.commit.events.append(
+                    JournalLine(now_ms, effect.kind, resident.ref, effect.data)  # type: ignore[attr-defined]
+                )
+            elif kind is Answer:
+                self._answer(effect, batch)  # type: ignore[arg-type]
+            else:
+                batch.to_stations.append(_to_station(effect, shard, epoch))
+        batch.commit.epochs[shard] = epoch
+
+    def _persist(self, resident: Resident, record: Record, batch: Batch) -> None:
+        batch.commit.records.append(record)
+        if type(record) is ChargerRecord:
+            batch.directory.append(record.charger_id)
+            charger = self.residents.get(ActorRef(ActorKind.CHARGER, record.charger_id))
+            if charger is not None:
+                charger.belongs_to(record.site_id)
+        elif type(record) is ChargerRemoved:
+            batch.directory.append(record.charger_id)
+
+    def _send(self, resident: Resident, send: Send, batch: Batch) -> None:
+        """To an actor of the same shard at once; to another shard after the commit."""
+        hint: SiteId | None = None
+        if resident.ref.kind is ActorKind.SITE and send.to.kind is ActorKind.CHARGER:
+            hint = SiteId(resident.ref.id)
+        target = self.residents.get(send.to)
+        if target is None and (hint is not None or send.to.kind is not ActorKind.CHARGER):
+            target = self._find_owned(send.to, hint)
+        if target is not None and target.shard == resident.shard:
+            self._queue.append((target, send.message, False))
+        else:
+            batch.sends.append((resident.ref, send))
+
+    def _find_owned(self, ref: ActorRef, site_id: SiteId | None) -> Resident | None:
+        shard = Resident(ref, site_id).shard
+        return self.residents.find(ref, site_id=site_id) if self._owns(shard) else None
+
+    def _owns(self, shard: int) -> bool:
+        return shard in self._ownership.epochs
+
+    def _answer(self, answer: Answer, batch: Batch) -> None:
+        result = self._requests.result(answer.ask_id, answer.response)
+        if result is not None:
+            batch.commit.results.append(result)
+        batch.answers.append((answer.ask_id, answer.response))
+
+    def _activated(self, resident: Resident, effects: list[Effect]) -> None:
+        if resident.shard not in self._ownership.epochs:
+            self.residents.forget(resident)
+            return
+        waiting, resident.waiting = resident.waiting or deque(), None
+        if effects:
+            self._carry_out(resident, effects, self._clock.now_ms())
+        # What waited came before anything that is queued now.
+        self._queue.extendleft((resident, *entry) for entry in reversed(waiting))
+        self.schedule()
+
+    def _arm_timer(self, now_ms: int) -> None:
+        """One event-loop timer for all: at the next instant due, in the world's time."""
+        next_ms = self.timers.next_ms()
+        if next_ms == self._timer_ms and self._timer is not None:
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._timer_ms = next_ms
+        if next_ms is None:
+            return
+        wait_s = max(0.0, (next_ms - now_ms) / 1_000 / self._clock.speed)
+        # Bounded, because the machine's clock may be set forward meanwhile.
+        self._timer = self._loop.call_later(min(wait_s, _TIMER_WAIT_MAX_S), self._timer_due)
+
+    def _timer_due(self) -> None:
+        self._timer = None
+        self.schedule()
+
+    # --- after the commit -------------------------------------------------------------------------
+
+    def _released(self, batch: Batch, first_cursor: int) -> None:
+        if not self._ownership.valid:
+            self._ended("lease lapsed")
+            return
+        self.residents.backoff_s = 0.0
+        for parcel in batch.to_stations:
+            link = self._gateways.get(parcel.connection.partition(":")[0])
+            if link is not None:
+                urgent = type(parcel) is ToStation and parcel.kind is FrameKind.CALL
+                link.send(parcel, urgent=urgent)
+        for ask_id, response in batch.answers:
+            self._requests.answer(ask_id, response)
+        for sender, send in batch.sends:
+            self._send_across(sender, send)
+        if batch.directory:
+            self._tell_gateways(DirectoryChanged(tuple(batch.directory)))
+        if batch.commit.events:
+            self.ring.append(
+                [
+                    JournalEvent(first_cursor + i, line.at_ms, line.kind, line.actor, line.data)
+                    for i, line in enumerate(batch.commit.events)
+                ]
+            )
+        if batch.crashed:
+            self._bring_back(set(batch.crashed))
+
+    def _send_across(self, sender: ActorRef, send: Send) -> None:
+        target = self.residents.get(send.to) or Resident(send.to, None)
+        if self._owns(target.shard):
+            resident = self.residents.find(send.to)
+            self._queue.append((resident, send.message, False))
+            self.schedule()
+            return
+        link = self._peers.get(target.shard)
+        if link is not None and is_actor_message(send.message):
+            link.send(FromActor(sender, send.to, send.message))  # type: ignore[arg-type]
+        else:
+            log.warning("send_without_host", to=str(send.to), shard=target.shard)
+
+    def _tell_gateways(self, parcel: Parcel) -> None:
+        for link in self._gateways.values():
+            link.send(parcel)
+
+    # --- failure ----------------------------------------------------------------------------------
+
+    def _crashed(self, resident: Resident, message: Message) -> None:
+        """The actor's code raised. What it did before is committed as it is; then it comes back
+        from the store."""
+        self.crashes += 1
+        log.exception("actor_raised", actor=str(resident.ref), message=type(message).__name__)
+        resident.actor = None
+        resident.waiting = deque()
+        batch = self.pipeline.open
+        batch.crashed.append(resident)
+        self._answer_internal(resident, message, batch)
+
+    def _unloadable(self, resident: Resident, error: Exception) -> None:
+        """No actor can be made of what the store holds."""
+        log.error("actor_not_loaded", actor=str(resident.ref), exc_info=error)
+        self.residents.forget(resident)
+        for message, _ in resident.waiting or ():
+            self._answer_internal(resident, message, self.pipeline.open)
+        self.schedule()
+
+    def _answer_internal(self, resident: Resident, message: Message, batch: Batch) -> None:
+        if type(message) is Ask:
+            batch.answers.append(
+                (message.ask_id, Refusal("internal", "ACTOR_FAILED", f"{resident.ref} failed"))
+            )
+        elif type(message) is StationCalled:
+            error = ReplyError(
+                message.connection,
+                message.message_id,
+                framing.ErrorCode.INTERNAL_ERROR,
+                "the message could not be processed",
+            )
+            epoch = self._ownership.epochs.get(resident.shard, 0)
+            batch.to_stations.append(_to_station(error, resident.shard, epoch))
+
+    def _commit_failed(self, batch: Batch, stepped_on_top: Batch, error: BaseException) -> None:
+        """Nothing of either batch leaves; every actor they touched comes back from the store."""
+        if isinstance(error, Fenced) or not self._ownership.valid:
+            log.error("host_fenced", error=str(error))
+            self._ended(f"fenced: {error}")
+            return
+        log.error("commit_failed", error=str(error), records=len(batch.commit.records))
+        self.residents.backoff_s = max(self.residents.backoff_s, 0.1)
+        touched = batch.touched | stepped_on_top.touched
+        touched.update(batch.crashed, stepped_on_top.crashed)
+        self._bring_back(touched)
+
+    def _bring_back(self, dropped: set[Resident]) -> None:
+        """Throw actors away and bring them back from the store: sites with all their chargers,
+        because a site that forgot must be told again who is there."""
+        sites = {SiteId(r.ref.id) for r in dropped if r.ref.kind is ActorKind.SITE}
+        if sites:
+            dropped |= {r for r in self.residents if r.site_id in sites}
+        refs = {resident.ref for resident in dropped}
+        self._requests.lost(refs)
+        # Messages between actors that came out of lost states go with them; requests stay.
+        self._queue = deque(
+            entry
+            for entry in self._queue
+            if type(entry[1]) is Ask or (entry[2] and entry[0] not in dropped)
+        )
+        for resident in self.residents:
+            if resident.waiting:
+                resident.waiting = deque(e for e in resident.waiting if e[1])
+        chargers: list[ChargerId] = []
+        for resident in dropped:
+            self.timers.drop(resident.ref)
+            if resident.waiting:
+                resident.waiting = deque(e for e in resident.waiting if type(e[0]) is Ask)
+            if resident.ref.kind is ActorKind.CHARGER:
+                self._connected.pop(resident.ref.id, None)
+                chargers.append(ChargerId(resident.ref.id))
+            self.residents.reload(resident)
+        if chargers:
+            self._tell_gateways(Reintroduce(tuple(chargers)))
+
+
+def _to_station(effect: Effect, shard: int, epoch: int) -> ToStation | CloseStation:
+    match effect:
+        case Reply():
+            frame = framing.encode_result(effect.message_id, effect.payload)
+            kind, action = FrameKind.CALL_RESULT, ""
+        case ReplyError():
+            frame = framing.encode_error(effect.message_id, effect.code, effect.description)
+            kind, action = FrameKind.CALL_ERROR, ""
+        case Call():
+            frame = framing.encode_call(effect.message_id, effect.action, effect.payload)
+            kind, action = FrameKind.CALL, effect.action
+        case CloseSocket():
+            return CloseStation(effect.connection, shard, epoch, effect.code, effect.reason)
+        case _:
+            raise TypeError(f"no effect of an actor: {type(effect).__name__}")
+    return ToStation(effect.connection, shard, epoch, kind, effect.message_id, action, frame)
