@@ -6,7 +6,7 @@
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use loadstar_core::units::PHASES;
-use loadstar_core::{Demand, Network, allocate, check};
+use loadstar_core::{Demand, Network, Workspace, allocate, allocate_in, check};
 
 const CONNECTORS_PER_NODE: usize = 20;
 const PANELS_PER_SITE: usize = 10;
@@ -108,7 +108,9 @@ fn rounds(criterion: &mut Criterion) {
         let given = allocate(&problem.network, &problem.capacity_ma, &problem.demand()).unwrap();
         group.throughput(Throughput::Elements(connectors as u64));
         group.bench_function(BenchmarkId::new("allocate", connectors), |bencher| {
-            bencher.iter(|| allocate(&problem.network, &problem.capacity_ma, &problem.demand()));
+            let mut workspace = Workspace::default();
+            let (network, capacity_ma) = (&problem.network, &problem.capacity_ma);
+            bencher.iter(|| allocate_in(&mut workspace, network, capacity_ma, &problem.demand()));
         });
         group.bench_function(BenchmarkId::new("check", connectors), |bencher| {
             bencher.iter(|| {

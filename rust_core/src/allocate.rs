@@ -1,11 +1,13 @@
 //! The real-time round: admission, strict tiers, weighted max-min inside each, whole steps.
 
+use std::mem::take;
+
 use crate::admit::admit;
 use crate::error::{NetworkError, check_length, check_range};
 use crate::fill::fill;
 use crate::network::Network;
-use crate::round::Round;
-use crate::steps::{raise_by_step, round_down, still_raisable};
+use crate::round::{Leaf, Round, Workspace};
+use crate::steps::{keep_raisable, raise_by_step, round_down};
 use crate::units::{CAPACITY_MAX_MA, CURRENT_MAX_MA, WEIGHT_MAX};
 
 /// What connectors ask for: one entry per connector in every slice.
@@ -56,22 +58,39 @@ pub fn allocate(
     capacity_ma: &[i64],
     demand: &Demand<'_>,
 ) -> Result<Allocation, NetworkError> {
+    allocate_in(&mut Workspace::default(), network, capacity_ma, demand)
+}
+
+/// As [`allocate`], with memory of earlier rounds.
+///
+/// # Errors
+///
+/// As [`allocate`].
+pub fn allocate_in(
+    workspace: &mut Workspace,
+    network: &Network,
+    capacity_ma: &[i64],
+    demand: &Demand<'_>,
+) -> Result<Allocation, NetworkError> {
     refuse_bad_input(network, capacity_ma, demand)?;
-    let mut round = Round::new(network, capacity_ma, *demand);
+    let mut rising = take(&mut workspace.rising);
+    let mut reached = take(&mut workspace.reached);
+    let mut round = Round::new(network, capacity_ma, *demand, workspace);
     admit(&mut round);
     for tier in tiers(demand.tier) {
-        let mut rising: Vec<u32> = (0..)
-            .zip(&round.leaves)
-            .filter(|(_, leaf)| leaf.tier == tier && leaf.may_rise())
-            .map(|(place, _)| place)
-            .collect();
+        let wanting =
+            |(place, leaf): (u32, &Leaf)| (leaf.tier == tier && leaf.may_rise()).then_some(place);
+        rising.clear();
+        rising.extend((0..).zip(&round.leaves).filter_map(wanting));
         while !rising.is_empty() {
-            let mut reached = fill(&mut round, &rising);
+            fill(&mut round, &rising, &mut reached);
             round_down(&mut round, &rising, &mut reached);
             raise_by_step(&mut round, &rising, &reached);
-            rising = still_raisable(&mut round, &rising);
+            keep_raisable(&mut round, &mut rising);
         }
     }
+    round.workspace.rising = rising;
+    round.workspace.reached = reached;
     Ok(round.finish(capacity_ma))
 }
 

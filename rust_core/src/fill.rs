@@ -15,6 +15,7 @@
 //! that cannot carry the same level are taken from the root downwards, L1 first, each with what
 //! the ones before it have stopped: an order that no numbering of nodes or connectors changes.
 
+use std::mem::take;
 use std::ops::Range;
 
 use crate::network::NONE;
@@ -134,25 +135,36 @@ struct Sweep<'a, 'b> {
     /// The level at which the leaf starts to grow, or reaches its maximum; `i64::MAX` if stopped.
     turn: Vec<i64>,
     /// What the leaf has reached once it is stopped, in level units.
-    reached: Vec<i64>,
+    reached: &'a mut Vec<i64>,
 }
 
-/// Raise `leaves` (ascending) from what they have, as far as rows and their maximums allow.
-/// Returns what each reached, in level units, and notes on every leaf the first row to stop it.
-pub(crate) fn fill(round: &mut Round<'_>, leaves: &[u32]) -> Vec<i64> {
-    let mut sweep = Sweep {
-        branches: vec![Branch::NOTHING; round.network.nodes()],
-        stage: vec![Stage::Waiting; leaves.len()],
-        turn: Vec::with_capacity(leaves.len()),
-        reached: vec![0; leaves.len()],
-        round,
-        leaves,
-    };
+/// Memory of sweeps.
+#[derive(Debug, Default)]
+pub(crate) struct FillSpace {
+    branches: Vec<Branch>,
+    stage: Vec<Stage>,
+    turn: Vec<i64>,
+}
+
+/// Raise `leaves` (ascending) from what they have, as far as rows and their maximums allow. Writes
+/// what each `reached`, in level units, and notes on every leaf the first row to stop it.
+pub(crate) fn fill(round: &mut Round<'_>, leaves: &[u32], reached: &mut Vec<i64>) {
+    let mut space = take(&mut round.workspace.fill);
+    space.branches.clear();
+    space.branches.resize(round.network.nodes(), Branch::NOTHING);
+    space.stage.clear();
+    space.stage.resize(leaves.len(), Stage::Waiting);
+    space.turn.clear();
+    reached.clear();
+    reached.resize(leaves.len(), 0);
+    let FillSpace { branches, stage, turn } = space;
+    let mut sweep = Sweep { round, leaves, branches, stage, turn, reached };
     sweep.place_leaves();
     for root in sweep.join_branches() {
         sweep.advance(root, TOP);
     }
-    sweep.reached
+    let Sweep { round, branches, stage, turn, .. } = sweep;
+    round.workspace.fill = FillSpace { branches, stage, turn };
 }
 
 impl Sweep<'_, '_> {

@@ -36,7 +36,8 @@ mod round;
 mod steps;
 pub mod units;
 
-pub use allocate::{Allocation, Demand, allocate};
+pub use allocate::{Allocation, Demand, allocate, allocate_in};
 pub use check::check;
 pub use error::NetworkError;
 pub use network::Network;
+pub use round::Workspace;

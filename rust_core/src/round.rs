@@ -1,7 +1,11 @@
 //! The state of one round, in the order of places, and the ways to read and change it.
 
+use std::mem::take;
+
 use crate::allocate::{Allocation, Demand};
+use crate::fill::FillSpace;
 use crate::network::{NONE, Network};
+use crate::steps::StepSpace;
 use crate::units::PHASES;
 
 /// What stops a connector: a row, or nothing but its own maximum.
@@ -48,6 +52,20 @@ impl Leaf {
     }
 }
 
+/// Memory that rounds use again: fresh pages cost as much as the arithmetic. It holds nothing from
+/// one round to the next, and any network may use any workspace.
+#[derive(Debug, Default)]
+pub struct Workspace {
+    leaves: Vec<Leaf>,
+    room_ma: Vec<[i64; PHASES]>,
+    stop: Vec<Stop>,
+    pub(crate) rising: Vec<u32>,
+    pub(crate) reached: Vec<i64>,
+    pub(crate) fill: FillSpace,
+    pub(crate) steps: StepSpace,
+    node_ma: Vec<[i64; PHASES]>,
+}
+
 /// A round in progress.
 pub(crate) struct Round<'a> {
     pub(crate) network: &'a Network,
@@ -58,11 +76,17 @@ pub(crate) struct Round<'a> {
     pub(crate) stop: Vec<Stop>,
     /// Leaf places that are not admitted.
     pub(crate) refused: Vec<u32>,
+    pub(crate) workspace: &'a mut Workspace,
 }
 
 impl<'a> Round<'a> {
     /// Everyone at the minimum, whether that fits or not.
-    pub(crate) fn new(network: &'a Network, capacity_ma: &[i64], demand: Demand<'a>) -> Self {
+    pub(crate) fn new(
+        network: &'a Network,
+        capacity_ma: &[i64],
+        demand: Demand<'a>,
+        workspace: &'a mut Workspace,
+    ) -> Self {
         let leaf = |(&at, &phases): (&u32, &u8)| {
             let at = at as usize;
             Leaf {
@@ -74,10 +98,15 @@ impl<'a> Round<'a> {
                 tier: demand.tier[at],
             }
         };
-        let leaves: Vec<Leaf> =
-            network.leaf_at.iter().zip(&network.leaf_phases).map(leaf).collect();
-        let mut room_ma = capacity_in_places(network, capacity_ma);
-        let mut load_ma = vec![[0_i64; PHASES]; network.nodes()];
+        let mut leaves = take(&mut workspace.leaves);
+        leaves.clear();
+        leaves.extend(network.leaf_at.iter().zip(&network.leaf_phases).map(leaf));
+        let mut room_ma = take(&mut workspace.room_ma);
+        room_ma.clear();
+        room_ma.extend(capacity_in_places(network, capacity_ma));
+        let load_ma = &mut workspace.node_ma;
+        load_ma.clear();
+        load_ma.resize(network.nodes(), [0; PHASES]);
         for (leaf, &node) in leaves.iter().zip(&network.leaf_node) {
             add(&mut load_ma[node as usize], leaf.phases, i64::from(leaf.current_ma));
         }
@@ -90,8 +119,10 @@ impl<'a> Round<'a> {
                 }
             }
         }
-        let stop = vec![Stop::OWN; leaves.len()];
-        Self { network, demand, leaves, room_ma, stop, refused: Vec::new() }
+        let mut stop = take(&mut workspace.stop);
+        stop.clear();
+        stop.resize(leaves.len(), Stop::OWN);
+        Self { network, demand, leaves, room_ma, stop, refused: Vec::new(), workspace }
     }
 
     /// Give `more_ma` (take, where negative) to each phase of `phases` on a node and all above it.
@@ -149,9 +180,11 @@ impl<'a> Round<'a> {
         }
     }
 
-    /// The least room on each phase from every node up to its root.
-    pub(crate) fn room_to_root(&self) -> Vec<[i64; PHASES]> {
-        let mut room_ma = self.room_ma.clone();
+    /// Find the least room on each phase from every node up to its root, for
+    /// [`may_step`](Self::may_step).
+    pub(crate) fn find_room_to_root(&mut self) {
+        let room_ma = &mut self.workspace.node_ma;
+        room_ma.clone_from(&self.room_ma);
         for place in 0..room_ma.len() {
             let up = self.network.parent[place];
             if up != NONE {
@@ -161,7 +194,14 @@ impl<'a> Round<'a> {
                 }
             }
         }
-        room_ma
+    }
+
+    /// Whether a leaf below its maximum had room for a step on all its rows when that was last
+    /// found.
+    pub(crate) fn may_step(&self, place: u32) -> bool {
+        let leaf = &self.leaves[place as usize];
+        let room_ma = &self.workspace.node_ma[self.network.leaf_node[place as usize] as usize];
+        leaf.may_rise() && least(room_ma, leaf.phases) >= i64::from(leaf.next_step())
     }
 
     /// The result, in the caller's order.
@@ -190,6 +230,9 @@ impl<'a> Round<'a> {
                 given.row_load_ma[row] = capacity_ma[row].max(0) - room;
             }
         }
+        self.workspace.leaves = self.leaves;
+        self.workspace.room_ma = self.room_ma;
+        self.workspace.stop = self.stop;
         given
     }
 }
@@ -212,10 +255,12 @@ fn narrow(current_ma: i64) -> u32 {
     u32::try_from(current_ma).unwrap_or(0)
 }
 
-fn capacity_in_places(network: &Network, capacity_ma: &[i64]) -> Vec<[i64; PHASES]> {
-    let of_node = |&node: &u32| {
+fn capacity_in_places<'a>(
+    network: &'a Network,
+    capacity_ma: &'a [i64],
+) -> impl Iterator<Item = [i64; PHASES]> + 'a {
+    network.node_at.iter().map(|&node| {
         let row = node as usize * PHASES;
         [capacity_ma[row].max(0), capacity_ma[row + 1].max(0), capacity_ma[row + 2].max(0)]
-    };
-    network.node_at.iter().map(of_node).collect()
+    })
 }

@@ -1,8 +1,9 @@
 //! Whole steps: what a station accepts, and who gets what rounding left over.
 
 use std::cmp::Reverse;
+use std::mem::{swap, take};
 
-use crate::round::{Round, Stop, add, least};
+use crate::round::{Round, Stop, add};
 use crate::units::{PHASES, fine, whole_ma};
 
 /// Give every one of `rising` the largest current it accepts up to what it `reached` (level
@@ -34,63 +35,76 @@ pub(crate) fn round_down(round: &mut Round<'_>, rising: &[u32], reached: &mut [i
 /// One that may go up a step: those that lost most come first, equal ones by rank, then index.
 type Candidate = (Reverse<i64>, i64, u32, u32);
 
+/// Leaf place, its node and phases, and how much more its next current is.
+type Step = (u32, u32, u8, u32);
+
+/// Memory of handing out steps.
+#[derive(Debug, Default)]
+pub(crate) struct StepSpace {
+    candidates: Vec<Candidate>,
+    sorted: Vec<Candidate>,
+    steps: Vec<Step>,
+}
+
 /// Let each of `rising` go up one step if its rows have the room, those that lost most first.
 pub(crate) fn raise_by_step(round: &mut Round<'_>, rising: &[u32], lost: &[i64]) {
-    let sorted = candidates(round, rising, lost);
+    let mut space = take(&mut round.workspace.steps);
+    list_candidates(round, rising, lost, &mut space.candidates);
+    sort(&mut space.candidates, &mut space.sorted);
     // Nobody comes twice, so the steps can be looked up in one go, ahead of the checks.
-    let look_up = |&(.., place): &Candidate| {
+    space.steps.clear();
+    space.steps.extend(space.candidates.iter().map(|&(.., place)| {
         let leaf = &round.leaves[place as usize];
         (place, round.network.leaf_node[place as usize], leaf.phases, leaf.next_step())
-    };
-    let steps: Vec<(u32, u32, u8, u32)> = sorted.iter().map(look_up).collect();
-    for (place, node, phases, step) in steps {
+    }));
+    for &(place, node, phases, step) in &space.steps {
         if round.fits(node, phases, i64::from(step)) {
             round.leaves[place as usize].current_ma += step;
             round.give(node, phases, i64::from(step));
         }
     }
+    round.workspace.steps = space;
 }
 
-/// Those for whom there is room now, in order.
-fn candidates(round: &Round<'_>, rising: &[u32], lost: &[i64]) -> Vec<Candidate> {
-    let room_ma = round.room_to_root();
-    let mut candidates = Vec::with_capacity(rising.len());
+/// Those for whom there is room now.
+fn list_candidates(
+    round: &mut Round<'_>,
+    rising: &[u32],
+    lost: &[i64],
+    candidates: &mut Vec<Candidate>,
+) {
+    round.find_room_to_root();
+    candidates.clear();
     for (&place, &lost) in rising.iter().zip(lost) {
-        let leaf = &round.leaves[place as usize];
-        let node = round.network.leaf_node[place as usize];
-        if leaf.may_rise()
-            && least(&room_ma[node as usize], leaf.phases) >= i64::from(leaf.next_step())
-        {
+        if round.may_step(place) {
             let at = round.network.leaf_at[place as usize];
             candidates.push((Reverse(lost), round.demand.rank[at as usize], at, place));
         }
     }
-    sort(candidates)
 }
 
 /// Sort by distribution on the leading bits of what was lost, then by comparison inside each part.
-fn sort(candidates: Vec<Candidate>) -> Vec<Candidate> {
+fn sort(candidates: &mut Vec<Candidate>, sorted: &mut Vec<Candidate>) {
     const PARTS: usize = 2_048;
     if candidates.len() < PARTS {
-        let mut sorted = candidates;
-        sorted.sort_unstable();
-        return sorted;
+        candidates.sort_unstable();
+        return;
     }
     let most = candidates.iter().map(|candidate| candidate.0.0).max().unwrap_or(0);
     let shift = (i64::BITS - most.leading_zeros()).saturating_sub(PARTS.ilog2());
     let part =
         |candidate: &Candidate| usize::try_from((most - candidate.0.0) >> shift).unwrap_or(0);
     let mut ends = vec![0_usize; PARTS + 1];
-    for candidate in &candidates {
+    for candidate in candidates.iter() {
         ends[part(candidate) + 1] += 1;
     }
     for at in 0..PARTS {
         ends[at + 1] += ends[at];
     }
-    let mut sorted = vec![(Reverse(0), 0, 0, 0); candidates.len()];
-    for candidate in candidates {
-        let end = &mut ends[part(&candidate)];
-        sorted[*end] = candidate;
+    sorted.resize(candidates.len(), (Reverse(0), 0, 0, 0));
+    for candidate in candidates.iter() {
+        let end = &mut ends[part(candidate)];
+        sorted[*end] = *candidate;
         *end += 1;
     }
     let mut first = 0;
@@ -100,21 +114,16 @@ fn sort(candidates: Vec<Candidate>) -> Vec<Candidate> {
             first = end;
         }
     }
-    sorted
+    swap(candidates, sorted);
 }
 
-/// Those of `rising` that can still go up a step.
-pub(crate) fn still_raisable(round: &mut Round<'_>, rising: &[u32]) -> Vec<u32> {
-    let room_ma = round.room_to_root();
-    let mut raisable = Vec::new();
-    for &place in rising {
-        let leaf = &round.leaves[place as usize];
-        let node = round.network.leaf_node[place as usize];
-        if !leaf.may_rise() {
+/// Keep those of `rising` that can still go up a step.
+pub(crate) fn keep_raisable(round: &mut Round<'_>, rising: &mut Vec<u32>) {
+    round.find_room_to_root();
+    for &place in rising.iter() {
+        if !round.leaves[place as usize].may_rise() {
             round.stop[place as usize] = Stop::OWN;
-        } else if least(&room_ma[node as usize], leaf.phases) >= i64::from(leaf.next_step()) {
-            raisable.push(place);
         }
     }
-    raisable
+    rising.retain(|&place| round.may_step(place));
 }

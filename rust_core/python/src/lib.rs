@@ -2,6 +2,7 @@
 //! functions mean stands in `loadstar-core`; what Python sees of them in `_core.pyi`.
 
 use std::borrow::Cow;
+use std::sync::{Mutex, PoisonError};
 
 use loadstar_core as core;
 use numpy::{IntoPyArray, PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2};
@@ -23,6 +24,8 @@ fn network_error(error: core::NetworkError) -> PyErr {
 #[pyclass(frozen, module = "controlplane._core")]
 struct Network {
     core: core::Network,
+    /// Memory of earlier rounds, one for each thread that ran one at the same time.
+    workspaces: Mutex<Vec<core::Workspace>>,
 }
 
 #[pymethods]
@@ -39,7 +42,7 @@ impl Network {
         let (node_parent, leaf_node) = (flat(&node_parent), flat(&leaf_node));
         let leaf_phases = flat(&leaf_phases);
         py.detach(|| core::Network::new(&node_parent, &leaf_node, &leaf_phases))
-            .map(|core| Self { core })
+            .map(|core| Self { core, workspaces: Mutex::default() })
             .map_err(network_error)
     }
 
@@ -53,6 +56,21 @@ impl Network {
     #[getter]
     fn leaves(&self) -> usize {
         self.core.leaves()
+    }
+}
+
+impl Network {
+    fn allocate(
+        &self,
+        capacity_ma: &[i64],
+        demand: &core::Demand<'_>,
+    ) -> Result<core::Allocation, core::NetworkError> {
+        // A workspace holds no state between rounds, so one left by a panic is as good as any.
+        let spare = || self.workspaces.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut workspace = spare().pop().unwrap_or_default();
+        let given = core::allocate_in(&mut workspace, &self.core, capacity_ma, demand);
+        spare().push(workspace);
+        given
     }
 }
 
@@ -95,9 +113,7 @@ fn allocate(
         tier: &tier,
         rank: &rank,
     };
-    let given = py
-        .detach(|| core::allocate(&network.core, &capacity_ma, &demand))
-        .map_err(network_error)?;
+    let given = py.detach(|| network.allocate(&capacity_ma, &demand)).map_err(network_error)?;
     let row_load_ma =
         given.row_load_ma.into_pyarray(py).reshape([network.core.nodes(), core::units::PHASES])?;
     Ok(Allocation {
