@@ -64,6 +64,9 @@ class FeederState(msgspec.Struct):
     """The last one given out; never given out again."""
     windows: tuple[LimitWindow, ...] = ()
     """Limits in watts."""
+    listens_until_ms: int = 0
+    """A new feeder first lets every site report once: what a site that was not heard draws by its
+    floor must not be given to another."""
 
 
 class FeederActor:
@@ -172,7 +175,8 @@ class FeederActor:
             return FeederConfigured(feeder_id)
         stored = config.model_dump_json(exclude_defaults=True).encode()
         if self._state is None:
-            self._state = FeederState(config=stored)
+            listens_until_ms = now_ms + self._settings.site_report_interval_ms
+            self._state = FeederState(config=stored, listens_until_ms=listens_until_ms)
         self._state.config = stored
         self._config = config
         self._durable = True
@@ -259,6 +263,9 @@ class FeederActor:
             self._divide_by(self._divided_ms + gap_ms)
 
     def _divide(self, state: FeederState, config: FeederConfig, now_ms: int) -> None:
+        if now_ms < state.listens_until_ms:
+            self._divide_by(state.listens_until_ms)
+            return
         self._divided_ms = now_ms
         interval_ms = self._settings.site_report_interval_ms
         caps = caps_to_send(

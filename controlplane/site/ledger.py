@@ -259,7 +259,7 @@ class Entry(msgspec.Struct, array_like=True):
         changed = (self.online, self.settled, self.default_ma) != (online, settled, default_ma)
         if returned:
             self.reassert = self.session_id is not None
-            self.retry_ms = 0
+            self.failures = self.retry_ms = 0
         self.online, self.settled, self.default_ma = online, settled, default_ma
         return changed
 

@@ -180,7 +180,9 @@ class ConnectorAllocation(msgspec.Struct, frozen=True):
 
 class SiteView(msgspec.Struct, frozen=True, tag="site_view"):
     """`config` is `network.SiteConfig` as JSON. `violations` counts the rounds in which some row's
-    building load plus liability, all chargers known, was over its rating."""
+    building load plus liability was over its rating through what was released. Rows that the
+    building's rise, unknown chargers or vehicles that ignore their limits put over raise an alarm
+    that names the cause, and are not counted."""
 
     site_id: SiteId
     config: bytes

@@ -45,6 +45,7 @@ class FeederBench:
         self.snapshot: bytes | None = None
         if configured:
             self.ask(configure(capacity_a * W_PER_A), FeederConfigured)
+            self.advance(5_000)
 
     def take(self, effects: list[Effect]) -> None:
         self.effects += effects
@@ -114,6 +115,16 @@ def test_a_site_alone_gets_everything() -> None:
     assert bench.share("a") == (200, False)
     bench.report("a", cap_id=bench.cap_id("a"), floor=20, wanted=120, liability=120)
     assert bench.share("a") == (200, True)
+
+
+def test_a_new_feeder_hears_everybody_before_it_gives() -> None:
+    bench = FeederBench(100, configured=False)
+    bench.ask(configure(100 * W_PER_A), FeederConfigured)
+    bench.report("a", floor=10, wanted=90, liability=10)
+    assert bench.new_caps() == {}
+    bench.report("b", floor=40, wanted=90, liability=40)
+    bench.advance(5_000)
+    assert bench.new_caps() == {"a": 50, "b": 50}
 
 
 def two_sites() -> FeederBench:
@@ -271,6 +282,7 @@ def test_description_and_deletion() -> None:
     records = [each.record for each in bench.effects if isinstance(each, Persist)]
     assert any(isinstance(each, FeederRecord) for each in records)
     bench.report("a", floor=10, wanted=50, liability=10)
+    bench.advance(5_000)
     assert bench.new_caps() == {"a": 100}
     assert bench.ask(DeleteFeeder(), Refusal).reason == "SITES_REPORT"
     bench.tell(SiteLeft(SiteId("a")))
