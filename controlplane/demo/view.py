@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import groupby
 from zoneinfo import ZoneInfo
 
 from rich import box
@@ -125,8 +126,8 @@ def bar(parts: Iterable[tuple[float, str]], width: int, *, mark: float | None = 
             f"bold white on {cells[place][1]}" if cells[place][0] == "█" else "white",
         )
     text = Text()
-    for cell, style in cells:
-        text.append(cell, style=style)
+    for (cell, style), run in groupby(cells):
+        text.append(cell * len(list(run)), style=style)
     return text
 
 

@@ -17,7 +17,6 @@ import random
 import uuid
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 from ocpp.exceptions import OCPPError
@@ -26,12 +25,13 @@ from websockets.exceptions import WebSocketException
 from websockets.typing import Subprotocol
 
 from controlplane.runtime.clock import Clock
+from controlplane.sim.line import CountedConnection, Outgoing, Traffic
 from controlplane.sim.outlet import Outlet, OutletState, StationSpec, Transaction
 from controlplane.sim.profiles import Profile, ProfileBook, Purpose, Situation
 from controlplane.sim.vehicle import Vehicle
 from controlplane.units import iso_from_ms
 
-__all__ = ["CountedConnection", "Dialect", "Station", "Traffic"]
+__all__ = ["Dialect", "Station"]
 
 logger = logging.getLogger(__name__)
 
@@ -43,31 +43,6 @@ ATTEMPTS_MAX = 3
 """How often a transaction message that is answered with an error is sent (1.6
 TransactionMessageAttempts)."""
 BACKOFF_FIRST_S, BACKOFF_MAX_S = 0.2, 5.0
-
-
-@dataclass
-class Traffic:
-    """What went over the line."""
-
-    sent: int = 0
-    received: int = 0
-    connections: int = 0
-    refused: int = 0
-    """Transaction messages given up after repeated errors; must stay 0."""
-
-
-@dataclass
-class Outgoing:
-    """A CALL that waits for its turn. `payload` is built when it is sent, since a transaction may
-    have got its id only then; `keep` survives a lost connection."""
-
-    payload: Callable[[], Any]
-    keep: bool
-    sample: bool = False
-    on_result: Callable[[Any], None] = lambda _: None
-    on_lost: Callable[[], None] = lambda: None
-    message_id: str = field(default_factory=lambda: str(uuid.uuid4()))
-    attempts: int = 0
 
 
 class Dialect(Protocol):
@@ -106,23 +81,6 @@ class Dialect(Protocol):
     def tell_ended(self, outlet: Outlet, transaction: Transaction, *, reason: str) -> None: ...
 
 
-class CountedConnection:
-    """The two calls of a WebSocket that the `ocpp` package uses, counted."""
-
-    def __init__(self, socket: ClientConnection, traffic: Traffic) -> None:
-        self.socket = socket
-        self._traffic = traffic
-
-    async def recv(self) -> str | bytes:
-        frame = await self.socket.recv()
-        self._traffic.received += 1
-        return frame
-
-    async def send(self, frame: str) -> None:
-        await self.socket.send(frame)
-        self._traffic.sent += 1
-
-
 class Station:
     """A station at `url` (its id is appended). `step` drives its outlets; `run` keeps its line."""
 
@@ -150,6 +108,7 @@ class Station:
         self._posted = asyncio.Event()
         self._drained = asyncio.Event()
         self._stopping = False
+        self._reset_when_idle = False
         self._boot_reason = "PowerUp"
         self._socket: ClientConnection | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -166,7 +125,7 @@ class Station:
         self._watch_state(outlet, at_once=True)
 
         def begin() -> None:
-            if outlet.vehicle is vehicle and outlet.transaction is None:
+            if outlet.vehicle is vehicle and outlet.transaction is None and outlet.operative:
                 self.begin(outlet, id_token)
 
         if not self.settled.is_set():
@@ -196,7 +155,7 @@ class Station:
 
     def offer_a(self, outlet: Outlet, now_ms: int) -> float:
         """What the pilot shows."""
-        if outlet.transaction is None or not outlet.operative:
+        if outlet.transaction is None:
             return 0.0
         return self.book.limit_a(self.situation(outlet), now_ms)
 
@@ -251,6 +210,8 @@ class Station:
         self.dialect.tell_ended(outlet, transaction, reason=reason)
         self.book.end_transaction(transaction.id, outlet.spec.connector_id)
         outlet.transaction = None
+        if self._reset_when_idle and not self.busy:
+            self.reset(hard=False)
 
     def outlet_of(self, transaction_id: str) -> Outlet | None:
         """The outlet on which a transaction runs."""
@@ -284,7 +245,7 @@ class Station:
     ) -> bool:
         """Start for a plugged vehicle that has no transaction."""
         for outlet in self.outlets.values():
-            wanted = connector_id in (None, outlet.spec.connector_id)
+            wanted = connector_id in (None, outlet.spec.connector_id) and outlet.operative
             if wanted and outlet.vehicle is not None and outlet.transaction is None:
                 self.begin(outlet, id_token, remote_start_id=remote_start_id)
                 return True
@@ -298,23 +259,43 @@ class Station:
         self.end(outlet, "Remote")
         return True
 
-    def set_operative(self, connector_id: int, *, operative: bool) -> bool:
-        """Open or close an outlet, or with 0 all, for use; a running transaction goes on."""
-        if connector_id != 0 and connector_id not in self.outlets:
-            return False
-        for outlet in self.outlets.values():
-            if connector_id in (0, outlet.spec.connector_id):
-                outlet.operative = operative or outlet.transaction is not None
-                self._watch_state(outlet, at_once=True)
-        return True
+    def set_operative(
+        self, connector_id: int, *, operative: bool
+    ) -> Literal["Accepted", "Rejected", "Scheduled"]:
+        """Open or close an outlet, or with 0 all, for use; a running transaction goes on first."""
+        outlets = [
+            outlet
+            for outlet in self.outlets.values()
+            if connector_id in (0, outlet.spec.connector_id)
+        ]
+        for outlet in outlets:
+            outlet.operative = operative
+            self._watch_state(outlet, at_once=True)
+        if not outlets:
+            return "Rejected"
+        busy = any(outlet.transaction is not None for outlet in outlets)
+        return "Scheduled" if busy and not operative else "Accepted"
+
+    @property
+    def busy(self) -> bool:
+        """Whether a transaction runs."""
+        return any(outlet.transaction is not None for outlet in self.outlets.values())
 
     def reset(self, *, hard: bool) -> None:
         """End what runs, drop the line and boot again."""
+        self._reset_when_idle = False
         self._boot_reason = "RemoteReset"
         for outlet in self.outlets.values():
             self.end(outlet, "ImmediateReset" if hard else "Reboot")
         if self._socket is not None:
             self._spawn(self._socket.close(1000, "reset"))
+
+    def reset_when_idle(self) -> None:
+        """Reset once no transaction runs any more (2.0.1 B12)."""
+        if self.busy:
+            self._reset_when_idle = True
+        else:
+            self.reset(hard=False)
 
     def sample(self, *, context: str, connector_id: int | None = None) -> None:
         """Read the meters of running transactions."""

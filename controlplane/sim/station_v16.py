@@ -14,9 +14,10 @@ from ocpp.routing import after, on
 from ocpp.v16 import ChargePoint, call, call_result
 from ocpp.v16.enums import Action
 
+from controlplane.sim.line import CountedConnection
 from controlplane.sim.outlet import Outlet, OutletState, Transaction
 from controlplane.sim.profiles import Purpose, profile_from_wire
-from controlplane.sim.station import CountedConnection, Station
+from controlplane.sim.station import Station
 
 __all__ = ["DialectV16"]
 
@@ -288,8 +289,8 @@ class PointV16(ChargePoint):  # type: ignore[misc]  # the package is not typed
 
     @on(Action.change_availability)
     def on_change_availability(self, connector_id: int, type: str) -> Any:
-        known = self._station.set_operative(connector_id, operative=type == "Operative")
-        return call_result.ChangeAvailability(status="Accepted" if known else "Rejected")
+        status = self._station.set_operative(connector_id, operative=type == "Operative")
+        return call_result.ChangeAvailability(status=status)
 
     @on(Action.clear_cache)
     def on_clear_cache(self) -> Any:

@@ -16,9 +16,10 @@ from ocpp.routing import after, on
 from ocpp.v201 import ChargePoint, call, call_result
 from ocpp.v201.enums import Action
 
+from controlplane.sim.line import CountedConnection
 from controlplane.sim.outlet import Outlet, OutletState, Transaction
 from controlplane.sim.profiles import Purpose, profile_from_wire
-from controlplane.sim.station import CountedConnection, Station
+from controlplane.sim.station import Station
 
 __all__ = ["DialectV201"]
 
@@ -321,12 +322,19 @@ class PointV201(ChargePoint):  # type: ignore[misc]  # the package is not typed
 
     @on(Action.reset)
     def on_reset(self, type: str, evse_id: int | None = None) -> Any:
-        return call_result.Reset(status="Accepted" if evse_id is None else "Rejected")
+        if evse_id is not None:
+            return call_result.Reset(status="Rejected")
+        waits = type == "OnIdle" and self._station.busy
+        return call_result.Reset(status="Scheduled" if waits else "Accepted")
 
     @after(Action.reset)
     async def after_reset(self, type: str, evse_id: int | None = None) -> None:
-        if evse_id is None:
-            self._station.reset(hard=type == "Immediate")
+        if evse_id is not None:
+            return
+        if type == "OnIdle":
+            self._station.reset_when_idle()
+        else:
+            self._station.reset(hard=True)
 
     @on(Action.unlock_connector)
     def on_unlock_connector(self, evse_id: int, connector_id: int) -> Any:
@@ -341,10 +349,10 @@ class PointV201(ChargePoint):  # type: ignore[misc]  # the package is not typed
     def on_change_availability(
         self, operational_status: str, evse: dict[str, Any] | None = None
     ) -> Any:
-        known = self._station.set_operative(
+        status = self._station.set_operative(
             0 if evse is None else evse["id"], operative=operational_status == "Operative"
         )
-        return call_result.ChangeAvailability(status="Accepted" if known else "Rejected")
+        return call_result.ChangeAvailability(status=status)
 
     @on(Action.clear_cache)
     def on_clear_cache(self) -> Any:

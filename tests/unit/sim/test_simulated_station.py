@@ -258,3 +258,36 @@ async def test_a_reset_ends_the_session_and_boots_again(csms: SmallCsms, version
             assert csms.payloads("CP-1", "StopTransaction")[0]["reason"] == "HardReset"
         else:
             assert csms.payloads("CP-1", "BootNotification")[1]["reason"] == "RemoteReset"
+
+
+async def test_a_reset_on_idle_waits_for_the_session_v201(csms: SmallCsms) -> None:
+    async with station_at(csms, "2.0.1") as station:
+        await charging(csms, station, "2.0.1")
+        reset = call_v201.Reset(type="OnIdle")
+        assert (await csms.points["CP-1"].call(reset)).status == "Scheduled"
+        live(station, 60)
+        assert station.outlets[1].transaction is not None
+        station.unplug(1)
+        await csms.until("CP-1", "BootNotification", 2)
+        assert await station.drained(10)
+        ended = csms.payloads("CP-1", "TransactionEvent")[-1]
+        assert ended["transaction_info"]["stopped_reason"] == "EVDisconnected"
+
+
+@pytest.mark.parametrize("version", ["1.6", "2.0.1"])
+async def test_out_of_service_comes_after_the_session(csms: SmallCsms, version: Version) -> None:
+    async with station_at(csms, version) as station:
+        await charging(csms, station, version)
+        if version == "1.6":
+            closing = call_v16.ChangeAvailability(connector_id=1, type="Inoperative")
+        else:
+            closing = call_v201.ChangeAvailability(operational_status="Inoperative", evse={"id": 1})
+        assert (await csms.points["CP-1"].call(closing)).status == "Scheduled"
+        live(station, 10)
+        assert station.outlets[1].state_now() is OutletState.CHARGING
+        station.unplug(1)
+        assert station.outlets[1].state is OutletState.UNAVAILABLE
+        station.plug(1, Vehicle(VEHICLE, 0.3), "EV2")
+        assert await station.drained(5)
+        live(station, 10)
+        assert station.outlets[1].line_currents_a() == (0, 0, 0)

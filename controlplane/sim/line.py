@@ -1,0 +1,56 @@
+"""What a simulated station keeps of its line to the CSMS: what waits to be said, and what was.
+
+Invariant: a message that is sent again because its answer never came keeps its message id."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from websockets.asyncio.client import ClientConnection
+
+__all__ = ["CountedConnection", "Outgoing", "Traffic"]
+
+
+@dataclass
+class Traffic:
+    """What went over the line."""
+
+    sent: int = 0
+    received: int = 0
+    connections: int = 0
+    refused: int = 0
+    """Transaction messages given up after repeated errors; must stay 0."""
+
+
+@dataclass
+class Outgoing:
+    """A CALL that waits for its turn. `payload` is built when it is sent, since a transaction may
+    have got its id only then; `keep` survives a lost connection."""
+
+    payload: Callable[[], Any]
+    keep: bool
+    sample: bool = False
+    on_result: Callable[[Any], None] = lambda _: None
+    on_lost: Callable[[], None] = lambda: None
+    message_id: str = field(default_factory=lambda: str(uuid.uuid4()))
+    attempts: int = 0
+
+
+class CountedConnection:
+    """The two calls of a WebSocket that the `ocpp` package uses, counted."""
+
+    def __init__(self, socket: ClientConnection, traffic: Traffic) -> None:
+        self.socket = socket
+        self._traffic = traffic
+
+    async def recv(self) -> str | bytes:
+        frame = await self.socket.recv()
+        self._traffic.received += 1
+        return frame
+
+    async def send(self, frame: str) -> None:
+        await self.socket.send(frame)
+        self._traffic.sent += 1
