@@ -8,7 +8,7 @@ settled; a snapshot is written when, and only when, something changed that must 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 import msgspec
@@ -44,7 +44,7 @@ from controlplane.charger.messages import (
     StationReplied,
 )
 from controlplane.charger.metering import Metering
-from controlplane.charger.settling import default_limits, preparations, simpler_sampling
+from controlplane.charger.settling import DEFAULT_TIMER, SETTLE_TIMER, Settling
 from controlplane.charger.station import Station
 from controlplane.charger.transactions import Transactions
 from controlplane.charger.turn import Turn
@@ -71,12 +71,7 @@ from controlplane.store.records import ActorSnapshot, MeterSample
 
 __all__ = ["ChargerActor"]
 
-_SETTLE_TIMER: Final = "settle"
-_DEFAULT_TIMER: Final = "default"
 _CALL_TIMER: Final = "call"
-
-_DEFAULT_ATTEMPTS_MAX: Final = 5
-"""How often a default profile is tried again on one connection."""
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(ChargerMemory)
@@ -95,14 +90,13 @@ class ChargerActor:
     """
 
     __slots__ = (
-        "_default_attempts",
         "_healer",
         "_last_seen_ms",
         "_memory",
         "_metering",
         "_queue",
         "_settings",
-        "_settled",
+        "_settling",
         "_station",
         "_transactions",
         "ref",
@@ -121,8 +115,7 @@ class ChargerActor:
         self._station = Station(memory, settings, self._transactions)
         self._queue = CommandQueue(settings.call_timeout_ms)
         self._healer = Healer(memory, 2 * settings.call_timeout_ms)
-        self._settled = False
-        self._default_attempts = 0
+        self._settling = Settling(memory, settings)
         self._last_seen_ms: int | None = None
 
     @property
@@ -160,7 +153,7 @@ class ChargerActor:
             raise TypeError(f"a charger cannot be told {type(message).__name__}")
         turn = Turn(self._memory.charger_id, self._memory.site_id, now_ms)
         handle(self, turn, message)
-        self._queue.send_next(turn, settled=self._settled)
+        self._queue.send_next(turn, settled=self._settling.settled)
         rearm, due_ms = self._queue.rearm()
         if rearm:
             turn.effects.append(
@@ -187,7 +180,7 @@ class ChargerActor:
             self._memory.ocpp_version = message.ocpp_version
             turn.changed = True
         if message.resumed and self._memory.settled_connection == message.connection:
-            self._settled = True
+            self._settling.resume(turn)
             self._tell_presence(turn)
             return
         turn.emit(
@@ -202,58 +195,31 @@ class ChargerActor:
         if message.connection != self._queue.connection:
             return
         turn.emit("charger.disconnected", connection=message.connection, reason=message.reason)
-        turn.effects.append(CancelTimer(_SETTLE_TIMER))
         self._hang_up(turn)
         self._tell_presence(turn)
 
     def _hang_up(self, turn: Turn) -> None:
         """Whatever was wanted of the station on its connection ends here."""
-        self._settled = False
+        self._settling.stop(turn)
         for order in self._queue.disconnect():
             self._finish(turn, order, CommandResult(CommandState.OFFLINE))
 
     def _unsettle(self, turn: Turn) -> None:
         """Leave the station in peace for a while, then prepare it."""
-        self._settled = False
-        turn.effects.append(SetTimer(_SETTLE_TIMER, turn.now_ms + self._settings.settle_ms))
+        self._settling.rest(turn)
         self._tell_presence(turn)
 
-    def _prepare(self, turn: Turn) -> None:
+    def _prepare(self, turn: Turn, commands: Iterable[Command]) -> None:
+        """Tell the station what it must know, and the site once it has settled."""
         dialect = self._dialect()
-        if not self._queue.connection or self._settled or dialect is None:
+        if not self._queue.connection or dialect is None:
             return
-        if self._queue.pending(Origin.SETTLING):
-            return
-        for command in preparations(self._memory, dialect, self._settings):
+        for command in commands:
             self._order(turn, dialect, command, Origin.SETTLING)
-        self._settle_if_prepared(turn)
-
-    def _settle_if_prepared(self, turn: Turn) -> None:
-        if self._settled or not self._queue.connection or self._queue.pending(Origin.SETTLING):
-            return
-        self._settled = True
-        self._memory.settled_connection = self._queue.connection
-        turn.changed = True
-        turn.emit("charger.settled", default_ma=self._memory.default_ma())
-        self._tell_presence(turn)
-        self._default_attempts = 0
-        self._retry_default_later(turn)
-
-    def _retry_default_later(self, turn: Turn) -> None:
-        """A connector without a default profile counts with its hardware's rating: worth asking
-        again, but not for ever."""
-        if self._memory.default_ma() is None and self._default_attempts < _DEFAULT_ATTEMPTS_MAX:
-            self._default_attempts += 1
-            pause_ms = 2 * self._settings.call_timeout_ms * self._default_attempts
-            turn.effects.append(SetTimer(_DEFAULT_TIMER, turn.now_ms + pause_ms))
-
-    def _retry_default(self, turn: Turn) -> None:
-        dialect = self._dialect()
-        if not self._settled or dialect is None or self._memory.default_ma() is not None:
-            return
-        for command in default_limits(self._memory):
-            self._order(turn, dialect, command, Origin.SETTLING)
-        self._retry_default_later(turn)
+        if not self._queue.pending(Origin.SETTLING) and self._settling.prepared(
+            turn, self._queue.connection
+        ):
+            self._tell_presence(turn)
 
     def _dialect(self) -> Dialect | None:
         return DIALECTS.get(self._memory.ocpp_version)
@@ -381,15 +347,14 @@ class ChargerActor:
             self._tell_outcome(turn, order.limit, result.state)
         if order.origin is Origin.HEALING:
             self._healer.concluded(turn, result)
-        if order.origin is Origin.SETTLING:
-            dialect = self._dialect()
-            if not accepted and dialect is not None and self._queue.connection:
-                simpler = simpler_sampling(dialect, order.command)
-                if simpler is not None and result.state is not CommandState.TIMED_OUT:
-                    self._order(turn, dialect, simpler, Origin.SETTLING)
-            if self._settled:
+        if order.origin is Origin.SETTLING and self._queue.connection:
+            if self._settling.settled:
                 self._tell_presence(turn)
-            self._settle_if_prepared(turn)
+            dialect = self._dialect()
+            simpler = None
+            if dialect is not None and result.state in (CommandState.REJECTED, CommandState.ERROR):
+                simpler = self._settling.simpler_sampling(dialect, order.command)
+            self._prepare(turn, () if simpler is None else (simpler,))
 
     def _apply_limit(self, turn: Turn, message: ApplyLimit) -> None:
         dialect = self._dialect()
@@ -422,8 +387,7 @@ class ChargerActor:
             turn.changed = True
             turn.emit("charger.assigned")
         if (moved or changed) and self._queue.connection:
-            self._settled = False
-            turn.effects.append(SetTimer(_SETTLE_TIMER, turn.now_ms + self._settings.settle_ms))
+            self._settling.rest(turn)
             dialect = self._dialect()
             if self._station.boot_pending and dialect is not None:
                 # It was told to come again later; it is welcome now (2.0.1 B02).
@@ -450,7 +414,7 @@ class ChargerActor:
             ChargerPresence(
                 self._memory.charger_id,
                 bool(self._queue.connection),
-                self._settled,
+                self._settling.settled,
                 self._memory.default_ma(),
             )
         )
@@ -473,7 +437,7 @@ class ChargerActor:
             if refusal is not None:
                 turn.effects.append(Answer(message.ask_id, refusal))
         elif isinstance(request, SetSessionNeed):
-            turn.effects.append(Answer(message.ask_id, self._set_need(turn, request)))
+            turn.effects.append(Answer(message.ask_id, self._transactions.set_need(turn, request)))
         elif isinstance(request, GetCharger):
             view = charger_view(
                 self._memory, online=bool(self._queue.connection), last_seen_ms=self._last_seen_ms
@@ -511,31 +475,18 @@ class ChargerActor:
             "invalid_input", "COMMAND_INVALID", fault.description, {**charger, "code": fault.code}
         )
 
-    def _set_need(self, turn: Turn, request: SetSessionNeed) -> msgspec.Struct:
-        session = self._memory.session(request.session_id)
-        facts: dict[str, str] = {"session_id": request.session_id}
-        if session is None:
-            return Refusal("not_found", "SESSION_NOT_FOUND", "no such session here", facts)
-        if session.ended_ms is not None:
-            return Refusal("precondition", "SESSION_ENDED", "the session has ended", facts)
-        if request.need_wh is not None and request.need_wh < 0:
-            return Refusal("invalid_input", "NEED_NEGATIVE", "need_wh is 0 or more", facts)
-        return self._transactions.set_need(
-            turn, session, need_wh=request.need_wh, departure_ms=request.departure_ms
-        )
-
     # --- time -------------------------------------------------------------------------------------
 
     def _timer(self, turn: Turn, message: TimerFired) -> None:
-        if message.key == _SETTLE_TIMER:
-            self._prepare(turn)
-        elif message.key == _DEFAULT_TIMER:
-            self._retry_default(turn)
+        dialect = self._dialect()
+        if message.key == SETTLE_TIMER and dialect is not None and self._queue.connection:
+            self._prepare(turn, self._settling.rested(dialect))
+        elif message.key == DEFAULT_TIMER:
+            self._prepare(turn, self._settling.default_due(turn))
         elif message.key == _CALL_TIMER:
             self._call_timer(turn)
         elif message.key == HEALING_TIMER:
-            dialect = self._dialect()
-            online = bool(self._queue.connection) and self._settled
+            online = bool(self._queue.connection) and self._settling.settled
             if self._healer.due(turn, online=online) and dialect is not None:
                 self._order(turn, dialect, Reset(hard=False), Origin.HEALING)
 

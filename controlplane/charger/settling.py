@@ -7,16 +7,26 @@ refusal never keeps a station from being settled."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from enum import Enum
+from typing import Final
 
+from controlplane.actor import CancelTimer, SetTimer
 from controlplane.charger.limits import limit_command
 from controlplane.charger.memory import ChargerMemory
+from controlplane.charger.turn import Turn
 from controlplane.config import ActorSettings
 from controlplane.ocpp.commands import Command, LimitPurpose, SetSettings
 from controlplane.ocpp.dialect import Dialect
 from controlplane.units import MS_PER_S
 
-__all__ = ["default_limits", "preparations", "seconds", "simpler_sampling"]
+__all__ = ["DEFAULT_TIMER", "SETTLE_TIMER", "Settling", "seconds"]
+
+SETTLE_TIMER: Final = "settle"
+DEFAULT_TIMER: Final = "default"
+
+_DEFAULT_ATTEMPTS_MAX: Final = 5
+"""How often a default profile is tried again on one connection."""
 
 
 def seconds(duration_ms: int) -> int:
@@ -24,7 +34,7 @@ def seconds(duration_ms: int) -> int:
     return max(1, duration_ms // MS_PER_S)
 
 
-def default_limits(memory: ChargerMemory) -> Iterator[Command]:
+def _default_limits(memory: ChargerMemory) -> Iterator[Command]:
     """The default profile of every described connector: what it may draw when nobody steers it."""
     described = memory.described
     if described is None:
@@ -40,24 +50,102 @@ def default_limits(memory: ChargerMemory) -> Iterator[Command]:
             yield command
 
 
-def preparations(
+def _preparations(
     memory: ChargerMemory, dialect: Dialect, settings: ActorSettings
 ) -> Iterator[Command]:
     """The commands, in order; none for a charger that belongs to no site."""
     if memory.described is None:
         return
-    yield from default_limits(memory)
+    yield from _default_limits(memory)
     yield dialect.sampling(seconds(settings.meter_interval_ms))
     yield SetSettings({dialect.measurands_setting: dialect.measurands[0]})
 
 
-def simpler_sampling(dialect: Dialect, refused: Command) -> Command | None:
-    """The next list of measurands after one was refused; None after the last, or if it was
-    something else that was refused."""
-    if not isinstance(refused, SetSettings):
-        return None
-    tried = refused.settings.get(dialect.measurands_setting)
-    if tried not in dialect.measurands:
-        return None
-    rest = dialect.measurands[dialect.measurands.index(tried) + 1 :]
-    return SetSettings({dialect.measurands_setting: rest[0]}) if rest else None
+class Phase(Enum):
+    """How far a station is on its connection."""
+
+    RESTING = "resting"
+    """It is left in peace, or there is no connection."""
+    PREPARING = "preparing"
+    SETTLED = "settled"
+
+
+class Settling:
+    """How far one station is, and what it is told next."""
+
+    __slots__ = ("_default_attempts", "_memory", "_phase", "_settings")
+
+    def __init__(self, memory: ChargerMemory, settings: ActorSettings) -> None:
+        self._memory = memory
+        self._settings = settings
+        self._phase = Phase.RESTING
+        self._default_attempts = 0
+
+    @property
+    def settled(self) -> bool:
+        return self._phase is Phase.SETTLED
+
+    def rest(self, turn: Turn) -> None:
+        """Leave the station in peace for a while."""
+        self._phase = Phase.RESTING
+        turn.effects.append(SetTimer(SETTLE_TIMER, turn.now_ms + self._settings.settle_ms))
+
+    def stop(self, turn: Turn) -> None:
+        """The connection is gone."""
+        if self._phase is Phase.RESTING:
+            turn.effects.append(CancelTimer(SETTLE_TIMER))
+        self._phase = Phase.RESTING
+
+    def resume(self, turn: Turn) -> None:
+        """The station has noticed nothing: it is as settled as it was on the host before."""
+        self._phase = Phase.SETTLED
+        self._default_attempts = 0
+        self._retry_default_later(turn)
+
+    def rested(self, dialect: Dialect) -> Iterable[Command]:
+        """The station has had its peace; returned is what it is told now."""
+        if self._phase is not Phase.RESTING:
+            return ()
+        self._phase = Phase.PREPARING
+        return _preparations(self._memory, dialect, self._settings)
+
+    def prepared(self, turn: Turn, connection: str) -> bool:
+        """Everything it was told has been answered; whether it is settled by that."""
+        if self._phase is not Phase.PREPARING:
+            return False
+        self._phase = Phase.SETTLED
+        self._memory.settled_connection = connection
+        turn.changed = True
+        turn.emit("charger.settled", default_ma=self._memory.default_ma())
+        self._default_attempts = 0
+        self._retry_default_later(turn)
+        return True
+
+    def default_due(self, turn: Turn) -> Iterable[Command]:
+        """Time to try the default profiles again, if they are still missing."""
+        if not self.settled or self._memory.default_ma() is not None:
+            return ()
+        self._retry_default_later(turn)
+        return _default_limits(self._memory)
+
+    def _retry_default_later(self, turn: Turn) -> None:
+        """A connector without a default profile counts with its hardware's rating: worth asking
+        again, but not for ever."""
+        described = self._memory.described is not None
+        missing = described and self._memory.default_ma() is None
+        if missing and self._default_attempts < _DEFAULT_ATTEMPTS_MAX:
+            self._default_attempts += 1
+            pause_ms = 2 * self._settings.call_timeout_ms * self._default_attempts
+            turn.effects.append(SetTimer(DEFAULT_TIMER, turn.now_ms + pause_ms))
+
+    @staticmethod
+    def simpler_sampling(dialect: Dialect, refused: Command) -> Command | None:
+        """The next list of measurands after one was refused; None after the last, or if it was
+        something else that was refused."""
+        if not isinstance(refused, SetSettings):
+            return None
+        tried = refused.settings.get(dialect.measurands_setting)
+        if tried not in dialect.measurands:
+            return None
+        rest = dialect.measurands[dialect.measurands.index(tried) + 1 :]
+        return SetSettings({dialect.measurands_setting: rest[0]}) if rest else None

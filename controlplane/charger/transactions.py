@@ -12,8 +12,10 @@ from typing import Final
 
 from controlplane.actor import Persist
 from controlplane.charger.memory import ChargerMemory, Connector, Session
+from controlplane.charger.messages import SetSessionNeed
 from controlplane.charger.metering import Metering, session_record, trusted_ms
 from controlplane.charger.turn import Turn
+from controlplane.errors import Refusal
 from controlplane.ids import SessionId
 from controlplane.ocpp.dialect import TokenAnswer
 from controlplane.ocpp.events import (
@@ -154,14 +156,20 @@ class Transactions:
                 return session
         return None
 
-    def set_need(
-        self, turn: Turn, session: Session, *, need_wh: int | None, departure_ms: int | None
-    ) -> SessionRecord:
-        """Take the driver's wish; None leaves a value as it is."""
-        if need_wh is not None:
-            session.need_wh = need_wh
-        if departure_ms is not None:
-            session.departure_ms = departure_ms
+    def set_need(self, turn: Turn, wish: SetSessionNeed) -> SessionRecord | Refusal:
+        """Take the driver's wish for a running session."""
+        session = self._memory.session(wish.session_id)
+        facts: dict[str, str] = {"session_id": wish.session_id}
+        if session is None:
+            return Refusal("not_found", "SESSION_NOT_FOUND", "no such session here", facts)
+        if session.ended_ms is not None:
+            return Refusal("precondition", "SESSION_ENDED", "the session has ended", facts)
+        if wish.need_wh is not None and wish.need_wh < 0:
+            return Refusal("invalid_input", "NEED_NEGATIVE", "need_wh is 0 or more", facts)
+        if wish.need_wh is not None:
+            session.need_wh = wish.need_wh
+        if wish.departure_ms is not None:
+            session.departure_ms = wish.departure_ms
         turn.changed = True
         record = session_record(self._memory, session)
         turn.effects.append(Persist(record))

@@ -125,6 +125,44 @@ def test_intervals_are_never_below_a_second() -> None:
     assert [seconds(duration_ms) for duration_ms in (0, 999, 1_000, 2_999)] == [1, 1, 1, 2]
 
 
+def test_a_station_that_ignores_the_invitation_to_boot_is_prepared_all_the_same() -> None:
+    charger = Charger()
+    charger.connect()
+    charger.call("BootNotification", **BOOT_16)
+    charger.assign()
+    assert charger.last_call().action == "TriggerMessage"
+    charger.wait(SETTINGS.call_timeout_ms)
+    charger.accept_all()
+    assert charger.told(ChargerPresence)[-1] == ChargerPresence(CP1, True, True, 6_000)
+
+
+def test_a_boot_while_settling_begins_it_anew() -> None:
+    charger = Charger()
+    charger.assign()
+    charger.connect()
+    charger.wait(SETTINGS.settle_ms)
+    charger.call("BootNotification", **BOOT_16)
+    charger.accept_all()
+    assert charger.told(ChargerPresence)[-1].settled is False
+    charger.wait(SETTINGS.settle_ms)
+    charger.accept_all()
+    assert charger.told(ChargerPresence)[-1] == ChargerPresence(CP1, True, True, 6_000)
+
+
+def test_a_missing_default_profile_is_tried_again_on_another_host() -> None:
+    charger = Charger()
+    charger.assign()
+    charger.connect()
+    charger.wait(SETTINGS.settle_ms)
+    charger.refuse("InternalError")
+    charger.accept_all()
+    other = charger.reborn()
+    other.connect(resumed=True, name=charger.connection)
+    other.wait(2 * SETTINGS.call_timeout_ms)
+    other.accept_all()
+    assert other.told(ChargerPresence)[-1] == ChargerPresence(CP1, True, True, 6_000)
+
+
 def test_a_reconnect_without_a_boot_is_settled_again() -> None:
     charger = Charger()
     charger.settle()
