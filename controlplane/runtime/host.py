@@ -26,7 +26,7 @@ from controlplane.runtime.requests import Requests
 from controlplane.runtime.residents import ActorFactory, Resident
 from controlplane.runtime.telemetry import Telemetry, log
 from controlplane.runtime.wire import Announcement, decode_request
-from controlplane.store.commit import StoreWriter
+from controlplane.store.commit import CommitBatch, StoreWriter
 from controlplane.store.engine import open_engine
 from controlplane.store.reader import StoreReader
 from controlplane.store.records import JournalEvent
@@ -82,7 +82,7 @@ class ShardHost:
             create,
             reader=self._reader,
             writer=self._thread,
-            commit=self._store.commit,
+            commit=self._commit,
             ownership=self._ownership,
             requests=self._requests,
             ended=self._end,
@@ -173,6 +173,12 @@ class ShardHost:
                 return events
             await self.actors.ring.wait(timeout_s)
         return []
+
+    def _commit(self, batch: CommitBatch) -> int:
+        """On the writer's thread."""
+        if not self._ownership.valid:
+            raise Fenced("the lease ran out before the commit", reason="LEASE_LAPSED")
+        return self._store.commit(batch)
 
     # --- requests ---------------------------------------------------------------------------------
 

@@ -7,17 +7,18 @@ order in which commits become visible: a reader by cursor skips nothing."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
 import msgspec
 from sqlalchemy import Connection, Engine, Table, bindparam, delete, insert, update
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import DataError, IntegrityError, ProgrammingError
+from sqlalchemy.exc import DataError, IntegrityError
 from sqlalchemy.sql.base import Executable
 
-from controlplane.errors import Fenced, InvalidInput
-from controlplane.ids import ActorRef
+from controlplane.errors import Fenced
+from controlplane.ids import ActorRef, ChargerId
 from controlplane.store import schema
 from controlplane.store.engine import connected
 from controlplane.store.records import (
@@ -37,6 +38,8 @@ from controlplane.store.records import (
 __all__ = ["CommitBatch", "JournalLine", "RequestResult", "StoreWriter"]
 
 Rows = list[dict[str, Any]]
+
+_QUARANTINED_MAX = 4_000
 
 
 class JournalLine(msgspec.Struct, frozen=True):
@@ -69,6 +72,10 @@ class CommitBatch(msgspec.Struct):
     results: list[RequestResult] = []
 
 
+class _Unstorable(Exception):
+    """The database is there and well, but cannot hold a value."""
+
+
 class StoreWriter:
     """Writes batches; used by one thread."""
 
@@ -79,30 +86,27 @@ class StoreWriter:
 
     def commit(self, batch: CommitBatch) -> int:
         """Write `batch`; returns the cursor of its first event (the following ones count up), or 0
-        where it has none.
+        where it has none. A record that the database cannot hold (a number or a character out of
+        its range) must not keep the others from being stored: it goes to the quarantine.
 
         Raises:
             Fenced: another host owns a shard of the batch; nothing was written.
-            InvalidInput: a value that the database cannot hold; nothing was written.
             Unavailable: the database is away; whether it was written is unknown.
         """
         try:
-            with connected(self._engine) as connection:
-                self._check_epochs(connection, batch.epochs)
-                self._write_records(connection, batch.records)
-                if batch.results:
-                    connection.execute(
-                        self._writes[RequestResult],
-                        [_result_row(result) for result in batch.results],
-                    )
-                return self._append_events(connection, batch.events) if batch.events else 0
-        except Exception as error:
-            cause = error.__cause__
-            if isinstance(error, OverflowError) or isinstance(
-                cause, DataError | IntegrityError | ProgrammingError
-            ):
-                raise InvalidInput(f"database: {cause or error}", reason="UNSTORABLE") from error
-            raise
+            return self._commit(batch, self._write_records)
+        except _Unstorable:
+            return self._commit(batch, self._write_one_by_one)
+
+    def _commit(self, batch: CommitBatch, write: Callable[[Connection, list[Record]], None]) -> int:
+        with connected(self._engine) as connection:
+            self._check_epochs(connection, batch.epochs)
+            write(connection, batch.records)
+            if batch.results:
+                connection.execute(
+                    self._writes[RequestResult], [_result_row(result) for result in batch.results]
+                )
+            return self._append_events(connection, batch.events) if batch.events else 0
 
     def prune_results(self, before_ms: int) -> None:
         """Forget answers older than `before_ms`, of the machine's clock.
@@ -136,7 +140,22 @@ class StoreWriter:
                     metadata={"shard": str(shard)},
                 )
 
+    def _write_one_by_one(self, connection: Connection, records: list[Record]) -> None:
+        for record in records:
+            try:
+                with connection.begin_nested():
+                    self._write_records(connection, [record])
+            except _Unstorable as error:
+                self._write_records(connection, [_quarantined(record, error)])
+
     def _write_records(self, connection: Connection, records: list[Record]) -> None:
+        """Raises _Unstorable."""
+        try:
+            self._execute(connection, records)
+        except (OverflowError, DataError, IntegrityError) as error:
+            raise _Unstorable(str(error)) from error
+
+    def _execute(self, connection: Connection, records: list[Record]) -> None:
         rows: dict[type, Any] = {}
         for record in records:
             if isinstance(record, MeterSample):
@@ -250,6 +269,16 @@ def _snapshot_row(record: ActorSnapshot) -> dict[str, Any]:
 
 def _quarantine_row(record: QuarantineRecord) -> dict[str, Any]:
     return msgspec.structs.asdict(record) | {"payload": msgspec.json.encode(record.payload)}
+
+
+def _quarantined(record: Record, error: _Unstorable) -> QuarantineRecord:
+    return QuarantineRecord(
+        charger_id=getattr(record, "charger_id", ChargerId("")),
+        at_ms=time.time_ns() // 1_000_000,
+        reason="UNSTORABLE",
+        action=type(record).__name__,
+        payload={"record": repr(record)[:_QUARANTINED_MAX], "error": str(error)[:1_000]},
+    )
 
 
 def _result_row(result: RequestResult) -> dict[str, Any]:

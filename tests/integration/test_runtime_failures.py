@@ -1,0 +1,150 @@
+"""What the runtime does when the database fails and when the host loses its shards."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from runtime_actors import create_tiny
+from sqlalchemy import create_engine, text
+from structlog.testing import capture_logs
+from test_runtime_local import (
+    METER_VALUES,
+    SITE,
+    call,
+    receive,
+    settings_for,
+    station,
+    until,
+    view,
+)
+
+from controlplane.config import Settings
+from controlplane.errors import LoadstarError
+from controlplane.ids import ActorKind, ActorRef, SessionId
+from controlplane.runtime.node import Node, start_node
+from controlplane.runtime.processes import LocalGateway
+from controlplane.runtime.wire import FrameKind, ToStation
+from controlplane.site.messages import ConfigureSite, SiteConfigured
+
+
+@pytest.fixture
+async def settings(tmp_path: Path) -> Settings:
+    return settings_for(tmp_path)
+
+
+@pytest.fixture
+async def node(settings: Settings) -> AsyncIterator[Node]:
+    node = await start_node(settings, transport="local", create=create_tiny)
+    await node.client.ask(SITE, ConfigureSite(b"CP1,CP2"), SiteConfigured)
+    yield node
+    await node.stop()
+
+
+def run_sql(settings: Settings, *statements: str) -> None:
+    engine = create_engine(settings.database)
+    with engine.begin() as connection:
+        for statement in statements:
+            connection.execute(text(statement))
+    engine.dispose()
+
+
+async def test_while_the_database_fails_nothing_is_acknowledged_and_afterwards_everything(
+    settings: Settings, node: Node
+) -> None:
+    async with station(node, "CP1") as socket:
+        await call(socket, "m1", "MeterValues", METER_VALUES)
+        run_sql(settings, "ALTER TABLE meter_sample RENAME TO away")
+        with capture_logs() as logs:
+            await socket.send(json.dumps([2, "m2", "MeterValues", METER_VALUES]))
+            await socket.send(json.dumps([2, "m3", "MeterValues", METER_VALUES]))
+            await until(lambda: any(line["event"] == "commit_failed" for line in logs))
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.3):
+                    await socket.recv()
+        run_sql(settings, "ALTER TABLE away RENAME TO meter_sample")
+        assert await receive(socket) == [3, "m2", {}]
+        assert await receive(socket) == [3, "m3", {}]
+        # The count in the actor is that of the store: nothing was counted twice.
+        assert (await view(node, "CP1")).vendor == "3"
+    for message_id in ("m1", "m2", "m3"):
+        assert len(await node.reader.meter_samples(SessionId(message_id))) == 1
+    assert node.host_restarts == 0
+
+
+async def test_sites_go_on_after_their_commits_failed(settings: Settings, node: Node) -> None:
+    run_sql(settings, "ALTER TABLE journal RENAME TO away")
+    with capture_logs() as logs:
+        await until(lambda: sum(line["event"] == "commit_failed" for line in logs) >= 2)
+    run_sql(settings, "ALTER TABLE away RENAME TO journal")
+    cursor = await node.client.last_cursor()
+    async with asyncio.timeout(20):
+        while not (events := await node.client.events(cursor, timeout_s=1.0)):
+            pass
+    assert events[0].kind == "site.round"
+
+
+async def test_a_host_whose_shard_was_claimed_ends_and_another_takes_over(
+    settings: Settings, node: Node
+) -> None:
+    async with station(node, "CP1") as socket:
+        await call(socket, "m1", "MeterValues", METER_VALUES)
+        run_sql(settings, "UPDATE shard_owner SET epoch = epoch + 1")
+        with capture_logs() as logs:
+            # Stored and answered by the next incarnation, over the same socket.
+            assert await call(socket, "m2", "MeterValues", METER_VALUES) == [3, "m2", {}]
+        await until(lambda: node.host_restarts >= 1)
+        assert any(line["event"] == "host_fenced" for line in logs)
+        assert len(await node.reader.meter_samples(SessionId("m2"))) == 1
+
+
+async def test_a_gateway_refuses_what_an_earlier_owner_sends(node: Node) -> None:
+    process = node._supervisor.gateway
+    assert isinstance(process, LocalGateway)
+    gateway = process.gateway
+    async with station(node, "CP1") as socket:
+        await call(socket, "m1", "Heartbeat", {})
+        (connection,) = gateway._stations
+        shard = gateway._stations[connection].shard
+        epoch = gateway._epochs[shard]
+        frame = json.dumps([2, "late", "ClearCache", {}])
+        with capture_logs() as logs:
+            for old in (epoch - 1, epoch):
+                gateway.receive(
+                    [
+                        ToStation(
+                            connection, shard, old, FrameKind.CALL, f"c{old}", "ClearCache", frame
+                        )
+                    ]
+                )
+        assert [line["epoch"] for line in logs if line["event"] == "stale_epoch_refused"] == [
+            epoch - 1
+        ]
+        assert (await receive(socket))[2] == "ClearCache"
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.1):
+                await socket.recv()
+
+
+async def test_concurrent_requests_with_one_id_are_carried_out_once(node: Node) -> None:
+    cursor = await node.client.last_cursor()
+    answers = await asyncio.gather(
+        *(
+            node.client.ask(SITE, ConfigureSite(b"CP1"), SiteConfigured, request_id="same")
+            for _ in range(10)
+        )
+    )
+    assert len(set(answers)) == 1
+    journal = await node.reader.journal(cursor, 1_000)
+    assert sum(event.kind == "site.configured" for event in journal) == 1
+
+
+async def test_a_request_that_an_actor_does_not_know_is_refused(node: Node) -> None:
+    with pytest.raises(LoadstarError) as refused:
+        await node.client.ask(
+            ActorRef(ActorKind.FEEDER, "F1"), ConfigureSite(b"CP1"), SiteConfigured
+        )
+    assert refused.value.kind == "invalid_input"
