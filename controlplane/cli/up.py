@@ -125,8 +125,12 @@ async def _serve(
     from controlplane.api.server import serve
     from controlplane.runtime.node import start_node
 
-    stopping = _stop_signals()
+    stopping = asyncio.Event()
+    _stop_on_signals(stopping)
     node = await start_node(settings, transport="local" if one_process else "ray")
+    if not stopping.is_set():
+        # Ray has put handlers of its own in the place of ours.
+        _stop_on_signals(stopping)
     try:
         api = await serve(settings, node.client, node.reader, clock=node.clock)
         try:
@@ -142,9 +146,8 @@ async def _serve(
         await node.stop()
 
 
-def _stop_signals() -> asyncio.Event:
-    """Set by the first SIGINT or SIGTERM; the second one has its usual effect, at once."""
-    stopping = asyncio.Event()
+def _stop_on_signals(stopping: asyncio.Event) -> None:
+    """Have the first SIGINT or SIGTERM set `stopping`; the second one ends this process at once."""
     loop = asyncio.get_running_loop()
 
     def stop() -> None:
@@ -154,8 +157,8 @@ def _stop_signals() -> asyncio.Event:
             signal.signal(number, signal.SIG_DFL)
 
     for number in (signal.SIGINT, signal.SIGTERM):
+        loop.remove_signal_handler(number)
         loop.add_signal_handler(number, stop)
-    return stopping
 
 
 def _greet(settings: Settings, node: Node, api: ApiServer, actions: list[str]) -> None:
