@@ -63,7 +63,7 @@ from controlplane.ocpp.commands import (
     Trigger,
 )
 from controlplane.ocpp.dialect import Dialect
-from controlplane.ocpp.events import Booted, StatusChanged
+from controlplane.ocpp.events import Booted, StatusChanged, TransactionEnded, TransactionStarted
 from controlplane.ocpp.framing import ErrorCode, Fault, code_word
 from controlplane.ocpp.versions import DIALECTS
 from controlplane.site.messages import ChargerPresence, LimitOutcome
@@ -261,6 +261,13 @@ class ChargerActor:
             self._healer.statuses_changed(turn)
         elif isinstance(event, Booted) and event.reason != "Triggered" and queue.connection:
             self._unsettle(turn)
+        elif isinstance(event, TransactionStarted | TransactionEnded):
+            self._drop_stale_limits(turn)
+
+    def _drop_stale_limits(self, turn: Turn) -> None:
+        for order in self._queue.take_out_limits(set(self.open_sessions)):
+            if order.limit is not None:
+                self._tell_outcome(turn, order.limit, CommandState.OFFLINE, superseded=True)
 
     def _replied(self, turn: Turn, message: StationReplied) -> None:
         awaited = self._is_awaited(turn, message)

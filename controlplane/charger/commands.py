@@ -17,6 +17,7 @@ from typing import Any, Final
 from controlplane.actor import Call
 from controlplane.charger.messages import ApplyLimit
 from controlplane.charger.turn import Turn
+from controlplane.ids import SessionId
 from controlplane.ocpp.commands import Command, CommandResult, CommandState
 from controlplane.ocpp.dialect import Dialect
 from controlplane.ocpp.framing import Fault
@@ -162,6 +163,21 @@ class CommandQueue:
         else:
             waiting.append(order)
         return replaced
+
+    def take_out_limits(self, running: set[SessionId]) -> list[Order]:
+        """The limits that wait for a session that runs no more; they are taken out. A station that
+        does not compare transaction ids would apply them to the next one."""
+        waiting = self._waiting.get(Origin.LIMIT)
+        stale = [
+            order
+            for order in waiting or ()
+            if order.limit is not None
+            and order.limit.session_id is not None
+            and order.limit.session_id not in running
+        ]
+        for order in stale:
+            self._waiting[Origin.LIMIT].remove(order)
+        return stale
 
     def pending(self, origin: Origin) -> bool:
         """Whether an order of this origin waits or is in flight."""

@@ -27,7 +27,7 @@ _JITTER_WH: Final = 10
 """A register that is this little behind was rounded otherwise, not turned back."""
 
 
-class Register(msgspec.Struct):
+class Register(msgspec.Struct, array_like=True):
     """The register of one session. Instants are milliseconds UTC, energies watt-hours."""
 
     energy_wh: int = 0

@@ -3,7 +3,10 @@
 Durable is what the station told once and will not repeat, and what we promised it: who it is, its
 connectors' states, its sessions, the number of the next one. The last measurements ride along, but
 a snapshot is never written for their sake; after a re-activation they come from the store's samples
-(`ChargerActor.restore_readings`)."""
+(`ChargerActor.restore_readings`).
+
+Structs that a charger has many of are arrays in the snapshot, a third of the size: new fields of
+theirs go to the end and have a default."""
 
 from __future__ import annotations
 
@@ -31,7 +34,7 @@ CONNECTORS_MAX: Final = 64
 """Connectors that are kept for a charger; a station that invents more is not followed."""
 
 
-class DescribedConnector(msgspec.Struct, frozen=True):
+class DescribedConnector(msgspec.Struct, frozen=True, array_like=True):
     """A connector as its owner described it; `phases` is how many of its conductors are lines."""
 
     id: int
@@ -66,7 +69,7 @@ class Described(msgspec.Struct, frozen=True):
         return None
 
 
-class Connector(msgspec.Struct):
+class Connector(msgspec.Struct, array_like=True):
     """A connector as the station tells it; connector 0 is the station itself."""
 
     id: int
@@ -82,7 +85,7 @@ class Connector(msgspec.Struct):
     soc_percent: float | None = None
 
 
-class Session(msgspec.Struct):
+class Session(msgspec.Struct, array_like=True):
     """A session. `number` counts a charger's sessions from 1 and is the 1.6 transactionId; 2.x
     stations make their own `transaction_id`."""
 
@@ -109,7 +112,7 @@ class Session(msgspec.Struct):
     """How many of its messages were quarantined."""
 
 
-class Healing(msgspec.Struct):
+class Healing(msgspec.Struct, array_like=True):
     """How far repair from afar has come; `reason` is empty while nothing is wrong."""
 
     reason: str = ""

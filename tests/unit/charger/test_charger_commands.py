@@ -332,6 +332,17 @@ def test_a_newer_limit_takes_the_place_of_one_that_waits() -> None:
     assert len(calls(charger)) == 3
 
 
+def test_a_limit_that_waits_is_dropped_with_its_session() -> None:
+    charger = settled()
+    number = charger.start_16()
+    charger.execute(commands.Reset())
+    charger.limit(1, 10_000, "CP1-1")
+    charger.stop_16(number, 1_000)
+    assert outcomes(charger) == [(1, CommandState.OFFLINE, True)]
+    charger.accept_all()
+    assert [action for action, _ in calls(charger)] == ["Reset"]
+
+
 def test_reductions_go_ahead_of_everything_that_waits() -> None:
     charger = settled(connectors=2)
     charger.start_16()

@@ -419,7 +419,7 @@ def test_what_is_remembered_of_ended_sessions_is_bounded() -> None:
         charger.wait(1_000)
         charger.stop_16(number, meter_wh + 1)
     assert charger.snapshot is not None
-    assert len(charger.snapshot) < 12_000
+    assert len(charger.snapshot) < 4_000
 
 
 # --- the driver's wish ----------------------------------------------------------------------------
