@@ -33,7 +33,7 @@ from controlplane.ids import CHARGER_ID_PATTERN, ActorKind, ActorRef, ChargerId,
 from controlplane.ocpp import answers, commands
 from controlplane.ocpp.commands import CommandResult, CommandState
 from controlplane.ocpp.events import ConnectorStatus
-from controlplane.store.records import ChargerRecord, JournalEvent, SessionState
+from controlplane.store.records import ChargerRecord, JournalEvent
 
 __all__ = ["Chargers"]
 
@@ -146,12 +146,7 @@ class Chargers(chargers_pb2_grpc.ChargersServiceServicer):
             session = await require_session(self._backend, request.session_id)
             if session.charger_id != request.charger_id:
                 raise invalid("session_id", f"is a session of charger {session.charger_id}")
-            if session.state is not SessionState.ACTIVE:
-                raise Precondition(
-                    f"session {session.session_id} has ended",
-                    reason="SESSION_ENDED",
-                    metadata={"session_id": session.session_id},
-                )
+            # One that has ended is not refused here: a repeated request must get the first answer.
             transaction_id = session.transaction_id
         result = await self._execute(commands.RemoteStop(transaction_id), request, context)
         return chargers_pb2.RemoteStopResponse(outcome=_outcome(result))

@@ -435,12 +435,12 @@ async def test_a_session_from_start_to_stop(example: Loadstar) -> None:
 
         found = await until(ended)
         assert (found.energy_wh, found.meter_stop_wh, found.need_wh) == (500, 1_500, 20_000)
-        late = await refused(
-            example.chargers.RemoteStop(
-                chargers_pb2.RemoteStopRequest(charger_id="DEPOT-1", session_id=session.session_id)
-            )
-        )
-        assert late.reason == "SESSION_ENDED"
+        assert await example.chargers.RemoteStop(stop) == stopped, "the first answer again"
+        stop.request_id = "stop-2"
+        late = await example.chargers.RemoteStop(stop)
+        assert late.outcome.state == chargers_pb2.COMMAND_STATE_REJECTED
+        stop.charger_id = "DEPOT-2"
+        assert (await refused(example.chargers.RemoteStop(stop))).fields == ["session_id"]
 
 
 async def test_commands_reach_a_station_of_1_6(example: Loadstar) -> None:

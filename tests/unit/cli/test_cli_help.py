@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -84,3 +86,29 @@ def test_a_password_is_asked_for_twice_and_not_shown() -> None:
     assert PasswordHasher().verify(hashed, given)
     short = CliRunner().invoke(app, ["chargers", "password"], input="short\nshort\n")
     assert short.exit_code == 1
+
+
+def test_a_bench_prints_one_json_object_or_writes_it(tmp_path: Path) -> None:
+    words = ["bench", "allocate", "--connectors", "40", "--repeats", "1", "--json"]
+    printed = CliRunner().invoke(app, [*words, "-"])
+    assert printed.exit_code == 0, printed.output
+    found = json.loads(printed.stdout)
+    assert found["connectors"] == 40
+    assert {"rows", "solve_ms", "check_ms", "ratio", "violations"} <= set(found)
+    file = tmp_path / "result.json"
+    written = CliRunner().invoke(app, [*words, str(file)])
+    assert json.loads(file.read_text())["connectors"] == 40
+    assert "solve ms" in written.output
+
+
+def test_a_simulation_prints_one_json_object() -> None:
+    words = ["sim", "--seed", "3", "--hours", "0.1", "--chargers", "2", "--json", "-"]
+    result = CliRunner().invoke(app, words)
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["violations"] == 0
+
+
+def test_a_fault_that_nobody_knows_is_named() -> None:
+    result = CliRunner().invoke(app, ["sim", "--faults", "gremlins"])
+    assert result.exit_code == 1
+    assert "gremlins" in result.output
