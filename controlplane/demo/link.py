@@ -41,8 +41,8 @@ class Link:
         self._sites = sites_grpc.SitesServiceStub(self._channel)
         self._sessions = sessions_pb2_grpc.SessionsServiceStub(self._channel)
         self._told: set[tuple[str, str]] = set()
-        self.failures = 0
-        """Calls that did not get through."""
+        self.last_failure = ""
+        """Why the newest call that did not get through failed."""
 
     async def __aenter__(self) -> Self:
         return self
@@ -133,8 +133,8 @@ class Link:
         try:
             return await call(request, timeout=CALL_TIMEOUT_S)
         except grpc.aio.AioRpcError as error:
-            self.failures += 1
-            logger.info("%s: %s", type(request).__name__, error.details())
+            self.last_failure = f"{type(request).__name__}: {error.code().name} {error.details()}"
+            logger.info(self.last_failure)
             return None
 
 

@@ -9,6 +9,7 @@ import contextlib
 import io
 import json
 import os
+import shutil
 import signal
 import sys
 import tempfile
@@ -117,12 +118,23 @@ async def _run(options: Options, console: Console) -> Summary:
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, task.cancel)
     scenario = make_scenario(duration_s=options.duration_s, seed=options.seed)
-    with tempfile.TemporaryDirectory(prefix="loadstar-demo-") as folder:
-        demo = Demo(options, scenario, console, Path(folder))
-        try:
-            return await demo.run()
-        finally:
-            await asyncio.shield(demo.stop())
+    folder = Path(tempfile.mkdtemp(prefix="loadstar-demo-"))
+    demo = Demo(options, scenario, console, folder)
+    clean = False
+    try:
+        summary = await demo.run()
+        clean = not summary.violations
+    except asyncio.CancelledError:
+        clean = True
+        raise
+    else:
+        return summary
+    finally:
+        await asyncio.shield(demo.stop())
+        if not clean:
+            console.print(f"Logs and data are kept in {folder}", highlight=False, soft_wrap=True)
+        else:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 @dataclass
@@ -168,7 +180,7 @@ class Demo:
             address = f"127.0.0.1:{ready['grpc_port']}"
             async with Link(address, self.scenario, self.clock) as link:
                 await self._day(loadstar, sites, link, view)
-                return self._summary(await self._books(link))
+                return self._summary(await self._books(link), link)
 
     async def _start_loadstar(self) -> Child:
         network_file = self.folder / "network.yaml"
@@ -306,24 +318,28 @@ class Demo:
                     os.kill(pid, signal.SIGKILL)
                     self.scene.host_kills += 1
 
-    async def _books(self, link: Link) -> list[StoredSession]:
-        """Loadstar's books once they agree with the stations', or as they stand when time is
-        up."""
+    async def _books(self, link: Link) -> list[StoredSession] | None:
+        """Loadstar's books once they agree with the stations', or as they stand when time is up;
+        None where they could not be read."""
         self.scene.note = "comparing the books"
-        stored: list[StoredSession] = []
+        stored: list[StoredSession] | None = None
         deadline_s = time.monotonic() + BOOKS_TIMEOUT_S
         while time.monotonic() < deadline_s:
-            stored = await link.stored_sessions() or stored
-            if not Audit.reconcile(self._sessions(), stored):
-                break
+            newest = await link.stored_sessions()
+            if newest is not None:
+                stored = newest
+                if not Audit.reconcile(self._sessions(), stored):
+                    break
             await asyncio.sleep(0.5)
         return stored
 
-    def _summary(self, stored: list[StoredSession]) -> Summary:
+    def _summary(self, stored: list[StoredSession] | None, link: Link) -> Summary:
         audit, sessions = self.scene.audit, self._sessions()
         verdicts = audit.verdicts(sessions)
         counted = [verdict for verdict in verdicts if verdict.visit.leaves_in_time]
-        differences = Audit.reconcile(sessions, stored)
+        unread = [f"Loadstar's books were not read: {link.last_failure}"] * (stored is None)
+        stored = stored or []
+        differences = unread or Audit.reconcile(sessions, stored)
         refused = sum(report.refused for report in self.scene.reports.values())
         backlog = sum(report.backlog for report in self.scene.reports.values())
         unsaid = [f"{refused} messages refused"] * bool(refused)

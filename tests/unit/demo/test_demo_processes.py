@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -83,8 +84,11 @@ def test_a_loadstar_that_does_not_start_is_explained(
     interpreter.write_text("#!/bin/sh\necho 'no such module' >&2\nexit 3\n")
     interpreter.chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(interpreter))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     assert run_demo(duration_s=10, headless=True, json_path="-") == 2
     captured = capsys.readouterr()
     assert captured.out == ""
     assert "loadstar up ended with code 3" in captured.err
     assert "no such module" in captured.err
+    (kept,) = tmp_path.glob("loadstar-demo-*")
+    assert str(kept) in captured.err
