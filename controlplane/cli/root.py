@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from typing import Annotated
 
@@ -123,3 +124,18 @@ def events(
             typer.echo(
                 f"{event.cursor:>8} {moment(event, 'time')} {event.kind:28} {event.actor_id} {data}"
             )
+
+
+def _unwrapped(text: str) -> str:
+    """A docstring with each paragraph on one line, so that a terminal folds it where it must;
+    paragraphs of examples, which begin with a backspace, stay as they are."""
+    return "\n\n".join(
+        paragraph if paragraph.startswith("\b") else " ".join(paragraph.split())
+        for paragraph in inspect.cleandoc(text).split("\n\n")
+    )
+
+
+for _group in (app, *(group.typer_instance for group in app.registered_groups)):
+    for _command in _group.registered_commands if _group else ():
+        if _command.callback and _command.callback.__doc__:
+            _command.help = _unwrapped(_command.callback.__doc__)
