@@ -9,19 +9,14 @@ no message; a host's word under a lower epoch than was seen is refused."""
 from __future__ import annotations
 
 import asyncio
-import http
 import uuid
 from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any
-from urllib.parse import unquote
 
 from websockets.asyncio.server import Server, ServerConnection, broadcast, serve
-from websockets.datastructures import Headers
-from websockets.exceptions import ConnectionClosed, InvalidHeader
+from websockets.exceptions import ConnectionClosed
 from websockets.frames import DATA_OPCODES, Frame, Opcode
-from websockets.headers import parse_authorization_basic
-from websockets.http11 import Request, Response
 from websockets.protocol import Event
 from websockets.typing import Subprotocol
 
@@ -33,10 +28,17 @@ from controlplane.charger.messages import (
     StationReplied,
 )
 from controlplane.config import Onboarding, Settings
-from controlplane.errors import Exhausted, LoadstarError, Unavailable
-from controlplane.ids import CHARGER_ID_PATTERN, SHARDS, ChargerId
+from controlplane.errors import LoadstarError, Unavailable
+from controlplane.ids import SHARDS
 from controlplane.ocpp import framing, schemas
-from controlplane.runtime.directory import Directory, Passwords
+from controlplane.runtime.admission import (
+    WITHOUT_HEADER,
+    Admission,
+    charger_id_of,
+    remote_of,
+    select_subprotocol,
+)
+from controlplane.runtime.directory import Directory
 from controlplane.runtime.station import Station
 from controlplane.runtime.telemetry import Telemetry, log
 from controlplane.runtime.transport import Link
@@ -53,12 +55,7 @@ from controlplane.runtime.wire import (
 )
 from controlplane.store.reader import StoreReader
 
-__all__ = ["SUBPROTOCOLS", "Gateway"]
-
-SUBPROTOCOLS = ("ocpp2.0.1", "ocpp1.6")
-"""What a station may speak with us."""
-_WITHOUT_HEADER = "ocpp1.6"
-"""Old stations name no subprotocol; all of them speak 1.6."""
+__all__ = ["Gateway"]
 
 _PING_INTERVAL_S = 30.0
 _PING_TIMEOUT_S = 30.0
@@ -100,7 +97,7 @@ class Gateway:
         self._loop = asyncio.get_running_loop()
         self._reader = StoreReader(settings.database)
         self._directory = Directory(self._reader)
-        self._passwords = Passwords()
+        self._admission = Admission(settings, self._directory, lambda: len(self._stations))
         self._server: Server | None = None
         self._stations: dict[str, Station] = {}
         self._sockets: dict[str, ServerConnection] = {}
@@ -114,7 +111,6 @@ class Gateway:
         self._frames_in = 0
         self._frames_out = 0
         self._faults = 0
-        self._refused = 0
         self._stale = 0
 
     # --- life -------------------------------------------------------------------------------------
@@ -131,8 +127,8 @@ class Gateway:
             settings.ocpp_host,
             settings.ocpp_port if port is None else port,
             create_connection=StationSocket,
-            process_request=self._process_request,
-            select_subprotocol=_select_subprotocol,  # type: ignore[arg-type]
+            process_request=self._admission.process_request,
+            select_subprotocol=select_subprotocol,  # type: ignore[arg-type]
             compression=None,
             max_size=settings.frame_max_bytes,
             max_queue=_FRAMES_BUFFERED,
@@ -156,7 +152,7 @@ class Gateway:
             await self._server.wait_closed()
         for link in self._links.values():
             link.close()
-        self._passwords.close()
+        self._admission.close()
         self._reader.close()
 
     # --- hosts ------------------------------------------------------------------------------------
@@ -244,79 +240,20 @@ class Gateway:
             if self._host_of[station.shard] != before:
                 self._introduce(station, resumed=True)
 
-    # --- handshake --------------------------------------------------------------------------------
-
-    async def _process_request(
-        self, connection: ServerConnection, request: Request
-    ) -> Response | None:
-        """HTTP answer that refuses the handshake, or None to go on (OCPP-J 1.6 section 3, 2.x part
-        4 section 3)."""
-        charger_id = unquote(request.path.partition("?")[0].rpartition("/")[2])
-        status, reason = await self._admission(charger_id, request.headers)
-        if status is None:
-            return None
-        self._refused += 1
-        log.warning(
-            "handshake_refused",
-            charger=charger_id[:64],
-            remote=_remote(connection),
-            status=status.value,
-            reason=reason,
-        )
-        response = connection.respond(status, f"{reason}\n")
-        if status is http.HTTPStatus.UNAUTHORIZED:
-            response.headers["WWW-Authenticate"] = 'Basic realm="ocpp", charset="UTF-8"'
-        if status is http.HTTPStatus.SERVICE_UNAVAILABLE:
-            response.headers["Retry-After"] = "10"
-        return response
-
-    async def _admission(
-        self, charger_id: str, headers: Headers
-    ) -> tuple[http.HTTPStatus | None, str]:
-        if not CHARGER_ID_PATTERN.fullmatch(charger_id):
-            return http.HTTPStatus.NOT_FOUND, "no charger id in the path"
-        if len(self._stations) >= self._settings.connections_max:
-            return http.HTTPStatus.SERVICE_UNAVAILABLE, "too many connections"
-        try:
-            record = await self._directory.find(ChargerId(charger_id))
-            if record is None:
-                if self._settings.onboarding is Onboarding.PENDING:
-                    return None, ""
-                return http.HTTPStatus.NOT_FOUND, "unknown charger"
-            if record.password_hash is None:
-                return None, ""
-            if await self._authenticated(charger_id, record.password_hash, headers):
-                return None, ""
-        except (Unavailable, Exhausted) as error:
-            return http.HTTPStatus.SERVICE_UNAVAILABLE, error.message
-        return http.HTTPStatus.UNAUTHORIZED, "wrong or missing password"
-
-    async def _authenticated(self, charger_id: str, password_hash: str, headers: Headers) -> bool:
-        """HTTP Basic with the charger's id as user name (OCPP 1.6 security whitepaper, A00.FR.205
-        of OCPP 2.0.1 part 2)."""
-        given = headers.get_all("Authorization")
-        if len(given) != 1 or not given[0].lower().startswith("basic "):
-            return False
-        try:
-            user, password = parse_authorization_basic(given[0])
-        except (InvalidHeader, UnicodeDecodeError):
-            return False
-        return user == charger_id and await self._passwords.right(password_hash, password)
-
     # --- one socket -------------------------------------------------------------------------------
 
     async def _handle(self, socket: ServerConnection) -> None:
         assert socket.request is not None
-        charger_id = ChargerId(unquote(socket.request.path.partition("?")[0].rpartition("/")[2]))
+        charger_id = charger_id_of(socket.request.path)
         version = socket.subprotocol
         if version is None:
             if socket.request.headers.get_all("Sec-WebSocket-Protocol"):
                 # OCPP-J 1.6 section 3.1.2, 2.x part 4 section 3.2: agree to none, then close.
-                log.warning("subprotocol_refused", charger=charger_id, remote=_remote(socket))
+                log.warning("subprotocol_refused", charger=charger_id, remote=remote_of(socket))
                 await socket.close(1002, "no subprotocol in common")
                 return
-            log.warning("subprotocol_missing", charger=charger_id, remote=_remote(socket))
-            version = Subprotocol(_WITHOUT_HEADER)
+            log.warning("subprotocol_missing", charger=charger_id, remote=remote_of(socket))
+            version = Subprotocol(WITHOUT_HEADER)
         try:
             record = await self._directory.find(charger_id)
         except LoadstarError:
@@ -328,7 +265,7 @@ class Gateway:
             site_id=record.site_id if record is not None else None,
             connection=f"{self.name}:{self._serial}",
             version=version,
-            remote=_remote(socket),
+            remote=remote_of(socket),
         )
         assert isinstance(socket, StationSocket)
         socket.on_text = partial(self._text, station, socket)
@@ -572,23 +509,11 @@ class Gateway:
                 "frames_in": self._frames_in,
                 "frames_out": self._frames_out,
                 "faults": self._faults,
-                "handshakes_refused": self._refused,
+                "handshakes_refused": self._admission.refused,
                 "stale_commands": self._stale,
             },
         )
         telemetry.gauges("gateway", lambda: {"connected_chargers": len(self._of_charger)})
-
-
-def _select_subprotocol(
-    _connection: ServerConnection, offered: list[Subprotocol]
-) -> Subprotocol | None:
-    """The first of the station's wishes that we speak."""
-    return next((wish for wish in offered if wish in SUBPROTOCOLS), None)
-
-
-def _remote(socket: ServerConnection) -> str:
-    address = socket.remote_address
-    return f"{address[0]}:{address[1]}" if address else ""
 
 
 def _closing_words(closed: ConnectionClosed) -> str:

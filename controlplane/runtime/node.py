@@ -18,6 +18,7 @@ from controlplane.runtime.clock import AcceleratedClock, Clock, SystemClock
 from controlplane.runtime.processes import GatewayProcess, HostProcess, LocalGateway, LocalHost
 from controlplane.runtime.residents import ActorFactory
 from controlplane.runtime.supervisor import Supervisor
+from controlplane.runtime.telemetry import configure_logging
 from controlplane.store.engine import migrate
 from controlplane.store.reader import StoreReader
 from controlplane.units import ms_from_datetime
@@ -95,8 +96,9 @@ async def start_node(
     """Start a node: bring the database up to date, start gateway and host, listen.
 
     Args:
-        transport: `ray` gives gateway and host a process each, on a private Ray of this machine;
-            `local` runs both on this event loop.
+        transport: `ray` gives gateway and host a process each, on a private Ray of this machine,
+            and every process writes its log to `data_dir/logs`; `local` runs both on this event
+            loop and leaves logging to the caller.
         create: makes the actors; by default those of this package.
 
     Raises:
@@ -110,6 +112,7 @@ async def start_node(
     if transport == "ray":
         from controlplane.runtime import ray_processes  # noqa: PLC0415 - Ray takes a second to import
 
+        configure_logging(settings, "node", to_file=True)
         ray_node, _ = await asyncio.gather(
             asyncio.to_thread(ray_processes.start_ray),
             asyncio.to_thread(migrate, settings.database),

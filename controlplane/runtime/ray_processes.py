@@ -8,6 +8,7 @@ above number and repeat them (`transport.py`). Ray's ports run code for whoever 
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import secrets
 import shutil
@@ -338,6 +339,7 @@ def start_ray() -> RayNode:
     """Start a private Ray on the loopback interface. Blocks for some seconds."""
     # Short, because the paths of Ray's sockets may have 107 bytes at most.
     folder = tempfile.mkdtemp(prefix="loadstar-ray-")
+    logging.getLogger("ray").setLevel(logging.ERROR)
     ray.init(
         address="local",
         include_dashboard=False,

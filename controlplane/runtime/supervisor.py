@@ -103,13 +103,14 @@ class Supervisor:
     async def _replace_host(self) -> None:
         assert self.gateway is not None
         assert self.host is not None
-        await self.gateway.host_lost(self.host.name)
         host = self._spawn_host()
         try:
             async with asyncio.timeout(_START_TIMEOUT_S):
+                await self.gateway.host_lost(self.host.name)
                 await self._introduce(host, await host.start())
-        except (ConnectionError, TimeoutError) as error:
-            log.error("host_not_started", host=host.name, error=str(error))
+        except Exception:
+            # Whatever it was: the supervisor goes on trying.
+            log.exception("host_not_started", host=host.name)
             await host.kill()
             self.host = host
             return
@@ -132,8 +133,9 @@ class Supervisor:
                             await self.host.gateway_lost(lost.name)
                             await self.host.gateway_started(gateway)
                             await gateway.host_started(self._announcement, self.host)
-                except (ConnectionError, TimeoutError, OSError) as error:
-                    log.error("gateway_not_started", gateway=gateway.name, error=str(error))
+                except Exception:
+                    # Whatever it was: the supervisor goes on trying.
+                    log.exception("gateway_not_started", gateway=gateway.name)
                     continue
                 self.gateway = gateway
                 self.restarts += 1

@@ -12,8 +12,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from alembic import command
-from alembic.config import Config
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
@@ -101,6 +99,10 @@ def migrate(url: str) -> None:
         InvalidInput: see `open_engine`.
         Unavailable: see `database_errors`.
     """
+    # Only the process that starts a node needs it.
+    from alembic import command  # noqa: PLC0415
+    from alembic.config import Config  # noqa: PLC0415
+
     engine = open_engine(url, writer=True)
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
