@@ -8,7 +8,15 @@ from typing import Annotated
 
 import typer
 
-from controlplane.cli import chargers, feeders, network, sessions, sites, up, workloads
+from controlplane.cli import (
+    charger_commands,
+    feeders,
+    network,
+    sessions,
+    sites,
+    up,
+    workloads,
+)
 from controlplane.cli.connection import (
     CALL_TIMEOUT_S,
     DEFAULT_ADDRESS,
@@ -32,7 +40,7 @@ app = typer.Typer(
 )
 app.command("up", rich_help_panel="Run")(up.up)
 app.command("demo", rich_help_panel="Run")(workloads.demo)
-app.add_typer(chargers.app, name="chargers", rich_help_panel="Operate")
+app.add_typer(charger_commands.app, name="chargers", rich_help_panel="Operate")
 app.add_typer(sites.app, name="sites", rich_help_panel="Operate")
 app.add_typer(sessions.app, name="sessions", rich_help_panel="Operate")
 app.add_typer(feeders.app, name="feeders", rich_help_panel="Operate")
