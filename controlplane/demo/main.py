@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import io
 import json
 import os
 import shutil
@@ -30,7 +29,7 @@ from controlplane.demo.link import Link
 from controlplane.demo.reports import SessionReport, SiteReport
 from controlplane.demo.scenario import Scenario, make_scenario
 from controlplane.demo.summary import Summary
-from controlplane.demo.view import Scene, line, render, render_summary
+from controlplane.demo.view import Scene, line, picture, render, render_summary
 from controlplane.errors import LoadstarError, TimedOut
 from controlplane.network import dump_network
 from controlplane.runtime.clock import AcceleratedClock
@@ -417,9 +416,8 @@ class Demo:
         if self.options.record_svg and not self._recorded and self.scene.progress >= PICTURE_AT:
             self._recorded = True
             width, height = PICTURE_SIZE
-            canvas = Console(record=True, width=width, height=height, file=io.StringIO())
-            canvas.print(render(self.scene, width=width, height=height))
-            canvas.save_svg(self.options.record_svg, title="loadstar demo")
+            drawn = picture(self.scene, width=width, height=height)
+            Path(self.options.record_svg).write_text(drawn, encoding="utf-8")
 
 
 async def _fails_when_ended(loadstar: Child) -> None:

@@ -14,7 +14,7 @@ from controlplane.demo.audit import Audit, StoredSession
 from controlplane.demo.grounds import Grounds
 from controlplane.demo.reports import SessionReport, SiteReport
 from controlplane.demo.scenario import Scenario, make_scenario
-from controlplane.demo.view import Scene, line, render
+from controlplane.demo.view import Scene, line, picture, render
 from controlplane.errors import InvalidInput
 from controlplane.network import NetworkConfig, dump_network
 
@@ -179,6 +179,11 @@ def test_the_view_fits_the_terminal(scenario: Scenario, width: int, height: int)
 
 def test_the_view_has_something_to_show_before_the_first_report(scenario: Scenario) -> None:
     scene = Scene(scenario, Audit(scenario), now_ms=scenario.clock_start_ms)
+    drawn = picture(scene, width=100, height=36)
+    assert "Office" in drawn
+    assert "http" not in drawn.replace("http://www.w3.org/2000/svg", "").replace(
+        "https://www.textualize.io", ""
+    )
     console = Console(file=io.StringIO(), width=100, height=36)
     console.print(render(scene, width=100, height=36))
     assert "starting" in line(scene)
