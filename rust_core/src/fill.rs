@@ -54,13 +54,10 @@ impl Load {
     /// A leaf with `weight` on `phases` that holds `current`, waiting or growing, holds `reached`
     /// for good.
     fn settle(&mut self, phases: u8, weight: i64, stage: Stage, current: i64, reached: i64) {
+        let (grew, held) = if stage == Stage::Growing { (weight, 0) } else { (0, current) };
         add(&mut self.open, phases, -weight);
-        if stage == Stage::Growing {
-            add(&mut self.grow, phases, -weight);
-            add(&mut self.base, phases, reached);
-        } else {
-            add(&mut self.base, phases, reached - current);
-        }
+        add(&mut self.grow, phases, -grew);
+        add(&mut self.base, phases, reached - held);
     }
 }
 
@@ -294,22 +291,22 @@ impl Sweep<'_, '_> {
         }
         let branch = &mut self.branches[at];
         let mut kink = i64::MAX;
-        for slot in branch.slots.clone() {
-            let place = self.leaves[slot] as usize;
-            let leaf = &self.round.leaves[place];
-            let stage = self.stage[slot];
-            if stage == Stage::Stopped || leaf.phases >> phase & 1 == 0 {
-                kink = kink.min(self.turn[slot]);
+        let slots = branch.slots.clone();
+        let turns = self.turn[slots.clone()].iter_mut().zip(&mut self.stage[slots.clone()]);
+        let places = self.reached[slots.clone()].iter_mut().zip(&self.leaves[slots]);
+        for ((turn, stage), (reached, &place)) in turns.zip(places) {
+            let leaf = self.round.leaves[place as usize];
+            if *stage == Stage::Stopped || leaf.phases >> phase & 1 == 0 {
+                kink = kink.min(*turn);
                 continue;
             }
             let weight = i64::from(leaf.weight);
             let has = fine(i64::from(leaf.current_ma));
-            let reached = if stage == Stage::Growing { weight * level } else { has };
-            branch.own.settle(leaf.phases, weight, stage, has, reached);
-            self.stage[slot] = Stage::Stopped;
-            self.turn[slot] = i64::MAX;
-            self.reached[slot] = reached;
-            self.round.note_stop(place, stop);
+            *reached = if *stage == Stage::Growing { weight * level } else { has };
+            branch.own.settle(leaf.phases, weight, *stage, has, *reached);
+            *stage = Stage::Stopped;
+            *turn = i64::MAX;
+            self.round.note_stop(place as usize, stop);
         }
         branch.own.kink = kink;
         self.refresh(at, level);
@@ -322,26 +319,29 @@ impl Sweep<'_, '_> {
             return;
         }
         let mut kink = i64::MAX;
-        for slot in branch.slots.clone() {
-            if self.turn[slot] > level {
-                kink = kink.min(self.turn[slot]);
+        let slots = branch.slots.clone();
+        let turns = self.turn[slots.clone()].iter_mut().zip(&mut self.stage[slots.clone()]);
+        let places = self.reached[slots.clone()].iter_mut().zip(&self.leaves[slots]);
+        for ((turn, stage), (reached, &place)) in turns.zip(places) {
+            if *turn > level {
+                kink = kink.min(*turn);
                 continue;
             }
-            let leaf = &self.round.leaves[self.leaves[slot] as usize];
+            let leaf = &self.round.leaves[place as usize];
             let (weight, most) = (i64::from(leaf.weight), fine(i64::from(leaf.max_ma)));
             let has = fine(i64::from(leaf.current_ma));
-            let grows = self.stage[slot] == Stage::Growing;
-            let full = if grows { self.turn[slot] } else { level_from(most, leaf.weight) };
+            let grows = *stage == Stage::Growing;
+            let full = if grows { *turn } else { level_from(most, leaf.weight) };
             if full <= level {
-                branch.own.settle(leaf.phases, weight, self.stage[slot], has, most);
-                self.stage[slot] = Stage::Stopped;
-                self.turn[slot] = i64::MAX;
-                self.reached[slot] = most;
+                branch.own.settle(leaf.phases, weight, *stage, has, most);
+                *stage = Stage::Stopped;
+                *turn = i64::MAX;
+                *reached = most;
             } else {
                 add(&mut branch.own.base, leaf.phases, -has);
                 add(&mut branch.own.grow, leaf.phases, weight);
-                self.stage[slot] = Stage::Growing;
-                self.turn[slot] = full;
+                *stage = Stage::Growing;
+                *turn = full;
                 kink = kink.min(full);
             }
         }

@@ -21,10 +21,11 @@ impl Stop {
         Self(i32::try_from(place * PHASES + phase).unwrap_or(i32::MAX))
     }
 
-    /// Place and phase of the row.
-    fn place(self) -> Option<(usize, usize)> {
-        let row = usize::try_from(self.0).ok()?;
-        Some((row / PHASES, row % PHASES))
+    /// The caller's index of the row, or -1.
+    fn row_index(self, network: &Network) -> i32 {
+        let Ok(row) = usize::try_from(self.0) else { return -1 };
+        let node = network.node_at[row / PHASES] as usize;
+        i32::try_from(node * PHASES + row % PHASES).unwrap_or(i32::MAX)
     }
 }
 
@@ -201,7 +202,8 @@ impl<'a> Round<'a> {
     pub(crate) fn may_step(&self, place: u32) -> bool {
         let leaf = &self.leaves[place as usize];
         let room_ma = &self.workspace.node_ma[self.network.leaf_node[place as usize] as usize];
-        leaf.may_rise() && least(room_ma, leaf.phases) >= i64::from(leaf.next_step())
+        // One test for both, since neither can be foretold.
+        leaf.may_rise() & (least(room_ma, leaf.phases) >= i64::from(leaf.next_step()))
     }
 
     /// The result, in the caller's order.
@@ -214,15 +216,15 @@ impl<'a> Round<'a> {
             admitted: vec![true; count],
             row_load_ma: vec![0; network.rows()],
         };
-        for (leaf, &at) in network.leaf_at.iter().enumerate() {
-            given.current_ma[at as usize] = i64::from(self.leaves[leaf].current_ma);
-            if let Some((place, phase)) = self.stop[leaf].place() {
-                let row = network.node_at[place] as usize * PHASES + phase;
-                given.binding_row[at as usize] = i32::try_from(row).unwrap_or(i32::MAX);
-            }
+        for ((leaf, stop), &at) in self.leaves.iter().zip(&self.stop).zip(&network.leaf_at) {
+            given.current_ma[at as usize] = i64::from(leaf.current_ma);
+            let stop = if leaf.may_rise() { *stop } else { Stop::OWN };
+            given.binding_row[at as usize] = stop.row_index(network);
         }
         for leaf in self.refused {
-            given.admitted[network.leaf_at[leaf as usize] as usize] = false;
+            let at = network.leaf_at[leaf as usize] as usize;
+            given.admitted[at] = false;
+            given.binding_row[at] = self.stop[leaf as usize].row_index(network);
         }
         for (room, &node) in self.room_ma.iter().zip(&network.node_at) {
             for (phase, room) in room.iter().enumerate() {

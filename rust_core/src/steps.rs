@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::mem::{swap, take};
 
-use crate::round::{Round, Stop, add};
+use crate::round::{Round, add};
 use crate::units::{PHASES, fine, whole_ma};
 
 /// Give every one of `rising` the largest current it accepts up to what it `reached` (level
@@ -19,12 +19,9 @@ pub(crate) fn round_down(round: &mut Round<'_>, rising: &[u32], reached: &mut [i
         }
         let leaf = &mut round.leaves[place as usize];
         let whole = u32::try_from(whole_ma(*reached)).unwrap_or(leaf.max_ma);
-        let accepted = if whole >= leaf.max_ma {
-            leaf.max_ma
-        } else {
-            // What it has already is accepted, so it is never lowered.
-            (whole - whole % leaf.step_ma).max(leaf.current_ma)
-        };
+        // What it has already is accepted, so it is never lowered.
+        let stepped = (whole - whole % leaf.step_ma).max(leaf.current_ma);
+        let accepted = if whole >= leaf.max_ma { leaf.max_ma } else { stepped };
         add(&mut more_ma, leaf.phases, i64::from(accepted - leaf.current_ma));
         leaf.current_ma = accepted;
         *reached -= fine(i64::from(accepted));
@@ -120,10 +117,5 @@ fn sort(candidates: &mut Vec<Candidate>, sorted: &mut Vec<Candidate>) {
 /// Keep those of `rising` that can still go up a step.
 pub(crate) fn keep_raisable(round: &mut Round<'_>, rising: &mut Vec<u32>) {
     round.find_room_to_root();
-    for &place in rising.iter() {
-        if !round.leaves[place as usize].may_rise() {
-            round.stop[place as usize] = Stop::OWN;
-        }
-    }
     rising.retain(|&place| round.may_step(place));
 }
