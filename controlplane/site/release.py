@@ -81,7 +81,7 @@ def release(
         asked = entry.asked_ma
         change = 0 if asked is None else target - asked
         patient = calm[position].differs(change, now_ms=now_ms) >= patience_ms
-        if change > 0 or (asked is None and target > entry.liability_ma):
+        if change > 0 or (asked is None and target > _secure_ma(entry)):
             if asked is None or patient or change >= DEADBAND_MA:
                 raises[position] = target
         elif _goes_down(leaf, entry, target, over, patient=patient) and entry.may_send(
@@ -118,6 +118,11 @@ def _raise(
         limit_ma = target if target <= room_ma else room_ma - room_ma % leaf.step_ma
         if limit_ma < target and not _worth_a_part(leaf, entry, limit_ma):
             waiting[position] = short_row
+            if entry.reassert and entry.asked_ma is not None and not entry.pending:
+                # It cannot have more yet; that it still has what it had is worth knowing.
+                limit_ma = entry.asked_ma
+                if entry.may_send(limit_ma, now_ms=now_ms):
+                    limits.append((position, limit_ma))
             continue
         raised_ms = calm[position].raised_ms
         paced = bool(entry.asked_ma) and raised_ms is not None
@@ -157,11 +162,24 @@ def _room(
     for row in leaf.rows:
         # Up to what it may draw already, a limit costs its rows nothing; up to its reserve, it
         # costs liability only.
-        may_draw = entry.liability_ma + max(0, capacity[row] - liability[row])
+        # A row that bears too much bears no raise at all, not even within what is counted: that may
+        # be more than the charger was ever told, and telling it would make it true.
+        if liability[row] > capacity[row]:
+            may_draw = min(entry.liability_ma, _secure_ma(entry))
+        else:
+            may_draw = entry.liability_ma + capacity[row] - liability[row]
         may_reserve = entry.reserve_ma + max(0, capacity[row] - reserve[row])
         if min(may_draw, may_reserve) < room_ma:
             room_ma, short_row = min(may_draw, may_reserve), row
     return room_ma, short_row
+
+
+def _secure_ma(entry: Entry) -> int:
+    """Up to here a limit raises nothing: what it was told last, or else its default profile by
+    description, whatever more is counted for it."""
+    if entry.asked_ma is not None:
+        return entry.asked_ma
+    return min(entry.fallback_ma, entry.offline_ma)
 
 
 def _worth_a_part(leaf: Leaf, entry: Entry, limit_ma: int) -> bool:
