@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 
 import numpy as np
+from numpy.typing import NDArray
 
 from controlplane import _core
 from controlplane.site.demand import TIER_HOLDING, Demand, Pace
@@ -241,7 +242,6 @@ def _order(
 class _Result:
     current_ma: list[int]
     binding_row: list[int]
-    admitted: list[bool]
     contended: bool
     checked: bool
 
@@ -251,7 +251,8 @@ def _solve(tree: SiteTree, shares: Sequence[_Share], rows: Budget, order: Sequen
 
     A connector that is not admitted still takes its fallback, if its rows guarantee that. So
     the others share what is left without it: solved again until nobody else falls out, which each
-    time takes at least one connector more out of play.
+    time takes at least one connector more out of play. Who fell out comes back where room is left
+    after all.
     """
     count = len(shares)
     rank = np.full(count, count, dtype=np.int64)
@@ -264,14 +265,9 @@ def _solve(tree: SiteTree, shares: Sequence[_Share], rows: Budget, order: Sequen
     fixed = [share.fixed_ma for share in shares]
     left_out: dict[int, int] = {}
     while True:
-        taken = tree.row_sums(fixed)
-        capacity = np.array(
-            [max(0, have - used) for have, used in zip(rows.capacity_ma, taken, strict=True)],
-            dtype=np.int64,
-        ).reshape(-1, 3)
         solved = _core.allocate(
             tree.network,
-            capacity_ma=capacity,
+            capacity_ma=_capacity(tree, rows, fixed),
             min_ma=min_ma,
             max_ma=max_ma,
             step_ma=step_ma,
@@ -294,21 +290,45 @@ def _solve(tree: SiteTree, shares: Sequence[_Share], rows: Budget, order: Sequen
             left_out[position] = binding_row[position]
             fixed[position] += shares[position].fallback_ma
             min_ma[position] = max_ma[position] = 0
+    current_ma = solved.current_ma.tolist()
+    used = tree.row_sums([sum(pair) for pair in zip(fixed, current_ma, strict=True)])
+    room = [have - taken for have, taken in zip(rows.capacity_ma, used, strict=True)]
+    for position in _readmitted(shares, room, [each for each in order if each in left_out]):
+        share = shares[position]
+        fixed[position] -= share.fallback_ma
+        current_ma[position] = min_ma[position] = share.min_ma
+        max_ma[position] = share.max_ma
     over = _core.check(
         tree.network,
-        capacity_ma=capacity,
+        capacity_ma=_capacity(tree, rows, fixed),
         min_ma=min_ma,
         max_ma=max_ma,
-        current_ma=solved.current_ma,
+        current_ma=np.array(current_ma, dtype=np.int64),
     )
-    current_ma = solved.current_ma.tolist()
     for position, row in left_out.items():
-        share = shares[position]
-        binding_row[position], admitted[position] = row, False
-        if share.fallback_ma >= share.leaf.min_ma:
-            current_ma[position] = share.fallback_ma
+        binding_row[position] = row
     contended = any(shares[position].max_ma > current_ma[position] for position in order)
-    return _Result(current_ma, binding_row, admitted, contended, checked=over.size == 0)
+    return _Result(current_ma, binding_row, contended, checked=over.size == 0)
+
+
+def _capacity(tree: SiteTree, rows: Budget, fixed: list[int]) -> NDArray[np.int64]:
+    """What is left on every row, shape (nodes, 3), once `fixed` per connector is taken off."""
+    left = [have - used for have, used in zip(rows.capacity_ma, tree.row_sums(fixed), strict=True)]
+    return np.maximum(np.array(left, dtype=np.int64).reshape(-1, 3), 0)
+
+
+def _readmitted(shares: Sequence[_Share], room: list[int], candidates: Sequence[int]) -> list[int]:
+    """Those of `candidates`, in their order, whose minimum fits into their own fallback and the
+    `room` that is left per row; takes it from there."""
+    found = []
+    for position in candidates:
+        share = shares[position]
+        more_ma = share.min_ma - share.fallback_ma
+        if more_ma <= 0 or all(room[row] >= more_ma for row in share.leaf.rows):
+            found.append(position)
+            for row in share.leaf.rows:
+                room[row] -= max(0, more_ma)
+    return found
 
 
 def _least(share: _Share, entry: Entry) -> int | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass, field
+from typing import Any
 
 from controlplane.actor import (
     Answer,
@@ -111,7 +112,9 @@ class World:
     def _draw_site(self) -> SiteConfig:
         """A random site whose default profiles fit, with room that is short."""
         rng = self.random
-        circuits = [{"id": "supply", "rating_a": rng.choice([40, 63, 80, 125])}]
+        circuits: list[dict[str, Any]] = [
+            {"id": "supply", "rating_a": rng.choice([40, 63, 80, 125])}
+        ]
         for number in range(rng.randint(0, 3)):
             parent = rng.choice(circuits)
             circuits.append(

@@ -6,24 +6,34 @@ import msgspec
 import pytest
 from site_bench import START_MS, Bench, charger, site
 
-from controlplane.actor import Persist, TimerFired
-from controlplane.charger.messages import ChargerAssigned, ChargerUnassigned
+from controlplane.actor import Persist, Send, TimerFired
+from controlplane.charger.messages import ApplyLimit, ChargerAssigned, ChargerUnassigned
 from controlplane.config import ActorSettings
 from controlplane.feeder.messages import SiteLeft
-from controlplane.ids import ActorKind, ActorRef, ChargerId
+from controlplane.ids import ActorKind, ActorRef, ChargerId, SessionId
 from controlplane.network import ChargerConfig, SiteConfig
+from controlplane.ocpp.events import ConnectorStatus
 from controlplane.site.actor import SiteActor
 from controlplane.site.messages import (
     CapChanged,
     ConfigureSite,
+    ConnectorState,
     DeleteSite,
     GetSite,
     ReportBuildingLoad,
+    SessionDemand,
     SetSiteLimit,
     SiteDeleted,
     SiteView,
 )
-from controlplane.store.records import ChargerRecord, ChargerRemoved, SiteRecord, SiteRemoved
+from controlplane.site.state import SiteState
+from controlplane.store.records import (
+    ActorSnapshot,
+    ChargerRecord,
+    ChargerRemoved,
+    SiteRecord,
+    SiteRemoved,
+)
 
 BUILDING = {"circuit": "supply", "stale_after_s": 60, "assumed_a": 10}
 
@@ -184,17 +194,17 @@ def test_building_load_limits_and_cap_survive_a_crash() -> None:
 
 def test_what_is_sent_is_in_the_snapshot_of_the_same_step() -> None:
     bench = Bench(site([charger("A")]))
-    effects = []
-    take = bench.take
-
-    def record(each: list) -> None:  # type: ignore[type-arg]
-        effects.append(each)
-        take(each)
-
-    bench.take = record  # type: ignore[method-assign]
-    bench.plug("A")
-    sending = next(each for each in effects if any("ApplyLimit" in repr(one) for one in each))
-    assert any(isinstance(one, Persist) for one in sending)
+    session = SessionDemand(SessionId("s"), bench.now_ms, 0, None, None, charging=True)
+    effects = bench.tell(ConnectorState(ChargerId("A"), 1, ConnectorStatus.CHARGING, session))
+    limits = [each for each in effects if isinstance(each, Send)]
+    assert [limit.message for limit in limits] == [ApplyLimit(1, 1, 32_000, SessionId("s"))]
+    snapshot = next(
+        each.record
+        for each in effects
+        if isinstance(each, Persist) and isinstance(each.record, ActorSnapshot)
+    )
+    _, entry = SiteState.restore(snapshot.state).entries[0]
+    assert entry.liability_ma == 32_000
 
 
 def test_news_of_strangers_changes_nothing() -> None:
