@@ -52,7 +52,7 @@ LOADSTAR_SETTINGS = {
     "LOADSTAR_SITE_REPORT_INTERVAL_S": "1",
 }
 FRAME_S, LINE_S = 0.25, 5.0
-PICTURE_AT = 0.28
+PICTURE_AT = 0.16
 """The part of the day at which the recorded picture is taken."""
 PICTURE_SIZE = (100, 36)
 
