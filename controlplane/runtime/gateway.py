@@ -10,14 +10,12 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from functools import partial
 from typing import Any
 
-from websockets.asyncio.server import Server, ServerConnection, broadcast, serve
+from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
-from websockets.frames import DATA_OPCODES, Frame, Opcode
-from websockets.protocol import Event
 from websockets.typing import Subprotocol
 
 from controlplane.charger.messages import (
@@ -40,6 +38,7 @@ from controlplane.runtime.admission import (
 )
 from controlplane.runtime.directory import Directory
 from controlplane.runtime.station import Station
+from controlplane.runtime.station_socket import StationSocket
 from controlplane.runtime.telemetry import Telemetry, log
 from controlplane.runtime.transport import Link
 from controlplane.runtime.wire import (
@@ -66,24 +65,6 @@ _SWEEP_INTERVAL_S = 5.0
 _FULL_PAUSE_S = 0.05
 
 
-class StationSocket(ServerConnection):
-    """Hands whole text messages over as they are parsed, without waking a task for each: that
-    halves what a message costs here. A message in fragments goes the library's own way, and so does
-    everything after it, so that order is kept."""
-
-    on_text: Callable[[bytes], None] | None = None
-    held = False
-
-    def process_event(self, event: Event) -> None:
-        take = self.on_text
-        if take is not None and isinstance(event, Frame) and event.opcode in DATA_OPCODES:
-            if event.opcode is Opcode.TEXT and event.fin:
-                take(bytes(event.data))
-                return
-            self.on_text = None
-        super().process_event(event)
-
-
 class Gateway:
     """One WebSocket server.
 
@@ -100,7 +81,7 @@ class Gateway:
         self._admission = Admission(settings, self._directory, lambda: len(self._stations))
         self._server: Server | None = None
         self._stations: dict[str, Station] = {}
-        self._sockets: dict[str, ServerConnection] = {}
+        self._sockets: dict[str, StationSocket] = {}
         self._of_charger: dict[str, Station] = {}
         self._links: dict[str, Link] = {}
         self._host_of: list[str] = [""] * SHARDS
@@ -280,7 +261,7 @@ class Gateway:
         finally:
             self._release(station, reason)
 
-    def _adopt(self, station: Station, socket: ServerConnection) -> None:
+    def _adopt(self, station: Station, socket: StationSocket) -> None:
         """The newest socket wins, at once."""
         older = self._of_charger.get(station.charger_id)
         self._stations[station.connection] = station
@@ -451,7 +432,7 @@ class Gateway:
         socket = self._sockets.get(connection)
         if socket is not None:
             self._frames_out += 1
-            broadcast((socket,), text)
+            socket.write_text(text)
 
     def _close(self, connection: str, code: int, reason: str) -> None:
         socket = self._sockets.get(connection)

@@ -112,7 +112,7 @@ async def start_node(
     if transport == "ray":
         from controlplane.runtime import ray_processes  # noqa: PLC0415 - Ray takes a second to import
 
-        configure_logging(settings, "node", to_file=True)
+        configure_logging(settings, "supervisor", to_file=True)
         ray_node, _ = await asyncio.gather(
             asyncio.to_thread(ray_processes.start_ray),
             asyncio.to_thread(migrate, settings.database),
