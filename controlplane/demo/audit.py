@@ -16,9 +16,6 @@ from controlplane.network import SiteConfig
 __all__ = ["Audit", "Load", "StoredSession", "Verdict"]
 
 TOLERANCE = 0.001
-PHYSICAL_SHARE = 0.98
-"""A deadline is met with what was asked for, or with this part of what the vehicle could have drawn
-alone where that is less."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +101,7 @@ class Audit:
             Verdict(
                 visit=visit,
                 delivered_wh=(got_wh := delivered_wh.get(visit.id_token, 0)),
-                met=got_wh >= min(visit.requested_wh, PHYSICAL_SHARE * visit.could_take_wh),
+                met=visit.satisfied_by(got_wh),
             )
             for visit in self.scenario.visits
         ]

@@ -203,7 +203,7 @@ def _vehicle_cells(
         return Text("free", style="bright_black"), Text(""), Text(""), Text(""), Text("")
     style = _STYLES[VehicleState(outlet.vehicle_state)]
     draws_a = max(outlet.lines_a)
-    met = delivered_wh >= min(visit.requested_wh, visit.could_take_wh)
+    met = visit.satisfied_by(delivered_wh)
     stay_ms = max(1, visit.departure_ms - visit.arrival_ms)
     gone = (scene.now_ms - visit.arrival_ms) / stay_ms
     share = min(1.0, delivered_wh / max(1, visit.requested_wh))

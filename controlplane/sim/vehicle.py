@@ -40,6 +40,7 @@ class VehicleSpec:
         current_min_a: least offer it starts at; IEC 61851-1 knows no pilot below 6 A.
         power_max_w: most the battery takes, below `taper_soc`.
         taper_soc: state of charge, 0 to 1, from which the battery takes less and less.
+        charge_limit_soc: state of charge, 0 to 1, at which it stops by itself: what its driver set.
         efficiency: battery energy gained per energy drawn, 0 to 1.
         pilot_delay_s: from a changed offer to the first reaction.
         ramp_up_a_per_s, ramp_down_a_per_s: how fast the current follows.
@@ -53,6 +54,7 @@ class VehicleSpec:
     current_min_a: float = 6.0
     power_max_w: float = 50_000.0
     taper_soc: float = 0.8
+    charge_limit_soc: float = 1.0
     efficiency: float = 0.9
     pilot_delay_s: float = 0.5
     ramp_up_a_per_s: float = 8.0
@@ -65,6 +67,8 @@ class VehicleSpec:
             raise InvalidInput("a vehicle charges on 1, 2 or 3 phases")
         if not 0 < self.efficiency <= 1 or not 0 < self.taper_soc < 1:
             raise InvalidInput("efficiency and taper_soc lie between 0 and 1")
+        if not 0 < self.charge_limit_soc <= 1:
+            raise InvalidInput("charge_limit_soc lies between 0 and 1")
         if min(self.battery_wh, self.current_max_a, self.power_max_w) <= 0:
             raise InvalidInput("a vehicle has a battery and takes current")
         if min(self.ramp_up_a_per_s, self.ramp_down_a_per_s) <= 0:
@@ -110,7 +114,7 @@ class Vehicle:
 
     @property
     def full(self) -> bool:
-        return self.soc >= 1.0
+        return self.soc >= self.spec.charge_limit_soc
 
     @property
     def state(self) -> VehicleState:
@@ -177,9 +181,10 @@ class Vehicle:
     def _charge(self, duration_s: float) -> Draw:
         power_w = self.current_a * self.voltage_v * self.phases
         energy_wh = power_w * duration_s / _S_PER_HOUR
-        room_wh = (1 - self.soc) * self.spec.battery_wh / self.spec.efficiency
+        limit_soc = max(self.spec.charge_limit_soc, self.soc)
+        room_wh = (limit_soc - self.soc) * self.spec.battery_wh / self.spec.efficiency
         if energy_wh >= room_wh:
-            energy_wh, self.soc, self.current_a, power_w = room_wh, 1.0, 0.0, 0.0
+            energy_wh, self.soc, self.current_a, power_w = room_wh, limit_soc, 0.0, 0.0
         else:
             self.soc += energy_wh * self.spec.efficiency / self.spec.battery_wh
         self.drawn_wh += energy_wh

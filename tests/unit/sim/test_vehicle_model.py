@@ -92,6 +92,15 @@ def test_it_tapers_and_then_it_is_full() -> None:
     assert vehicle.drawn_wh == pytest.approx(room_wh)
 
 
+def test_it_stops_where_its_driver_set_the_charge_limit() -> None:
+    spec = VehicleSpec(battery_wh=50_000, charge_limit_soc=0.6)
+    vehicle = Vehicle(spec, soc=0.5)
+    charged(vehicle, seconds=4 * 3_600, offered_a=16)
+    assert vehicle.state is VehicleState.FULL
+    assert vehicle.soc == pytest.approx(0.6)
+    assert vehicle.drawn_wh == pytest.approx(0.1 * spec.battery_wh / spec.efficiency)
+
+
 def test_a_sleeper_needs_a_fresh_offer_and_time() -> None:
     spec = VehicleSpec(battery_wh=60_000, sleep_after_s=10, wake_delay_s=5, pilot_delay_s=0)
     vehicle = Vehicle(spec, soc=0.2)
