@@ -60,8 +60,9 @@ class Violations:
 
 
 class RowChecker:
-    """On every phase of every circuit and feeder, the building load and what vehicles draw stay
-    within the rating."""
+    """On every phase of every circuit and feeder, the building load and what vehicles may draw at
+    this instant stay within the rating: what flows, or what the station's own profiles allow where
+    that is more, on each conductor of the outlet."""
 
     def __init__(
         self,
@@ -75,6 +76,7 @@ class RowChecker:
         self._below: dict[str, list[VirtualStation]] = {}
         self._buildings: dict[str, list[str]] = {}
         self.utilisation_max = 0.0
+        """The highest share of a rating that was drawn."""
         for feeder in feeders:
             self._ratings_a[f"feeder {feeder.id}"] = (
                 feeder.current_max_ma / 1_000 / (1 - _FEEDER_MARGIN)
@@ -94,20 +96,29 @@ class RowChecker:
         """Look at this instant; `buildings_a` is what each site's building draws."""
         for row, rating_a in self._ratings_a.items():
             below = self._below.get(row, [])
-            loads_a = [0.0, 0.0, 0.0]
+            drawn_a, allowed_a = [0.0, 0.0, 0.0], [0.0, 0.0, 0.0]
             for site_id in self._buildings.get(row, ()):
                 for column, current_a in enumerate(buildings_a[site_id]):
-                    loads_a[column] += current_a
+                    drawn_a[column] += current_a
+                    allowed_a[column] += current_a
             for station in below:
                 outlet = station.outlet
-                if outlet.draw.current_a:
-                    for column in outlet.spec.lines[: outlet.draw.phases]:
-                        loads_a[column] += outlet.draw.current_a
-            worst_a = max(loads_a)
-            self.utilisation_max = max(self.utilisation_max, worst_a / rating_a)
+                if not outlet.offered_a and not outlet.draw.current_a:
+                    continue
+                for conductor, column in enumerate(outlet.spec.lines):
+                    flows_a = outlet.draw.current_a if conductor < outlet.draw.phases else 0.0
+                    drawn_a[column] += flows_a
+                    allowed_a[column] += max(flows_a, outlet.offered_a)
+            self.utilisation_max = max(self.utilisation_max, max(drawn_a) / rating_a)
+            worst_a = max(allowed_a)
             over = worst_a > rating_a + _ROUNDING_A * len(below)
-            phase = list(Phase)[loads_a.index(worst_a)].value
-            detail = f"{worst_a:.3f} A on {phase}, rated {rating_a:g} A" if over else None
+            phase = allowed_a.index(worst_a)
+            detail = (
+                f"{worst_a:.3f} A on {list(Phase)[phase].value}, of which {drawn_a[phase]:.3f} A "
+                f"flow, rated {rating_a:g} A"
+                if over
+                else None
+            )
             self._violations.lasting(now_ms, "row over its rating", row, detail)
 
 
@@ -198,7 +209,7 @@ def _disagreement(
     if session.state is not SessionState.ENDED:
         return f"stored as {session.state.value}"
     # Both readings of the meter are cut to whole watt-hours.
-    if abs(metered_wh - drawn_wh) > 1.0:
+    if abs(metered_wh - drawn_wh) > 1.001:
         return f"the vehicle drew {drawn_wh:.3f} Wh, the meter counted {metered_wh} Wh"
     if session.energy_wh != metered_wh:
         return f"the meter counted {metered_wh} Wh, {session.energy_wh} Wh are stored"

@@ -27,7 +27,7 @@ FAULTS = {
 _USUAL_DELAY_MS = 20
 _MEAN_S = {"drop": 1_800, "offline": 14_400, "reboot": 28_800, "crash": 3_600}
 """Mean time between two faults of a kind: of one station, or of the host."""
-_PROBABILITY = {"delay": 0.02, "duplicate": 0.01, "lost": 0.005, "reject": 0.03}
+_PROBABILITY = {"delay": 0.1, "duplicate": 0.01, "lost": 0.03, "reject": 0.1}
 """Of one message."""
 
 

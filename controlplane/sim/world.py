@@ -65,6 +65,10 @@ _REST_MS = 900_000
 _BUILDING_REPORT_MS = 15_000
 _CHARGERS_PER_SITE = 10
 _VOLTAGE_V = 230
+_PANELS = ("panel0", "panel1")
+_BUILDING_MAX_A = 40.0
+_BUILDING_SWING_A = 7.0
+"""Below the margin of the smallest supply."""
 _VERSIONS: tuple[Literal["1.6"], Literal["2.0.1"]] = ("1.6", "2.0.1")
 _REDIAL_MS = 5_000
 _VIOLATIONS_SHOWN = 20
@@ -142,7 +146,7 @@ class World:
         self.stations = {
             charger.id: self._station(charger) for site in self.sites for charger in site.chargers
         }
-        self._buildings = {site.id: _building(self._random) for site in self.sites}
+        self._buildings = {site.id: _building(self._random, site) for site in self.sites}
         self.rows = RowChecker(self.sites, [self.feeder], self.stations, self.violations)
         self._answers = AnswerChecker(self.violations)
         self._connections: dict[str, VirtualStation] = {}
@@ -244,14 +248,14 @@ class World:
         )
 
     def _plan_arrival(self, station: VirtualStation) -> None:
-        gap_ms = round(self._random.expovariate(1 / 1.5) * MS_PER_HOUR)
+        gap_ms = round(self._random.expovariate(1 / 0.5) * MS_PER_HOUR)
         self.scheduler.after(gap_ms, partial(self._arrive, station))
 
     def _arrive(self, station: VirtualStation) -> None:
         if not self._receiving:
             return
         station.plug(_vehicle(self._random, station.outlet.spec), f"CARD{station.spec.id}")
-        stay_ms = round(self._random.uniform(0.25, 8.0) * MS_PER_HOUR)
+        stay_ms = round(self._random.choice((0.1, 0.5, 1.0, 4.0, 8.0)) * MS_PER_HOUR)
         self.scheduler.after(stay_ms, partial(self._leave, station))
 
     def _leave(self, station: VirtualStation) -> None:
@@ -441,8 +445,9 @@ def _network(random: Random, chargers: int) -> tuple[FeederConfig, list[SiteConf
 
 
 def _site(random: Random, id: str, numbers: list[int]) -> SiteConfig:
-    """A supply for the building and two panels. The margin holds what a building may add while
-    chargers are out of reach, so no fault can make a violation unavoidable."""
+    """A supply for the building and two panels. Either the building moves and a margin holds what
+    it may add while chargers are out of reach, so that no fault can make a violation unavoidable,
+    or it stands still and there is no margin that could hide a mistake."""
     chargers = []
     for number in numbers:
         lines = random.choice(((1,), (2,), (3,), (1, 2, 3), (2, 3, 1), (3, 1, 2)))
@@ -456,30 +461,50 @@ def _site(random: Random, id: str, numbers: list[int]) -> SiteConfig:
         chargers.append(
             ChargerConfig(
                 id=f"CP{number}",
-                circuit=f"panel{number % 2}",
+                circuit=_PANELS[number % 2],
                 connectors=(connector,),
                 limit_unit=random.choice((LimitUnit.A, LimitUnit.A, LimitUnit.W)),
             )
         )
-    panel_a = 8.0 * math.ceil(len(numbers) / 2)
+    margin_percent = random.choice((0.0, 15.0))
+    panels = [[charger for charger in chargers if charger.circuit == panel] for panel in _PANELS]
+    supply_a, *panels_a = (
+        _rating_a(group, margin_percent, building_a=building_a)
+        for group, building_a in ((chargers, _BUILDING_MAX_A), *((each, 0.0) for each in panels))
+    )
     return SiteConfig(
         id=id,
         feeder="feeder0",
         voltage_v=_VOLTAGE_V,
-        margin_percent=15.0,
+        margin_percent=margin_percent,
         circuits=(
-            CircuitConfig(id="supply", rating_a=60.0 + 6.0 * len(numbers)),
-            CircuitConfig(id="panel0", parent="supply", rating_a=panel_a),
-            CircuitConfig(id="panel1", parent="supply", rating_a=panel_a),
+            CircuitConfig(id="supply", rating_a=supply_a),
+            *(
+                CircuitConfig(id=panel, parent="supply", rating_a=rating_a)
+                for panel, rating_a in zip(_PANELS, panels_a, strict=True)
+            ),
         ),
         building_load=BuildingLoadConfig(circuit="supply", assumed_a=30.0),
         chargers=tuple(chargers),
     )
 
 
-def _building(random: Random) -> BuildingLoad:
-    """15 to 24 A on each phase, in a daily rhythm of its own."""
-    hours_w = tuple(random.uniform(15.0, 24.0) * _VOLTAGE_V * 3 for _ in range(48))
+def _rating_a(chargers: list[ChargerConfig], margin_percent: float, *, building_a: float) -> float:
+    """The smallest rating under which silence of all is safe, and room for little more."""
+    offline_a = max(
+        sum(c.offline_current_a for c in chargers if phase in c.connectors[0].phases)
+        for phase in Phase
+    )
+    return math.ceil((building_a + offline_a * 1.2 + 8.0) / (1.0 - margin_percent / 100.0))
+
+
+def _building(random: Random, site: SiteConfig) -> BuildingLoad:
+    """So many amperes on each phase, in a rhythm of its own where the site has a margin."""
+    hours = 48 if site.margin_percent else 1
+    hours_w = tuple(
+        random.uniform(_BUILDING_MAX_A - _BUILDING_SWING_A, _BUILDING_MAX_A) * _VOLTAGE_V * 3
+        for _ in range(hours)
+    )
     return BuildingLoad(start_ms=_START_MS, hours_w=hours_w, voltage_v=_VOLTAGE_V)
 
 
@@ -489,6 +514,8 @@ def _vehicle(random: Random, outlet: OutletSpec) -> Vehicle:
         phases=random.choice((1, 2, 3, 3)),
         current_max_a=random.choice((16.0, 32.0)),
         current_min_a=random.choice((6.0, 6.0, 8.0)),
+        # As fast as a pilot signal, or slow: half a minute from full to nothing.
+        ramp_down_a_per_s=random.choice((40.0, 40.0, 1.2)),
         sleep_after_s=random.choice((None, None, 1_800.0)),
     )
     return Vehicle(
