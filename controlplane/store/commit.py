@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Engine, Table, bindparam, delete, insert, update
+from sqlalchemy import Connection, Dialect, Engine, Table, bindparam, delete, insert, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DataError, IntegrityError
 from sqlalchemy.sql.base import Executable
@@ -83,6 +83,7 @@ class StoreWriter:
         self._engine = engine
         self._locking = " FOR SHARE" if engine.dialect.name == "postgresql" else ""
         self._writes = _writes(engine.dialect.name)
+        self._write_samples = _sample_writer(engine.dialect)
 
     def commit(self, batch: CommitBatch) -> int:
         """Write `batch`; returns the cursor of its first event (the following ones count up), or 0
@@ -157,15 +158,18 @@ class StoreWriter:
 
     def _execute(self, connection: Connection, records: list[Record]) -> None:
         rows: dict[type, Any] = {}
+        samples: list[MeterSample] = []
         for record in records:
             if isinstance(record, MeterSample):
-                rows.setdefault(MeterSample, []).append(msgspec.structs.asdict(record))
+                samples.append(record)
             elif isinstance(record, QuarantineRecord):
                 rows.setdefault(QuarantineRecord, []).append(_quarantine_row(record))
             else:
                 # The last word on a key is the one that counts.
                 table, key = _upserted(record)
                 rows.setdefault(table, {})[key] = record
+        if samples:
+            self._write_samples(connection, samples)
         for kind, found in rows.items():
             if isinstance(found, list):
                 connection.execute(self._writes[kind], found)
@@ -233,11 +237,31 @@ def _writes(dialect: str) -> dict[type, Executable]:
         FeederRemoved: removal(schema.feeder),
         ChargerRemoved: removal(schema.charger),
         SessionRecord: upsert(schema.session),
-        MeterSample: insert(schema.meter_sample),
         QuarantineRecord: insert(schema.quarantine),
         JournalLine: insert(schema.journal),
         RequestResult: dialect_insert(schema.request_result).on_conflict_do_nothing(),
     }
+
+
+def _sample_writer(dialect: Dialect) -> Callable[[Connection, list[MeterSample]], object]:
+    """Appends samples. They are nearly all that is ever written, so they go to the driver as they
+    are: half the time of an insert whose parameters SQLAlchemy looks at one by one."""
+    fields = MeterSample.__struct_fields__
+    statement = insert(schema.meter_sample).compile(dialect=dialect, column_keys=list(fields))
+    sql = str(statement)
+    if not dialect.positional:
+        asdict = msgspec.structs.asdict
+        return lambda connection, samples: connection.exec_driver_sql(
+            sql, [asdict(sample) for sample in samples]
+        )
+    # The columns stand in the order of the record's fields; a column in another place would write
+    # values under a wrong name.
+    if statement.positiontup != list(fields):
+        raise TypeError("the columns of meter_sample are not in the order of MeterSample")
+    astuple = msgspec.structs.astuple
+    return lambda connection, samples: connection.exec_driver_sql(
+        sql, [astuple(sample) for sample in samples]
+    )
 
 
 def _upserted(record: Record) -> tuple[type, object]:
