@@ -1,7 +1,7 @@
 """Taking in a site's description: is it right, and who has to hear of it.
 
-Invariant: nothing is forgotten while it may still draw: a connector with a session is not
-removed."""
+Invariants: nothing is forgotten while it may still draw: a connector with a session is not removed;
+no default profile is raised into room that another one, still in force, takes up."""
 
 from __future__ import annotations
 
@@ -15,8 +15,10 @@ from controlplane.errors import Refusal
 from controlplane.feeder.messages import SiteLeft
 from controlplane.ids import ActorKind, ActorRef, ChargerId, FeederId, SiteId
 from controlplane.network import SiteConfig, violations
+from controlplane.site.ledger import Entry
 from controlplane.site.live import LiveConnector, LiveSite
 from controlplane.site.messages import ConfigureSite
+from controlplane.site.tree import SiteTree
 from controlplane.store.records import ChargerRecord, ChargerRemoved, SiteRecord, SiteRemoved
 
 __all__ = [
@@ -54,7 +56,7 @@ def validated(
         return config
     keys = {key for key, _, _ in config.connectors()}
     gone = [each for each in before.connectors if each.leaf.key not in keys]
-    return busy_refusal(gone, site_id) or config
+    return busy_refusal(gone, site_id) or _defaults_refusal(before, config) or config
 
 
 def busy_refusal(connectors: Iterable[LiveConnector], site_id: str) -> Refusal | None:
@@ -68,6 +70,34 @@ def busy_refusal(connectors: Iterable[LiveConnector], site_id: str) -> Refusal |
         f"a session runs on {', '.join(busy)}: what may draw cannot be removed",
         site_id,
     )
+
+
+def _defaults_refusal(before: LiveSite, config: SiteConfig) -> Refusal | None:
+    """Refuse to raise default profiles before the lowered ones are confirmed.
+
+    A charger that is offline keeps the profile it has for as long as it stays away; until it has
+    taken the lower one, both count. Lowering alone, of profiles or of ratings, is never refused.
+    """
+    tree = SiteTree(config)
+    in_force, raised = [], []
+    for leaf in tree.leaves:
+        known = before.by_key.get(leaf.key)
+        entry = Entry(hardware_ma=0, offline_ma=0) if known is None else known.entry
+        held_ma = max(entry.offline_ma, entry.default_ma or 0)
+        in_force.append(max(leaf.offline_ma, min(held_ma, leaf.max_ma)))
+        raised.append(max(0, leaf.offline_ma - entry.offline_ma))
+    sums, raises = tree.row_sums(in_force), tree.row_sums(raised)
+    for row, rating_ma in enumerate(tree.rating_ma):
+        if raises[row] and sums[row] > rating_ma:
+            return refusal(
+                "precondition",
+                "DEFAULTS_IN_FORCE",
+                f"{tree.row_name(row)}: with those still in force the default profiles add up to "
+                f"{sums[row] / 1_000:g} A, over its rating of {rating_ma / 1_000:g} A; lower "
+                "offline_current_a first, and raise others once the chargers have taken that",
+                config.id,
+            )
+    return None
 
 
 def description_effects(

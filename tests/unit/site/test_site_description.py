@@ -96,6 +96,31 @@ def test_a_connector_with_a_session_is_not_removed() -> None:
     assert bench.refused(DeleteSite()).reason == "SESSION_RUNNING"
 
 
+def test_a_default_profile_rises_only_into_room_that_others_have_let_go_of() -> None:
+    def config(a: float, b: float, supply_a: float = 16) -> dict[str, object]:
+        chargers = [charger("A", offline_a=a), charger("B", offline_a=b)]
+        return site(chargers, supply_a=supply_a)
+
+    bench = Bench(config(10, 6))
+    refusal = bench.refused(ConfigureSite(described(config(6, 10))))
+    assert (refusal.kind, refusal.reason) == ("precondition", "DEFAULTS_IN_FORCE")
+    assert "circuit supply phase L1" in refusal.message
+    bench.configure(config(6, 6))
+    assert bench.refused(ConfigureSite(described(config(6, 10)))).reason == "DEFAULTS_IN_FORCE"
+    bench.online("A", default_a=6)
+    bench.configure(config(6, 10))
+    assert (bench.counted_a("A"), bench.counted_a("B")) == (6, 10)
+    newcomer = charger("C", offline_a=4)
+    crowded = site([charger("A", offline_a=2), charger("B", offline_a=10), newcomer], supply_a=16)
+    assert bench.refused(ConfigureSite(described(crowded))).reason == "DEFAULTS_IN_FORCE"
+
+
+def test_a_lower_rating_is_taken_at_once() -> None:
+    bench = Bench(site([charger("A", offline_a=10), charger("B", offline_a=6)], supply_a=16))
+    bench.configure(site([charger("A", offline_a=4), charger("B", offline_a=4)], supply_a=8))
+    assert bench.view().circuits[0].rating_ma == (8_000, 8_000, 8_000)
+
+
 @pytest.mark.parametrize(
     ("request_", "kind", "word"),
     [
