@@ -8,7 +8,7 @@ A limit is a liability until the charger has let go of it. The table, row by row
 | decrease sent, not acknowledged or not yet seen in the meter | the old limit |
 | increase sent | the new limit, from the moment of sending |
 | timeout, error, rejected | the larger of old and new, retried with back-off |
-| offline with a transaction profile | the larger of it and the default profile |
+| offline or booting with a transaction profile | the larger of it and the default profile |
 | offline without, or idle | the default profile it acknowledged |
 | default profile never acknowledged | the hardware rating |
 | meter shows more than the limit | the meter |
@@ -98,8 +98,8 @@ class Entry(msgspec.Struct, array_like=True):
         """The limit in force, as far as the charger has said."""
         if self.acknowledged_ma is None:
             return self.fallback_ma
-        if not self.online or self.reassert:
-            # It may have ended the transaction, or lost its profiles, while it was away.
+        if not (self.online and self.settled) or self.reassert:
+            # It may have ended the transaction, or lost its profiles, while it was away or booted.
             return max(self.acknowledged_ma, self.fallback_ma)
         return self.acknowledged_ma
 
@@ -180,8 +180,13 @@ class Entry(msgspec.Struct, array_like=True):
             return False
         before_ma = max(self.held_ma, self.uncertain_ma, self.draining_ma)
         self.pending.remove(pending)
-        if superseded or pending.session_id != self.session_id:
-            # Never sent; or sent for a transaction that is over, and its profile died with it.
+        if superseded:
+            return True
+        if pending.session_id != self.session_id:
+            # Sent for a transaction that is over: its profile died with it. A station that takes it
+            # while the next one runs has not compared them, and may hold that one to it.
+            if state is CommandState.ACCEPTED and self.session_id is not None:
+                self.uncertain_ma = max(self.uncertain_ma, pending.limit_ma)
             return True
         if state is not CommandState.ACCEPTED:
             self.uncertain_ma = max(self.uncertain_ma, pending.limit_ma)

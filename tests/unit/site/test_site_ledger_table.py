@@ -201,6 +201,22 @@ def test_offline_below_its_default_counts_the_default() -> None:
     assert entry.liability_ma == 10_000
 
 
+def test_a_charger_that_boots_may_have_lost_its_profile() -> None:
+    entry = Entry(
+        hardware_ma=32_000,
+        offline_ma=10_000,
+        default_ma=10_000,
+        session_id=SessionId("s"),
+        acknowledged_ma=0,
+        online=True,
+        settled=True,
+    )
+    entry.presence(online=True, settled=False, default_ma=10_000)
+    assert entry.liability_ma == 10_000
+    entry.metered(10_000, at_ms=1, now_ms=1, ramp_ms=30_000, confirms=True)
+    assert entry.excess_ma == 0, "it draws its default profile, which is no fault"
+
+
 def test_back_online_counts_both_until_the_limit_is_acknowledged_again() -> None:
     entry = Entry(
         hardware_ma=32_000,
@@ -235,6 +251,20 @@ def test_a_limit_for_a_session_that_is_over_counts_until_its_outcome() -> None:
     assert bench.counted_a("A") == 32
     bench.answer(CommandState.REJECTED)
     assert bench.counted_a("A") == 6
+
+
+def test_a_limit_taken_after_its_session_may_bind_the_next_one() -> None:
+    """There are stations that do not compare transaction ids."""
+    entry = Entry(hardware_ma=32_000, offline_ma=6_000, default_ma=6_000, online=True, settled=True)
+    entry.session(SessionId("first"))
+    entry.sent(1, 32_000, now_ms=0)
+    entry.session(SessionId("second"))
+    accept(entry, 1, now_ms=10)
+    assert entry.liability_ma == 32_000
+    entry.sent(2, 6_000, now_ms=20)
+    accept(entry, 2, now_ms=30)
+    assert entry.held_ma == 6_000
+    assert entry.uncertain_ma == 0
 
 
 def test_a_default_that_is_being_replaced_counts_as_the_larger() -> None:
