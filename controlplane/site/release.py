@@ -69,7 +69,8 @@ def release(
 
     Args:
         patience_ms: after how long a small change is sent all the same.
-        raise_interval_ms: the least time between two increases of one connector that runs.
+        raise_interval_ms: the least time between two increases of one connector that runs, where
+            the second is less than a quarter of what its hardware can.
     """
     over = [used > may for used, may in zip(rows.liability_ma, rows.capacity_ma, strict=True)]
     limits: list[tuple[int, int]] = []
@@ -125,8 +126,9 @@ def _raise(
                     limits.append((position, limit_ma))
             continue
         raised_ms = calm[position].raised_ms
-        paced = bool(entry.asked_ma) and raised_ms is not None
-        if paced and now_ms - (raised_ms or 0) < raise_interval_ms:
+        # Chargers are spared a trickle of small raises; one worth having does not wait.
+        paced = bool(entry.asked_ma) and limit_ma - (entry.asked_ma or 0) < leaf.max_ma // 4
+        if paced and raised_ms is not None and now_ms - raised_ms < raise_interval_ms:
             continue
         if not entry.may_send(limit_ma, now_ms=now_ms):
             continue
