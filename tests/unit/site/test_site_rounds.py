@@ -49,6 +49,23 @@ def test_debit_before_credit() -> None:
     assert bench.pending() == {"B": 20}
 
 
+def test_a_large_raise_does_not_wait_and_a_small_one_does() -> None:
+    """B starts in what is free; what follows at once is worth a message only where it is much."""
+    for supply_a, follows in ((40, {"B": 20}), (50, {})):
+        bench = Bench(site([charger("A"), charger("B")], supply_a=supply_a))
+        bench.plug("A")
+        bench.settle(5_000)
+        bench.plug("B")
+        bench.answer()
+        bench.advance(1_000)
+        half_a = supply_a / 2
+        bench.meter("A", half_a, half_a, half_a)
+        bench.advance(200)
+        assert bench.pending() == follows
+        bench.advance(5_000)
+        assert bench.connector("B").target_ma == supply_a * 500
+
+
 def test_credit_waits_on_every_row_it_shares() -> None:
     """B's panel has room; the supply, which it shares with A, has not."""
     bench = Bench(
