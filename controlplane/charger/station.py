@@ -47,11 +47,15 @@ class Station:
 
     def _booted(self, turn: Turn, event: events.Booted) -> Answer:
         memory = self._memory
+        known = (memory.vendor, memory.model, memory.serial_number)
+        exchanged = any(known) and known != (event.vendor, event.model, event.serial_number)
         memory.vendor, memory.model = event.vendor, event.model
         memory.firmware, memory.serial_number = event.firmware, event.serial_number
         for connector in memory.connectors.values():
-            # Profiles of transactions need not survive a reboot.
+            # Profiles of transactions need not survive a reboot; none survives new hardware.
             connector.limit_ma = None
+            if exchanged:
+                connector.default_ma = None
         turn.changed = True
         turn.emit(
             "charger.booted",
