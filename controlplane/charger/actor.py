@@ -206,7 +206,7 @@ class ChargerActor:
 
     def _unsettle(self, turn: Turn) -> None:
         """Leave the station in peace for a while, then prepare it."""
-        self._settling.rest(turn)
+        self._settling.rest(turn, self._queue.connection)
         self._tell_presence(turn)
 
     def _prepare(self, turn: Turn, commands: Iterable[Command]) -> None:
@@ -394,7 +394,7 @@ class ChargerActor:
             turn.changed = True
             turn.emit("charger.assigned")
         if (moved or changed) and self._queue.connection:
-            self._settling.rest(turn)
+            self._settling.rest(turn, self._queue.connection)
             dialect = self._dialect()
             if self._station.boot_pending and dialect is not None:
                 # It was told to come again later; it is welcome now (2.0.1 B02).

@@ -16,7 +16,7 @@ from controlplane.charger.limits import limit_command
 from controlplane.charger.memory import ChargerMemory
 from controlplane.charger.turn import Turn
 from controlplane.config import ActorSettings
-from controlplane.ocpp.commands import Command, LimitPurpose, SetSettings
+from controlplane.ocpp.commands import Command, LimitPurpose, SetLimit, SetSettings
 from controlplane.ocpp.dialect import Dialect
 from controlplane.units import MS_PER_S
 
@@ -34,7 +34,7 @@ def seconds(duration_ms: int) -> int:
     return max(1, duration_ms // MS_PER_S)
 
 
-def _default_limits(memory: ChargerMemory) -> Iterator[Command]:
+def _default_limits(memory: ChargerMemory) -> Iterator[SetLimit]:
     """The default profile of every described connector: what it may draw when nobody steers it."""
     described = memory.described
     if described is None:
@@ -48,6 +48,15 @@ def _default_limits(memory: ChargerMemory) -> Iterator[Command]:
         )
         if command is not None:
             yield command
+
+
+def _default_missing(memory: ChargerMemory) -> bool:
+    """Whether some described connector has not acknowledged the default profile it is to have."""
+    for wanted in _default_limits(memory):
+        connector = memory.connectors.get(wanted.connector_id)
+        if connector is None or connector.default_ma != wanted.limit_ma:
+            return True
+    return False
 
 
 def _preparations(
@@ -85,9 +94,13 @@ class Settling:
     def settled(self) -> bool:
         return self._phase is Phase.SETTLED
 
-    def rest(self, turn: Turn) -> None:
-        """Leave the station in peace for a while."""
+    def rest(self, turn: Turn, connection: str) -> None:
+        """Leave the station in peace for a while; then it is prepared, by the next host if need
+        be."""
         self._phase = Phase.RESTING
+        if self._memory.settled_connection == connection:
+            self._memory.settled_connection = ""
+            turn.changed = True
         turn.effects.append(SetTimer(SETTLE_TIMER, turn.now_ms + self._settings.settle_ms))
 
     def stop(self, turn: Turn) -> None:
@@ -123,16 +136,15 @@ class Settling:
 
     def default_due(self, turn: Turn) -> Iterable[Command]:
         """Time to try the default profiles again, if they are still missing."""
-        if not self.settled or self._memory.default_ma() is not None:
+        if not (self.settled and _default_missing(self._memory)):
             return ()
         self._retry_default_later(turn)
         return _default_limits(self._memory)
 
     def _retry_default_later(self, turn: Turn) -> None:
-        """A connector without a default profile counts with its hardware's rating: worth asking
-        again, but not for ever."""
-        described = self._memory.described is not None
-        missing = described and self._memory.default_ma() is None
+        """A connector without a default profile counts with its hardware's rating, one that keeps
+        an older profile with the larger: worth asking again, but not for ever."""
+        missing = _default_missing(self._memory)
         if missing and self._default_attempts < _DEFAULT_ATTEMPTS_MAX:
             self._default_attempts += 1
             pause_ms = 2 * self._settings.call_timeout_ms * self._default_attempts

@@ -288,6 +288,58 @@ def test_a_changed_description_is_brought_to_the_station() -> None:
     assert charger.records(ActorSnapshot, latest=True) == []
 
 
+def test_a_changed_description_is_brought_to_the_station_by_the_next_host() -> None:
+    charger = Charger()
+    charger.settle()
+    charger.assign(offline_a=10)
+    other = charger.reborn()
+    other.connect(resumed=True, name=charger.connection)
+    other.wait(SETTINGS.settle_ms)
+    other.accept_all()
+    assert other.told(ChargerPresence)[-1] == ChargerPresence(CP1, True, True, 10_000)
+
+
+def test_a_boot_is_followed_up_by_the_next_host() -> None:
+    charger = Charger()
+    charger.settle()
+    charger.call("BootNotification", **BOOT_16)
+    other = charger.reborn()
+    other.connect(resumed=True, name=charger.connection)
+    assert other.told(ChargerPresence)[-1].settled is False
+    other.wait(SETTINGS.settle_ms)
+    assert other.last_call().action == "SetChargingProfile"
+
+
+def test_a_changed_default_profile_that_was_refused_is_tried_again() -> None:
+    charger = Charger()
+    charger.settle(offline_a=10)
+    charger.assign(offline_a=6)
+    charger.wait(SETTINGS.settle_ms)
+    charger.answer(status="Rejected")
+    charger.accept_all()
+    assert charger.told(ChargerPresence)[-1] == ChargerPresence(CP1, True, True, 10_000)
+    charger.wait(2 * SETTINGS.call_timeout_ms)
+    charger.accept_all()
+    assert charger.told(ChargerPresence)[-1] == ChargerPresence(CP1, True, True, 6_000)
+
+
+def test_another_station_under_the_same_name_has_no_default_profile() -> None:
+    charger = Charger()
+    charger.settle()
+    charger.call("BootNotification", **BOOT_16, chargePointSerialNumber="1")
+    charger.wait(SETTINGS.settle_ms)
+    charger.accept_all()
+    charger.connect()
+    charger.call("BootNotification", **BOOT_16, chargePointSerialNumber="1")
+    assert charger.told(ChargerPresence)[-1].default_ma == 6_000
+    charger.connect()
+    charger.call("BootNotification", **BOOT_16, chargePointSerialNumber="2")
+    assert charger.told(ChargerPresence)[-1].default_ma is None
+    charger.wait(SETTINGS.settle_ms)
+    charger.accept_all()
+    assert charger.told(ChargerPresence)[-1] == ChargerPresence(CP1, True, True, 6_000)
+
+
 def test_an_unassigned_charger_tells_no_site_anything() -> None:
     charger = Charger()
     charger.settle()
