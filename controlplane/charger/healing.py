@@ -2,7 +2,8 @@
 
 Two faults are recognised: a connector (or the station as a whole) that reports Faulted, and a
 station that stops answering calls. Each gets a soft reset, at most three times with growing pauses,
-and never while a session delivers energy: a driver who charges is worth more than a clean status.
+and never while a session delivers energy or waits for its turn: a driver who charges is worth more
+than a clean status.
 What was tried is remembered across hosts, so that no restart of ours turns into a boot loop of
 theirs."""
 
@@ -124,9 +125,12 @@ class Healer:
         ]
 
     def _delivering(self) -> bool:
-        """Whether a session draws power, or may do so for all we know."""
+        """Whether a session draws power, or may do so for all we know, or waits for us: one that
+        was given no current draws none."""
         for session in self._memory.open_sessions():
             connector = self._memory.connectors.get(session.connector_id)
             if connector is None or connector.power_w is None or connector.power_w > 0:
+                return True
+            if not connector.limit_ma:
                 return True
         return False

@@ -100,6 +100,27 @@ def test_a_session_that_draws_nothing_does_not_stand_in_the_way() -> None:
     assert resets(charger) == 1
 
 
+def test_a_session_that_we_have_paused_is_not_interrupted() -> None:
+    charger = settled(connectors=2)
+    number = charger.start_16(0, connector=2)
+    charger.limit(1, 0, "CP1-1", connector=2)
+    charger.answer()
+    charger.call(
+        "MeterValues",
+        connectorId=2,
+        transactionId=number,
+        meterValue=[
+            {
+                "timestamp": charger.at(),
+                "sampledValue": [{"value": "0", "measurand": "Power.Active.Import", "unit": "W"}],
+            }
+        ],
+    )
+    charger.status_16("Faulted", error="OtherError")
+    charger.wait(10 * PAUSE_MS)
+    assert resets(charger) == 0
+
+
 def test_a_station_that_answers_no_call_is_reset() -> None:
     charger = settled("ocpp2.0.1")
     for number in range(3):
