@@ -66,7 +66,7 @@ class Transactions:
         start_key = f"{event.connector_id}/{event.id_token}/{event.at_ms}/{event.meter_start_wh}"
         # There are stations that never change the message id: it counts with the register only.
         message = f"{message}/{event.connector_id}/{event.meter_start_wh}"
-        session = self._started_before(event, start_key, message)
+        session = self._started_before(turn, event, start_key, message)
         if session is None:
             session = self._open(
                 turn,
@@ -101,6 +101,7 @@ class Transactions:
                 charging_state=event.charging_state,
             )
         if self._note_event(session, event.seq_no, event.at_ms):
+            self._place(turn, session, event.connector_id)
             self._metering.take_all(turn, session.connector_id, session, event.readings)
             if opens:
                 self._announce_start(turn, session, None)
@@ -206,12 +207,15 @@ class Transactions:
     # --- starts -----------------------------------------------------------------------------------
 
     def _started_before(
-        self, event: TransactionStarted, start_key: str, message: str
+        self, turn: Turn, event: TransactionStarted, start_key: str, message: str
     ) -> Session | None:
         if event.transaction_id is not None:
             return self.find(event.transaction_id)
+        # Without a clock, and with a register that stands still, every start looks like the last.
+        timed = event.at_ms is not None and trusted_ms(event.at_ms, turn.now_ms) == event.at_ms
         for session in reversed(self._memory.sessions):
-            if session.start_key == start_key or session.start_message == message:
+            same = session.start_key == start_key and (timed or session.ended_ms is None)
+            if same or session.start_message == message:
                 return session
         return None
 
@@ -231,10 +235,7 @@ class Transactions:
         if connector_id == 0 and memory.described is not None:
             described = memory.described.connectors
             connector_id = described[0].id if len(described) == 1 else 0
-        for other in list(memory.open_sessions()):
-            # One vehicle at a time: the end of the one before was lost.
-            if other.connector_id == connector_id and other.started_ms <= started_ms:
-                self._close(turn, other, started_ms, "Replaced")
+        self._replace(turn, connector_id, started_ms)
         for other in list(memory.open_sessions())[: -_OPEN_MAX + 1]:
             self._close(turn, other, turn.now_ms, "Replaced")
         memory.session_number += 1
@@ -260,6 +261,24 @@ class Transactions:
             connector.status = ConnectorStatus.OCCUPIED
         turn.changed = True
         return session
+
+    def _replace(self, turn: Turn, connector_id: int, started_ms: int) -> None:
+        """One vehicle at a time: the end of the one before was lost. Connector 0 stands for any of
+        a station, as long as its message did not say which."""
+        for other in list(self._memory.open_sessions()):
+            if other.connector_id == connector_id != 0 and other.started_ms <= started_ms:
+                self._close(turn, other, started_ms, "Replaced")
+
+    def _place(self, turn: Turn, session: Session, connector_id: int | None) -> None:
+        """Learn on which connector a session runs, where its first message did not say."""
+        if session.connector_id != 0 or not connector_id:
+            return
+        if session.ended_ms is None:
+            self._replace(turn, connector_id, session.started_ms)
+        session.connector_id = connector_id
+        turn.changed = True
+        turn.effects.append(Persist(session_record(self._memory, session)))
+        self.tell_state(turn, connector_id)
 
     def _begin(self, turn: Turn, session: Session, event: TransactionStarted) -> None:
         if event.meter_start_wh is not None:
@@ -287,6 +306,7 @@ class Transactions:
         session.started_ms = min(session.started_ms, trusted_ms(event.at_ms, turn.now_ms))
         if session.id_token is None:
             session.id_token = event.id_token
+        self._place(turn, session, event.connector_id)
         self._begin(turn, session, event)
         self._metering.correct(turn, session, energy_before_wh, always=True)
         turn.changed = True
@@ -333,7 +353,9 @@ class Transactions:
         at_ms = trusted_ms(event.at_ms, turn.now_ms)
         self._metering.take_all(turn, session.connector_id, session, event.readings)
         if event.meter_stop_wh is not None:
-            self._metering.take_register(turn, session, event.meter_stop_wh, at_ms)
+            # Nothing comes after it, even if the station's clock was set back in between.
+            last_ms = max(at_ms, session.register.last_ms)
+            self._metering.take_register(turn, session, event.meter_stop_wh, last_ms)
             session.meter_stop_wh = event.meter_stop_wh
         self._close(turn, session, at_ms, event.reason)
 

@@ -233,6 +233,30 @@ def test_a_session_never_ends_before_it_began() -> None:
     assert record.ended_ms == record.started_ms
 
 
+def test_a_clock_that_was_set_back_loses_no_energy_at_the_stop() -> None:
+    charger = settled()
+    number = charger.start_16(1_000)
+    charger.wait(60_000)
+    charger.meter_16(1_500, number, at=charger.at(4 * 60_000))
+    charger.wait(60_000)
+    charger.stop_16(number, 2_000)
+    assert last_session(charger).energy_wh == 1_000
+
+
+@pytest.mark.parametrize("timestamp", ["1970-01-01T00:00:00Z", "now"])
+def test_starts_of_a_station_without_a_clock_are_sessions_of_their_own(timestamp: str) -> None:
+    charger = settled()
+    start = {"connectorId": 1, "idTag": "TAG", "meterStart": 0, "timestamp": timestamp}
+    numbers = []
+    for _ in range(2):
+        numbers.append(charger.call("StartTransaction", **start)["transactionId"])
+        assert charger.call("StartTransaction", **start)["transactionId"] == numbers[-1]
+        charger.wait(60_000)
+        charger.stop_16(numbers[-1], 500)
+        charger.wait(60_000)
+    assert numbers == [1, 2]
+
+
 def test_a_first_register_of_zero_costs_nothing() -> None:
     charger = settled()
     number = charger.start_16(0)
@@ -386,6 +410,29 @@ def test_an_event_without_an_evse_is_that_of_the_only_connector() -> None:
     del event["evse"]
     charger.call("TransactionEvent", **event)
     assert last_session(charger).connector_id == 1
+
+
+def test_a_late_start_tells_on_which_evse_the_transaction_runs() -> None:
+    charger = Charger()
+    charger.settle("ocpp2.0.1", connectors=2)
+    now_ms = charger.now_ms
+    starts = []
+    for evse, name in ((1, "one"), (2, "two")):
+        info = {"transactionId": name, "chargingState": "Charging"}
+        start = transaction_event("Started", 0, now_ms, 0, transactionInfo=info, idToken=TOKEN)
+        starts.append(start | {"evse": {"id": evse}})
+        update = transaction_event("Updated", 1, now_ms + 1, 10, transactionInfo=info)
+        del update["evse"]
+        charger.call("TransactionEvent", **update)
+    assert len(charger.actor.open_sessions) == 2, "neither has replaced the other"
+    for start in starts:
+        charger.call("TransactionEvent", **start)
+    running = {state.connector_id: state.session for state in charger.told(ConnectorState)}
+    assert {
+        connector_id: session.session_id
+        for connector_id, session in running.items()
+        if session is not None
+    } == {1: "CP1-1", 2: "CP1-2"}
 
 
 def test_a_clock_aligned_reading_belongs_to_the_session_of_its_evse() -> None:
