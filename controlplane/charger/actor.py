@@ -487,7 +487,7 @@ class ChargerActor:
     def _timer(self, turn: Turn, message: TimerFired) -> None:
         dialect = self._dialect()
         if message.key == SETTLE_TIMER and dialect is not None and self._queue.connection:
-            self._prepare(turn, self._settling.rested(dialect))
+            self._prepare(turn, self._settling.rested(turn, dialect))
         elif message.key == DEFAULT_TIMER:
             self._prepare(turn, self._settling.default_due(turn))
         elif message.key == _CALL_TIMER:

@@ -1,9 +1,11 @@
 """What a station is told once it has settled after a boot or a reconnect.
 
 First the default profile of every connector, because it is what makes silence safe: the site counts
-a charger without one with its hardware's rating. Then sampling: how often, and which measurands,
-from the fullest list to the shortest, since there are stations that refuse a list for one entry. A
-refusal never keeps a station from being settled."""
+a charger without one with its hardware's rating. Where that is so, whatever another system left
+behind is cleared before: a profile of a higher stack level would go before ours, and a 2.0.1
+station refuses a second one of the same level (part 2 K01.FR.52 and 53). Then sampling: how often,
+and which measurands, from the fullest list to the shortest, since there are stations that refuse a
+list for one entry. A refusal never keeps a station from being settled."""
 
 from __future__ import annotations
 
@@ -16,7 +18,7 @@ from controlplane.charger.limits import limit_command
 from controlplane.charger.memory import ChargerMemory
 from controlplane.charger.turn import Turn
 from controlplane.config import ActorSettings
-from controlplane.ocpp.commands import Command, LimitPurpose, SetLimit, SetSettings
+from controlplane.ocpp.commands import ClearLimits, Command, LimitPurpose, SetLimit, SetSettings
 from controlplane.ocpp.dialect import Dialect
 from controlplane.units import MS_PER_S
 
@@ -115,12 +117,19 @@ class Settling:
         self._default_attempts = 0
         self._retry_default_later(turn)
 
-    def rested(self, dialect: Dialect) -> Iterable[Command]:
+    def rested(self, turn: Turn, dialect: Dialect) -> Iterable[Command]:
         """The station has had its peace; returned is what it is told now."""
         if self._phase is not Phase.RESTING:
             return ()
         self._phase = Phase.PREPARING
-        return _preparations(self._memory, dialect, self._settings)
+        memory = self._memory
+        preparations = _preparations(memory, dialect, self._settings)
+        if memory.described is None or memory.default_ma() is not None:
+            return preparations
+        for connector in memory.connectors.values():
+            connector.default_ma = None
+        turn.changed = True
+        return (ClearLimits(LimitPurpose.DEFAULT), *preparations)
 
     def prepared(self, turn: Turn, connection: str) -> bool:
         """Everything it was told has been answered; whether it is settled by that."""

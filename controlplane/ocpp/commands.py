@@ -11,7 +11,7 @@ import msgspec
 __all__ = [
     "AnyCommand",
     "ChangeAvailability",
-    "ClearLimit",
+    "ClearLimits",
     "Command",
     "CommandResult",
     "CommandState",
@@ -104,8 +104,9 @@ class SetLimit(Command, frozen=True, tag="set_limit"):
     transaction_id: str | None = None
 
 
-class ClearLimit(Command, frozen=True, tag="clear_limit"):
-    connector_id: int
+class ClearLimits(Command, frozen=True, tag="clear_limits"):
+    """Remove every profile of a purpose from the whole station, whoever set it."""
+
     purpose: LimitPurpose
 
 
@@ -132,7 +133,7 @@ AnyCommand = (
     | GetSettings
     | SetSettings
     | SetLimit
-    | ClearLimit
+    | ClearLimits
     | GetCompositeSchedule
     | RawCall
 )

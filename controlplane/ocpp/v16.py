@@ -215,7 +215,7 @@ class Dialect16:
     notices = _NOTICES
     commanded: dict[type[Command], str] = {  # noqa: RUF012 - read only, as the interface has it
         commands.ChangeAvailability: "ChangeAvailability",
-        commands.ClearLimit: "ClearChargingProfile",
+        commands.ClearLimits: "ClearChargingProfile",
         commands.GetCompositeSchedule: "GetCompositeSchedule",
         commands.GetSettings: "GetConfiguration",
         commands.RemoteStart: "RemoteStartTransaction",
@@ -277,8 +277,8 @@ class Dialect16:
         match command:
             case commands.SetLimit():
                 return _set_limit(command, now_ms)
-            case commands.ClearLimit():
-                return {"id": profile_id(command.connector_id, command.purpose)}
+            case commands.ClearLimits():
+                return {"chargingProfilePurpose": _PURPOSE[command.purpose]}
             case commands.RemoteStart():
                 return _remote_start(command)
             case commands.RemoteStop():
@@ -308,7 +308,7 @@ class Dialect16:
     def result(self, command: Command, payload: dict[str, Any]) -> CommandResult:
         status = str(payload.get("status", ""))
         taken = status in _ACCEPTED or not status
-        if isinstance(command, commands.ClearLimit):
+        if isinstance(command, commands.ClearLimits):
             # Unknown: there is no such profile, which is what was wanted.
             taken = True
         return CommandResult(

@@ -62,7 +62,7 @@ COMMANDS: list[tuple[AnyCommand, str, str]] = [
     (commands.SetSettings({"A.B": "1"}), "ChangeConfiguration", "SetVariables"),
     (commands.GetCompositeSchedule(1, 3_600), "GetCompositeSchedule", "GetCompositeSchedule"),
     (
-        commands.ClearLimit(1, commands.LimitPurpose.DEFAULT),
+        commands.ClearLimits(commands.LimitPurpose.DEFAULT),
         "ClearChargingProfile",
         "ClearChargingProfile",
     ),
@@ -110,7 +110,7 @@ def _variable(status: str, value: str) -> dict[str, Any]:
             "UnlockFailed",
         ),
         (
-            commands.ClearLimit(1, commands.LimitPurpose.DEFAULT),
+            commands.ClearLimits(commands.LimitPurpose.DEFAULT),
             {"status": "Unknown"},
             CommandState.ACCEPTED,
             "Unknown",
@@ -405,6 +405,7 @@ def test_watts_and_phases_are_told_to_chargers_that_take_watts() -> None:
     charger.assign(limit_unit="W")
     charger.connect("ocpp2.0.1")
     charger.wait(SETTINGS.settle_ms)
+    charger.answer()
     schedule = charger.last_call().payload["chargingProfile"]["chargingSchedule"][0]
     assert schedule["chargingRateUnit"] == "W"
     assert schedule["chargingSchedulePeriod"] == [{"startPeriod": 0, "limit": 6 * 230 * 3}]

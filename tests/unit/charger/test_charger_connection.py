@@ -75,7 +75,7 @@ def test_nothing_is_sent_before_the_station_has_settled() -> None:
     charger.wait(SETTINGS.settle_ms - 1)
     assert not [effect for effect in charger.all if isinstance(effect, Call)]
     charger.wait(1)
-    assert charger.last_call().action == "SetChargingProfile"
+    assert charger.last_call().action == "ClearChargingProfile"
 
 
 def test_settling_installs_the_default_profile_and_sampling_and_tells_the_site() -> None:
@@ -98,11 +98,56 @@ def test_settling_installs_the_default_profile_and_sampling_and_tells_the_site()
     assert [presence.settled for presence in charger.told(ChargerPresence)].count(True) == 1
 
 
+@pytest.mark.parametrize(
+    ("version", "criteria"),
+    [
+        ("ocpp1.6", {"chargingProfilePurpose": "TxDefaultProfile"}),
+        (
+            "ocpp2.0.1",
+            {"chargingProfileCriteria": {"chargingProfilePurpose": "TxDefaultProfile"}},
+        ),
+    ],
+)
+def test_what_another_system_left_behind_is_cleared_once(
+    version: str, criteria: dict[str, Any]
+) -> None:
+    """A profile of a higher stack level would go before ours, and 2.0.1 stations refuse a second
+    one of the same level (K01.FR.52 and 53)."""
+    charger = Charger()
+    charger.assign(connectors=2)
+    charger.connect(version)
+    charger.wait(SETTINGS.settle_ms)
+    assert (charger.last_call().action, charger.last_call().payload) == (
+        "ClearChargingProfile",
+        criteria,
+    )
+    charger.answer(status="Unknown")
+    assert charger.last_call().action == "SetChargingProfile"
+    charger.accept_all()
+    assert charger.told(ChargerPresence)[-1] == ChargerPresence(CP1, True, True, 6_000)
+    charger.connect()
+    charger.wait(SETTINGS.settle_ms)
+    assert charger.last_call().action == "SetChargingProfile", "ours stay in force meanwhile"
+
+
+def test_what_was_cleared_is_not_counted_on() -> None:
+    charger = Charger()
+    charger.settle()
+    charger.assign(connectors=2)
+    charger.wait(SETTINGS.settle_ms)
+    assert charger.last_call().action == "ClearChargingProfile"
+    charger.answer()
+    charger.answer(status="Rejected")
+    charger.accept_all()
+    assert charger.told(ChargerPresence)[-1].default_ma is None
+
+
 def test_a_refused_default_profile_is_not_counted_on() -> None:
     charger = Charger()
     charger.assign()
     charger.connect()
     charger.wait(SETTINGS.settle_ms)
+    charger.answer()
     charger.answer(status="Rejected")
     charger.accept_all()
     assert charger.told(ChargerPresence)[-1] == ChargerPresence(CP1, True, True, None)
@@ -113,6 +158,7 @@ def test_a_missing_default_profile_is_tried_again() -> None:
     charger.assign()
     charger.connect()
     charger.wait(SETTINGS.settle_ms)
+    charger.answer()
     charger.refuse("InternalError")
     charger.accept_all()
     charger.wait(2 * SETTINGS.call_timeout_ms)
@@ -154,6 +200,7 @@ def test_a_missing_default_profile_is_tried_again_on_another_host() -> None:
     charger.assign()
     charger.connect()
     charger.wait(SETTINGS.settle_ms)
+    charger.answer()
     charger.refuse("InternalError")
     charger.accept_all()
     other = charger.reborn()
