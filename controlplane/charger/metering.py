@@ -26,7 +26,9 @@ _DOUBTS_MAX: Final = 20
 """Quarantined messages of one session; a meter that is broken for good does not fill the store."""
 
 
-ReadingKey = tuple[int, int | None, int | None]
+ReadingKey = tuple[
+    int, int | None, int | None, tuple[int | None, int | None, int | None], float | None
+]
 
 
 def trusted_ms(at_ms: int | None, received_ms: int) -> int:
@@ -91,7 +93,13 @@ class Metering:
     ) -> ConnectorMetered | None:
         now_ms = turn.now_ms
         at_ms = now_ms if reading.at_ms is None else reading.at_ms
-        key = (at_ms, reading.energy_wh, reading.power_w)
+        key = (
+            at_ms,
+            reading.energy_wh,
+            reading.power_w,
+            reading.current_ma,
+            reading.soc_percent,
+        )
         if not self._note_reading(connector_id, key):
             return None
         memory = self._memory
@@ -206,14 +214,15 @@ class Metering:
 
     def restore(self, sample: MeterSample) -> None:
         """Take in a stored sample that is newer than the snapshot may be."""
-        key = (sample.at_ms, sample.energy_wh, sample.power_w)
+        current_ma = (sample.current_l1_ma, sample.current_l2_ma, sample.current_l3_ma)
+        key = (sample.at_ms, sample.energy_wh, sample.power_w, current_ma, sample.soc_percent)
         self._note_reading(sample.connector_id, key)
         at_ms = trusted_ms(sample.at_ms, sample.received_ms)
         self._measured(
             sample.connector_id,
             at_ms,
             sample.power_w,
-            (sample.current_l1_ma, sample.current_l2_ma, sample.current_l3_ma),
+            current_ma,
             sample.soc_percent,
         )
         session = None if sample.session_id is None else self._memory.session(sample.session_id)

@@ -100,11 +100,16 @@ def _number(value: Any) -> float | int | None:
 
 def readings(meter_values: Any) -> tuple[MeterReading, ...]:
     """Every `meterValue` (MeterValue of 1.6, MeterValueType of 2.x) as one reading, in the order
-    sent; those that say nothing are left out."""
-    found = []
+    sent; those that say nothing are left out. There are stations that send each measurand of one
+    moment in a `meterValue` of its own: these are one reading."""
+    moments: dict[tuple[Any, Any], list[Any]] = {}
     for meter_value in meter_values or ():
         sampled = meter_value["sampledValue"]
-        at_ms = instant_ms(meter_value["timestamp"])
+        context = sampled[0].get("context") if sampled else None
+        moments.setdefault((meter_value["timestamp"], context), []).extend(sampled)
+    found = []
+    for (timestamp, _), sampled in moments.items():
+        at_ms = instant_ms(timestamp)
         reading = _reading(at_ms, sampled, outlet=True) or _reading(at_ms, sampled, outlet=False)
         if reading is not None:
             found.append(reading)

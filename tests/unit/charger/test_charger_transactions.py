@@ -174,6 +174,29 @@ def test_a_repeated_reading_is_one_sample_also_on_another_host() -> None:
     assert last_session(other).energy_wh == 250
 
 
+def test_messages_of_one_moment_are_no_repetitions_of_each_other() -> None:
+    charger = settled()
+    number = charger.start_16()
+    for measurand, phase, value in (
+        ("SoC", None, "40"),
+        ("Current.Import", "L1", "16"),
+        ("Current.Import", "L2", "15"),
+    ):
+        sample = {"measurand": measurand, "value": value} | ({"phase": phase} if phase else {})
+        charger.call(
+            "MeterValues",
+            connectorId=1,
+            transactionId=number,
+            meterValue=[{"timestamp": charger.at(), "sampledValue": [sample]}],
+        )
+    assert len(charger.records(MeterSample)) == 3
+    assert [metered.current_ma for metered in charger.told(ConnectorMetered)] == [
+        (None, None, None),
+        (16_000, None, None),
+        (None, 15_000, None),
+    ]
+
+
 def test_restored_readings_give_the_energy_so_far() -> None:
     charger = settled()
     number = charger.start_16(1_000)

@@ -92,6 +92,30 @@ def test_the_sum_of_the_phases_stands_in_for_a_missing_total() -> None:
     assert one(*per_phase, total).power_w == 2_990
 
 
+def test_samples_of_one_moment_that_come_in_pieces_are_one_reading() -> None:
+    pieces = [
+        {"value": "500", "measurand": "Energy.Active.Import.Register"},
+        {"value": "16", "measurand": "Current.Import", "phase": "L1"},
+        {"value": "15", "measurand": "Current.Import", "phase": "L2"},
+        {"value": "41", "measurand": "SoC"},
+    ]
+    taken = readings([{"timestamp": AT, "sampledValue": [piece]} for piece in pieces])
+    assert taken == (MeterReading(AT_MS, 500, None, (16_000, 15_000, None), 41),)
+
+
+def test_the_end_of_a_transaction_is_not_mixed_with_a_sample_of_its_moment() -> None:
+    taken = readings(
+        [
+            {"timestamp": AT, "sampledValue": [{"value": "5", "context": "Sample.Periodic"}]},
+            {"timestamp": AT, "sampledValue": [{"value": "6", "context": "Transaction.End"}]},
+        ]
+    )
+    assert [(reading.energy_wh, reading.context) for reading in taken] == [
+        (5, "Sample.Periodic"),
+        (6, "Transaction.End"),
+    ]
+
+
 def test_export_is_negative_power() -> None:
     reading = one({"value": "5", "measurand": "Power.Active.Export", "unit": "kW"})
     assert reading.power_w == -5_000
