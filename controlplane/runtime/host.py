@@ -17,8 +17,8 @@ import msgspec
 
 from controlplane.actor import Ask
 from controlplane.config import Settings
-from controlplane.errors import Fenced, InvalidInput, NotFound, Unavailable
-from controlplane.ids import ActorKind, ActorRef, ChargerId, SiteId
+from controlplane.errors import Fenced, InvalidInput, NotFound, Precondition, Unavailable
+from controlplane.ids import SHARDS, ActorKind, ActorRef, ChargerId, SiteId
 from controlplane.runtime.actor_loop import ActorLoop
 from controlplane.runtime.clock import Clock
 from controlplane.runtime.ownership import RENEW_AT, Ownership
@@ -85,25 +85,43 @@ class ShardHost:
             commit=self._commit,
             ownership=self._ownership,
             requests=self._requests,
-            ended=self._end,
+            ended=self.end,
         )
         self._chores: list[asyncio.Task[None]] = []
 
     # --- life -------------------------------------------------------------------------------------
 
     async def start(self) -> Announcement:
-        """Claim the shards; waits for the database where it is away. Serves nothing yet."""
-        while True:
-            try:
-                epochs = await self._in_writer(lambda: self._ownership.claim(self._shards))
-                break
-            except Unavailable as error:
-                log.error("shards_not_claimed", error=str(error))
-                await asyncio.sleep(_RETRY_S)
+        """Claim the shards; waits for the database where it is away. Serves nothing yet.
+
+        Raises:
+            Precondition: another host owns some of them, and goes on renewing its lease.
+        """
+        epochs = await self._claim()
+        # A dead owner's lease runs out; the last try comes after that.
+        until_s = self._loop.time() + self._settings.lease_s + _RETRY_S
+        wanted = SHARDS if self._shards is None else len(self._shards)
+        while len(epochs) < wanted:
+            if self._loop.time() >= until_s:
+                raise Precondition(
+                    f"another Loadstar is running on this database: {wanted - len(epochs)} of its "
+                    f"{wanted} shards belong to it",
+                    reason="DATABASE_IN_USE",
+                )
+            await asyncio.sleep(_RETRY_S)
+            epochs = await self._claim()
         self._ownership.watch(self._on_lapse)
         self._chores.append(self._loop.create_task(self._renew_forever()))
         log.info("shards_claimed", shards=len(epochs), incarnation=self.incarnation)
         return Announcement(self.name, self.incarnation, epochs)
+
+    async def _claim(self) -> dict[int, int]:
+        while True:
+            try:
+                return await self._in_writer(lambda: self._ownership.claim(self._shards))
+            except Unavailable as error:
+                log.error("shards_not_claimed", error=str(error))
+                await asyncio.sleep(_RETRY_S)
 
     async def serve(self) -> None:
         """Bring sites and feeders in and begin. Call after every gateway has heard the
@@ -128,7 +146,7 @@ class ShardHost:
         while not self.actors.pipeline.settled and self._loop.time() < deadline_s:
             self.actors.pipeline.pump()
             await asyncio.sleep(0.01)
-        self._end("stopped")
+        self.end("stopped")
         try:
             await self._in_writer(self._ownership.release)
         except Unavailable as error:
@@ -137,14 +155,11 @@ class ShardHost:
 
     def kill(self) -> None:
         """End at once, as a killed process does: nothing is committed, sent or given back."""
-        self._end("killed")
+        self.end("killed")
         self._dispose()
 
-    def lapse(self) -> None:
-        """The lease is over: stop being an owner."""
-        self._end("lease lapsed")
-
-    def _end(self, why: str) -> None:
+    def end(self, why: str) -> None:
+        """Serve no more, at once; `why` is what `ended` says."""
         self.actors.close()
         self._ownership.unwatch()
         for chore in self._chores:
@@ -239,7 +254,7 @@ class ShardHost:
                 await self._in_writer(self._ownership.renew)
                 interval_s = self._settings.lease_s * RENEW_AT
             except Fenced as error:
-                self._end(f"fenced: {error}")
+                self.end(f"fenced: {error}")
                 return
             except Unavailable as error:
                 log.error("lease_not_renewed", error=str(error))

@@ -6,15 +6,17 @@ import asyncio
 import os
 import time
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 from datetime import datetime
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from controlplane.config import Settings
 from controlplane.errors import InvalidInput
 from controlplane.runtime.asking import RoutedClient
 from controlplane.runtime.client import ActorClient
 from controlplane.runtime.clock import AcceleratedClock, Clock, SystemClock
+from controlplane.runtime.data_directory import DataDirectory
 from controlplane.runtime.processes import GatewayProcess, HostProcess, LocalGateway, LocalHost
 from controlplane.runtime.residents import ActorFactory
 from controlplane.runtime.supervisor import Supervisor
@@ -23,9 +25,10 @@ from controlplane.store.engine import migrate
 from controlplane.store.reader import StoreReader
 from controlplane.units import ms_from_datetime
 
-__all__ = ["Node", "start_node"]
+if TYPE_CHECKING:
+    from controlplane.runtime.ray_processes import RayNode
 
-HOST_NAME = "host-0"
+__all__ = ["Node", "start_node"]
 
 
 class Node:
@@ -39,15 +42,14 @@ class Node:
         client: RoutedClient,
         reader: StoreReader,
         supervisor: Supervisor,
-        ended: Callable[[], None],
+        closing: AsyncExitStack,
     ) -> None:
         self.settings = settings
         self.clock = clock
         self.client: ActorClient = client
         self.reader = reader
-        self._client = client
         self._supervisor = supervisor
-        self._ended = ended
+        self._closing = closing
 
     @property
     def ocpp_port(self) -> int:
@@ -81,10 +83,7 @@ class Node:
 
     async def stop(self) -> None:
         """Close the sockets, commit what is under way, give the shards back, end the processes."""
-        await self._client.close()
-        await self._supervisor.stop()
-        self.reader.close()
-        await asyncio.to_thread(self._ended)
+        await self._closing.aclose()
 
 
 async def start_node(
@@ -103,46 +102,54 @@ async def start_node(
 
     Raises:
         InvalidInput: settings that contradict themselves.
-        OSError: the OCPP port is taken.
+        OSError: the OCPP port is taken, or the data directory cannot be written.
+        Precondition: another node runs on this data directory, or on this database.
         Unavailable: the database cannot be opened.
     """
     clock = _clock(settings)
-    spawn_gateway: Callable[[], GatewayProcess]
-    spawn_host: Callable[[], HostProcess]
-    if transport == "ray":
-        from controlplane.runtime import ray_processes  # noqa: PLC0415 - Ray takes a second to import
-
-        configure_logging(settings, "supervisor", to_file=True)
-        ray_node, _ = await asyncio.gather(
-            asyncio.to_thread(ray_processes.start_ray),
-            asyncio.to_thread(migrate, settings.database),
-        )
-        spawn_gateway = ray_node.gateway_spawner(settings)
-        spawn_host = ray_node.host_spawner(HOST_NAME, settings, clock, create)
-        ended = ray_node.stop
-    else:
-        await asyncio.to_thread(migrate, settings.database)
-        spawn_gateway = lambda: LocalGateway(settings)  # noqa: E731
-        spawn_host = lambda: LocalHost(HOST_NAME, settings, clock, create)  # noqa: E731
-        ended = lambda: None  # noqa: E731
-    reader = StoreReader(settings.database)
-    client = RoutedClient(reader)
-    supervisor = Supervisor(client, spawn_gateway=spawn_gateway, spawn_host=spawn_host)
-    try:
+    async with AsyncExitStack() as closing:
+        directory = DataDirectory(settings.data_dir)
+        closing.callback(directory.release)
+        host_name = f"host-{directory.node}"
+        spawn_gateway: Callable[[], GatewayProcess]
+        spawn_host: Callable[[], HostProcess]
+        if transport == "ray":
+            configure_logging(settings, "supervisor", to_file=True)
+            ray_node = await _start_ray(settings, closing)
+            spawn_gateway = ray_node.gateway_spawner(settings)
+            spawn_host = ray_node.host_spawner(host_name, settings, clock, create)
+        else:
+            await asyncio.to_thread(migrate, settings.database)
+            spawn_gateway = lambda: LocalGateway(settings)  # noqa: E731
+            spawn_host = lambda: LocalHost(host_name, settings, clock, create)  # noqa: E731
+        reader = StoreReader(settings.database)
+        closing.callback(reader.close)
+        client = RoutedClient(reader)
+        supervisor = Supervisor(client, spawn_gateway=spawn_gateway, spawn_host=spawn_host)
+        closing.push_async_callback(supervisor.stop)
+        closing.push_async_callback(client.close)
         await supervisor.start(settings.ocpp_port)
-    except BaseException:
-        await supervisor.stop()
-        reader.close()
-        await asyncio.to_thread(ended)
-        raise
-    return Node(
-        settings=settings,
-        clock=clock,
-        client=client,
-        reader=reader,
-        supervisor=supervisor,
-        ended=ended,
-    )
+        return Node(
+            settings=settings,
+            clock=clock,
+            client=client,
+            reader=reader,
+            supervisor=supervisor,
+            closing=closing.pop_all(),
+        )
+
+
+async def _start_ray(settings: Settings, closing: AsyncExitStack) -> RayNode:
+    """Start Ray while the database is brought up to date; both take a second or two."""
+    from controlplane.runtime import ray_processes  # noqa: PLC0415 - Ray takes a second to import
+
+    starting = asyncio.create_task(asyncio.to_thread(ray_processes.start_ray))
+    try:
+        await asyncio.to_thread(migrate, settings.database)
+    finally:
+        ray_node = await starting
+        closing.push_async_callback(asyncio.to_thread, ray_node.stop)
+    return ray_node
 
 
 def _clock(settings: Settings) -> Clock:

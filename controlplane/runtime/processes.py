@@ -115,7 +115,7 @@ class LocalHost:
         loop = asyncio.get_running_loop()
 
         def on_lapse() -> None:
-            loop.call_soon_threadsafe(self.host.lapse)
+            loop.call_soon_threadsafe(self.host.end, "lease lapsed")
 
         self.name = name
         self.pid = os.getpid()

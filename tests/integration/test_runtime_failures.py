@@ -23,7 +23,7 @@ from test_runtime_local import (
 )
 
 from controlplane.config import Settings
-from controlplane.errors import LoadstarError
+from controlplane.errors import LoadstarError, Precondition
 from controlplane.ids import ActorKind, ActorRef, SessionId
 from controlplane.runtime.node import Node, start_node
 from controlplane.runtime.processes import LocalGateway
@@ -148,3 +148,20 @@ async def test_a_request_that_an_actor_does_not_know_is_refused(node: Node) -> N
             ActorRef(ActorKind.FEEDER, "F1"), ConfigureSite(b"CP1"), SiteConfigured
         )
     assert refused.value.kind == "invalid_input"
+
+
+async def test_a_second_node_is_refused_by_the_directory_and_by_the_database(
+    settings: Settings, node: Node, tmp_path: Path
+) -> None:
+    with pytest.raises(Precondition) as refused:
+        await start_node(settings, transport="local", create=create_tiny)
+    assert refused.value.reason == "DATA_DIRECTORY_IN_USE"
+    elsewhere = settings_for(tmp_path / "elsewhere", database_url=settings.database, lease_s=0.5)
+    with pytest.raises(Precondition) as refused:
+        await start_node(elsewhere, transport="local", create=create_tiny)
+    assert refused.value.reason == "DATABASE_IN_USE"
+    async with station(node, "CP1") as socket:
+        assert await call(socket, "m1", "MeterValues", METER_VALUES) == [3, "m1", {}]
+    assert node.host_restarts == 0
+    await node.stop()
+    await (await start_node(settings, transport="local", create=create_tiny)).stop()
