@@ -150,6 +150,10 @@ class ActorLoop:
         """Send to the gateway of this name over `link` from now on."""
         self._gateways[name] = link
 
+    def sends_over(self, name: str, link: Link) -> bool:
+        """Whether `link` is the one to the gateway of this name."""
+        return self._gateways.get(name) is link
+
     def remove_gateway(self, name: str) -> None:
         """The gateway is gone, and every socket it held."""
         self._gateways.pop(name, None)

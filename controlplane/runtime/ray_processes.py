@@ -12,9 +12,11 @@ import logging
 import os
 import secrets
 import shutil
+import signal
 import tempfile
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 # Read by Ray when it is imported, here and in every process below.
@@ -24,7 +26,7 @@ os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("RAY_DEDUP_LOGS", "0")
 
 import ray
-from ray.exceptions import ActorUnavailableError, RayActorError, RayError
+from ray.exceptions import ActorUnavailableError, RayActorError, RayError, RayTaskError
 
 from controlplane.config import Settings
 from controlplane.ids import ActorRef
@@ -51,6 +53,10 @@ _QUIET = {
 _CALLS_AT_ONCE = 10_000
 _CALL_TIMEOUT_S = 30.0
 _FULL_PAUSE_S = 0.01
+_ALIVE_INTERVAL_S = 1.0
+_BROKEN_LINK_S = 15.0
+"""How long after a link broke its peer counts as alive unless the supervisor has said otherwise:
+longer than it takes to notice the peer's silence."""
 _EXIT_LEASE_LAPSED = 70
 
 
@@ -60,17 +66,19 @@ class _Peer:
     def __init__(self, process: str, settings: Settings) -> None:
         configure_logging(settings, process, to_file=True)
         self.telemetry = Telemetry(settings, process)
-        self._process = process
+        self._sender = f"{process}-{uuid.uuid4().hex[:12]}"
+        """This process' name towards others: a predecessor of the same name that thaws is another
+        sender."""
         self._receivers: dict[str, Receiver] = {}
 
     def link(self, handle: Any, on_broken: Callable[[], None]) -> BatchLink:
         """A link to the Ray actor of `handle`."""
-        process = self._process
+        sender = self._sender
 
         async def deliver(link: str, sequence: int, batch: bytes) -> None:
-            await _call(handle.deliver.remote(process, link, sequence, batch))
+            await _call(handle.deliver.remote(sender, link, sequence, batch))
 
-        return BatchLink(f"{process}-{uuid.uuid4().hex[:12]}", deliver, on_broken)
+        return BatchLink(f"{sender}-{uuid.uuid4().hex[:12]}", deliver, on_broken)
 
     def receiver(self, sender: str, handler: Any) -> Receiver:
         receiver = self._receivers.get(sender)
@@ -111,6 +119,9 @@ class _GatewayActor:
         await asyncio.Event().wait()
         return ""
 
+    async def alive(self) -> None:
+        """Returns: the event loop turns."""
+
     async def stop(self) -> None:
         await self._gateway.stop()
         self._peer.telemetry.close()
@@ -143,7 +154,19 @@ class _HostActor:
         return await self._host.start(), os.getpid()
 
     async def gateway_started(self, name: str, handle: Any) -> None:
-        self._host.actors.add_gateway(name, self._peer.link(handle, lambda: None))
+        loop = asyncio.get_running_loop()
+
+        def broken() -> None:
+            loop.call_later(_BROKEN_LINK_S, cut_off)
+
+        def cut_off() -> None:
+            # A gateway that is gone has been replaced by now. One that lives hears nothing from
+            # here any more; it will hear this host's successor.
+            if self._host.actors.sends_over(name, link):
+                self._host.end(f"link to {name} broken")
+
+        link = self._peer.link(handle, broken)
+        self._host.actors.add_gateway(name, link)
 
     async def gateway_lost(self, name: str) -> None:
         self._host.actors.remove_gateway(name)
@@ -154,7 +177,15 @@ class _HostActor:
     async def deliver(self, sender: str, link: str, sequence: int, batch: bytes) -> None:
         while self._host.actors.full:  # noqa: ASYNC110 - the sender waits with us, which is the brake
             await asyncio.sleep(_FULL_PAUSE_S)
-        self._peer.receiver(sender, self._host.actors.receive).receive(link, sequence, batch)
+        try:
+            self._peer.receiver(sender, self._host.actors.receive).receive(link, sequence, batch)
+        except ConnectionError:
+            raise
+        except Exception as error:
+            # What was lost of it nobody knows: let a successor be told everything anew.
+            log.exception("batch_not_taken", sender=sender)
+            self._host.end(f"batch of {sender} not taken: {error}")
+            raise
 
     async def ask(self, ref: ActorRef, request: bytes, request_id: str, timeout_s: float) -> bytes:
         return await self._host.ask(ref, request, request_id, timeout_s)
@@ -165,6 +196,9 @@ class _HostActor:
     async def ended(self) -> str:
         """Why the host ended; the call fails when this process ends."""
         return await asyncio.shield(self._host.ended)
+
+    async def alive(self) -> None:
+        """Returns: the event loop turns."""
 
     async def stop(self) -> None:
         await self._host.stop()
@@ -185,6 +219,9 @@ async def _call(reference: Any) -> Any:
         raise TimeoutError(str(error)) from error
     except RayActorError as error:
         raise ConnectionError(str(error)) from error
+    except RayTaskError as error:
+        # What was raised there, without the account of where.
+        raise error.cause from None
 
 
 class RayGateway:
@@ -194,6 +231,7 @@ class RayGateway:
         self.name = f"g{uuid.uuid4().hex[:12]}"
         self.pid = 0
         self.handle = actor_class.remote(self.name, settings)
+        self._silence_max_s = settings.lease_s
 
     async def start(self, port: int) -> int:
         listening, self.pid = await _call(self.handle.begin.remote(port))
@@ -207,7 +245,7 @@ class RayGateway:
         await _call(self.handle.host_lost.remote(host))
 
     async def ended(self) -> str:
-        return await _ended(self.handle, self.pid)
+        return await _ended(self.handle, self.pid, self._silence_max_s)
 
     async def stop(self) -> None:
         await _stop(self.handle)
@@ -227,6 +265,8 @@ class RayHost:
         self.name = name
         self.pid = 0
         self.handle = actor_class.remote(name, settings, clock, create)
+        # Whoever was silent for as long as a lease has lost it.
+        self._silence_max_s = settings.lease_s
 
     async def start(self) -> Announcement:
         announcement, self.pid = await _call(self.handle.begin.remote())
@@ -255,7 +295,7 @@ class RayHost:
         return events
 
     async def ended(self) -> str:
-        return await _ended(self.handle, self.pid)
+        return await _ended(self.handle, self.pid, self._silence_max_s)
 
     async def kill(self) -> None:
         """SIGKILL."""
@@ -273,11 +313,14 @@ class RayHost:
             if isinstance(error, TimeoutError) and not isinstance(error, RayError):
                 raise ConnectionError(f"host {self.name} is silent") from error
             raise ConnectionError(str(error)) from error
+        except RayTaskError as error:
+            raise error.cause from None
 
 
-async def _ended(handle: Any, pid: int) -> str:
-    """Returns when the actor's process ends or says that it is done. Ray notices the end of a
-    process after a second or two; the kernel tells at once."""
+async def _ended(handle: Any, pid: int, silence_max_s: float) -> str:
+    """Returns when the actor's process ends, says that it is done, or does nothing for so long that
+    it must be frozen; then it is killed. Ray notices the end of a process after a second or two;
+    the kernel tells at once."""
     loop = asyncio.get_running_loop()
     gone = loop.create_future()
     try:
@@ -293,19 +336,42 @@ async def _ended(handle: Any, pid: int) -> str:
             return type(error).__name__
 
     saying = loop.create_task(said())
+    silence = loop.create_task(_silence(handle, silence_max_s))
     try:
-        await asyncio.wait((gone, saying), return_when=asyncio.FIRST_COMPLETED)
-        return saying.result() if saying.done() else "process ended"
+        await asyncio.wait((gone, saying, silence), return_when=asyncio.FIRST_COMPLETED)
+        if saying.done():
+            return saying.result()
+        if not silence.done():
+            return "process ended"
+        with suppress(ProcessLookupError):
+            signal.pidfd_send_signal(descriptor, signal.SIGKILL)
+        return f"silent for {silence_max_s:g} s"
     finally:
         saying.cancel()
+        silence.cancel()
         loop.remove_reader(descriptor)
         os.close(descriptor)
+
+
+async def _silence(handle: Any, silence_max_s: float) -> None:
+    """Returns once the actor's event loop has not turned for a while."""
+    loop = asyncio.get_running_loop()
+    heard_s = loop.time()
+    while (left_s := heard_s + silence_max_s - loop.time()) > 0:
+        try:
+            async with asyncio.timeout(left_s):
+                await handle.alive.remote()
+            heard_s = loop.time()
+        except (TimeoutError, RayError):
+            pass
+        await asyncio.sleep(_ALIVE_INTERVAL_S)
 
 
 async def _stop(handle: Any) -> None:
     try:
         await _call(handle.stop.remote())
-    except (ConnectionError, TimeoutError) as error:
+    except Exception as error:
+        # Whatever it was, it ends now.
         log.warning("process_not_stopped", error=str(error))
     await asyncio.to_thread(ray.kill, handle)
 

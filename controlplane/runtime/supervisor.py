@@ -2,7 +2,8 @@
 
 Invariant: a host serves only after every gateway has heard its epochs, so no command of its
 predecessor can follow one of its own. What dies is replaced at once; when it dies again and again,
-ever more slowly, up to a few seconds."""
+ever more slowly, up to a few seconds. Neither needs the other alive to be replaced: a gateway is
+introduced to the host if there is one, and a host that finds no gateway is started anew later."""
 
 from __future__ import annotations
 
@@ -58,9 +59,11 @@ class Supervisor:
         """
         async with asyncio.timeout(_START_TIMEOUT_S):
             self.gateway = self._spawn_gateway()
-            host = self._spawn_host()
-            self.port, announcement = await asyncio.gather(self.gateway.start(port), host.start())
-            await self._introduce(host, announcement)
+            self.host = self._spawn_host()
+            self.port, announcement = await asyncio.gather(
+                self.gateway.start(port), self.host.start()
+            )
+            await self._introduce(self.host, announcement)
         loop = asyncio.get_running_loop()
         self._watchers = [
             loop.create_task(self._watch_host()),
@@ -93,6 +96,7 @@ class Supervisor:
             assert self.host is not None
             reason = await self.host.ended()
             log.error("host_died", host=self.host.name, reason=reason)
+            self._announcement = None
             self._client.host_lost(self.host.name)
             # It may have ended by its own decision: let nothing of it remain.
             await self.host.kill()
@@ -121,25 +125,36 @@ class Supervisor:
         backoff = _Backoff()
         while True:
             assert self.gateway is not None
-            lost = self.gateway
-            log.error("gateway_died", gateway=lost.name, reason=await lost.ended())
+            log.error("gateway_died", gateway=self.gateway.name, reason=await self.gateway.ended())
             await backoff.wait()
             async with self._changing:
-                gateway = self._spawn_gateway()
-                try:
-                    async with asyncio.timeout(_START_TIMEOUT_S):
-                        await gateway.start(self.port)
-                        if self.host is not None and self._announcement is not None:
-                            await self.host.gateway_lost(lost.name)
-                            await self.host.gateway_started(gateway)
-                            await gateway.host_started(self._announcement, self.host)
-                except Exception:
-                    # Whatever it was: the supervisor goes on trying.
-                    log.exception("gateway_not_started", gateway=gateway.name)
-                    continue
-                self.gateway = gateway
-                self.restarts += 1
-                log.info("gateway_replaced", gateway=gateway.name, pid=gateway.pid)
+                await self._replace_gateway(self.gateway)
+
+    async def _replace_gateway(self, lost: GatewayProcess) -> None:
+        gateway = self._spawn_gateway()
+        try:
+            async with asyncio.timeout(_START_TIMEOUT_S):
+                await gateway.start(self.port)
+        except Exception:
+            # Whatever it was: the supervisor goes on trying.
+            log.exception("gateway_not_started", gateway=gateway.name)
+            await gateway.stop()
+            return
+        self.gateway = gateway
+        self.restarts += 1
+        log.info("gateway_replaced", gateway=gateway.name, pid=gateway.pid)
+        host, announcement = self.host, self._announcement
+        if host is None or announcement is None:
+            return
+        try:
+            async with asyncio.timeout(_START_TIMEOUT_S):
+                await host.gateway_lost(lost.name)
+                await host.gateway_started(gateway)
+                await gateway.host_started(announcement, host)
+        except (ConnectionError, TimeoutError) as error:
+            # It will be replaced, and its successor introduced.
+            log.error("gateway_not_introduced", gateway=gateway.name, error=str(error))
+            await host.kill()
 
 
 class _Backoff:

@@ -34,7 +34,7 @@ each parcel little. A parcel after a pause, or an urgent one, leaves at once."""
 BATCH_MAX_BYTES = 32_768
 IN_FLIGHT_MAX = 2
 BUFFER_MAX_BYTES = 4_194_304
-RETRIES_MAX = 20
+RETRIES_MAX = 40
 _ARRAY_HEADER = 5
 
 

@@ -6,13 +6,17 @@ import asyncio
 import json
 import os
 import signal
+import socket as socket_module
 from pathlib import Path
 
 import pytest
 import runtime_actors
 from test_runtime_local import CHARGERS, METER_VALUES, SITE, settings_for, station, until
+from websockets.exceptions import ConnectionClosed
 
 from controlplane.charger.messages import ChargerView, GetCharger
+from controlplane.config import Settings
+from controlplane.errors import InvalidInput
 from controlplane.ids import ActorKind, ActorRef, SessionId
 from controlplane.runtime.node import start_node
 from controlplane.runtime.ray_processes import ray
@@ -72,3 +76,49 @@ async def test_a_killed_host_process_loses_nothing_and_no_socket(tmp_path: Path)
     finally:
         await node.stop()
     assert node.processes()["ray"] == []
+
+
+@pytest.mark.timeout(180)
+async def test_gateway_and_host_are_replaced_when_both_die_or_freeze(tmp_path: Path) -> None:
+    node = await start_node(
+        settings_for(tmp_path, lease_s=4.0), transport="ray", create=runtime_actors.create_tiny
+    )
+
+    async def answered(message_id: str) -> None:
+        async with asyncio.timeout(60):
+            while True:
+                try:
+                    async with station(node, "CP1") as socket:
+                        await socket.send(json.dumps([2, message_id, "MeterValues", METER_VALUES]))
+                        assert json.loads(await socket.recv()) == [3, message_id, {}]
+                        return
+                except (OSError, ConnectionClosed):
+                    await asyncio.sleep(0.05)
+
+    try:
+        await node.client.ask(SITE, ConfigureSite(b"CP1"), SiteConfigured, request_id="r1")
+        with pytest.raises(InvalidInput, match="used for another request"):
+            await node.client.ask(SITE, ConfigureSite(b"CP2"), SiteConfigured, request_id="r1")
+        before = node.processes()
+        for role in ("gateway", "host"):
+            os.kill(before[role][0], signal.SIGKILL)
+        await until(lambda: node.host_restarts >= 2)
+        await answered("after death")
+        before = node.processes()
+        os.kill(before["host"][0], signal.SIGSTOP)
+        await until(lambda: node.processes()["host"] not in (before["host"], [0]))
+        await answered("after a frozen host")
+        os.kill(before["gateway"][0], signal.SIGSTOP)
+        await until(lambda: node.processes()["gateway"] not in (before["gateway"], [0]))
+        await answered("after a frozen gateway")
+    finally:
+        await node.stop()
+
+
+async def test_a_taken_port_is_named_without_an_account_of_the_process(tmp_path: Path) -> None:
+    with socket_module.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        settings = Settings(data_dir=tmp_path, ocpp_port=port, grpc_port=0)
+        with pytest.raises(OSError, match=str(port)) as refused:
+            await start_node(settings, transport="ray", create=runtime_actors.create_tiny)
+    assert "\n" not in str(refused.value)
