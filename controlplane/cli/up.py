@@ -88,9 +88,6 @@ def up(
         fail(error.message)
     except OSError as error:
         fail(f"Loadstar cannot start: {error}")
-    finally:
-        if ready_file is not None:
-            ready_file.unlink(missing_ok=True)
 
 
 def _settings(**given: Any) -> Settings:
@@ -184,14 +181,17 @@ async def _report(node: Node, api: ApiServer, ready_file: Path | None) -> None:
     if ready_file is None:
         return
     written = ""
-    while True:
-        ready = json.dumps(
-            {"ocpp_port": node.ocpp_port, "grpc_port": api.port, "pids": node.processes()}
-        )
-        if ready != written:
-            # Renamed into place: whoever waits for it never reads half of it.
-            partial = ready_file.with_name(f".{ready_file.name}.{os.getpid()}")
-            partial.write_text(ready, encoding="utf-8")
-            partial.replace(ready_file)
-            written = ready
-        await asyncio.sleep(_PROCESSES_CHECKED_S)
+    try:
+        while True:
+            ready = json.dumps(
+                {"ocpp_port": node.ocpp_port, "grpc_port": api.port, "pids": node.processes()}
+            )
+            if ready != written:
+                # Renamed into place: whoever waits for it never reads half of it.
+                partial = ready_file.with_name(f".{ready_file.name}.{os.getpid()}")
+                partial.write_text(ready, encoding="utf-8")
+                partial.replace(ready_file)
+                written = ready
+            await asyncio.sleep(_PROCESSES_CHECKED_S)
+    finally:
+        ready_file.unlink(missing_ok=True)  # noqa: ASYNC240 - one entry of a folder
