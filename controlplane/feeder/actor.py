@@ -268,11 +268,12 @@ class FeederActor:
             return
         self._divided_ms = now_ms
         interval_ms = self._settings.site_report_interval_ms
+        patience_ms = REPORTS_MISSED_MAX * interval_ms
         caps = caps_to_send(
             state.sites,
             capacity_ma=_capacity_ma(state, config, now_ms),
             now_ms=now_ms,
-            patience_ms=REPORTS_MISSED_MAX * interval_ms,
+            patience_ms=patience_ms,
         )
         for site_id, cap_ma in caps:
             state.cap_id += 1
@@ -281,11 +282,10 @@ class FeederActor:
             self._durable = True
             self._send_cap(site_id, account)
         for site_id, account in state.sites.items():
-            if (
-                account.cap_id
-                and not account.confirmed
-                and (now_ms - account.sent_ms >= interval_ms)
-            ):
+            # A silent site may have left without our hearing of it; asked again, it says so.
+            silent = account.silent(now_ms=now_ms, patience_ms=patience_ms)
+            due = now_ms - account.sent_ms >= interval_ms
+            if account.cap_id and due and (silent or not account.confirmed):
                 account.sent_ms = now_ms
                 self._send_cap(site_id, account)
         self._divide_at_ms = None
@@ -293,7 +293,7 @@ class FeederActor:
             self._divide_by(now_ms + interval_ms)
 
     def _send_cap(self, site_id: SiteId, account: SiteAccount) -> None:
-        message = CapChanged(account.cap_id, account.cap_ma)
+        message = CapChanged(FeederId(self.ref.id), account.cap_id, account.cap_ma)
         self._effects.append(Send(ActorRef(ActorKind.SITE, site_id), message))
 
     def _divide_by(self, at_ms: int) -> None:

@@ -52,10 +52,14 @@ class SiteAccount(msgspec.Struct, array_like=True):
         return now_ms - self.reported_ms > patience_ms
 
     def reported(self, report: SiteReport, *, now_ms: int) -> bool:
-        """Take in a report; True if it confirmed a cap."""
+        """Take in a report; True if it confirmed a cap, or showed that a confirmed one is lost."""
         self.floor_ma, self.wanted_ma = report.floor_ma, report.wanted_ma
         self.liability_ma, self.measured_ma = report.liability_ma, report.measured_ma
         self.reported_ms = now_ms
+        if self.confirmed and report.cap_id != self.cap_id:
+            # It has lost the cap (described anew, say), and is to hear it again.
+            self.confirmed_id = 0
+            return True
         if (
             self.confirmed
             or report.cap_id != self.cap_id

@@ -24,6 +24,7 @@ from controlplane.actor import (
 from controlplane.charger.messages import ApplyLimit
 from controlplane.config import ActorSettings
 from controlplane.errors import Refusal
+from controlplane.feeder.messages import SiteLeft
 from controlplane.ids import ActorRef, ConnectorKey, SiteId
 from controlplane.limit_schedule import (
     WINDOWS_MAX,
@@ -114,6 +115,8 @@ class SiteActor:
             self._effects.append(Answer(message.ask_id, self._answer(message.request, now_ms)))
         elif self._site is not None:
             self._hear(self._site, message, now_ms)
+        elif isinstance(message, CapChanged):
+            self._leave(message)
         if self._durable and self._site is not None:
             snapshot = ActorSnapshot(ref=self.ref, state=self._site.state.snapshot())
             self._effects.append(Persist(snapshot))
@@ -354,8 +357,15 @@ class SiteActor:
 
     # --- from the feeder --------------------------------------------------------------------------
 
+    def _leave(self, message: CapChanged) -> None:
+        """Tell a feeder that this is none of its sites, again if it did not hear that before."""
+        self._effects.append(Send(feeder_ref(message.feeder_id), SiteLeft(SiteId(self.ref.id))))
+
     def _cap_changed(self, site: LiveSite, message: CapChanged, now_ms: int) -> None:
         state = site.state
+        if message.feeder_id != site.config.feeder:
+            self._leave(message)
+            return
         if message.cap_id == state.cap_id:
             # The feeder did not hear our report.
             self._report(site, site.budget(now_ms))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from controlplane.actor import Message
-from controlplane.ids import ChargerId, SessionId, SiteId
+from controlplane.ids import ChargerId, FeederId, SessionId, SiteId
 from controlplane.ocpp.commands import CommandState
 from controlplane.ocpp.events import ConnectorStatus
 
@@ -96,8 +96,10 @@ class LimitOutcome(Message, frozen=True, tag="limit_outcome"):
 
 class CapChanged(Message, frozen=True, tag="cap_changed"):
     """What the whole site, building included, may draw per phase; None lifts the cap. The site
-    answers with `feeder.messages.SiteReport` as soon as its liability is within it."""
+    answers with `feeder.messages.SiteReport` as soon as its liability is within it, or with
+    `SiteLeft` where it does not belong to this feeder."""
 
+    feeder_id: FeederId
     cap_id: int
     cap_ma: int | None
 

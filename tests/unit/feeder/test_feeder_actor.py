@@ -234,6 +234,26 @@ def test_a_lost_cap_is_sent_again() -> None:
     assert {site: cap.cap_id for site, cap in bench.caps} == first
 
 
+def test_a_silent_site_is_asked_whether_it_is_still_there() -> None:
+    bench = two_sites()
+    bench.report("a", cap_id=bench.cap_id("a"), floor=20, wanted=180, liability=100)
+    bench.new_caps()
+    bench.advance(15_000)
+    assert "a" not in bench.new_caps(), "it has confirmed its cap and is not late yet"
+    bench.advance(6_000)
+    assert bench.new_caps()["a"] == 100
+
+
+def test_a_site_that_has_lost_its_cap_is_told_again() -> None:
+    bench = two_sites()
+    bench.report("a", cap_id=bench.cap_id("a"), floor=20, wanted=180, liability=100)
+    bench.new_caps()
+    bench.report("a", cap_id=0, floor=20, wanted=180, liability=20)
+    assert bench.share("a") == (100, False)
+    bench.advance(6_000)
+    assert bench.new_caps()["a"] == 100
+
+
 def test_small_changes_are_not_sent() -> None:
     bench = FeederBench(200)
     bench.report("a", floor=20, wanted=100, liability=20)

@@ -10,7 +10,7 @@ from controlplane.actor import Persist, Send, TimerFired
 from controlplane.charger.messages import ApplyLimit, ChargerAssigned, ChargerUnassigned
 from controlplane.config import ActorSettings
 from controlplane.feeder.messages import SiteLeft
-from controlplane.ids import ActorKind, ActorRef, ChargerId, SessionId
+from controlplane.ids import ActorKind, ActorRef, ChargerId, FeederId, SessionId
 from controlplane.network import ChargerConfig, SiteConfig
 from controlplane.ocpp.events import ConnectorStatus
 from controlplane.site.actor import SiteActor
@@ -35,6 +35,7 @@ from controlplane.store.records import (
     SiteRemoved,
 )
 
+FEEDER = FeederId("feeder-1")
 BUILDING = {"circuit": "supply", "stale_after_s": 60, "assumed_a": 10}
 
 
@@ -176,12 +177,27 @@ def test_a_site_that_is_not_described_answers_so() -> None:
 
 def test_moving_to_another_feeder() -> None:
     bench = Bench(site([charger("A")], feeder="feeder-1"))
-    bench.tell(CapChanged(7, 50_000))
+    bench.tell(CapChanged(FEEDER, 7, 50_000))
     bench.configure(site([charger("A")], feeder="feeder-2"))
     left = [each for each in bench.sent if isinstance(each.message, SiteLeft)]
     assert [each.to.id for each in left] == ["feeder-1"]
     assert bench.view().cap_ma is None
     assert bench.reports[-1].cap_id == 0
+
+
+def test_a_feeder_that_was_left_has_no_say_and_is_told_again() -> None:
+    """`SiteLeft` may be lost on its way to another shard, and a cap may be on its way here."""
+    bench = Bench(site([charger("A")], feeder="feeder-2"))
+    bench.tell(CapChanged(FEEDER, 8, 60_000))
+    assert (bench.view().cap_ma, bench.reports[-1].cap_id) == (None, 0)
+    assert bench.sent[-1] == Send(ActorRef(ActorKind.FEEDER, FEEDER), SiteLeft(bench.ref.id))  # type: ignore[arg-type]
+    bench.configure(site([charger("A")]))
+    bench.tell(CapChanged(FeederId("feeder-2"), 9, 60_000))
+    assert bench.sent[-1].to.id == "feeder-2"
+    bench.ask(DeleteSite(), SiteDeleted)
+    bench.sent.clear()
+    bench.tell(CapChanged(FEEDER, 8, 60_000))
+    assert [each.message for each in bench.sent] == [SiteLeft(bench.ref.id)]  # type: ignore[arg-type]
 
 
 def test_after_a_crash_the_ledger_stands() -> None:
@@ -209,7 +225,7 @@ def test_after_a_crash_the_ledger_stands() -> None:
 def test_building_load_limits_and_cap_survive_a_crash() -> None:
     bench = Bench(site([charger("A")], building_load=BUILDING, feeder="feeder-1"))
     bench.building(20, 30, 40)
-    bench.tell(CapChanged(3, 90_000))
+    bench.tell(CapChanged(FEEDER, 3, 90_000))
     bench.ask(SetSiteLimit(80_000), SiteView)
     bench.crash()
     view = bench.view()

@@ -5,10 +5,12 @@ from __future__ import annotations
 from site_bench import START_MS, Bench, charger, site
 
 from controlplane.config import ActorSettings
+from controlplane.ids import FeederId
 from controlplane.ocpp.events import ConnectorStatus
 from controlplane.site.messages import CapChanged, SetSiteLimit, SiteView
 from controlplane.units import MS_PER_HOUR
 
+FEEDER = FeederId("feeder-1")
 BUILDING = {"circuit": "supply", "stale_after_s": 60, "assumed_a": 10}
 
 
@@ -405,18 +407,18 @@ def test_a_cap_lowers_and_lifts() -> None:
     assert bench.limits_a() == [None, None]
     assert bench.pending() == {"A": 0, "B": 0}, "no cap yet: nothing above the defaults"
     bench.answer()
-    bench.tell(CapChanged(1, 40_000))
+    bench.tell(CapChanged(FEEDER, 1, 40_000))
     bench.settle(5_000)
     assert bench.limits_a() == [20.0, 20.0]
     assert bench.connector("A").reason == (
         "limited by circuit supply phase L1 (the feeder's cap of 40 A)"
     )
-    bench.tell(CapChanged(3, 20_000))
+    bench.tell(CapChanged(FEEDER, 3, 20_000))
     assert bench.pending() == {"A": 10, "B": 10}
-    bench.tell(CapChanged(2, 64_000))
+    bench.tell(CapChanged(FEEDER, 2, 64_000))
     assert bench.view().cap_ma == 20_000, "late news of an older cap"
     bench.settle()
-    bench.tell(CapChanged(4, None))
+    bench.tell(CapChanged(FEEDER, 4, None))
     bench.settle()
     assert bench.limits_a() == [32.0, 32.0]
 
@@ -427,7 +429,7 @@ def test_reports_to_the_feeder() -> None:
     )
     report = bench.reports[-1]
     assert (report.cap_id, report.floor_ma, report.liability_ma) == (0, 12_000, 12_000)
-    bench.tell(CapChanged(1, 64_000))
+    bench.tell(CapChanged(FEEDER, 1, 64_000))
     assert bench.reports[-1].cap_id == 1, "within it at once"
     bench.plug("A")
     bench.plug("B")
@@ -435,7 +437,7 @@ def test_reports_to_the_feeder() -> None:
     assert bench.reports[-1].wanted_ma == 64_000
     assert bench.reports[-1].liability_ma == 64_000
     bench.reports.clear()
-    bench.tell(CapChanged(2, 40_000))
+    bench.tell(CapChanged(FEEDER, 2, 40_000))
     bench.settle(4_000)
     assert bench.reports == [] or bench.reports[-1].liability_ma == 64_000
     bench.meter("A", 20, 20, 20)
