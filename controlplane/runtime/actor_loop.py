@@ -112,8 +112,9 @@ class ActorLoop:
             failed=self._commit_failed,
         )
         self.timers = Timers()
-        self._queue: deque[tuple[Resident, Message, bool]] = deque()
-        """Mailboxes in one: each message with whether it came from outside the host's actors."""
+        self._queue: deque[tuple[Resident, Message, Resident | None]] = deque()
+        """Mailboxes in one: each message with its receiver and, where it came from an actor of this
+        host, its sender."""
         self._gateways: dict[str, Link] = {}
         self._peers: dict[int, Link] = {}
         self._connected: dict[str, str] = {}
@@ -141,7 +142,7 @@ class ActorLoop:
 
     def post(self, resident: Resident, message: Message) -> None:
         """A message from outside."""
-        self._queue.append((resident, message, True))
+        self._queue.append((resident, message, None))
         self.schedule()
 
     # --- links ------------------------------------------------------------------------------------
@@ -180,7 +181,7 @@ class ActorLoop:
                 self._from_station(parcel)
             elif type(parcel) is FromActor:
                 resident = self.residents.find(parcel.to)
-                self._queue.append((resident, parcel.message, False))
+                self._queue.append((resident, parcel.message, None))
         self.schedule()
 
     def _from_station(self, parcel: FromStation) -> None:
@@ -199,7 +200,7 @@ class ActorLoop:
             del self._connected[charger_id]
         ref = ActorRef(ActorKind.CHARGER, charger_id)
         resident = self.residents.find(ref, site_id=parcel.site_id)
-        self._queue.append((resident, message, True))
+        self._queue.append((resident, message, None))
 
     def _close_replaced(self, charger_id: str, connection: str) -> None:
         """A newer socket of the charger came in, perhaps at another gateway."""
@@ -223,12 +224,12 @@ class ActorLoop:
             return
         now_ms = self._clock.now_ms()
         for ref, key in self.timers.due(now_ms):
-            self._queue.append((self.residents.find(ref), TimerFired(key), False))
+            self._queue.append((self.residents.find(ref), TimerFired(key), None))
         queue = self._queue
         for _ in range(min(len(queue), _STEPS_AT_ONCE)):
-            resident, message, external = queue.popleft()
+            resident, message, sender = queue.popleft()
             if resident.actor is None:
-                self._wait(resident, message, external)
+                self._wait(resident, message, sender)
             else:
                 self._step(resident, message, now_ms)
         if queue:
@@ -236,14 +237,14 @@ class ActorLoop:
         self._arm_timer(now_ms)
         self.pipeline.pump()
 
-    def _wait(self, resident: Resident, message: Message, external: bool) -> None:
+    def _wait(self, resident: Resident, message: Message, sender: Resident | None) -> None:
         if resident.waiting is None:
             # The actor was thrown away while this was queued: start over with a new resident.
             resident = self.residents.find(resident.ref, site_id=resident.site_id)
             if resident.actor is not None or resident.waiting is None:
-                self._queue.append((resident, message, external))
+                self._queue.append((resident, message, sender))
                 return
-        resident.waiting.append((message, external))
+        resident.waiting.append((message, sender))
 
     def _step(self, resident: Resident, message: Message, now_ms: int) -> None:
         assert resident.actor is not None
@@ -310,7 +311,7 @@ class ActorLoop:
         if target is None and (hint is not None or send.to.kind is not ActorKind.CHARGER):
             target = self._find_owned(send.to, hint)
         if target is not None and target.shard == resident.shard:
-            self._queue.append((target, send.message, False))
+            self._queue.append((target, send.message, resident))
         else:
             batch.sends.append((resident.ref, send))
 
@@ -389,7 +390,7 @@ class ActorLoop:
         target = self.residents.get(send.to) or Resident(send.to, None)
         if self._owns(target.shard):
             resident = self.residents.find(send.to)
-            self._queue.append((resident, send.message, False))
+            self._queue.append((resident, send.message, None))
             self.schedule()
             return
         link = self._peers.get(target.shard)
@@ -458,15 +459,16 @@ class ActorLoop:
             dropped |= {r for r in self.residents if r.site_id in sites}
         refs = {resident.ref for resident in dropped}
         self._requests.lost(refs)
-        # Messages between actors that came out of lost states go with them; requests stay.
+        # What came out of lost states goes with them, and what stations said is delivered again;
+        # requests stay.
         self._queue = deque(
             entry
             for entry in self._queue
-            if type(entry[1]) is Ask or (entry[2] and entry[0] not in dropped)
+            if type(entry[1]) is Ask or not (entry[0] in dropped or entry[2] in dropped)
         )
         for resident in self.residents:
             if resident.waiting:
-                resident.waiting = deque(e for e in resident.waiting if e[1])
+                resident.waiting = deque(e for e in resident.waiting if e[1] not in dropped)
         chargers: list[ChargerId] = []
         for resident in dropped:
             self.timers.drop(resident.ref)

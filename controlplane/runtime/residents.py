@@ -59,8 +59,8 @@ class Resident:
     def __init__(self, ref: ActorRef, site_id: SiteId | None) -> None:
         self.ref = ref
         self.actor: Actor | None = None
-        self.waiting: deque[tuple[Message, bool]] | None = deque()
-        """Messages in order, each with whether it came from outside the host's actors."""
+        self.waiting: deque[tuple[Message, Resident | None]] | None = deque()
+        """Messages in order, each with its sender where that is an actor of this host."""
         self.site_id = site_id
         self.shard = shard_of(ref.kind, ref.id, site_id=site_id)
 
@@ -164,6 +164,11 @@ class Residents:
                 self.backoff_s = min(max(0.1, self.backoff_s * 2), _BACKOFF_MAX_S)
                 log.error("actors_not_loaded", actors=len(self._to_load), error=str(error))
                 continue
+            except Exception as error:
+                # Rows that cannot be read as records, for one; others may still be loaded.
+                for resident in part:
+                    if resident.actor is None and self._by_ref.get(resident.ref) is resident:
+                        self._unloadable(resident, error)
             if not self._to_load:
                 self._wake.clear()
                 self._all_loaded.set()
@@ -188,11 +193,15 @@ class Residents:
                 self._unloadable(resident, error)
                 continue
             made.append((resident, actor))
-        await self._restore_readings([actor for _, actor in made])
+        samples = await self._latest_samples([actor for _, actor in made])
         for resident, actor in made:
             if self._by_ref.get(resident.ref) is not resident:
                 continue
             try:
+                if isinstance(actor, Metered):
+                    actor.restore_readings(
+                        [s for session in actor.open_sessions for s in samples[session]]
+                    )
                 effects = actor.activate(self._clock.now_ms())
             except Exception as error:
                 self._unloadable(resident, error)
@@ -200,15 +209,15 @@ class Residents:
             resident.actor = actor
             self._activated(resident, effects)
 
-    async def _restore_readings(self, actors: list[Actor]) -> None:
+    async def _latest_samples(self, actors: list[Actor]) -> dict[SessionId, list[MeterSample]]:
         """A charger's snapshot is older than its latest samples."""
-        metered = [actor for actor in actors if isinstance(actor, Metered) and actor.open_sessions]
-        wanted = [session for actor in metered for session in actor.open_sessions]
-        if not wanted:
-            return
-        samples = await self._reader.latest_samples(wanted, READINGS_EACH)
-        for actor in metered:
-            actor.restore_readings([s for session in actor.open_sessions for s in samples[session]])
+        wanted = [
+            session
+            for actor in actors
+            if isinstance(actor, Metered)
+            for session in actor.open_sessions
+        ]
+        return await self._reader.latest_samples(wanted, READINGS_EACH) if wanted else {}
 
     def _freeze(self) -> None:
         """Actors live long: keep the collector from walking over them (measured: pauses of 91 ms at

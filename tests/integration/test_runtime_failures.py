@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from runtime_actors import create_tiny
+from runtime_actors import TinySite, create_tiny
 from sqlalchemy import create_engine, text
 from structlog.testing import capture_logs
 from test_runtime_local import (
@@ -22,7 +22,9 @@ from test_runtime_local import (
     view,
 )
 
-from controlplane.config import Settings
+from controlplane.actor import Actor, Effect, Message, Reply, Send
+from controlplane.charger.messages import ApplyLimit, StationCalled
+from controlplane.config import ActorSettings, Settings
 from controlplane.errors import LoadstarError, Precondition
 from controlplane.ids import ActorKind, ActorRef, SessionId
 from controlplane.runtime.node import Node, start_node
@@ -165,3 +167,47 @@ async def test_a_second_node_is_refused_by_the_directory_and_by_the_database(
     assert node.host_restarts == 0
     await node.stop()
     await (await start_node(settings, transport="local", create=create_tiny)).stop()
+
+
+class Passing:
+    """A charger and its site that pass a message to and fro for as long as they are asked to."""
+
+    def __init__(self, tiny: Actor) -> None:
+        self.ref = tiny.ref
+        self._tiny = tiny
+        self.passes = 0
+
+    def activate(self, now_ms: int) -> list[Effect]:
+        return self._tiny.activate(now_ms)
+
+    def step(self, message: Message, now_ms: int) -> list[Effect]:
+        match message:
+            case StationCalled(payload={"vendorId": "pass"}):
+                reply = Reply(message.connection, message.message_id, {"status": "Accepted"})
+                return [reply, Send(SITE, ApplyLimit(1, 1, 0, None))]
+            case ApplyLimit():
+                self.passes += 1
+                site = isinstance(self._tiny, TinySite)
+                to = ActorRef(ActorKind.CHARGER, "CP1") if site else SITE
+                return [Send(to, message)]
+        return self._tiny.step(message, now_ms)
+
+
+async def test_an_actor_that_raises_takes_nothing_from_the_others(settings: Settings) -> None:
+    actors: dict[ActorRef, Passing] = {}
+
+    def create(ref: ActorRef, settings: ActorSettings, snapshot: bytes | None) -> Actor:
+        actors[ref] = Passing(create_tiny(ref, settings, snapshot))
+        return actors[ref]
+
+    node = await start_node(settings, transport="local", create=create)
+    try:
+        await node.client.ask(SITE, ConfigureSite(b"CP1,CP2"), SiteConfigured)
+        async with station(node, "CP1") as good, station(node, "CP2") as bad:
+            await call(good, "m1", "DataTransfer", {"vendorId": "pass"})
+            for number in range(5):
+                await call(bad, f"m{number}", "DataTransfer", {"vendorId": "explode"})
+            passes = actors[SITE].passes
+            await until(lambda: actors[SITE].passes > passes)
+    finally:
+        await node.stop()
