@@ -65,7 +65,8 @@ class CurrentType(StrEnum):
 
 
 class LimitUnit(StrEnum):
-    """The unit this charger takes in charging profiles (OCPP chargingRateUnit)."""
+    """The unit this charger takes in charging profiles (OCPP chargingRateUnit); W for direct
+    current."""
 
     A = "A"
     W = "W"
@@ -147,6 +148,15 @@ class ChargerConfig(_Model):
         if not ids or len(set(ids)) != len(ids):
             raise ValueError("a charger has one or more connectors with different ids")
         return connectors
+
+    @model_validator(mode="after")
+    def _direct_current_in_watts(self) -> Self:
+        # Amperes would be those of the battery's voltage, which nobody here knows.
+        if self.current_type is CurrentType.DC and self.limit_unit is not LimitUnit.W:
+            raise ValueError(
+                f"charger {self.id}: direct current is limited in watts; set limit_unit to W"
+            )
+        return self
 
     @property
     def offline_current_ma(self) -> int:

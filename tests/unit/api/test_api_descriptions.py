@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -33,6 +34,12 @@ from controlplane.network import (
 )
 
 EXAMPLE = Path(__file__).parents[3] / "deploy/examples/network.yaml"
+
+KINDS: list[dict[str, Any]] = [
+    {"current_type": CurrentType.AC, "limit_unit": LimitUnit.A},
+    {"current_type": CurrentType.AC, "limit_unit": LimitUnit.W},
+    {"current_type": CurrentType.DC, "limit_unit": LimitUnit.W},
+]
 
 names = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,20}", fullmatch=True)
 amperes = st.floats(0, 1_000, allow_nan=False)
@@ -68,8 +75,7 @@ def sites(draw: st.DrawFn) -> SiteConfig:
             id=f"CP-{n}",
             circuit=draw(circuit_ids),
             connectors=tuple(draw(connectors(k + 1)) for k in range(draw(st.integers(1, 3)))),
-            current_type=draw(st.sampled_from(CurrentType)),
-            limit_unit=draw(st.sampled_from(LimitUnit)),
+            **draw(st.sampled_from(KINDS)),
             offline_current_a=draw(amperes),
             password_hash=draw(st.none() | st.text(min_size=1, max_size=20).map(str.strip)) or None,
         )

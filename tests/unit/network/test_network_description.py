@@ -122,6 +122,10 @@ sites:
             "two chargers share the id 'CP-1'",
         ),
         (
+            {"chargers": [{"id": "CP-1", "circuit": "panel", "current_type": "dc"}]},
+            "charger CP-1: direct current is limited in watts; set limit_unit to W",
+        ),
+        (
             {"building_load": {"circuit": "cellar"}},
             "building_load names an unknown circuit 'cellar'",
         ),

@@ -49,12 +49,14 @@ START_MS = 1_700_000_000_000
 def charger(id: str, circuit: str = "supply", **values: Any) -> dict[str, Any]:
     """A charger with one connector; connector values and `offline_a` by name."""
     offline_a = values.pop("offline_a", 0)
+    limit_unit = values.pop("limit_unit", "A")
     current_type = values.pop("current_type", "ac")
     return {
         "id": id,
         "circuit": circuit,
         "offline_current_a": offline_a,
         "current_type": current_type,
+        "limit_unit": limit_unit,
         "connectors": [{"id": 1, **values}],
     }
 

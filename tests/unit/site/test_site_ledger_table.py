@@ -330,7 +330,7 @@ def test_an_answer_that_never_comes_ends_as_a_time_out() -> None:
 
 def test_direct_current_counts_by_power() -> None:
     """A fast charger's meter gives the current on its cable; the site feels the power."""
-    bench = Bench(site([charger("D", current_type="dc", current_max_a=100, offline_a=0)]))
+    bench = Bench(site([charger("D", current_type="dc", limit_unit="W", current_max_a=100)]))
     bench.plug("D")
     bench.answer()
     bench.meter("D", 150, power_w=55_200)
