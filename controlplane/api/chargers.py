@@ -267,7 +267,9 @@ class Chargers(chargers_pb2_grpc.ChargersServiceServicer):
             raise invalid("payload_json", f"not JSON: {error}") from error
         if not isinstance(payload, dict):
             raise invalid("payload_json", "must be a JSON object")
-        if request.action in _PROFILE_ACTIONS and not request.outside_allocation:
+        # A remote start may bring the profile of its transaction along.
+        profiled = request.action in _PROFILE_ACTIONS or "chargingProfile" in payload
+        if profiled and not request.outside_allocation:
             raise Precondition(
                 f"{request.action} changes what the charger may draw, of which the site keeps "
                 "account; limit the site instead, or say outside_allocation",

@@ -574,6 +574,9 @@ async def test_any_action_is_checked_and_answered(example: Loadstar) -> None:
         )
         told = await refused(call("SetChargingProfile", profile))
         assert told.reason == "ALLOCATION_OWNS_PROFILES"
+        started = json.dumps({"idTag": "TAG", "chargingProfile": {}})
+        told = await refused(call("RemoteStartTransaction", started))
+        assert told.reason == "ALLOCATION_OWNS_PROFILES"
         forced = await call("SetChargingProfile", profile, outside_allocation=True)
         assert forced.outcome.status == "Accepted"
         assert "profile" in station.told
