@@ -34,6 +34,7 @@ from controlplane.limit_schedule import (
 )
 from controlplane.site.alarms import Alarms, present_alarms
 from controlplane.site.configure import (
+    assignment,
     busy_refusal,
     charger_ref,
     description_effects,
@@ -98,9 +99,13 @@ class SiteActor:
     # --- the runtime's side -----------------------------------------------------------------------
 
     def activate(self, now_ms: int) -> list[Effect]:
-        """Resume: the ledger stands as it was, chargers count as offline until they report."""
+        """Resume: the ledger stands as it was, chargers count as offline until they report. They
+        are told their description once more, because the host before may have gone down between
+        writing it and their taking it."""
         self._effects = []
         if self._site is not None:
+            config = self._site.config
+            self._effects += [assignment(config, charger) for charger in config.chargers]
             self._round_by(now_ms + self._settings.round_interval_ms)
             self._set_limit_timer(self._site, now_ms)
             if self._site.config.feeder is not None:

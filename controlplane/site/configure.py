@@ -14,7 +14,7 @@ from controlplane.charger.messages import ChargerAssigned, ChargerUnassigned
 from controlplane.errors import Refusal
 from controlplane.feeder.messages import SiteLeft
 from controlplane.ids import ActorKind, ActorRef, ChargerId, FeederId, SiteId
-from controlplane.network import SiteConfig, violations
+from controlplane.network import ChargerConfig, SiteConfig, violations
 from controlplane.site.ledger import Entry
 from controlplane.site.live import LiveConnector, LiveSite
 from controlplane.site.messages import ConfigureSite
@@ -22,6 +22,7 @@ from controlplane.site.tree import SiteTree
 from controlplane.store.records import ChargerRecord, ChargerRemoved, SiteRecord, SiteRemoved
 
 __all__ = [
+    "assignment",
     "busy_refusal",
     "charger_ref",
     "description_effects",
@@ -113,17 +114,23 @@ def description_effects(
         old = known.pop(charger.id, None)
         if old == charger and same_voltage:
             continue
-        charger_id = ChargerId(charger.id)
-        description = charger.model_dump_json(exclude_defaults=True).encode()
-        effects.append(Persist(ChargerRecord(charger_id, site_id, charger.password_hash, now_ms)))
-        effects.append(
-            Send(charger_ref(charger_id), ChargerAssigned(site_id, config.voltage_v, description))
-        )
+        record = ChargerRecord(ChargerId(charger.id), site_id, charger.password_hash, now_ms)
+        effects.append(Persist(record))
+        effects.append(assignment(config, charger))
     for gone in known:
         effects += _unassigned(ChargerId(gone), site_id)
     if before is not None and before.feeder is not None and before.feeder != config.feeder:
         effects.append(Send(feeder_ref(before.feeder), SiteLeft(site_id)))
     return effects
+
+
+def assignment(config: SiteConfig, charger: ChargerConfig) -> Send:
+    """Tell a charger where it belongs and how it is described; once more does no harm."""
+    description = charger.model_dump_json(exclude_defaults=True).encode()
+    return Send(
+        charger_ref(ChargerId(charger.id)),
+        ChargerAssigned(SiteId(config.id), config.voltage_v, description),
+    )
 
 
 def removal_effects(config: SiteConfig) -> list[Effect]:

@@ -357,6 +357,16 @@ def test_a_boot_is_followed_up_by_the_next_host() -> None:
     assert other.last_call().action == "SetChargingProfile"
 
 
+def test_the_same_description_again_leaves_the_station_in_peace() -> None:
+    charger = Charger()
+    charger.settle()
+    number = len(charger.all)
+    charger.assign()
+    assert charger.told(ChargerPresence)[-1] == ChargerPresence(CP1, True, True, 6_000)
+    charger.wait(SETTINGS.settle_ms)
+    assert [each for each in charger.all[number:] if isinstance(each, Call)] == []
+
+
 def test_a_changed_default_profile_that_was_refused_is_tried_again() -> None:
     charger = Charger()
     charger.settle(offline_a=10)

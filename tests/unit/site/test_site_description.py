@@ -222,6 +222,16 @@ def test_after_a_crash_the_ledger_stands() -> None:
     assert bench.limits_a() == [22.0, 22.0]
 
 
+def test_chargers_hear_their_description_again_after_a_crash() -> None:
+    """The host may have gone down after it wrote the description and before a charger took it."""
+    bench = Bench(site([charger("A"), charger("B")]), up=False)
+    told = [each for each in bench.sent if isinstance(each.message, ChargerAssigned)]
+    bench.sent.clear()
+    bench.crash()
+    assert [each.to.id for each in told] == ["A", "B"]
+    assert bench.sent == told
+
+
 def test_building_load_limits_and_cap_survive_a_crash() -> None:
     bench = Bench(site([charger("A")], building_load=BUILDING, feeder="feeder-1"))
     bench.building(20, 30, 40)
