@@ -155,6 +155,14 @@ def test_several_settings_are_several_calls_of_1_6_and_one_result() -> None:
     )
 
 
+def test_after_an_error_the_rest_of_several_settings_is_not_sent() -> None:
+    charger = settled()
+    charger.execute(commands.SetSettings({"First": "1", "Second": "2"}))
+    charger.refuse("InternalError")
+    assert result(charger).state is CommandState.ERROR
+    assert len(calls(charger)) == 1
+
+
 def test_a_remote_start_of_2_x_has_its_own_number() -> None:
     charger = settled("ocpp2.0.1")
     for _ in range(2):

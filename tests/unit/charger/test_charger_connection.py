@@ -357,6 +357,31 @@ def test_a_boot_is_followed_up_by_the_next_host() -> None:
     assert other.last_call().action == "SetChargingProfile"
 
 
+def test_a_default_profile_that_was_never_sent_leaves_the_old_one_in_force() -> None:
+    charger = Charger()
+    charger.settle()
+    charger.start_16()
+    charger.limit(1, 10_000, "CP1-1")
+    charger.call("BootNotification", **BOOT_16)
+    charger.wait(SETTINGS.settle_ms)
+    assert charger.last_call().payload["csChargingProfiles"]["transactionId"] == 1
+    charger.disconnect()
+    assert charger.told(ChargerPresence)[-1] == ChargerPresence(CP1, False, False, 6_000)
+
+
+def test_the_limit_shown_is_the_one_in_force() -> None:
+    charger = Charger()
+    charger.settle()
+    number = charger.start_16()
+    charger.limit(1, 10_000, "CP1-1")
+    charger.answer()
+    assert view(charger).connectors[0].limit_ma == 10_000
+    charger.stop_16(number, 2_000)
+    assert view(charger).connectors[0].limit_ma == 6_000, "the transaction's profile ended with it"
+    charger.call("BootNotification", **BOOT_16)
+    assert view(charger).connectors[0].limit_ma is None
+
+
 def test_the_same_description_again_leaves_the_station_in_peace() -> None:
     charger = Charger()
     charger.settle()

@@ -105,7 +105,7 @@ def test_an_unknown_stop_is_answered_and_quarantined_with_its_frame() -> None:
     # A number handed out later is another transaction.
     charger.stop_16(1, 500)
     charger.start_16(500)
-    assert charger.actor.open_sessions == ("CP1-1",)
+    assert charger.actor.open_sessions == (session.session_id,)
 
 
 def test_a_start_on_a_connector_in_use_ends_what_ran_there() -> None:
@@ -121,6 +121,43 @@ def test_a_start_on_a_connector_in_use_ends_what_ran_there() -> None:
     assert (replaced.state, replaced.energy_wh) == (SessionState.ENDED, 5_000)
     assert replaced.stop_reason == "Replaced"
     assert charger.actor.open_sessions == ("CP1-1", "CP1-3")
+
+
+def test_an_older_transaction_told_late_does_not_end_the_one_that_runs() -> None:
+    charger = settled()
+    charger.start_16(5_000)
+    old = {"connectorId": 1, "idTag": "OLD", "meterStart": 1_000, "timestamp": charger.at(-HOUR_MS)}
+    number = charger.call("StartTransaction", **old)["transactionId"]
+    assert len(charger.actor.open_sessions) == 2
+    session = charger.told(ConnectorState)[-1].session
+    assert session is not None
+    assert session.session_id == "CP1-1"
+    charger.call(
+        "StopTransaction",
+        transactionId=number,
+        meterStop=3_000,
+        timestamp=charger.at(-HOUR_MS // 2),
+    )
+    assert charger.actor.open_sessions == (session.session_id,)
+    assert last_session(charger).energy_wh == 2_000
+
+
+def test_a_start_after_a_stale_status_wants_current() -> None:
+    charger = settled()
+    charger.status_16("Available")
+    charger.start_16()
+    session = charger.told(ConnectorState)[-1].session
+    assert session is not None
+    assert session.charging is True
+
+
+def test_a_meter_broken_for_good_does_not_fill_the_quarantine() -> None:
+    charger = settled()
+    number = charger.start_16(0)
+    for step in range(100):
+        charger.wait(1_000)
+        charger.meter_16(10**9 * (1 + step % 2 * 5), number)
+    assert 0 < len(charger.records(QuarantineRecord)) <= 20
 
 
 def test_a_late_stop_of_a_replaced_session_does_not_revive_it() -> None:

@@ -287,6 +287,16 @@ def test_after_a_crash_caps_stand() -> None:
     assert (caps["b"].cap_ma, caps["b"].cap_id > last_id) == (100_000, True)
 
 
+def test_after_a_long_outage_sites_have_their_usual_time_to_report() -> None:
+    bench = two_sites()
+    bench.caps.clear()
+    bench.now_ms += 600_000
+    bench.actor = FeederActor(REF, ActorSettings(), bench.snapshot)
+    bench.take(bench.actor.activate(bench.now_ms))
+    bench.ask(SetFeederLimit(100 * W_PER_A), FeederView)
+    assert bench.new_caps()["a"] == 50, "not taken for silent"
+
+
 def test_ids_go_on_where_sites_have_seen_them() -> None:
     bench = FeederBench(100)
     bench.report("a", cap_id=41, floor=10, wanted=50, liability=10)

@@ -88,6 +88,23 @@ def test_a_new_description_keeps_the_accounts() -> None:
     assert bench.view().violations == 0
 
 
+def test_a_new_description_changes_what_the_hardware_can() -> None:
+    bench = Bench(site([charger("A", current_max_a=16, offline_a=20)]))
+    bench.plug("A")
+    bench.settle(5_000)
+    assert bench.limits_a() == [16.0]
+    bench.configure(site([charger("A", current_max_a=32, offline_a=20)]))
+    bench.online("A", default_a=20)
+    bench.settle(60_000)
+    assert bench.limits_a() == [32.0], "the session is known still"
+
+
+def test_a_default_profile_is_never_above_the_hardware() -> None:
+    bench = Bench(site([charger("A", current_max_a=16, offline_a=20)]), up=False)
+    bench.online("A", default_a=6)
+    assert bench.counted_a("A") == 16
+
+
 def test_a_connector_with_a_session_is_not_removed() -> None:
     bench = Bench(site([charger("A"), charger("B")]))
     bench.plug("A")

@@ -27,6 +27,18 @@ def charging_alone() -> Bench:
     return bench
 
 
+def following_a_decrease() -> Entry:
+    """From 32 A to 10 A, acknowledged at 10 s."""
+    entry = Entry(hardware_ma=32_000, offline_ma=6_000, default_ma=6_000, online=True, settled=True)
+    entry.session(SessionId("s"))
+    entry.sent(1, 32_000, now_ms=0)
+    accept(entry, 1, now_ms=10)
+    entry.sent(2, 10_000, now_ms=9_000)
+    accept(entry, 2, now_ms=10_000)
+    assert entry.liability_ma == 32_000
+    return entry
+
+
 def lowered() -> Bench:
     """B has come, A was told to make room."""
     bench = charging_alone()
@@ -84,6 +96,43 @@ def test_a_sample_from_before_the_acknowledgement_confirms_nothing() -> None:
     bench.meter("A", 10, 10, 10)
     bench.answer()
     assert bench.counted_a("A") == 32
+
+
+def test_a_sample_that_was_taken_before_and_comes_after_confirms_nothing() -> None:
+    entry = following_a_decrease()
+    for at_ms, counted_ma in ((8_000, 32_000), (9_500, 10_000)):
+        entry.metered(10_000, at_ms=at_ms, now_ms=12_000, ramp_ms=30_000, confirms=True)
+        assert entry.liability_ma == counted_ma, "stamps may be cut to the second before"
+
+
+def test_a_meter_that_shows_one_conductor_of_three_confirms_nothing() -> None:
+    bench = lowered()
+    bench.answer()
+    bench.advance(3_000)
+    bench.meter("A", 24)
+    assert bench.counted_a("A") == 32
+    bench.meter("A", 24, 24, 24)
+    assert bench.counted_a("A") == 24
+
+
+def test_nothing_of_a_session_is_counted_for_the_next() -> None:
+    entry = following_a_decrease()
+    entry.metered(31_000, at_ms=12_000, now_ms=12_000, ramp_ms=30_000, confirms=True)
+    entry.session(None)
+    assert (entry.liability_ma, entry.measured_ma) == (6_000, None)
+
+
+def test_a_charger_that_comes_back_is_tried_at_once() -> None:
+    bench = two_chargers()
+    bench.plug("A")
+    for _ in range(3):
+        bench.answer(CommandState.REJECTED)
+        bench.advance(30_000)
+    bench.answer(CommandState.OFFLINE)
+    bench.offline("A", default_a=6)
+    bench.online("A")
+    bench.advance(1_000)
+    assert bench.pending() == {"A": 32}, "planned with, and not backing off"
 
 
 def test_a_silent_meter_confirms_after_the_ramp() -> None:

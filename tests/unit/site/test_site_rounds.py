@@ -164,6 +164,14 @@ def test_a_stale_building_meter_raises_nobody() -> None:
     assert bench.limits_a() == [30.0, 30.0]
 
 
+def test_a_stale_building_load_counts_at_least_as_assumed() -> None:
+    bench = Bench(site([charger("A")], building_load=BUILDING))
+    bench.building(4, 15, 0)
+    assert bench.view().circuits[0].building_ma == (4_000, 15_000, 0)
+    bench.advance(61_000)
+    assert bench.view().circuits[0].building_ma == (10_000, 15_000, 10_000)
+
+
 def test_a_late_report_does_not_replace_a_newer_one() -> None:
     bench = Bench(site([charger("A")], building_load=BUILDING))
     bench.building(20, 20, 20)
