@@ -294,6 +294,8 @@ class Gateway:
                 await socket.close(1003, "OCPP-J is text")
                 return
             self._text(station, socket, text)
+            while socket.held:  # noqa: ASYNC110 - the library reads on while messages are taken
+                await asyncio.sleep(_FULL_PAUSE_S)
 
     def _text(self, station: Station, socket: StationSocket, text: str | bytes) -> None:
         """One message, on the turn of the loop in which it came in."""
@@ -308,13 +310,14 @@ class Gateway:
 
     def _hold(self, station: Station, socket: StationSocket, wait_s: float) -> None:
         """Leave the socket unread for a while: the station's TCP window fills, nothing is lost."""
-        if not socket.held:
+        if not socket.held and not socket.transport.is_closing():
             socket.held = True
             socket.transport.pause_reading()
             self._loop.call_later(wait_s, self._unhold, station, socket)
 
     def _unhold(self, station: Station, socket: StationSocket) -> None:
         if socket.transport.is_closing():
+            socket.held = False
             return
         if station.crowded or self._behind(station):
             self._loop.call_later(_FULL_PAUSE_S, self._unhold, station, socket)

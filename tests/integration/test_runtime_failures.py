@@ -29,6 +29,7 @@ from controlplane.errors import LoadstarError, Precondition
 from controlplane.ids import ActorKind, ActorRef, SessionId
 from controlplane.runtime.node import Node, start_node
 from controlplane.runtime.processes import LocalGateway
+from controlplane.runtime.station import CALLS_WAITING_MAX
 from controlplane.runtime.wire import FrameKind, ToStation
 from controlplane.site.messages import ConfigureSite, SiteConfigured
 
@@ -211,3 +212,28 @@ async def test_an_actor_that_raises_takes_nothing_from_the_others(settings: Sett
             await until(lambda: actors[SITE].passes > passes)
     finally:
         await node.stop()
+
+
+async def test_a_flood_that_is_not_answered_is_left_in_the_socket(
+    settings: Settings, node: Node
+) -> None:
+    process = node._supervisor.gateway
+    assert isinstance(process, LocalGateway)
+    run_sql(settings, "ALTER TABLE meter_sample RENAME TO away")
+    async with station(node, "CP1") as socket:
+
+        async def flood() -> None:
+            for number in range(10_000):
+                text = json.dumps([2, f"m{number}", "MeterValues", METER_VALUES])
+                # In fragments, which go another way through the gateway than whole frames.
+                await socket.send([text[:20], text[20:]])
+
+        flooding = asyncio.create_task(flood())
+        await until(lambda: next(iter(process.gateway._stations.values())).crowded)
+        await asyncio.wait((flooding,), timeout=1.0)
+        (state,) = process.gateway._stations.values()
+        assert state._calls is not None
+        assert len(state._calls) <= 2 * CALLS_WAITING_MAX
+        flooding.cancel()
+        socket.transport.abort()
+    run_sql(settings, "ALTER TABLE away RENAME TO meter_sample")
