@@ -37,6 +37,7 @@ def open_engine(url: str, *, writer: bool) -> Engine:
         return create_engine(
             parsed.set(drivername="postgresql+psycopg"),
             pool_pre_ping=True,
+            hide_parameters=True,
             pool_size=1 if writer else 4,
             connect_args={"connect_timeout": 5},
         )
@@ -48,7 +49,9 @@ def open_engine(url: str, *, writer: bool) -> Engine:
         )
     Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
     engine = create_engine(
-        parsed.set(drivername="sqlite"), connect_args={"timeout": _BUSY_TIMEOUT_MS / 1_000}
+        parsed.set(drivername="sqlite"),
+        hide_parameters=True,
+        connect_args={"timeout": _BUSY_TIMEOUT_MS / 1_000},
     )
     _configure_sqlite(engine, writer=writer)
     return engine
@@ -77,8 +80,10 @@ def database_errors() -> Iterator[None]:
     """
     try:
         yield
-    except (DBAPIError, SQLAlchemyError, OSError) as error:
-        raise Unavailable(f"database: {error}", reason="DATABASE_UNAVAILABLE") from error
+    except (SQLAlchemyError, OSError) as error:
+        # The driver's own words: SQLAlchemy adds the statement and what was to be stored.
+        said = error.orig if isinstance(error, DBAPIError) else error
+        raise Unavailable(f"database: {said}", reason="DATABASE_UNAVAILABLE") from error
 
 
 @contextmanager
