@@ -51,9 +51,9 @@ def test_registers_of_whole_kilowatt_hours_may_step() -> None:
 
 def test_a_stopped_clock_of_the_station_does_not_make_energy_impossible() -> None:
     register = Register()
-    for minute in range(60):
+    for minute in range(0, 60, 10):
         register.take(minute * 300, 0, minute * MINUTE_MS, power_max_w=POWER_W)
-    assert register.energy_wh == 59 * 300
+    assert register.energy_wh == 50 * 300
 
 
 @given(

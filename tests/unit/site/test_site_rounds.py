@@ -6,6 +6,7 @@ from site_bench import START_MS, Bench, charger, site
 
 from controlplane.config import ActorSettings
 from controlplane.ids import FeederId
+from controlplane.ocpp.commands import CommandState
 from controlplane.ocpp.events import ConnectorStatus
 from controlplane.site.messages import CapChanged, SetSiteLimit, SiteView
 from controlplane.units import MS_PER_HOUR
@@ -66,6 +67,40 @@ def test_a_large_raise_does_not_wait_and_a_small_one_does() -> None:
         assert bench.pending() == follows
         bench.advance(5_000)
         assert bench.connector("B").target_ma == supply_a * 500
+
+
+def test_two_increases_of_one_round_share_the_room_once() -> None:
+    bench = Bench(site([charger("A"), charger("B"), charger("C")], supply_a=32))
+    bench.plug("C")
+    bench.answer()
+    bench.plug("A")
+    bench.plug("B")
+    assert set(bench.pending()) == {"C"}, "no room before C has given some back"
+    bench.answer()
+    bench.advance(1_000)
+    bench.meter("C", 20, 20, 20)
+    bench.advance(35_000)
+    assert bench.counted_a("C") == 20, "it follows only half of the way"
+    assert "A" in bench.pending()
+    assert bench.counted_a("A") + bench.counted_a("B") <= 12
+    assert bench.view().violations == 0
+
+
+def test_nobody_is_told_more_while_a_row_bears_too_much() -> None:
+    bench = Bench(
+        site(
+            [charger("A", offline_a=6), charger("B", offline_a=6)],
+            supply_a=48,
+            building_load=BUILDING,
+        )
+    )
+    bench.building(0, 0, 0)
+    bench.plug("A")
+    assert bench.answer(CommandState.TIMED_OUT) == [("A", 32.0)]
+    bench.building(30, 30, 30)
+    bench.advance(10_000)
+    assert bench.counted_a("A") == 32, "it may have taken it"
+    assert bench.pending() == {"A": 6}, "though 12 A would be within what is counted"
 
 
 def test_credit_waits_on_every_row_it_shares() -> None:
