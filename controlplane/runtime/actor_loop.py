@@ -37,7 +37,7 @@ from controlplane.runtime.batch import Batch, Pipeline
 from controlplane.runtime.clock import Clock
 from controlplane.runtime.feed import Ring
 from controlplane.runtime.ownership import Ownership
-from controlplane.runtime.requests import Requests
+from controlplane.runtime.requests import OpenRequest, Requests
 from controlplane.runtime.residents import ActorFactory, Resident, Residents
 from controlplane.runtime.telemetry import log
 from controlplane.runtime.timers import Timers
@@ -249,6 +249,7 @@ class ActorLoop:
     def _step(self, resident: Resident, message: Message, now_ms: int) -> None:
         assert resident.actor is not None
         self.steps += 1
+        opened: OpenRequest | None = None
         if type(message) is Ask:
             opened = self._requests.get(message.ask_id)
             if opened is None:
@@ -262,6 +263,20 @@ class ActorLoop:
             return
         if effects:
             self._carry_out(resident, effects, now_ms)
+        if opened is not None:
+            self._asked(resident, opened, effects)
+
+    def _asked(self, resident: Resident, opened: OpenRequest, effects: list[Effect]) -> None:
+        """A request that is still to be answered leaves its mark in the store."""
+        if any(type(effect) is Answer and effect.ask_id == opened.ask_id for effect in effects):
+            return
+        pending = self._requests.pending(opened)
+        epoch = self._ownership.epochs.get(resident.shard)
+        if pending is not None and epoch is not None:
+            batch = self.pipeline.open
+            batch.touched.add(resident)
+            batch.commit.epochs[resident.shard] = epoch
+            batch.commit.results.append(pending)
 
     def _carry_out(self, resident: Resident, effects: list[Effect], now_ms: int) -> None:
         batch = self.pipeline.open

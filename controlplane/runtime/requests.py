@@ -3,7 +3,10 @@
 A request with a `request_id` is done once: while it is under way a repetition waits for the same
 answer, and afterwards, for a day, gets the stored one, which was committed together with what the
 request changed. Refusals that only say 'not now' are not kept, so trying again means trying again.
-"""
+
+A request that is not answered at once is stored as one of unknown outcome before anything of it
+leaves the host, and the answer takes the place of that. So a host that comes after a crash does not
+send a command a second time."""
 
 from __future__ import annotations
 
@@ -26,6 +29,13 @@ OPEN_MAX = 10_000
 _KEPT_S = 600.0
 """How long a request with a `request_id` whose asker has gone away may still be answered."""
 _ANSWERED_KEPT_S = 30.0
+_FORGOTTEN = b""
+"""Stored in the place of an unknown outcome when it turns out that nothing was done."""
+_OUTCOME_UNKNOWN = Refusal(
+    "timed_out",
+    "OUTCOME_UNKNOWN",
+    "the host was lost while this request was under way; it may have been carried out",
+)
 _PASSING = frozenset({"unavailable", "timed_out", "exhausted", "internal"})
 
 
@@ -40,6 +50,8 @@ class OpenRequest:
     answered: asyncio.Future[bytes]
     until_s: float
     stepped: bool = False
+    pending: bool = False
+    """Stored as one of unknown outcome."""
 
 
 class Requests:
@@ -73,7 +85,7 @@ class Requests:
             _same(opened.ref, opened.fingerprint, ref, fingerprint)
             return await asyncio.shield(opened.answered)
         stored = await self._reader.request_result(request_id)
-        if stored is None:
+        if stored is None or stored.response == _FORGOTTEN:
             return None
         _same(stored.ref, stored.fingerprint, ref, fingerprint)
         return stored.response
@@ -106,20 +118,22 @@ class Requests:
             self._by_request_id[request_id] = opened
         return opened
 
+    def pending(self, opened: OpenRequest) -> RequestResult | None:
+        """What is to be stored for a request that the actor has seen and not answered, if
+        anything."""
+        if not opened.request_id or opened.answered.done():
+            return None
+        opened.pending = True
+        return _result(opened, encode(_OUTCOME_UNKNOWN))
+
     def result(self, ask_id: str, response: msgspec.Struct) -> RequestResult | None:
         """What is to be stored with the answer, if anything."""
         opened = self._open.get(ask_id)
         if opened is None or not opened.request_id:
             return None
         if _passing(response):
-            return None
-        return RequestResult(
-            opened.request_id,
-            opened.ref,
-            opened.fingerprint,
-            encode(response),
-            time.time_ns() // 1_000_000,
-        )
+            return _result(opened, _FORGOTTEN) if opened.pending else None
+        return _result(opened, encode(response))
 
     def answer(self, ask_id: str, response: msgspec.Struct) -> None:
         """Give the answer; the first one counts."""
@@ -163,6 +177,11 @@ class Requests:
             raise TimedOut(
                 f"{opened.ref} gave no answer within {timeout_s:g} s", reason="NO_ANSWER"
             ) from None
+
+
+def _result(opened: OpenRequest, response: bytes) -> RequestResult:
+    now_ms = time.time_ns() // 1_000_000
+    return RequestResult(opened.request_id, opened.ref, opened.fingerprint, response, now_ms)
 
 
 def _passing(response: msgspec.Struct) -> bool:

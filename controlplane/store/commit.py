@@ -239,7 +239,7 @@ def _writes(dialect: str) -> dict[type, Executable]:
         SessionRecord: upsert(schema.session),
         QuarantineRecord: insert(schema.quarantine),
         JournalLine: insert(schema.journal),
-        RequestResult: dialect_insert(schema.request_result).on_conflict_do_nothing(),
+        RequestResult: upsert(schema.request_result),
     }
 
 

@@ -23,10 +23,11 @@ from test_runtime_local import (
 )
 
 from controlplane.actor import Actor, Effect, Message, Reply, Send
-from controlplane.charger.messages import ApplyLimit, StationCalled
+from controlplane.charger.messages import ApplyLimit, Execute, StationCalled
 from controlplane.config import ActorSettings, Settings
-from controlplane.errors import LoadstarError, Precondition
+from controlplane.errors import LoadstarError, Precondition, TimedOut
 from controlplane.ids import ActorKind, ActorRef, SessionId
+from controlplane.ocpp.commands import CommandResult, RawCall
 from controlplane.runtime.node import Node, start_node
 from controlplane.runtime.processes import LocalGateway
 from controlplane.runtime.station import CALLS_WAITING_MAX
@@ -237,3 +238,22 @@ async def test_a_flood_that_is_not_answered_is_left_in_the_socket(
         flooding.cancel()
         socket.transport.abort()
     run_sql(settings, "ALTER TABLE away RENAME TO meter_sample")
+
+
+async def test_a_command_that_was_sent_is_not_sent_again_by_the_next_host(node: Node) -> None:
+    charger = ActorRef(ActorKind.CHARGER, "CP1")
+    command = Execute(RawCall("ClearCache", {}))
+
+    async def ask() -> CommandResult:
+        return await node.client.ask(charger, command, CommandResult, request_id="r1")
+
+    async with station(node, "CP1") as socket:
+        await call(socket, "m1", "Heartbeat", {})
+        asking = asyncio.create_task(ask())
+        assert (await receive(socket))[2] == "ClearCache"
+        await node.kill_host()
+        for attempt in (asking, ask()):
+            with pytest.raises(TimedOut) as unknown:
+                await attempt
+            assert unknown.value.reason == "OUTCOME_UNKNOWN"
+        await call(socket, "m2", "Heartbeat", {})
