@@ -127,6 +127,10 @@ class ChargerConfig(_Model):
     connectors: tuple[ConnectorConfig, ...] = (ConnectorConfig(id=1),)
     current_type: CurrentType = CurrentType.AC
     limit_unit: LimitUnit = LimitUnit.A
+    efficiency_percent: Annotated[float, Field(ge=50, le=100, allow_inf_nan=False)] | None = None
+    """What reaches the vehicle of what the charger takes from the grid. Rows are counted on the
+    grid's side and a limit in watts holds on the vehicle's, so it is made smaller by this. Unless
+    given, 100 for AC and 92 for DC, the low end of what rectifiers are sold with."""
     offline_current_a: Amperes = 6.0
     password_hash: str | None = None
     """Argon2 hash for HTTP Basic (security profile 1); none means security profile 0. See `loadstar
@@ -161,6 +165,12 @@ class ChargerConfig(_Model):
     @property
     def offline_current_ma(self) -> int:
         return ma_from_a(self.offline_current_a)
+
+    @property
+    def efficiency_permille(self) -> int:
+        """`efficiency_percent` or its default, rounded down to the thousandth."""
+        assumed_percent = 92.0 if self.current_type is CurrentType.DC else 100.0
+        return int((self.efficiency_percent or assumed_percent) * 10 + 1e-6)
 
     def connector(self, connector_id: int) -> ConnectorConfig | None:
         return next(

@@ -23,16 +23,20 @@ def limit_command(
     purpose: LimitPurpose,
     transaction_id: str | None = None,
 ) -> SetLimit | None:
-    """A limit in the unit that the charger takes; None for a connector nobody described."""
+    """A limit in the unit that the charger takes; None for a connector nobody described.
+
+    `limit_ma` is the grid's side, where rows are counted; watts are what the vehicle may get of it.
+    """
     described = memory.described
     connector = None if described is None else described.connector(connector_id)
     if described is None or connector is None:
         return None
+    grid_w = w_from_ma(limit_ma, voltage_v=described.voltage_v, phases=connector.phases)
     return SetLimit(
         connector_id=connector_id,
         purpose=purpose,
         limit_ma=limit_ma,
-        limit_w=w_from_ma(limit_ma, voltage_v=described.voltage_v, phases=connector.phases),
+        limit_w=grid_w * described.efficiency_permille // 1_000,
         unit=described.unit.value,
         phases=connector.phases,
         transaction_id=transaction_id,

@@ -49,6 +49,8 @@ class Described(msgspec.Struct, frozen=True):
     unit: LimitUnit
     offline_ma: int
     connectors: tuple[DescribedConnector, ...]
+    efficiency_permille: int = 1_000
+    """What reaches the vehicle of what is taken from the grid."""
 
     @classmethod
     def of(cls, config: ChargerConfig, *, voltage_v: int) -> Described:
@@ -60,6 +62,7 @@ class Described(msgspec.Struct, frozen=True):
                 DescribedConnector(connector.id, len(connector.phases), connector.current_max_ma)
                 for connector in config.connectors
             ),
+            config.efficiency_permille,
         )
 
     def connector(self, connector_id: int) -> DescribedConnector | None:

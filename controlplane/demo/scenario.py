@@ -173,9 +173,10 @@ def _ac(
 
 
 def _dc(number: int, version: str) -> dict[str, Any]:
-    """50 kW, counted where it takes them from the grid: 72.5 A on each of three lines."""
+    """50 kW, counted and limited where it takes them from the grid: 72.5 A on each of three
+    lines."""
     charger = _ac(number, version, "dc", "123", 72.5, site="DEPOT", unit="W")
-    return charger | {"current_type": "dc"}
+    return charger | {"current_type": "dc", "efficiency_percent": 100}
 
 
 _CHARGERS: dict[str, list[dict[str, Any]]] = {

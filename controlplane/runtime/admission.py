@@ -113,7 +113,11 @@ class Admission:
             user, password = parse_authorization_basic(given[0])
         except (InvalidHeader, UnicodeDecodeError):
             return False
-        return user == charger_id and await self._passwords.right(password_hash, password)
+        # An id may hold colons, at the first of which the header was parted.
+        name, given_password = f"{charger_id}:", f"{user}:{password}"
+        if not given_password.startswith(name):
+            return False
+        return await self._passwords.right(password_hash, given_password.removeprefix(name))
 
 
 def charger_id_of(path: str) -> ChargerId:

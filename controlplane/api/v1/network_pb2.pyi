@@ -202,6 +202,7 @@ class ChargerDescription(_message.Message):
     LIMIT_UNIT_FIELD_NUMBER: _builtins.int
     OFFLINE_CURRENT_A_FIELD_NUMBER: _builtins.int
     PASSWORD_HASH_FIELD_NUMBER: _builtins.int
+    EFFICIENCY_PERCENT_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """The identity with which it connects: the last part of its WebSocket URL. 1 to 48 letters, digits
     and `*-_=:+|@.`; unique in the network.
@@ -221,6 +222,10 @@ class ChargerDescription(_message.Message):
     """Argon2 hash of its password for HTTP Basic authentication (OCPP security profile 1); absent where it
     needs none (profile 0). `loadstar chargers password` makes one.
     """
+    efficiency_percent: _builtins.float
+    """What reaches the vehicle of what the charger takes from the grid, in per cent, 50 to 100. A limit
+    in watts holds on the vehicle's side and is made smaller by this. Default 100 for AC, 92 for DC.
+    """
     @_builtins.property
     def connectors(self) -> _containers.RepeatedCompositeFieldContainer[Global___ConnectorDescription]:
         """At least one. Empty: one three-phase connector with id 1 and all defaults."""
@@ -235,15 +240,20 @@ class ChargerDescription(_message.Message):
         limit_unit: Global___LimitUnit.ValueType = ...,
         offline_current_a: _builtins.float | None = ...,
         password_hash: _builtins.str | None = ...,
+        efficiency_percent: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_offline_current_a", b"_offline_current_a", "_password_hash", b"_password_hash", "offline_current_a", b"offline_current_a", "password_hash", b"password_hash"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_efficiency_percent", b"_efficiency_percent", "_offline_current_a", b"_offline_current_a", "_password_hash", b"_password_hash", "efficiency_percent", b"efficiency_percent", "offline_current_a", b"offline_current_a", "password_hash", b"password_hash"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_offline_current_a", b"_offline_current_a", "_password_hash", b"_password_hash", "circuit", b"circuit", "connectors", b"connectors", "current_type", b"current_type", "id", b"id", "limit_unit", b"limit_unit", "offline_current_a", b"offline_current_a", "password_hash", b"password_hash"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_efficiency_percent", b"_efficiency_percent", "_offline_current_a", b"_offline_current_a", "_password_hash", b"_password_hash", "circuit", b"circuit", "connectors", b"connectors", "current_type", b"current_type", "efficiency_percent", b"efficiency_percent", "id", b"id", "limit_unit", b"limit_unit", "offline_current_a", b"offline_current_a", "password_hash", b"password_hash"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__efficiency_percent: _TypeAlias = _typing.Literal["efficiency_percent"]  # noqa: Y015
+    _WhichOneofArgType__efficiency_percent: _TypeAlias = _typing.Literal["_efficiency_percent", b"_efficiency_percent"]  # noqa: Y015
     _WhichOneofReturnType__offline_current_a: _TypeAlias = _typing.Literal["offline_current_a"]  # noqa: Y015
     _WhichOneofArgType__offline_current_a: _TypeAlias = _typing.Literal["_offline_current_a", b"_offline_current_a"]  # noqa: Y015
     _WhichOneofReturnType__password_hash: _TypeAlias = _typing.Literal["password_hash"]  # noqa: Y015
     _WhichOneofArgType__password_hash: _TypeAlias = _typing.Literal["_password_hash", b"_password_hash"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__efficiency_percent) -> _WhichOneofReturnType__efficiency_percent | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__offline_current_a) -> _WhichOneofReturnType__offline_current_a | None: ...
     @_typing.overload

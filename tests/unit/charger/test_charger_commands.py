@@ -419,6 +419,20 @@ def test_watts_and_phases_are_told_to_chargers_that_take_watts() -> None:
     assert schedule["chargingSchedulePeriod"] == [{"startPeriod": 0, "limit": 6 * 230 * 3}]
 
 
+@pytest.mark.parametrize(("described", "share"), [({}, 0.92), ({"efficiency_percent": 95}, 0.95)])
+def test_watts_for_a_vehicle_leave_room_for_the_losses_of_a_rectifier(
+    described: dict[str, Any], share: float
+) -> None:
+    """The rows carry what the charger takes from the grid, which is more than it gives."""
+    charger = Charger()
+    charger.assign(limit_unit="W", current_type="dc", **described)
+    charger.connect("ocpp2.0.1")
+    charger.wait(SETTINGS.settle_ms)
+    charger.answer()
+    schedule = charger.last_call().payload["chargingProfile"]["chargingSchedule"][0]
+    assert schedule["chargingSchedulePeriod"][0]["limit"] == int(6 * 230 * 3 * share)
+
+
 def test_a_request_for_another_kind_of_actor_is_refused() -> None:
     charger = settled()
     charger.tell(Ask("ask", GetFeeder()))
