@@ -112,7 +112,8 @@ def _run(
 
     from controlplane.runtime.telemetry import configure_logging
 
-    configure_logging(settings, "supervisor", to_file=True)
+    if one_process:
+        configure_logging(settings, "supervisor", to_file=True)
     uvloop.run(_serve(settings, network, one_process=one_process, ready_file=ready_file))
 
 
