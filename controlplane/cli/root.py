@@ -101,7 +101,7 @@ def status(address: Address = DEFAULT_ADDRESS, as_json: Json = False) -> None:
 @app.command("events", rich_help_panel="Operate")
 def events(
     after: Annotated[
-        int | None, typer.Option(help="Begin after this cursor; 0 is the very beginning.")
+        int | None, typer.Option(help="Begin after this cursor; 0 is the very beginning.", min=0)
     ] = None,
     kind: Annotated[
         list[str] | None, typer.Option(help="Only this kind; `session.*` for all of a sort.")

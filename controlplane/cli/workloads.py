@@ -15,9 +15,22 @@ from controlplane.cli.connection import fail
 
 __all__ = ["bench", "demo", "sim"]
 
+
+def _writable(path: str | None) -> str | None:
+    """Said before the work begins, and not when its result is lost."""
+    if path is not None and path != "-" and (Path(path).is_dir() or not Path(path).parent.is_dir()):
+        raise typer.BadParameter(f"{path!r} is no file that can be written")
+    return path
+
+
 JsonPath = Annotated[
     str | None,
-    typer.Option("--json", metavar="PATH", help="Write the result as JSON; `-` prints it."),
+    typer.Option(
+        "--json",
+        metavar="PATH",
+        callback=_writable,
+        help="Write the result as JSON; `-` prints it.",
+    ),
 ]
 
 bench = typer.Typer(no_args_is_help=True, help="Measure Loadstar on this machine.")

@@ -204,6 +204,7 @@ def test_feeders_are_shown_and_limited(up: Up) -> None:
         ("sites", "limit", "depot", "--current", "1", "--clear"),
         ("sites", "limit", "depot", "--current", "1", "--from", "tomorrow"),
         ("sessions", "need", "S-1"),
+        ("events", "--after", "-1"),
         ("chargers", "stop", "DEPOT-1"),
         ("chargers", "settings", "DEPOT-1", "--set", "no-equals-sign"),
     ],
