@@ -249,8 +249,10 @@ def line(scene: Scene) -> str:
                 default=0.0,
             )
             sites.append(f"{site.id}: {_counts(report)}, fullest conductor {worst:.0%}")
+    if not sites:
+        return scene.note or "starting"
     return (
-        f"{clock_text(scene.now_ms)}  {'; '.join(sites) or 'starting'}; "
+        f"{clock_text(scene.now_ms)}  {'; '.join(sites)}; "
         f"{scene.messages} messages, {scene.audit.overloads} violations {scene.note}"
     ).rstrip()
 
