@@ -77,7 +77,7 @@ class RoutedClient:
             try:
                 answer = await host.ask(ref, encoded, request_id, max(0.05, until_s - loop.time()))
             except ConnectionError:
-                if not repeatable:
+                if not repeatable or loop.time() >= until_s:
                     raise TimedOut(
                         "the host was lost on the way; what was asked may have happened",
                         reason="HOST_LOST",
