@@ -362,7 +362,8 @@ def load_network(path: Path) -> NetworkConfig:
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise InvalidInput(f"{path}: {error}", reason="DESCRIPTION_UNREADABLE") from error
+        why = error.strerror if isinstance(error, OSError) else error
+        raise InvalidInput(f"{path}: {why}", reason="DESCRIPTION_UNREADABLE") from error
     return parse_network(text, source=str(path))
 
 

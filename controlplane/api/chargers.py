@@ -100,6 +100,9 @@ class Chargers(chargers_pb2_grpc.ChargersServiceServicer):
         # than not at all.
         cursor = await self._backend.client.last_cursor()
         wanted = set(request.charger_ids)
+        known = await self._backend.reader.chargers_named(map(ChargerId, sorted(wanted)))
+        if missing := sorted(wanted.difference(known)):
+            raise _unknown(missing[0])
         told: dict[str, list[chargers_pb2.Connector]] = {}
         async for response in self._all_matching(request, told, context):
             yield response

@@ -277,8 +277,10 @@ def _described(file: Path) -> network_pb2.SiteDescription:
     try:
         text = sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8")
         return site_to_message(parse_site(text, source=str(file)))
-    except (OSError, UnicodeDecodeError, InvalidInput) as error:
-        fail(str(error))
+    except InvalidInput as error:
+        fail(error.message)
+    except (OSError, UnicodeDecodeError) as error:
+        fail(f"{file}: {error.strerror if isinstance(error, OSError) else error}")
 
 
 def _done(response: Any, told: str, *, as_json: bool) -> None:

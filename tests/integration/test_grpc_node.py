@@ -715,6 +715,15 @@ async def test_chargers_sessions_and_events_are_watched(example: Loadstar) -> No
         stream.cancel()
 
 
+async def test_a_watch_of_an_unknown_charger_ends_at_once(example: Loadstar) -> None:
+    request = chargers_pb2.WatchChargersRequest(charger_ids=["DEPOT-1", "NOPE"])
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        async for _ in example.chargers.WatchChargers(request, timeout=10):
+            pass
+    assert refused.value.code() is grpc.StatusCode.NOT_FOUND
+    assert "NOPE" in (refused.value.details() or "")
+
+
 async def test_measurements_are_watched_at_an_interval(example: Loadstar) -> None:
     async with connected(Station16, "DEPOT-1", example.node.ocpp_port) as station:
         await online(example, "DEPOT-1")
