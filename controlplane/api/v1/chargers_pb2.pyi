@@ -1247,8 +1247,8 @@ class CallRequest(_message.Message):
     timeout_s: _builtins.float
     """How long to wait for the charger, 1 to 300 s; 0 means 30 s."""
     outside_allocation: _builtins.bool
-    """Loadstar keeps account of every profile a charger holds. This sends SetChargingProfile or
-    ClearChargingProfile behind its back: what the charger may draw is then the caller's to answer for.
+    """Loadstar keeps account of every profile a charger holds. This sends one, or clears one, behind its
+    back: what the charger may draw is then the caller's to answer for.
     """
     request_id: _builtins.str
     """See the head of `electrical.proto`."""

@@ -143,7 +143,8 @@ class ChargersServiceServicer:
         ends the stream. Measurements alone are no happenings: ask for them with `interval_s`. States that a
         slow reader missed are left out: what arrives is always the newest.
 
-        Errors: UNAVAILABLE while the journal is out of reach: open the stream again.
+        Errors: NOT_FOUND for a charger that is named and not described; UNAVAILABLE while the journal is
+        out of reach: open the stream again.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -217,8 +218,8 @@ class ChargersServiceServicer:
         schema before it is sent, and the answer before it is returned.
 
         Errors: INVALID_ARGUMENT for an unknown action, or a payload that its schema refuses;
-        FAILED_PRECONDITION (reason `ALLOCATION_OWNS_PROFILES`) for SetChargingProfile and
-        ClearChargingProfile without `outside_allocation`.
+        FAILED_PRECONDITION (reason `ALLOCATION_OWNS_PROFILES`) for SetChargingProfile,
+        ClearChargingProfile and a remote start with a profile, without `outside_allocation`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -52,7 +52,8 @@ class ChargersServiceStub:
     ends the stream. Measurements alone are no happenings: ask for them with `interval_s`. States that a
     slow reader missed are left out: what arrives is always the newest.
 
-    Errors: UNAVAILABLE while the journal is out of reach: open the stream again.
+    Errors: NOT_FOUND for a charger that is named and not described; UNAVAILABLE while the journal is
+    out of reach: open the stream again.
     """
     RemoteStart: _grpc.UnaryUnaryMultiCallable[_chargers_pb2.RemoteStartRequest, _chargers_pb2.RemoteStartResponse]
     """Starts a transaction from afar (1.6 RemoteStartTransaction, 2.x RequestStartTransaction)."""
@@ -77,8 +78,8 @@ class ChargersServiceStub:
     schema before it is sent, and the answer before it is returned.
 
     Errors: INVALID_ARGUMENT for an unknown action, or a payload that its schema refuses;
-    FAILED_PRECONDITION (reason `ALLOCATION_OWNS_PROFILES`) for SetChargingProfile and
-    ClearChargingProfile without `outside_allocation`.
+    FAILED_PRECONDITION (reason `ALLOCATION_OWNS_PROFILES`) for SetChargingProfile,
+    ClearChargingProfile and a remote start with a profile, without `outside_allocation`.
     """
 
 @_typing.type_check_only
@@ -105,7 +106,8 @@ class ChargersServiceAsyncStub(ChargersServiceStub):
     ends the stream. Measurements alone are no happenings: ask for them with `interval_s`. States that a
     slow reader missed are left out: what arrives is always the newest.
 
-    Errors: UNAVAILABLE while the journal is out of reach: open the stream again.
+    Errors: NOT_FOUND for a charger that is named and not described; UNAVAILABLE while the journal is
+    out of reach: open the stream again.
     """
     RemoteStart: _aio.UnaryUnaryMultiCallable[_chargers_pb2.RemoteStartRequest, _chargers_pb2.RemoteStartResponse]  # type: ignore[assignment]
     """Starts a transaction from afar (1.6 RemoteStartTransaction, 2.x RequestStartTransaction)."""
@@ -130,8 +132,8 @@ class ChargersServiceAsyncStub(ChargersServiceStub):
     schema before it is sent, and the answer before it is returned.
 
     Errors: INVALID_ARGUMENT for an unknown action, or a payload that its schema refuses;
-    FAILED_PRECONDITION (reason `ALLOCATION_OWNS_PROFILES`) for SetChargingProfile and
-    ClearChargingProfile without `outside_allocation`.
+    FAILED_PRECONDITION (reason `ALLOCATION_OWNS_PROFILES`) for SetChargingProfile,
+    ClearChargingProfile and a remote start with a profile, without `outside_allocation`.
     """
 
 class ChargersServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -173,7 +175,8 @@ class ChargersServiceServicer(metaclass=_abc_1.ABCMeta):
         ends the stream. Measurements alone are no happenings: ask for them with `interval_s`. States that a
         slow reader missed are left out: what arrives is always the newest.
 
-        Errors: UNAVAILABLE while the journal is out of reach: open the stream again.
+        Errors: NOT_FOUND for a charger that is named and not described; UNAVAILABLE while the journal is
+        out of reach: open the stream again.
         """
 
     @_abc_1.abstractmethod
@@ -258,8 +261,8 @@ class ChargersServiceServicer(metaclass=_abc_1.ABCMeta):
         schema before it is sent, and the answer before it is returned.
 
         Errors: INVALID_ARGUMENT for an unknown action, or a payload that its schema refuses;
-        FAILED_PRECONDITION (reason `ALLOCATION_OWNS_PROFILES`) for SetChargingProfile and
-        ClearChargingProfile without `outside_allocation`.
+        FAILED_PRECONDITION (reason `ALLOCATION_OWNS_PROFILES`) for SetChargingProfile,
+        ClearChargingProfile and a remote start with a profile, without `outside_allocation`.
         """
 
 def add_ChargersServiceServicer_to_server(servicer: ChargersServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -96,7 +96,8 @@ class SitesServiceServicer:
         already acknowledged stay counted until they have let go of them.
 
         Errors: as CreateSite; NOT_FOUND; FAILED_PRECONDITION where a charger with a running session would
-        disappear.
+        disappear (reason `SESSION_RUNNING`), or where default profiles would rise into room that others
+        still hold (reason `DEFAULTS_IN_FORCE`: lower the others first, raise once they have let go).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

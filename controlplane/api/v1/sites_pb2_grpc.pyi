@@ -44,7 +44,8 @@ class SitesServiceStub:
     already acknowledged stay counted until they have let go of them.
 
     Errors: as CreateSite; NOT_FOUND; FAILED_PRECONDITION where a charger with a running session would
-    disappear.
+    disappear (reason `SESSION_RUNNING`), or where default profiles would rise into room that others
+    still hold (reason `DEFAULTS_IN_FORCE`: lower the others first, raise once they have let go).
     """
     GetSite: _grpc.UnaryUnaryMultiCallable[_sites_pb2.GetSiteRequest, _sites_pb2.GetSiteResponse]
     """One site as its owner described it. Errors: NOT_FOUND."""
@@ -86,7 +87,8 @@ class SitesServiceAsyncStub(SitesServiceStub):
     already acknowledged stay counted until they have let go of them.
 
     Errors: as CreateSite; NOT_FOUND; FAILED_PRECONDITION where a charger with a running session would
-    disappear.
+    disappear (reason `SESSION_RUNNING`), or where default profiles would rise into room that others
+    still hold (reason `DEFAULTS_IN_FORCE`: lower the others first, raise once they have let go).
     """
     GetSite: _aio.UnaryUnaryMultiCallable[_sites_pb2.GetSiteRequest, _sites_pb2.GetSiteResponse]  # type: ignore[assignment]
     """One site as its owner described it. Errors: NOT_FOUND."""
@@ -137,7 +139,8 @@ class SitesServiceServicer(metaclass=_abc_1.ABCMeta):
         already acknowledged stay counted until they have let go of them.
 
         Errors: as CreateSite; NOT_FOUND; FAILED_PRECONDITION where a charger with a running session would
-        disappear.
+        disappear (reason `SESSION_RUNNING`), or where default profiles would rise into room that others
+        still hold (reason `DEFAULTS_IN_FORCE`: lower the others first, raise once they have let go).
         """
 
     @_abc_1.abstractmethod
