@@ -224,8 +224,11 @@ class Entry(msgspec.Struct, array_like=True):
         )
         if self.draining_ma and after_acknowledgement:
             obeys = confirms and current_ma <= self.held_ma + tolerance_ma(self.held_ma)
-            if obeys or now_ms - self.acknowledged_ms >= ramp_ms:
+            if now_ms - self.acknowledged_ms >= ramp_ms or (obeys and current_ma <= self.held_ma):
                 self.draining_ma = 0
+            elif obeys:
+                # Near enough to be on its way, but what it draws above the limit still flows.
+                self.draining_ma = min(self.draining_ma, current_ma)
         allowed_ma = self.allowed_ma
         over = current_ma > allowed_ma + tolerance_ma(allowed_ma)
         self.excess_ma = current_ma if over else 0

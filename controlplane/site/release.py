@@ -79,6 +79,8 @@ def release(
         target = plan.target_ma[position]
         if target is None:
             continue
+        if entry.reassert and any(over[row] for row in leaf.rows):
+            target = min(target, _without_profile_ma(leaf, entry))
         asked = entry.asked_ma
         change = 0 if asked is None else target - asked
         patient = calm[position].differs(change, now_ms=now_ms) >= patience_ms
@@ -182,6 +184,12 @@ def _secure_ma(entry: Entry) -> int:
     if entry.asked_ma is not None:
         return entry.asked_ma
     return min(entry.fallback_ma, entry.offline_ma)
+
+
+def _without_profile_ma(leaf: Leaf, entry: Entry) -> int:
+    """What a charger that was away runs at if it lost its profile meanwhile: on a row that bears
+    too much, to give it back what it had would be a raise."""
+    return entry.fallback_ma if entry.fallback_ma >= leaf.min_ma else 0
 
 
 def _worth_a_part(leaf: Leaf, entry: Entry, limit_ma: int) -> bool:

@@ -80,7 +80,7 @@ MUTATIONS = {
     ),
     "no room is kept for the end of a session": (
         counting("reserve_ma", lambda e: e.liability_ma),
-        87,
+        928,
     ),
     "an idle connector counts nothing": (counting("fallback_ma", lambda _: 0), 0),
     "an unknown default counts as described": (counting("fallback_ma", lambda e: e.offline_ma), 1),

@@ -86,7 +86,19 @@ def test_a_decrease_counts_the_old_limit_until_the_meter_shows_it() -> None:
     assert bench.counted_a("A") == 32, "the meter shows that it has not followed"
     bench.advance(3_000)
     bench.meter("A", 24.3, 24.1, 24)
-    assert bench.counted_a("A") == 24, "seen, within the meter's tolerance"
+    assert bench.counted_a("A") == 24.3, "within the meter's tolerance, but it flows"
+    bench.advance(3_000)
+    bench.meter("A", 24, 24, 23.9)
+    assert bench.counted_a("A") == 24, "seen"
+
+
+def test_what_stands_a_little_above_the_limit_is_the_meters_tolerance_after_the_ramp() -> None:
+    bench = lowered()
+    bench.answer()
+    bench.advance(3_000)
+    bench.meter("A", 24.3, 24.1, 24)
+    bench.advance(30_000)
+    assert bench.counted_a("A") == 24
 
 
 def test_a_sample_from_before_the_acknowledgement_confirms_nothing() -> None:
