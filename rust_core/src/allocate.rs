@@ -7,7 +7,7 @@ use crate::error::{NetworkError, check_length, check_range};
 use crate::fill::fill;
 use crate::network::Network;
 use crate::round::{Leaf, Round, Workspace};
-use crate::steps::{keep_raisable, raise_by_step, round_down};
+use crate::steps::whole_steps;
 use crate::units::{CAPACITY_MAX_MA, CURRENT_MAX_MA, WEIGHT_MAX};
 
 /// What connectors ask for: one entry per connector in every slice.
@@ -74,7 +74,6 @@ pub fn allocate_in(
 ) -> Result<Allocation, NetworkError> {
     refuse_bad_input(network, capacity_ma, demand)?;
     let mut rising = take(&mut workspace.rising);
-    let mut reached = take(&mut workspace.reached);
     let mut round = Round::new(network, capacity_ma, *demand, workspace);
     admit(&mut round);
     for tier in tiers(demand.tier) {
@@ -83,14 +82,11 @@ pub fn allocate_in(
         rising.clear();
         rising.extend((0..).zip(&round.leaves).filter_map(wanting));
         while !rising.is_empty() {
-            fill(&mut round, &rising, &mut reached);
-            round_down(&mut round, &rising, &mut reached);
-            raise_by_step(&mut round, &rising, &reached);
-            keep_raisable(&mut round, &mut rising);
+            fill(&mut round, &rising);
+            whole_steps(&mut round, &mut rising);
         }
     }
     round.workspace.rising = rising;
-    round.workspace.reached = reached;
     Ok(round.finish(capacity_ma))
 }
 
@@ -120,6 +116,15 @@ fn refuse_bad_input(
     check_range("max_ma", demand.max_ma, 0, CURRENT_MAX_MA)?;
     check_range("step_ma", demand.step_ma, 1, CURRENT_MAX_MA)?;
     check_range("weight", demand.weight, 1, WEIGHT_MAX)?;
+    // Below 0 as soon as one difference is; without branches, several at a time.
+    let sign = demand
+        .min_ma
+        .iter()
+        .zip(demand.max_ma)
+        .fold(0, |sign, (&min, &max)| sign | min | (max - min.max(0)));
+    if sign >= 0 {
+        return Ok(());
+    }
     for (index, (&min, &max)) in demand.min_ma.iter().zip(demand.max_ma).enumerate() {
         if !(0..=max).contains(&min) {
             return Err(NetworkError::Range {

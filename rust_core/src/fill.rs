@@ -10,6 +10,9 @@
 //!   slope of everyone not yet stopped (leaves only ever stop, so the bound can only grow);
 //! - a *calm* level up to which nothing at all happens in its subtree, where its load is a line.
 //!
+//! Leaves on one node and the same phases are below the same rows, so one stop stops them all. They
+//! are kept as one group, and what each of them reached follows from the level of the group's stop.
+//!
 //! A node advances its children to its sure level, computes a new one from what they then draw,
 //! and so on until it is full or at its own target; a subtree that stays calm costs nothing. Rows
 //! that cannot carry the same level are taken from the root downwards, L1 first, each with what
@@ -18,23 +21,139 @@
 use std::mem::take;
 use std::ops::Range;
 
-use crate::network::NONE;
-use crate::round::{Round, Stop, add};
+use crate::network::{Group, NONE};
+use crate::round::{Leaf, Round, Stop, add};
 use crate::units::{CURRENT_MAX_MA, PHASES, fine, level_from, whole_ma};
 
 /// A level at which everyone is at the maximum.
 const TOP: i64 = fine(CURRENT_MAX_MA) + 1;
 
-/// The load of some leaves on three phases: `base + grow * level`, until `kink`.
+/// A rising leaf.
+#[derive(Debug, Clone, Copy)]
+struct Slot {
+    /// First level at which it draws `weight * level`; what it has until then.
+    start: i64,
+    /// First level at which it is at its maximum.
+    full: i64,
+    has_ma: u32,
+    most_ma: u32,
+    weight: u32,
+}
+
+impl Slot {
+    fn new(leaf: &Leaf) -> Self {
+        Self {
+            start: level_from(leaf.current_ma, leaf.weight),
+            full: level_from(leaf.max_ma, leaf.weight),
+            has_ma: leaf.current_ma,
+            most_ma: leaf.max_ma,
+            weight: u32::from(leaf.weight),
+        }
+    }
+}
+
+/// The rising leaves of one [`Group`], which a row stops together.
+#[derive(Debug, Clone)]
+pub(crate) struct GroupLoad {
+    /// What they draw on each of their phases: `base + grow * level`, until `kink`.
+    base: i64,
+    /// Weights of those that grow now.
+    grow: i64,
+    /// Weights of those that are not stopped, be it by their maximum: the growing ones, and the
+    /// ones whose share is still below what they have.
+    open: i64,
+    /// First level at which somebody starts to grow or reaches the maximum.
+    kink: i64,
+    slots: Range<usize>,
+    phases: u8,
+    /// The level at which a row stopped them.
+    level: i64,
+    stop: Stop,
+}
+
+impl GroupLoad {
+    const NOTHING: Self = Self {
+        base: 0,
+        grow: 0,
+        open: 0,
+        kink: i64::MAX,
+        slots: 0..0,
+        phases: 0,
+        level: TOP,
+        stop: Stop::OWN,
+    };
+
+    /// What a leaf of this group has reached, in level units, if its maximum is above that.
+    pub(crate) fn share(&self, leaf: &Leaf) -> i64 {
+        (i64::from(leaf.weight) * self.level).max(fine(i64::from(leaf.current_ma)))
+    }
+
+    /// Which of the rising leaves are in the group.
+    pub(crate) fn slots(&self) -> Range<usize> {
+        self.slots.clone()
+    }
+
+    /// The row that stopped the group, if one did.
+    pub(crate) fn stop(&self) -> Stop {
+        self.stop
+    }
+
+    /// Bring the group to level 0. Returns the sum of the maximums.
+    fn start(&mut self, slots: &[Slot]) -> i64 {
+        let (mut has_ma, mut most_ma) = (0, 0);
+        for slot in &slots[self.slots.clone()] {
+            let waits = -slot.start >> 63;
+            has_ma += i64::from(slot.has_ma);
+            most_ma += i64::from(slot.most_ma);
+            self.grow += i64::from(slot.weight) & !waits;
+            self.open += i64::from(slot.weight);
+            self.kink = self.kink.min(slot.start & waits | slot.full & !waits);
+        }
+        self.base = fine(has_ma);
+        most_ma
+    }
+
+    /// Bring the group to `level`. Summed anew and without a branch, since nobody can foretell who is
+    /// where; `waits` and `full` are masks, all bits or none, and never both.
+    fn move_to(&mut self, slots: &[Slot], level: i64) {
+        let (mut base_ma, mut grow, mut open, mut kink) = (0, 0, 0, i64::MAX);
+        for slot in &slots[self.slots.clone()] {
+            let waits = (level - slot.start) >> 63;
+            let full = (slot.full - 1 - level) >> 63;
+            base_ma += i64::from(slot.has_ma) & waits | i64::from(slot.most_ma) & full;
+            grow += i64::from(slot.weight) & !(waits | full);
+            open += i64::from(slot.weight) & !full;
+            kink = kink.min(slot.start & waits | slot.full & !waits | i64::MAX & full);
+        }
+        (self.base, self.grow, self.open, self.kink) = (fine(base_ma), grow, open, kink);
+    }
+
+    /// What the group would draw at `level`, at or above the present one.
+    fn load_at(&self, slots: &[Slot], level: i64) -> i64 {
+        if level < self.kink {
+            return self.base + self.grow * level;
+        }
+        let share = |slot: &Slot| {
+            let (has, most) = (fine(i64::from(slot.has_ma)), fine(i64::from(slot.most_ma)));
+            (i64::from(slot.weight) * level).max(has).min(most)
+        };
+        slots[self.slots.clone()].iter().map(share).sum()
+    }
+
+    /// Everyone stays at `level`, because of the row `stop`.
+    fn stop_at(&mut self, level: i64, stop: Stop) {
+        self.base += self.grow * level;
+        (self.grow, self.open, self.kink) = (0, 0, i64::MAX);
+        (self.level, self.stop) = (level, stop);
+    }
+}
+
+/// The load of all groups below a node, on three phases; fields as in [`GroupLoad`].
 #[derive(Debug, Clone, Copy)]
 struct Load {
     base: [i64; PHASES],
-    /// Weights of those that grow now.
     grow: [i64; PHASES],
-    /// Weights of those not stopped: the growing ones, and the ones whose share is still below
-    /// what they have.
     open: [i64; PHASES],
-    /// First level at which somebody starts to grow or reaches the maximum.
     kink: i64,
 }
 
@@ -51,30 +170,24 @@ impl Load {
         self.kink = self.kink.min(other.kink);
     }
 
-    /// A leaf with `weight` on `phases` that holds `current`, waiting or growing, holds `reached`
-    /// for good.
-    fn settle(&mut self, phases: u8, weight: i64, stage: Stage, current: i64, reached: i64) {
-        let (grew, held) = if stage == Stage::Growing { (weight, 0) } else { (0, current) };
-        add(&mut self.open, phases, -weight);
-        add(&mut self.grow, phases, -grew);
-        add(&mut self.base, phases, reached - held);
+    fn add_group(&mut self, group: &GroupLoad) {
+        add(&mut self.base, group.phases, group.base);
+        add(&mut self.grow, group.phases, group.grow);
+        add(&mut self.open, group.phases, group.open);
+        self.kink = self.kink.min(group.kink);
     }
 }
 
 /// A node with rising leaves below it.
 #[derive(Debug, Clone)]
 struct Branch {
-    /// Everyone below is at this level; children may lag behind while they are calm.
+    /// Everyone below is at this level, or still at one up to which they are calm.
     level: i64,
     calm: i64,
-    /// The leaves on this very node.
-    own: Load,
     /// All leaves below.
     all: Load,
     /// The most each row may carry for the rising leaves; `i64::MAX` if they can never fill it.
     limit: [i64; PHASES],
-    /// The leaves on this very node.
-    slots: Range<usize>,
     child: u32,
     sibling: u32,
 }
@@ -83,23 +196,23 @@ impl Branch {
     const NOTHING: Self = Self {
         level: 0,
         calm: 0,
-        own: Load::NOTHING,
         all: Load::NOTHING,
         limit: [0; PHASES],
-        slots: 0..0,
         child: NONE,
         sibling: NONE,
     };
 
     /// The highest level, up to `target`, that the node's own rows are sure to carry.
+    #[expect(clippy::needless_bitwise_bool, reason = "a wrong guess costs more than both sides")]
     fn sure(&self, target: i64) -> i64 {
         let mut sure = target;
         for phase in 0..PHASES {
             let (grow, open) = (self.all.grow[phase], self.all.open[phase]);
             let room = self.limit[phase] - self.all.base[phase] - grow * self.level;
-            if open == 0
-                || self.limit[phase] == i64::MAX
-                || room >= open.saturating_mul(sure - self.level)
+            // One test for all three, since none can be foretold.
+            if (open == 0)
+                | (self.limit[phase] == i64::MAX)
+                | (room >= open.saturating_mul(sure - self.level))
             {
                 continue;
             }
@@ -113,74 +226,65 @@ impl Branch {
     }
 }
 
-/// Where a rising leaf is in the sweep.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Stage {
-    /// Its share is still below what it has.
-    Waiting,
-    /// Draws `weight * level`.
-    Growing,
-    Stopped,
-}
-
-/// A sweep; slot by slot in the order of the rising leaves, which is that of their nodes.
+/// A sweep.
 struct Sweep<'a, 'b> {
-    round: &'a mut Round<'b>,
-    leaves: &'a [u32],
+    round: &'a Round<'b>,
     branches: Vec<Branch>,
-    stage: Vec<Stage>,
-    /// The level at which the leaf starts to grow, or reaches its maximum; `i64::MAX` if stopped.
-    turn: Vec<i64>,
-    /// What the leaf has reached once it is stopped, in level units.
-    reached: &'a mut Vec<i64>,
+    groups: Vec<GroupLoad>,
+    /// In the order of the rising leaves, which is that of their groups.
+    slots: Vec<Slot>,
 }
 
-/// Memory of sweeps.
+/// Memory of sweeps, and what the last one gave.
 #[derive(Debug, Default)]
 pub(crate) struct FillSpace {
     branches: Vec<Branch>,
-    stage: Vec<Stage>,
-    turn: Vec<i64>,
+    pub(crate) groups: Vec<GroupLoad>,
+    slots: Vec<Slot>,
 }
 
-/// Raise `leaves` (ascending) from what they have, as far as rows and their maximums allow. Writes
-/// what each `reached`, in level units, and notes on every leaf the first row to stop it.
-pub(crate) fn fill(round: &mut Round<'_>, leaves: &[u32], reached: &mut Vec<i64>) {
-    let mut space = take(&mut round.workspace.fill);
-    space.branches.clear();
-    space.branches.resize(round.network.nodes(), Branch::NOTHING);
-    space.stage.clear();
-    space.stage.resize(leaves.len(), Stage::Waiting);
-    space.turn.clear();
-    reached.clear();
-    reached.resize(leaves.len(), 0);
-    let FillSpace { branches, stage, turn } = space;
-    let mut sweep = Sweep { round, leaves, branches, stage, turn, reached };
-    sweep.place_leaves();
+/// Raise `leaves` (ascending) from what they have, as far as rows and their maximums allow. What
+/// they reached is left with their groups.
+pub(crate) fn fill(round: &mut Round<'_>, leaves: &[u32]) {
+    let FillSpace { mut branches, mut groups, mut slots } = take(&mut round.workspace.fill);
+    branches.clear();
+    branches.resize(round.network.nodes(), Branch::NOTHING);
+    groups.clear();
+    let empty = |group: &Group| GroupLoad { phases: group.phases, ..GroupLoad::NOTHING };
+    groups.extend(round.network.groups.iter().map(empty));
+    slots.clear();
+    let mut sweep = Sweep { round, branches, groups, slots };
+    sweep.place_leaves(leaves);
     for root in sweep.join_branches() {
-        sweep.advance(root, TOP);
+        if sweep.branches[root].calm < TOP {
+            sweep.advance(root, TOP);
+        }
     }
-    let Sweep { round, branches, stage, turn, .. } = sweep;
-    round.workspace.fill = FillSpace { branches, stage, turn };
+    let Sweep { branches, groups, slots, .. } = sweep;
+    round.workspace.fill = FillSpace { branches, groups, slots };
 }
 
 impl Sweep<'_, '_> {
-    /// Put every leaf on its node, waiting.
-    fn place_leaves(&mut self) {
-        for (slot, &place) in self.leaves.iter().enumerate() {
-            let leaf = &self.round.leaves[place as usize];
-            let branch = &mut self.branches[self.round.network.leaf_node[place as usize] as usize];
-            if branch.slots.is_empty() {
-                branch.slots = slot..slot;
-            }
-            branch.slots.end = slot + 1;
-            let has = fine(i64::from(leaf.current_ma));
-            self.turn.push(level_from(has, leaf.weight));
-            add(&mut branch.own.base, leaf.phases, has);
-            add(&mut branch.own.open, leaf.phases, i64::from(leaf.weight));
-            // Holds the sum of the maximums until the room is known.
-            add(&mut branch.limit, leaf.phases, i64::from(leaf.max_ma));
+    /// Put every leaf in its group.
+    fn place_leaves(&mut self, leaves: &[u32]) {
+        self.slots
+            .extend(leaves.iter().map(|&place| Slot::new(&self.round.leaves[place as usize])));
+        for (slot, &place) in leaves.iter().enumerate() {
+            self.groups[self.round.network.leaf_group[place as usize] as usize].slots.end =
+                slot + 1;
         }
+        let mut start = 0;
+        for group in &mut self.groups {
+            let end = group.slots.end.max(start);
+            group.slots = start..end;
+            start = end;
+        }
+    }
+
+    /// The groups on this very node.
+    fn groups_of(&self, at: usize) -> Range<usize> {
+        let first = &self.round.network.first_group;
+        first[at] as usize..first[at + 1] as usize
     }
 
     /// Join the nodes that have rising leaves below them, at level 0. Returns the roots.
@@ -189,10 +293,9 @@ impl Sweep<'_, '_> {
         let mut roots = Vec::new();
         for at in (0..network.nodes()).rev() {
             // The parent stands before its children, so these are all joined by now.
-            if self.branches[at].child == NONE && self.branches[at].slots.is_empty() {
+            if !self.start_own(at) && self.branches[at].child == NONE {
                 continue;
             }
-            self.move_own(at, 0);
             self.sum_up(at, 0);
             let branch = &mut self.branches[at];
             let most_ma = branch.limit;
@@ -216,30 +319,50 @@ impl Sweep<'_, '_> {
         roots
     }
 
-    /// Bring the subtree to level `target`, stopping whom its rows stop on the way.
+    /// Bring the groups on this very node to level 0, and add their maximums to what stands for its
+    /// limits until the room is known. Returns whether there are any.
+    fn start_own(&mut self, at: usize) -> bool {
+        let mut any = false;
+        let of = self.groups_of(at);
+        for group in &mut self.groups[of] {
+            any |= !group.slots.is_empty();
+            let most_ma = group.start(&self.slots);
+            add(&mut self.branches[at].limit, group.phases, most_ma);
+        }
+        any
+    }
+
+    /// Bring a subtree to level `target`, where it is not calm, stopping whom its rows stop on the
+    /// way.
     fn advance(&mut self, at: usize, target: i64) {
         loop {
-            let branch = &mut self.branches[at];
-            if target <= branch.calm {
-                branch.level = target;
-                return;
-            }
+            let branch = &self.branches[at];
             let level = branch.level;
             let mut next = branch.sure(target);
             if next == level {
                 next += 1;
                 if let Some(phase) = self.first_full(at, next) {
-                    self.stop_below(at, phase, Stop::row(at, phase), level);
+                    let stop = Stop::row(self.round.network, at, phase);
+                    self.stop_below(at, phase, stop, level);
+                    if target <= self.branches[at].calm {
+                        return;
+                    }
                     continue;
                 }
             }
             let mut child = self.branches[at].child;
             while child != NONE {
-                self.advance(child as usize, next);
+                if self.branches[child as usize].calm < next {
+                    self.advance(child as usize, next);
+                }
                 child = self.branches[child as usize].sibling;
             }
             self.move_own(at, next);
-            self.refresh(at, next);
+            if next == target {
+                self.refresh(at, next);
+                return;
+            }
+            self.sum_up(at, next);
         }
     }
 
@@ -259,16 +382,10 @@ impl Sweep<'_, '_> {
         if level < branch.all.kink || branch.all.open[phase] == 0 {
             return branch.all.base[phase] + branch.all.grow[phase] * level;
         }
-        let mut load = branch.own.base[phase] + branch.own.grow[phase] * level;
-        for slot in branch.slots.clone() {
-            let leaf = &self.round.leaves[self.leaves[slot] as usize];
-            if self.turn[slot] <= level && leaf.phases >> phase & 1 == 1 {
-                let share = i64::from(leaf.weight) * level;
-                let counted = match self.stage[slot] {
-                    Stage::Growing => share,
-                    _ => fine(i64::from(leaf.current_ma)),
-                };
-                load += share.min(fine(i64::from(leaf.max_ma))) - counted;
+        let mut load = 0;
+        for group in &self.groups[self.groups_of(at)] {
+            if group.phases >> phase & 1 == 1 {
+                load += group.load_at(&self.slots, level);
             }
         }
         let mut child = branch.child;
@@ -289,63 +406,23 @@ impl Sweep<'_, '_> {
             self.stop_below(child as usize, phase, stop, level);
             child = self.branches[child as usize].sibling;
         }
-        let branch = &mut self.branches[at];
-        let mut kink = i64::MAX;
-        let slots = branch.slots.clone();
-        let turns = self.turn[slots.clone()].iter_mut().zip(&mut self.stage[slots.clone()]);
-        let places = self.reached[slots.clone()].iter_mut().zip(&self.leaves[slots]);
-        for ((turn, stage), (reached, &place)) in turns.zip(places) {
-            let leaf = self.round.leaves[place as usize];
-            if *stage == Stage::Stopped || leaf.phases >> phase & 1 == 0 {
-                kink = kink.min(*turn);
-                continue;
+        let of = self.groups_of(at);
+        for group in &mut self.groups[of] {
+            if group.phases >> phase & 1 == 1 && group.open > 0 {
+                group.stop_at(level, stop);
             }
-            let weight = i64::from(leaf.weight);
-            let has = fine(i64::from(leaf.current_ma));
-            *reached = if *stage == Stage::Growing { weight * level } else { has };
-            branch.own.settle(leaf.phases, weight, *stage, has, *reached);
-            *stage = Stage::Stopped;
-            *turn = i64::MAX;
-            self.round.note_stop(place as usize, stop);
         }
-        branch.own.kink = kink;
         self.refresh(at, level);
     }
 
-    /// Bring the leaves on this very node to `level`, which its rows carry.
+    /// Bring the groups on this very node to `level`, which its rows carry.
     fn move_own(&mut self, at: usize, level: i64) {
-        let branch = &mut self.branches[at];
-        if level < branch.own.kink && level > 0 {
-            return;
-        }
-        let mut kink = i64::MAX;
-        let slots = branch.slots.clone();
-        let turns = self.turn[slots.clone()].iter_mut().zip(&mut self.stage[slots.clone()]);
-        let places = self.reached[slots.clone()].iter_mut().zip(&self.leaves[slots]);
-        for ((turn, stage), (reached, &place)) in turns.zip(places) {
-            if *turn > level {
-                kink = kink.min(*turn);
-                continue;
-            }
-            let leaf = &self.round.leaves[place as usize];
-            let (weight, most) = (i64::from(leaf.weight), fine(i64::from(leaf.max_ma)));
-            let has = fine(i64::from(leaf.current_ma));
-            let grows = *stage == Stage::Growing;
-            let full = if grows { *turn } else { level_from(most, leaf.weight) };
-            if full <= level {
-                branch.own.settle(leaf.phases, weight, *stage, has, most);
-                *stage = Stage::Stopped;
-                *turn = i64::MAX;
-                *reached = most;
-            } else {
-                add(&mut branch.own.base, leaf.phases, -has);
-                add(&mut branch.own.grow, leaf.phases, weight);
-                *stage = Stage::Growing;
-                *turn = full;
-                kink = kink.min(full);
+        let of = self.groups_of(at);
+        for group in &mut self.groups[of] {
+            if group.kink <= level {
+                group.move_to(&self.slots, level);
             }
         }
-        branch.own.kink = kink;
     }
 
     /// Note what all draw below a node whose children are at `level`, and its calm level.
@@ -355,10 +432,13 @@ impl Sweep<'_, '_> {
         branch.calm = branch.sure(branch.calm);
     }
 
-    /// As [`refresh`](Self::refresh), before the limits of the node's own rows are known.
+    /// As [`refresh`](Self::refresh), but the calm level is not yet bounded by the node's own rows.
     fn sum_up(&mut self, at: usize, level: i64) {
-        let mut all = self.branches[at].own;
+        let mut all = Load::NOTHING;
         let mut calm = i64::MAX;
+        for group in &self.groups[self.groups_of(at)] {
+            all.add_group(group);
+        }
         let mut child = self.branches[at].child;
         while child != NONE {
             let below = &self.branches[child as usize];

@@ -1,14 +1,26 @@
 //! The electrical tree, checked once and laid out for sweeps.
 //!
 //! Nodes are kept in depth-first order, parents before children, and connectors in the order of
-//! their nodes, so that whatever hangs below a node is one contiguous range. Everything outside
-//! this crate keeps the caller's indices.
+//! their nodes, so that whatever hangs below a node is one contiguous range; on a node, those on
+//! the same phases stand together. Everything outside this crate keeps the caller's indices.
 
 use crate::error::{NetworkError, check_length};
 use crate::units::{DEPTH_MAX, PHASES};
 
 /// No parent: the node is a root.
 pub(crate) const NONE: u32 = u32::MAX;
+
+/// Connectors on one node that are on the same phases, hence below the same rows.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Group {
+    /// Place of the node.
+    pub(crate) node: u32,
+    /// Active phases, bit 0 for L1.
+    pub(crate) phases: u8,
+    /// First leaf place of the group, and of the next.
+    pub(crate) first: u32,
+    pub(crate) end: u32,
+}
 
 /// An immutable electrical tree (or several) with connectors as its leaves.
 #[derive(Debug, Clone)]
@@ -19,10 +31,18 @@ pub struct Network {
     pub(crate) parent: Vec<u32>,
     /// Caller's index of the leaf at each leaf place.
     pub(crate) leaf_at: Vec<u32>,
+    /// Leaf place of each of the caller's leaves.
+    pub(crate) place_of: Vec<u32>,
     /// Place of the node each leaf place hangs on.
     pub(crate) leaf_node: Vec<u32>,
     /// Active phases of each leaf place, bit 0 for L1.
     pub(crate) leaf_phases: Vec<u8>,
+    /// Index in `groups` of each leaf place; ascending.
+    pub(crate) leaf_group: Vec<u32>,
+    /// The groups that have connectors, in the order of their nodes.
+    pub(crate) groups: Vec<Group>,
+    /// First group of the node at each place, and one entry more at the end.
+    pub(crate) first_group: Vec<u32>,
 }
 
 impl Network {
@@ -41,7 +61,7 @@ impl Network {
         leaf_phases: &[u8],
     ) -> Result<Self, NetworkError> {
         let nodes = index_limit("node_parent", node_parent, i32::MAX as usize / PHASES)?;
-        let leaves = index_limit("leaf_node", leaf_node, i32::MAX as usize)?;
+        index_limit("leaf_node", leaf_node, i32::MAX as usize)?;
         check_length("leaf_phases", leaf_phases, leaf_node.len())?;
         check_index("node_parent", node_parent, -1, nodes)?;
         check_index("leaf_node", leaf_node, 0, nodes)?;
@@ -63,22 +83,25 @@ impl Network {
             })
             .collect();
         check_depth(&node_at, &parent)?;
-        let leaf_place: Vec<u32> =
+        let node_of_leaf: Vec<u32> =
             leaf_node.iter().map(|&node| place[node.unsigned_abs() as usize]).collect();
-        let mut next = starts(&leaf_place, node_at.len());
-        let mut leaf_at = vec![0; leaf_place.len()];
-        for leaf in 0..leaves {
-            let slot = &mut next[leaf_place[leaf as usize] as usize];
-            leaf_at[*slot as usize] = leaf;
-            *slot += 1;
-        }
+        let (leaf_at, place_of) = by_node_and_phases(&node_of_leaf, leaf_phases, node_at.len());
         let in_order = leaf_at.iter().map(|&leaf| leaf as usize);
+        let leaf_node: Vec<u32> = in_order.clone().map(|leaf| node_of_leaf[leaf]).collect();
+        let leaf_phases: Vec<u8> = in_order.map(|leaf| leaf_phases[leaf]).collect();
+        let (groups, leaf_group) = group(&leaf_node, &leaf_phases);
+        let group_node: Vec<u32> = groups.iter().map(|group| group.node).collect();
+        let first_group = starts(&group_node, node_at.len());
         Ok(Self {
-            leaf_node: in_order.clone().map(|leaf| leaf_place[leaf]).collect(),
-            leaf_phases: in_order.map(|leaf| leaf_phases[leaf]).collect(),
             node_at,
             parent,
             leaf_at,
+            place_of,
+            leaf_node,
+            leaf_phases,
+            leaf_group,
+            groups,
+            first_group,
         })
     }
 
@@ -140,6 +163,39 @@ fn starts(keys: &[u32], count: usize) -> Vec<u32> {
         start[at + 1] += start[at];
     }
     start
+}
+
+/// The leaves by node, then phases, then index, and the place of each.
+fn by_node_and_phases(leaf_node: &[u32], phases: &[u8], nodes: usize) -> (Vec<u32>, Vec<u32>) {
+    let mut next = starts(leaf_node, nodes);
+    let (mut leaf_at, mut place_of) = (vec![0; phases.len()], vec![0; phases.len()]);
+    for wanted in 1..=7 {
+        for (leaf, _) in (0_u32..).zip(phases).filter(|(_, phases)| **phases == wanted) {
+            let place = &mut next[leaf_node[leaf as usize] as usize];
+            leaf_at[*place as usize] = leaf;
+            place_of[leaf as usize] = *place;
+            *place += 1;
+        }
+    }
+    (leaf_at, place_of)
+}
+
+/// The groups of leaf places, and the group of each.
+fn group(leaf_node: &[u32], leaf_phases: &[u8]) -> (Vec<Group>, Vec<u32>) {
+    let mut groups: Vec<Group> = Vec::new();
+    let mut leaf_group = Vec::with_capacity(leaf_node.len());
+    let mut index = NONE;
+    for (place, (&node, &phases)) in (0..).zip(leaf_node.iter().zip(leaf_phases)) {
+        match groups.last_mut() {
+            Some(group) if (group.node, group.phases) == (node, phases) => group.end = place + 1,
+            _ => {
+                groups.push(Group { node, phases, first: place, end: place + 1 });
+                index = index.wrapping_add(1);
+            }
+        }
+        leaf_group.push(index);
+    }
+    (groups, leaf_group)
 }
 
 /// The nodes in depth-first order, children by index, and the place of each.

@@ -1,5 +1,6 @@
 //! The state of one round, in the order of places, and the ways to read and change it.
 
+use std::hint::select_unpredictable;
 use std::mem::take;
 
 use crate::allocate::{Allocation, Demand};
@@ -8,7 +9,7 @@ use crate::network::{NONE, Network};
 use crate::steps::StepSpace;
 use crate::units::PHASES;
 
-/// What stops a connector: a row, or nothing but its own maximum.
+/// What stops a connector: a row, by the caller's index, or nothing but its own maximum (-1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Stop(i32);
 
@@ -17,15 +18,9 @@ impl Stop {
     pub(crate) const OWN: Self = Self(-1);
 
     /// The row of one phase of the node at a place.
-    pub(crate) fn row(place: usize, phase: usize) -> Self {
-        Self(i32::try_from(place * PHASES + phase).unwrap_or(i32::MAX))
-    }
-
-    /// The caller's index of the row, or -1.
-    fn row_index(self, network: &Network) -> i32 {
-        let Ok(row) = usize::try_from(self.0) else { return -1 };
-        let node = network.node_at[row / PHASES] as usize;
-        i32::try_from(node * PHASES + row % PHASES).unwrap_or(i32::MAX)
+    pub(crate) fn row(network: &Network, place: usize, phase: usize) -> Self {
+        let node = network.node_at[place] as usize;
+        Self(i32::try_from(node * PHASES + phase).unwrap_or(i32::MAX))
     }
 }
 
@@ -46,11 +41,6 @@ impl Leaf {
     pub(crate) fn may_rise(&self) -> bool {
         self.current_ma < self.max_ma
     }
-
-    /// How much more the next current is that this connector accepts; 0 at its maximum.
-    pub(crate) fn next_step(&self) -> u32 {
-        (self.step_ma - self.current_ma % self.step_ma).min(self.max_ma - self.current_ma)
-    }
 }
 
 /// Memory that rounds use again: fresh pages cost as much as the arithmetic. It holds nothing from
@@ -61,7 +51,6 @@ pub struct Workspace {
     room_ma: Vec<[i64; PHASES]>,
     stop: Vec<Stop>,
     pub(crate) rising: Vec<u32>,
-    pub(crate) reached: Vec<i64>,
     pub(crate) fill: FillSpace,
     pub(crate) steps: StepSpace,
     node_ma: Vec<[i64; PHASES]>,
@@ -108,18 +97,12 @@ impl<'a> Round<'a> {
         let load_ma = &mut workspace.node_ma;
         load_ma.clear();
         load_ma.resize(network.nodes(), [0; PHASES]);
-        for (leaf, &node) in leaves.iter().zip(&network.leaf_node) {
-            add(&mut load_ma[node as usize], leaf.phases, i64::from(leaf.current_ma));
+        for group in &network.groups {
+            let below = &leaves[group.first as usize..group.end as usize];
+            let sum_ma = below.iter().map(|leaf| i64::from(leaf.current_ma)).sum();
+            add(&mut load_ma[group.node as usize], group.phases, sum_ma);
         }
-        for place in (0..network.nodes()).rev() {
-            let (load, up) = (load_ma[place], network.parent[place]);
-            for phase in 0..PHASES {
-                room_ma[place][phase] -= load[phase];
-                if up != NONE {
-                    load_ma[up as usize][phase] += load[phase];
-                }
-            }
-        }
+        take_from_room(network, &mut room_ma, load_ma);
         let mut stop = take(&mut workspace.stop);
         stop.clear();
         stop.resize(leaves.len(), Stop::OWN);
@@ -135,27 +118,29 @@ impl<'a> Round<'a> {
         }
     }
 
-    /// As [`give`](Self::give), with an amount of its own on each phase.
-    pub(crate) fn give_each(&mut self, node: u32, more_ma: [i64; PHASES]) {
-        let mut place = node;
-        while place != NONE {
-            for (room, more) in self.room_ma[place as usize].iter_mut().zip(more_ma) {
-                *room -= more;
-            }
-            place = self.network.parent[place as usize];
+    /// Give what `more_ma` says of each group, in the order of groups.
+    pub(crate) fn give_groups(&mut self, more_ma: impl Iterator<Item = i64>) {
+        let node_ma = &mut self.workspace.node_ma;
+        node_ma.clear();
+        node_ma.resize(self.network.nodes(), [0; PHASES]);
+        for (group, more_ma) in self.network.groups.iter().zip(more_ma) {
+            add(&mut node_ma[group.node as usize], group.phases, more_ma);
         }
+        take_from_room(self.network, &mut self.room_ma, node_ma);
     }
 
     /// Whether the rows of `phases` on a node and all above it have room for `more_ma`.
     pub(crate) fn fits(&self, node: u32, phases: u8, more_ma: i64) -> bool {
+        // Below 0 as soon as one row lacks room.
+        let mut sign = 0;
         let mut place = node;
         while place != NONE {
-            if least(&self.room_ma[place as usize], phases) < more_ma {
-                return false;
+            for (room, on) in self.room_ma[place as usize].iter().zip(ON[usize::from(phases & 7)]) {
+                sign |= (room - more_ma) & on;
             }
             place = self.network.parent[place as usize];
         }
-        true
+        sign >= 0
     }
 
     /// The first row of a leaf without room for `more_ma`, from its own node upwards, L1 before L2.
@@ -166,28 +151,18 @@ impl<'a> Round<'a> {
             let room = &self.room_ma[place as usize];
             let full = |&phase: &usize| phases >> phase & 1 == 1 && room[phase] < more_ma;
             if let Some(phase) = (0..PHASES).find(full) {
-                return Stop::row(place as usize, phase);
+                return Stop::row(self.network, place as usize, phase);
             }
             place = self.network.parent[place as usize];
         }
         Stop::OWN
     }
 
-    /// A row stopped a leaf. The first that does is what it is told: where the crumbs of rounding
-    /// are handed out later, other rows may fill, but they are not why its share is what it is.
-    pub(crate) fn note_stop(&mut self, leaf: usize, stop: Stop) {
-        if self.stop[leaf] == Stop::OWN {
-            self.stop[leaf] = stop;
-        }
-    }
-
-    /// Find the least room on each phase from every node up to its root, for
-    /// [`may_step`](Self::may_step).
-    pub(crate) fn find_room_to_root(&mut self) {
+    /// The least room from the node of every group up to its root, on the phases of the group.
+    pub(crate) fn find_group_room(&mut self, group_room_ma: &mut Vec<u32>) {
         let room_ma = &mut self.workspace.node_ma;
         room_ma.clone_from(&self.room_ma);
-        for place in 0..room_ma.len() {
-            let up = self.network.parent[place];
+        for (place, &up) in self.network.parent.iter().enumerate() {
             if up != NONE {
                 let above = room_ma[up as usize];
                 for (room, above) in room_ma[place].iter_mut().zip(above) {
@@ -195,36 +170,31 @@ impl<'a> Round<'a> {
                 }
             }
         }
-    }
-
-    /// Whether a leaf below its maximum had room for a step on all its rows when that was last
-    /// found.
-    pub(crate) fn may_step(&self, place: u32) -> bool {
-        let leaf = &self.leaves[place as usize];
-        let room_ma = &self.workspace.node_ma[self.network.leaf_node[place as usize] as usize];
-        // One test for both, since neither can be foretold.
-        leaf.may_rise() & (least(room_ma, leaf.phases) >= i64::from(leaf.next_step()))
+        group_room_ma.clear();
+        group_room_ma.extend(self.network.groups.iter().map(|group| {
+            // No step is larger than what 32 bits hold.
+            u32::try_from(least(&room_ma[group.node as usize], group.phases)).unwrap_or(u32::MAX)
+        }));
     }
 
     /// The result, in the caller's order.
     pub(crate) fn finish(self, capacity_ma: &[i64]) -> Allocation {
         let network = self.network;
-        let count = network.leaves();
+        let places = || network.place_of.iter().map(|&place| place as usize);
+        let current_ma = places().map(|place| i64::from(self.leaves[place].current_ma)).collect();
+        let binding_row = places().map(|place| {
+            select_unpredictable(self.leaves[place].may_rise(), self.stop[place], Stop::OWN).0
+        });
         let mut given = Allocation {
-            current_ma: vec![0; count],
-            binding_row: vec![-1; count],
-            admitted: vec![true; count],
+            current_ma,
+            binding_row: binding_row.collect(),
+            admitted: vec![true; network.leaves()],
             row_load_ma: vec![0; network.rows()],
         };
-        for ((leaf, stop), &at) in self.leaves.iter().zip(&self.stop).zip(&network.leaf_at) {
-            given.current_ma[at as usize] = i64::from(leaf.current_ma);
-            let stop = if leaf.may_rise() { *stop } else { Stop::OWN };
-            given.binding_row[at as usize] = stop.row_index(network);
-        }
         for leaf in self.refused {
             let at = network.leaf_at[leaf as usize] as usize;
             given.admitted[at] = false;
-            given.binding_row[at] = self.stop[leaf as usize].row_index(network);
+            given.binding_row[at] = self.stop[leaf as usize].0;
         }
         for (room, &node) in self.room_ma.iter().zip(&network.node_at) {
             for (phase, room) in room.iter().enumerate() {
@@ -239,21 +209,49 @@ impl<'a> Round<'a> {
     }
 }
 
+/// Take what is drawn on each node from its room and from that of all above it.
+fn take_from_room(network: &Network, room_ma: &mut [[i64; PHASES]], load_ma: &mut [[i64; PHASES]]) {
+    for place in (0..network.nodes()).rev() {
+        let (load, up) = (load_ma[place], network.parent[place]);
+        for phase in 0..PHASES {
+            room_ma[place][phase] -= load[phase];
+        }
+        if up != NONE {
+            for phase in 0..PHASES {
+                load_ma[up as usize][phase] += load[phase];
+            }
+        }
+    }
+}
+
 /// The least of `values` on `phases`.
 pub(crate) fn least(values: &[i64; PHASES], phases: u8) -> i64 {
-    let on = |phase: usize| if phases >> phase & 1 == 1 { values[phase] } else { i64::MAX };
-    on(0).min(on(1)).min(on(2))
+    let [l1, l2, l3] = ON[usize::from(phases & 7)];
+    let on = |value: i64, on: i64| value & on | i64::MAX & !on;
+    on(values[0], l1).min(on(values[1], l2)).min(on(values[2], l3))
 }
+
+/// A mask for each phase of each set of phases.
+static ON: [[i64; PHASES]; 8] = [
+    [0, 0, 0],
+    [-1, 0, 0],
+    [0, -1, 0],
+    [-1, -1, 0],
+    [0, 0, -1],
+    [-1, 0, -1],
+    [0, -1, -1],
+    [-1, -1, -1],
+];
 
 /// Add `more` to each of `values` on `phases`.
 pub(crate) fn add(values: &mut [i64; PHASES], phases: u8, more: i64) {
-    for (phase, value) in values.iter_mut().enumerate() {
-        *value += more & -i64::from(phases >> phase & 1);
+    for (value, on) in values.iter_mut().zip(ON[usize::from(phases & 7)]) {
+        *value += more & on;
     }
 }
 
 /// A current that was checked to be within bounds.
-fn narrow(current_ma: i64) -> u32 {
+pub(crate) fn narrow(current_ma: i64) -> u32 {
     u32::try_from(current_ma).unwrap_or(0)
 }
 

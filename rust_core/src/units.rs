@@ -37,8 +37,47 @@ pub(crate) const fn whole_ma(current_fine: i64) -> i64 {
     current_fine >> LEVEL_BITS
 }
 
-/// The first level at which a share of `weight` (1 to 1,000) is at least `current_fine`, a current
-/// in level units: the quotient, rounded up.
-pub(crate) const fn level_from(current_fine: i64, weight: u16) -> i64 {
-    (current_fine + weight as i64 - 1) / weight as i64
+#[expect(clippy::cast_possible_truncation, reason = "a thousand fits into any size")]
+const WEIGHTS: usize = WEIGHT_MAX as usize + 1;
+
+/// 2^63 / weight, rounded up.
+static RECIPROCAL: [u64; WEIGHTS] = {
+    let mut table = [0; WEIGHTS];
+    let mut weight = 1;
+    while weight < table.len() {
+        table[weight] = (1_u64 << 63).div_ceil(weight as u64);
+        weight += 1;
+    }
+    table
+};
+
+/// The first level at which a share of `weight` (1 to 1,000) is at least `current_ma`: the quotient
+/// of the current in level units, rounded up.
+///
+/// Multiplied, since a round needs two for each connector. The reciprocal is less than 2^-63 too
+/// high, so for dividends below 2^47 the product is less than 2^-16 too high, and the quotient, a
+/// multiple of 1/1,000, is rounded down as it should be.
+pub(crate) fn level_from(current_ma: u32, weight: u16) -> i64 {
+    let dividend = (u64::from(current_ma) << LEVEL_BITS) + u64::from(weight) - 1;
+    let product = u128::from(dividend) * u128::from(RECIPROCAL[usize::from(weight)]);
+    i64::try_from(product >> 63).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn levels_by_reciprocal_are_those_of_division() {
+        let currents = (0..30).flat_map(|bit| {
+            let power = 1_u32 << bit;
+            [power - 1, power, power + 1, power / 3, power / 7 * 11]
+        });
+        for current_ma in currents.chain([999_999_999, 1_000_000_000]) {
+            for weight in 1..=1_000 {
+                let exact = (u64::from(current_ma) << LEVEL_BITS).div_ceil(u64::from(weight));
+                assert_eq!(level_from(current_ma, weight).cast_unsigned(), exact);
+            }
+        }
+    }
 }
