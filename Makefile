@@ -46,7 +46,7 @@ $(VENV)/ready: requirements.lock
 
 RUST_SOURCES := $(shell find rust_core -name '*.rs' -o -name Cargo.toml) Cargo.toml Cargo.lock
 $(VENV)/built: $(VENV)/ready pyproject.toml $(RUST_SOURCES)
-	$(BIN)/maturin develop --release --locked --quiet
+	PIP_QUIET=1 $(BIN)/maturin develop --release --locked --quiet
 	touch $@
 
 clean: ## remove what was built

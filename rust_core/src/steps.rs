@@ -30,8 +30,16 @@ pub(crate) struct StepSpace {
 /// One that may go up a step: those that lost most come first, equal ones by rank, then index.
 type Candidate = (Reverse<i64>, i64, u32);
 
-/// A leaf place, its group, and how much more its next current is.
-type Step = (u32, u32, u32);
+/// What it takes to raise a leaf.
+#[derive(Debug)]
+struct Step {
+    place: u32,
+    group: u32,
+    more_ma: u32,
+    /// What the leaf then has, and how much more its next current then is.
+    raised_ma: u32,
+    next_ma: u32,
+}
 
 /// Bring `rising` from what filling reached to currents that they accept, and keep those of them
 /// that can still go up a step.
@@ -218,22 +226,26 @@ fn sort_keys(keys: &mut Vec<u64>, sorted: &mut Vec<u64>, tail_bits: u32) {
 /// then go up another.
 fn raise_by_step(round: &mut Round<'_>, rising: &mut Vec<u32>, space: &mut StepSpace) {
     let network = round.network;
-    // Nobody comes twice, so the steps can be looked up in one go, ahead of the checks.
+    // Nobody comes twice, so the steps can be looked up in one go: memory is slow to answer, but
+    // answers many at a time, and the checks, one after the other, need not wait for it.
     space.steps.clear();
     space.steps.extend(space.candidates.iter().map(|&(.., at)| {
         let place = network.place_of[at as usize];
-        (place, network.leaf_group[place as usize], space.next_ma[place as usize])
+        let leaf = &round.leaves[place as usize];
+        let more_ma = space.next_ma[place as usize];
+        let raised_ma = leaf.current_ma + more_ma;
+        let next_ma = leaf.step_ma.min(leaf.max_ma - raised_ma);
+        Step { place, group: network.leaf_group[place as usize], more_ma, raised_ma, next_ma }
     }));
     // Room only shrinks, so who has none for this step has none later.
     rising.clear();
-    for &(place, group, step_ma) in &space.steps {
-        let group = network.groups[group as usize];
-        if round.fits(group.node, group.phases, i64::from(step_ma)) {
-            round.give(group.node, group.phases, i64::from(step_ma));
-            let leaf = &mut round.leaves[place as usize];
-            leaf.current_ma += step_ma;
-            space.next_ma[place as usize] = leaf.step_ma.min(leaf.max_ma - leaf.current_ma);
-            rising.push(place);
+    for step in &space.steps {
+        let group = network.groups[step.group as usize];
+        if round.fits(group.node, group.phases, i64::from(step.more_ma)) {
+            round.give(group.node, group.phases, i64::from(step.more_ma));
+            round.leaves[step.place as usize].current_ma = step.raised_ma;
+            space.next_ma[step.place as usize] = step.next_ma;
+            rising.push(step.place);
         }
     }
     round.find_group_room(&mut space.group_room_ma);
