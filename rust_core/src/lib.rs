@@ -29,6 +29,7 @@
 
 mod admit;
 mod allocate;
+mod certify;
 mod check;
 mod combined;
 mod error;
@@ -44,6 +45,7 @@ mod threads;
 pub mod units;
 
 pub use allocate::{Capacity, Demand, Workspace, allocate};
+pub use certify::{Fault, Row, certify};
 pub use check::check;
 pub use combined::Coefficients;
 pub use error::NetworkError;
