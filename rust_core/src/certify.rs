@@ -25,7 +25,7 @@ use crate::error::{NetworkError, check_length, check_range};
 use crate::input::refuse_bad_input;
 use crate::network::Network;
 use crate::outcome::Allocation;
-use crate::units::CURRENT_MAX_MA;
+use crate::units::{CURRENT_MAX_MA, LEVEL_BITS};
 use connector::Connector;
 use filling::Filling;
 use rows::{Ledger, Tree};
@@ -92,6 +92,10 @@ fn check_shape(
     check_length("combined_export_load", &allocation.combined_export_load, combined * export)?;
     check_range("current_ma", &allocation.current_ma, -CURRENT_MAX_MA, CURRENT_MAX_MA)
 }
+
+/// Who goes up a step first: what a connector lost by rounding down, its rank and index; then how
+/// much more it has since.
+type Turn = (Reverse<i128>, i64, usize, i128);
 
 /// What is drawn, or what is fed in.
 struct Side<'a> {
@@ -218,11 +222,11 @@ impl Side<'_> {
         levels: &[i128],
         faults: &mut Vec<Fault>,
     ) {
-        let mut groups: BTreeMap<u32, Vec<(Reverse<i128>, i64, usize, i128)>> = BTreeMap::new();
+        let mut groups: BTreeMap<u32, Vec<Turn>> = BTreeMap::new();
         for (&at, &level) in rising.iter().zip(levels) {
             let (connector, group) = (&self.connectors[at], ledger.tree.group_of(at));
             let down_ma = connector.rounded_down(level);
-            let lost = connector.share(level) - (down_ma << crate::units::LEVEL_BITS);
+            let lost = connector.share(level) - (down_ma << LEVEL_BITS);
             let turn = (Reverse(lost), connector.rank, at, connector.given_ma - down_ma);
             groups.entry(group.first).or_default().push(turn);
             if let Some(next_ma) = connector.next_ma() {

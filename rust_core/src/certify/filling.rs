@@ -83,7 +83,7 @@ impl<'a, 'b> Filling<'a, 'b> {
                 continue;
             }
             // Where claims differ, the others are found to be wrong.
-            self.full.entry(index).and_modify(|first| *first = level.min(*first)).or_insert(level);
+            self.full.entry(index).and_modify(|last| *last = level.max(*last)).or_insert(level);
         }
     }
 

@@ -38,7 +38,9 @@ impl<'a> Tree<'a> {
             }
         }
         rows.sort_by_key(|&(index, _)| index);
-        vectors_at.iter_mut().for_each(|rows| rows.sort_unstable());
+        for rows in &mut vectors_at {
+            rows.sort_unstable();
+        }
         let vectors = rows.into_iter().map(|(_, row)| row).collect();
         Self { network, place, depth, vectors, vectors_at }
     }
@@ -293,13 +295,13 @@ mod tests {
         let mut state = 1_u64;
         let mut below = |limit: u64| {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-            i32::try_from((state >> 33) % limit).unwrap()
+            i32::try_from((state >> 33) % limit).unwrap_or(0)
         };
         for _ in 0..5_000 {
             let mut coefficients = [[0; 2]; KINDS];
             let mut current = [0; KINDS];
             let size = below(4) + 2;
-            for kind in 0..usize::try_from(below(9)).unwrap() {
+            for kind in 0..usize::try_from(below(9)).unwrap_or(0) {
                 coefficients[kind] = [0, 1].map(|_| below(7) - 3).map(|part| part * size);
                 current[kind] = i128::from(below(6) * below(1_000));
             }
