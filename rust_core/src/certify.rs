@@ -229,10 +229,10 @@ impl Side<'_> {
             let lost = connector.share(level) - (down_ma << LEVEL_BITS);
             let turn = (Reverse(lost), connector.rank, at, connector.given_ma - down_ma);
             groups.entry(group.first).or_default().push(turn);
-            if let Some(next_ma) = connector.next_ma() {
-                if ledger.lacking(group, next_ma - connector.given_ma).is_none() {
-                    faults.push(Fault::Raisable { connector: at, next_ma });
-                }
+            if let Some(next_ma) = connector.next_ma()
+                && ledger.lacking(group, next_ma - connector.given_ma).is_none()
+            {
+                faults.push(Fault::Raisable { connector: at, next_ma });
             }
         }
         for turns in groups.values_mut() {

@@ -66,6 +66,24 @@ pub enum NetworkError {
         /// Its maximum.
         max_ma: i64,
     },
+    /// A single value outside its range.
+    #[error("{argument} is {value}, must be {least} to {most}")]
+    Argument {
+        /// Name of the value.
+        argument: &'static str,
+        /// What it is.
+        value: i64,
+        /// The least it may be.
+        least: i64,
+        /// The most it may be.
+        most: i64,
+    },
+    /// A line compared with itself.
+    #[error("over and under are both line {line}, must differ")]
+    SameLine {
+        /// The line, 0 to 2.
+        line: usize,
+    },
 }
 
 /// Refuse `values` unless there are `expected` of them.

@@ -32,6 +32,7 @@ mod allocate;
 mod certify;
 mod check;
 mod combined;
+pub mod electrical;
 mod error;
 mod fill;
 mod input;

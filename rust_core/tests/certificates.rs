@@ -127,7 +127,9 @@ prop_compose! {
 prop_compose! {
     fn wishes(shape: Problem)(
         max_ma in {
-            let maximum = prop_oneof![1 => Just(0), 2 => 1..50_i64, 7 => 5_000..80_000_i64];
+            let maximum = prop_oneof![
+                1 => Just(0), 2 => 1..50_i64, 5 => 5_000..80_000_i64, 2 => Just(32_000)
+            ];
             vec(maximum, shape.leaf_node.len())
         },
         percent in vec(prop_oneof![Just(0), Just(15), Just(100)], shape.leaf_node.len()),
@@ -144,7 +146,11 @@ prop_compose! {
             prop_oneof![4 => Just(0), 1 => -40_000..40_000_i64], shape.leaf_node.len(),
         )),
         setpoint_set in optional(vec(-1..3_i32, shape.leaf_node.len())),
-        import_ma in vec(-1_000..600_000_i64, shape.node_parent.len() * PHASES),
+        import_ma in {
+            // Some of them alike, so that rows of several nodes are full at one level.
+            let round = (0..20_i64).prop_map(|times| times * 20_000);
+            vec(prop_oneof![-1_000..600_000_i64, round], shape.node_parent.len() * PHASES)
+        },
         export_ma in optional(vec(-1_000..300_000_i64, shape.node_parent.len() * PHASES)),
         combined in vec(prop_oneof![0..2_000_i64, 0..600_000_i64], shape.combined_node.len()),
         combined_export in optional(vec(0..600_000_i64, shape.combined_node.len())),
