@@ -78,6 +78,16 @@ pub enum NetworkError {
         /// The most it may be.
         most: i64,
     },
+    /// Two entries for the same row and moment.
+    #[error("start_s[{index}]: row {row} has another capacity from {start_s}")]
+    Repeated {
+        /// The later of the two entries.
+        index: usize,
+        /// The row.
+        row: usize,
+        /// The moment.
+        start_s: i64,
+    },
     /// A line compared with itself.
     #[error("over and under are both line {line}, must differ")]
     SameLine {

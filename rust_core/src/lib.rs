@@ -29,6 +29,7 @@
 
 mod admit;
 mod allocate;
+mod caps;
 mod certify;
 mod check;
 mod combined;
@@ -46,6 +47,7 @@ mod threads;
 pub mod units;
 
 pub use allocate::{Capacity, Demand, Workspace, allocate};
+pub use caps::Caps;
 pub use certify::{Fault, Row, certify};
 pub use check::check;
 pub use combined::Coefficients;
