@@ -304,9 +304,13 @@ mod tests {
 
     #[test]
     fn rounding_never_shortens_a_sum_and_lengthens_it_within_the_bound() {
-        for (numerator, denominator) in [(1, 1), (4, 1), (1_385, 120), (15, 1), (1, 4), (7, 3)] {
-            let Ok(row) = delta_wye_primary_row(0, numerator, denominator) else { unreachable!() };
-            let ratio = numerator as f64 / denominator as f64;
+        for (numerator, denominator) in
+            [(1_i32, 1_i32), (4, 1), (1_385, 120), (15, 1), (1, 4), (7, 3)]
+        {
+            let Ok(row) = delta_wye_primary_row(0, numerator.into(), denominator.into()) else {
+                unreachable!()
+            };
+            let ratio = f64::from(numerator) / f64::from(denominator);
             let exact = exact(primary, 10_000.0 / ratio);
             for current in currents() {
                 let (load, rounded) =
