@@ -108,7 +108,7 @@ def run(
 
 def _machine() -> dict[str, Any]:
     return {
-        "cores": len(os.sched_getaffinity(0)),
+        "cores": os.cpu_count() or 1,
         "machine": platform.machine(),
         "python": platform.python_version(),
         "load_average": round(os.getloadavg()[0], 2),
@@ -152,7 +152,7 @@ def _threads(problem: Problem, network: _core.Network, repeats: int) -> dict[str
     nothing = {"two_threads_ms": None, "threads_speedup": None}
     if problem.feeders == 1:
         return nothing | {"not_measured": {"threads_speedup": "one tree is one thread's work"}}
-    if len(os.sched_getaffinity(0)) < 2:
+    if (os.cpu_count() or 1) < 2:
         return nothing | {"not_measured": {"threads_speedup": "this machine has one core"}}
     results: dict[int, _core.Allocation] = {}
     taken_ms: dict[int, list[float]] = {1: [], 2: []}
