@@ -11,6 +11,7 @@ import os
 import platform
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -84,7 +85,7 @@ def run(
     network = problem.network()
     result: dict[str, Any] = {
         "connectors": connectors,
-        "rows": problem.inputs["capacity_ma"].size,
+        "rows": problem.capacity_ma.size,
         "trees": feeders,
         "violations": 0,
         "not_measured": {},
@@ -128,13 +129,7 @@ def _rounds(problem: Problem, network: _core.Network, repeats: int) -> dict[str,
 
     def check() -> None:
         nonlocal over
-        over = _core.check(
-            network,
-            capacity_ma=problem.inputs["capacity_ma"],
-            min_ma=problem.inputs["min_ma"],
-            max_ma=problem.inputs["max_ma"],
-            current_ma=given.current_ma,
-        )
+        over = _core.check(network, *problem.inputs(), given.current_ma)
 
     check_ms = _times_ms(check, repeats)
     return {
@@ -175,28 +170,28 @@ def _threads(problem: Problem, network: _core.Network, repeats: int) -> dict[str
 def _changes(problem: Problem, network: _core.Network, seed: int) -> dict[str, Any]:
     """A connector at random unplugs, or wants another current than before."""
     random = np.random.default_rng(seed)
-    min_ma, max_ma = problem.inputs["min_ma"].copy(), problem.inputs["max_ma"].copy()
-    allocator = _core.Allocator(network, **problem.inputs)
+    least_ma = problem.wanted["min_ma"]
+    min_ma, max_ma = least_ma.copy(), problem.wanted["max_ma"].copy()
+    allocator = _core.Allocator(network, *problem.inputs())
     allocator.solve()
 
     def change() -> float:
         leaf = int(random.integers(problem.connectors))
-        max_ma[leaf] = wanted_ma = another_max_ma(random, int(max_ma[leaf]))
-        min_ma[leaf] = least_ma = min(wanted_ma, int(problem.inputs["min_ma"][leaf]))
+        max_ma[leaf] = to_max_ma = another_max_ma(random, int(max_ma[leaf]))
+        min_ma[leaf] = to_min_ma = min(to_max_ma, int(least_ma[leaf]))
         started_ns = time.perf_counter_ns()
-        allocator.set_connector(leaf, min_ma=least_ma, max_ma=wanted_ma)
+        allocator.set_connector(leaf, min_ma=to_min_ma, max_ma=to_max_ma)
         allocator.solve()
         return (time.perf_counter_ns() - started_ns) / 1e3
 
     taken_us: list[float] = []
     _times_ms(lambda: taken_us.append(change()), _CHANGES)
-    inputs = problem.inputs | {"min_ma": min_ma, "max_ma": max_ma}
-    from_new = _core.allocate(network, **inputs)
+    changed = replace(problem, wanted=problem.wanted | {"min_ma": min_ma, "max_ma": max_ma})
     return {
         "changes": len(taken_us),
         "change_us_p50": round(float(np.percentile(taken_us, 50)), 1),
         "change_us_p99": round(float(np.percentile(taken_us, 99)), 1),
-        "violations": _differences(allocator.allocation(), from_new),
+        "violations": _differences(allocator.allocation(), changed.allocate(network)),
     }
 
 
@@ -244,12 +239,12 @@ def _beside(
 ) -> tuple[float, NDArray[np.float64]]:
     """The core's median time for a baseline's problem, and how far each connector's fair share is
     from the baseline's, or, where that is more, what was given below it by more than one step."""
-    network, inputs = problem.network(), problem.inputs
+    network, wanted = problem.network(), problem.wanted
     given = problem.allocate(network)
     solve_ms = _times_ms(lambda: problem.allocate(network), 20 * _BASELINE_REPEATS)
-    share_ma = inputs["weight"] * given.level / _LEVELS_PER_MA
-    share_ma = np.clip(share_ma, inputs["min_ma"], inputs["max_ma"])
-    short_ma = baseline_ma - given.current_ma - inputs["step_ma"]
+    share_ma = wanted["weight"] * given.level / _LEVELS_PER_MA
+    share_ma = np.clip(share_ma, wanted["min_ma"], wanted["max_ma"])
+    short_ma = baseline_ma - given.current_ma - wanted["step_ma"]
     return float(np.median(solve_ms)), np.maximum(np.abs(share_ma - baseline_ma), short_ma)
 
 

@@ -40,9 +40,9 @@ def fill(
         Unavailable: the solver is not installed, or gives no optimum.
         TimedOut: not done after `timeout_s`.
     """
-    given = problem.inputs
-    min_ma, max_ma, weight = given["min_ma"], given["max_ma"], given["weight"]
-    capacity_ma = given["capacity_ma"].ravel()
+    wanted = problem.wanted
+    min_ma, max_ma, weight = wanted["min_ma"], wanted["max_ma"], wanted["weight"]
+    capacity_ma = problem.capacity_ma.ravel()
     rows, leaves = capacity_ma.size, weight.size
     solver = _model(problem, crossed)
     until_s = time.perf_counter() + timeout_s
@@ -75,8 +75,8 @@ def _model(problem: Problem, crossed: Crossings) -> Highs:
         from highspy import Highs  # noqa: PLC0415 - measured where it is installed
     except ImportError as error:
         raise Unavailable("highspy is not installed: pip install highspy") from error
-    given = problem.inputs
-    capacity_ma = given["capacity_ma"].ravel().astype(np.float64)
+    wanted = problem.wanted
+    capacity_ma = problem.capacity_ma.ravel().astype(np.float64)
     rows, leaves = capacity_ma.size, problem.connectors
     solver = Highs()
     solver.silent()
@@ -86,8 +86,8 @@ def _model(problem: Problem, crossed: Crossings) -> Highs:
     solver.addCols(
         leaves + 1,
         np.append(np.zeros(leaves), -1.0),
-        np.append(given["min_ma"], 0.0),
-        np.append(given["max_ma"], np.inf),
+        np.append(wanted["min_ma"], 0.0),
+        np.append(wanted["max_ma"], np.inf),
         0,
         np.zeros(leaves + 1, np.int32),
         no_index,
@@ -112,7 +112,7 @@ def _model(problem: Problem, crossed: Crossings) -> Highs:
         2 * leaves,
         2 * leaf,
         np.column_stack([leaf, np.full_like(leaf, leaves)]).ravel(),
-        np.column_stack([np.ones(leaves), -given["weight"]]).ravel(),
+        np.column_stack([np.ones(leaves), -wanted["weight"]]).ravel(),
     )
     return solver
 

@@ -44,13 +44,13 @@ def fill(problem: Problem, crossed: Crossings) -> NDArray[np.float64]:
 
     One tier; all minimums must fit together. Steps are not rounded to.
     """
-    given = problem.inputs
-    min_ma, max_ma, weight = given["min_ma"], given["max_ma"], given["weight"]
+    wanted = problem.wanted
+    min_ma, max_ma, weight = wanted["min_ma"], wanted["max_ma"], wanted["weight"]
     full_level = max_ma / weight
     row, leaf = crossed
-    rows = given["capacity_ma"].size
+    rows = problem.capacity_ma.size
     # What is left above the minimums; exact, since sums of whole milliamperes stay below 2**53.
-    room_ma = (given["capacity_ma"].ravel() - np.bincount(row, min_ma[leaf], rows)).astype(float)
+    room_ma = (problem.capacity_ma.ravel() - np.bincount(row, min_ma[leaf], rows)).astype(float)
     current_ma = max_ma.astype(np.float64)
     kinks = _kinks(problem, crossed)
     while leaf.size:
@@ -76,8 +76,8 @@ def fill(problem: Problem, crossed: Crossings) -> NDArray[np.float64]:
 
 
 def _kinks(problem: Problem, crossed: Crossings) -> _Kinks:
-    given = problem.inputs
-    min_ma, max_ma, weight = given["min_ma"], given["max_ma"], given["weight"]
+    wanted = problem.wanted
+    min_ma, max_ma, weight = wanted["min_ma"], wanted["max_ma"], wanted["weight"]
     level = np.concatenate([min_ma / weight, max_ma / weight])
     # Sorted once for connectors, then as whole numbers for the many more crossings.
     by_level = np.argsort(level)

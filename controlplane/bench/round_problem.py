@@ -16,8 +16,8 @@ from controlplane import _core
 
 __all__ = [
     "Crossings",
-    "Inputs",
     "Problem",
+    "Wanted",
     "another_max_ma",
     "build",
     "crossings",
@@ -31,10 +31,9 @@ _MAX_A = np.array([10, 13, 16, 20, 25, 32, 40, 48, 64, 80])
 _PHASES = 3
 
 
-class Inputs(TypedDict):
-    """What changes from round to round; shapes and units as in `controlplane._core.allocate`."""
+class Wanted(TypedDict):
+    """What connectors ask for; as in `controlplane._core.Demand`."""
 
-    capacity_ma: NDArray[np.int64]
     min_ma: NDArray[np.int64]
     max_ma: NDArray[np.int64]
     step_ma: NDArray[np.int64]
@@ -51,7 +50,8 @@ class Problem:
     node_parent: NDArray[np.int32]
     leaf_node: NDArray[np.int32]
     leaf_phases: NDArray[np.uint8]
-    inputs: Inputs
+    capacity_ma: NDArray[np.int64]
+    wanted: Wanted
 
     @property
     def connectors(self) -> int:
@@ -67,7 +67,10 @@ class Problem:
         )
 
     def allocate(self, network: _core.Network, *, threads: int = 1) -> _core.Allocation:
-        return _core.allocate(network, threads=threads, **self.inputs)
+        return _core.allocate(network, *self.inputs(), threads=threads)
+
+    def inputs(self) -> tuple[_core.Capacity, _core.Demand]:
+        return _core.Capacity(import_ma=self.capacity_ma), _core.Demand(**self.wanted)
 
 
 class Crossings(NamedTuple):
@@ -113,8 +116,8 @@ def build(connectors: int, *, feeders: int = 1, step_ma: int = 100, seed: int = 
     share[:feeders] = 0.38
     share[feeders : feeders + sites] = random.uniform(0.25, 0.75, (sites, _PHASES))
     share[feeders + sites :] = random.uniform(0.2, 1.1, (panels, _PHASES))
-    inputs = Inputs(
-        capacity_ma=least_ma + (share * (wanted_ma - least_ma)).astype(np.int64),
+    capacity_ma = least_ma + (share * (wanted_ma - least_ma)).astype(np.int64)
+    wanted = Wanted(
         min_ma=min_ma,
         max_ma=max_ma,
         step_ma=np.full(connectors, step_ma, np.int64),
@@ -122,7 +125,7 @@ def build(connectors: int, *, feeders: int = 1, step_ma: int = 100, seed: int = 
         tier=np.zeros(connectors, np.uint8),
         rank=random.permutation(connectors).astype(np.int64),
     )
-    return Problem(node_parent, leaf_node, leaf_phases, inputs)
+    return Problem(node_parent, leaf_node, leaf_phases, capacity_ma, wanted)
 
 
 def another_max_ma(random: np.random.Generator, max_ma: int) -> int:
@@ -151,8 +154,8 @@ def crossings(problem: Problem) -> Crossings:
 def violations(problem: Problem, current_ma: NDArray[np.int64]) -> int:
     """Rows over their capacity plus connectors outside 0 or their range or off their step."""
     loads = _row_loads(problem.node_parent, problem.leaf_node, problem.leaf_phases, current_ma)
-    given = problem.inputs
-    over = loads > given["capacity_ma"]
+    given = problem.wanted
+    over = loads > problem.capacity_ma
     inside = (given["min_ma"] <= current_ma) & (current_ma <= given["max_ma"])
     at_an_end = (current_ma == given["min_ma"]) | (current_ma == given["max_ma"])
     accepted = inside & (at_an_end | (current_ma % given["step_ma"] == 0))

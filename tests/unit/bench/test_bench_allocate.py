@@ -11,7 +11,7 @@ import pytest
 
 from controlplane.bench import linear_programs, progressive_filling
 from controlplane.bench.allocate import run
-from controlplane.bench.round_problem import Inputs, Problem, build, crossings, violations
+from controlplane.bench.round_problem import Problem, Wanted, build, crossings, violations
 from controlplane.errors import TimedOut
 
 LEVELS_PER_MA = 65_536
@@ -30,8 +30,7 @@ KEYS = {
 def one_panel() -> Problem:
     """Of 50 A, for a three-phase car, two one-phase ones on L1, and one on L2 that wants little."""
     whole = np.array([32_000, 32_000, 10_000, 8_000])
-    inputs = Inputs(
-        capacity_ma=np.full((1, 3), 50_000),
+    wanted = Wanted(
         min_ma=np.full(4, 6_000),
         max_ma=whole,
         step_ma=np.ones(4, np.int64),
@@ -40,7 +39,8 @@ def one_panel() -> Problem:
         rank=np.arange(4),
     )
     node_parent, leaf_node = np.array([-1], np.int32), np.zeros(4, np.int32)
-    return Problem(node_parent, leaf_node, np.array([7, 1, 1, 2], np.uint8), inputs)
+    leaf_phases = np.array([7, 1, 1, 2], np.uint8)
+    return Problem(node_parent, leaf_node, leaf_phases, np.full((1, 3), 50_000), wanted)
 
 
 def test_baselines_solve_a_panel_that_can_be_worked_out_by_hand() -> None:
@@ -64,9 +64,9 @@ def test_baselines_agree_with_each_other_and_with_the_core(
     assert programs > 1
     np.testing.assert_allclose(filled_ma, programmed_ma, atol=1e-3)
     given = problem.allocate(problem.network())
-    inputs = problem.inputs
-    share_ma = inputs["weight"] * given.level / LEVELS_PER_MA
-    share_ma = np.clip(share_ma, inputs["min_ma"], inputs["max_ma"])
+    wanted = problem.wanted
+    share_ma = wanted["weight"] * given.level / LEVELS_PER_MA
+    share_ma = np.clip(share_ma, wanted["min_ma"], wanted["max_ma"])
     np.testing.assert_allclose(share_ma, filled_ma, atol=0.1)
     assert (given.current_ma > filled_ma - 1.1).all()
 
@@ -97,16 +97,16 @@ def test_the_network_binds_at_every_level_and_its_result_is_sound(
 
 def test_the_same_seed_gives_the_same_problem() -> None:
     one, same, other = build(100, seed=1), build(100, seed=1), build(100, seed=2)
-    assert np.array_equal(one.inputs["capacity_ma"], same.inputs["capacity_ma"])
-    assert not np.array_equal(one.inputs["capacity_ma"], other.inputs["capacity_ma"])
+    assert np.array_equal(one.capacity_ma, same.capacity_ma)
+    assert not np.array_equal(one.capacity_ma, other.capacity_ma)
 
 
 def test_violations_are_seen() -> None:
     problem = build(200)
     result = problem.allocate(problem.network())
-    capacity_ma = problem.inputs["capacity_ma"].copy()
+    capacity_ma = problem.capacity_ma.copy()
     capacity_ma[0] = result.row_load_ma[0] - 1
-    lower = replace(problem, inputs=problem.inputs | {"capacity_ma": capacity_ma})
+    lower = replace(problem, capacity_ma=capacity_ma)
     assert violations(lower, result.current_ma) == 3
     off_step_ma = result.current_ma.copy()
     off_step_ma[np.argmin(off_step_ma)] = 5_999
