@@ -22,6 +22,7 @@ __all__ = [
     "__version__",
     "allocate",
     "check",
+    "time_rounds",
 ]
 
 __version__: str
@@ -188,11 +189,6 @@ class Allocation:
     def combined_export_load(self) -> NDArray[np.int64] | None:
         """Shape (combined,): the same by what is fed in; None where nobody does or is liable."""
 
-    @property
-    def solve_ns(self) -> int:
-        """How many nanoseconds the core took, without what Python does around it: the one thing
-        here that differs from run to run."""
-
 def allocate(
     network: Network, capacity: Capacity, demand: Demand, *, threads: int = 1
 ) -> Allocation:
@@ -225,4 +221,14 @@ def check(
     when all is well. A row that liabilities alone overload is well if nothing is given on it.
 
     Also refuses (NetworkError) a current outside {0} or [min_ma, max_ma].
+    """
+
+def time_rounds(
+    network: Network, capacity: Capacity, demand: Demand, *, rounds: int, threads: int = 1
+) -> list[int]:
+    """Solve the same round `rounds` times, and return how many nanoseconds each took inside the
+    core, results freed but nothing handed over: for benches.
+
+    Raises:
+        NetworkError: as `allocate`.
     """

@@ -117,52 +117,42 @@ def _machine() -> dict[str, Any]:
 
 def _rounds(problem: Problem, network: _core.Network, repeats: int) -> dict[str, Any]:
     given = problem.allocate(network)
-    inside_ms: list[float] = []
 
-    def allocate() -> None:
-        inside_ms.append(problem.allocate(network).solve_ns / 1e6)
+    def inside_ms() -> float:
+        return _core.time_rounds(network, *problem.inputs(), rounds=1)[0] / 1e6
 
-    solve_ms = _times_ms(allocate, repeats)
-    overhead_ms = float(np.median(solve_ms - inside_ms))
-    over: NDArray[np.int32] = np.zeros(0, np.int32)
+    def check() -> NDArray[np.int32]:
+        return _core.check(network, *problem.inputs(), given.current_ma)
 
-    def check() -> None:
-        nonlocal over
-        over = _core.check(network, *problem.inputs(), given.current_ma)
-
-    check_ms = _times_ms(check, repeats)
+    rounds_ms = _sample(repeats, _timed(lambda: problem.allocate(network)), inside_ms)
+    solve_ms, core_ms = rounds_ms.T
+    check_ms = _sample(repeats, _timed(check))
     return {
         "solve_ms": _rounded(np.median(solve_ms)),
         "solve_min_ms": _rounded(solve_ms.min()),
         "check_ms": _rounded(np.median(check_ms)),
         "ratio": round(float(np.median(solve_ms) / np.median(check_ms)), 2),
-        "python_overhead_percent": round(100 * overhead_ms / float(np.median(inside_ms)), 2),
-        "violations": violations(problem, given.current_ma) + over.size,
+        "python_overhead_percent": round(100 * (float(np.median(solve_ms / core_ms)) - 1), 2),
+        "violations": violations(problem, given.current_ma) + check().size,
     }
 
 
 def _threads(problem: Problem, network: _core.Network, repeats: int) -> dict[str, Any]:
-    """One and two threads in turn, so that both see the same neighbours."""
     nothing = {"two_threads_ms": None, "threads_speedup": None}
     if problem.feeders == 1:
         return nothing | {"not_measured": {"threads_speedup": "one tree is one thread's work"}}
     if (os.cpu_count() or 1) < 2:
         return nothing | {"not_measured": {"threads_speedup": "this machine has one core"}}
-    results: dict[int, _core.Allocation] = {}
-    taken_ms: dict[int, list[float]] = {1: [], 2: []}
 
-    def both() -> None:
-        for threads, times_ms in taken_ms.items():
-            started_ns = time.perf_counter_ns()
-            results[threads] = problem.allocate(network, threads=threads)
-            times_ms.append((time.perf_counter_ns() - started_ns) / 1e6)
+    def allocate(threads: int) -> _core.Allocation:
+        return problem.allocate(network, threads=threads)
 
-    _times_ms(both, repeats)
-    one_ms, two_ms = (float(np.median(times_ms)) for times_ms in taken_ms.values())
+    taken_ms = _sample(repeats, _timed(lambda: allocate(1)), _timed(lambda: allocate(2)))
+    one_ms, two_ms = np.median(taken_ms, axis=0)
     return {
         "two_threads_ms": _rounded(two_ms),
-        "threads_speedup": round(one_ms / two_ms, 2),
-        "violations": _differences(results[1], results[2]),
+        "threads_speedup": round(float(one_ms / two_ms), 2),
+        "violations": _differences(allocate(1), allocate(2)),
     }
 
 
@@ -174,20 +164,21 @@ def _changes(problem: Problem, network: _core.Network, seed: int) -> dict[str, A
     allocator = _core.Allocator(network, *problem.inputs())
     allocator.solve()
 
-    def change() -> float:
+    def change_ms() -> float:
         leaf = int(random.integers(problem.connectors))
         max_ma[leaf] = to_max_ma = another_max_ma(random, int(max_ma[leaf]))
         min_ma[leaf] = to_min_ma = min(to_max_ma, int(least_ma[leaf]))
-        started_ns = time.perf_counter_ns()
-        allocator.set_connector(leaf, min_ma=to_min_ma, max_ma=to_max_ma)
-        allocator.solve()
-        return (time.perf_counter_ns() - started_ns) / 1e3
 
-    taken_us: list[float] = []
-    _times_ms(lambda: taken_us.append(change()), _CHANGES)
+        def change() -> None:
+            allocator.set_connector(leaf, min_ma=to_min_ma, max_ma=to_max_ma)
+            allocator.solve()
+
+        return _timed(change)()
+
+    taken_us = 1e3 * _sample(_CHANGES, change_ms)
     changed = replace(problem, wanted=problem.wanted | {"min_ma": min_ma, "max_ma": max_ma})
     return {
-        "changes": len(taken_us),
+        "changes": taken_us.size,
         "change_us_p50": round(float(np.percentile(taken_us, 50)), 1),
         "change_us_p99": round(float(np.percentile(taken_us, 99)), 1),
         "violations": _differences(allocator.allocation(), changed.allocate(network)),
@@ -204,7 +195,7 @@ def _linear_programs(connectors: int, seed: int) -> dict[str, Any]:
         currents_ma, programs = linear_programs.fill(problem, crossed, timeout_s=_LP_TIMEOUT_S)
 
     try:
-        lp_ms = _times_ms(fill, _BASELINE_REPEATS)
+        lp_ms = _sample(_BASELINE_REPEATS, _timed(fill))
     except (TimedOut, Unavailable) as error:
         keys = "lp_connectors", "lp_programs", "lp_ms", "lp_ratio", "lp_difference_ma"
         return dict.fromkeys(keys) | {"not_measured": {"lp_ratio": error.message}}
@@ -222,8 +213,12 @@ def _linear_programs(connectors: int, seed: int) -> dict[str, Any]:
 def _numpy(connectors: int, seed: int) -> dict[str, Any]:
     problem = build(connectors, step_ma=1, seed=seed)
     crossed = crossings(problem)
-    numpy_ms = _times_ms(lambda: progressive_filling.fill(problem, crossed), _BASELINE_REPEATS)
-    solve_ms, difference_ma = _beside(problem, progressive_filling.fill(problem, crossed))
+
+    def fill() -> NDArray[np.float64]:
+        return progressive_filling.fill(problem, crossed)
+
+    numpy_ms = _sample(_BASELINE_REPEATS, _timed(fill))
+    solve_ms, difference_ma = _beside(problem, fill())
     return {
         "numpy_connectors": connectors,
         "numpy_ms": _rounded(np.median(numpy_ms)),
@@ -241,7 +236,7 @@ def _beside(
     rounding left over; and what anyone was given less than the baseline, but for one step."""
     network, wanted = problem.network(), problem.wanted
     given = problem.allocate(network)
-    solve_ms = _times_ms(lambda: problem.allocate(network), 20 * _BASELINE_REPEATS)
+    solve_ms = _sample(20 * _BASELINE_REPEATS, _timed(lambda: problem.allocate(network)))
     share_ma = wanted["weight"] * given.level / _LEVELS_PER_MA
     share_ma = np.clip(share_ma, wanted["min_ma"], wanted["max_ma"])
     short_ma = baseline_ma - given.current_ma - wanted["step_ma"]
@@ -258,17 +253,25 @@ def _differences(one: _core.Allocation, other: _core.Allocation) -> int:
     return int((~same).sum())
 
 
-def _times_ms(call: Callable[[], object], repeats: int) -> NDArray[np.float64]:
-    """How long each call took: `repeats` of them, or what ten seconds allow, at least one."""
-    taken_ms: list[float] = []
-    started_s = time.perf_counter()
-    while len(taken_ms) < repeats:
+def _timed(call: Callable[[], object]) -> Callable[[], float]:
+    """The call, giving how many milliseconds it took; what it returns is freed within that."""
+
+    def measure() -> float:
         before_ns = time.perf_counter_ns()
         call()
-        taken_ms.append((time.perf_counter_ns() - before_ns) / 1e6)
-        if time.perf_counter() - started_s > _PART_S:
-            break
-    return np.array(taken_ms)
+        return (time.perf_counter_ns() - before_ns) / 1e6
+
+    return measure
+
+
+def _sample(repeats: int, *measures: Callable[[], float]) -> NDArray[np.float64]:
+    """Shape (repeats, measures), or as many rows as ten seconds allow, at least one. What is to be
+    compared is measured in turn, so that both see the same neighbours."""
+    until_s = time.perf_counter() + _PART_S
+    rows = [[measure() for measure in measures]]
+    while len(rows) < repeats and time.perf_counter() < until_s:
+        rows.append([measure() for measure in measures])
+    return np.array(rows)
 
 
 def _rounded(value: float) -> float:

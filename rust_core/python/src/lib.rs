@@ -3,9 +3,9 @@
 
 mod arrays;
 mod inputs;
+mod timing;
 
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
 
 use loadstar_core as core;
 use loadstar_core::units::{KINDS, PHASES};
@@ -148,8 +148,6 @@ struct Allocation {
     combined_load: Py<PyArray1<i64>>,
     #[pyo3(get)]
     combined_export_load: Option<Py<PyArray1<i64>>>,
-    #[pyo3(get)]
-    solve_ns: u64,
 }
 
 #[pymethods]
@@ -163,7 +161,7 @@ impl Allocation {
 }
 
 impl Allocation {
-    fn new(py: Python<'_>, given: core::Allocation, taken: Duration) -> PyResult<Self> {
+    fn new(py: Python<'_>, given: core::Allocation) -> PyResult<Self> {
         let table = |values: Vec<i64>| {
             let nodes = values.len() / PHASES;
             values.into_pyarray(py).reshape([nodes, PHASES]).map(Bound::unbind)
@@ -179,7 +177,6 @@ impl Allocation {
             combined_export_load: exports.then(|| column(py, given.combined_export_load)),
             export_load_ma,
             combined_load: column(py, given.combined_load),
-            solve_ns: u64::try_from(taken.as_nanos()).unwrap_or(u64::MAX),
         })
     }
 }
@@ -200,11 +197,8 @@ fn allocate(
 ) -> PyResult<Allocation> {
     let (capacity, demand) = (capacity.views(py, &network.core)?, demand.views(py));
     let (capacity, demand) = (capacity.values()?, demand.values()?);
-    let (given, taken) = py.detach(|| {
-        let started = Instant::now();
-        (network.allocate(&capacity, &demand, threads), started.elapsed())
-    });
-    Allocation::new(py, given.map_err(network_error)?, taken)
+    let given = py.detach(|| network.allocate(&capacity, &demand, threads));
+    Allocation::new(py, given.map_err(network_error)?)
 }
 
 /// Rows whose load exceeds their capacity, by a code path of its own.
@@ -236,5 +230,6 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<Demand>()?;
     module.add_class::<Allocation>()?;
     module.add_function(wrap_pyfunction!(allocate, module)?)?;
-    module.add_function(wrap_pyfunction!(check, module)?)
+    module.add_function(wrap_pyfunction!(check, module)?)?;
+    module.add_function(wrap_pyfunction!(timing::time_rounds, module)?)
 }
