@@ -4,11 +4,12 @@
 #![allow(missing_docs, reason = "criterion's macros make public functions")]
 #![allow(clippy::unwrap_used, reason = "a bench stops at the first fault")]
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use loadstar_core::units::PHASES;
-use loadstar_core::{Capacity, Demand, Network, Workspace, allocate, check};
+use loadstar_core::{Allocator, Capacity, Connector, Demand, Network, Workspace, allocate, check};
 
 const CONNECTORS_PER_NODE: usize = 20;
 const PANELS_PER_SITE: usize = 10;
@@ -33,7 +34,7 @@ impl Random {
 }
 
 struct Problem {
-    network: Network,
+    network: Arc<Network>,
     capacity_ma: Vec<i64>,
     min_ma: Vec<i64>,
     max_ma: Vec<i64>,
@@ -63,6 +64,7 @@ impl Problem {
             (0..connectors).map(|_| 1_000 * MAX_A[random.below(MAX_A.len())]).collect();
         let min_ma = vec![6_000; connectors];
         let network = Network::new(&node_parent, &leaf_node, &leaf_phases).unwrap();
+        let network = Arc::new(network);
         let mut problem = Self {
             network,
             capacity_ma: Vec::new(),
@@ -138,5 +140,30 @@ fn rounds(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, rounds);
+/// A random connector wants another current; the mean of many.
+fn changes(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("change");
+    group.sample_size(20).warm_up_time(Duration::from_secs(1));
+    group.measurement_time(Duration::from_secs(3));
+    for (connectors, feeders) in SIZES {
+        let problem = Problem::new(connectors, feeders);
+        let network = Arc::clone(&problem.network);
+        let mut allocator =
+            Allocator::new(network, &problem.capacity(), &problem.demand()).unwrap();
+        allocator.solve();
+        let mut random = Random(2);
+        group.bench_function(BenchmarkId::new("solve", connectors), |bencher| {
+            bencher.iter(|| {
+                let leaf = random.below(connectors);
+                let max_ma = 1_000 * MAX_A[random.below(MAX_A.len())];
+                let asks = Connector { max_ma, ..allocator.connector(leaf).unwrap() };
+                allocator.set_connector(leaf, asks).unwrap();
+                allocator.solve().len()
+            });
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, rounds, changes);
 criterion_main!(benches);
