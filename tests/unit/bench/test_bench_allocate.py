@@ -19,7 +19,8 @@ LEVELS_PER_MA = 65_536
 KEYS = {
     *("connectors", "rows", "trees", "violations", "not_measured"),
     *("cores", "machine", "python", "load_average"),
-    *("solve_ms", "solve_min_ms", "check_ms", "ratio", "python_overhead_percent"),
+    *("solve_ms", "solve_min_ms", "solve_cpu_ms", "check_ms", "ratio"),
+    "python_overhead_percent",
     *("two_threads_ms", "threads_speedup"),
     *("changes", "change_us_p50", "change_us_p99"),
     *("lp_connectors", "lp_programs", "lp_ms", "lp_ratio", "lp_difference_ma"),
