@@ -17,13 +17,19 @@ __all__ = [
     "Allocation",
     "Allocator",
     "Capacity",
+    "Caps",
     "Demand",
     "Network",
     "NetworkError",
     "__version__",
     "allocate",
+    "certify",
     "check",
+    "delta_wye_primary_row",
+    "imbalance_row",
+    "line_current_row",
     "time_rounds",
+    "total_power_row",
 ]
 
 __version__: str
@@ -290,4 +296,115 @@ def time_rounds(
 
     Raises:
         NetworkError: as `allocate`.
+    """
+
+def certify(
+    network: Network, capacity: Capacity, demand: Demand, allocation: Allocation
+) -> list[str]:
+    """What is wrong with a round, in words that name connectors and rows by index; empty where the
+    round is proven to be right, by a code path that shares nothing with the one that computed it.
+
+    Proven are: every current is one that its connector accepts, no row is overloaded, loads are as
+    reported; whoever is refused had a row without room for its minimum when its turn came, and
+    whoever is admitted had none; in every tier each connector stopped rising at the reported row
+    and level, which was the first at which one of its rows was full, so that shares are exactly the
+    weighted max-min shares on the grid of levels; nobody has less than its share rounded down to
+    what it accepts; no tier could be raised by a step before later ones got more than their
+    minimums; of connectors on the same lines of one node, those that lost most by rounding got
+    first what it left over. Who gets that among others is not examined further.
+
+    Raises:
+        NetworkError: inputs that allocate refuses; an allocation of another network.
+    """
+
+@final
+class Caps:
+    """Capacities of rows that change with time, whole seconds UTC. Each row has a step function
+    that never exceeds its rating."""
+
+    def __new__(
+        cls,
+        *,
+        rating_ma: NDArray[np.int64],
+        row: NDArray[np.int32],
+        start_s: NDArray[np.int64],
+        capacity_ma: NDArray[np.int64],
+    ) -> Caps:
+        """
+        Args:
+            rating_ma: shape (nodes, 3), 0 to 10**12: what holds before the first entry of a row, and
+                for rows without entries.
+            row: shape (entries,), node * 3 + phase; in any order.
+            start_s: shape (entries,), from when on the entry is in force, until the next of its row.
+            capacity_ma: shape (entries,), up to 10**12 in magnitude; what exceeds the rating counts
+                as the rating.
+
+        Raises:
+            NetworkError: sizes that disagree, a value out of range, two entries of one row with the
+            same start.
+        """
+
+    def at(self, time_s: int) -> NDArray[np.int64]:
+        """Shape (nodes, 3), what rows carry at a time, as Capacity takes it."""
+
+    def lowest(self, from_s: int, until_s: int) -> NDArray[np.int64]:
+        """Shape (nodes, 3), the lowest from from_s on and before until_s: what a limit may use that
+        stays in force over that time.
+
+        Raises:
+            NetworkError: until_s is not after from_s.
+        """
+
+    def next_change_s(self, after_s: int) -> int | None:
+        """The first time after after_s at which the capacity of any row changes."""
+
+def total_power_row(volts_line_to_neutral: int) -> NDArray[np.int32]:
+    """Coefficients, shape (16, 2), of a row that bounds the power of all; its limit is in
+    milliwatts, rounded down. A connector between two lines counts with the square root of 3 times
+    the voltage, rounded up to whole volts.
+
+    These coefficients and those of the functions below hold for the kinds 1 to 7, the sets of lines
+    of connectors to neutral, and 8, 9 and 10 for those between L1 and L2, L2 and L3, L3 and L1
+    (leaf_phases 3, 6 and 5). Other kinds are not counted.
+
+    Raises:
+        NetworkError: not 1 to 349,525 V.
+    """
+
+def imbalance_row(over: int, under: int) -> NDArray[np.int32]:
+    """Coefficients of a row that bounds by how much line over (0 to 2) carries more than line
+    under; its limit is in milliamperes. Counted is what draws on over and not on under; nothing is
+    netted against what draws on under only.
+
+    Raises:
+        NetworkError: not two different lines.
+    """
+
+def line_current_row(line: int) -> NDArray[np.int32]:
+    """Coefficients of a row that bounds the current of a line (0 to 2) with loads to neutral and
+    between lines, which add as vectors; its limit is in 1/10,000 of a milliampere, rounded down.
+    It allows nothing beyond the limit, and all but 0.009 % of it.
+
+    Rows of single lines add such currents as numbers: where this row shall bound a line, give the
+    single line a capacity that never binds.
+
+    Raises:
+        NetworkError: not a line.
+    """
+
+def delta_wye_primary_row(
+    line: int, turns_numerator: int, turns_denominator: int
+) -> NDArray[np.int32]:
+    """Coefficients of a row that bounds the current of a line (0 to 2) on the primary side of a
+    delta-wye transformer: with a ratio of 4 of a primary to a secondary winding (480 V to 208/120
+    V) it is (I1 - I3) / 4 on L1. Its limit is in 1/10,000 of a milliampere, rounded down.
+
+    It allows nothing beyond the limit, whatever part of the vehicles stops drawing, and all but
+    0.042 % times the ratio of what is safe in that sense. Where only the two pairs of lines draw
+    whose currents partly cancel each other, that is up to 13.4 % less than what the present sum of
+    vectors would allow; where pairs draw alike, it is the same.
+
+    Raises:
+        NetworkError: not a line; a ratio above 20 or below about 1/52 (a row for ratio 1 holds with
+        the limit times the ratio).
     """

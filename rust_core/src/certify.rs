@@ -93,6 +93,9 @@ fn check_shape(
     check_range("current_ma", &allocation.current_ma, -CURRENT_MAX_MA, CURRENT_MAX_MA)
 }
 
+/// Reported where no row stops a connector.
+const NO_LEVEL: i128 = -1;
+
 /// Who goes up a step first: what a connector lost by rounding down, its rank and index; then how
 /// much more it has since.
 type Turn = (Reverse<i128>, i64, usize, i128);
@@ -145,7 +148,7 @@ impl Side<'_> {
             if connector.rises() {
                 tiers.entry(connector.tier).or_default().push(at);
             } else if connector.is_admitted() {
-                self.prove_report(at, None, connector.full(), faults);
+                self.prove_report(at, None, NO_LEVEL, faults);
             }
         }
         for rising in tiers.values() {
@@ -190,7 +193,7 @@ impl Side<'_> {
         if reported != (row, level) || connector.row < -1 {
             faults.push(match row {
                 Some(row) => Fault::Stopped { connector: at, row: self.row(row), level },
-                None => Fault::AtMaximum { connector: at, level },
+                None => Fault::AtMaximum { connector: at },
             });
         }
         let expected = connector.expected_reason(level) as u8;
@@ -204,7 +207,7 @@ impl Side<'_> {
     fn prove_share(&self, at: usize, filling: &Filling<'_, '_>, faults: &mut Vec<Fault>) {
         let (connector, level) = (&self.connectors[at], filling.level(at));
         if connector.given_ma == connector.max_ma {
-            self.prove_report(at, None, connector.full(), faults);
+            self.prove_report(at, None, NO_LEVEL, faults);
         } else {
             self.prove_report(at, filling.row(at), level, faults);
         }

@@ -3,7 +3,9 @@
 
 mod allocator;
 mod arrays;
+mod electrical;
 mod inputs;
+mod proof;
 mod timing;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -234,5 +236,11 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<Allocator>()?;
     module.add_function(wrap_pyfunction!(allocate, module)?)?;
     module.add_function(wrap_pyfunction!(check, module)?)?;
+    module.add_class::<electrical::Caps>()?;
+    module.add_function(wrap_pyfunction!(electrical::total_power_row, module)?)?;
+    module.add_function(wrap_pyfunction!(electrical::imbalance_row, module)?)?;
+    module.add_function(wrap_pyfunction!(electrical::line_current_row, module)?)?;
+    module.add_function(wrap_pyfunction!(electrical::delta_wye_primary_row, module)?)?;
+    module.add_function(wrap_pyfunction!(proof::certify, module)?)?;
     module.add_function(wrap_pyfunction!(timing::time_rounds, module)?)
 }

@@ -81,13 +81,11 @@ pub enum Fault {
         /// The level at which it does.
         level: i128,
     },
-    /// Its own maximum stops the connector.
-    #[error("connector {connector} is at its maximum from level {level}, which is not reported")]
+    /// The connector is at its maximum, and a row or a level is reported.
+    #[error("connector {connector} is at its maximum, which is not reported")]
     AtMaximum {
         /// The connector.
         connector: usize,
-        /// The first level at which it is.
-        level: i128,
     },
     /// The row could carry a higher level than the one at which it is said to stop connectors.
     #[error("{row} is not full at level {level}, where it is said to stop connectors")]
