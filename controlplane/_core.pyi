@@ -332,10 +332,11 @@ class Caps:
     ) -> Caps:
         """
         Args:
-            rating_ma: shape (nodes, 3), 0 to 10**12: what holds before the first entry of a row, and
-                for rows without entries.
+            rating_ma: shape (nodes, 3), 0 to 10**12: what holds before the first entry of a row,
+                and for rows without entries.
             row: shape (entries,), node * 3 + phase; in any order.
-            start_s: shape (entries,), from when on the entry is in force, until the next of its row.
+            start_s: shape (entries,), from when on the entry is in force, until the next of its
+                row.
             capacity_ma: shape (entries,), up to 10**12 in magnitude; what exceeds the rating counts
                 as the rating.
 
