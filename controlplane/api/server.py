@@ -10,6 +10,7 @@ import structlog
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from controlplane.api.allocation import Allocations
 from controlplane.api.backend import Backend
 from controlplane.api.chargers import Chargers
 from controlplane.api.configuring import Change, apply_network
@@ -21,6 +22,8 @@ from controlplane.api.sessions import Sessions
 from controlplane.api.sites import Sites
 from controlplane.api.system import System
 from controlplane.api.v1 import (
+    allocation_pb2,
+    allocation_pb2_grpc,
     chargers_pb2,
     chargers_pb2_grpc,
     grid_pb2,
@@ -133,6 +136,7 @@ async def serve(
 
 def _add_services(backend: Backend, server: grpc.aio.Server) -> list[str]:
     """Add every service of the contract; their full names."""
+    allocation_pb2_grpc.add_AllocationServiceServicer_to_server(Allocations(), server)
     chargers_pb2_grpc.add_ChargersServiceServicer_to_server(Chargers(backend), server)
     grid_pb2_grpc.add_GridServiceServicer_to_server(Grid(backend), server)
     journal_pb2_grpc.add_JournalServiceServicer_to_server(Journal(backend), server)
@@ -143,6 +147,7 @@ def _add_services(backend: Backend, server: grpc.aio.Server) -> list[str]:
     return [
         service.full_name
         for file in (
+            allocation_pb2,
             chargers_pb2,
             grid_pb2,
             journal_pb2,
