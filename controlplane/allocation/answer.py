@@ -70,7 +70,7 @@ def shares_of(arrays: Arrays, allocation: _core.Allocation) -> list[Share]:
     shares = []
     for connector, min_ma, current_ma, admitted, level, reason_value, row in zip(
         arrays.connectors,
-        arrays.inputs["min_ma"].tolist(),
+        arrays.min_ma,
         allocation.current_ma.tolist(),
         allocation.admitted.tolist(),
         allocation.level.tolist(),

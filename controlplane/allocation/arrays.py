@@ -49,12 +49,14 @@ class Arrays(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     rows: list[Row]
     """By the number of the row (`_core.Allocation.binding_row`)."""
     network: _core.Network
-    inputs: dict[str, Any]
-    """What `_core.allocate`, `check` and `certify` take."""
+    capacity: _core.Capacity
+    demand: _core.Demand
+    min_ma: list[int]
+    """Of each connector, as the core was told."""
 
     def allocate(self, *, threads: int = 1) -> _core.Allocation:
         """Share the rows out; the same bits on any number of threads."""
-        return _core.allocate(self.network, **self.inputs, threads=threads)
+        return _core.allocate(self.network, self.capacity, self.demand, threads=threads)
 
 
 def arrays_of(nodes: Sequence[Node], connectors: Sequence[Connector]) -> Arrays:
@@ -83,7 +85,8 @@ def arrays_of(nodes: Sequence[Node], connectors: Sequence[Connector]) -> Arrays:
             leaf_node=hung_on,
             leaf_phases=lines,
             leaf_kind=kinds,
-            **_combined(combined, node_index),
+            combined_node=np.array([node_index[row.node.id] for row in combined], np.int32),
+            combined_coefficient=_coefficients(combined),
         )
     except _core.NetworkError as error:
         raise InvalidInput(str(error), reason="ALLOCATION_INVALID") from error
@@ -91,7 +94,9 @@ def arrays_of(nodes: Sequence[Node], connectors: Sequence[Connector]) -> Arrays:
         connectors=connectors,
         rows=rows,
         network=network,
-        inputs=demand | _capacity(rows[: 3 * len(nodes)], combined, exports=_exports(connectors)),
+        capacity=_capacity(rows[: 3 * len(nodes)], combined),
+        demand=_core.Demand(**demand),
+        min_ma=demand["min_ma"].tolist(),
     )
 
 
@@ -265,7 +270,7 @@ def _wiring_fault(connector: Connector) -> tuple[str, str] | None:
 
 
 def _demand(connectors: Sequence[Connector], faults: _Faults) -> dict[str, Any]:
-    """What connectors want, as `_core.allocate` takes it."""
+    """What connectors want, as `_core.Demand` takes it."""
 
     def column(field: str, least: int, most: int, values: list[Any]) -> NDArray[np.int64]:
         return _column(field, values, least, most, connectors=connectors, faults=faults)
@@ -374,30 +379,15 @@ def _setpoints_fault(given: tuple[int, ...]) -> tuple[str, str] | None:
     return None
 
 
-def _exports(connectors: Sequence[Connector]) -> bool:
-    """Whether anything may flow back, so that export rows matter."""
-    return any(each.discharge or each.liability_ma < 0 for each in connectors)
-
-
-def _capacity(
-    lines: Sequence[Row], combined: Sequence[Row], *, exports: bool
-) -> dict[str, NDArray[np.int64]]:
-    capacity = {
-        "capacity_ma": _limits([row.limit for row in lines], lines, CAPACITY_MAX_MA).reshape(-1, 3)
-    }
-    if combined:
-        capacity["combined_limit"] = _limits(
-            [row.limit for row in combined], combined, COMBINED_MAX
-        )
-    if exports:
-        capacity["export_capacity_ma"] = _limits(
-            [row.export_limit for row in lines], lines, CAPACITY_MAX_MA
-        ).reshape(-1, 3)
-        if combined:
-            capacity["combined_export_limit"] = _limits(
-                [row.export_limit for row in combined], combined, COMBINED_MAX
-            )
-    return capacity
+def _capacity(lines: Sequence[Row], combined: Sequence[Row]) -> _core.Capacity:
+    return _core.Capacity(
+        import_ma=_limits([row.limit for row in lines], lines, CAPACITY_MAX_MA).reshape(-1, 3),
+        export_ma=_limits([row.export_limit for row in lines], lines, CAPACITY_MAX_MA).reshape(
+            -1, 3
+        ),
+        combined=_limits([row.limit for row in combined], combined, COMBINED_MAX),
+        combined_export=_limits([row.export_limit for row in combined], combined, COMBINED_MAX),
+    )
 
 
 def _limits(limits: Sequence[int | None], rows: Sequence[Row], unlimited: int) -> NDArray[np.int64]:
@@ -410,10 +400,7 @@ def _limits(limits: Sequence[int | None], rows: Sequence[Row], unlimited: int) -
     )
 
 
-def _combined(rows: Sequence[Row], node_index: dict[str, int]) -> dict[str, NDArray[np.int32]]:
-    if not rows:
-        return {}
-    return {
-        "combined_node": np.array([node_index[row.node.id] for row in rows], np.int32),
-        "combined_coefficient": np.stack([row.coefficient() for row in rows]),
-    }
+def _coefficients(combined: Sequence[Row]) -> NDArray[np.int32]:
+    if not combined:
+        return np.zeros((0, 16, 2), np.int32)
+    return np.stack([row.coefficient() for row in combined])

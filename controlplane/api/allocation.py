@@ -26,9 +26,9 @@ from controlplane.allocation import (
     loads_of,
     shares_of,
 )
-from controlplane.api.backend import invalid
+from controlplane.api.backend import MESSAGE_MAX_BYTES, invalid
 from controlplane.api.v1 import allocation_pb2, allocation_pb2_grpc, electrical_pb2
-from controlplane.errors import Exhausted, TimedOut
+from controlplane.errors import Exhausted, InvalidInput, TimedOut
 
 __all__ = ["CONNECTORS_MAX", "NODES_MAX", "Allocations", "answer"]
 
@@ -66,11 +66,18 @@ class Allocations(allocation_pb2_grpc.AllocationServiceServicer):
                 # Three turns on a thread: who gives up in between has no more done for it.
                 arrays = await self._aside(lambda: _read(request))
                 solved = await self._aside(lambda: _solved(arrays))
-                return await self._aside(lambda: _written(arrays, *solved))
+                response = await self._aside(lambda: _written(arrays, *solved))
         except TimeoutError as error:
             raise TimedOut("the turn of this allocation did not come in time") from error
         finally:
             self._under_way -= size
+        if response.ByteSize() > MESSAGE_MAX_BYTES:
+            raise InvalidInput(
+                f"the answer would be larger than a message may be ({MESSAGE_MAX_BYTES:,} bytes): "
+                "shorten the ids or divide the problem",
+                reason="ANSWER_TOO_LARGE",
+            )
+        return response
 
     async def _aside(self, work: Callable[[], Result]) -> Result:
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)

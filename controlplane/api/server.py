@@ -11,7 +11,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from controlplane.api.allocation import Allocations
-from controlplane.api.backend import Backend
+from controlplane.api.backend import MESSAGE_MAX_BYTES, Backend
 from controlplane.api.chargers import Chargers
 from controlplane.api.configuring import Change, apply_network
 from controlplane.api.errors import ErrorInterceptor
@@ -46,10 +46,8 @@ from controlplane.runtime.client import ActorClient
 from controlplane.runtime.clock import Clock, SystemClock
 from controlplane.store.reader import StoreReader
 
-__all__ = ["MESSAGE_MAX_BYTES", "ApiServer", "serve"]
+__all__ = ["ApiServer", "serve"]
 
-MESSAGE_MAX_BYTES = 64 * 1024 * 1024
-"""Room for the description of a network of a hundred thousand chargers."""
 _CALLS_MAX = 4_096
 _GRACE_S = 2.0
 _OPTIONS = [
