@@ -50,17 +50,18 @@ class Allocations(allocation_pb2_grpc.AllocationServiceServicer):
 
     def __init__(self) -> None:
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="allocate")
-        self._under_way = 0
+        self.under_way = 0
+        """Nodes and connectors of all calls that are not answered yet."""
 
     async def Allocate(
         self, request: allocation_pb2.AllocateRequest, context: Any
     ) -> allocation_pb2.AllocateResponse:
         _check_size(request)
         size = len(request.nodes) + len(request.connectors)
-        if self._under_way + size > _UNDER_WAY_MAX:
+        if self.under_way + size > _UNDER_WAY_MAX:
             raise Exhausted("too many allocations wait already", reason="ALLOCATIONS_FULL")
         remaining_s = context.time_remaining()
-        self._under_way += size
+        self.under_way += size
         try:
             async with asyncio.timeout(min(_TIMEOUT_S, remaining_s or _TIMEOUT_S)):
                 # Three turns on a thread: who gives up in between has no more done for it.
@@ -70,7 +71,7 @@ class Allocations(allocation_pb2_grpc.AllocationServiceServicer):
         except TimeoutError as error:
             raise TimedOut("the turn of this allocation did not come in time") from error
         finally:
-            self._under_way -= size
+            self.under_way -= size
         if response.ByteSize() > MESSAGE_MAX_BYTES:
             raise InvalidInput(
                 f"the answer would be larger than a message may be ({MESSAGE_MAX_BYTES:,} bytes): "
