@@ -110,8 +110,8 @@ def loads_of(arrays: Arrays, allocation: _core.Allocation) -> list[RowLoad]:
     return [
         RowLoad(
             row=row,
-            load=-(-loads[index] // row.scale),
-            export_load=-(-exports[index] // row.scale) if exports else 0,
+            load=row.measured(loads[index]),
+            export_load=row.measured(exports[index]) if exports else 0,
         )
         for index, row in enumerate(arrays.rows)
         if row.limit is not None or row.export_limit is not None

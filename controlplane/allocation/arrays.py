@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from controlplane import _core
 from controlplane.allocation.problem import Connector, Node, PhaseCurrents, Rotation
-from controlplane.allocation.rows import CAPACITY_MAX_MA, COMBINED_MAX, LINES, Row, rows_of
+from controlplane.allocation.rows import LINES, Row, rows_of
 from controlplane.errors import InvalidInput
 
 __all__ = ["Arrays", "arrays_of"]
@@ -380,23 +380,17 @@ def _setpoints_fault(given: tuple[int, ...]) -> tuple[str, str] | None:
 
 
 def _capacity(lines: Sequence[Row], combined: Sequence[Row]) -> _core.Capacity:
+    def drawn(rows: Sequence[Row]) -> NDArray[np.int64]:
+        return np.array([row.units(row.limit) for row in rows], np.int64)
+
+    def fed_in(rows: Sequence[Row]) -> NDArray[np.int64]:
+        return np.array([row.units(row.export_limit) for row in rows], np.int64)
+
     return _core.Capacity(
-        import_ma=_limits([row.limit for row in lines], lines, CAPACITY_MAX_MA).reshape(-1, 3),
-        export_ma=_limits([row.export_limit for row in lines], lines, CAPACITY_MAX_MA).reshape(
-            -1, 3
-        ),
-        combined=_limits([row.limit for row in combined], combined, COMBINED_MAX),
-        combined_export=_limits([row.export_limit for row in combined], combined, COMBINED_MAX),
-    )
-
-
-def _limits(limits: Sequence[int | None], rows: Sequence[Row], unlimited: int) -> NDArray[np.int64]:
-    return np.array(
-        [
-            unlimited if limit is None else limit * row.scale
-            for limit, row in zip(limits, rows, strict=True)
-        ],
-        np.int64,
+        import_ma=drawn(lines).reshape(-1, 3),
+        export_ma=fed_in(lines).reshape(-1, 3),
+        combined=drawn(combined),
+        combined_export=fed_in(combined),
     )
 
 

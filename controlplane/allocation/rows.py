@@ -53,11 +53,24 @@ class Row(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     over: int = 0
     """Of an IMBALANCE row, the line that `line` is compared with."""
     scale: int = 1
-    """How many units of the core a milliampere or, of a POWER row, a watt is."""
+    divisor: int = 1
+    """A milliampere or, of a POWER row, a watt is `scale / divisor` units of the core."""
     limit: int | None = None
     """For import, in milliamperes or watts; None: not bounded."""
     export_limit: int | None = None
     """Likewise for export."""
+
+    def units(self, limit: int | None) -> int:
+        """A limit of this row as the core takes it, rounded down."""
+        if self.kind is RowKind.PHASE:
+            return CAPACITY_MAX_MA if limit is None else limit
+        return (
+            COMBINED_MAX if limit is None else min(COMBINED_MAX, limit * self.scale // self.divisor)
+        )
+
+    def measured(self, units: int) -> int:
+        """A load that the core tells of this row, rounded up."""
+        return -(-units * self.divisor // self.scale)
 
     @property
     def words(self) -> str:
@@ -88,11 +101,8 @@ class Row(msgspec.Struct, frozen=True, kw_only=True, eq=False):
             case RowKind.IMBALANCE:
                 return _core.imbalance_row(self.line, self.over)
             case RowKind.PRIMARY:
-                primary = self.node.primary
-                assert primary is not None
-                return _core.delta_wye_primary_row(
-                    self.line, primary.turns_primary, primary.turns_secondary
-                )
+                # The ratio of turns is in the limit, where it costs no precision.
+                return _core.delta_wye_primary_row(self.line, 1, 1)
 
 
 def rows_of(nodes: Sequence[Node]) -> list[Row]:
@@ -154,7 +164,8 @@ def _combined(node: Node) -> Iterator[Row]:
                 node=node,
                 kind=RowKind.PRIMARY,
                 line=line,
-                scale=_VECTOR_SCALE,
+                scale=_VECTOR_SCALE * node.primary.turns_primary,
+                divisor=node.primary.turns_secondary,
                 limit=node.primary.max_ma[line],
                 export_limit=node.primary.max_ma[line],
             )

@@ -206,16 +206,22 @@ def test_a_delta_wye_transformer_is_protected_on_its_primary_side(rotation: Rota
     assert "limited by the primary side of transformer T1, line L" in share.words
 
 
-def test_a_three_phase_load_on_the_primary_side() -> None:
+@pytest.mark.parametrize("turns", [(4, 1), (287, 1), (3, 2), (1, 5)])
+def test_a_three_phase_load_on_the_primary_side(turns: tuple[int, int]) -> None:
     transformer = Node(
         id="T1",
-        primary=DeltaPrimary(max_ma=(100_000,) * 3, turns_primary=4),
-        import_ma=PLENTY,
+        primary=DeltaPrimary(
+            max_ma=(100_000,) * 3, turns_primary=turns[0], turns_secondary=turns[1]
+        ),
+        import_ma=(10**9,) * 3,
         vector_sum=True,
     )
-    (share,) = solve([transformer], [Connector(id="CP-1", node="T1", max_ma=500_000)])
-    exact_ma = 100_000 * 4 / 3**0.5
-    assert 0.99 * exact_ma <= share.current_ma <= exact_ma
+    connector = Connector(id="CP-1", node="T1", max_ma=10**8, step_ma=1)
+    (share,) = solve([transformer], [connector])
+    exact_ma = 100_000 * turns[0] / turns[1] / 3**0.5
+    assert 0.998 * exact_ma <= share.current_ma <= exact_ma
+    found = loads([transformer], [connector])
+    assert 99_800 <= found["the primary side of T1, line L1"].load <= 100_000
 
 
 def test_export_is_named_and_never_netted() -> None:
