@@ -131,8 +131,11 @@ def _is_integer(value: Any) -> bool:
 
 
 def _shown(value: Any) -> str:
+    """A value as it was given; one that is longer than any name may be is cut."""
+    if isinstance(value, int) and value.bit_length() > 64:
+        return f"an integer of {value.bit_length()} bits"
     text = repr(value)
-    return text if len(text) <= 40 else f"{text[:37]}..."
+    return text if len(text) <= _ID_MAX + 2 else f"{text[:_ID_MAX]}..."
 
 
 def _index(what: str, elements: Sequence[Element], faults: _Faults) -> dict[str, int]:
@@ -155,7 +158,7 @@ def _parents(nodes: Sequence[Node], index: dict[str, int], faults: _Faults) -> N
         if node.parent not in index:
             faults.add(
                 f"nodes[{position}].parent",
-                f"node {node.id!r}: there is no node {_shown(node.parent)}",
+                f"node {_shown(node.id)}: there is no node {_shown(node.parent)}",
             )
         else:
             parents[position] = index[node.parent]
@@ -164,26 +167,29 @@ def _parents(nodes: Sequence[Node], index: dict[str, int], faults: _Faults) -> N
     above = parents.copy()
     for _ in range(DEPTH_MAX):
         above = np.where(above < 0, above, parents[above])
-    for position in np.flatnonzero(above >= 0).tolist():
-        place, node = f"nodes[{position}].parent", nodes[position]
-        if _own_ancestor(position, parents):
-            faults.add(place, f"node {node.id!r} is its own ancestor")
-        else:
-            faults.add(place, f"node {node.id!r} is more than {DEPTH_MAX} levels below its root")
+    too_deep = np.flatnonzero(above >= 0).tolist()
+    on_themselves = _own_ancestors(parents) if too_deep else set()
+    for position in too_deep:
+        fault = (
+            "is its own ancestor"
+            if position in on_themselves
+            else f"is more than {DEPTH_MAX} levels below its root"
+        )
+        faults.add(f"nodes[{position}].parent", f"node {_shown(nodes[position].id)} {fault}")
     return parents
 
 
-def _own_ancestor(start: int, parents: NDArray[np.int32]) -> bool:
-    node = int(parents[start])
-    for _ in range(len(parents)):
-        if node in (start, -1):
-            break
-        node = int(parents[node])
-    return node == start
+def _own_ancestors(parents: NDArray[np.int32]) -> set[int]:
+    """Where one arrives after more steps upwards than there are nodes: on cycles, and everywhere on
+    them."""
+    above = parents
+    for _ in range(len(parents).bit_length()):
+        above = np.where(above < 0, above, above[above])
+    return set(above[above >= 0].tolist())
 
 
 def _check_node(place: str, node: Node, faults: _Faults) -> None:
-    name = f"node {node.id!r}"
+    name = f"node {_shown(node.id)}"
     if not isinstance(node.kind, str) or len(node.kind) > _ID_MAX or not node.kind.isprintable():
         faults.add(f"{place}.kind", f"{name}: at most {_ID_MAX} printable characters")
     if node.import_ma is None and node.power_max_w is None and node.primary is None:
@@ -227,7 +233,7 @@ def _hung_on(
             connector = connectors[position]
             faults.add(
                 f"connectors[{position}].node",
-                f"connector {connector.id!r}: there is no node {_shown(connector.node)}",
+                f"connector {_shown(connector.id)}: there is no node {_shown(connector.node)}",
             )
     return np.array(positions, np.int32)
 
@@ -245,7 +251,9 @@ def _wired(
             fault = _wiring_fault(connector)
             if fault is not None:
                 place, told = fault
-                faults.add(f"connectors[{position}].{place}", f"connector {connector.id!r}: {told}")
+                faults.add(
+                    f"connectors[{position}].{place}", f"connector {_shown(connector.id)}: {told}"
+                )
                 wired.append((1, 1))
                 continue
             behind = _LINE_BEHIND[connector.rotation]
@@ -283,7 +291,7 @@ def _demand(connectors: Sequence[Connector], faults: _Faults) -> dict[str, Any]:
     for position in np.flatnonzero(min_ma > max_ma).tolist():
         faults.add(
             f"connectors[{position}].min_ma",
-            f"connector {connectors[position].id!r}: {min_ma[position]} is above max_ma, "
+            f"connector {_shown(connectors[position].id)}: {min_ma[position]} is above max_ma, "
             f"{max_ma[position]}",
         )
     return {
@@ -329,7 +337,7 @@ def _column(
     for position in wrong:
         faults.number(
             f"connectors[{position}].{field}",
-            f"connector {connectors[position].id!r}",
+            f"connector {_shown(connectors[position].id)}",
             values[position],
             least,
             most,
@@ -350,7 +358,9 @@ def _setpoints(connectors: Sequence[Connector], faults: _Faults) -> dict[str, An
             fault = _setpoints_fault(given)
             if fault is not None:
                 place, told = fault
-                faults.add(f"connectors[{position}].{place}", f"connector {connector.id!r}: {told}")
+                faults.add(
+                    f"connectors[{position}].{place}", f"connector {_shown(connector.id)}: {told}"
+                )
                 continue
             known[given] = len(starts) - 1
             members += sorted({value for value in given if value > 0})

@@ -149,5 +149,17 @@ def test_the_first_ten_faults_are_told_and_all_are_counted() -> None:
 
 
 def test_values_are_cut_before_they_are_told() -> None:
-    error = refused([NODE | {"id": "y" * 10_000}], [CONNECTOR | {"max_ma": 10**4_000}])
-    assert len(error.message) < 500
+    long = {"id": "y" * 10_000}
+    error = refused([NODE | long | {"voltage_v": 0}], [CONNECTOR | long | {"max_ma": 10**9_000}])
+    assert all(len(fault) < 400 for _, fault in error.violations)
+    assert error.violations[-1][1].endswith(
+        "an integer of 29898 bits is not an integer of 0 to 1000000000"
+    )
+
+
+def test_a_ring_of_many_is_refused_as_fast_as_a_tree_is_read() -> None:
+    count = 20_000
+    ring = [NODE | {"id": f"N{n}", "parent": f"N{(n + 1) % count}"} for n in range(count)]
+    error = refused(ring, [])
+    assert error.violations[0] == ("nodes[0].parent", "node 'N0' is its own ancestor")
+    assert error.message.endswith(f"; and {count - 3} more")
