@@ -23,7 +23,7 @@ __all__ = ["RowLoad", "Share", "loads_of", "shares_of", "solve"]
 _REASONS = tuple(Reason)
 
 
-class Share(msgspec.Struct, frozen=True, kw_only=True):
+class Share(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What one connector may draw, and why."""
 
     id: str
@@ -39,7 +39,7 @@ class Share(msgspec.Struct, frozen=True, kw_only=True):
     """A sentence for operators."""
 
 
-class RowLoad(msgspec.Struct, frozen=True, kw_only=True):
+class RowLoad(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """How full a row is, in milliamperes or, of a POWER row, watts; liabilities included. Import
     and export are sums of their own, neither netted against the other."""
 

@@ -2,7 +2,10 @@
 them, by name.
 
 Nothing is checked here; `arrays.arrays_of` checks a whole problem at once, so that every fault can
-be told together. Currents are integer milliamperes, powers integer watts."""
+be told together. Currents are integer milliamperes, powers integer watts.
+
+The structs of this room refer to no one that refers to them. They say so (`gc=False`), because with
+a hundred thousand of them half of the time would go into looking for cycles."""
 
 from __future__ import annotations
 
@@ -58,7 +61,7 @@ class DeltaPrimary(msgspec.Struct, frozen=True, kw_only=True):
     turns_secondary: int = 1
 
 
-class Node(msgspec.Struct, frozen=True, kw_only=True):
+class Node(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A feeder, site, panel, circuit: whatever has a rating. Limits are what chargers may use of
     it: rating less building load and margin. One of `import_ma`, `power_max_w` and `primary` must
     be given, so that nothing is unlimited by oversight."""
@@ -91,7 +94,7 @@ class Node(msgspec.Struct, frozen=True, kw_only=True):
     """Set on the secondary side of a delta-wye transformer; holds for import and for export."""
 
 
-class Connector(msgspec.Struct, frozen=True, kw_only=True):
+class Connector(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One connector and what it can use. It draws the same current on each phase it uses."""
 
     id: str

@@ -43,7 +43,7 @@ class RowKind(IntEnum):
     """The current on a primary line of a delta-wye transformer."""
 
 
-class Row(msgspec.Struct, frozen=True, kw_only=True, eq=False):
+class Row(msgspec.Struct, frozen=True, kw_only=True, eq=False, gc=False):
     """One limit of one node."""
 
     node: Node
