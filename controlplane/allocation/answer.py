@@ -31,7 +31,8 @@ class Share(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """On each of its phases; below 0: it feeds back."""
     admitted: bool
     level: int
-    """Of its fair share, in 1/65,536 mA per unit of weight; 0 if it was not admitted."""
+    """At which the binding row stopped it, in 1/65,536 mA per unit of weight; 0 if it was not
+    admitted, -1 if no row stopped it."""
     reason: Reason
     binding: Row | None
     """The full row that stopped it, or had no room for its minimum."""

@@ -448,7 +448,9 @@ class AllocationShare(_message.Message):
     reason: Global___AllocationReason.ValueType
     """Why."""
     level: _builtins.int
-    """The level at which it stopped, in 1/65,536 mA per unit of weight; 0 if it was not admitted."""
+    """The level at which that row stopped it, in 1/65,536 mA per unit of weight; 0 if it was not admitted,
+    -1 where no row stopped it.
+    """
     words: _builtins.str
     """Why, in words: `limited by panel P2 phase L3`."""
     @_builtins.property

@@ -61,7 +61,7 @@ def test_a_fair_share_names_the_full_row() -> None:
 def test_at_the_maximum() -> None:
     (share,) = solve([panel(63_000)], on_panel({}))
     assert (share.current_ma, share.reason, share.binding) == (32_000, Reason.MAXIMUM, None)
-    assert share.words == "at its maximum"
+    assert (share.level, share.words) == (-1, "at its maximum")
 
 
 def test_wanting_nothing() -> None:
