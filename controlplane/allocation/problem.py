@@ -51,8 +51,9 @@ class DeltaPrimary(msgspec.Struct, frozen=True, kw_only=True):
     """The primary side of a delta-wye transformer whose secondary side is a node.
 
     A secondary line's current flows through one winding, which lies between two primary lines: each
-    primary line carries the difference of two secondary lines, divided by the ratio of turns. For
-    480 V delta to 120/208 V wye these are 480 : 120, so 4 : 1.
+    primary line carries the difference of two secondary lines, divided by the ratio of turns: L1
+    that of L1 and L3, and so on. For windings connected the other way round, name the secondary
+    lines in the opposite order. For 480 V delta to 120/208 V wye the turns are as 4 to 1.
     """
 
     max_ma: PhaseCurrents

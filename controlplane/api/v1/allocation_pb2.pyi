@@ -137,7 +137,8 @@ Global___AllocationReason: _TypeAlias = AllocationReason  # noqa: Y015
 @_typing.final
 class DeltaPrimary(_message.Message):
     """The primary side of a delta-wye transformer. A primary line carries the difference of two secondary
-    lines, divided by the ratio of turns.
+    lines, divided by the ratio of turns: L1 that of L1 and L3, and so on. For windings connected the other
+    way round, name the secondary lines in the opposite order.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
