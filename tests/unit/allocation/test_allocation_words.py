@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import cmath
-from dataclasses import asdict
 from typing import Any
 
+import numpy as np
 import pytest
 
 from controlplane import _core
@@ -23,7 +23,6 @@ from controlplane.allocation import (
     shares_of,
     solve,
 )
-from controlplane.bench.allocate import build
 
 PLENTY = (10**6, 10**6, 10**6)
 
@@ -311,48 +310,58 @@ def test_networks_side_by_side_give_the_same_on_any_number_of_threads() -> None:
         Connector(id=f"CP-{n}-{k}", node=f"S{n}", weight=k + 1) for n in range(20) for k in range(3)
     ]
     alone = solve(nodes, connectors, threads=1)
-    assert [asdict_of(share) for share in solve(nodes, connectors, threads=4)] == [
-        asdict_of(share) for share in alone
-    ]
+    together = solve(nodes, connectors, threads=4)
+    assert list(map(told, together)) == list(map(told, alone))
 
 
-def asdict_of(share: Share) -> tuple[Any, ...]:
+def told(share: Share) -> tuple[Any, ...]:
     return share.id, share.current_ma, share.level, share.reason, share.words
 
 
 def test_names_change_nothing_of_what_the_core_gives() -> None:
-    problem = build(400, seed=5)
-    given = asdict(problem)
-    nodes = [
-        Node(
-            id=f"N{index}",
-            parent=f"N{parent}" if parent >= 0 else None,
-            import_ma=(capacity_ma[0], capacity_ma[1], capacity_ma[2]),
-        )
-        for index, (parent, capacity_ma) in enumerate(
-            zip(given["node_parent"].tolist(), given["capacity_ma"].tolist(), strict=True)
-        )
-    ]
-    connectors = [
-        Connector(
-            id=f"C{index}",
-            node=f"N{problem.leaf_node[index]}",
-            phases=tuple(p + 1 for p in range(3) if problem.leaf_phases[index] >> p & 1),
-            min_ma=int(problem.min_ma[index]),
-            max_ma=int(problem.max_ma[index]),
-            step_ma=int(problem.step_ma[index]),
-            weight=int(problem.weight[index]),
-            rank=int(problem.rank[index]),
-        )
-        for index in range(problem.leaf_node.size)
-    ]
-    expected = problem.allocate(problem.network())
-    arrays = arrays_of(nodes, connectors)
+    random = np.random.default_rng(5)
+    nodes_count, count = 40, 400
+    parent = np.array([-1, *(random.integers(0, n) for n in range(1, nodes_count))], np.int32)
+    node = random.integers(0, nodes_count, count).astype(np.int32)
+    lines = random.integers(1, 8, count).astype(np.uint8)
+    import_ma = random.integers(50_000, 900_000, (nodes_count, 3))
+    import_ma[:5] *= 9
+    max_ma = random.integers(6_000, 80_000, count)
+    weight, rank = random.integers(1, 5, count), random.permutation(count)
+    expected = _core.allocate(
+        _core.Network(node_parent=parent, leaf_node=node, leaf_phases=lines),
+        _core.Capacity(import_ma=import_ma),
+        _core.Demand(
+            min_ma=np.full(count, 6_000),
+            max_ma=max_ma,
+            step_ma=np.full(count, 100),
+            weight=weight,
+            tier=np.zeros(count, np.uint8),
+            rank=rank,
+        ),
+    )
+    arrays = arrays_of(
+        [
+            Node(id=f"N{n}", parent=f"N{above}" if above >= 0 else None, import_ma=tuple(limits))
+            for n, (above, limits) in enumerate(
+                zip(parent.tolist(), import_ma.tolist(), strict=True)
+            )
+        ],
+        [
+            Connector(
+                id=f"C{n}",
+                node=f"N{node[n]}",
+                phases=tuple(phase + 1 for phase in range(3) if lines[n] >> phase & 1),
+                max_ma=int(max_ma[n]),
+                weight=int(weight[n]),
+                rank=int(rank[n]),
+            )
+            for n in range(count)
+        ],
+    )
     shares = shares_of(arrays, arrays.allocate())
     assert [share.current_ma for share in shares] == expected.current_ma.tolist()
+    assert [share.level for share in shares] == expected.level.tolist()
     rows = [-1 if s.binding is None else arrays.rows.index(s.binding) for s in shares]
     assert rows == expected.binding_row.tolist()
-    assert (
-        _core.check(arrays.network, arrays.capacity, arrays.demand, expected.current_ma).tolist()
-        == []
-    )
+    assert len(set(rows)) > 10
