@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 from hypothesis import event, given
 from hypothesis import strategies as st
 
@@ -103,8 +102,9 @@ def test_refused_by_name_or_solved_within_every_limit(
         return
     event("solved")
     allocation = arrays.allocate()
-    current_ma = np.array(allocation.current_ma)
-    assert _core.check(arrays.network, arrays.capacity, arrays.demand, current_ma).size == 0
+    inputs = (arrays.network, arrays.capacity, arrays.demand)
+    assert _core.check(*inputs, allocation.current_ma).size == 0
+    assert _core.certify(*inputs, allocation) == []
     for connector, share in zip(connectors, shares_of(arrays, allocation), strict=True):
         assert share.id == connector.id
         assert (share.current_ma < 0) <= connector.discharge
