@@ -26,6 +26,7 @@ from controlplane.runtime.clock import Clock
 from controlplane.store.reader import PAGE_SIZE_MAX, StoreReader
 
 __all__ = [
+    "MESSAGE_MAX_BYTES",
     "Backend",
     "Caller",
     "ask_chargers",
@@ -39,6 +40,8 @@ __all__ = [
 
 Response = TypeVar("Response", bound=msgspec.Struct)
 
+MESSAGE_MAX_BYTES = 64 * 1024 * 1024
+"""Room for the description of a network of a hundred thousand chargers."""
 ASK_TIMEOUT_S = 10.0
 _PAGE_SIZE_DEFAULT = 100
 _EVENTS_AT_ONCE = 1_000

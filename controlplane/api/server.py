@@ -10,7 +10,8 @@ import structlog
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from controlplane.api.backend import Backend
+from controlplane.api.allocation import Allocations
+from controlplane.api.backend import MESSAGE_MAX_BYTES, Backend
 from controlplane.api.chargers import Chargers
 from controlplane.api.configuring import Change, apply_network
 from controlplane.api.errors import ErrorInterceptor
@@ -21,6 +22,8 @@ from controlplane.api.sessions import Sessions
 from controlplane.api.sites import Sites
 from controlplane.api.system import System
 from controlplane.api.v1 import (
+    allocation_pb2,
+    allocation_pb2_grpc,
     chargers_pb2,
     chargers_pb2_grpc,
     grid_pb2,
@@ -43,10 +46,8 @@ from controlplane.runtime.client import ActorClient
 from controlplane.runtime.clock import Clock, SystemClock
 from controlplane.store.reader import StoreReader
 
-__all__ = ["MESSAGE_MAX_BYTES", "ApiServer", "serve"]
+__all__ = ["ApiServer", "serve"]
 
-MESSAGE_MAX_BYTES = 64 * 1024 * 1024
-"""Room for the description of a network of a hundred thousand chargers."""
 _CALLS_MAX = 4_096
 _GRACE_S = 2.0
 _OPTIONS = [
@@ -133,6 +134,7 @@ async def serve(
 
 def _add_services(backend: Backend, server: grpc.aio.Server) -> list[str]:
     """Add every service of the contract; their full names."""
+    allocation_pb2_grpc.add_AllocationServiceServicer_to_server(Allocations(), server)
     chargers_pb2_grpc.add_ChargersServiceServicer_to_server(Chargers(backend), server)
     grid_pb2_grpc.add_GridServiceServicer_to_server(Grid(backend), server)
     journal_pb2_grpc.add_JournalServiceServicer_to_server(Journal(backend), server)
@@ -143,6 +145,7 @@ def _add_services(backend: Backend, server: grpc.aio.Server) -> list[str]:
     return [
         service.full_name
         for file in (
+            allocation_pb2,
             chargers_pb2,
             grid_pb2,
             journal_pb2,

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from controlplane.cli import (
+    allocate,
     charger_commands,
     feeders,
     network,
@@ -45,6 +46,7 @@ app.add_typer(sites.app, name="sites", rich_help_panel="Operate")
 app.add_typer(sessions.app, name="sessions", rich_help_panel="Operate")
 app.add_typer(feeders.app, name="feeders", rich_help_panel="Operate")
 app.add_typer(network.app, name="network", rich_help_panel="Operate")
+app.command("allocate", rich_help_panel="Measure")(allocate.allocate)
 app.add_typer(workloads.bench, name="bench", rich_help_panel="Measure")
 app.command("sim", rich_help_panel="Measure")(workloads.sim)
 

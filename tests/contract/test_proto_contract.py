@@ -22,7 +22,7 @@ DECLARATION = re.compile(
     r"|\s*map<.*> \w+ = \d+;$"
 )
 QUANTITY = re.compile(r"(double|int32|int64) (\w+) = ")
-UNITS = ("_ma", "_a", "_w", "_wh", "_v", "_s", "_percent")
+UNITS = ("_ma", "_a", "_w", "_wh", "_v", "_s", "_us", "_percent")
 COUNTS = {
     "id",
     "connector_id",
@@ -34,6 +34,11 @@ COUNTS = {
     "round",
     "violations",
     "clock_speed",
+    "level",
+    "tier",
+    "rank",
+    "turns_primary",
+    "turns_secondary",
 }
 
 

@@ -177,7 +177,10 @@ async def test_health_and_reflection(loadstar: Loadstar) -> None:
     names = {service.name async for r in call for service in r.list_services_response.service}
     assert {
         f"controlplane.api.v1.{name}Service"
-        for name in ("Chargers", "Grid", "Journal", "Network", "Sessions", "Sites", "System")
+        for name in (
+            *("Allocation", "Chargers", "Grid", "Journal"),
+            *("Network", "Sessions", "Sites", "System"),
+        )
     } <= names
 
 
