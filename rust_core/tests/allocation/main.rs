@@ -1,0 +1,13 @@
+//! The proof of the crate: every result against a slow reference bit for bit, laws that need no
+//! second solver, and cases that were hard once.
+
+#![allow(clippy::unwrap_used, reason = "a test stops at the first fault")]
+#![allow(clippy::cast_possible_truncation, reason = "indices of small cases")]
+
+mod equality;
+mod hard_cases;
+mod laws;
+mod problem;
+mod reference;
+mod refusals;
+mod theorems;
