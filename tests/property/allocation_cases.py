@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from allocation_reference import KINDS, Problem
 from hypothesis import strategies as st
+from numpy.typing import ArrayLike, NDArray
 
 from controlplane import _core
 
@@ -34,51 +35,52 @@ def network(problem: Problem) -> _core.Network:
     )
 
 
-def inputs(problem: Problem) -> dict[str, Any]:
-    """The inputs of a round by name; what is optional and says nothing is left out."""
+def capacity(problem: Problem) -> _core.Capacity:
+    return _core.Capacity(
+        import_ma=_rows(problem.capacity_ma),
+        export_ma=_unless_all(0, _rows(problem.export_capacity_ma), np.int64),
+        combined=_if_any(problem.combined_limit, np.int64),
+        combined_export=_unless_all(0, problem.combined_export_limit, np.int64),
+    )
+
+
+def demand(problem: Problem) -> _core.Demand:
+    """What is optional and says nothing is left out."""
     sets = [members for members in problem.setpoints_ma if members is not None]
-    set_of = iter(range(len(sets)))
-    return {
-        "capacity_ma": np.array(problem.capacity_ma, np.int64).reshape(-1, 3),
-        "min_ma": np.array(problem.min_ma, np.int64),
-        "max_ma": np.array(problem.max_ma, np.int64),
-        "step_ma": np.array(problem.step_ma, np.int64),
-        "weight": np.array(problem.weight, np.int64),
-        "tier": np.array(problem.tier, np.uint8),
-        "rank": np.array(problem.rank, np.int64),
-        "keep_on": _unless_all(False, problem.keep_on, np.bool_),
-        "discharge": _unless_all(False, problem.discharge, np.bool_),
-        "liability_ma": _unless_all(0, problem.liability_ma, np.int64),
-        "setpoint_set": _unless_all(
-            -1,
-            [-1 if members is None else next(set_of) for members in problem.setpoints_ma],
-            np.int32,
-        ),
-        "setpoint_start": _if_any(
-            [sum(map(len, sets[:at])) for at in range(len(sets) + 1)] if sets else [], np.int32
-        ),
-        "setpoint_ma": _if_any([value for members in sets for value in members], np.int64),
-        "export_capacity_ma": _unless_all_zero(problem.export_capacity_ma),
-        "combined_limit": _if_any(problem.combined_limit, np.int64),
-        "combined_export_limit": _unless_all(0, problem.combined_export_limit, np.int64),
-    }
+    index = iter(range(len(sets)))
+    set_of = [-1 if members is None else next(index) for members in problem.setpoints_ma]
+    start = [sum(map(len, sets[:at])) for at in range(len(sets) + 1)] if sets else []
+    return _core.Demand(
+        min_ma=np.array(problem.min_ma, np.int64),
+        max_ma=np.array(problem.max_ma, np.int64),
+        step_ma=np.array(problem.step_ma, np.int64),
+        weight=np.array(problem.weight, np.int64),
+        tier=np.array(problem.tier, np.uint8),
+        rank=np.array(problem.rank, np.int64),
+        keep_on=_unless_all(False, problem.keep_on, np.bool_),
+        discharge=_unless_all(False, problem.discharge, np.bool_),
+        liability_ma=_unless_all(0, problem.liability_ma, np.int64),
+        setpoint_set=_unless_all(-1, set_of, np.int32),
+        setpoint_start=_if_any(start, np.int32),
+        setpoint_ma=_if_any([value for members in sets for value in members], np.int64),
+    )
 
 
-def _if_any(values: list[Any], dtype: Any) -> Any:
+def _rows(values: list[list[int]]) -> NDArray[np.int64]:
+    return np.array(values, np.int64).reshape(-1, 3)
+
+
+def _if_any(values: list[Any], dtype: type[np.generic]) -> NDArray[Any] | None:
     return np.array(values, dtype) if values else None
 
 
-def _unless_all(default: object, values: list[Any], dtype: Any) -> Any:
-    return None if all(value == default for value in values) else np.array(values, dtype)
-
-
-def _unless_all_zero(values: list[list[int]]) -> Any:
-    array = np.array(values, np.int64).reshape(-1, 3)
-    return array if array.any() else None
+def _unless_all(default: int, values: ArrayLike, dtype: type[np.generic]) -> NDArray[Any] | None:
+    array = np.array(values, dtype)
+    return None if (array == default).all() else array
 
 
 def allocate(problem: Problem, *, threads: int = 1) -> _core.Allocation:
-    return _core.allocate(network(problem), **inputs(problem), threads=threads)
+    return _core.allocate(network(problem), capacity(problem), demand(problem), threads=threads)
 
 
 def one_row(
@@ -211,7 +213,7 @@ def problems(
         st.integers(1, 40), min_size=1, max_size=4, unique=True
     ).map(sorted)
     sets = st.none() | members.map(lambda values: [scale * value for value in values])
-    liability = st.just(0) | st.integers(-30, 60).map(lambda value: value * scale)
+    liability = st.just(0) | st.integers(-30, 40).map(lambda value: value * scale)
 
     combined_coefficient = (
         draw(st.lists(coefficients(), min_size=1, max_size=3)) if "combined" in used else []

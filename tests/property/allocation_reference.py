@@ -198,7 +198,7 @@ class Solution:
     reason: list[Reason]
     row_load_ma: list[int]
     export_load_ma: list[int] | None
-    combined_load: list[int] | None
+    combined_load: list[int]
     combined_export_load: list[int] | None
 
 
@@ -232,8 +232,8 @@ def solve(problem: Problem) -> Solution:
         reason=[Reason(one) for one in each([*drawn.reason], [*fed.reason])],
         row_load_ma=drawn.row_load_ma,
         export_load_ma=fed.row_load_ma if exports else None,
-        combined_load=drawn.combined_load if problem.combined_node else None,
-        combined_export_load=fed.combined_load if problem.combined_node and exports else None,
+        combined_load=drawn.combined_load,
+        combined_export_load=fed.combined_load if exports else None,
     )
 
 
