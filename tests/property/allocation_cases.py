@@ -164,6 +164,20 @@ def coefficients() -> st.SearchStrategy[Coefficient]:
     )
 
 
+def one_sided_coefficients() -> st.SearchStrategy[Coefficient]:
+    """Rows of whose load a linear program can tell: nothing on them points elsewhere."""
+    lines = st.permutations(range(3))
+    parts = st.lists(st.sampled_from([0, 0, 1, 2, 3]), min_size=11, max_size=11)
+    return st.one_of(
+        st.builds(power_row),
+        lines.map(lambda line: imbalance_row(line[0], line[1])),
+        parts.map(lambda each: _of_all_kinds([(part, 0) for part in each])),
+    )
+
+
+ANY_COEFFICIENTS = coefficients()
+
+
 @st.composite
 def trees(draw: st.DrawFn, nodes_max: int) -> list[int]:
     """Parents of nodes in any order: forests, bushes, and chains."""
@@ -187,6 +201,7 @@ def problems(
     nodes_max: int = 6,
     leaves_max: int = 9,
     scales: tuple[int, ...] = (1, 7, 1_000, 25_000_000),
+    combined: st.SearchStrategy[Coefficient] = ANY_COEFFICIENTS,
 ) -> Problem:
     """Rounds with any of `features`, each of them only sometimes."""
     used = draw(st.sets(st.sampled_from(sorted(features)))) if features else set()
@@ -216,7 +231,7 @@ def problems(
     liability = st.just(0) | st.integers(-30, 40).map(lambda value: value * scale)
 
     combined_coefficient = (
-        draw(st.lists(coefficients(), min_size=1, max_size=3)) if "combined" in used else []
+        draw(st.lists(combined, min_size=1, max_size=3)) if "combined" in used else []
     )
     rows = len(combined_coefficient)
 

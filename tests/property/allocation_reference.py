@@ -103,7 +103,9 @@ class Problem:
         ]
 
     def _combined(self) -> list[tuple[int, int, list[tuple[int, int]]]]:
-        return [*zip(self.combined_rows, self.combined_node, self.combined_coefficient, strict=True)]
+        return [
+            *zip(self.combined_rows, self.combined_node, self.combined_coefficient, strict=True)
+        ]
 
     def from_the_root(self, row: int) -> tuple[int, int]:
         """Rows nearer to the root come first, on one node L1 to L3, then combined by index."""
