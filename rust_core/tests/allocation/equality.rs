@@ -2,6 +2,7 @@
 
 use proptest::prelude::*;
 
+use crate::problem::part::ANY;
 use crate::problem::{Problem, problems};
 use crate::reference::solve;
 
@@ -10,8 +11,6 @@ fn agree(problem: &Problem) -> Result<(), TestCaseError> {
     prop_assert_eq!(given, expected);
     Ok(())
 }
-
-const ANY: u8 = 0xff;
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: cases(60_000), failure_persistence: None, ..ProptestConfig::default() })]

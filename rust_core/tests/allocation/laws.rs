@@ -3,9 +3,9 @@
 use loadstar_core::Reason;
 use proptest::prelude::*;
 
+use crate::problem::part::{ANY, EXPORTS, KEEP_ON, ROTATIONS, TIERS};
 use crate::problem::{Problem, problems};
 
-const ANY: u8 = 0xff;
 const CASES: u32 = if cfg!(miri) { 1 } else { 2_000 };
 
 /// Whether all rows bear these currents, import and export each on its own.
@@ -46,7 +46,7 @@ proptest! {
 
     /// The bottleneck certificate, but for the milliamperes that rounding to whole ones moves.
     #[test]
-    fn whoever_is_below_the_maximum_is_held_by_a_row_that_shows_why(problem in problems(30, 120, 0xe2)) {
+    fn whoever_is_below_the_maximum_is_held_by_a_row_that_shows_why(problem in problems(30, 120, EXPORTS | TIERS | KEEP_ON | ROTATIONS)) {
         let mut problem = problem;
         problem.step_ma.fill(1);
         let given = problem.allocate();

@@ -2,7 +2,12 @@
 //! second solver, and cases that were hard once.
 
 #![allow(clippy::unwrap_used, reason = "a test stops at the first fault")]
-#![allow(clippy::cast_possible_truncation, reason = "indices of small cases")]
+#![allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_sign_loss,
+    reason = "indices of small cases"
+)]
 
 mod equality;
 mod hard_cases;

@@ -134,8 +134,7 @@ impl Problem {
         let rotation = usize::from(self.leaf_rotation.get(leaf).copied().unwrap_or(0));
         let behind = ["RST", "RTS", "SRT", "STR", "TRS", "TSR"][rotation].as_bytes();
         let active = (0..PHASES).filter(|&phase| self.leaf_phases[leaf] >> phase & 1 == 1);
-        let mut lines: Vec<usize> =
-            active.map(|phase| usize::from(behind[phase] - b'R')).collect();
+        let mut lines: Vec<usize> = active.map(|phase| usize::from(behind[phase] - b'R')).collect();
         lines.sort_unstable();
         lines
     }
@@ -227,48 +226,34 @@ impl Draw {
     }
 }
 
-/// Which parts of a round are used, so that failures shrink to the simplest that shows them.
-#[derive(Debug, Clone, Copy)]
-pub struct Features {
-    pub combined: bool,
-    pub exports: bool,
-    pub liabilities: bool,
-    pub sets: bool,
-    pub steps: bool,
-    pub tiers: bool,
-    pub keep_on: bool,
-    pub rotation: bool,
+/// Parts of a round that may be used, as bits, so that failures shrink to the simplest that shows
+/// them.
+pub mod part {
+    pub const COMBINED: u8 = 1;
+    pub const EXPORTS: u8 = 1 << 1;
+    pub const LIABILITIES: u8 = 1 << 2;
+    pub const SETS: u8 = 1 << 3;
+    pub const STEPS: u8 = 1 << 4;
+    pub const TIERS: u8 = 1 << 5;
+    pub const KEEP_ON: u8 = 1 << 6;
+    pub const ROTATIONS: u8 = 1 << 7;
+    pub const ANY: u8 = 0xff;
 }
 
-impl Features {
-    fn of_bits(bits: u8) -> Self {
-        let on = |bit: u8| bits >> bit & 1 == 1;
-        Self {
-            combined: on(0),
-            exports: on(1),
-            liabilities: on(2),
-            sets: on(3),
-            steps: on(4),
-            tiers: on(5),
-            keep_on: on(6),
-            rotation: on(7),
-        }
-    }
-}
-
-/// Rounds of up to `nodes_max` nodes and `leaves_max` connectors, with the features whose bits are in
-/// `mask`; currents from single milliamperes to the largest.
-pub fn problems(nodes_max: usize, leaves_max: usize, mask: u8) -> impl Strategy<Value = Problem> {
+/// Rounds of up to `nodes_max` nodes and `leaves_max` connectors, with any of `parts`; currents from
+/// single milliamperes to the largest.
+pub fn problems(nodes_max: usize, leaves_max: usize, parts: u8) -> impl Strategy<Value = Problem> {
     let size = (1..=nodes_max, 1..=leaves_max);
     (size, any::<u8>(), any::<u64>()).prop_map(move |((nodes, leaves), bits, seed)| {
-        drawn(&Draw { seed }, nodes, leaves, Features::of_bits(bits & mask))
+        drawn(&Draw { seed }, nodes, leaves, bits & parts)
     })
 }
 
 /// Scales of currents, in milliamperes: the last makes maximums up to the largest accepted.
 const SCALES: [i64; 6] = [1, 1, 7, 1_000, 1_000, 24_999_999];
 
-fn drawn(draw: &Draw, nodes: usize, leaves: usize, with: Features) -> Problem {
+fn drawn(draw: &Draw, nodes: usize, leaves: usize, parts: u8) -> Problem {
+    let with = |part: u8| parts & part != 0;
     let scale = draw.of("scale", 0, &SCALES);
     let ties = draw.below("ties", 0, 3) == 0;
     let capacity = |draw: &Draw, what: &str, at: usize| {
@@ -283,32 +268,36 @@ fn drawn(draw: &Draw, nodes: usize, leaves: usize, with: Features) -> Problem {
         leaf_node: draw
             .each(leaves, |draw, at| i32::try_from(draw.below("node", at, nodes as u64)).unwrap()),
         leaf_phases: draw.each(leaves, |draw, at| draw.of("phases", at, &[1, 2, 4, 7, 7, 3, 6, 5])),
-        leaf_rotation: draw
-            .each(only(with.rotation), |draw, at| draw.of("rotation", at, &[0, 1, 2, 3, 4, 5])),
+        leaf_rotation: draw.each(only(with(part::ROTATIONS)), |draw, at| {
+            draw.of("rotation", at, &[0, 1, 2, 3, 4, 5])
+        }),
         import_ma: draw.each(nodes * PHASES, |draw, at| capacity(draw, "import", at)),
         min_ma: max_ma.iter().enumerate().map(share).collect(),
         max_ma,
         step_ma: draw.each(leaves, |draw, at| {
-            if with.steps { draw.of("step", at, &[1, 3, scale, 8 * scale, 100]) } else { 1 }
+            if with(part::STEPS) { draw.of("step", at, &[1, 3, scale, 8 * scale, 100]) } else { 1 }
         }),
         weight: draw.each(leaves, |draw, at| draw.of("weight", at, &[1, 1, 1, 2, 3, 10, 1_000])),
-        tier: draw.each(leaves, |draw, at| if with.tiers { draw.of("tier", at, &[0, 1, 2]) } else { 0 }),
+        tier: draw.each(leaves, |draw, at| {
+            if with(part::TIERS) { draw.of("tier", at, &[0, 1, 2]) } else { 0 }
+        }),
         rank: draw.each(leaves, |draw, at| draw.amount("rank", at, 5) - 2),
-        keep_on: draw.each(only(with.keep_on), |draw, at| draw.below("keep", at, 2) == 0),
-        discharge: draw.each(only(with.exports), |draw, at| draw.below("discharge", at, 2) == 0),
-        liability_ma: draw.each(only(with.liabilities), |draw, at| {
+        keep_on: draw.each(only(with(part::KEEP_ON)), |draw, at| draw.below("keep", at, 2) == 0),
+        discharge: draw
+            .each(only(with(part::EXPORTS)), |draw, at| draw.below("discharge", at, 2) == 0),
+        liability_ma: draw.each(only(with(part::LIABILITIES)), |draw, at| {
             draw.of("liable", at, &[0, 0, 1]) * (draw.amount("liability", at, 61) - 20) * scale
         }),
         ..Problem::default()
     };
-    if with.exports {
+    if with(part::EXPORTS) {
         problem.export_ma = draw.each(nodes * PHASES, |draw, at| capacity(draw, "export", at));
     }
-    if with.sets {
+    if with(part::SETS) {
         add_sets(draw, &mut problem, scale);
     }
-    if with.combined {
-        add_combined(draw, &mut problem, scale, with.exports);
+    if with(part::COMBINED) {
+        add_combined(draw, &mut problem, scale, with(part::EXPORTS));
     }
     problem
 }

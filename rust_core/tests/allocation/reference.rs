@@ -17,7 +17,8 @@ pub fn solve(problem: &Problem) -> Allocation {
     let leaves = 0..problem.leaves();
     let given = |leaf: usize| if problem.discharges(leaf) { &fed[leaf] } else { &drawn[leaf] };
     let sign = |leaf: usize| if problem.discharges(leaf) { -1 } else { 1 };
-    let exports = leaves.clone().any(|leaf| problem.discharges(leaf) || problem.liability(leaf) < 0);
+    let exports =
+        leaves.clone().any(|leaf| problem.discharges(leaf) || problem.liability(leaf) < 0);
     let plain = PHASES * problem.nodes();
     let (loads, mut export_loads) = (import.loads(&drawn), export.loads(&fed));
     if !exports {
@@ -40,7 +41,8 @@ pub fn overloaded(problem: &Problem, current_ma: &[i64]) -> Vec<usize> {
     let over = |exporting: bool| {
         let way = Way::new(problem, exporting);
         let sign = if exporting { -1 } else { 1 };
-        let drawn: Vec<i64> = current_ma.iter().map(|current_ma| (sign * current_ma).max(0)).collect();
+        let drawn: Vec<i64> =
+            current_ma.iter().map(|current_ma| (sign * current_ma).max(0)).collect();
         (0..way.limit.len()).filter(|&row| way.is_over(row, &fine(&drawn))).collect::<Vec<_>>()
     };
     [over(false), over(true)].concat()
@@ -78,12 +80,15 @@ impl<'a> Way<'a> {
         } else {
             (&problem.import_ma, &problem.combined)
         };
-        let limit = |limits: &[i64], row: usize| i128::from(limits.get(row).map_or(0, |&of| of.max(0)));
+        let limit =
+            |limits: &[i64], row: usize| i128::from(limits.get(row).map_or(0, |&of| of.max(0)));
         let (rows, combined_rows) = (PHASES * problem.nodes(), problem.combined_node.len());
         let rows_of: Vec<_> = (0..problem.leaves()).map(|leaf| problem.rows_of(leaf)).collect();
         let mut leaves_on = vec![Vec::new(); rows + combined_rows];
         for (leaf, rows) in rows_of.iter().enumerate() {
-            rows.iter().for_each(|&row| leaves_on[row].push(leaf));
+            for &row in rows {
+                leaves_on[row].push(leaf);
+            }
         }
         let sign = if exporting { -1 } else { 1 };
         let liable = |leaf: usize| i128::from((sign * problem.liability(leaf)).max(0));
@@ -160,7 +165,6 @@ impl<'a> Way<'a> {
     }
 
     /// What each has reached, in level units, and the row and the level that stopped it.
-    #[expect(clippy::type_complexity, reason = "two lists, each read right away")]
     fn fill(&self, current: &[i64], rising: &[usize]) -> (Vec<i128>, Vec<Option<(usize, i128)>>) {
         let mut stopped: Vec<Option<i128>> = vec![None; current.len()];
         let mut stops = vec![None; current.len()];
@@ -212,7 +216,8 @@ impl<'a> Way<'a> {
             level: i64::try_from(level).unwrap(),
             reason,
         };
-        let (weight, has) = (i128::from(self.problem.weight[leaf]), PER_MA * i128::from(current_ma));
+        let (weight, has) =
+            (i128::from(self.problem.weight[leaf]), PER_MA * i128::from(current_ma));
         if refused_by.is_some() {
             return given(refused_by, 0, Reason::Admission);
         }
@@ -297,7 +302,8 @@ impl<'a> Way<'a> {
     }
 
     fn loads(&self, given: &[Given]) -> Vec<i64> {
-        let with_liability = |leaf: usize| i128::from(given[leaf].current_ma) + self.liability[leaf];
+        let with_liability =
+            |leaf: usize| i128::from(given[leaf].current_ma) + self.liability[leaf];
         let rounded_up = |[x, y]: [i128; 2]| {
             let square = x * x + y * y;
             square.isqrt() + i128::from(square.isqrt().pow(2) < square)

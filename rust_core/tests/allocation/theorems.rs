@@ -2,14 +2,12 @@
 //! known way. All of these hold exactly, grid of levels and crumbs of rounding included.
 
 use loadstar_core::units::{CAPACITY_MAX_MA, COMBINED_MAX, CURRENT_MAX_MA, KINDS, PHASES};
-use loadstar_core::{Allocation, Reason};
+use loadstar_core::{Allocation, Reason, Workspace, allocate};
 use proptest::prelude::*;
 
+use crate::problem::part::{ANY, COMBINED, SETS};
 use crate::problem::{Problem, problems};
 
-const ANY: u8 = 0xff;
-const WITHOUT_COMBINED: u8 = 0xfe;
-const WITHOUT_SETS: u8 = 0xf7;
 const CASES: u32 = if cfg!(miri) { 2 } else { 3_000 };
 
 /// Whether connectors are given the same, where rows of `before` are renamed by `row`.
@@ -102,7 +100,7 @@ proptest! {
     /// A row of one line is the combined row that counts all kinds on that line.
     #[test]
     fn rows_of_lines_written_as_combined_rows_give_the_same(
-        problem in problems(6, 9, WITHOUT_COMBINED), at in any::<prop::sample::Index>(),
+        problem in problems(6, 9, ANY & !COMBINED), at in any::<prop::sample::Index>(),
     ) {
         let node = at.index(problem.nodes());
         let mut written = problem.clone();
@@ -148,7 +146,7 @@ proptest! {
 
     /// For rows of lines; a combined row bears them as vectors.
     #[test]
-    fn a_liability_is_so_much_less_capacity(problem in problems(6, 9, WITHOUT_COMBINED)) {
+    fn a_liability_is_so_much_less_capacity(problem in problems(6, 9, ANY & !COMBINED)) {
         let mut less = problem.clone();
         less.liability_ma.clear();
         for leaf in 0..problem.leaves() {
@@ -196,7 +194,7 @@ proptest! {
     }
 
     #[test]
-    fn a_set_of_all_whole_steps_is_a_step(problem in problems(6, 9, WITHOUT_SETS)) {
+    fn a_set_of_all_whole_steps_is_a_step(problem in problems(6, 9, ANY & !SETS)) {
         const STEPS: i64 = 12;
         let (mut stepped, mut listed) = (problem.clone(), problem.clone());
         listed.setpoint_start = vec![0];
@@ -218,6 +216,25 @@ proptest! {
             listed.setpoint_start.push(i32::try_from(listed.setpoint_ma.len()).unwrap());
         }
         prop_assert_eq!(stepped.allocate(), listed.allocate());
+    }
+
+    #[test]
+    fn the_number_of_threads_changes_nothing(problem in problems(12, 20, ANY), threads in 2..6_usize) {
+        prop_assert_eq!(problem.allocate_on(1), problem.allocate_on(threads));
+    }
+
+    #[test]
+    fn memory_of_other_rounds_changes_nothing(
+        others in prop::collection::vec(problems(9, 12, ANY), 1..4), problem in problems(6, 9, ANY),
+    ) {
+        let mut workspace = Workspace::default();
+        for other in &others {
+            let (network, capacity, demand) = (other.network(), other.capacity(), other.demand());
+            allocate(&mut workspace, &network, &capacity, &demand, 2).unwrap();
+        }
+        let (network, capacity, demand) = (problem.network(), problem.capacity(), problem.demand());
+        let given = allocate(&mut workspace, &network, &capacity, &demand, 1).unwrap();
+        prop_assert_eq!(given, problem.allocate());
     }
 
     /// Trees of one network are rounds of their own.
@@ -310,7 +327,9 @@ proptest! {
         let limits = [&mut scaled.import_ma, &mut scaled.export_ma, &mut scaled.combined, &mut scaled.combined_export];
         let currents = [&mut scaled.min_ma, &mut scaled.max_ma, &mut scaled.step_ma, &mut scaled.liability_ma];
         for values in limits.into_iter().chain(currents).chain([&mut scaled.setpoint_ma]) {
-            values.iter_mut().for_each(|value| *value *= times);
+            for value in values {
+                *value *= times;
+            }
         }
         prop_assume!(scaled.combined.iter().chain(&scaled.combined_export).all(|&limit| limit <= COMBINED_MAX));
         let (before, after) = (problem.allocate(), scaled.allocate());
@@ -329,7 +348,9 @@ proptest! {
         problem.leaf_phases.fill(0b100);
         let mut scaled = problem.clone();
         for values in [&mut scaled.import_ma, &mut scaled.max_ma, &mut scaled.step_ma] {
-            values.iter_mut().for_each(|value| *value *= times);
+            for value in values {
+                *value *= times;
+            }
         }
         let (before, after) = (problem.allocate(), scaled.allocate());
         for leaf in 0..problem.leaves() {
@@ -411,6 +432,8 @@ fn small(problem: &Problem) -> bool {
 /// The numbers below `count` in an order drawn from `seed`.
 fn shuffled(count: usize, seed: u64) -> Vec<usize> {
     let mut order: Vec<usize> = (0..count).collect();
-    order.sort_by_key(|&at| (at as u64 + 1).wrapping_mul(seed | 1).rotate_left(17).wrapping_mul(seed | 1));
+    order.sort_by_key(|&at| {
+        (at as u64 + 1).wrapping_mul(seed | 1).rotate_left(17).wrapping_mul(seed | 1)
+    });
     order
 }
