@@ -9,10 +9,14 @@ use loadstar_core::{Allocation, Reason};
 use crate::problem::Problem;
 use crate::reference::solve;
 
-/// What the crate gives, and the slow reference as well.
+/// What the crate gives, and the slow reference as well; for an interpreter that is too slow.
 fn allocate(problem: &Problem) -> Allocation {
     let given = problem.allocate();
-    assert_eq!(given, solve(problem));
+    assert!(
+        cfg!(miri) || given == solve(problem),
+        "{problem:?}: {given:?}, not {:?}",
+        solve(problem)
+    );
     given
 }
 

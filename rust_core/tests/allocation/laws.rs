@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use crate::problem::part::{ANY, EXPORTS, KEEP_ON, ROTATIONS, TIERS};
 use crate::problem::{Problem, problems};
 
-const CASES: u32 = if cfg!(miri) { 1 } else { 2_000 };
+const CASES: u32 = 2_000;
 
 /// Whether all rows bear these currents, import and export each on its own.
 fn fits(problem: &Problem, current_ma: &[i64]) -> bool {
