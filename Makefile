@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: help demo test lint format proto bench-rust build clean
+.PHONY: help demo test lint format proto bench-rust check-rust-deep build clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -36,6 +36,13 @@ proto: build ## generate controlplane/api/v1 from proto/
 
 bench-rust: ## criterion benches of the core
 	cargo bench --package loadstar-core
+
+check-rust-deep: ## the core's tests with arithmetic checked, and some under Miri (nightly toolchain)
+	RUSTFLAGS="-C overflow-checks=on -C debug-assertions=on" cargo test --package loadstar-core \
+		--release --quiet --target-dir target/checked
+	rustup component add --quiet --toolchain nightly miri rust-src
+	MIRIFLAGS=-Zmiri-disable-isolation cargo +nightly miri test --package loadstar-core \
+		--test allocation --quiet --target-dir target/miri
 
 build: $(VENV)/built ## the environment in .venv with the Rust extension
 

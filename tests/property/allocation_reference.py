@@ -337,7 +337,7 @@ def _explained(
         if leaf in refused_by:
             row[leaf], reason[leaf] = refused_by[leaf], Reason.ADMISSION
         elif current[leaf] == problem.most(leaf):
-            level[leaf] = -(-has // weight)
+            level[leaf] = -1
         else:
             row[leaf], level[leaf] = stopped_by[leaf]
             share, least = weight * level[leaf], LEVELS_PER_MA * problem.least(leaf)

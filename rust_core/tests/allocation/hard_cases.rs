@@ -66,7 +66,7 @@ fn no_capacity_gives_nothing_and_refuses_who_has_a_minimum() {
         assert_eq!(given.current_ma, [0; 3]);
         assert_eq!(given.reason, [ADMISSION, MINIMUM, MAXIMUM]);
         assert_eq!(given.binding_row, [0, 0, -1]);
-        assert_eq!(given.level, [0; 3]);
+        assert_eq!(given.level, [0, 0, -1]);
     }
 }
 

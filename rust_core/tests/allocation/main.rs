@@ -11,6 +11,7 @@
 
 mod equality;
 mod hard_cases;
+mod incremental;
 #[cfg(not(miri))]
 mod laws;
 mod problem;

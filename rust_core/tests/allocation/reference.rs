@@ -222,7 +222,7 @@ impl<'a> Way<'a> {
             return given(refused_by, 0, Reason::Admission);
         }
         if current_ma == self.most[leaf] {
-            return given(None, (has + weight - 1) / weight, Reason::Maximum);
+            return given(None, -1, Reason::Maximum);
         }
         let (row, level) = stopped_by.unwrap();
         let (share, least) = (weight * level, PER_MA * i128::from(self.least[leaf]));
