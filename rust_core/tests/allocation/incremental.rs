@@ -9,7 +9,7 @@ use proptest::sample::Index;
 use crate::problem::part::{ANY, COMBINED, EXPORTS, LIABILITIES};
 use crate::problem::{Problem, problems};
 
-const CASES: u32 = if cfg!(miri) { 2 } else { 10_000 };
+const CASES: u32 = if cfg!(miri) { 1 } else { 10_000 };
 
 /// A change takes what `from`, another problem of the same size, says of one element.
 #[derive(Debug, Clone)]
