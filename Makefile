@@ -4,11 +4,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: help demo test lint format proto bench-rust build clean
+.PHONY: help demo test lint format proto bench-rust check-rust-deep build clean
 .DEFAULT_GOAL := help
 
 help: ## this list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
 
 demo: build ## a charging network on this machine, live in the terminal
 	$(BIN)/loadstar demo $(ARGS)
@@ -36,6 +36,13 @@ proto: build ## generate controlplane/api/v1 from proto/
 
 bench-rust: ## criterion benches of the core
 	cargo bench --package loadstar-core
+
+check-rust-deep: ## the core with checked arithmetic, and a part of it under Miri (nightly)
+	RUSTFLAGS="-C overflow-checks=on -C debug-assertions=on" cargo test --package loadstar-core \
+		--release --quiet --target-dir target/checked
+	rustup --quiet component add --toolchain nightly miri rust-src
+	MIRIFLAGS=-Zmiri-disable-isolation cargo +nightly miri test --package loadstar-core \
+		--test allocation --quiet --target-dir target/miri
 
 build: $(VENV)/built ## the environment in .venv with the Rust extension
 

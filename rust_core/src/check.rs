@@ -113,20 +113,21 @@ fn overloaded_combined(
     let mut over = Vec::new();
     for node in &network.combined_nodes {
         let below = node.place..network.end[node.place as usize];
-        let (mut all_ma, mut liable_ma) = ([0; KINDS], [0; KINDS]);
+        let (mut all_ma, mut given_ma) = ([0; KINDS], [0; KINDS]);
         for group in network.groups.iter().filter(|group| below.contains(&group.node)) {
             let kind = usize::from(group.kind);
             for &leaf in &network.leaf_at[group.first as usize..group.end as usize] {
                 let (given, liable) = flow(leaf as usize);
                 all_ma[kind] += given + liable;
-                liable_ma[kind] += liable;
+                given_ma[kind] += given;
             }
         }
         for row in &network.combined[node.rows.clone()] {
             let limit = i128::from(limits.get(row.index as usize).copied().unwrap_or(0));
             let limit = (limit * limit).unsigned_abs();
             let load = longest_squared(&row.coefficients, &all_ma);
-            if load > limit && load > longest_squared(&row.coefficients, &liable_ma) {
+            let mut kinds = row.coefficients.iter().zip(&given_ma);
+            if load > limit && kinds.any(|(vector, &given)| *vector != [0, 0] && given > 0) {
                 let index = network.rows() + row.index as usize;
                 over.push(i32::try_from(index).unwrap_or(i32::MAX));
             }

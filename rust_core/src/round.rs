@@ -8,7 +8,7 @@ use crate::outcome::Reason;
 use crate::part::Part;
 use crate::setpoints::{Accepts, Setpoints};
 use crate::steps::StepSpace;
-use crate::units::{COMBINED_MAX, KINDS, PHASES};
+use crate::units::{KINDS, PHASES};
 
 /// What stops a connector: a row and the level at which it did, or nothing but its own maximum.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -197,18 +197,14 @@ impl<'a> Round<'a> {
         }
     }
 
-    /// The limits of combined rows; where liabilities exceed one, what they are.
+    /// The squares of the limits of combined rows. A row that liabilities alone overload bears nothing
+    /// more, be it in another direction: that must hold as well once the liabilities are gone.
     fn find_combined_limits(&mut self) {
-        let part = self.part;
         self.scratch.combined_limit.clear();
-        for (node, kind_ma) in self.kind_ma.iter().enumerate() {
-            for row in &part.combined[part.rows_of(node)] {
-                let square = |load: i64| u128::from(load.unsigned_abs()).pow(2);
-                let limit = square(self.side.combined_limit(row.index as usize));
-                let liable = row.load_squared(kind_ma).min(square(COMBINED_MAX));
-                self.scratch.combined_limit.push(limit.max(liable));
-            }
-        }
+        self.scratch.combined_limit.extend(self.part.combined.iter().map(|row| {
+            let limit = self.side.combined_limit(row.index as usize);
+            u128::from(limit.unsigned_abs()).pow(2)
+        }));
     }
 
     fn give_minimums(&mut self) {
