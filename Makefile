@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: help demo test lint format proto bench-rust build clean
+.PHONY: help demo test lint format proto bench-rust bench-acn bench-acn-environment build clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -37,6 +37,9 @@ proto: build ## generate controlplane/api/v1 from proto/
 bench-rust: ## criterion benches of the core
 	cargo bench --package loadstar-core
 
+bench-acn: ## the real-time round inside ACN-Sim, beside its own algorithms
+	@benches/acn/run $(ARGS)
+
 build: $(VENV)/built ## the environment in .venv with the Rust extension
 
 $(VENV)/ready: requirements.lock
@@ -49,5 +52,20 @@ $(VENV)/built: $(VENV)/ready pyproject.toml $(RUST_SOURCES)
 	PIP_QUIET=1 $(BIN)/maturin develop --release --locked --quiet
 	touch $@
 
+# ACN-Sim brings packages that Loadstar does not want, and this bench needs of Loadstar only the core.
+ACN_VENV := benches/acn/.venv
+bench-acn-environment: $(ACN_VENV)/built
+
+$(ACN_VENV)/ready: benches/acn/requirements.txt
+	$(PYTHON) -m venv $(ACN_VENV)
+	$(ACN_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
+	touch $@
+
+$(ACN_VENV)/built: $(ACN_VENV)/ready pyproject.toml $(RUST_SOURCES)
+	rm -rf $(ACN_VENV)/wheels
+	$(ACN_VENV)/bin/maturin build --release --locked --quiet --interpreter $(ACN_VENV)/bin/python --out $(ACN_VENV)/wheels
+	$(ACN_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --force-reinstall $(ACN_VENV)/wheels/*.whl
+	touch $@
+
 clean: ## remove what was built
-	rm -rf $(VENV) target
+	rm -rf $(VENV) $(ACN_VENV) target

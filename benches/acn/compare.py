@@ -1,0 +1,231 @@
+"""Loadstar's real-time round beside the algorithms of ACN-Sim, on a published scenario.
+
+Prints a table; with `--json PATH` (or `-` for standard output) one JSON object instead. Progress goes
+to standard error. Every run checks the currents it drove against every row by a sum of its own."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import sys
+import time
+import warnings
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import electrical
+import numpy as np
+import optimum
+import scenario
+from acnportal import acnsim, algorithms
+from policies import POLICIES, RealTimeRound
+
+_PEERS = ("fcfs", "edf", "llf", "round_robin")
+_OFFLINE = "offline"
+# The longest first, so that the last worker does not finish alone.
+_ORDER = ("round_robin", "llf", "edf", "fcfs", *POLICIES, _OFFLINE)
+_TOLERANCE = 1e-5 / 10
+"""ACN-Sim tolerates 1e-5 A on a row; the smallest limit here is 12 A."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One algorithm on one network.
+
+    Attributes:
+        delivered_percent: of the energy requested over the month.
+        run_s: the whole simulated month, simulator included.
+        round_us: one decision of the algorithm, mean over periods in which somebody is plugged in.
+        row_load_percent: the fullest row at any time, of its limit.
+    """
+
+    algorithm: str
+    capacity_kw: int
+    delivered_percent: float
+    run_s: float
+    round_us: float
+    row_load_percent: float
+    bounds: dict[str, float] | None = None
+
+
+def _scheduler(algorithm: str) -> algorithms.BaseAlgorithm:
+    """ACN-Sim's algorithms with the settings of the published experiment: their defaults."""
+    if algorithm == "round_robin":
+        return algorithms.RoundRobin(algorithms.first_come_first_served)
+    order = {
+        "fcfs": algorithms.first_come_first_served,
+        "edf": algorithms.earliest_deadline_first,
+        "llf": algorithms.least_laxity_first,
+    }
+    return algorithms.SortedSchedulingAlgo(order[algorithm])
+
+
+def simulate(algorithm: str, capacity_kw: int) -> Run:
+    """Run one month."""
+    network, events = scenario.network(capacity_kw), scenario.events()
+    rows = electrical.read(network)
+    bounds = None
+    started = time.perf_counter()
+    if algorithm in POLICIES:
+        scheduler: Any = RealTimeRound(rows, POLICIES[algorithm])
+    elif algorithm == _OFFLINE:
+        best = optimum.solve(events, rows)
+        scheduler = optimum.Replay(rows, best)
+        bounds = {
+            "upper_percent": round(best.upper_percent, 4),
+            "lower_percent": round(best.lower_percent, 4),
+            "lower_subsets_percent": round(best.lower_subsets_percent, 4),
+            "linear_programs": best.rounds,
+        }
+    else:
+        scheduler = _scheduler(algorithm)
+    simulator = acnsim.Simulator(
+        network, scheduler, events, scenario.START, period=scenario.PERIOD_MIN, verbose=False
+    )
+    with warnings.catch_warnings():
+        # A schedule that a row cannot carry is only a warning in ACN-Sim. Here it ends the run.
+        warnings.filterwarnings("error", message="Invalid schedule")
+        simulator.run()
+    run_s = time.perf_counter() - started
+    busy = [one["solve_time"] for one in scheduler.solve_stats if one["active_sessions"]]
+    current = rows.coefficient[:, rows.kind] @ simulator.charging_rates
+    load = float((np.abs(current) / rows.limit_a[:, None]).max())
+    if load > 1 + _TOLERANCE:
+        raise RuntimeError(
+            f"{algorithm} at {capacity_kw} kW: a row carried {load:.6f} of its limit"
+        )
+    return Run(
+        algorithm=algorithm,
+        capacity_kw=capacity_kw,
+        delivered_percent=round(100 * acnsim.proportion_of_energy_delivered(simulator), 3),
+        run_s=round(run_s, 1),
+        round_us=round(1e6 * sum(busy) / len(busy), 1),
+        row_load_percent=round(100 * load, 4),
+        bounds=bounds,
+    )
+
+
+def _all(capacities_kw: list[int], workers: int) -> list[Run]:
+    runs: list[Run] = []
+    started = time.monotonic()
+    with ProcessPoolExecutor(workers) as pool:
+        pending = [
+            pool.submit(simulate, algorithm, capacity_kw)
+            for algorithm in _ORDER
+            for capacity_kw in capacities_kw
+        ]
+        try:
+            for future in as_completed(pending):
+                run = future.result()
+                runs.append(run)
+                _say(
+                    f"[{len(runs)}/{len(pending)}, {time.monotonic() - started:.0f} s] "
+                    f"{run.algorithm} at {run.capacity_kw} kW: {run.delivered_percent:.3f} %"
+                )
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+    return runs
+
+
+def _say(line: str) -> None:
+    sys.stderr.write(line + "\n")
+    sys.stderr.flush()
+
+
+def _report(runs: list[Run], capacities_kw: list[int]) -> dict[str, Any]:
+    results: dict[str, Any] = {}
+    for capacity_kw in capacities_kw:
+        of_capacity = {run.algorithm: run for run in runs if run.capacity_kw == capacity_kw}
+        bounds = of_capacity[_OFFLINE].bounds
+        assert bounds is not None
+        results[str(capacity_kw)] = {
+            "algorithms": {
+                name: {
+                    "delivered_percent": of_capacity[name].delivered_percent,
+                    "of_optimum_percent": round(
+                        100 * of_capacity[name].delivered_percent / bounds["upper_percent"], 2
+                    ),
+                    "run_s": of_capacity[name].run_s,
+                    "round_us": of_capacity[name].round_us,
+                    "row_load_percent": of_capacity[name].row_load_percent,
+                }
+                for name in (*_PEERS, *POLICIES, _OFFLINE)
+            },
+            "optimum": bounds
+            | {
+                "subsets_cost_percent_at_most": round(
+                    bounds["upper_percent"] - bounds["lower_subsets_percent"], 4
+                )
+            },
+            "published_percent": scenario.PUBLISHED[capacity_kw],
+        }
+    sessions = [event.ev for _, event in scenario.events().queue]
+    return {
+        "bench": "acn",
+        "data": {
+            "sessions": len(sessions),
+            "requested_kwh": round(sum(ev.requested_energy for ev in sessions), 1),
+            "period_min": scenario.PERIOD_MIN,
+            "voltage_v": scenario.VOLTAGE_V,
+        },
+        "versions": {
+            name: metadata.version(name)
+            for name in ("acnportal", "loadstar", "numpy", "pandas", "scipy")
+        }
+        | {"python": platform.python_version()},
+        "cores": os.cpu_count(),
+        "capacity_kw": results,
+    }
+
+
+def _table(report: dict[str, Any]) -> str:
+    lines = []
+    for capacity_kw, result in report["capacity_kw"].items():
+        bounds = result["optimum"]
+        lines += [
+            "",
+            f"{capacity_kw} kW transformer; the optimum lies between "
+            f"{bounds['lower_percent']:.3f} and {bounds['upper_percent']:.3f} %",
+            f"{'algorithm':<20}{'delivered %':>12}{'published %':>12}{'of optimum %':>14}"
+            f"{'round us':>12}{'run s':>9}",
+        ]
+        for name, run in result["algorithms"].items():
+            published = result["published_percent"].get(name)
+            lines.append(
+                f"{name:<20}{run['delivered_percent']:>12.3f}"
+                f"{'' if published is None else format(published, '.3f'):>12}"
+                f"{run['of_optimum_percent']:>14.2f}{run['round_us']:>12.0f}{run['run_s']:>9.1f}"
+            )
+    return "\n".join(lines).lstrip("\n") + "\n"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--json", metavar="PATH", help="write JSON there; - is standard output")
+    parser.add_argument(
+        "--capacity",
+        type=int,
+        action="append",
+        choices=scenario.CAPACITIES_KW,
+        help="only this transformer, in kW; may be repeated",
+    )
+    parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes")
+    arguments = parser.parse_args()
+    capacities_kw = sorted(set(arguments.capacity or scenario.CAPACITIES_KW))
+    report = _report(_all(capacities_kw, arguments.workers), capacities_kw)
+    if arguments.json == "-":
+        sys.stdout.write(json.dumps(report, indent=2) + "\n")
+        return
+    sys.stdout.write(_table(report))
+    if arguments.json:
+        Path(arguments.json).write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
