@@ -1,17 +1,28 @@
 """The Rust core: exact power allocation over an electrical tree. Pure functions over arrays; the
 GIL is released.
 
-Row `node * 3 + phase` is one phase of one node of the tree. Currents are integer milliamperes,
-import positive. Results are the same bits on every machine, and, where ranks differ, under every
-numbering of nodes and connectors. Arrays are taken as they are where they lie in one piece (C
-order) and copied where not; another type or number of dimensions is a TypeError."""
+Row `node * 3 + phase` is what flows on one line at one node of the tree; combined rows, which bound
+what several lines or connections do together, are counted after these. Currents are integer
+milliamperes, import positive. Results are the same bits on every machine, on any number of threads
+and, where ranks differ, under every numbering of nodes and connectors. Arrays are taken as they are
+where they lie in one piece (C order) and copied where not; another type or number of dimensions is
+a TypeError."""
 
 from typing import final
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Allocation", "Network", "NetworkError", "__version__", "allocate", "check"]
+__all__ = [
+    "Allocation",
+    "Capacity",
+    "Demand",
+    "Network",
+    "NetworkError",
+    "__version__",
+    "allocate",
+    "check",
+]
 
 __version__: str
 
@@ -21,7 +32,8 @@ class NetworkError(ValueError):
 
 @final
 class Network:
-    """An immutable electrical tree with connectors as its leaves."""
+    """An immutable electrical tree with connectors as its leaves, or several: trees that share no
+    row are solved apart from each other."""
 
     def __new__(
         cls,
@@ -29,22 +41,103 @@ class Network:
         node_parent: NDArray[np.int32],
         leaf_node: NDArray[np.int32],
         leaf_phases: NDArray[np.uint8],
+        leaf_rotation: NDArray[np.uint8] | None = None,
+        leaf_kind: NDArray[np.uint8] | None = None,
+        combined_node: NDArray[np.int32] | None = None,
+        combined_coefficient: NDArray[np.int32] | None = None,
     ) -> Network:
         """
         Args:
             node_parent: shape (nodes,), index of each node's parent, -1 for a root; any order.
             leaf_node: shape (leaves,), the node each connector hangs on.
-            leaf_phases: shape (leaves,), bit 0 L1, bit 1 L2, bit 2 L3; 1 to 7.
+            leaf_phases: shape (leaves,), the conductors on which each connector draws, bit 0 to 2;
+                1 to 7.
+            leaf_rotation: shape (leaves,), the lines behind those conductors, by OCPP's names of
+                rotations: 0 RST, 1 RTS, 2 SRT, 3 STR, 4 TRS, 5 TSR, where R is L1; RST where None.
+            leaf_kind: shape (leaves,), 0 to 15, by which combined rows know each connector; where
+                None, the set of its lines, 1 to 7.
+            combined_node: shape (combined,), the node of each combined row.
+            combined_coefficient: shape (combined, 16, 2), a vector for each kind, parts up to
+                2**20 in magnitude. With s[k] the current of kind k below the node, the row bounds
+                the length of the sum of coefficient[k] * s[k] over whichever subset of kinds makes
+                it longest: it holds whatever part of the vehicles stops drawing. For vectors
+                within a right angle of each other that is the sum of all.
 
         Raises:
             NetworkError: a cycle, a parent or node out of range, a node more than 64 levels below
-            its root, a connector on no phase, sizes that disagree.
+            its root, a connector on no phase, an unknown rotation or kind, a coefficient out of
+            range, sizes that disagree.
         """
 
     @property
     def nodes(self) -> int: ...
     @property
     def leaves(self) -> int: ...
+    @property
+    def combined(self) -> int:
+        """Number of combined rows."""
+
+@final
+class Capacity:
+    """What rows carry, at the moment of a round."""
+
+    def __new__(
+        cls,
+        *,
+        import_ma: NDArray[np.int64],
+        export_ma: NDArray[np.int64] | None = None,
+        combined: NDArray[np.int64] | None = None,
+        combined_export: NDArray[np.int64] | None = None,
+    ) -> Capacity:
+        """
+        Args:
+            import_ma: shape (nodes, 3), what chargers may draw through each row; below 0 counts as
+                0; at most 10**12 in magnitude.
+            export_ma: shape (nodes, 3), what they may feed in; 0 where None.
+            combined: shape (combined,), the limit of each combined row, 0 to 2**46, in the unit of
+                its coefficients times milliamperes; may be None if there is none.
+            combined_export: shape (combined,), the same for what is fed in; 0 where None.
+        """
+
+@final
+class Demand:
+    """What connectors ask for; every array has the shape (leaves,) but those of setpoints."""
+
+    def __new__(
+        cls,
+        *,
+        min_ma: NDArray[np.int64],
+        max_ma: NDArray[np.int64],
+        step_ma: NDArray[np.int64],
+        weight: NDArray[np.int64],
+        tier: NDArray[np.uint8],
+        rank: NDArray[np.int64],
+        keep_on: NDArray[np.bool_] | None = None,
+        discharge: NDArray[np.bool_] | None = None,
+        liability_ma: NDArray[np.int64] | None = None,
+        setpoint_set: NDArray[np.int32] | None = None,
+        setpoint_start: NDArray[np.int32] | None = None,
+        setpoint_ma: NDArray[np.int64] | None = None,
+    ) -> Demand:
+        """
+        Args:
+            min_ma: the least current at which a connector runs; 0 <= min_ma <= max_ma.
+            max_ma: up to 10**9; 0 for a connector that wants nothing.
+            step_ma: 1 to 10**9: what is given is a multiple of it (or exactly min_ma or max_ma).
+            weight: 1 to 1,000: shares inside a tier.
+            tier: 0 is served first.
+            rank: where not all minimums fit, lower ranks are admitted first (ties by index), inside
+                a tier.
+            keep_on: running vehicles, admitted before all others of their tier; nobody where None.
+            discharge: connectors that feed in: min_ma and max_ma are then what they feed in, and
+                what is given to them is below 0; nobody where None.
+            liability_ma: what a charger that cannot be steered may draw on each of its lines (feed
+                in, where below 0), apart from what is given to it; up to 10**9 in magnitude.
+            setpoint_set: the set of currents that a connector accepts instead of steps, or -1.
+                It then runs at members within min_ma to max_ma, or at 0 if min_ma is 0.
+            setpoint_start: shape (sets + 1,), the first entry of each set in setpoint_ma.
+            setpoint_ma: the currents of all sets, above 0 and ascending inside each.
+        """
 
 @final
 class Allocation:
@@ -52,7 +145,7 @@ class Allocation:
 
     @property
     def current_ma(self) -> NDArray[np.int64]:
-        """Shape (leaves,): the current on each active phase."""
+        """Shape (leaves,): the current on each active line; below 0 for what is fed in."""
 
     @property
     def binding_row(self) -> NDArray[np.int32]:
@@ -68,43 +161,52 @@ class Allocation:
         minimum 0 is always admitted, be it at 0."""
 
     @property
+    def level(self) -> NDArray[np.int64]:
+        """Shape (leaves,): the level, in 1/65,536 mA per unit of weight, at which binding_row
+        stopped the connector; where none did, the first at which it is at its maximum; 0 where it
+        is not admitted."""
+
+    @property
+    def reason(self) -> NDArray[np.uint8]:
+        """Shape (leaves,), which step of the round decided: 0 it has all it can take or wants
+        nothing; 1 not admitted; 2 at its minimum, which is at least its fair share; 3 its fair
+        share, rounded down; 4 more than that, from what rounding left over."""
+
+    @property
     def row_load_ma(self) -> NDArray[np.int64]:
-        """Shape (nodes, 3): the sum of what was given below each row."""
+        """Shape (nodes, 3): what is drawn below each row, liabilities included."""
+
+    @property
+    def export_load_ma(self) -> NDArray[np.int64] | None:
+        """Shape (nodes, 3): what is fed in; None where nobody does or is liable to."""
+
+    @property
+    def combined_load(self) -> NDArray[np.int64]:
+        """Shape (combined,): the load of each combined row by what is drawn, rounded up."""
+
+    @property
+    def combined_export_load(self) -> NDArray[np.int64] | None:
+        """Shape (combined,): the same by what is fed in; None where nobody does or is liable."""
 
 def allocate(
-    network: Network,
-    *,
-    capacity_ma: NDArray[np.int64],
-    min_ma: NDArray[np.int64],
-    max_ma: NDArray[np.int64],
-    step_ma: NDArray[np.int64],
-    weight: NDArray[np.int64],
-    tier: NDArray[np.uint8],
-    rank: NDArray[np.int64],
+    network: Network, capacity: Capacity, demand: Demand, *, threads: int = 1
 ) -> Allocation:
     """One real-time round: admission at the minimum, then weighted max-min inside strict tiers,
     then whole steps.
 
-    Admission goes by tier, then rank, then index; nobody's growth costs another its minimum. Then
-    tier by tier one level rises for everyone in the tier, and a connector draws weight * level,
-    never below its minimum nor above its maximum. At the first level that a row cannot carry,
-    everybody below it stays at the level before (rows nearer to the root first, L1 before L2).
+    Liabilities are taken off their rows first; what is left below 0 counts as 0. Admission goes by
+    tier, then keep_on, then rank, then index; nobody's growth costs another its minimum. Then tier
+    by tier one level rises for everyone in the tier, and a connector draws weight * level, never
+    below its minimum nor above its maximum. At the first level that a row cannot carry, everybody
+    below it stays at the level before (for a combined row: everybody of a kind that it counts; rows
+    nearer to the root first, on a node L1 before L2 and single lines before combined rows).
     Levels are integers in units of 1/65,536 mA per unit of weight. What is reached is rounded down
-    to whole steps; then each may go up one step where its rows have room, those that lost most
-    first (ties by rank, then index); and as long as anyone in the tier can still go up a step,
-    these are filled again from what they have. In the end nobody can be raised by a step.
+    to what the station accepts; then each may go up one step where its rows have room, those that
+    lost most first (ties by rank, then index); and as long as anyone in the tier can still go up a
+    step, these are filled again from what they have. In the end nobody can be raised by a step.
 
-    Args:
-        capacity_ma: shape (nodes, 3), what chargers may draw through each row; below 0 counts as 0;
-            at most 10**12 in magnitude.
-        min_ma: shape (leaves,), the least current at which a connector runs; 0 <= min_ma <= max_ma.
-        max_ma: shape (leaves,), up to 10**9; 0 for a connector that wants nothing.
-        step_ma: shape (leaves,), 1 to 10**9: what is given is a multiple of it (or exactly min_ma
-            or max_ma).
-        weight: shape (leaves,), 1 to 1,000: shares inside a tier.
-        tier: shape (leaves,), 0 is served first.
-        rank: shape (leaves,): where not all minimums fit, lower ranks are admitted first (ties by
-            index), inside a tier.
+    What is fed in is shared out in the same way over the export capacities, and never netted
+    against what is drawn. Trees that share no row are solved on as many `threads` as are given.
 
     Raises:
         NetworkError: a shape or a value outside its range; the message names the array and the
@@ -112,14 +214,10 @@ def allocate(
     """
 
 def check(
-    network: Network,
-    *,
-    capacity_ma: NDArray[np.int64],
-    min_ma: NDArray[np.int64],
-    max_ma: NDArray[np.int64],
-    current_ma: NDArray[np.int64],
+    network: Network, capacity: Capacity, demand: Demand, current_ma: NDArray[np.int64]
 ) -> NDArray[np.int32]:
-    """Rows whose load exceeds their capacity, by a code path of its own; empty when all is well.
+    """Rows whose load exceeds their capacity, drawn or fed in, by a code path of its own; empty
+    when all is well. A row that liabilities alone overload is well if nothing is given on it.
 
     Also refuses (NetworkError) a current outside {0} or [min_ma, max_ma].
     """

@@ -47,10 +47,11 @@ class Problem:
             node_parent=self.node_parent, leaf_node=self.leaf_node, leaf_phases=self.leaf_phases
         )
 
-    def allocate(self, network: _core.Network) -> _core.Allocation:
-        return _core.allocate(
-            network,
-            capacity_ma=self.capacity_ma,
+    def capacity(self) -> _core.Capacity:
+        return _core.Capacity(import_ma=self.capacity_ma)
+
+    def demand(self) -> _core.Demand:
+        return _core.Demand(
             min_ma=self.min_ma,
             max_ma=self.max_ma,
             step_ma=self.step_ma,
@@ -59,14 +60,11 @@ class Problem:
             rank=self.rank,
         )
 
+    def allocate(self, network: _core.Network) -> _core.Allocation:
+        return _core.allocate(network, self.capacity(), self.demand())
+
     def check(self, network: _core.Network, current_ma: NDArray[np.int64]) -> NDArray[np.int32]:
-        return _core.check(
-            network,
-            capacity_ma=self.capacity_ma,
-            min_ma=self.min_ma,
-            max_ma=self.max_ma,
-            current_ma=current_ma,
-        )
+        return _core.check(network, self.capacity(), self.demand(), current_ma)
 
 
 def build(connectors: int, *, seed: int = 1) -> Problem:

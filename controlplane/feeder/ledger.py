@@ -92,13 +92,15 @@ def divide(floors: Sequence[int], wanted: Sequence[int], *, capacity_ma: int) ->
     def solve(least: Sequence[int], most: Sequence[int]) -> list[int]:
         result = _core.allocate(
             network,
-            capacity_ma=np.full((1, 3), capacity_ma, dtype=np.int64),
-            min_ma=np.array(least, dtype=np.int64),
-            max_ma=np.array(most, dtype=np.int64),
-            step_ma=np.ones(count, dtype=np.int64),
-            weight=np.ones(count, dtype=np.int64),
-            tier=np.zeros(count, dtype=np.uint8),
-            rank=np.arange(count, dtype=np.int64),
+            _core.Capacity(import_ma=np.full((1, 3), capacity_ma, dtype=np.int64)),
+            _core.Demand(
+                min_ma=np.array(least, dtype=np.int64),
+                max_ma=np.array(most, dtype=np.int64),
+                step_ma=np.ones(count, dtype=np.int64),
+                weight=np.ones(count, dtype=np.int64),
+                tier=np.zeros(count, dtype=np.uint8),
+                rank=np.arange(count, dtype=np.int64),
+            ),
         )
         caps: list[int] = result.current_ma.tolist()
         return caps

@@ -18,7 +18,6 @@ from dataclasses import dataclass
 from enum import Enum, auto
 
 import numpy as np
-from numpy.typing import NDArray
 
 from controlplane import _core
 from controlplane.site.demand import TIER_HOLDING, Demand, Pace
@@ -262,19 +261,13 @@ def _solve(tree: SiteTree, shares: Sequence[_Share], rows: Budget, order: Sequen
     step_ma = np.array([share.leaf.step_ma for share in shares], dtype=np.int64)
     weight = np.array([share.leaf.weight for share in shares], dtype=np.int64)
     tier = np.array([share.tier for share in shares], dtype=np.uint8)
+    demand = _core.Demand(
+        min_ma=min_ma, max_ma=max_ma, step_ma=step_ma, weight=weight, tier=tier, rank=rank
+    )
     fixed = [share.fixed_ma for share in shares]
     left_out: dict[int, int] = {}
     while True:
-        solved = _core.allocate(
-            tree.network,
-            capacity_ma=_capacity(tree, rows, fixed),
-            min_ma=min_ma,
-            max_ma=max_ma,
-            step_ma=step_ma,
-            weight=weight,
-            tier=tier,
-            rank=rank,
-        )
+        solved = _core.allocate(tree.network, _capacity(tree, rows, fixed), demand)
         binding_row, admitted = solved.binding_row.tolist(), solved.admitted.tolist()
         fallen = [
             position
@@ -300,10 +293,9 @@ def _solve(tree: SiteTree, shares: Sequence[_Share], rows: Budget, order: Sequen
         max_ma[position] = share.max_ma
     over = _core.check(
         tree.network,
-        capacity_ma=_capacity(tree, rows, fixed),
-        min_ma=min_ma,
-        max_ma=max_ma,
-        current_ma=np.array(current_ma, dtype=np.int64),
+        _capacity(tree, rows, fixed),
+        demand,
+        np.array(current_ma, dtype=np.int64),
     )
     for position, row in left_out.items():
         binding_row[position] = row
@@ -311,10 +303,10 @@ def _solve(tree: SiteTree, shares: Sequence[_Share], rows: Budget, order: Sequen
     return _Result(current_ma, binding_row, contended, checked=over.size == 0)
 
 
-def _capacity(tree: SiteTree, rows: Budget, fixed: list[int]) -> NDArray[np.int64]:
-    """What is left on every row, shape (nodes, 3), once `fixed` per connector is taken off."""
+def _capacity(tree: SiteTree, rows: Budget, fixed: list[int]) -> _core.Capacity:
+    """What is left on every row, once `fixed` per connector is taken off."""
     left = [have - used for have, used in zip(rows.capacity_ma, tree.row_sums(fixed), strict=True)]
-    return np.maximum(np.array(left, dtype=np.int64).reshape(-1, 3), 0)
+    return _core.Capacity(import_ma=np.array(left, dtype=np.int64).reshape(-1, 3))
 
 
 def _readmitted(shares: Sequence[_Share], room: list[int], candidates: Sequence[int]) -> list[int]:

@@ -6,7 +6,7 @@
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use loadstar_core::units::PHASES;
-use loadstar_core::{Demand, Network, Workspace, allocate, allocate_in, check};
+use loadstar_core::{Capacity, Demand, Network, Workspace, allocate, check};
 
 const CONNECTORS_PER_NODE: usize = 20;
 const PANELS_PER_SITE: usize = 10;
@@ -85,7 +85,9 @@ impl Problem {
     fn loads(&self, current_ma: &[i64]) -> Vec<i64> {
         let unlimited = vec![loadstar_core::units::CAPACITY_MAX_MA; self.network.rows()];
         let demand = Demand { min_ma: current_ma, max_ma: current_ma, ..self.demand() };
-        allocate(&self.network, &unlimited, &demand).unwrap().row_load_ma
+        let capacity = Capacity { import_ma: &unlimited, ..Capacity::default() };
+        let mut workspace = Workspace::default();
+        allocate(&mut workspace, &self.network, &capacity, &demand, 1).unwrap().row_load_ma
     }
 
     fn demand(&self) -> Demand<'_> {
@@ -96,7 +98,12 @@ impl Problem {
             weight: &self.weight,
             tier: &self.tier,
             rank: &self.rank,
+            ..Demand::default()
         }
+    }
+
+    fn capacity(&self) -> Capacity<'_> {
+        Capacity { import_ma: &self.capacity_ma, ..Capacity::default() }
     }
 }
 
@@ -105,18 +112,15 @@ fn rounds(criterion: &mut Criterion) {
     group.sample_size(30);
     for connectors in [1_000, 10_000, 100_000] {
         let problem = Problem::new(connectors);
-        let given = allocate(&problem.network, &problem.capacity_ma, &problem.demand()).unwrap();
+        let mut workspace = Workspace::default();
+        let (network, capacity) = (&problem.network, problem.capacity());
+        let given = allocate(&mut workspace, network, &capacity, &problem.demand(), 1).unwrap();
         group.throughput(Throughput::Elements(connectors as u64));
         group.bench_function(BenchmarkId::new("allocate", connectors), |bencher| {
-            let mut workspace = Workspace::default();
-            let (network, capacity_ma) = (&problem.network, &problem.capacity_ma);
-            bencher.iter(|| allocate_in(&mut workspace, network, capacity_ma, &problem.demand()));
+            bencher.iter(|| allocate(&mut workspace, network, &capacity, &problem.demand(), 1));
         });
         group.bench_function(BenchmarkId::new("check", connectors), |bencher| {
-            bencher.iter(|| {
-                let (min_ma, max_ma) = (&problem.min_ma, &problem.max_ma);
-                check(&problem.network, &problem.capacity_ma, min_ma, max_ma, &given.current_ma)
-            });
+            bencher.iter(|| check(network, &capacity, &problem.demand(), &given.current_ma));
         });
     }
     group.finish();

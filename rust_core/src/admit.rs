@@ -1,7 +1,6 @@
-//! Admission: who runs at all. Minimum currents are handed out by tier, then rank, then index, to
-//! everyone whose minimum still fits on all its rows.
+//! Admission: who runs at all. Minimum currents are handed out by tier, then to those to be kept on,
+//! then by rank, then index, to everyone whose minimum still fits on all its rows.
 
-use crate::network::NONE;
 use crate::round::Round;
 use crate::units::PHASES;
 
@@ -11,51 +10,78 @@ use crate::units::PHASES;
 /// Who has no minimum is always admitted. A connector that is refused is told the first row, from
 /// its own node upwards, without room for its minimum when its turn came.
 pub(crate) fn admit(round: &mut Round<'_>) {
-    if round.room_ma.iter().flatten().all(|&room| room >= 0) {
+    let combined = overloaded_kinds(round);
+    if combined.is_empty() && round.room_ma.iter().flatten().all(|&room| room >= 0) {
         return;
     }
-    let mut queue = contested(round);
+    let part = round.part;
+    let mut queue = contested(round, combined);
     for &leaf in &queue {
-        let (node, phases, least) = minimum(round, leaf);
-        round.give(node, phases, -least);
+        let (group, least) = minimum(round, leaf);
+        round.give(&part.groups()[group], -least);
     }
-    let demand = round.demand;
+    let demand = round.side.demand;
     queue.sort_unstable_by_key(|&leaf| {
-        let at = round.network.leaf_at[leaf as usize];
-        (demand.tier[at as usize], demand.rank[at as usize], at)
+        let at = part.leaf_at[leaf as usize];
+        let kept = demand.keep_on.get(at as usize).copied().unwrap_or(false);
+        (demand.tier[at as usize], !kept, demand.rank[at as usize], at)
     });
     for leaf in queue {
-        let (node, phases, least) = minimum(round, leaf);
-        let place = leaf as usize;
-        if round.fits(node, phases, least) {
-            round.give(node, phases, least);
+        let (group, least) = minimum(round, leaf);
+        let group = &part.groups()[group];
+        if round.fits(group, least) {
+            round.give(group, least);
         } else {
-            round.stop[place] = round.blocking(place, least);
+            let place = leaf as usize;
+            round.stop[place] = round.blocking(group, least);
             round.leaves[place].current_ma = 0;
             round.leaves[place].max_ma = 0;
-            round.refused.push(leaf);
         }
     }
 }
 
-fn minimum(round: &Round<'_>, leaf: u32) -> (u32, u8, i64) {
-    let of = &round.leaves[leaf as usize];
-    (round.network.leaf_node[leaf as usize], of.phases, i64::from(of.current_ma))
+fn minimum(round: &Round<'_>, leaf: u32) -> (usize, i64) {
+    let least = i64::from(round.leaves[leaf as usize].current_ma);
+    (round.part.group_of(leaf as usize), least)
 }
 
-/// Leaf places with a minimum and a row that cannot carry all the minimums below it.
-fn contested(round: &Round<'_>) -> Vec<u32> {
-    let mut over = vec![0_u8; round.room_ma.len()];
+/// By place, the kinds below combined rows that cannot carry all the minimums below them; empty
+/// where every row can.
+fn overloaded_kinds(round: &Round<'_>) -> Vec<u16> {
+    let mut over = Vec::new();
+    for node in 0..round.part.combined_nodes.len() {
+        for (_, row, limit) in round.combined_rows(node) {
+            if row.is_over(&round.kind_ma[node], limit) {
+                over.resize(round.part.nodes(), 0);
+                over[round.part.place_of_combined(node)] |= row.kinds;
+            }
+        }
+    }
+    over
+}
+
+/// Leaf places with a minimum and a row that cannot carry all the minimums below it, given the
+/// `kinds` for which that is a combined row.
+fn contested(round: &Round<'_>, mut kinds: Vec<u16>) -> Vec<u32> {
+    let part = round.part;
+    kinds.resize(part.nodes(), 0);
+    let mut phases = vec![0_u8; part.nodes()];
     for (place, room) in round.room_ma.iter().enumerate() {
-        let up = round.network.parent[place];
-        over[place] = (0..PHASES).fold(0, |bits, phase| bits | u8::from(room[phase] < 0) << phase);
-        if up != NONE {
-            over[place] |= over[up as usize];
+        phases[place] =
+            (0..PHASES).fold(0, |bits, phase| bits | u8::from(room[phase] < 0) << phase);
+        if let Some(up) = part.above(place) {
+            phases[place] |= phases[up];
+            kinds[place] |= kinds[up];
         }
     }
+    let below_such = |leaf: usize| {
+        let group = &part.groups()[part.group_of(leaf)];
+        let node = part.node_of(group);
+        group.phases & phases[node] != 0 || kinds[node] >> group.kind & 1 == 1
+    };
     (0..)
-        .zip(round.leaves.iter().zip(&round.network.leaf_node))
-        .filter(|(_, (leaf, node))| leaf.current_ma > 0 && leaf.phases & over[**node as usize] != 0)
-        .map(|(leaf, _)| leaf)
+        .zip(round.leaves.iter())
+        .filter(|(place, leaf)| leaf.current_ma > 0 && below_such(*place as usize))
+        .map(|(place, _)| place)
         .collect()
 }

@@ -1,52 +1,82 @@
 //! Verification by a path of its own: every row's load is summed again, connector by connector and
 //! row by row, from the currents alone.
 
+use crate::allocate::{Capacity, Demand};
+use crate::combined::Coefficients;
 use crate::error::{NetworkError, check_length, check_range};
+use crate::input::refuse_bad_input;
 use crate::network::{NONE, Network};
-use crate::units::{CAPACITY_MAX_MA, CURRENT_MAX_MA, PHASES};
+use crate::units::{CURRENT_MAX_MA, KINDS, PHASES};
 
-/// Rows (`node * 3 + phase`, ascending) whose load exceeds their capacity; empty when all is well.
+/// Rows whose load exceeds their capacity, drawn or fed in, ascending; empty when all is well.
+/// Combined rows are counted after the rows of single phases.
+///
+/// A row that liabilities alone overload is well as long as nothing is given on it.
 ///
 /// # Errors
 ///
-/// A length that disagrees, a value outside its range, or a current outside 0 or `min_ma` to
-/// `max_ma` of its connector.
+/// A length that disagrees, a value outside its range, or a current other than 0 outside the
+/// minimum to the maximum of its connector.
 pub fn check(
     network: &Network,
-    capacity_ma: &[i64],
-    min_ma: &[i64],
-    max_ma: &[i64],
+    capacity: &Capacity<'_>,
+    demand: &Demand<'_>,
     current_ma: &[i64],
 ) -> Result<Vec<i32>, NetworkError> {
-    check_length("capacity_ma", capacity_ma, network.rows())?;
-    check_range("capacity_ma", capacity_ma, -CAPACITY_MAX_MA, CAPACITY_MAX_MA)?;
-    for (array, values) in [("min_ma", min_ma), ("max_ma", max_ma), ("current_ma", current_ma)] {
-        check_length(array, values, network.leaves())?;
-        check_range(array, values, 0, CURRENT_MAX_MA)?;
-    }
+    refuse_bad_input(network, capacity, demand)?;
+    check_length("current_ma", current_ma, network.leaves())?;
+    check_range("current_ma", current_ma, -CURRENT_MAX_MA, CURRENT_MAX_MA)?;
     for (leaf, &current) in current_ma.iter().enumerate() {
-        if current != 0 && !(min_ma[leaf]..=max_ma[leaf]).contains(&current) {
-            let (min_ma, max_ma) = (min_ma[leaf], max_ma[leaf]);
-            return Err(NetworkError::Current { leaf, current_ma: current, min_ma, max_ma });
+        let (min_ma, max_ma) = (demand.min_ma[leaf], demand.max_ma[leaf]);
+        let given = if demand.discharges(leaf) { -current } else { current };
+        if given != 0 && !(min_ma.max(0)..=max_ma).contains(&given) {
+            return Err(NetworkError::Current { leaf, current_ma: given, min_ma, max_ma });
         }
     }
-    let mut over = Vec::new();
-    for (row, load) in loads(network, current_ma).into_iter().enumerate() {
-        if load > capacity_ma[row].max(0) {
-            over.push(i32::try_from(row).unwrap_or(i32::MAX));
-        }
+    let drawn = |leaf: usize| (current_ma[leaf].max(0), liable(demand, leaf).max(0));
+    let fed_in = |leaf: usize| ((-current_ma[leaf]).max(0), (-liable(demand, leaf)).max(0));
+    let mut over = overloaded(network, capacity.import_ma, capacity.combined, drawn);
+    let negative = |values: &[i64]| values.iter().any(|&value| value < 0);
+    if negative(current_ma) || negative(demand.liability_ma) {
+        over.extend(overloaded(network, capacity.export_ma, capacity.combined_export, fed_in));
+        over.sort_unstable();
+        over.dedup();
     }
     Ok(over)
 }
 
-/// The load of every row, in the caller's order.
-fn loads(network: &Network, current_ma: &[i64]) -> Vec<i64> {
-    let mut by_place = vec![[0_i64; PHASES]; network.nodes()];
-    for (leaf, &node) in network.leaf_node.iter().enumerate() {
-        let current = current_ma[network.leaf_at[leaf] as usize];
-        let phases = network.leaf_phases[leaf];
-        for (phase, load) in by_place[node as usize].iter_mut().enumerate() {
-            *load += current * i64::from(phases >> phase & 1);
+fn liable(demand: &Demand<'_>, leaf: usize) -> i64 {
+    demand.liability_ma.get(leaf).copied().unwrap_or(0)
+}
+
+/// What flows at one place: what was given, and what cannot be steered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Flow {
+    given_ma: i64,
+    liable_ma: i64,
+}
+
+/// The rows that what flows overloads, given what was given to each connector and is liable.
+fn overloaded(
+    network: &Network,
+    rows_ma: &[i64],
+    limits: &[i64],
+    flow: impl Fn(usize) -> (i64, i64),
+) -> Vec<i32> {
+    let nothing = Flow { given_ma: 0, liable_ma: 0 };
+    let mut by_place = vec![[nothing; PHASES]; network.nodes()];
+    for group in &network.groups {
+        let mut sum = nothing;
+        for &leaf in &network.leaf_at[group.first as usize..group.end as usize] {
+            let (given_ma, liable_ma) = flow(leaf as usize);
+            sum.given_ma += given_ma;
+            sum.liable_ma += liable_ma;
+        }
+        for (phase, load) in by_place[group.node as usize].iter_mut().enumerate() {
+            if group.phases >> phase & 1 == 1 {
+                load.given_ma += sum.given_ma;
+                load.liable_ma += sum.liable_ma;
+            }
         }
     }
     for place in (0..by_place.len()).rev() {
@@ -54,14 +84,77 @@ fn loads(network: &Network, current_ma: &[i64]) -> Vec<i64> {
         if up != NONE {
             let below = by_place[place];
             for (load, more) in by_place[up as usize].iter_mut().zip(below) {
-                *load += more;
+                load.given_ma += more.given_ma;
+                load.liable_ma += more.liable_ma;
             }
         }
     }
-    let mut by_row = vec![0; network.rows()];
+    let mut over = Vec::new();
     for (place, loads) in by_place.iter().enumerate() {
-        let row = network.node_at[place] as usize * PHASES;
-        by_row[row..row + PHASES].copy_from_slice(loads);
+        let first = network.node_at[place] as usize * PHASES;
+        for (row, load) in (first..).zip(loads) {
+            let capacity_ma = rows_ma.get(row).copied().unwrap_or(0).max(0);
+            if load.given_ma > (capacity_ma - load.liable_ma).max(0) {
+                over.push(i32::try_from(row).unwrap_or(i32::MAX));
+            }
+        }
     }
-    by_row
+    over.extend(overloaded_combined(network, limits, flow));
+    over.sort_unstable();
+    over
+}
+
+/// The combined rows that what flows overloads.
+fn overloaded_combined(
+    network: &Network,
+    limits: &[i64],
+    flow: impl Fn(usize) -> (i64, i64),
+) -> Vec<i32> {
+    let mut over = Vec::new();
+    for node in &network.combined_nodes {
+        let below = node.place..network.end[node.place as usize];
+        let (mut all_ma, mut liable_ma) = ([0; KINDS], [0; KINDS]);
+        for group in network.groups.iter().filter(|group| below.contains(&group.node)) {
+            let kind = usize::from(group.kind);
+            for &leaf in &network.leaf_at[group.first as usize..group.end as usize] {
+                let (given, liable) = flow(leaf as usize);
+                all_ma[kind] += given + liable;
+                liable_ma[kind] += liable;
+            }
+        }
+        for row in &network.combined[node.rows.clone()] {
+            let limit = i128::from(limits.get(row.index as usize).copied().unwrap_or(0));
+            let limit = (limit * limit).unsigned_abs();
+            let load = longest_squared(&row.coefficients, &all_ma);
+            if load > limit && load > longest_squared(&row.coefficients, &liable_ma) {
+                let index = network.rows() + row.index as usize;
+                over.push(i32::try_from(index).unwrap_or(i32::MAX));
+            }
+        }
+    }
+    over
+}
+
+/// The square of the longest sum over all subsets, every one of them tried.
+fn longest_squared(coefficients: &Coefficients, current_ma: &[i64; KINDS]) -> u128 {
+    let mut vectors: Vec<[i128; 2]> = Vec::new();
+    for (vector, &current_ma) in coefficients.iter().zip(current_ma) {
+        if current_ma != 0 && *vector != [0, 0] {
+            vectors.push(vector.map(|part| i128::from(part) * i128::from(current_ma)));
+        }
+    }
+    let square = |part: i128| part.unsigned_abs().saturating_mul(part.unsigned_abs());
+    let length = |subset: u32| {
+        let inside = vectors.iter().enumerate().filter(|(at, _)| subset >> at & 1 == 1);
+        let [x, y] = inside.fold([0, 0], |sum, (_, of)| [sum[0] + of[0], sum[1] + of[1]]);
+        square(x).saturating_add(square(y))
+    };
+    // Where all point into one quadrant, the sum of all is the longest.
+    let along = |part: usize| {
+        vectors.iter().all(|vector| vector[part] >= 0)
+            || vectors.iter().all(|vector| vector[part] <= 0)
+    };
+    let all = (1 << vectors.len()) - 1;
+    let least = if along(0) && along(1) { all } else { 0 };
+    (least..=all).map(length).max().unwrap_or(0)
 }

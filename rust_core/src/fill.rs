@@ -21,9 +21,10 @@
 use std::mem::take;
 use std::ops::Range;
 
+use crate::combined::{ByKind, CombinedRow};
 use crate::network::{Group, NONE};
 use crate::round::{Leaf, Round, Stop, add};
-use crate::units::{CURRENT_MAX_MA, PHASES, fine, level_from, whole_ma};
+use crate::units::{COMBINED_MAX, CURRENT_MAX_MA, KINDS, PHASES, fine, level_from, whole_ma};
 
 /// A level at which everyone is at the maximum.
 const TOP: i64 = fine(CURRENT_MAX_MA) + 1;
@@ -66,6 +67,7 @@ pub(crate) struct GroupLoad {
     kink: i64,
     slots: Range<usize>,
     phases: u8,
+    kind: u8,
     /// The level at which a row stopped them.
     level: i64,
     stop: Stop,
@@ -79,6 +81,7 @@ impl GroupLoad {
         kink: i64::MAX,
         slots: 0..0,
         phases: 0,
+        kind: 0,
         level: TOP,
         stop: Stop::OWN,
     };
@@ -93,9 +96,9 @@ impl GroupLoad {
         self.slots.clone()
     }
 
-    /// The row that stopped the group, if one did.
-    pub(crate) fn stop(&self) -> Stop {
-        self.stop
+    /// The row that stopped the group, if one did, and at which level.
+    pub(crate) fn stop(&self) -> (Stop, i64) {
+        (self.stop, self.level)
     }
 
     /// Bring the group to level 0. Returns the sum of the maximums.
@@ -233,6 +236,8 @@ struct Sweep<'a, 'b> {
     groups: Vec<GroupLoad>,
     /// In the order of the rising leaves, which is that of their groups.
     slots: Vec<Slot>,
+    /// What those draw that do not rise, below each node with combined rows.
+    others: Vec<ByKind>,
 }
 
 /// Memory of sweeps, and what the last one gave.
@@ -241,27 +246,32 @@ pub(crate) struct FillSpace {
     branches: Vec<Branch>,
     pub(crate) groups: Vec<GroupLoad>,
     slots: Vec<Slot>,
+    others: Vec<ByKind>,
 }
 
 /// Raise `leaves` (ascending) from what they have, as far as rows and their maximums allow. What
 /// they reached is left with their groups.
 pub(crate) fn fill(round: &mut Round<'_>, leaves: &[u32]) {
-    let FillSpace { mut branches, mut groups, mut slots } = take(&mut round.workspace.fill);
+    let FillSpace { mut branches, mut groups, mut slots, mut others } =
+        take(&mut round.scratch.fill);
     branches.clear();
-    branches.resize(round.network.nodes(), Branch::NOTHING);
+    branches.resize(round.part.nodes(), Branch::NOTHING);
     groups.clear();
-    let empty = |group: &Group| GroupLoad { phases: group.phases, ..GroupLoad::NOTHING };
-    groups.extend(round.network.groups.iter().map(empty));
+    let empty =
+        |group: &Group| GroupLoad { phases: group.phases, kind: group.kind, ..GroupLoad::NOTHING };
+    groups.extend(round.part.groups().iter().map(empty));
     slots.clear();
-    let mut sweep = Sweep { round, branches, groups, slots };
+    others.clear();
+    others.extend(round.kind_ma.iter().map(|kind_ma| kind_ma.map(|ma| fine(ma.min(COMBINED_MAX)))));
+    let mut sweep = Sweep { round, branches, groups, slots, others };
     sweep.place_leaves(leaves);
     for root in sweep.join_branches() {
         if sweep.branches[root].calm < TOP {
             sweep.advance(root, TOP);
         }
     }
-    let Sweep { branches, groups, slots, .. } = sweep;
-    round.workspace.fill = FillSpace { branches, groups, slots };
+    let Sweep { branches, groups, slots, others, .. } = sweep;
+    round.scratch.fill = FillSpace { branches, groups, slots, others };
 }
 
 impl Sweep<'_, '_> {
@@ -270,8 +280,7 @@ impl Sweep<'_, '_> {
         self.slots
             .extend(leaves.iter().map(|&place| Slot::new(&self.round.leaves[place as usize])));
         for (slot, &place) in leaves.iter().enumerate() {
-            self.groups[self.round.network.leaf_group[place as usize] as usize].slots.end =
-                slot + 1;
+            self.groups[self.round.part.group_of(place as usize)].slots.end = slot + 1;
         }
         let mut start = 0;
         for group in &mut self.groups {
@@ -283,15 +292,14 @@ impl Sweep<'_, '_> {
 
     /// The groups on this very node.
     fn groups_of(&self, at: usize) -> Range<usize> {
-        let first = &self.round.network.first_group;
-        first[at] as usize..first[at + 1] as usize
+        self.round.part.groups_on(at..at + 1)
     }
 
     /// Join the nodes that have rising leaves below them, at level 0. Returns the roots.
     fn join_branches(&mut self) -> Vec<usize> {
-        let network = self.round.network;
+        let part = self.round.part;
         let mut roots = Vec::new();
-        for at in (0..network.nodes()).rev() {
+        for at in (0..part.nodes()).rev() {
             // The parent stands before its children, so these are all joined by now.
             if !self.start_own(at) && self.branches[at].child == NONE {
                 continue;
@@ -303,14 +311,14 @@ impl Sweep<'_, '_> {
                 let most = fine(self.round.room_ma[at][phase]) + branch.all.base[phase];
                 *limit = if whole_ma(most) >= *limit { i64::MAX } else { most };
             }
-            branch.calm = branch.sure(branch.calm);
-            let up = network.parent[at];
-            if up == NONE {
+            self.leave_others(at);
+            self.branches[at].calm = self.sure(at, self.branches[at].calm);
+            let Some(up) = part.above(at) else {
                 roots.push(at);
                 continue;
-            }
-            self.branches[at].sibling = self.branches[up as usize].child;
-            let above = &mut self.branches[up as usize];
+            };
+            self.branches[at].sibling = self.branches[up].child;
+            let above = &mut self.branches[up];
             above.child = u32::try_from(at).unwrap_or(NONE);
             for (sum, most) in above.limit.iter_mut().zip(most_ma) {
                 *sum += most;
@@ -336,14 +344,11 @@ impl Sweep<'_, '_> {
     /// way.
     fn advance(&mut self, at: usize, target: i64) {
         loop {
-            let branch = &self.branches[at];
-            let level = branch.level;
-            let mut next = branch.sure(target);
+            let level = self.branches[at].level;
+            let mut next = self.sure(at, target);
             if next == level {
                 next += 1;
-                if let Some(phase) = self.first_full(at, next) {
-                    let stop = Stop::row(self.round.network, at, phase);
-                    self.stop_below(at, phase, stop, level);
+                if self.stop_at_full_row(at, next) {
                     if target <= self.branches[at].calm {
                         return;
                     }
@@ -364,6 +369,29 @@ impl Sweep<'_, '_> {
             }
             self.sum_up(at, next);
         }
+    }
+
+    /// The highest level, up to `target`, that the node's own rows are sure to carry.
+    fn sure(&self, at: usize, target: i64) -> i64 {
+        let sure = self.branches[at].sure(target);
+        if self.round.part.combined.is_empty() { sure } else { self.sure_combined(at, sure) }
+    }
+
+    /// If a row of the node cannot carry everyone below at `level`, the one after this, stop them.
+    fn stop_at_full_row(&mut self, at: usize, level: i64) -> bool {
+        if let Some(phase) = self.first_full(at, level) {
+            let stop = Stop::phase(&self.round.part, at, phase);
+            self.stop_below(at, phase, stop, level - 1);
+            return true;
+        }
+        if self.round.part.combined.is_empty() {
+            return false;
+        }
+        let Some((kinds, stop)) = self.first_full_combined(at, level) else {
+            return false;
+        };
+        self.stop_kinds_below(at, kinds, stop, level - 1);
+        true
     }
 
     /// The first phase whose row cannot carry everyone below at `level`, the one after this.
@@ -428,8 +456,7 @@ impl Sweep<'_, '_> {
     /// Note what all draw below a node whose children are at `level`, and its calm level.
     fn refresh(&mut self, at: usize, level: i64) {
         self.sum_up(at, level);
-        let branch = &mut self.branches[at];
-        branch.calm = branch.sure(branch.calm);
+        self.branches[at].calm = self.sure(at, self.branches[at].calm);
     }
 
     /// As [`refresh`](Self::refresh), but the calm level is not yet bounded by the node's own rows.
@@ -451,4 +478,109 @@ impl Sweep<'_, '_> {
         branch.level = level;
         branch.calm = calm.min(all.kink - 1);
     }
+}
+
+/// Combined rows. Sums by kind are not kept with the branches, since few nodes have such rows: they
+/// are taken over all groups below when they are needed.
+impl Sweep<'_, '_> {
+    /// Take what rising leaves have, at level 0, from what is known to be drawn below a node.
+    fn leave_others(&mut self, at: usize) {
+        let part = self.round.part;
+        let Some(node) = part.combined_at(at) else {
+            return;
+        };
+        for group in &self.groups[part.groups_on(part.below(at))] {
+            self.others[node][usize::from(group.kind)] -= group.base;
+        }
+    }
+
+    /// As [`sure`](Self::sure), for the node's combined rows alone.
+    fn sure_combined(&self, at: usize, target: i64) -> i64 {
+        let part = self.round.part;
+        let Some(node) = part.combined_at(at) else {
+            return target;
+        };
+        let level = self.branches[at].level;
+        let (mut now, mut grow, mut open) = (self.others[node], [0; KINDS], [0; KINDS]);
+        let mut kink = i64::MAX;
+        for group in &self.groups[part.groups_on(part.below(at))] {
+            let kind = usize::from(group.kind);
+            now[kind] += group.base + group.grow * level;
+            grow[kind] += group.grow;
+            open[kind] += group.open;
+            kink = kink.min(group.kink);
+        }
+        let mut sure = target;
+        for (_, row, limit) in self.round.combined_rows(node) {
+            if is_any(row, &open) {
+                let bound = level + highest(row, limit, &now, &open, sure - level);
+                let line = highest(row, limit, &now, &grow, sure.min(kink - 1) - level);
+                sure = sure.min(bound.max(level + line));
+            }
+        }
+        sure
+    }
+
+    /// The first combined row of the node that cannot carry everyone below at `level`: the kinds
+    /// that it stops.
+    fn first_full_combined(&self, at: usize, level: i64) -> Option<(u16, Stop)> {
+        let part = self.round.part;
+        let node = part.combined_at(at)?;
+        let (mut then, mut open) = (self.others[node], [0; KINDS]);
+        for group in &self.groups[part.groups_on(part.below(at))] {
+            then[usize::from(group.kind)] += group.load_at(&self.slots, level);
+            open[usize::from(group.kind)] += group.open;
+        }
+        let full = |(_, row, limit): &(usize, &CombinedRow, u128)| {
+            is_any(row, &open) && row.is_over_fine(&then, *limit)
+        };
+        let (index, row, _) = self.round.combined_rows(node).find(full)?;
+        Some((row.kinds, Stop::combined(&part, index)))
+    }
+
+    /// Everyone of some kinds below a node stays at `level`, because of the row `stop`.
+    fn stop_kinds_below(&mut self, at: usize, kinds: u16, stop: Stop, level: i64) {
+        let mut child = self.branches[at].child;
+        while child != NONE {
+            self.stop_kinds_below(child as usize, kinds, stop, level);
+            child = self.branches[child as usize].sibling;
+        }
+        let of = self.groups_of(at);
+        for group in &mut self.groups[of] {
+            if kinds >> group.kind & 1 == 1 && group.open > 0 {
+                group.stop_at(level, stop);
+            }
+        }
+        self.refresh(at, level);
+    }
+}
+
+/// Whether some of what a row counts is not stopped.
+fn is_any(row: &CombinedRow, open: &ByKind) -> bool {
+    open.iter().enumerate().any(|(kind, &open)| open > 0 && row.kinds >> kind & 1 == 1)
+}
+
+/// The most levels, up to `most`, that a row can bear if what flows `now` grows by `slope`; at
+/// least 0.
+fn highest(row: &CombinedRow, limit: u128, now: &ByKind, slope: &ByKind, most: i64) -> i64 {
+    let is_over = |levels: i64| {
+        let mut then = *now;
+        for (then, &slope) in then.iter_mut().zip(slope) {
+            *then = slope.saturating_mul(levels).saturating_add(*then);
+        }
+        row.is_over_fine(&then, limit)
+    };
+    if most <= 0 || !is_over(most) {
+        return most.max(0);
+    }
+    let (mut low, mut high) = (0, most);
+    while high - low > 1 {
+        let middle = low + (high - low) / 2;
+        if is_over(middle) {
+            high = middle;
+        } else {
+            low = middle;
+        }
+    }
+    low
 }

@@ -6,7 +6,7 @@
 //! integers ([`units`]); nothing here reads a clock, draws a random number or panics on an input.
 //!
 //! ```
-//! use loadstar_core::{Demand, Network, allocate, check};
+//! use loadstar_core::{Capacity, Demand, Network, Workspace, allocate, check};
 //!
 //! // One panel of 50 A per phase; a three-phase car, and two one-phase cars on L1.
 //! let network = Network::new(&[-1], &[0, 0, 0], &[0b111, 0b001, 0b001])?;
@@ -17,27 +17,35 @@
 //!     weight: &[1, 1, 1],
 //!     tier: &[0, 0, 0],
 //!     rank: &[0, 0, 0],
+//!     ..Demand::default()
 //! };
-//! let round = allocate(&network, &[50_000, 50_000, 50_000], &demand)?;
+//! let capacity = Capacity { import_ma: &[50_000, 50_000, 50_000], ..Capacity::default() };
+//! let round = allocate(&mut Workspace::default(), &network, &capacity, &demand, 1)?;
 //! assert_eq!(round.current_ma, [20_000, 20_000, 10_000]);
 //! assert_eq!(round.binding_row, [0, 0, -1]);
-//! let over = check(&network, &[50_000; 3], demand.min_ma, demand.max_ma, &round.current_ma)?;
-//! assert!(over.is_empty());
+//! assert!(check(&network, &capacity, &demand, &round.current_ma)?.is_empty());
 //! # Ok::<(), loadstar_core::NetworkError>(())
 //! ```
 
 mod admit;
 mod allocate;
 mod check;
+mod combined;
 mod error;
 mod fill;
+mod input;
 mod network;
+mod outcome;
+mod part;
 mod round;
+mod setpoints;
 mod steps;
+mod threads;
 pub mod units;
 
-pub use allocate::{Allocation, Demand, allocate, allocate_in};
+pub use allocate::{Capacity, Demand, Workspace, allocate};
 pub use check::check;
+pub use combined::Coefficients;
 pub use error::NetworkError;
-pub use network::Network;
-pub use round::Workspace;
+pub use network::{Description, Network};
+pub use outcome::{Allocation, Reason};

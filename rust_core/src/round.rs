@@ -1,13 +1,13 @@
-//! The state of one round, in the order of places, and the ways to read and change it.
+//! The state of one round over a part, in the order of places, and the ways to read and change it.
 
-use std::hint::select_unpredictable;
-use std::mem::take;
-
-use crate::allocate::{Allocation, Demand};
+use crate::allocate::Side;
+use crate::combined::{ByKind, CombinedRow};
 use crate::fill::FillSpace;
-use crate::network::{NONE, Network};
+use crate::network::{Group, Network};
+use crate::part::Part;
+use crate::setpoints::{Accepts, Setpoints};
 use crate::steps::StepSpace;
-use crate::units::PHASES;
+use crate::units::{COMBINED_MAX, KINDS, PHASES};
 
 /// What stops a connector: a row, by the caller's index, or nothing but its own maximum (-1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,9 +18,20 @@ impl Stop {
     pub(crate) const OWN: Self = Self(-1);
 
     /// The row of one phase of the node at a place.
-    pub(crate) fn row(network: &Network, place: usize, phase: usize) -> Self {
-        let node = network.node_at[place] as usize;
+    pub(crate) fn phase(part: &Part<'_>, place: usize, phase: usize) -> Self {
+        let node = part.node_at[place] as usize;
         Self(i32::try_from(node * PHASES + phase).unwrap_or(i32::MAX))
+    }
+
+    /// A combined row of the part.
+    pub(crate) fn combined(part: &Part<'_>, row: usize) -> Self {
+        let row = part.phase_rows + part.combined[row].index as usize;
+        Self(i32::try_from(row).unwrap_or(i32::MAX))
+    }
+
+    /// The row as the caller counts them, or -1.
+    pub(crate) fn row(self) -> i32 {
+        self.0
     }
 }
 
@@ -31,196 +42,307 @@ pub(crate) struct Leaf {
     pub(crate) current_ma: u32,
     /// 0 once admission is refused.
     pub(crate) max_ma: u32,
-    pub(crate) step_ma: u32,
+    pub(crate) accepts: Accepts,
     pub(crate) weight: u16,
-    pub(crate) phases: u8,
     pub(crate) tier: u8,
 }
 
 impl Leaf {
+    pub(crate) const NOTHING: Self =
+        Self { current_ma: 0, max_ma: 0, accepts: Accepts::ANY, weight: 1, tier: 0 };
+
     pub(crate) fn may_rise(&self) -> bool {
         self.current_ma < self.max_ma
     }
 }
 
-/// Memory that rounds use again: fresh pages cost as much as the arithmetic. It holds nothing from
-/// one round to the next, and any network may use any workspace.
+/// What a side of a network has given, by place.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Given {
+    pub(crate) leaves: Vec<Leaf>,
+    /// What is left on the three rows of each node.
+    pub(crate) room_ma: Vec<[i64; PHASES]>,
+    pub(crate) stop: Vec<Stop>,
+    /// The level at which `stop` stopped a leaf.
+    pub(crate) level: Vec<i64>,
+    /// What flows below each node that has combined rows, by kind.
+    pub(crate) kind_ma: Vec<ByKind>,
+}
+
+/// The stretch of a [`Given`] that belongs to a part.
 #[derive(Debug, Default)]
-pub struct Workspace {
-    leaves: Vec<Leaf>,
-    room_ma: Vec<[i64; PHASES]>,
-    stop: Vec<Stop>,
+pub(crate) struct GivenPart<'a> {
+    pub(crate) leaves: &'a mut [Leaf],
+    pub(crate) room_ma: &'a mut [[i64; PHASES]],
+    pub(crate) stop: &'a mut [Stop],
+    pub(crate) level: &'a mut [i64],
+    pub(crate) kind_ma: &'a mut [ByKind],
+}
+
+impl Given {
+    /// Memory for a network. Nothing in it counts until a round has written it.
+    pub(crate) fn fit(&mut self, network: &Network) {
+        self.leaves.resize(network.leaves(), Leaf::NOTHING);
+        self.room_ma.resize(network.nodes(), [0; PHASES]);
+        self.stop.resize(network.leaves(), Stop::OWN);
+        self.level.resize(network.leaves(), 0);
+        self.kind_ma.resize(network.combined_nodes.len(), [0; KINDS]);
+    }
+
+    pub(crate) fn part(&mut self, part: &Part<'_>) -> GivenPart<'_> {
+        let (leaves, nodes) = (part.leaf_places(), part.node_places());
+        GivenPart {
+            leaves: &mut self.leaves[leaves.clone()],
+            room_ma: &mut self.room_ma[nodes],
+            stop: &mut self.stop[leaves.clone()],
+            level: &mut self.level[leaves],
+            kind_ma: &mut self.kind_ma[part.combined_places()],
+        }
+    }
+
+    /// The stretches of parts that follow one another and cover the network.
+    pub(crate) fn parts<'a>(&'a mut self, parts: &[Part<'_>]) -> Vec<GivenPart<'a>> {
+        let mut rest = GivenPart {
+            leaves: &mut self.leaves,
+            room_ma: &mut self.room_ma,
+            stop: &mut self.stop,
+            level: &mut self.level,
+            kind_ma: &mut self.kind_ma,
+        };
+        parts.iter().map(|part| rest.take(part)).collect()
+    }
+}
+
+impl<'a> GivenPart<'a> {
+    fn take(&mut self, part: &Part<'_>) -> GivenPart<'a> {
+        fn first<'a, T>(rest: &mut &'a mut [T], count: usize) -> &'a mut [T] {
+            let (first, after) = std::mem::take(rest).split_at_mut(count);
+            *rest = after;
+            first
+        }
+        let leaves = part.leaf_at.len();
+        GivenPart {
+            leaves: first(&mut self.leaves, leaves),
+            room_ma: first(&mut self.room_ma, part.nodes()),
+            stop: first(&mut self.stop, leaves),
+            level: first(&mut self.level, leaves),
+            kind_ma: first(&mut self.kind_ma, part.combined_nodes.len()),
+        }
+    }
+}
+
+/// Memory that the rounds of one thread use again: fresh pages cost as much as the arithmetic. It
+/// holds nothing from one round to the next.
+#[derive(Debug, Default)]
+pub(crate) struct Scratch {
     pub(crate) rising: Vec<u32>,
     pub(crate) fill: FillSpace,
     pub(crate) steps: StepSpace,
+    /// Squares, as are the loads that they bound.
+    combined_limit: Vec<u128>,
     node_ma: Vec<[i64; PHASES]>,
 }
 
 /// A round in progress.
 pub(crate) struct Round<'a> {
-    pub(crate) network: &'a Network,
-    pub(crate) demand: Demand<'a>,
-    pub(crate) leaves: Vec<Leaf>,
-    /// What is left on the three rows of each node; never below 0 between the steps.
-    pub(crate) room_ma: Vec<[i64; PHASES]>,
-    pub(crate) stop: Vec<Stop>,
-    /// Leaf places that are not admitted.
-    pub(crate) refused: Vec<u32>,
-    pub(crate) workspace: &'a mut Workspace,
+    pub(crate) part: Part<'a>,
+    pub(crate) side: Side<'a>,
+    pub(crate) setpoints: Setpoints<'a>,
+    pub(crate) leaves: &'a mut [Leaf],
+    /// Never below 0 between the steps.
+    pub(crate) room_ma: &'a mut [[i64; PHASES]],
+    pub(crate) stop: &'a mut [Stop],
+    pub(crate) level: &'a mut [i64],
+    pub(crate) kind_ma: &'a mut [ByKind],
+    pub(crate) scratch: &'a mut Scratch,
 }
 
 impl<'a> Round<'a> {
     /// Everyone at the minimum, whether that fits or not.
     pub(crate) fn new(
-        network: &'a Network,
-        capacity_ma: &[i64],
-        demand: Demand<'a>,
-        workspace: &'a mut Workspace,
+        part: Part<'a>,
+        side: Side<'a>,
+        given: GivenPart<'a>,
+        scratch: &'a mut Scratch,
     ) -> Self {
-        let leaf = |(&at, &phases): (&u32, &u8)| {
-            let at = at as usize;
-            Leaf {
-                current_ma: narrow(demand.min_ma[at]),
-                max_ma: narrow(demand.max_ma[at]),
-                step_ma: narrow(demand.step_ma[at]),
-                weight: u16::try_from(demand.weight[at]).unwrap_or(1),
-                phases,
-                tier: demand.tier[at],
-            }
-        };
-        let mut leaves = take(&mut workspace.leaves);
-        leaves.clear();
-        leaves.extend(network.leaf_at.iter().zip(&network.leaf_phases).map(leaf));
-        let mut room_ma = take(&mut workspace.room_ma);
-        room_ma.clear();
-        room_ma.extend(capacity_in_places(network, capacity_ma));
-        let load_ma = &mut workspace.node_ma;
-        load_ma.clear();
-        load_ma.resize(network.nodes(), [0; PHASES]);
-        for group in &network.groups {
-            let below = &leaves[group.first as usize..group.end as usize];
-            let sum_ma = below.iter().map(|leaf| i64::from(leaf.current_ma)).sum();
-            add(&mut load_ma[group.node as usize], group.phases, sum_ma);
+        let GivenPart { leaves, room_ma, stop, level, kind_ma } = given;
+        let setpoints = side.demand.setpoints();
+        for (leaf, &at) in leaves.iter_mut().zip(part.leaf_at) {
+            *leaf = side.leaf(at as usize);
         }
-        take_from_room(network, &mut room_ma, load_ma);
-        let mut stop = take(&mut workspace.stop);
-        stop.clear();
-        stop.resize(leaves.len(), Stop::OWN);
-        Self { network, demand, leaves, room_ma, stop, refused: Vec::new(), workspace }
+        stop.fill(Stop::OWN);
+        for (room, &node) in room_ma.iter_mut().zip(part.node_at) {
+            *room = side.capacity_ma(node as usize);
+        }
+        kind_ma.fill([0; KINDS]);
+        let mut round =
+            Self { part, side, setpoints, leaves, room_ma, stop, level, kind_ma, scratch };
+        round.take_liabilities();
+        round.find_combined_limits();
+        round.give_minimums();
+        round
     }
 
-    /// Give `more_ma` (take, where negative) to each phase of `phases` on a node and all above it.
-    pub(crate) fn give(&mut self, node: u32, phases: u8, more_ma: i64) {
-        let mut place = node;
-        while place != NONE {
-            add(&mut self.room_ma[place as usize], phases, -more_ma);
-            place = self.network.parent[place as usize];
+    /// Take what cannot be steered off the rows. What is left below 0 counts as 0.
+    fn take_liabilities(&mut self) {
+        if self.side.demand.liability_ma.is_empty() {
+            return;
+        }
+        let (part, side) = (self.part, self.side);
+        self.give_groups((0..part.groups().len()).map(|group| {
+            let leaves = part.leaf_at[part.leaves_of(group)].iter();
+            leaves.map(|&at| side.liability_ma(at as usize)).sum()
+        }));
+        for room in self.room_ma.iter_mut().flatten() {
+            *room = (*room).max(0);
+        }
+    }
+
+    /// The limits of combined rows; where liabilities exceed one, what they are.
+    fn find_combined_limits(&mut self) {
+        let part = self.part;
+        self.scratch.combined_limit.clear();
+        for (node, kind_ma) in self.kind_ma.iter().enumerate() {
+            for row in &part.combined[part.rows_of(node)] {
+                let square = |load: i64| u128::from(load.unsigned_abs()).pow(2);
+                let limit = square(self.side.combined_limit(row.index as usize));
+                let liable = row.load_squared(kind_ma).min(square(COMBINED_MAX));
+                self.scratch.combined_limit.push(limit.max(liable));
+            }
+        }
+    }
+
+    fn give_minimums(&mut self) {
+        let part = self.part;
+        let leaves = std::mem::take(&mut self.leaves);
+        self.give_groups((0..part.groups().len()).map(|group| {
+            leaves[part.leaves_of(group)].iter().map(|leaf| i64::from(leaf.current_ma)).sum()
+        }));
+        self.leaves = leaves;
+    }
+
+    /// The combined rows of one of the part's combined nodes, each with the square of its limit.
+    pub(crate) fn combined_rows(
+        &self,
+        node: usize,
+    ) -> impl Iterator<Item = (usize, &'a CombinedRow, u128)> {
+        let rows = self.part.rows_of(node);
+        let limits = &self.scratch.combined_limit[rows.clone()];
+        let combined = &self.part.combined[rows.clone()];
+        rows.zip(combined).zip(limits).map(|((index, row), &limit)| (index, row, limit))
+    }
+
+    /// Give `more_ma` (take, where negative) on each line of a group, on its node and all above.
+    pub(crate) fn give(&mut self, group: &Group, more_ma: i64) {
+        let node = self.part.node_of(group);
+        let mut at = Some(node);
+        while let Some(place) = at {
+            add(&mut self.room_ma[place], group.phases, -more_ma);
+            at = self.part.above(place);
+        }
+        for combined in self.part.combined_above(node) {
+            self.kind_ma[combined][usize::from(group.kind)] += more_ma;
         }
     }
 
     /// Give what `more_ma` says of each group, in the order of groups.
     pub(crate) fn give_groups(&mut self, more_ma: impl Iterator<Item = i64>) {
-        let node_ma = &mut self.workspace.node_ma;
+        let part = self.part;
+        let node_ma = &mut self.scratch.node_ma;
         node_ma.clear();
-        node_ma.resize(self.network.nodes(), [0; PHASES]);
-        for (group, more_ma) in self.network.groups.iter().zip(more_ma) {
-            add(&mut node_ma[group.node as usize], group.phases, more_ma);
+        node_ma.resize(part.nodes(), [0; PHASES]);
+        for (group, more_ma) in part.groups().iter().zip(more_ma) {
+            add(&mut node_ma[part.node_of(group)], group.phases, more_ma);
+            if !part.combined.is_empty() {
+                for combined in part.combined_above(part.node_of(group)) {
+                    self.kind_ma[combined][usize::from(group.kind)] += more_ma;
+                }
+            }
         }
-        take_from_room(self.network, &mut self.room_ma, node_ma);
+        for place in (0..part.nodes()).rev() {
+            let load = node_ma[place];
+            for phase in 0..PHASES {
+                self.room_ma[place][phase] -= load[phase];
+            }
+            if let Some(up) = part.above(place) {
+                for phase in 0..PHASES {
+                    node_ma[up][phase] += load[phase];
+                }
+            }
+        }
     }
 
-    /// Whether the rows of `phases` on a node and all above it have room for `more_ma`.
-    pub(crate) fn fits(&self, node: u32, phases: u8, more_ma: i64) -> bool {
+    /// Whether the rows of a group and all above have room for `more_ma`.
+    pub(crate) fn fits(&self, group: &Group, more_ma: i64) -> bool {
         // Below 0 as soon as one row lacks room.
         let mut sign = 0;
-        let mut place = node;
-        while place != NONE {
-            for (room, on) in self.room_ma[place as usize].iter().zip(ON[usize::from(phases & 7)]) {
+        let mut at = Some(self.part.node_of(group));
+        while let Some(place) = at {
+            for (room, on) in self.room_ma[place].iter().zip(ON[usize::from(group.phases & 7)]) {
                 sign |= (room - more_ma) & on;
             }
-            place = self.network.parent[place as usize];
+            at = self.part.above(place);
         }
-        sign >= 0
+        sign >= 0 && self.fits_combined(group, more_ma)
     }
 
-    /// The first row of a leaf without room for `more_ma`, from its own node upwards, L1 before L2.
-    pub(crate) fn blocking(&self, leaf: usize, more_ma: i64) -> Stop {
-        let phases = self.leaves[leaf].phases;
-        let mut place = self.network.leaf_node[leaf];
-        while place != NONE {
-            let room = &self.room_ma[place as usize];
-            let full = |&phase: &usize| phases >> phase & 1 == 1 && room[phase] < more_ma;
+    /// Whether the combined rows of a group have room for `more_ma`.
+    pub(crate) fn fits_combined(&self, group: &Group, more_ma: i64) -> bool {
+        let node = self.part.node_of(group);
+        self.part
+            .combined_above(node)
+            .all(|node| self.over_combined(node, group, more_ma).is_none())
+    }
+
+    /// The first row of a combined node that `more_ma` on a group would overload.
+    fn over_combined(&self, node: usize, group: &Group, more_ma: i64) -> Option<usize> {
+        let mut kind_ma = self.kind_ma[node];
+        kind_ma[usize::from(group.kind)] += more_ma;
+        let over = |(_, row, limit): &(usize, &CombinedRow, u128)| {
+            row.kinds >> group.kind & 1 == 1 && row.is_over(&kind_ma, *limit)
+        };
+        self.combined_rows(node).find(over).map(|(index, ..)| index)
+    }
+
+    /// The first row of a group without room for `more_ma`, from its own node upwards, L1 before
+    /// L2 and single phases before combined rows.
+    pub(crate) fn blocking(&self, group: &Group, more_ma: i64) -> Stop {
+        let mut at = Some(self.part.node_of(group));
+        while let Some(place) = at {
+            let room = &self.room_ma[place];
+            let full = |&phase: &usize| group.phases >> phase & 1 == 1 && room[phase] < more_ma;
             if let Some(phase) = (0..PHASES).find(full) {
-                return Stop::row(self.network, place as usize, phase);
+                return Stop::phase(&self.part, place, phase);
             }
-            place = self.network.parent[place as usize];
+            let own = self.part.combined_at(place);
+            if let Some(row) = own.and_then(|node| self.over_combined(node, group, more_ma)) {
+                return Stop::combined(&self.part, row);
+            }
+            at = self.part.above(place);
         }
         Stop::OWN
     }
 
-    /// The least room from the node of every group up to its root, on the phases of the group.
+    /// The least room from the node of every group up to its root, on the lines of the group.
+    /// Combined rows are not asked.
     pub(crate) fn find_group_room(&mut self, group_room_ma: &mut Vec<u32>) {
-        let room_ma = &mut self.workspace.node_ma;
-        room_ma.clone_from(&self.room_ma);
-        for (place, &up) in self.network.parent.iter().enumerate() {
-            if up != NONE {
-                let above = room_ma[up as usize];
+        let part = self.part;
+        let room_ma = &mut self.scratch.node_ma;
+        room_ma.clear();
+        room_ma.extend_from_slice(self.room_ma);
+        for place in 0..part.nodes() {
+            if let Some(up) = part.above(place) {
+                let above = room_ma[up];
                 for (room, above) in room_ma[place].iter_mut().zip(above) {
                     *room = above.min(*room);
                 }
             }
         }
         group_room_ma.clear();
-        group_room_ma.extend(self.network.groups.iter().map(|group| {
+        group_room_ma.extend(part.groups().iter().map(|group| {
             // No step is larger than what 32 bits hold.
-            u32::try_from(least(&room_ma[group.node as usize], group.phases)).unwrap_or(u32::MAX)
+            u32::try_from(least(&room_ma[part.node_of(group)], group.phases)).unwrap_or(u32::MAX)
         }));
-    }
-
-    /// The result, in the caller's order.
-    pub(crate) fn finish(self, capacity_ma: &[i64]) -> Allocation {
-        let network = self.network;
-        let places = || network.place_of.iter().map(|&place| place as usize);
-        let current_ma = places().map(|place| i64::from(self.leaves[place].current_ma)).collect();
-        let binding_row = places().map(|place| {
-            select_unpredictable(self.leaves[place].may_rise(), self.stop[place], Stop::OWN).0
-        });
-        let mut given = Allocation {
-            current_ma,
-            binding_row: binding_row.collect(),
-            admitted: vec![true; network.leaves()],
-            row_load_ma: vec![0; network.rows()],
-        };
-        for leaf in self.refused {
-            let at = network.leaf_at[leaf as usize] as usize;
-            given.admitted[at] = false;
-            given.binding_row[at] = self.stop[leaf as usize].0;
-        }
-        for (room, &node) in self.room_ma.iter().zip(&network.node_at) {
-            for (phase, room) in room.iter().enumerate() {
-                let row = node as usize * PHASES + phase;
-                given.row_load_ma[row] = capacity_ma[row].max(0) - room;
-            }
-        }
-        self.workspace.leaves = self.leaves;
-        self.workspace.room_ma = self.room_ma;
-        self.workspace.stop = self.stop;
-        given
-    }
-}
-
-/// Take what is drawn on each node from its room and from that of all above it.
-fn take_from_room(network: &Network, room_ma: &mut [[i64; PHASES]], load_ma: &mut [[i64; PHASES]]) {
-    for place in (0..network.nodes()).rev() {
-        let (load, up) = (load_ma[place], network.parent[place]);
-        for phase in 0..PHASES {
-            room_ma[place][phase] -= load[phase];
-        }
-        if up != NONE {
-            for phase in 0..PHASES {
-                load_ma[up as usize][phase] += load[phase];
-            }
-        }
     }
 }
 
@@ -253,14 +375,4 @@ pub(crate) fn add(values: &mut [i64; PHASES], phases: u8, more: i64) {
 /// A current that was checked to be within bounds.
 pub(crate) fn narrow(current_ma: i64) -> u32 {
     u32::try_from(current_ma).unwrap_or(0)
-}
-
-fn capacity_in_places<'a>(
-    network: &'a Network,
-    capacity_ma: &'a [i64],
-) -> impl Iterator<Item = [i64; PHASES]> + 'a {
-    network.node_at.iter().map(|&node| {
-        let row = node as usize * PHASES;
-        [capacity_ma[row].max(0), capacity_ma[row + 1].max(0), capacity_ma[row + 2].max(0)]
-    })
 }

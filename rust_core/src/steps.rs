@@ -5,7 +5,9 @@ use std::hint::select_unpredictable;
 use std::mem::{swap, take};
 
 use crate::fill::GroupLoad;
+use crate::part::index;
 use crate::round::{Leaf, Round, Stop, narrow};
+use crate::setpoints::Setpoints;
 use crate::units::{fine, whole_ma};
 
 /// Memory of handing out steps.
@@ -44,18 +46,18 @@ struct Step {
 /// Bring `rising` from what filling reached to currents that they accept, and keep those of them
 /// that can still go up a step.
 pub(crate) fn whole_steps(round: &mut Round<'_>, rising: &mut Vec<u32>) {
-    let mut space = take(&mut round.workspace.steps);
+    let mut space = take(&mut round.scratch.steps);
     space.next_ma.resize(round.leaves.len(), 0);
     round_down(round, rising, &mut space);
     list_candidates(round, rising, &mut space);
     sort(&mut space);
     raise_by_step(round, rising, &mut space);
-    round.workspace.steps = space;
+    round.scratch.steps = space;
 }
 
 /// Give every one of `rising` the largest current it accepts up to what it reached.
 fn round_down(round: &mut Round<'_>, rising: &[u32], space: &mut StepSpace) {
-    let groups = take(&mut round.workspace.fill.groups);
+    let groups = take(&mut round.scratch.fill.groups);
     space.lost.clear();
     space.given_ma.clear();
     space.given_ma.push(0);
@@ -63,39 +65,41 @@ fn round_down(round: &mut Round<'_>, rising: &[u32], space: &mut StepSpace) {
     let given = &mut space.given_ma;
     space.lost.extend(rising.iter().map(|&place| {
         let at = place as usize;
-        let group = &groups[round.network.leaf_group[at] as usize];
+        let group = &groups[round.part.group_of(at)];
         let leaf = &mut round.leaves[at];
         let had_ma = leaf.current_ma;
-        let lost = accept(leaf, group, &mut space.next_ma[at]);
+        let lost = accept(leaf, &round.setpoints, group, &mut space.next_ma[at]);
         given_ma += i64::from(leaf.current_ma - had_ma);
         given.push(given_ma);
         // The first row that stops a leaf is what it is told: where the crumbs of rounding are
         // handed out later, other rows may fill, but they are not why its share is what it is.
-        let stop = &mut round.stop[at];
-        *stop = select_unpredictable(*stop == Stop::OWN, group.stop(), *stop);
+        let first = round.stop[at] == Stop::OWN;
+        let (stop, level) = group.stop();
+        round.stop[at] = select_unpredictable(first, stop, round.stop[at]);
+        round.level[at] = select_unpredictable(first, level, round.level[at]);
         lost
     }));
     round.give_groups(groups.iter().map(|group| {
         let slots = group.slots();
         space.given_ma[slots.end] - space.given_ma[slots.start]
     }));
-    round.workspace.fill.groups = groups;
+    round.scratch.fill.groups = groups;
 }
 
 /// Round a leaf down, and say how much it lost by that, in level units.
-fn accept(leaf: &mut Leaf, group: &GroupLoad, next_ma: &mut u32) -> i64 {
+fn accept(leaf: &mut Leaf, setpoints: &Setpoints<'_>, group: &GroupLoad, next_ma: &mut u32) -> i64 {
     let max_ma = i64::from(leaf.max_ma);
     let share = group.share(leaf);
     // Nobody can foretell who is at the maximum, so that is the one thing not to branch on: what
     // follows is worked out for everyone, and means nothing for those.
     let at_max = whole_ma(share) >= max_ma;
     let whole = narrow(whole_ma(share) & i64::from(u32::MAX));
-    let stepped = i64::from(whole - whole % leaf.step_ma);
+    let (down, up) = setpoints.around(leaf.accepts, whole);
     // What it has already is accepted, so it is never lowered.
-    let below_max = stepped.max(i64::from(leaf.current_ma));
+    let below_max = i64::from(down.max(leaf.current_ma));
     let accepted = select_unpredictable(at_max, max_ma, below_max);
     let most_ma = select_unpredictable(at_max, i64::MAX, max_ma);
-    let next = (stepped + i64::from(leaf.step_ma)).min(most_ma) - accepted;
+    let next = up.min(most_ma) - accepted;
     *next_ma = narrow(select_unpredictable(at_max, 0, next));
     leaf.current_ma = narrow(accepted);
     select_unpredictable(at_max, 0, share - fine(accepted))
@@ -104,20 +108,20 @@ fn accept(leaf: &mut Leaf, group: &GroupLoad, next_ma: &mut u32) -> i64 {
 /// Those for whom there is room now.
 fn list_candidates(round: &mut Round<'_>, rising: &[u32], space: &mut StepSpace) {
     round.find_group_room(&mut space.group_room_ma);
-    let network = round.network;
+    let part = round.part;
     // Written in any case and counted if wanted, since nobody can foretell who is.
     space.fitting.resize(rising.len(), 0);
     let mut count = 0;
     for (slot, &place) in (0..).zip(rising) {
         let next_ma = space.next_ma[place as usize];
-        let room_ma = space.group_room_ma[network.leaf_group[place as usize] as usize];
+        let room_ma = space.group_room_ma[part.group_of(place as usize)];
         space.fitting[count] = slot;
         count += usize::from(may_step(next_ma, room_ma));
     }
     space.candidates.clear();
     space.candidates.extend(space.fitting[..count].iter().map(|&slot| {
-        let at = network.leaf_at[rising[slot as usize] as usize];
-        (Reverse(space.lost[slot as usize]), round.demand.rank[at as usize], at)
+        let at = part.leaf_at[rising[slot as usize] as usize];
+        (Reverse(space.lost[slot as usize]), round.side.demand.rank[at as usize], at)
     }));
 }
 
@@ -225,24 +229,26 @@ fn sort_keys(keys: &mut Vec<u64>, sorted: &mut Vec<u64>, tail_bits: u32) {
 /// Let each candidate go up one step if its rows have the room, and keep those of `rising` that can
 /// then go up another.
 fn raise_by_step(round: &mut Round<'_>, rising: &mut Vec<u32>, space: &mut StepSpace) {
-    let network = round.network;
+    let part = round.part;
     // Nobody comes twice, so the steps can be looked up in one go: memory is slow to answer, but
     // answers many at a time, and the checks, one after the other, need not wait for it.
     space.steps.clear();
     space.steps.extend(space.candidates.iter().map(|&(.., at)| {
-        let place = network.place_of[at as usize];
+        let place = part.leaf_place(at);
         let leaf = &round.leaves[place as usize];
         let more_ma = space.next_ma[place as usize];
         let raised_ma = leaf.current_ma + more_ma;
-        let next_ma = leaf.step_ma.min(leaf.max_ma - raised_ma);
-        Step { place, group: network.leaf_group[place as usize], more_ma, raised_ma, next_ma }
+        let up = round.setpoints.after(leaf.accepts, raised_ma).min(i64::from(leaf.max_ma));
+        let next_ma = narrow(up - i64::from(raised_ma));
+        let group = index(part.group_of(place as usize));
+        Step { place, group, more_ma, raised_ma, next_ma }
     }));
     // Room only shrinks, so who has none for this step has none later.
     rising.clear();
     for step in &space.steps {
-        let group = network.groups[step.group as usize];
-        if round.fits(group.node, group.phases, i64::from(step.more_ma)) {
-            round.give(group.node, group.phases, i64::from(step.more_ma));
+        let group = &part.groups()[step.group as usize];
+        if round.fits(group, i64::from(step.more_ma)) {
+            round.give(group, i64::from(step.more_ma));
             round.leaves[step.place as usize].current_ma = step.raised_ma;
             space.next_ma[step.place as usize] = step.next_ma;
             rising.push(step.place);
@@ -251,8 +257,9 @@ fn raise_by_step(round: &mut Round<'_>, rising: &mut Vec<u32>, space: &mut StepS
     round.find_group_room(&mut space.group_room_ma);
     rising.retain(|&place| {
         let next_ma = space.next_ma[place as usize];
-        let room_ma = space.group_room_ma[network.leaf_group[place as usize] as usize];
-        may_step(next_ma, room_ma)
+        let group = part.group_of(place as usize);
+        may_step(next_ma, space.group_room_ma[group])
+            && round.fits_combined(&part.groups()[group], i64::from(next_ma))
     });
     rising.sort_unstable();
 }

@@ -7,6 +7,15 @@
 /// Phases of a node: L1, L2, L3. Row `node * PHASES + phase` is one phase of one node.
 pub const PHASES: usize = 3;
 
+/// Kinds of connection that a combined row can tell apart.
+pub const KINDS: usize = 16;
+
+/// The largest coefficient of a combined row, in either part.
+pub const COEFFICIENT_MAX: i32 = 1 << 20;
+
+/// The largest limit of a combined row, in the unit of its coefficients times milliamperes.
+pub const COMBINED_MAX: i64 = 1 << 46;
+
 /// The largest current a connector may ask for: one million amperes.
 pub const CURRENT_MAX_MA: i64 = 1_000_000_000;
 

@@ -4,7 +4,9 @@
 #![allow(clippy::unwrap_used, reason = "a test stops at the first fault")]
 
 use loadstar_core::units::PHASES;
-use loadstar_core::{Allocation, Demand, Network, NetworkError, allocate, check};
+use loadstar_core::{
+    Allocation, Capacity, Demand, Network, NetworkError, Workspace, allocate, check,
+};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -36,11 +38,17 @@ impl Problem {
             weight: &self.weight,
             tier: &self.tier,
             rank: &self.rank,
+            ..Demand::default()
         }
     }
 
+    fn capacity(&self) -> Capacity<'_> {
+        Capacity { import_ma: &self.capacity_ma, ..Capacity::default() }
+    }
+
     fn allocate(&self) -> Allocation {
-        allocate(&self.network(), &self.capacity_ma, &self.demand()).unwrap()
+        let mut workspace = Workspace::default();
+        allocate(&mut workspace, &self.network(), &self.capacity(), &self.demand(), 1).unwrap()
     }
 
     fn leaves(&self) -> usize {
@@ -118,15 +126,14 @@ proptest! {
     fn no_row_is_overloaded_and_every_current_is_accepted(problem in problems(300)) {
         let given = problem.allocate();
         let current_ma = &given.current_ma;
-        let over = check(
-            &problem.network(), &problem.capacity_ma, &problem.min_ma, &problem.max_ma, current_ma,
-        );
+        let over =
+            check(&problem.network(), &problem.capacity(), &problem.demand(), current_ma);
         prop_assert_eq!(over, Ok(vec![]));
         prop_assert_eq!(&given.row_load_ma, &problem.loads(current_ma));
         for (leaf, &current) in current_ma.iter().enumerate() {
             let (min, max) = (problem.min_ma[leaf], problem.max_ma[leaf]);
-            prop_assert!(given.admitted[leaf] || current == 0);
-            prop_assert!(!given.admitted[leaf] || (min..=max).contains(&current));
+            prop_assert!(given.admitted(leaf) || current == 0);
+            prop_assert!(!given.admitted(leaf) || (min..=max).contains(&current));
             let at_an_end = current == min || current == max || current == 0;
             prop_assert!(at_an_end || current % problem.step_ma[leaf] == 0);
         }
@@ -141,7 +148,7 @@ proptest! {
         let rounding = i64::try_from(problem.leaves()).unwrap();
         for leaf in 0..problem.leaves() {
             let current = given.current_ma[leaf];
-            if !given.admitted[leaf] || current == problem.max_ma[leaf] {
+            if !given.admitted(leaf) || current == problem.max_ma[leaf] {
                 continue;
             }
             let row = usize::try_from(given.binding_row[leaf]).unwrap();
@@ -166,7 +173,7 @@ proptest! {
         for leaf in 0..problem.leaves() {
             let (current, step) = (given.current_ma[leaf], problem.step_ma[leaf]);
             let next = (current - current % step + step).min(problem.max_ma[leaf]);
-            if given.admitted[leaf] && next > current {
+            if given.admitted(leaf) && next > current {
                 let full = problem.rows_of(leaf).into_iter().any(|row| {
                     given.row_load_ma[row] + next - current > problem.capacity_ma[row].max(0)
                 });
@@ -231,8 +238,19 @@ fn networks_that_contradict_themselves_are_refused_by_name() {
 
 #[test]
 fn a_current_that_no_connector_runs_at_is_refused() {
-    let network = Network::new(&[-1], &[0], &[1]).unwrap();
-    let refused = check(&network, &[16_000; 3], &[6_000], &[16_000], &[5_000]);
+    let problem = Problem {
+        node_parent: vec![-1],
+        leaf_node: vec![0],
+        leaf_phases: vec![1],
+        capacity_ma: vec![16_000; 3],
+        min_ma: vec![6_000],
+        max_ma: vec![16_000],
+        step_ma: vec![1],
+        weight: vec![1],
+        tier: vec![0],
+        rank: vec![0],
+    };
+    let refused = check(&problem.network(), &problem.capacity(), &problem.demand(), &[5_000]);
     let expected =
         NetworkError::Current { leaf: 0, current_ma: 5_000, min_ma: 6_000, max_ma: 16_000 };
     assert_eq!(refused, Err(expected));

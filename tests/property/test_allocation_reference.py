@@ -25,10 +25,12 @@ def build(problem: Problem) -> _core.Network:
     )
 
 
-def allocate(problem: Problem) -> _core.Allocation:
-    return _core.allocate(
-        build(problem),
-        capacity_ma=np.array(problem.capacity_ma, np.int64).reshape(-1, 3),
+def capacity(problem: Problem) -> _core.Capacity:
+    return _core.Capacity(import_ma=np.array(problem.capacity_ma, np.int64).reshape(-1, 3))
+
+
+def demand(problem: Problem) -> _core.Demand:
+    return _core.Demand(
         min_ma=np.array(problem.min_ma, np.int64),
         max_ma=np.array(problem.max_ma, np.int64),
         step_ma=np.array(problem.step_ma, np.int64),
@@ -36,6 +38,10 @@ def allocate(problem: Problem) -> _core.Allocation:
         tier=np.array(problem.tier, np.uint8),
         rank=np.array(problem.rank, np.int64),
     )
+
+
+def allocate(problem: Problem) -> _core.Allocation:
+    return _core.allocate(build(problem), capacity(problem), demand(problem))
 
 
 @st.composite
@@ -256,11 +262,7 @@ def test_check_finds_exactly_the_overloaded_rows(problem: Problem, data: st.Data
         for leaf in problem.leaves
     ]
     over = _core.check(
-        build(problem),
-        capacity_ma=np.array(problem.capacity_ma, np.int64),
-        min_ma=np.array(problem.min_ma, np.int64),
-        max_ma=np.array(problem.max_ma, np.int64),
-        current_ma=np.array(current, np.int64),
+        build(problem), capacity(problem), demand(problem), np.array(current, np.int64)
     )
     assert over.tolist() == sorted(problem.overloaded(current))
 

@@ -1,12 +1,18 @@
 //! The Python module `controlplane._core`: arrays in, arrays out, and nothing else. What the
 //! functions mean stands in `loadstar-core`; what Python sees of them in `_core.pyi`.
 
-use std::borrow::Cow;
+mod arrays;
+mod inputs;
+
 use std::sync::{Mutex, PoisonError};
 
 use loadstar_core as core;
-use numpy::{IntoPyArray, PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2};
+use loadstar_core::units::{KINDS, PHASES};
+use numpy::{Element, IntoPyArray, Ix1, PyArray1, PyArray2, PyArray3, PyArrayMethods};
 use pyo3::prelude::*;
+
+use crate::arrays::Column;
+use crate::inputs::{Capacity, Demand};
 
 pyo3::create_exception!(
     controlplane._core,
@@ -20,7 +26,7 @@ fn network_error(error: core::NetworkError) -> PyErr {
     NetworkError::new_err(error.to_string())
 }
 
-/// An immutable electrical tree with connectors as its leaves.
+/// An immutable electrical tree, or several, with connectors as its leaves.
 #[pyclass(frozen, module = "controlplane._core")]
 struct Network {
     core: core::Network,
@@ -31,17 +37,38 @@ struct Network {
 #[pymethods]
 impl Network {
     #[new]
-    #[pyo3(signature = (*, node_parent, leaf_node, leaf_phases))]
-    #[expect(clippy::needless_pass_by_value, reason = "as Python calls it")]
+    #[pyo3(signature = (
+        *, node_parent, leaf_node, leaf_phases,
+        leaf_rotation=None, leaf_kind=None, combined_node=None, combined_coefficient=None,
+    ))]
+    #[expect(clippy::too_many_arguments, reason = "as Python calls it")]
     fn new(
         py: Python<'_>,
-        node_parent: PyReadonlyArray1<'_, i32>,
-        leaf_node: PyReadonlyArray1<'_, i32>,
-        leaf_phases: PyReadonlyArray1<'_, u8>,
+        node_parent: &Bound<'_, PyArray1<i32>>,
+        leaf_node: &Bound<'_, PyArray1<i32>>,
+        leaf_phases: &Bound<'_, PyArray1<u8>>,
+        leaf_rotation: Option<&Bound<'_, PyArray1<u8>>>,
+        leaf_kind: Option<&Bound<'_, PyArray1<u8>>>,
+        combined_node: Option<&Bound<'_, PyArray1<i32>>>,
+        combined_coefficient: Option<&Bound<'_, PyArray3<i32>>>,
     ) -> PyResult<Self> {
-        let (node_parent, leaf_node) = (flat(&node_parent), flat(&leaf_node));
-        let leaf_phases = flat(&leaf_phases);
-        py.detach(|| core::Network::new(&node_parent, &leaf_node, &leaf_phases))
+        let node_parent = Column::new(node_parent).view(py);
+        let leaf_node = Column::new(leaf_node).view(py);
+        let leaf_phases = Column::new(leaf_phases).view(py);
+        let leaf_rotation = Column::optional(leaf_rotation).view(py);
+        let leaf_kind = Column::optional(leaf_kind).view(py);
+        let combined_node = Column::optional(combined_node).view(py);
+        let coefficients = coefficients(combined_coefficient)?;
+        let described = core::Description {
+            node_parent: node_parent.values()?,
+            leaf_node: leaf_node.values()?,
+            leaf_phases: leaf_phases.values()?,
+            leaf_rotation: leaf_rotation.values()?,
+            leaf_kind: leaf_kind.values()?,
+            combined_node: combined_node.values()?,
+            combined_coefficient: &coefficients,
+        };
+        py.detach(|| core::Network::build(&described))
             .map(|core| Self { core, workspaces: Mutex::default() })
             .map_err(network_error)
     }
@@ -57,21 +84,48 @@ impl Network {
     fn leaves(&self) -> usize {
         self.core.leaves()
     }
+
+    /// Number of combined rows.
+    #[getter]
+    fn combined(&self) -> usize {
+        self.core.combined()
+    }
 }
 
 impl Network {
     fn allocate(
         &self,
-        capacity_ma: &[i64],
+        capacity: &core::Capacity<'_>,
         demand: &core::Demand<'_>,
+        threads: usize,
     ) -> Result<core::Allocation, core::NetworkError> {
         // A workspace holds no state between rounds, so one left by a panic is as good as any.
         let spare = || self.workspaces.lock().unwrap_or_else(PoisonError::into_inner);
         let mut workspace = spare().pop().unwrap_or_default();
-        let given = core::allocate_in(&mut workspace, &self.core, capacity_ma, demand);
+        let given = core::allocate(&mut workspace, &self.core, capacity, demand, threads);
         spare().push(workspace);
         given
     }
+}
+
+/// The coefficients of combined rows, from an array of shape (combined, 16, 2).
+fn coefficients(array: Option<&Bound<'_, PyArray3<i32>>>) -> PyResult<Vec<core::Coefficients>> {
+    let Some(array) = array else {
+        return Ok(Vec::new());
+    };
+    let readonly = array.readonly();
+    let values = readonly.as_array();
+    if values.shape()[1..] != [KINDS, 2] {
+        let found = values.shape();
+        return Err(NetworkError::new_err(format!(
+            "combined_coefficient has shape ({}, {}, {}), expected ({}, {KINDS}, 2)",
+            found[0], found[1], found[2], found[0]
+        )));
+    }
+    let row = |row: usize| {
+        std::array::from_fn(|kind| std::array::from_fn(|part| values[[row, kind, part]]))
+    };
+    Ok((0..values.shape()[0]).map(row).collect())
 }
 
 /// What a round gives.
@@ -82,92 +136,87 @@ struct Allocation {
     #[pyo3(get)]
     binding_row: Py<PyArray1<i32>>,
     #[pyo3(get)]
-    admitted: Py<PyArray1<bool>>,
+    level: Py<PyArray1<i64>>,
+    #[pyo3(get)]
+    reason: Py<PyArray1<u8>>,
     #[pyo3(get)]
     row_load_ma: Py<PyArray2<i64>>,
+    #[pyo3(get)]
+    export_load_ma: Option<Py<PyArray2<i64>>>,
+    #[pyo3(get)]
+    combined_load: Py<PyArray1<i64>>,
+    #[pyo3(get)]
+    combined_export_load: Option<Py<PyArray1<i64>>>,
+}
+
+#[pymethods]
+impl Allocation {
+    #[getter]
+    fn admitted<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<bool>> {
+        let reason = self.reason.bind(py).readonly();
+        let refused = core::Reason::Admission as u8;
+        PyArray1::from_iter(py, reason.as_array().iter().map(|&reason| reason != refused))
+    }
+}
+
+impl Allocation {
+    fn new(py: Python<'_>, given: core::Allocation) -> PyResult<Self> {
+        let table = |values: Vec<i64>| {
+            let nodes = values.len() / PHASES;
+            values.into_pyarray(py).reshape([nodes, PHASES]).map(Bound::unbind)
+        };
+        let exports = given.export_load_ma.len() == given.row_load_ma.len();
+        let export_load_ma = exports.then(|| table(given.export_load_ma)).transpose()?;
+        Ok(Self {
+            current_ma: column(py, given.current_ma),
+            binding_row: column(py, given.binding_row),
+            level: column(py, given.level),
+            reason: column(py, given.reason),
+            row_load_ma: table(given.row_load_ma)?,
+            combined_export_load: exports.then(|| column(py, given.combined_export_load)),
+            export_load_ma,
+            combined_load: column(py, given.combined_load),
+        })
+    }
+}
+
+fn column<T: Element>(py: Python<'_>, values: Vec<T>) -> Py<PyArray1<T>> {
+    values.into_pyarray(py).unbind()
 }
 
 /// One real-time round.
 #[pyfunction]
-#[pyo3(signature = (network, *, capacity_ma, min_ma, max_ma, step_ma, weight, tier, rank))]
-#[expect(clippy::too_many_arguments, clippy::needless_pass_by_value, reason = "as Python calls it")]
+#[pyo3(signature = (network, capacity, demand, *, threads=1))]
 fn allocate(
     py: Python<'_>,
     network: &Network,
-    capacity_ma: PyReadonlyArray2<'_, i64>,
-    min_ma: PyReadonlyArray1<'_, i64>,
-    max_ma: PyReadonlyArray1<'_, i64>,
-    step_ma: PyReadonlyArray1<'_, i64>,
-    weight: PyReadonlyArray1<'_, i64>,
-    tier: PyReadonlyArray1<'_, u8>,
-    rank: PyReadonlyArray1<'_, i64>,
+    capacity: &Capacity,
+    demand: &Demand,
+    threads: usize,
 ) -> PyResult<Allocation> {
-    let capacity_ma = rows(network, &capacity_ma)?;
-    let (min_ma, max_ma, step_ma) = (flat(&min_ma), flat(&max_ma), flat(&step_ma));
-    let (weight, tier, rank) = (flat(&weight), flat(&tier), flat(&rank));
-    let demand = core::Demand {
-        min_ma: &min_ma,
-        max_ma: &max_ma,
-        step_ma: &step_ma,
-        weight: &weight,
-        tier: &tier,
-        rank: &rank,
-    };
-    let given = py.detach(|| network.allocate(&capacity_ma, &demand)).map_err(network_error)?;
-    let row_load_ma =
-        given.row_load_ma.into_pyarray(py).reshape([network.core.nodes(), core::units::PHASES])?;
-    Ok(Allocation {
-        current_ma: given.current_ma.into_pyarray(py).unbind(),
-        binding_row: given.binding_row.into_pyarray(py).unbind(),
-        admitted: given.admitted.into_pyarray(py).unbind(),
-        row_load_ma: row_load_ma.unbind(),
-    })
+    let (capacity, demand) = (capacity.views(py, &network.core)?, demand.views(py));
+    let (capacity, demand) = (capacity.values()?, demand.values()?);
+    let given = py.detach(|| network.allocate(&capacity, &demand, threads));
+    Allocation::new(py, given.map_err(network_error)?)
 }
 
 /// Rows whose load exceeds their capacity, by a code path of its own.
 #[pyfunction]
-#[pyo3(signature = (network, *, capacity_ma, min_ma, max_ma, current_ma))]
-#[expect(clippy::needless_pass_by_value, reason = "as Python calls it")]
 fn check<'py>(
     py: Python<'py>,
     network: &Network,
-    capacity_ma: PyReadonlyArray2<'py, i64>,
-    min_ma: PyReadonlyArray1<'py, i64>,
-    max_ma: PyReadonlyArray1<'py, i64>,
-    current_ma: PyReadonlyArray1<'py, i64>,
+    capacity: &Capacity,
+    demand: &Demand,
+    current_ma: &Bound<'py, PyArray1<i64>>,
 ) -> PyResult<Bound<'py, PyArray1<i32>>> {
-    let capacity_ma = rows(network, &capacity_ma)?;
-    let (min_ma, max_ma, current_ma) = (flat(&min_ma), flat(&max_ma), flat(&current_ma));
+    let (capacity, demand) = (capacity.views(py, &network.core)?, demand.views(py));
+    let (capacity, demand) = (capacity.values()?, demand.values()?);
+    let current_ma = Column::<i64, Ix1>::new(current_ma).view(py);
+    let current_ma = current_ma.values()?;
     let over = py
-        .detach(|| core::check(&network.core, &capacity_ma, &min_ma, &max_ma, &current_ma))
+        .detach(|| core::check(&network.core, &capacity, &demand, current_ma))
         .map_err(network_error)?;
     Ok(over.into_pyarray(py))
-}
-
-/// The values of an array: borrowed where they lie in one piece, copied where not.
-fn flat<'a, T: numpy::Element + Copy>(array: &'a PyReadonlyArray1<'_, T>) -> Cow<'a, [T]> {
-    match array.as_slice() {
-        Ok(values) => Cow::Borrowed(values),
-        Err(_) => Cow::Owned(array.as_array().iter().copied().collect()),
-    }
-}
-
-/// The rows of a (nodes, 3) array, node by node.
-fn rows<'a>(network: &Network, array: &'a PyReadonlyArray2<'_, i64>) -> PyResult<Cow<'a, [i64]>> {
-    let expected = [network.core.nodes(), core::units::PHASES];
-    let view = array.as_array();
-    if view.shape() != expected {
-        let found = view.shape();
-        return Err(NetworkError::new_err(format!(
-            "capacity_ma has shape ({}, {}), expected ({}, {})",
-            found[0], found[1], expected[0], expected[1]
-        )));
-    }
-    // NumPy's own notion of one piece would include Fortran order, whose columns come first.
-    Ok(match view.to_slice() {
-        Some(values) => Cow::Borrowed(values),
-        None => Cow::Owned(view.iter().copied().collect()),
-    })
 }
 
 /// The Rust core: exact power allocation over an electrical tree.
@@ -176,6 +225,8 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     module.add("NetworkError", module.py().get_type::<NetworkError>())?;
     module.add_class::<Network>()?;
+    module.add_class::<Capacity>()?;
+    module.add_class::<Demand>()?;
     module.add_class::<Allocation>()?;
     module.add_function(wrap_pyfunction!(allocate, module)?)?;
     module.add_function(wrap_pyfunction!(check, module)?)

@@ -18,9 +18,9 @@ NETWORK: dict[str, Any] = {
 }
 
 
-def demand(**changes: Any) -> dict[str, Any]:
+def arrays(**changes: Any) -> dict[str, Any]:
     return {
-        "capacity_ma": np.array([[40_000] * 3, [20_000] * 3]),
+        "import_ma": np.array([[40_000] * 3, [20_000] * 3]),
         "min_ma": np.full(3, 6_000),
         "max_ma": np.full(3, 32_000),
         "step_ma": np.full(3, 100),
@@ -30,8 +30,13 @@ def demand(**changes: Any) -> dict[str, Any]:
     } | changes
 
 
+def inputs(**changes: Any) -> tuple[_core.Capacity, _core.Demand]:
+    given = arrays(**changes)
+    return _core.Capacity(import_ma=given.pop("import_ma")), _core.Demand(**given)
+
+
 def test_shares_are_equal_below_a_full_row_and_name_it() -> None:
-    result = _core.allocate(_core.Network(**NETWORK), **demand())
+    result = _core.allocate(_core.Network(**NETWORK), *inputs())
     assert result.current_ma.tolist() == [10_000, 10_000, 30_000]
     assert result.binding_row.tolist() == [3, 3, 1]
     assert result.admitted.tolist() == [True, True, True]
@@ -41,7 +46,7 @@ def test_shares_are_equal_below_a_full_row_and_name_it() -> None:
 def test_not_all_minimums_fit_and_the_later_rank_waits() -> None:
     result = _core.allocate(
         _core.Network(**NETWORK),
-        **demand(capacity_ma=np.array([[40_000] * 3, [9_000] * 3]), rank=np.array([2, 1, 0])),
+        *inputs(import_ma=np.array([[40_000] * 3, [9_000] * 3]), rank=np.array([2, 1, 0])),
     )
     assert result.admitted.tolist() == [False, True, True]
     assert result.current_ma.tolist() == [0, 9_000, 32_000]
@@ -50,12 +55,13 @@ def test_not_all_minimums_fit_and_the_later_rank_waits() -> None:
 
 def test_arrays_that_do_not_lie_in_one_piece_are_read_the_same() -> None:
     network = _core.Network(**NETWORK)
-    plain, strided = demand(), demand()
+    plain, strided = arrays(), arrays()
     for name, values in plain.items():
         strided[name] = np.repeat(values, 2, axis=0)[::2]
-    strided["capacity_ma"] = np.asfortranarray(plain["capacity_ma"])
+    strided["import_ma"] = np.asfortranarray(plain["import_ma"])
     assert not strided["min_ma"].flags.c_contiguous
-    first, second = _core.allocate(network, **plain), _core.allocate(network, **strided)
+    first = _core.allocate(network, *inputs(**plain))
+    second = _core.allocate(network, *inputs(**strided))
     assert first.current_ma.tolist() == second.current_ma.tolist()
 
 
@@ -79,8 +85,8 @@ def test_a_network_that_contradicts_itself_is_refused(changes: Any, message: str
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"capacity_ma": np.zeros((3, 3), np.int64)}, r"shape \(3, 3\), expected \(2, 3\)"),
-        ({"capacity_ma": np.full((2, 3), 10**12 + 1)}, r"capacity_ma\[0\]"),
+        ({"import_ma": np.zeros((3, 3), np.int64)}, r"shape \(3, 3\), expected \(2, 3\)"),
+        ({"import_ma": np.full((2, 3), 10**12 + 1)}, r"import_ma\[0\]"),
         ({"min_ma": np.array([6_000, -1, 0])}, r"min_ma\[1\] is -1, must be 0 to 32000"),
         ({"min_ma": np.array([6_000, 0, 32_001])}, r"min_ma\[2\] is 32001"),
         ({"max_ma": np.array([6_000, 10**9 + 1, 6_000])}, r"max_ma\[1\]"),
@@ -92,14 +98,13 @@ def test_a_network_that_contradicts_itself_is_refused(changes: Any, message: str
 )
 def test_inputs_outside_their_range_are_refused(changes: Any, message: str) -> None:
     with pytest.raises(_core.NetworkError, match=message):
-        _core.allocate(_core.Network(**NETWORK), **demand(**changes))
+        _core.allocate(_core.Network(**NETWORK), *inputs(**changes))
 
 
 def test_check_refuses_a_current_nobody_runs_at() -> None:
-    wanted = demand()
-    arrays = {name: wanted[name] for name in ("capacity_ma", "min_ma", "max_ma")}
+    network = _core.Network(**NETWORK)
     with pytest.raises(_core.NetworkError, match=r"current_ma\[1\] is 5000, must be 0 or 6000"):
-        _core.check(_core.Network(**NETWORK), **arrays, current_ma=np.array([6_000, 5_000, 0]))
+        _core.check(network, *inputs(), np.array([6_000, 5_000, 0]))
 
 
 def test_threads_share_a_network_and_get_the_same_bits() -> None:

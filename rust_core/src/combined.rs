@@ -1,0 +1,216 @@
+//! Combined rows: limits on what the currents of several phases or connections do together, such as
+//! total power, phase imbalance, or a line whose currents add as vectors.
+//!
+//! A row knows the connectors below its node by their kind of connection. Its load is the largest
+//! length that the sum of `coefficient * current`, a vector for every kind, has over *all subsets*
+//! of kinds: the row then holds whatever part of the vehicles stops drawing, and nothing is netted
+//! against a current that may end at any moment. That makes the load grow with every current, which
+//! is what lets such rows stop connectors exactly as those of single phases do.
+//!
+//! The length of a sum is largest for a subset that lies on one side of some line through the
+//! origin. These subsets do not depend on the currents, so they are listed once.
+
+use crate::error::NetworkError;
+use crate::units::{COEFFICIENT_MAX, KINDS, LEVEL_BITS};
+
+/// The coefficients of a row: for each kind, two parts of a vector.
+pub type Coefficients = [[i32; 2]; KINDS];
+
+/// What flows below a node by kind, in milliamperes or in level units.
+pub(crate) type ByKind = [i64; KINDS];
+
+/// A checked row.
+#[derive(Debug, Clone)]
+pub(crate) struct CombinedRow {
+    /// Caller's index among the combined rows.
+    pub(crate) index: u32,
+    pub(crate) coefficients: Coefficients,
+    /// Kinds whose coefficient is not 0.
+    pub(crate) kinds: u16,
+    /// Subsets of `kinds` among which the longest sum is, whatever the currents are.
+    subsets: Vec<u16>,
+}
+
+impl CombinedRow {
+    pub(crate) fn new(index: usize, coefficients: &Coefficients) -> Result<Self, NetworkError> {
+        let inside = |part: &i32| (-COEFFICIENT_MAX..=COEFFICIENT_MAX).contains(part);
+        for (kind, vector) in coefficients.iter().enumerate() {
+            if let Some(part) = vector.iter().position(|part| !inside(part)) {
+                return Err(NetworkError::Range {
+                    array: "combined_coefficient",
+                    index: (index * KINDS + kind) * 2 + part,
+                    value: i64::from(vector[part]),
+                    least: i64::from(-COEFFICIENT_MAX),
+                    most: i64::from(COEFFICIENT_MAX),
+                });
+            }
+        }
+        let kinds = subset_of(coefficients, |vector| vector != [0, 0]);
+        Ok(Self {
+            index: u32::try_from(index).unwrap_or(u32::MAX),
+            coefficients: *coefficients,
+            kinds,
+            subsets: subsets(coefficients, kinds),
+        })
+    }
+
+    /// Whether the square of the load of currents in milliamperes exceeds `square`.
+    pub(crate) fn is_over(&self, current_ma: &ByKind, square: u128) -> bool {
+        self.subsets.iter().any(|&subset| self.length_squared(subset, current_ma) > square)
+    }
+
+    /// As [`is_over`](Self::is_over), for currents in level units.
+    pub(crate) fn is_over_fine(&self, current: &ByKind, square: u128) -> bool {
+        self.is_over(current, square << (2 * LEVEL_BITS))
+    }
+
+    /// The square of the load.
+    pub(crate) fn load_squared(&self, current_ma: &ByKind) -> u128 {
+        let lengths = self.subsets.iter().map(|&subset| self.length_squared(subset, current_ma));
+        lengths.max().unwrap_or(0)
+    }
+
+    /// The load of currents in milliamperes, rounded up.
+    pub(crate) fn load(&self, current_ma: &ByKind) -> i64 {
+        let square = self.load_squared(current_ma);
+        let root = square.isqrt();
+        i64::try_from(root + u128::from(root * root < square)).unwrap_or(i64::MAX)
+    }
+
+    /// What exceeds 128 bits exceeds every limit by far.
+    fn length_squared(&self, subset: u16, current: &ByKind) -> u128 {
+        let square = |part: i128| part.unsigned_abs().saturating_mul(part.unsigned_abs());
+        let [x, y] = self.sum(subset, current);
+        square(x).saturating_add(square(y))
+    }
+
+    fn sum(&self, subset: u16, current: &ByKind) -> [i128; 2] {
+        let mut sum = [0; 2];
+        for (kind, vector) in self.coefficients.iter().enumerate() {
+            if subset >> kind & 1 == 1 {
+                for (sum, &part) in sum.iter_mut().zip(vector) {
+                    *sum += i128::from(part) * i128::from(current[kind]);
+                }
+            }
+        }
+        sum
+    }
+}
+
+/// The kinds whose coefficient passes `test`, as bits.
+fn subset_of(coefficients: &Coefficients, test: impl Fn([i32; 2]) -> bool) -> u16 {
+    let kinds = coefficients.iter().enumerate().filter(|(_, vector)| test(**vector));
+    kinds.fold(0, |bits, (kind, _)| bits | 1 << kind)
+}
+
+/// The subsets that some line through the origin has on one side, none of them part of another
+/// whose vectors are all within a right angle of each other.
+fn subsets(coefficients: &Coefficients, kinds: u16) -> Vec<u16> {
+    let dot = |one: [i32; 2], other: [i32; 2]| {
+        i64::from(one[0]) * i64::from(other[0]) + i64::from(one[1]) * i64::from(other[1])
+    };
+    let mut found = Vec::new();
+    for (kind, &edge) in coefficients.iter().enumerate() {
+        if kinds >> kind & 1 == 0 {
+            continue;
+        }
+        // The line turns past this vector: just before and just after, on either side of it. What
+        // lies on the line itself goes with the direction in which the line turns.
+        let across = [-edge[1], edge[0]];
+        for side in [across, [-across[0], -across[1]]] {
+            let inside = subset_of(coefficients, |other| dot(other, side) > 0);
+            let ahead =
+                subset_of(coefficients, |other| dot(other, side) == 0 && dot(other, edge) > 0);
+            let behind =
+                subset_of(coefficients, |other| dot(other, side) == 0 && dot(other, edge) < 0);
+            found.extend([inside | ahead, inside | behind]);
+        }
+    }
+    found.sort_unstable();
+    found.dedup();
+    // A sum only grows by vectors that are within a right angle of all the others.
+    let acute = |subset: u16| {
+        let within = |kind: usize| subset >> kind & 1 == 1;
+        let vectors = || (0..KINDS).filter(|&kind| within(kind)).map(|kind| coefficients[kind]);
+        vectors().all(|one| vectors().all(|other| dot(one, other) >= 0))
+    };
+    let kept: Vec<u16> = found
+        .iter()
+        .copied()
+        .filter(|&subset| {
+            !found
+                .iter()
+                .any(|&larger| larger != subset && larger & subset == subset && acute(larger))
+        })
+        .collect();
+    kept
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Vectors of every direction, some of them parallel or opposite, and currents for them.
+    fn drawn(seed: u64) -> (Coefficients, ByKind) {
+        let mut state = seed;
+        let mut below = |limit: u64| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            i32::try_from((state >> 33) % limit).unwrap_or(0)
+        };
+        let mut coefficients = [[0; 2]; KINDS];
+        let mut current = [0; KINDS];
+        let size = below(4) + 1;
+        for kind in 0..usize::try_from(below(9)).unwrap_or(0) {
+            coefficients[kind + 1] = [below(7) - 3, below(7) - 3].map(|part| part * size);
+            current[kind + 1] = i64::from(below(6) * below(1_000));
+        }
+        (coefficients, current)
+    }
+
+    #[test]
+    fn the_listed_subsets_hold_the_longest_sum_of_all() {
+        for seed in 0..20_000 {
+            let (coefficients, current) = drawn(seed);
+            let Ok(row) = CombinedRow::new(0, &coefficients) else { unreachable!() };
+            let length = |subset: u16| {
+                let [x, y] = row.sum(subset, &current);
+                x * x + y * y
+            };
+            let longest = (0..=row.kinds).filter(|set| set & !row.kinds == 0).map(length).max();
+            let listed = row.subsets.iter().copied().map(length).max();
+            assert_eq!(listed.unwrap_or(0), longest.unwrap_or(0), "seed {seed}");
+        }
+    }
+
+    #[test]
+    fn a_load_is_over_a_limit_exactly_when_it_is_longer() {
+        for seed in 0..2_000 {
+            let (coefficients, current) = drawn(seed);
+            let Ok(row) = CombinedRow::new(0, &coefficients) else { unreachable!() };
+            let load = row.load(&current);
+            let square = |load: i64| u128::from(load.unsigned_abs()).pow(2);
+            assert!(!row.is_over(&current, square(load)), "seed {seed}");
+            assert!(load == 0 || row.is_over(&current, square(load - 1)), "seed {seed}");
+        }
+    }
+
+    #[test]
+    fn vectors_within_a_right_angle_need_one_sum_only() {
+        let mut coefficients = [[0; 2]; KINDS];
+        coefficients[1] = [10_000, 0];
+        coefficients[8] = [8_661, 5_000];
+        coefficients[10] = [8_661, -5_000];
+        let Ok(row) = CombinedRow::new(0, &coefficients) else { unreachable!() };
+        assert_eq!(row.subsets, [0b101_0000_0010]);
+    }
+
+    #[test]
+    fn a_coefficient_out_of_range_is_named() {
+        let mut coefficients = [[0; 2]; KINDS];
+        coefficients[3][1] = COEFFICIENT_MAX + 1;
+        let refused =
+            CombinedRow::new(2, &coefficients).map(|_| ()).map_err(|error| error.to_string());
+        let message = "combined_coefficient[71] is 1048577, must be -1048576 to 1048576";
+        assert_eq!(refused, Err(message.to_owned()));
+    }
+}

@@ -1,0 +1,35 @@
+//! Work on several threads whose result does not depend on how many there are.
+
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+
+/// Do every job once, on one thread for each `memory`. Jobs must not share anything they change.
+pub(crate) fn share_out<Job: Send, Memory: Send>(
+    memories: &mut [Memory],
+    jobs: Vec<Job>,
+    work: impl Fn(Job, &mut Memory) + Sync,
+) {
+    let Some((own, others)) = memories.split_first_mut() else {
+        return;
+    };
+    if others.is_empty() || jobs.len() < 2 {
+        for job in jobs {
+            work(job, own);
+        }
+        return;
+    }
+    let threads = jobs.len() - 1;
+    let queue = Mutex::new(jobs.into_iter());
+    let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).next();
+    let work_off = |memory: &mut Memory| {
+        while let Some(job) = next() {
+            work(job, memory);
+        }
+    };
+    thread::scope(|scope| {
+        for memory in others.iter_mut().take(threads) {
+            scope.spawn(|| work_off(memory));
+        }
+        work_off(own);
+    });
+}
