@@ -5,8 +5,8 @@ time. Stations that agree in angle and in the whole column are one *kind* here, 
 becomes one combined row with a complex coefficient per kind. Nothing is written down by hand: the
 network object is all that is read.
 
-Invariant: what fits the core's rows fits ACN-Sim's. Coefficients are rounded to integers, so a limit
-is lowered by the most that this rounding can hide: half a unit in either direction for every
+Invariant: what fits the core's rows fits ACN-Sim's. Coefficients are rounded to integers, so a
+limit is lowered by the most that this rounding can hide: half a unit in either direction for every
 milliampere that a kind can draw at all."""
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Electrical:
         coefficient: shape (constraints, kinds), complex, per ampere: the constraint matrix turned
             by the angles, as ACN-Sim has it.
         limit_a: shape (constraints,), the magnitudes, in amperes.
-        combined_limit: shape (constraints,), the limits in the core's units.
+        capacity: the same limits in the core's units.
         max_ma: shape (stations,), what each station can be set to.
     """
 
@@ -54,13 +54,8 @@ class Electrical:
     line_pair: NDArray[np.int64]
     coefficient: NDArray[np.complex128]
     limit_a: NDArray[np.float64]
-    combined_limit: NDArray[np.int64]
+    capacity: _core.Capacity
     max_ma: NDArray[np.int64]
-
-    @property
-    def capacity_ma(self) -> NDArray[np.int64]:
-        """Plain rows count arithmetically; the vectors rule here, so these never bind."""
-        return np.full((1, 3), _UNBOUNDED_MA, dtype=np.int64)
 
 
 def read(charging_network: acnsim.ChargingNetwork) -> Electrical:
@@ -80,7 +75,7 @@ def read(charging_network: acnsim.ChargingNetwork) -> Electrical:
     coefficient = distinct[:, 1:].T * np.exp(1j * np.deg2rad(distinct[:, 0]))
     limit_a = np.asarray(charging_network.magnitudes, dtype=float)
     max_ma = np.floor(charging_network.max_pilot_signals * _MA_PER_A).astype(np.int64)
-    integers, combined_limit = _integers(coefficient, limit_a, np.bincount(kind, max_ma))
+    integers, combined = _integers(coefficient, limit_a, np.bincount(kind, max_ma))
     stations = len(kind)
     return Electrical(
         network=_core.Network(
@@ -96,7 +91,10 @@ def read(charging_network: acnsim.ChargingNetwork) -> Electrical:
         line_pair=line_pair,
         coefficient=coefficient,
         limit_a=limit_a,
-        combined_limit=combined_limit,
+        # Plain rows count arithmetically; the vectors rule here, so those never bind.
+        capacity=_core.Capacity(
+            import_ma=np.full((1, 3), _UNBOUNDED_MA, dtype=np.int64), combined=combined
+        ),
         max_ma=max_ma,
     )
 

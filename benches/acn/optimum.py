@@ -39,18 +39,18 @@ class Optimum:
     Attributes:
         upper_percent: no schedule delivers more.
         lower_percent: what the schedule below delivers; every row holds exactly.
-        lower_subsets_percent: the same schedule, scaled until also every part of the vehicles keeps
-            every row by itself, as Loadstar's core asks. `upper_percent` minus this bounds what that
-            stricter reading can cost.
-        rounds: linear programs solved.
+        lower_parts_percent: the same schedule, scaled until also every part of the vehicles keeps
+            every row by itself, as Loadstar's core asks. `upper_percent` minus this bounds what
+            that stricter reading can cost.
+        programs: linear programs solved.
         start: shape (intervals,), first period of each interval.
         current_a: shape (stations, intervals), the schedule.
     """
 
     upper_percent: float
     lower_percent: float
-    lower_subsets_percent: float
-    rounds: int
+    lower_parts_percent: float
+    programs: int
     start: NDArray[np.int64]
     current_a: NDArray[np.float64]
 
@@ -144,8 +144,10 @@ def solve(events: acnsim.EventQueue, electrical: Electrical) -> Optimum:
     objective = np.concatenate([-month.energy_kwh, np.zeros(sums)])
     maximum = np.concatenate([month.max_a, np.full(sums, np.inf)])
     tangents = _Tangents(rows, month.intervals)
-    requested_kwh = month.requested_kwh.sum()
-    for number in range(1, _ROUNDS + 1):
+    requested_kwh = float(month.requested_kwh.sum())
+    programs = 0
+    for _ in range(_ROUNDS):
+        programs += 1
         lines = tangents.matrix(coefficient, month.intervals)
         lines = sparse.hstack([sparse.csr_matrix((lines.shape[0], pieces)), lines])
         result = linprog(
@@ -164,7 +166,7 @@ def solve(events: acnsim.EventQueue, electrical: Electrical) -> Optimum:
         current = kind_a @ coefficient.T
         load = np.abs(current) / limit_a
         lower_a = current_a / np.maximum(1, load.max(axis=1))[month.interval]
-        upper, lower = -result.fun, _delivered(month, lower_a)
+        upper, lower = -float(result.fun), _delivered(month, lower_a)
         if 100 * (upper - lower) <= _GAP_PERCENT * requested_kwh:
             break
         interval, row = np.nonzero(load > _VIOLATED)
@@ -176,10 +178,10 @@ def solve(events: acnsim.EventQueue, electrical: Electrical) -> Optimum:
     return Optimum(
         upper_percent=100 * upper / requested_kwh,
         lower_percent=100 * lower / requested_kwh,
-        lower_subsets_percent=100
+        lower_parts_percent=100
         * _delivered(month, lower_a / by_parts[month.interval])
         / requested_kwh,
-        rounds=number,
+        programs=programs,
         start=month.start,
         current_a=schedule,
     )

@@ -2,13 +2,12 @@
 
 Each period the core shares out what the network carries, knowing the vehicles that are plugged in
 and nothing of those to come. What a policy knows of a vehicle is what ACN-Sim tells every
-algorithm: station, energy still requested, departure. Policies differ only in the arrays they hand to
-`allocate`: minimums, weights, tiers, ranks."""
+algorithm: station, energy still requested, departure. Policies differ only in the arrays they hand
+to `allocate`: minimums, weights, tiers, ranks."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from acnportal.acnsim.interface import SessionInfo
@@ -124,29 +123,29 @@ class RealTimeRound(BaseAlgorithm):
     def _allocate(self, plugged: _Plugged) -> NDArray[np.int64]:
         electrical, policy = self._electrical, self._policy
         at, stations = plugged.station, len(electrical.station_ids)
-        inputs: dict[str, Any] = {
-            "min_ma": np.zeros(stations, dtype=np.int64),
-            "max_ma": np.zeros(stations, dtype=np.int64),
-            "step_ma": np.ones(stations, dtype=np.int64),
-            "weight": np.ones(stations, dtype=np.int64),
-            "tier": np.zeros(stations, dtype=np.uint8),
-            "rank": np.full(stations, stations, dtype=np.int64),
-        }
-        # The last few ampere-minutes may be less than the minimum: then it is given the minimum.
-        inputs["min_ma"][at] = policy.min_ma
-        inputs["max_ma"][at] = np.maximum(plugged.max_ma, policy.min_ma)
+        min_ma = np.zeros(stations, dtype=np.int64)
+        max_ma = np.zeros(stations, dtype=np.int64)
+        weight = np.ones(stations, dtype=np.int64)
+        tier = np.zeros(stations, dtype=np.uint8)
+        rank = np.full(stations, stations, dtype=np.int64)
+        # The last few ampere-minutes may be less than the minimum: then it is offered the minimum.
+        min_ma[at] = policy.min_ma
+        max_ma[at] = np.maximum(plugged.max_ma, policy.min_ma)
         order = np.argsort(plugged.laxity, kind="stable")
-        inputs["rank"][at[order]] = np.arange(len(at))
+        rank[at[order]] = np.arange(len(at))
         if policy.queue_per_pair:
-            inputs["tier"][at] = _places(plugged.pair, order)
+            tier[at] = _places(plugged.pair, order)
         if policy.balanced:
-            inputs["weight"][at] = _balanced_weights(plugged)
-        return _core.allocate(
-            electrical.network,
-            capacity_ma=electrical.capacity_ma,
-            combined_limit=electrical.combined_limit,
-            **inputs,
-        ).current_ma
+            weight[at] = _balanced_weights(plugged)
+        demand = _core.Demand(
+            min_ma=min_ma,
+            max_ma=max_ma,
+            step_ma=np.ones(stations, dtype=np.int64),
+            weight=weight,
+            tier=tier,
+            rank=rank,
+        )
+        return _core.allocate(electrical.network, electrical.capacity, demand).current_ma
 
 
 def _places(pair: NDArray[np.int64], order: NDArray[np.int64]) -> NDArray[np.uint8]:

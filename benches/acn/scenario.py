@@ -1,7 +1,7 @@
 """The published scenario: one month of sessions, the network they charge on, and what others got.
 
-Everything that takes part is run on this and nothing else, so that figures can be laid side by side:
-954 sessions of March 2019, ideal batteries, continuous pilots from 0 to 32 A, periods of five
+Everything that takes part is run on this and nothing else, so that figures can be laid side by
+side: 954 sessions of March 2019, ideal batteries, continuous pilots from 0 to 32 A, periods of five
 minutes, and the Caltech network with a transformer made too small for the demand."""
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import warnings
 from datetime import datetime
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
-import pytz
 from acnportal import acnsim
 
 __all__ = ["CAPACITIES_KW", "PERIOD_MIN", "PUBLISHED", "START", "VOLTAGE_V", "events", "network"]
@@ -21,7 +21,7 @@ __all__ = ["CAPACITIES_KW", "PERIOD_MIN", "PUBLISHED", "START", "VOLTAGE_V", "ev
 CAPACITIES_KW = (10, 20, 30, 50)
 PERIOD_MIN = 5
 VOLTAGE_V = 208
-START = pytz.timezone("America/Los_Angeles").localize(datetime(2019, 3, 1))
+START = datetime(2019, 3, 1, tzinfo=ZoneInfo("America/Los_Angeles"))
 
 _EVENTS = Path(__file__).parent / "data" / "acn_caltech_2019-03_5min.json.gz"
 
