@@ -18,8 +18,8 @@ test: lint ## everything CI checks
 	$(BIN)/pytest $(ARGS)
 
 lint: build ## style, types, import rules, contracts of generated files
-	$(BIN)/ruff check controlplane tests
-	$(BIN)/ruff format --check controlplane tests
+	$(BIN)/ruff check controlplane tests benches
+	$(BIN)/ruff format --check controlplane tests benches
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/buf lint
@@ -27,8 +27,8 @@ lint: build ## style, types, import rules, contracts of generated files
 	cargo clippy --workspace --all-targets --quiet -- -D warnings
 
 format: build ## bring the code into the agreed form
-	$(BIN)/ruff check --fix controlplane tests
-	$(BIN)/ruff format controlplane tests
+	$(BIN)/ruff check --fix controlplane tests benches
+	$(BIN)/ruff format controlplane tests benches
 	cargo fmt --all
 
 proto: build ## generate controlplane/api/v1 from proto/

@@ -28,8 +28,8 @@ _MA_PER_A = 1000
 _UNBOUNDED_MA = 10**12
 _WORST_ROUNDING = math.sqrt(0.5)
 """How far an integer point can be from the complex number it stands for."""
-_COARSEST = 1e-3
-"""More than rounding changes in any coefficient that is not tiny beside the largest of its row."""
+_LARGE = 1_000.0
+"""Rounding changes a coefficient of at least this by less than one part in it."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,9 @@ def read(charging_network: acnsim.ChargingNetwork) -> Electrical:
     coefficient = distinct[:, 1:].T * np.exp(1j * np.deg2rad(distinct[:, 0]))
     limit_a = np.asarray(charging_network.magnitudes, dtype=float)
     max_ma = np.floor(charging_network.max_pilot_signals * _MA_PER_A).astype(np.int64)
-    integers, combined = _integers(coefficient, limit_a, np.bincount(kind, max_ma))
+    integers, combined = _integers(
+        coefficient, limit_a, np.bincount(kind, max_ma).astype(np.float64)
+    )
     stations = len(kind)
     return Electrical(
         network=_core.Network(
@@ -115,7 +117,7 @@ def _integers(
     limit = limit_a * _MA_PER_A * scale
     # A row also holds for each kind by itself.
     alone = np.full((rows, kinds), np.inf)
-    np.divide(limit[:, None], np.abs(scaled), out=alone, where=np.abs(scaled) >= 1)
-    kind_ma = np.minimum(kind_max_ma, alone.min(axis=0) * (1 + _COARSEST))
+    np.divide(limit[:, None], np.abs(scaled), out=alone, where=np.abs(scaled) >= _LARGE)
+    kind_ma = np.minimum(kind_max_ma, alone.min(axis=0) * (1 + 1 / _LARGE))
     hidden = _WORST_ROUNDING * (np.abs(scaled) > 0) @ kind_ma
     return integers, np.floor(limit - hidden).astype(np.int64)

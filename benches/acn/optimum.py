@@ -27,6 +27,7 @@ __all__ = ["Optimum", "Replay", "solve"]
 
 _GAP_PERCENT = 0.005
 _ROUNDS = 16
+_TIMEOUT_S = 120.0
 _FIRST_TANGENTS = np.deg2rad(np.arange(0, 360, 30))
 _VIOLATED = 1 + 1e-6
 _KWH_PER_A_PERIOD = VOLTAGE_V * PERIOD_MIN / 60 / 1000
@@ -158,6 +159,7 @@ def solve(events: acnsim.EventQueue, electrical: Electrical) -> Optimum:
             b_eq=np.zeros(sums),
             bounds=np.stack([np.zeros(pieces + sums), maximum], axis=1),
             method="highs-ds",
+            options={"time_limit": _TIMEOUT_S},
         )
         if result.status != 0:
             raise RuntimeError(f"the linear program has no optimum: {result.message}")

@@ -31,7 +31,7 @@ PUBLISHED: dict[int, dict[str, float]] = {
         "llf": 36.816,
         "edf": 36.937,
         "round_robin": 43.847,
-        "mpc": 51.690,
+        "lookahead": 51.690,
         "offline": 52.091,
     },
     20: {"llf": 70.73, "edf": 71.86},
@@ -39,7 +39,7 @@ PUBLISHED: dict[int, dict[str, float]] = {
     50: {"llf": 99.70, "edf": 99.09},
 }
 """Per cent of the requested energy delivered, by transformer capacity (kW), three-phase network:
-experiment 2.1 of caltech-netlab/acnportal-experiments. MPC is the best of its variants there."""
+experiment 2.1 of caltech-netlab/acnportal-experiments. `lookahead` is its best MPC variant."""
 
 
 def events() -> acnsim.EventQueue:
