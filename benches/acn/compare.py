@@ -53,6 +53,7 @@ class Run:
         cpu_s: processor time of the whole simulated month, simulator included.
         round_us: processor time of one decision of the algorithm, mean over the periods in which
             somebody is plugged in.
+        core_us: of it, the call of the core; None for the others.
         row_load_percent: the fullest row at any time, of its limit.
         bounds: on the optimum, where the algorithm is that.
     """
@@ -62,6 +63,7 @@ class Run:
     delivered_percent: float
     cpu_s: float
     round_us: float
+    core_us: float | None
     row_load_percent: float
     bounds: dict[str, float] | None = None
 
@@ -151,6 +153,9 @@ def simulate(algorithm: str, capacity_kw: int, *, stock: bool = False) -> Run:
         delivered_percent=round(100 * float(acnsim.proportion_of_energy_delivered(simulator)), 3),
         cpu_s=round(cpu_s, 1),
         round_us=round(1e6 * clock.cpu_s / clock.rounds, 1),
+        core_us=(
+            round(1e6 * scheduler.core_s / clock.rounds, 1) if algorithm in POLICIES else None
+        ),
         row_load_percent=round(100 * load, 4),
         bounds=bounds,
     )
@@ -199,6 +204,7 @@ def _report(runs: list[Run], capacities_kw: list[int]) -> dict[str, Any]:
                     ),
                     "cpu_s": of_capacity[name].cpu_s,
                     "round_us": of_capacity[name].round_us,
+                    "core_us": of_capacity[name].core_us,
                     "row_load_percent": of_capacity[name].row_load_percent,
                 }
                 for name in (*_PEERS, *POLICIES, _LOOKAHEAD, _OFFLINE)
