@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 __all__ = [
     "Allocation",
+    "Allocator",
     "Capacity",
     "Demand",
     "Network",
@@ -163,8 +164,7 @@ class Allocation:
     @property
     def level(self) -> NDArray[np.int64]:
         """Shape (leaves,): the level, in 1/65,536 mA per unit of weight, at which binding_row
-        stopped the connector; where none did, the first at which it is at its maximum; 0 where it
-        is not admitted."""
+        stopped the connector; 0 where it is not admitted, -1 where no row stopped it."""
 
     @property
     def reason(self) -> NDArray[np.uint8]:
@@ -212,6 +212,65 @@ def allocate(
         NetworkError: a shape or a value outside its range; the message names the array and the
             index.
     """
+
+@final
+class Allocator:
+    """Rounds over one network, each of which computes only what the changes since the one before
+    can affect: everything below the topmost node above a change one of whose rows could not carry
+    the maximums of all below it. The results are, to the bit, those of `allocate`."""
+
+    def __new__(cls, network: Network, capacity: Capacity, demand: Demand) -> Allocator:
+        """Takes a copy of the inputs.
+
+        Raises:
+            NetworkError: as `allocate`.
+        """
+
+    def set_connector(
+        self,
+        leaf: int,
+        *,
+        min_ma: int | None = None,
+        max_ma: int | None = None,
+        step_ma: int | None = None,
+        weight: int | None = None,
+        tier: int | None = None,
+        rank: int | None = None,
+        keep_on: bool | None = None,
+        discharge: bool | None = None,
+        liability_ma: int | None = None,
+        setpoint_set: int | None = None,
+    ) -> None:
+        """Change what a connector asks for from the next `solve` on; None leaves a value as it is.
+
+        Raises:
+            NetworkError: no such connector, or a value outside its range; nothing is changed then.
+        """
+
+    def set_capacity(
+        self, node: int, phase: int, *, import_ma: int | None = None, export_ma: int | None = None
+    ) -> None:
+        """Change what the row of a phase, 0 to 2, of a node carries.
+
+        Raises:
+            NetworkError: no such row, or a value outside its range.
+        """
+
+    def set_combined(
+        self, row: int, *, limit: int | None = None, export_limit: int | None = None
+    ) -> None:
+        """Change the limit of a combined row.
+
+        Raises:
+            NetworkError: no such row, or a value outside its range.
+        """
+
+    def solve(self) -> NDArray[np.uint32]:
+        """Solve what changed, at first everything. Returns the connectors, in no order, that are
+        given another current than before."""
+
+    def allocation(self) -> Allocation:
+        """Everything that was given by the last `solve`."""
 
 def check(
     network: Network, capacity: Capacity, demand: Demand, current_ma: NDArray[np.int64]

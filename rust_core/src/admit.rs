@@ -1,6 +1,7 @@
 //! Admission: who runs at all. Minimum currents are handed out by tier, then to those to be kept on,
 //! then by rank, then index, to everyone whose minimum still fits on all its rows.
 
+use crate::outcome::Reason;
 use crate::round::Round;
 use crate::units::PHASES;
 
@@ -33,9 +34,10 @@ pub(crate) fn admit(round: &mut Round<'_>) {
             round.give(group, least);
         } else {
             let place = leaf as usize;
-            round.stop[place] = round.blocking(group, least);
-            round.leaves[place].current_ma = 0;
-            round.leaves[place].max_ma = 0;
+            round.bounds[place] = round.blocking(group, least);
+            let refused = &mut round.leaves[place];
+            (refused.current_ma, refused.max_ma) = (0, 0);
+            (refused.reason, refused.bound) = (Reason::Admission, part.network_place(leaf));
         }
     }
 }

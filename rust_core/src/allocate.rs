@@ -5,11 +5,11 @@ use crate::error::NetworkError;
 use crate::fill::fill;
 use crate::input::refuse_bad_input;
 use crate::network::Network;
-use crate::outcome::{Allocation, outcome};
+use crate::outcome::{Allocation, Reason, outcome};
 use crate::part::Part;
 use crate::round::{Given, GivenPart, Leaf, Round, Scratch, narrow};
 use crate::setpoints::{Accepts, Setpoints};
-use crate::steps::whole_steps;
+use crate::steps::{note_bounds, whole_steps};
 use crate::threads::share_out;
 use crate::units::PHASES;
 
@@ -62,6 +62,12 @@ impl<'a> Demand<'a> {
         Setpoints::new(self.setpoint_start, self.setpoint_ma)
     }
 
+    /// Whether anybody feeds in, or is liable to.
+    fn feeds_in(&self) -> bool {
+        self.discharge.contains(&true)
+            || self.liability_ma.iter().any(|&liability_ma| liability_ma < 0)
+    }
+
     /// Whether a connector feeds in.
     pub(crate) fn discharges(&self, at: usize) -> bool {
         self.discharge.get(at).copied().unwrap_or(false)
@@ -101,13 +107,9 @@ impl<'a> Side<'a> {
         Self { demand: *demand, rows_ma: import_ma, combined, export: false }
     }
 
-    /// What is fed in; nothing if nobody does, or is liable to.
-    pub(crate) fn export(capacity: &Capacity<'a>, demand: &Demand<'a>) -> Option<Self> {
+    pub(crate) fn export(capacity: &Capacity<'a>, demand: &Demand<'a>) -> Self {
         let Capacity { export_ma, combined_export, .. } = *capacity;
-        let side =
-            Self { demand: *demand, rows_ma: export_ma, combined: combined_export, export: true };
-        let liable = || demand.liability_ma.iter().any(|&liability_ma| liability_ma < 0);
-        (demand.discharge.contains(&true) || liable()).then_some(side)
+        Self { demand: *demand, rows_ma: export_ma, combined: combined_export, export: true }
     }
 
     /// A connector at its minimum.
@@ -122,8 +124,10 @@ impl<'a> Side<'a> {
             current_ma: narrow(min_ma),
             max_ma: narrow(max_ma),
             accepts: demand.accepts(at),
+            bound: 0,
             weight: u16::try_from(demand.weight[at]).unwrap_or(1),
             tier: demand.tier[at],
+            reason: Reason::Maximum,
         }
     }
 
@@ -181,13 +185,14 @@ pub fn allocate(
     refuse_bad_input(network, capacity, demand)?;
     let Workspace { import, export, scratch } = workspace;
     scratch.resize_with(threads.max(1), Scratch::default);
-    let import_side = Side::import(capacity, demand);
-    let export_side = Side::export(capacity, demand);
+    let (import_side, export_side) =
+        (Side::import(capacity, demand), Side::export(capacity, demand));
     solve(network, import_side, import, scratch);
-    if let Some(side) = export_side {
-        solve(network, side, export, scratch);
+    let feeds_in = demand.feeds_in();
+    if feeds_in {
+        solve(network, export_side, export, scratch);
     }
-    let export = export_side.map(|side| (side, &*export));
+    let export = feeds_in.then_some((export_side, &*export));
     Ok(outcome(network, (import_side, import), export, scratch))
 }
 
@@ -216,9 +221,14 @@ pub(crate) fn solve_part(
             |(place, leaf): (u32, &Leaf)| (leaf.tier == tier && leaf.may_rise()).then_some(place);
         rising.clear();
         rising.extend((0..).zip(round.leaves.iter()).filter_map(wanting));
+        let mut first = true;
         while !rising.is_empty() {
             fill(&mut round, &rising);
+            if first {
+                note_bounds(&mut round, &rising);
+            }
             whole_steps(&mut round, &mut rising);
+            first = false;
         }
     }
     scratch.rising = rising;

@@ -40,6 +40,16 @@ pub enum NetworkError {
         /// The most it may be.
         most: i64,
     },
+    /// No such element.
+    #[error("{array}[{index}] does not exist, there are {count}")]
+    Element {
+        /// Name of the array.
+        array: &'static str,
+        /// Index of the element.
+        index: usize,
+        /// How many there are.
+        count: usize,
+    },
     /// A node is its own ancestor.
     #[error("node_parent[{node}]: node {node} is its own ancestor")]
     Cycle {

@@ -23,7 +23,7 @@ use std::ops::Range;
 
 use crate::combined::{ByKind, CombinedRow};
 use crate::network::{Group, NONE};
-use crate::round::{Leaf, Round, Stop, add};
+use crate::round::{Bound, Leaf, Round, add};
 use crate::units::{COMBINED_MAX, CURRENT_MAX_MA, KINDS, PHASES, fine, level_from, whole_ma};
 
 /// A level at which everyone is at the maximum.
@@ -65,12 +65,12 @@ pub(crate) struct GroupLoad {
     open: i64,
     /// First level at which somebody starts to grow or reaches the maximum.
     kink: i64,
-    slots: Range<usize>,
+    /// What stopped them.
+    bound: Bound,
+    first_slot: u32,
+    end_slot: u32,
     phases: u8,
     kind: u8,
-    /// The level at which a row stopped them.
-    level: i64,
-    stop: Stop,
 }
 
 impl GroupLoad {
@@ -79,32 +79,32 @@ impl GroupLoad {
         grow: 0,
         open: 0,
         kink: i64::MAX,
-        slots: 0..0,
+        bound: Bound { level: TOP, ..Bound::NONE },
+        first_slot: 0,
+        end_slot: 0,
         phases: 0,
         kind: 0,
-        level: TOP,
-        stop: Stop::OWN,
     };
 
     /// What a leaf of this group has reached, in level units, if its maximum is above that.
     pub(crate) fn share(&self, leaf: &Leaf) -> i64 {
-        (i64::from(leaf.weight) * self.level).max(fine(i64::from(leaf.current_ma)))
+        (i64::from(leaf.weight) * self.bound.level).max(fine(i64::from(leaf.current_ma)))
     }
 
     /// Which of the rising leaves are in the group.
     pub(crate) fn slots(&self) -> Range<usize> {
-        self.slots.clone()
+        self.first_slot as usize..self.end_slot as usize
     }
 
-    /// The row that stopped the group, if one did, and at which level.
-    pub(crate) fn stop(&self) -> (Stop, i64) {
-        (self.stop, self.level)
+    /// The row that stopped the group, if one did.
+    pub(crate) fn bound(&self) -> Bound {
+        self.bound
     }
 
     /// Bring the group to level 0. Returns the sum of the maximums.
     fn start(&mut self, slots: &[Slot]) -> i64 {
         let (mut has_ma, mut most_ma) = (0, 0);
-        for slot in &slots[self.slots.clone()] {
+        for slot in &slots[self.slots()] {
             let waits = -slot.start >> 63;
             has_ma += i64::from(slot.has_ma);
             most_ma += i64::from(slot.most_ma);
@@ -120,7 +120,7 @@ impl GroupLoad {
     /// where; `waits` and `full` are masks, all bits or none, and never both.
     fn move_to(&mut self, slots: &[Slot], level: i64) {
         let (mut base_ma, mut grow, mut open, mut kink) = (0, 0, 0, i64::MAX);
-        for slot in &slots[self.slots.clone()] {
+        for slot in &slots[self.slots()] {
             let waits = (level - slot.start) >> 63;
             let full = (slot.full - 1 - level) >> 63;
             base_ma += i64::from(slot.has_ma) & waits | i64::from(slot.most_ma) & full;
@@ -140,14 +140,14 @@ impl GroupLoad {
             let (has, most) = (fine(i64::from(slot.has_ma)), fine(i64::from(slot.most_ma)));
             (i64::from(slot.weight) * level).max(has).min(most)
         };
-        slots[self.slots.clone()].iter().map(share).sum()
+        slots[self.slots()].iter().map(share).sum()
     }
 
-    /// Everyone stays at `level`, because of the row `stop`.
-    fn stop_at(&mut self, level: i64, stop: Stop) {
-        self.base += self.grow * level;
+    /// Everyone stays where `bound` says.
+    fn stop(&mut self, bound: Bound) {
+        self.base += self.grow * bound.level;
         (self.grow, self.open, self.kink) = (0, 0, i64::MAX);
-        (self.level, self.stop) = (level, stop);
+        self.bound = bound;
     }
 }
 
@@ -279,13 +279,13 @@ impl Sweep<'_, '_> {
     fn place_leaves(&mut self, leaves: &[u32]) {
         self.slots
             .extend(leaves.iter().map(|&place| Slot::new(&self.round.leaves[place as usize])));
-        for (slot, &place) in leaves.iter().enumerate() {
-            self.groups[self.round.part.group_of(place as usize)].slots.end = slot + 1;
+        for (slot, &place) in (0..).zip(leaves) {
+            self.groups[self.round.part.group_of(place as usize)].end_slot = slot + 1;
         }
         let mut start = 0;
         for group in &mut self.groups {
-            let end = group.slots.end.max(start);
-            group.slots = start..end;
+            let end = group.end_slot.max(start);
+            (group.first_slot, group.end_slot) = (start, end);
             start = end;
         }
     }
@@ -333,7 +333,7 @@ impl Sweep<'_, '_> {
         let mut any = false;
         let of = self.groups_of(at);
         for group in &mut self.groups[of] {
-            any |= !group.slots.is_empty();
+            any |= !group.slots().is_empty();
             let most_ma = group.start(&self.slots);
             add(&mut self.branches[at].limit, group.phases, most_ma);
         }
@@ -372,6 +372,7 @@ impl Sweep<'_, '_> {
     }
 
     /// The highest level, up to `target`, that the node's own rows are sure to carry.
+    #[inline]
     fn sure(&self, at: usize, target: i64) -> i64 {
         let sure = self.branches[at].sure(target);
         if self.round.part.combined.is_empty() { sure } else { self.sure_combined(at, sure) }
@@ -380,17 +381,17 @@ impl Sweep<'_, '_> {
     /// If a row of the node cannot carry everyone below at `level`, the one after this, stop them.
     fn stop_at_full_row(&mut self, at: usize, level: i64) -> bool {
         if let Some(phase) = self.first_full(at, level) {
-            let stop = Stop::phase(&self.round.part, at, phase);
-            self.stop_below(at, phase, stop, level - 1);
+            self.stop_below(at, phase, Bound::phase(&self.round.part, at, phase, level - 1));
             return true;
         }
         if self.round.part.combined.is_empty() {
             return false;
         }
-        let Some((kinds, stop)) = self.first_full_combined(at, level) else {
+        let Some(row) = self.first_full_combined(at, level) else {
             return false;
         };
-        self.stop_kinds_below(at, kinds, stop, level - 1);
+        let bound = Bound::combined(&self.round.part, row, level - 1);
+        self.stop_kinds_below(at, self.round.part.combined[row].kinds, bound);
         true
     }
 
@@ -424,23 +425,23 @@ impl Sweep<'_, '_> {
         load
     }
 
-    /// Everyone on a phase below a node stays at `level`, because of the row `stop`.
-    fn stop_below(&mut self, at: usize, phase: usize, stop: Stop, level: i64) {
+    /// Everyone on a phase below a node stays where `bound` says.
+    fn stop_below(&mut self, at: usize, phase: usize, bound: Bound) {
         if self.branches[at].all.open[phase] == 0 {
             return;
         }
         let mut child = self.branches[at].child;
         while child != NONE {
-            self.stop_below(child as usize, phase, stop, level);
+            self.stop_below(child as usize, phase, bound);
             child = self.branches[child as usize].sibling;
         }
         let of = self.groups_of(at);
         for group in &mut self.groups[of] {
             if group.phases >> phase & 1 == 1 && group.open > 0 {
-                group.stop_at(level, stop);
+                group.stop(bound);
             }
         }
-        self.refresh(at, level);
+        self.refresh(at, bound.level);
     }
 
     /// Bring the groups on this very node to `level`, which its rows carry.
@@ -495,6 +496,7 @@ impl Sweep<'_, '_> {
     }
 
     /// As [`sure`](Self::sure), for the node's combined rows alone.
+    #[cold]
     fn sure_combined(&self, at: usize, target: i64) -> i64 {
         let part = self.round.part;
         let Some(node) = part.combined_at(at) else {
@@ -504,10 +506,10 @@ impl Sweep<'_, '_> {
         let (mut now, mut grow, mut open) = (self.others[node], [0; KINDS], [0; KINDS]);
         let mut kink = i64::MAX;
         for group in &self.groups[part.groups_on(part.below(at))] {
-            let kind = usize::from(group.kind);
-            now[kind] += group.base + group.grow * level;
-            grow[kind] += group.grow;
-            open[kind] += group.open;
+            let of = usize::from(group.kind);
+            now[of] += group.base + group.grow * level;
+            grow[of] += group.grow;
+            open[of] += group.open;
             kink = kink.min(group.kink);
         }
         let mut sure = target;
@@ -521,9 +523,8 @@ impl Sweep<'_, '_> {
         sure
     }
 
-    /// The first combined row of the node that cannot carry everyone below at `level`: the kinds
-    /// that it stops.
-    fn first_full_combined(&self, at: usize, level: i64) -> Option<(u16, Stop)> {
+    /// The first combined row of the node that cannot carry everyone below at `level`.
+    fn first_full_combined(&self, at: usize, level: i64) -> Option<usize> {
         let part = self.round.part;
         let node = part.combined_at(at)?;
         let (mut then, mut open) = (self.others[node], [0; KINDS]);
@@ -534,24 +535,23 @@ impl Sweep<'_, '_> {
         let full = |(_, row, limit): &(usize, &CombinedRow, u128)| {
             is_any(row, &open) && row.is_over_fine(&then, *limit)
         };
-        let (index, row, _) = self.round.combined_rows(node).find(full)?;
-        Some((row.kinds, Stop::combined(&part, index)))
+        self.round.combined_rows(node).find(full).map(|(row, ..)| row)
     }
 
-    /// Everyone of some kinds below a node stays at `level`, because of the row `stop`.
-    fn stop_kinds_below(&mut self, at: usize, kinds: u16, stop: Stop, level: i64) {
+    /// Everyone of some kinds below a node stays where `bound` says.
+    fn stop_kinds_below(&mut self, at: usize, kinds: u16, bound: Bound) {
         let mut child = self.branches[at].child;
         while child != NONE {
-            self.stop_kinds_below(child as usize, kinds, stop, level);
+            self.stop_kinds_below(child as usize, kinds, bound);
             child = self.branches[child as usize].sibling;
         }
         let of = self.groups_of(at);
         for group in &mut self.groups[of] {
             if kinds >> group.kind & 1 == 1 && group.open > 0 {
-                group.stop_at(level, stop);
+                group.stop(bound);
             }
         }
-        self.refresh(at, level);
+        self.refresh(at, bound.level);
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::allocate::{Capacity, Demand};
 use crate::error::{NetworkError, check_length, check_range};
+use crate::incremental::Connector;
 use crate::network::Network;
 use crate::units::{CAPACITY_MAX_MA, COMBINED_MAX, CURRENT_MAX_MA, WEIGHT_MAX};
 
@@ -51,6 +52,35 @@ fn check_optional_length<T>(
     expected: usize,
 ) -> Result<(), NetworkError> {
     if values.is_empty() { Ok(()) } else { check_length(array, values, expected) }
+}
+
+/// Refuse what one connector asks for, where there are `sets` of setpoints.
+pub(crate) fn check_connector(
+    leaf: usize,
+    asks: &Connector,
+    sets: usize,
+) -> Result<(), NetworkError> {
+    check_value("max_ma", leaf, asks.max_ma, 0, CURRENT_MAX_MA)?;
+    check_value("min_ma", leaf, asks.min_ma, 0, asks.max_ma)?;
+    check_value("step_ma", leaf, asks.step_ma, 1, CURRENT_MAX_MA)?;
+    check_value("weight", leaf, asks.weight, 1, WEIGHT_MAX)?;
+    check_value("liability_ma", leaf, asks.liability_ma, -CURRENT_MAX_MA, CURRENT_MAX_MA)?;
+    let last = i64::try_from(sets).unwrap_or(i64::MAX) - 1;
+    check_value("setpoint_set", leaf, i64::from(asks.setpoint_set), -1, last)
+}
+
+/// Refuse a value outside `least..=most`.
+pub(crate) fn check_value(
+    array: &'static str,
+    index: usize,
+    value: i64,
+    least: i64,
+    most: i64,
+) -> Result<(), NetworkError> {
+    if (least..=most).contains(&value) {
+        return Ok(());
+    }
+    Err(NetworkError::Range { array, index, value, least, most })
 }
 
 fn check_minimums(demand: &Demand<'_>) -> Result<(), NetworkError> {

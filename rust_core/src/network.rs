@@ -67,6 +67,8 @@ pub struct Network {
     pub(crate) parent: Vec<u32>,
     /// One beyond the last place below the node at each place.
     pub(crate) end: Vec<u32>,
+    /// Place of each of the caller's nodes.
+    place_of_node: Vec<u32>,
     /// Caller's index of the leaf at each leaf place.
     pub(crate) leaf_at: Vec<u32>,
     /// Place of each of the caller's leaves.
@@ -141,6 +143,7 @@ impl Network {
         let mut network = Self {
             end: ends(&parent),
             node_at,
+            place_of_node: place,
             parent,
             leaf_at,
             place_of,
@@ -153,7 +156,7 @@ impl Network {
             nearest_combined: Vec::new(),
         };
         network.parts = network.find_parts();
-        network.add_combined(described, nodes, &place)?;
+        network.add_combined(described, nodes)?;
         Ok(network)
     }
 
@@ -162,7 +165,6 @@ impl Network {
         &mut self,
         described: &Description<'_>,
         nodes: u32,
-        place: &[u32],
     ) -> Result<(), NetworkError> {
         let Description { combined_node, combined_coefficient, .. } = *described;
         index_limit("combined_node", combined_node, i32::MAX as usize - self.rows())?;
@@ -171,17 +173,18 @@ impl Network {
         if combined_node.is_empty() {
             return Ok(());
         }
-        let place_of_row = |row: usize| place[combined_node[row].unsigned_abs() as usize];
+        let place = |row: usize| self.place_of_node[combined_node[row].unsigned_abs() as usize];
         let mut order: Vec<usize> = (0..combined_node.len()).collect();
-        order.sort_by_key(|&row| place_of_row(row));
-        self.nearest_combined = vec![NONE; self.nodes()];
+        order.sort_by_key(|&row| place(row));
+        self.nearest_combined = vec![NONE; self.node_at.len()];
         for row in order {
-            let (at, place) = (self.combined.len(), place_of_row(row));
+            let node = combined_node[row].unsigned_abs() as usize;
+            let (at, place) = (self.combined.len(), self.place_of_node[node]);
             self.combined.push(CombinedRow::new(row, &combined_coefficient[row])?);
             match self.combined_nodes.last_mut() {
                 Some(node) if node.place == place => node.rows.end = at + 1,
                 _ => {
-                    self.combined_nodes.push(CombinedNode { place, rows: at..at + 1, above: NONE })
+                    self.combined_nodes.push(CombinedNode { place, rows: at..at + 1, above: NONE });
                 }
             }
         }
@@ -238,6 +241,49 @@ impl Network {
             self.combined_nodes.partition_point(|node| (node.place as usize) < place)
         };
         before(nodes.start)..before(nodes.end)
+    }
+
+    /// The places of the roots.
+    pub(crate) fn roots(&self) -> impl Iterator<Item = usize> {
+        (0..self.nodes()).filter(|&place| self.parent[place] == NONE)
+    }
+
+    /// A place and all above it.
+    pub(crate) fn path(&self, place: usize) -> impl Iterator<Item = usize> {
+        std::iter::successors(Some(place), |&place| {
+            Some(self.parent[place]).filter(|&up| up != NONE).map(|up| up as usize)
+        })
+    }
+
+    /// The place of one of the caller's nodes.
+    pub(crate) fn place_of_node(&self, node: usize) -> usize {
+        self.place_of_node[node] as usize
+    }
+
+    /// The place of the node of one of the caller's combined rows.
+    pub(crate) fn place_of_combined(&self, row: usize) -> usize {
+        let has = |node: &&CombinedNode| {
+            self.combined[node.rows.clone()].iter().any(|known| known.index as usize == row)
+        };
+        self.combined_nodes.iter().find(has).map_or(0, |node| node.place as usize)
+    }
+
+    /// Which of `combined_nodes` a node itself is.
+    pub(crate) fn combined_at(&self, place: usize) -> Option<usize> {
+        let nearest = *self.nearest_combined.get(place)?;
+        let node = self.combined_nodes.get(nearest as usize)?;
+        (node.place as usize == place).then_some(nearest as usize)
+    }
+
+    /// The group of one of the caller's leaves.
+    pub(crate) fn group_of(&self, leaf: usize) -> &Group {
+        &self.groups[self.leaf_group[self.place_of[leaf] as usize] as usize]
+    }
+
+    /// The groups on a node and all below it.
+    pub(crate) fn groups_below(&self, place: usize) -> &[Group] {
+        let first = self.first_group[place] as usize;
+        &self.groups[first..self.first_group[self.end[place] as usize] as usize]
     }
 
     /// Add what stands at each place to all places above it.

@@ -1,10 +1,12 @@
 //! What a round gives and why, in the caller's order.
 
-use crate::allocate::Side;
-use crate::network::Network;
-use crate::round::{Given, Scratch, Stop};
+use std::hint::select_unpredictable;
+
+use crate::allocate::{Demand, Side};
+use crate::network::{Group, Network};
+use crate::round::{Bound, Given, Scratch, add};
 use crate::threads::share_out;
-use crate::units::{PHASES, fine, level_from};
+use crate::units::{KINDS, PHASES};
 
 /// Which step of the round decided what a connector is given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,8 +32,8 @@ pub struct Allocation {
     /// The saturated row that stops each connector, or -1 where its own maximum does. Combined rows
     /// are counted after the rows of single phases.
     pub binding_row: Vec<i32>,
-    /// The level, in [`LEVEL_BITS`](crate::units::LEVEL_BITS), at which that row stopped it; the
-    /// first at which it is at its maximum where none did, 0 where it is refused.
+    /// The level, in [`LEVEL_BITS`](crate::units::LEVEL_BITS), at which that row stopped it; 0 where
+    /// it is refused, -1 where no row stopped it.
     pub level: Vec<i64>,
     /// A [`Reason`] for each connector.
     pub reason: Vec<u8>,
@@ -71,100 +73,89 @@ pub(crate) fn outcome(
         reason: vec![0; leaves],
         row_load_ma: row_loads(network, import),
         export_load_ma: export.map_or_else(Vec::new, |export| row_loads(network, export)),
-        combined_load: combined_loads(network, import.1),
+        combined_load: combined_loads(network, import),
         combined_export_load: export
-            .map_or_else(Vec::new, |(_, given)| combined_loads(network, given)),
+            .map_or_else(Vec::new, |export| combined_loads(network, export)),
     };
     // A few for each thread, in case one is held up.
     let chunk = (leaves / (4 * scratch.len())).max(4_096);
     let currents = given.current_ma.chunks_mut(chunk).zip(given.binding_row.chunks_mut(chunk));
     let reasons = given.level.chunks_mut(chunk).zip(given.reason.chunks_mut(chunk));
-    let jobs: Vec<_> = (0..leaves).step_by(chunk).zip(currents.zip(reasons)).collect();
-    share_out(scratch, jobs, |(first, ((current_ma, binding_row), (level, reason))), _| {
-        let answers = current_ma.iter_mut().zip(binding_row).zip(level.iter_mut().zip(reason));
-        for (at, ((current_ma, binding_row), (level, reason))) in (first..).zip(answers) {
-            let feeds_in = import.0.demand.discharges(at);
-            let side = if feeds_in { export.unwrap_or(import) } else { import };
-            let answer = answer(network, side, at);
-            *current_ma = if feeds_in { -answer.current_ma } else { answer.current_ma };
-            (*binding_row, *level, *reason) =
-                (answer.stop.row(), answer.level, answer.reason as u8);
+    let places = network.place_of.chunks(chunk).zip((0..).step_by(chunk));
+    let jobs: Vec<_> = places.zip(currents.zip(reasons)).collect();
+    share_out(scratch, jobs, |((places, first), (currents, reasons)), _| {
+        let (currents, reasons) =
+            (currents.0.iter_mut().zip(currents.1), reasons.0.iter_mut().zip(reasons.1));
+        for ((at, &place), ((current_ma, row), (level, reason))) in
+            (first..).zip(places).zip(currents.zip(reasons))
+        {
+            let (side, sign) = match export {
+                Some(export) if export.0.demand.discharges(at) => (export.1, -1),
+                _ => (import.1, 1),
+            };
+            let leaf = &side.leaves[place as usize];
+            // Nobody can foretell who is at the maximum.
+            let free = leaf.reason == Reason::Maximum;
+            let bound = select_unpredictable(free, Bound::NONE, side.bounds[leaf.bound as usize]);
+            *current_ma = sign * i64::from(leaf.current_ma);
+            (*row, *level, *reason) = (bound.row, bound.level, leaf.reason as u8);
         }
     });
     given
 }
 
-/// What one connector is given.
-pub(crate) struct Answer {
-    pub(crate) current_ma: i64,
-    stop: Stop,
-    level: i64,
-    reason: Reason,
-}
-
-/// What a side gave to one of the caller's connectors.
-#[inline]
-pub(crate) fn answer(network: &Network, (side, given): Answered<'_>, at: usize) -> Answer {
+/// The current of one of the caller's connectors, below 0 where it feeds in.
+pub(crate) fn current_ma(
+    network: &Network,
+    demand: &Demand<'_>,
+    (import, export): (&Given, &Given),
+    at: usize,
+) -> i64 {
     let place = network.place_of[at] as usize;
-    let leaf = &given.leaves[place];
-    let (current_ma, stop) = (i64::from(leaf.current_ma), given.stop[place]);
-    if leaf.max_ma == 0 && stop != Stop::OWN {
-        return Answer { current_ma, stop, level: 0, reason: Reason::Admission };
-    }
-    if !leaf.may_rise() {
-        let level = level_from(leaf.max_ma, leaf.weight);
-        return Answer { current_ma, stop: Stop::OWN, level, reason: Reason::Maximum };
-    }
-    let level = given.level[place];
-    let (min, share) = (fine(side.demand.ends(at).0), i64::from(leaf.weight) * level);
-    let reason = if fine(current_ma) > share.max(min) {
-        Reason::Leftover
-    } else if share <= min {
-        Reason::Minimum
+    if demand.discharges(at) {
+        -i64::from(export.leaves[place].current_ma)
     } else {
-        Reason::Share
-    };
-    Answer { current_ma, stop, level, reason }
+        i64::from(import.leaves[place].current_ma)
+    }
 }
 
 /// What flows below every row.
-fn row_loads(network: &Network, (side, given): Answered<'_>) -> Vec<i64> {
-    let liability_ma = liabilities(network, side);
-    let mut loads = vec![0; network.rows()];
-    for (place, room_ma) in given.room_ma.iter().enumerate() {
-        let node = network.node_at[place] as usize;
-        let liable_ma = liability_ma.get(place).copied().unwrap_or([0; PHASES]);
-        let capacity_ma = side.capacity_ma(node);
-        for phase in 0..PHASES {
-            let at_first_ma = (capacity_ma[phase] - liable_ma[phase]).max(0);
-            loads[node * PHASES + phase] = liable_ma[phase] + at_first_ma - room_ma[phase];
-        }
-    }
-    loads
-}
-
-/// By place, what cannot be steered; empty where there is nothing of that kind.
-fn liabilities(network: &Network, side: Side<'_>) -> Vec<[i64; PHASES]> {
-    let mut sums = Vec::new();
-    if side.demand.liability_ma.is_empty() {
-        return sums;
-    }
-    sums.resize(network.nodes(), [0; PHASES]);
-    for (place, &at) in network.leaf_at.iter().enumerate() {
-        let group = &network.groups[network.leaf_group[place] as usize];
-        let liability_ma = side.liability_ma(at as usize);
-        crate::round::add(&mut sums[group.node as usize], group.phases, liability_ma);
+fn row_loads(network: &Network, answered: Answered<'_>) -> Vec<i64> {
+    let mut sums = vec![[0; PHASES]; network.nodes()];
+    for group in &network.groups {
+        add(&mut sums[group.node as usize], group.phases, group_load_ma(network, group, answered));
     }
     network.add_up(&mut sums);
-    sums
+    let mut loads = vec![0; network.rows()];
+    for (load_ma, &node) in sums.iter().zip(&network.node_at) {
+        let row = node as usize * PHASES;
+        loads[row..row + PHASES].copy_from_slice(load_ma);
+    }
+    loads
 }
 
-fn combined_loads(network: &Network, given: &Given) -> Vec<i64> {
+/// The load of every combined row.
+fn combined_loads(network: &Network, answered: Answered<'_>) -> Vec<i64> {
     let mut loads = vec![0; network.combined.len()];
-    for (node, kind_ma) in network.combined_nodes.iter().zip(&given.kind_ma) {
+    for node in &network.combined_nodes {
+        let mut kind_ma = [0; KINDS];
+        for group in network.groups_below(node.place as usize) {
+            kind_ma[usize::from(group.kind)] += group_load_ma(network, group, answered);
+        }
         for row in &network.combined[node.rows.clone()] {
-            loads[row.index as usize] = row.load(kind_ma);
+            loads[row.index as usize] = row.load(&kind_ma);
         }
     }
     loads
+}
+
+/// What the connectors of a group draw, or feed in, on each of their lines.
+fn group_load_ma(network: &Network, group: &Group, (side, given): Answered<'_>) -> i64 {
+    let places = group.first as usize..group.end as usize;
+    let given_ma = given.leaves[places.clone()].iter().map(|leaf| i64::from(leaf.current_ma));
+    if side.demand.liability_ma.is_empty() {
+        return given_ma.sum();
+    }
+    let liable = network.leaf_at[places].iter().map(|&at| side.liability_ma(at as usize));
+    given_ma.sum::<i64>() + liable.sum::<i64>()
 }

@@ -135,6 +135,11 @@ impl<'a> Part<'a> {
         self.place_of[leaf as usize] - self.first_leaf
     }
 
+    /// The place in the network of a leaf place.
+    pub(crate) fn network_place(&self, leaf: u32) -> u32 {
+        self.first_leaf + leaf
+    }
+
     /// The combined rows of one of `combined_nodes`.
     pub(crate) fn rows_of(&self, node: usize) -> Range<usize> {
         let rows = &self.combined_nodes[node].rows;

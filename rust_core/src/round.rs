@@ -4,34 +4,34 @@ use crate::allocate::Side;
 use crate::combined::{ByKind, CombinedRow};
 use crate::fill::FillSpace;
 use crate::network::{Group, Network};
+use crate::outcome::Reason;
 use crate::part::Part;
 use crate::setpoints::{Accepts, Setpoints};
 use crate::steps::StepSpace;
 use crate::units::{COMBINED_MAX, KINDS, PHASES};
 
-/// What stops a connector: a row, by the caller's index, or nothing but its own maximum (-1).
+/// What stops a connector: a row and the level at which it did, or nothing but its own maximum.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Stop(i32);
+pub(crate) struct Bound {
+    pub(crate) level: i64,
+    /// As the caller counts rows, or -1.
+    pub(crate) row: i32,
+}
 
-impl Stop {
+impl Bound {
     /// Its own maximum, or nothing wanted.
-    pub(crate) const OWN: Self = Self(-1);
+    pub(crate) const NONE: Self = Self { level: -1, row: -1 };
 
     /// The row of one phase of the node at a place.
-    pub(crate) fn phase(part: &Part<'_>, place: usize, phase: usize) -> Self {
+    pub(crate) fn phase(part: &Part<'_>, place: usize, phase: usize, level: i64) -> Self {
         let node = part.node_at[place] as usize;
-        Self(i32::try_from(node * PHASES + phase).unwrap_or(i32::MAX))
+        Self { level, row: i32::try_from(node * PHASES + phase).unwrap_or(i32::MAX) }
     }
 
     /// A combined row of the part.
-    pub(crate) fn combined(part: &Part<'_>, row: usize) -> Self {
+    pub(crate) fn combined(part: &Part<'_>, row: usize, level: i64) -> Self {
         let row = part.phase_rows + part.combined[row].index as usize;
-        Self(i32::try_from(row).unwrap_or(i32::MAX))
-    }
-
-    /// The row as the caller counts them, or -1.
-    pub(crate) fn row(self) -> i32 {
-        self.0
+        Self { level, row: i32::try_from(row).unwrap_or(i32::MAX) }
     }
 }
 
@@ -43,13 +43,24 @@ pub(crate) struct Leaf {
     /// 0 once admission is refused.
     pub(crate) max_ma: u32,
     pub(crate) accepts: Accepts,
+    /// Where in the network's bounds that is which stopped it, unless it has its maximum.
+    pub(crate) bound: u32,
     pub(crate) weight: u16,
     pub(crate) tier: u8,
+    /// Why it has what it has.
+    pub(crate) reason: Reason,
 }
 
 impl Leaf {
-    pub(crate) const NOTHING: Self =
-        Self { current_ma: 0, max_ma: 0, accepts: Accepts::ANY, weight: 1, tier: 0 };
+    pub(crate) const NOTHING: Self = Self {
+        current_ma: 0,
+        max_ma: 0,
+        accepts: Accepts::ANY,
+        bound: 0,
+        weight: 1,
+        tier: 0,
+        reason: Reason::Maximum,
+    };
 
     pub(crate) fn may_rise(&self) -> bool {
         self.current_ma < self.max_ma
@@ -62,9 +73,9 @@ pub(crate) struct Given {
     pub(crate) leaves: Vec<Leaf>,
     /// What is left on the three rows of each node.
     pub(crate) room_ma: Vec<[i64; PHASES]>,
-    pub(crate) stop: Vec<Stop>,
-    /// The level at which `stop` stopped a leaf.
-    pub(crate) level: Vec<i64>,
+    /// What stopped leaves: at the place of a refused leaf for that one, else at the first leaf of
+    /// a group and tier for all of these.
+    pub(crate) bounds: Vec<Bound>,
     /// What flows below each node that has combined rows, by kind.
     pub(crate) kind_ma: Vec<ByKind>,
 }
@@ -74,8 +85,7 @@ pub(crate) struct Given {
 pub(crate) struct GivenPart<'a> {
     pub(crate) leaves: &'a mut [Leaf],
     pub(crate) room_ma: &'a mut [[i64; PHASES]],
-    pub(crate) stop: &'a mut [Stop],
-    pub(crate) level: &'a mut [i64],
+    pub(crate) bounds: &'a mut [Bound],
     pub(crate) kind_ma: &'a mut [ByKind],
 }
 
@@ -84,8 +94,7 @@ impl Given {
     pub(crate) fn fit(&mut self, network: &Network) {
         self.leaves.resize(network.leaves(), Leaf::NOTHING);
         self.room_ma.resize(network.nodes(), [0; PHASES]);
-        self.stop.resize(network.leaves(), Stop::OWN);
-        self.level.resize(network.leaves(), 0);
+        self.bounds.resize(network.leaves(), Bound::NONE);
         self.kind_ma.resize(network.combined_nodes.len(), [0; KINDS]);
     }
 
@@ -94,8 +103,7 @@ impl Given {
         GivenPart {
             leaves: &mut self.leaves[leaves.clone()],
             room_ma: &mut self.room_ma[nodes],
-            stop: &mut self.stop[leaves.clone()],
-            level: &mut self.level[leaves],
+            bounds: &mut self.bounds[leaves],
             kind_ma: &mut self.kind_ma[part.combined_places()],
         }
     }
@@ -105,8 +113,7 @@ impl Given {
         let mut rest = GivenPart {
             leaves: &mut self.leaves,
             room_ma: &mut self.room_ma,
-            stop: &mut self.stop,
-            level: &mut self.level,
+            bounds: &mut self.bounds,
             kind_ma: &mut self.kind_ma,
         };
         parts.iter().map(|part| rest.take(part)).collect()
@@ -115,18 +122,13 @@ impl Given {
 
 impl<'a> GivenPart<'a> {
     fn take(&mut self, part: &Part<'_>) -> GivenPart<'a> {
-        fn first<'a, T>(rest: &mut &'a mut [T], count: usize) -> &'a mut [T] {
-            let (first, after) = std::mem::take(rest).split_at_mut(count);
-            *rest = after;
-            first
-        }
-        let leaves = part.leaf_at.len();
+        let (leaves, nodes) = (part.leaf_at.len(), part.nodes());
+        let combined = part.combined_nodes.len();
         GivenPart {
-            leaves: first(&mut self.leaves, leaves),
-            room_ma: first(&mut self.room_ma, part.nodes()),
-            stop: first(&mut self.stop, leaves),
-            level: first(&mut self.level, leaves),
-            kind_ma: first(&mut self.kind_ma, part.combined_nodes.len()),
+            leaves: self.leaves.split_off_mut(..leaves).unwrap_or_default(),
+            room_ma: self.room_ma.split_off_mut(..nodes).unwrap_or_default(),
+            bounds: self.bounds.split_off_mut(..leaves).unwrap_or_default(),
+            kind_ma: self.kind_ma.split_off_mut(..combined).unwrap_or_default(),
         }
     }
 }
@@ -151,8 +153,7 @@ pub(crate) struct Round<'a> {
     pub(crate) leaves: &'a mut [Leaf],
     /// Never below 0 between the steps.
     pub(crate) room_ma: &'a mut [[i64; PHASES]],
-    pub(crate) stop: &'a mut [Stop],
-    pub(crate) level: &'a mut [i64],
+    pub(crate) bounds: &'a mut [Bound],
     pub(crate) kind_ma: &'a mut [ByKind],
     pub(crate) scratch: &'a mut Scratch,
 }
@@ -165,18 +166,16 @@ impl<'a> Round<'a> {
         given: GivenPart<'a>,
         scratch: &'a mut Scratch,
     ) -> Self {
-        let GivenPart { leaves, room_ma, stop, level, kind_ma } = given;
+        let GivenPart { leaves, room_ma, bounds, kind_ma } = given;
         let setpoints = side.demand.setpoints();
         for (leaf, &at) in leaves.iter_mut().zip(part.leaf_at) {
             *leaf = side.leaf(at as usize);
         }
-        stop.fill(Stop::OWN);
         for (room, &node) in room_ma.iter_mut().zip(part.node_at) {
             *room = side.capacity_ma(node as usize);
         }
         kind_ma.fill([0; KINDS]);
-        let mut round =
-            Self { part, side, setpoints, leaves, room_ma, stop, level, kind_ma, scratch };
+        let mut round = Self { part, side, setpoints, leaves, room_ma, bounds, kind_ma, scratch };
         round.take_liabilities();
         round.find_combined_limits();
         round.give_minimums();
@@ -260,13 +259,13 @@ impl<'a> Round<'a> {
             }
         }
         for place in (0..part.nodes()).rev() {
-            let load = node_ma[place];
-            for phase in 0..PHASES {
-                self.room_ma[place][phase] -= load[phase];
+            let load_ma = node_ma[place];
+            for (room_ma, load_ma) in self.room_ma[place].iter_mut().zip(load_ma) {
+                *room_ma -= load_ma;
             }
             if let Some(up) = part.above(place) {
-                for phase in 0..PHASES {
-                    node_ma[up][phase] += load[phase];
+                for (sum_ma, load_ma) in node_ma[up].iter_mut().zip(load_ma) {
+                    *sum_ma += load_ma;
                 }
             }
         }
@@ -306,21 +305,21 @@ impl<'a> Round<'a> {
 
     /// The first row of a group without room for `more_ma`, from its own node upwards, L1 before
     /// L2 and single phases before combined rows.
-    pub(crate) fn blocking(&self, group: &Group, more_ma: i64) -> Stop {
+    pub(crate) fn blocking(&self, group: &Group, more_ma: i64) -> Bound {
         let mut at = Some(self.part.node_of(group));
         while let Some(place) = at {
             let room = &self.room_ma[place];
             let full = |&phase: &usize| group.phases >> phase & 1 == 1 && room[phase] < more_ma;
             if let Some(phase) = (0..PHASES).find(full) {
-                return Stop::phase(&self.part, place, phase);
+                return Bound::phase(&self.part, place, phase, 0);
             }
             let own = self.part.combined_at(place);
             if let Some(row) = own.and_then(|node| self.over_combined(node, group, more_ma)) {
-                return Stop::combined(&self.part, row);
+                return Bound::combined(&self.part, row, 0);
             }
             at = self.part.above(place);
         }
-        Stop::OWN
+        Bound::NONE
     }
 
     /// The least room from the node of every group up to its root, on the lines of the group.

@@ -54,10 +54,9 @@ impl<'a> Setpoints<'a> {
         let end = i32::try_from(self.current_ma.len()).unwrap_or(i32::MAX);
         let mut least = 0;
         for (index, &start) in self.start.iter().enumerate() {
-            let last = index + 1 == self.start.len();
             let bounds = if index == 0 {
                 0..=0
-            } else if last {
+            } else if index + 1 == self.start.len() {
                 end..=end
             } else {
                 least..=end

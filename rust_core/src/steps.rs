@@ -5,8 +5,9 @@ use std::hint::select_unpredictable;
 use std::mem::{swap, take};
 
 use crate::fill::GroupLoad;
+use crate::outcome::Reason;
 use crate::part::index;
-use crate::round::{Leaf, Round, Stop, narrow};
+use crate::round::{Leaf, Round, narrow};
 use crate::setpoints::Setpoints;
 use crate::units::{fine, whole_ma};
 
@@ -55,6 +56,27 @@ pub(crate) fn whole_steps(round: &mut Round<'_>, rising: &mut Vec<u32>) {
     round.scratch.steps = space;
 }
 
+/// Note for all of `rising` what stopped them, after the first filling of their tier.
+///
+/// The first row that stops a leaf is what it is told: where the crumbs of rounding are handed out
+/// later, other rows may fill, but they are not why its share is what it is.
+pub(crate) fn note_bounds(round: &mut Round<'_>, rising: &[u32]) {
+    for group in &round.scratch.fill.groups {
+        let places = &rising[group.slots()];
+        let Some(&first) = places.first() else {
+            continue;
+        };
+        let (level, bound) = (group.bound().level, round.part.network_place(first));
+        round.bounds[first as usize] = group.bound();
+        for &place in places {
+            let leaf = &mut round.leaves[place as usize];
+            let at_minimum = i64::from(leaf.weight) * level <= fine(i64::from(leaf.current_ma));
+            leaf.reason = select_unpredictable(at_minimum, Reason::Minimum, Reason::Share);
+            leaf.bound = bound;
+        }
+    }
+}
+
 /// Give every one of `rising` the largest current it accepts up to what it reached.
 fn round_down(round: &mut Round<'_>, rising: &[u32], space: &mut StepSpace) {
     let groups = take(&mut round.scratch.fill.groups);
@@ -71,12 +93,6 @@ fn round_down(round: &mut Round<'_>, rising: &[u32], space: &mut StepSpace) {
         let lost = accept(leaf, &round.setpoints, group, &mut space.next_ma[at]);
         given_ma += i64::from(leaf.current_ma - had_ma);
         given.push(given_ma);
-        // The first row that stops a leaf is what it is told: where the crumbs of rounding are
-        // handed out later, other rows may fill, but they are not why its share is what it is.
-        let first = round.stop[at] == Stop::OWN;
-        let (stop, level) = group.stop();
-        round.stop[at] = select_unpredictable(first, stop, round.stop[at]);
-        round.level[at] = select_unpredictable(first, level, round.level[at]);
         lost
     }));
     round.give_groups(groups.iter().map(|group| {
@@ -102,6 +118,7 @@ fn accept(leaf: &mut Leaf, setpoints: &Setpoints<'_>, group: &GroupLoad, next_ma
     let next = up.min(most_ma) - accepted;
     *next_ma = narrow(select_unpredictable(at_max, 0, next));
     leaf.current_ma = narrow(accepted);
+    leaf.reason = select_unpredictable(at_max, Reason::Maximum, leaf.reason);
     select_unpredictable(at_max, 0, share - fine(accepted))
 }
 
@@ -249,7 +266,10 @@ fn raise_by_step(round: &mut Round<'_>, rising: &mut Vec<u32>, space: &mut StepS
         let group = &part.groups()[step.group as usize];
         if round.fits(group, i64::from(step.more_ma)) {
             round.give(group, i64::from(step.more_ma));
-            round.leaves[step.place as usize].current_ma = step.raised_ma;
+            let leaf = &mut round.leaves[step.place as usize];
+            leaf.current_ma = step.raised_ma;
+            let at_max = step.next_ma == 0;
+            leaf.reason = select_unpredictable(at_max, Reason::Maximum, Reason::Leftover);
             space.next_ma[step.place as usize] = step.next_ma;
             rising.push(step.place);
         }

@@ -1,16 +1,18 @@
 //! The Python module `controlplane._core`: arrays in, arrays out, and nothing else. What the
 //! functions mean stands in `loadstar-core`; what Python sees of them in `_core.pyi`.
 
+mod allocator;
 mod arrays;
 mod inputs;
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use loadstar_core as core;
 use loadstar_core::units::{KINDS, PHASES};
 use numpy::{Element, IntoPyArray, Ix1, PyArray1, PyArray2, PyArray3, PyArrayMethods};
 use pyo3::prelude::*;
 
+use crate::allocator::Allocator;
 use crate::arrays::Column;
 use crate::inputs::{Capacity, Demand};
 
@@ -29,7 +31,7 @@ fn network_error(error: core::NetworkError) -> PyErr {
 /// An immutable electrical tree, or several, with connectors as its leaves.
 #[pyclass(frozen, module = "controlplane._core")]
 struct Network {
-    core: core::Network,
+    core: Arc<core::Network>,
     /// Memory of earlier rounds, one for each thread that ran one at the same time.
     workspaces: Mutex<Vec<core::Workspace>>,
 }
@@ -69,7 +71,7 @@ impl Network {
             combined_coefficient: &coefficients,
         };
         py.detach(|| core::Network::build(&described))
-            .map(|core| Self { core, workspaces: Mutex::default() })
+            .map(|core| Self { core: Arc::new(core), workspaces: Mutex::default() })
             .map_err(network_error)
     }
 
@@ -228,6 +230,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<Capacity>()?;
     module.add_class::<Demand>()?;
     module.add_class::<Allocation>()?;
+    module.add_class::<Allocator>()?;
     module.add_function(wrap_pyfunction!(allocate, module)?)?;
     module.add_function(wrap_pyfunction!(check, module)?)
 }
