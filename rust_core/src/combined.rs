@@ -64,6 +64,51 @@ impl CombinedRow {
         self.is_over(current, square << (2 * LEVEL_BITS))
     }
 
+    /// The most levels, up to `most`, or about as many, by which what flows `now` in level units may
+    /// grow by `slope` each before the square of the load exceeds `square`; 0 if it does already.
+    pub(crate) fn bears(&self, square: u128, now: &ByKind, slope: &ByKind, most: i64) -> i64 {
+        let is_over = |levels: i64| {
+            let mut then = *now;
+            for (then, &slope) in then.iter_mut().zip(slope) {
+                *then = slope.saturating_mul(levels).saturating_add(*then);
+            }
+            self.is_over_fine(&then, square)
+        };
+        if most <= 0 || !is_over(most) {
+            return most.max(0);
+        }
+        // A guess is as good as a proof once it is tried, and all but a few are right.
+        let guess = self.guess(square, now, slope).clamp(0, most);
+        if guess > 0 && !is_over(guess) {
+            return guess;
+        }
+        let (mut low, mut high) = (0, guess.max(1));
+        while high - low > 1 {
+            let middle = low + (high - low) / 2;
+            if is_over(middle) {
+                high = middle;
+            } else {
+                low = middle;
+            }
+        }
+        low
+    }
+
+    /// Where the load reaches the square root of `square`, by the quadratic formula in floating
+    /// point, which nothing may rely on.
+    #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "a guess")]
+    fn guess(&self, square: u128, now: &ByKind, slope: &ByKind) -> i64 {
+        let limit = (square << (2 * LEVEL_BITS)) as f64;
+        let levels = self.subsets.iter().map(|&subset| {
+            let [x, y] = self.sum(subset, now).map(|part| part as f64);
+            let [dx, dy] = self.sum(subset, slope).map(|part| part as f64);
+            let (growth, half, room) = (dx * dx + dy * dy, x * dx + y * dy, limit - x * x - y * y);
+            // The larger root, in the form that does not cancel.
+            room / (half + (half * half + growth * room).max(0.0).sqrt())
+        });
+        levels.fold(f64::MAX, f64::min) as i64
+    }
+
     /// The square of the load.
     pub(crate) fn load_squared(&self, current_ma: &ByKind) -> u128 {
         let lengths = self.subsets.iter().map(|&subset| self.length_squared(subset, current_ma));
@@ -86,11 +131,12 @@ impl CombinedRow {
 
     fn sum(&self, subset: u16, current: &ByKind) -> [i128; 2] {
         let mut sum = [0; 2];
-        for (kind, vector) in self.coefficients.iter().enumerate() {
-            if subset >> kind & 1 == 1 {
-                for (sum, &part) in sum.iter_mut().zip(vector) {
-                    *sum += i128::from(part) * i128::from(current[kind]);
-                }
+        let mut left = subset;
+        while left != 0 {
+            let kind = left.trailing_zeros() as usize;
+            left &= left - 1;
+            for (sum, &part) in sum.iter_mut().zip(&self.coefficients[kind]) {
+                *sum += i128::from(part) * i128::from(current[kind]);
             }
         }
         sum
@@ -149,6 +195,7 @@ fn subsets(coefficients: &Coefficients, kinds: u16) -> Vec<u16> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::units::fine;
 
     /// Vectors of every direction, some of them parallel or opposite, and currents for them.
     fn drawn(seed: u64) -> (Coefficients, ByKind) {
@@ -192,6 +239,23 @@ mod tests {
             assert!(!row.is_over(&current, square(load)), "seed {seed}");
             assert!(load == 0 || row.is_over(&current, square(load - 1)), "seed {seed}");
         }
+    }
+
+    #[test]
+    fn what_a_row_bears_is_never_too_much_and_hardly_ever_too_little() {
+        let mut exact = 0;
+        for seed in 0..2_000 {
+            let (coefficients, now) = drawn(seed);
+            let Ok(row) = CombinedRow::new(0, &coefficients) else { unreachable!() };
+            let slope = drawn(seed + 1).1;
+            let square = u128::from(seed) * 1_000_000;
+            let bears = row.bears(square, &now.map(fine), &slope, 1 << 40);
+            let then =
+                |levels: i64| std::array::from_fn(|kind| fine(now[kind]) + slope[kind] * levels);
+            assert!(bears == 0 || !row.is_over_fine(&then(bears), square), "seed {seed}");
+            exact += i32::from(bears == 1 << 40 || row.is_over_fine(&then(bears + 1), square));
+        }
+        assert!(exact > 1_990, "{exact}");
     }
 
     #[test]

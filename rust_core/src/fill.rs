@@ -515,8 +515,8 @@ impl Sweep<'_, '_> {
         let mut sure = target;
         for (_, row, limit) in self.round.combined_rows(node) {
             if is_any(row, &open) {
-                let bound = level + highest(row, limit, &now, &open, sure - level);
-                let line = highest(row, limit, &now, &grow, sure.min(kink - 1) - level);
+                let bound = level + row.bears(limit, &now, &open, sure - level);
+                let line = row.bears(limit, &now, &grow, sure.min(kink - 1) - level);
                 sure = sure.min(bound.max(level + line));
             }
         }
@@ -558,29 +558,4 @@ impl Sweep<'_, '_> {
 /// Whether some of what a row counts is not stopped.
 fn is_any(row: &CombinedRow, open: &ByKind) -> bool {
     open.iter().enumerate().any(|(kind, &open)| open > 0 && row.kinds >> kind & 1 == 1)
-}
-
-/// The most levels, up to `most`, that a row can bear if what flows `now` grows by `slope`; at
-/// least 0.
-fn highest(row: &CombinedRow, limit: u128, now: &ByKind, slope: &ByKind, most: i64) -> i64 {
-    let is_over = |levels: i64| {
-        let mut then = *now;
-        for (then, &slope) in then.iter_mut().zip(slope) {
-            *then = slope.saturating_mul(levels).saturating_add(*then);
-        }
-        row.is_over_fine(&then, limit)
-    };
-    if most <= 0 || !is_over(most) {
-        return most.max(0);
-    }
-    let (mut low, mut high) = (0, most);
-    while high - low > 1 {
-        let middle = low + (high - low) / 2;
-        if is_over(middle) {
-            high = middle;
-        } else {
-            low = middle;
-        }
-    }
-    low
 }

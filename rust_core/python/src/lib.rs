@@ -4,6 +4,7 @@
 mod allocator;
 mod arrays;
 mod inputs;
+mod timing;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -232,5 +233,6 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<Allocation>()?;
     module.add_class::<Allocator>()?;
     module.add_function(wrap_pyfunction!(allocate, module)?)?;
-    module.add_function(wrap_pyfunction!(check, module)?)
+    module.add_function(wrap_pyfunction!(check, module)?)?;
+    module.add_function(wrap_pyfunction!(timing::time_rounds, module)?)
 }

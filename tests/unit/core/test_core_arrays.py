@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from controlplane import _core
-from controlplane.bench.allocate import build, run, violations
+from controlplane.bench.round_problem import build
 
 NETWORK: dict[str, Any] = {
     "node_parent": np.array([-1, 0], np.int32),
@@ -115,23 +115,3 @@ def test_threads_share_a_network_and_get_the_same_bits() -> None:
     for result in rounds:
         assert np.array_equal(result.current_ma, rounds[0].current_ma)
         assert np.array_equal(result.binding_row, rounds[0].binding_row)
-
-
-def test_the_bench_network_binds_at_every_level_and_its_result_is_sound() -> None:
-    problem = build(2_000, seed=3)
-    result = problem.allocate(problem.network())
-    assert violations(problem, result) == 0
-    node = result.binding_row[result.binding_row >= 0] // 3
-    assert (node == 0).any()
-    assert ((node >= 1) & (node <= problem.sites)).any()
-    assert (node > problem.sites).any()
-    assert set(run(200, repeats=2)) == {
-        "connectors", "rows", "solve_ms", "check_ms", "ratio", "violations"
-    }  # fmt: skip
-
-
-def test_the_bench_would_see_a_violation() -> None:
-    problem = build(200)
-    result = problem.allocate(problem.network())
-    problem.capacity_ma[0] = result.row_load_ma[0] - 1
-    assert violations(problem, result) == 3
