@@ -26,7 +26,7 @@ from scipy.optimize import linprog
 __all__ = ["Optimum", "Replay", "solve"]
 
 _GAP_PERCENT = 0.005
-_ROUNDS = 16
+_ROUNDS = 30
 _TIMEOUT_S = 120.0
 _FIRST_TANGENTS = np.deg2rad(np.arange(0, 360, 30))
 _VIOLATED = 1 + 1e-6
