@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: help demo test lint format proto bench-rust check-rust-deep build clean
+.PHONY: help demo test lint format proto bench-rust bench-acn bench-acn-environment check-rust-deep build clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -18,8 +18,8 @@ test: lint ## everything CI checks
 	$(BIN)/pytest $(ARGS)
 
 lint: build ## style, types, import rules, contracts of generated files
-	$(BIN)/ruff check controlplane tests
-	$(BIN)/ruff format --check controlplane tests
+	$(BIN)/ruff check controlplane tests benches
+	$(BIN)/ruff format --check controlplane tests benches
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/buf lint
@@ -27,8 +27,8 @@ lint: build ## style, types, import rules, contracts of generated files
 	cargo clippy --workspace --all-targets --quiet -- -D warnings
 
 format: build ## bring the code into the agreed form
-	$(BIN)/ruff check --fix controlplane tests
-	$(BIN)/ruff format controlplane tests
+	$(BIN)/ruff check --fix controlplane tests benches
+	$(BIN)/ruff format controlplane tests benches
 	cargo fmt --all
 
 proto: build ## generate controlplane/api/v1 from proto/
@@ -44,6 +44,9 @@ check-rust-deep: ## the core with checked arithmetic, and a part of it under Mir
 	MIRIFLAGS=-Zmiri-disable-isolation cargo +nightly miri test --package loadstar-core \
 		--test allocation --quiet --target-dir target/miri
 
+bench-acn: ## the real-time round inside ACN-Sim, beside its own algorithms
+	@benches/acn/run $(ARGS)
+
 build: $(VENV)/built ## the environment in .venv with the Rust extension
 
 $(VENV)/ready: requirements.lock
@@ -56,5 +59,20 @@ $(VENV)/built: $(VENV)/ready pyproject.toml $(RUST_SOURCES)
 	PIP_QUIET=1 $(BIN)/maturin develop --release --locked --quiet
 	touch $@
 
+# ACN-Sim brings packages that Loadstar does not want, and this bench needs of Loadstar only the core.
+ACN_VENV := benches/acn/.venv
+bench-acn-environment: $(ACN_VENV)/built
+
+$(ACN_VENV)/ready: benches/acn/requirements.txt
+	$(PYTHON) -m venv $(ACN_VENV)
+	$(ACN_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
+	touch $@
+
+$(ACN_VENV)/built: $(ACN_VENV)/ready pyproject.toml $(RUST_SOURCES)
+	rm -rf $(ACN_VENV)/wheels
+	$(ACN_VENV)/bin/maturin build --release --locked --quiet --interpreter $(ACN_VENV)/bin/python --out $(ACN_VENV)/wheels
+	$(ACN_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --force-reinstall $(ACN_VENV)/wheels/*.whl
+	touch $@
+
 clean: ## remove what was built
-	rm -rf $(VENV) target
+	rm -rf $(VENV) $(ACN_VENV) target

@@ -24,7 +24,7 @@ class Model:
     """A mixed-integer linear program over the rows of a problem."""
 
     def __init__(self, problem: Problem) -> None:
-        self._highs: Any = highspy.Highs()  # type: ignore[no-untyped-call]
+        self._highs: Any = highspy.Highs()
         self._highs.setOptionValue("output_flag", False)
         self._highs.setOptionValue("threads", 1)
         self._problem = problem
