@@ -11,114 +11,144 @@ use crate::units::{fine, whole_ma};
 /// Memory of handing out steps.
 #[derive(Debug, Default)]
 pub(crate) struct StepSpace {
-    /// What each rising leaf lost by being rounded down, in level units.
-    lost: Vec<i64>,
-    /// What rounding down left more than before to all rising leaves up to each.
-    given_ma: Vec<i64>,
-    /// By leaf place, how much more the next current is that a rising leaf accepts; 0 at its
-    /// maximum.
-    next_ma: Vec<u32>,
+    rounded: Vec<Rounded>,
     group_room_ma: Vec<u32>,
     /// Indices in `rising` of those for whom there is room.
     fitting: Vec<u32>,
     candidates: Vec<Candidate>,
+    /// What it takes to raise each of the candidates.
+    steps: Vec<Step>,
     keys: Vec<u64>,
     sorted: Vec<u64>,
-    steps: Vec<Step>,
+}
+
+/// What rounding down did to a rising leaf.
+#[derive(Debug, Clone, Copy)]
+struct Rounded {
+    /// In level units; means nothing for those at their maximum.
+    lost: i64,
+    /// What all rising leaves before this one then have more than before.
+    given_before_ma: i64,
+    /// How much more the next current is that the leaf accepts; 0 at its maximum.
+    next_ma: u32,
+}
+
+impl Rounded {
+    const NOTHING: Self = Self { lost: 0, given_before_ma: 0, next_ma: 0 };
 }
 
 /// One that may go up a step: those that lost most come first, equal ones by rank, then index.
-type Candidate = (Reverse<i64>, i64, u32);
+#[derive(Debug, Clone, Copy)]
+struct Candidate {
+    lost: i64,
+    rank: i64,
+    at: u32,
+}
+
+impl Candidate {
+    const NOTHING: Self = Self { lost: 0, rank: 0, at: 0 };
+
+    fn order(&self) -> (Reverse<i64>, i64, u32) {
+        (Reverse(self.lost), self.rank, self.at)
+    }
+}
 
 /// What it takes to raise a leaf.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 struct Step {
     place: u32,
     group: u32,
+    /// 0 once there was no room for it.
     more_ma: u32,
-    /// What the leaf then has, and how much more its next current then is.
-    raised_ma: u32,
-    next_ma: u32,
+}
+
+impl Step {
+    const NOTHING: Self = Self { place: 0, group: 0, more_ma: 0 };
 }
 
 /// Bring `rising` from what filling reached to currents that they accept, and keep those of them
 /// that can still go up a step.
 pub(crate) fn whole_steps(round: &mut Round<'_>, rising: &mut Vec<u32>) {
     let mut space = take(&mut round.workspace.steps);
-    space.next_ma.resize(round.leaves.len(), 0);
     round_down(round, rising, &mut space);
     list_candidates(round, rising, &mut space);
-    sort(&mut space);
-    raise_by_step(round, rising, &mut space);
+    let index_bits = sort(&mut space);
+    raise_by_step(round, &mut space, index_bits);
+    keep_rising(round, rising, &mut space);
     round.workspace.steps = space;
 }
 
 /// Give every one of `rising` the largest current it accepts up to what it reached.
 fn round_down(round: &mut Round<'_>, rising: &[u32], space: &mut StepSpace) {
     let groups = take(&mut round.workspace.fill.groups);
-    space.lost.clear();
-    space.given_ma.clear();
-    space.given_ma.push(0);
-    let mut given_ma = 0;
-    let given = &mut space.given_ma;
-    space.lost.extend(rising.iter().map(|&place| {
+    let rounded = &mut space.rounded;
+    rounded.resize(rising.len() + 1, Rounded::NOTHING);
+    let mut given_before_ma = 0;
+    for (&place, rounded) in rising.iter().zip(&mut *rounded) {
         let at = place as usize;
         let group = &groups[round.network.leaf_group[at] as usize];
         let leaf = &mut round.leaves[at];
         let had_ma = leaf.current_ma;
-        let lost = accept(leaf, group, &mut space.next_ma[at]);
-        given_ma += i64::from(leaf.current_ma - had_ma);
-        given.push(given_ma);
+        let (lost, next_ma) = accept(leaf, group);
+        *rounded = Rounded { lost, given_before_ma, next_ma };
+        given_before_ma += i64::from(leaf.current_ma - had_ma);
         // The first row that stops a leaf is what it is told: where the crumbs of rounding are
         // handed out later, other rows may fill, but they are not why its share is what it is.
         let stop = &mut round.stop[at];
         *stop = select_unpredictable(*stop == Stop::OWN, group.stop(), *stop);
-        lost
-    }));
+    }
+    rounded[rising.len()] = Rounded { given_before_ma, ..Rounded::NOTHING };
     round.give_groups(groups.iter().map(|group| {
         let slots = group.slots();
-        space.given_ma[slots.end] - space.given_ma[slots.start]
+        rounded[slots.end].given_before_ma - rounded[slots.start].given_before_ma
     }));
     round.workspace.fill.groups = groups;
 }
 
-/// Round a leaf down, and say how much it lost by that, in level units.
-fn accept(leaf: &mut Leaf, group: &GroupLoad, next_ma: &mut u32) -> i64 {
+/// Round a leaf down. Returns how much it lost by that, in level units, and how much more its next
+/// current is, 0 at its maximum.
+///
+/// Nobody can foretell who is at the maximum, so that is the one thing not to branch on: what is
+/// below it is worked out for everyone, and means nothing for those.
+fn accept(leaf: &mut Leaf, group: &GroupLoad) -> (i64, u32) {
     let max_ma = i64::from(leaf.max_ma);
     let share = group.share(leaf);
-    // Nobody can foretell who is at the maximum, so that is the one thing not to branch on: what
-    // follows is worked out for everyone, and means nothing for those.
     let at_max = whole_ma(share) >= max_ma;
-    let whole = narrow(whole_ma(share) & i64::from(u32::MAX));
-    let stepped = i64::from(whole - whole % leaf.step_ma);
+    let reached_ma = narrow(whole_ma(share) & i64::from(u32::MAX));
+    let stepped_ma = i64::from(reached_ma - reached_ma % leaf.step_ma);
     // What it has already is accepted, so it is never lowered.
-    let below_max = stepped.max(i64::from(leaf.current_ma));
-    let accepted = select_unpredictable(at_max, max_ma, below_max);
+    let below_max_ma = stepped_ma.max(i64::from(leaf.current_ma));
+    let accepted_ma = select_unpredictable(at_max, max_ma, below_max_ma);
     let most_ma = select_unpredictable(at_max, i64::MAX, max_ma);
-    let next = (stepped + i64::from(leaf.step_ma)).min(most_ma) - accepted;
-    *next_ma = narrow(select_unpredictable(at_max, 0, next));
-    leaf.current_ma = narrow(accepted);
-    select_unpredictable(at_max, 0, share - fine(accepted))
+    let next_ma = (stepped_ma + i64::from(leaf.step_ma)).min(most_ma) - accepted_ma;
+    leaf.current_ma = narrow(accepted_ma);
+    (share - fine(accepted_ma), narrow(select_unpredictable(at_max, 0, next_ma)))
 }
 
 /// Those for whom there is room now.
 fn list_candidates(round: &mut Round<'_>, rising: &[u32], space: &mut StepSpace) {
-    round.find_group_room(&mut space.group_room_ma);
+    let StepSpace { rounded, group_room_ma, fitting, candidates, steps, .. } = space;
+    round.find_group_room(group_room_ma);
     let network = round.network;
     // Written in any case and counted if wanted, since nobody can foretell who is.
-    space.fitting.resize(rising.len(), 0);
-    let mut count = 0;
-    for (slot, &place) in (0..).zip(rising) {
-        let next_ma = space.next_ma[place as usize];
-        let room_ma = space.group_room_ma[network.leaf_group[place as usize] as usize];
-        space.fitting[count] = slot;
-        count += usize::from(may_step(next_ma, room_ma));
+    fitting.resize(rising.len(), 0);
+    let (mut slot, mut count) = (0, 0);
+    for (&place, rounded) in rising.iter().zip(&rounded[..rising.len()]) {
+        let room_ma = group_room_ma[network.leaf_group[place as usize] as usize];
+        fitting[count] = slot;
+        count += usize::from(may_step(rounded.next_ma, room_ma));
+        slot += 1;
     }
-    space.candidates.clear();
-    space.candidates.extend(space.fitting[..count].iter().map(|&slot| {
-        let at = network.leaf_at[rising[slot as usize] as usize];
-        (Reverse(space.lost[slot as usize]), round.demand.rank[at as usize], at)
-    }));
+    candidates.resize(count, Candidate::NOTHING);
+    steps.resize(count, Step::NOTHING);
+    let listed = candidates.iter_mut().zip(steps);
+    for ((candidate, step), &slot) in listed.zip(&fitting[..count]) {
+        let (place, rounded) = (rising[slot as usize], &rounded[slot as usize]);
+        let at = network.leaf_at[place as usize];
+        *candidate = Candidate { lost: rounded.lost, rank: round.demand.rank[at as usize], at };
+        let group = network.leaf_group[place as usize];
+        *step = Step { place, group, more_ma: rounded.next_ma };
+    }
 }
 
 /// Whether there is a next current, and room for it; 0, for no next one, wraps beyond any room.
@@ -126,26 +156,32 @@ fn may_step(next_ma: u32, room_ma: u32) -> bool {
     next_ma.wrapping_sub(1) < room_ma
 }
 
-/// Put the candidates in order.
+/// Put the candidates in order: keys whose lowest bits, as many as are returned, are their indices.
 ///
-/// Where what was lost, rank and index fit in 64 bits together, as they do unless ranks or steps
-/// are far apart, the order is that of whole numbers, which needs no comparison.
-fn sort(space: &mut StepSpace) {
+/// Where what was lost, rank and index in `candidates` fit in 64 bits together, as they do unless
+/// ranks or steps are far apart, the order is that of whole numbers, which hardly needs comparison.
+fn sort(space: &mut StepSpace) -> u32 {
     let StepSpace { candidates, keys, sorted, .. } = space;
-    let Some(packing) = Packing::of(candidates) else {
-        candidates.sort_unstable();
-        return;
-    };
     keys.clear();
-    keys.extend(candidates.iter().map(|candidate| packing.pack(candidate)));
-    sort_keys(keys, sorted, packing.index_bits);
-    for (candidate, &key) in candidates.iter_mut().zip(keys.iter()) {
-        candidate.2 = packing.index(key);
-    }
+    let Some(packing) = Packing::of(candidates) else {
+        keys.extend((0..).zip(&*candidates).map(|(index, _)| index));
+        keys.sort_unstable_by_key(|&key| candidates[low_bits(key, u32::BITS)].order());
+        return u32::BITS;
+    };
+    keys.extend(
+        candidates.iter().zip(0..).map(|(candidate, index)| packing.pack(candidate, index)),
+    );
+    sort_keys(keys, sorted, packing.index_bits, candidates);
+    packing.index_bits
+}
+
+/// The index that the lowest bits of a key are.
+fn low_bits(key: u64, bits: u32) -> usize {
+    usize::try_from(key & ((1 << bits) - 1)).unwrap_or(usize::MAX)
 }
 
 /// How a candidate is written as one number: what was lost less than the most, then the rank above
-/// the least, then the index.
+/// the least, then its index in the list.
 struct Packing {
     most_lost: i64,
     least_rank: i64,
@@ -156,15 +192,14 @@ struct Packing {
 impl Packing {
     fn of(candidates: &[Candidate]) -> Option<Self> {
         let (mut least_lost, mut most_lost) = (i64::MAX, 0);
-        let (mut least_rank, mut most_rank, mut most_at) = (i64::MAX, i64::MIN, 0);
-        for &(Reverse(lost), rank, at) in candidates {
+        let (mut least_rank, mut most_rank) = (i64::MAX, i64::MIN);
+        for &Candidate { lost, rank, .. } in candidates {
             (least_lost, most_lost) = (lost.min(least_lost), lost.max(most_lost));
             (least_rank, most_rank) = (rank.min(least_rank), rank.max(most_rank));
-            most_at = at.max(most_at);
         }
         let bits = |most: u64| u64::BITS - most.leading_zeros();
         let rank_bits = bits(most_rank.checked_sub(least_rank)?.unsigned_abs());
-        let index_bits = bits(u64::from(most_at));
+        let index_bits = bits(u64::try_from(candidates.len()).ok()?);
         let lost_bits = bits(most_lost.abs_diff(least_lost));
         (lost_bits + rank_bits + index_bits <= u64::BITS).then_some(Self {
             most_lost,
@@ -174,87 +209,84 @@ impl Packing {
         })
     }
 
-    fn pack(&self, &(Reverse(lost), rank, at): &Candidate) -> u64 {
+    fn pack(&self, &Candidate { lost, rank, .. }: &Candidate, index: u64) -> u64 {
         let less = self.most_lost.abs_diff(lost);
         let above = rank.abs_diff(self.least_rank);
-        (less << self.rank_bits | above) << self.index_bits | u64::from(at)
-    }
-
-    fn index(&self, key: u64) -> u32 {
-        u32::try_from(key & ((1 << self.index_bits) - 1)).unwrap_or(u32::MAX)
+        (less << self.rank_bits | above) << self.index_bits | index
     }
 }
 
-/// Sort by distribution on the bits above the lowest `tail_bits`, eleven at a time, then those that
-/// are equal there by comparison.
-fn sort_keys(keys: &mut Vec<u64>, sorted: &mut Vec<u64>, tail_bits: u32) {
+/// Sort by distribution on the bits above the lowest `index_bits`, eleven at a time, then those
+/// that are equal there by the indices of their leaves.
+fn sort_keys(
+    keys: &mut Vec<u64>,
+    sorted: &mut Vec<u64>,
+    index_bits: u32,
+    candidates: &[Candidate],
+) {
     const DIGIT_BITS: u32 = 11;
     const DIGITS: usize = 1 << DIGIT_BITS;
     if keys.len() < DIGITS / 4 {
         keys.sort_unstable();
-        return;
+    } else {
+        let bits = u64::BITS - keys.iter().fold(0, |all, key| all | key).leading_zeros();
+        sorted.resize(keys.len(), 0);
+        for shift in (index_bits..bits).step_by(DIGIT_BITS as usize) {
+            let digit = |key: u64| low_bits(key >> shift, DIGIT_BITS);
+            let mut next = [0_u32; DIGITS];
+            for &key in keys.iter() {
+                next[digit(key)] += 1;
+            }
+            let mut sum = 0;
+            for count in &mut next {
+                (sum, *count) = (sum + *count, sum);
+            }
+            for &key in keys.iter() {
+                let slot = &mut next[digit(key)];
+                sorted[*slot as usize] = key;
+                *slot += 1;
+            }
+            swap(keys, sorted);
+        }
     }
-    let bits = u64::BITS - keys.iter().fold(0, |all, key| all | key).leading_zeros();
-    sorted.resize(keys.len(), 0);
-    let mut shift = tail_bits;
-    while shift < bits {
-        let digit = |key: u64| usize::try_from(key >> shift).unwrap_or(0) % DIGITS;
-        let mut next = [0_u32; DIGITS];
-        for &key in keys.iter() {
-            next[digit(key)] += 1;
-        }
-        let mut sum = 0;
-        for count in &mut next {
-            (sum, *count) = (sum + *count, sum);
-        }
-        for &key in keys.iter() {
-            let slot = &mut next[digit(key)];
-            sorted[*slot as usize] = key;
-            *slot += 1;
-        }
-        swap(keys, sorted);
-        shift += DIGIT_BITS;
+    let equal_above = |pair: &[u64]| (pair[0] ^ pair[1]) >> index_bits == 0;
+    let mut rest = &mut keys[..];
+    while let Some(first) = rest.windows(2).position(equal_above) {
+        rest = &mut rest[first..];
+        let above = rest[0] >> index_bits;
+        let end = rest.iter().position(|key| key >> index_bits != above).unwrap_or(rest.len());
+        let (equal, after) = rest.split_at_mut(end);
+        equal.sort_unstable_by_key(|&key| candidates[low_bits(key, index_bits)].at);
+        rest = after;
     }
-    for equal in keys.chunk_by_mut(|one, next| one >> tail_bits == next >> tail_bits) {
-        if equal.len() > 1 {
-            equal.sort_unstable();
+}
+
+/// Let each candidate go up one step if its rows have the room.
+fn raise_by_step(round: &mut Round<'_>, space: &mut StepSpace, index_bits: u32) {
+    let StepSpace { steps, keys, .. } = space;
+    for &key in &*keys {
+        let step = &mut steps[low_bits(key, index_bits)];
+        let group = round.network.groups[step.group as usize];
+        if round.fits(group.node, group.phases, i64::from(step.more_ma)) {
+            round.give(group.node, group.phases, i64::from(step.more_ma));
+        } else {
+            step.more_ma = 0;
         }
     }
 }
 
-/// Let each candidate go up one step if its rows have the room, and keep those of `rising` that can
-/// then go up another.
-fn raise_by_step(round: &mut Round<'_>, rising: &mut Vec<u32>, space: &mut StepSpace) {
-    let network = round.network;
-    // Nobody comes twice, so the steps can be looked up in one go: memory is slow to answer, but
-    // answers many at a time, and the checks, one after the other, need not wait for it.
-    space.steps.clear();
-    space.steps.extend(space.candidates.iter().map(|&(.., at)| {
-        let place = network.place_of[at as usize];
-        let leaf = &round.leaves[place as usize];
-        let more_ma = space.next_ma[place as usize];
-        let raised_ma = leaf.current_ma + more_ma;
-        let next_ma = leaf.step_ma.min(leaf.max_ma - raised_ma);
-        Step { place, group: network.leaf_group[place as usize], more_ma, raised_ma, next_ma }
-    }));
-    // Room only shrinks, so who has none for this step has none later.
-    rising.clear();
-    for step in &space.steps {
-        let group = network.groups[step.group as usize];
-        if round.fits(group.node, group.phases, i64::from(step.more_ma)) {
-            round.give(group.node, group.phases, i64::from(step.more_ma));
-            round.leaves[step.place as usize].current_ma = step.raised_ma;
-            space.next_ma[step.place as usize] = step.next_ma;
-            rising.push(step.place);
-        }
-    }
+/// Note what the candidates were given, and keep those of them that can go up another step.
+fn keep_rising(round: &mut Round<'_>, rising: &mut Vec<u32>, space: &mut StepSpace) {
     round.find_group_room(&mut space.group_room_ma);
-    rising.retain(|&place| {
-        let next_ma = space.next_ma[place as usize];
-        let room_ma = space.group_room_ma[network.leaf_group[place as usize] as usize];
-        may_step(next_ma, room_ma)
-    });
-    rising.sort_unstable();
+    // Room only shrinks, so who had none for this step has none later.
+    rising.clear();
+    rising.extend(space.steps.iter().filter_map(|step| {
+        let leaf = &mut round.leaves[step.place as usize];
+        leaf.current_ma += step.more_ma;
+        let next_ma = leaf.step_ma.min(leaf.max_ma - leaf.current_ma);
+        let room_ma = space.group_room_ma[step.group as usize];
+        (step.more_ma > 0 && may_step(next_ma, room_ma)).then_some(step.place)
+    }));
 }
 
 #[cfg(test)]
@@ -268,40 +300,41 @@ mod tests {
             .map(|at| at * 1_777 % count)
             .map(|at| {
                 let drawn = i64::from(at.wrapping_mul(2_654_435_761) >> 8);
-                (Reverse(drawn % losses), drawn / 7 % ranks - ranks / 2, at)
+                Candidate { lost: drawn % losses, rank: drawn / 7 % ranks - ranks / 2, at }
             })
             .collect()
+    }
+
+    /// The candidates in the order in which sorting leaves them, and in that of comparison.
+    fn sorted_both_ways(candidates: Vec<Candidate>) -> [Vec<u32>; 2] {
+        let mut compared = candidates.clone();
+        compared.sort_unstable_by_key(Candidate::order);
+        let mut space = StepSpace { candidates, ..StepSpace::default() };
+        let index_bits = sort(&mut space);
+        let at = |&key: &u64| space.candidates[low_bits(key, index_bits)].at;
+        [space.keys.iter().map(at).collect(), compared.iter().map(|one| one.at).collect()]
     }
 
     #[test]
     fn candidates_sorted_as_numbers_are_in_the_order_of_comparison() {
         for (losses, ranks) in [(1, 1), (4, 1), (4, 3), (6_553_600, 100_000), (1, 1_000_000)] {
             for kept in [5_000, 700, 100, 1, 0] {
-                let mut space =
-                    StepSpace { candidates: candidates(losses, ranks), ..StepSpace::default() };
-                space.candidates.truncate(kept);
-                let mut expected = space.candidates.clone();
-                expected.sort_unstable();
-                assert!(kept == 0 || Packing::of(&expected).is_some());
-                sort(&mut space);
-                let order = |sorted: &[Candidate]| -> Vec<u32> {
-                    sorted.iter().map(|candidate| candidate.2).collect()
-                };
-                assert_eq!(order(&space.candidates), order(&expected));
+                let mut candidates = candidates(losses, ranks);
+                candidates.truncate(kept);
+                assert!(kept == 0 || Packing::of(&candidates).is_some());
+                let [sorted, compared] = sorted_both_ways(candidates);
+                assert_eq!(sorted, compared);
             }
         }
     }
 
     #[test]
     fn candidates_too_far_apart_for_one_number_are_compared() {
-        let mut space =
-            StepSpace { candidates: candidates(6_553_600, 100), ..StepSpace::default() };
-        space.candidates[0].1 = i64::MIN;
-        space.candidates[1].1 = i64::MAX;
-        let mut expected = space.candidates.clone();
-        expected.sort_unstable();
-        assert!(Packing::of(&expected).is_none());
-        sort(&mut space);
-        assert_eq!(space.candidates, expected);
+        let mut candidates = candidates(6_553_600, 100);
+        candidates[0].rank = i64::MIN;
+        candidates[1].rank = i64::MAX;
+        assert!(Packing::of(&candidates).is_none());
+        let [sorted, compared] = sorted_both_ways(candidates);
+        assert_eq!(sorted, compared);
     }
 }
