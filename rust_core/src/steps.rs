@@ -57,13 +57,14 @@ impl Candidate {
 #[derive(Debug, Clone, Copy)]
 struct Step {
     place: u32,
-    group: u32,
+    node: u32,
     /// 0 once there was no room for it.
     more_ma: u32,
+    phases: u8,
 }
 
 impl Step {
-    const NOTHING: Self = Self { place: 0, group: 0, more_ma: 0 };
+    const NOTHING: Self = Self { place: 0, node: 0, more_ma: 0, phases: 0 };
 }
 
 /// Bring `rising` from what filling reached to currents that they accept, and keep those of them
@@ -146,8 +147,12 @@ fn list_candidates(round: &mut Round<'_>, rising: &[u32], space: &mut StepSpace)
         let (place, rounded) = (rising[slot as usize], &rounded[slot as usize]);
         let at = network.leaf_at[place as usize];
         *candidate = Candidate { lost: rounded.lost, rank: round.demand.rank[at as usize], at };
-        let group = network.leaf_group[place as usize];
-        *step = Step { place, group, more_ma: rounded.next_ma };
+        *step = Step {
+            place,
+            node: network.leaf_node[place as usize],
+            more_ma: rounded.next_ma,
+            phases: network.leaf_phases[place as usize],
+        };
     }
 }
 
@@ -266,9 +271,8 @@ fn raise_by_step(round: &mut Round<'_>, space: &mut StepSpace, index_bits: u32) 
     let StepSpace { steps, keys, .. } = space;
     for &key in &*keys {
         let step = &mut steps[low_bits(key, index_bits)];
-        let group = round.network.groups[step.group as usize];
-        if round.fits(group.node, group.phases, i64::from(step.more_ma)) {
-            round.give(group.node, group.phases, i64::from(step.more_ma));
+        if round.fits(step.node, step.phases, i64::from(step.more_ma)) {
+            round.give(step.node, step.phases, i64::from(step.more_ma));
         } else {
             step.more_ma = 0;
         }
@@ -284,7 +288,8 @@ fn keep_rising(round: &mut Round<'_>, rising: &mut Vec<u32>, space: &mut StepSpa
         let leaf = &mut round.leaves[step.place as usize];
         leaf.current_ma += step.more_ma;
         let next_ma = leaf.step_ma.min(leaf.max_ma - leaf.current_ma);
-        let room_ma = space.group_room_ma[step.group as usize];
+        let group = round.network.leaf_group[step.place as usize];
+        let room_ma = space.group_room_ma[group as usize];
         (step.more_ma > 0 && may_step(next_ma, room_ma)).then_some(step.place)
     }));
 }
