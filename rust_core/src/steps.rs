@@ -18,6 +18,8 @@ pub(crate) struct StepSpace {
     candidates: Vec<Candidate>,
     /// What it takes to raise each of the candidates.
     steps: Vec<Step>,
+    /// The same in the order in which they are raised.
+    ordered: Vec<Step>,
     keys: Vec<u64>,
     sorted: Vec<u64>,
 }
@@ -268,13 +270,16 @@ fn sort_keys(
 
 /// Let each candidate go up one step if its rows have the room.
 fn raise_by_step(round: &mut Round<'_>, space: &mut StepSpace, index_bits: u32) {
-    let StepSpace { steps, keys, .. } = space;
-    for &key in &*keys {
-        let step = &mut steps[low_bits(key, index_bits)];
+    let StepSpace { steps, ordered, keys, .. } = space;
+    // Looked up in one go: memory is slow to answer, but answers many at a time, and the checks,
+    // one after the other, need not wait for it.
+    ordered.clear();
+    ordered.extend(keys.iter().map(|&key| steps[low_bits(key, index_bits)]));
+    for (&key, step) in keys.iter().zip(&*ordered) {
         if round.fits(step.node, step.phases, i64::from(step.more_ma)) {
             round.give(step.node, step.phases, i64::from(step.more_ma));
         } else {
-            step.more_ma = 0;
+            steps[low_bits(key, index_bits)].more_ma = 0;
         }
     }
 }
