@@ -41,6 +41,8 @@ struct Slot {
 }
 
 impl Slot {
+    const NOTHING: Self = Self { start: 0, full: 0, has_ma: 0, most_ma: 0, weight: 0 };
+
     fn new(leaf: &Leaf) -> Self {
         Self {
             start: level_from(leaf.current_ma, leaf.weight),
@@ -98,10 +100,11 @@ impl GroupLoad {
         self.stop
     }
 
-    /// Bring the group to level 0. Returns the sum of the maximums.
-    fn start(&mut self, slots: &[Slot]) -> i64 {
+    /// Bring the group to level 0 with the rising leaves `places`. Returns the sum of the maximums.
+    fn start(&mut self, slots: &mut [Slot], places: &[u32], leaves: &[Leaf]) -> i64 {
         let (mut has_ma, mut most_ma) = (0, 0);
-        for slot in &slots[self.slots.clone()] {
+        for (slot, &place) in slots.iter_mut().zip(places) {
+            *slot = Slot::new(&leaves[place as usize]);
             let waits = -slot.start >> 63;
             has_ma += i64::from(slot.has_ma);
             most_ma += i64::from(slot.most_ma);
@@ -116,16 +119,24 @@ impl GroupLoad {
     /// Bring the group to `level`. Summed anew and without a branch, since nobody can foretell who is
     /// where; `waits` and `full` are masks, all bits or none, and never both.
     fn move_to(&mut self, slots: &[Slot], level: i64) {
-        let (mut base_ma, mut grow, mut open, mut kink) = (0, 0, 0, i64::MAX);
+        let (mut base_ma, mut all, mut waiting, mut done) = (0, 0, 0, 0);
+        // How far it is to the next kink after the next level; those behind wrap beyond all others.
+        let mut ahead = u64::MAX;
         for slot in &slots[self.slots.clone()] {
-            let waits = (level - slot.start) >> 63;
-            let full = (slot.full - 1 - level) >> 63;
-            base_ma += i64::from(slot.has_ma) & waits | i64::from(slot.most_ma) & full;
-            grow += i64::from(slot.weight) & !(waits | full);
-            open += i64::from(slot.weight) & !full;
-            kink = kink.min(slot.start & waits | slot.full & !waits | i64::MAX & full);
+            let (since_start, until_full) = (level - slot.start, slot.full - 1 - level);
+            let (waits, full) = (since_start >> 63, until_full >> 63);
+            base_ma += i64::from(slot.has_ma) & waits;
+            base_ma += i64::from(slot.most_ma) & full;
+            let weight = i64::from(slot.weight);
+            all += weight;
+            waiting += weight & waits;
+            done += weight & full;
+            ahead = ahead.min((!since_start).cast_unsigned()).min(until_full.cast_unsigned());
         }
-        (self.base, self.grow, self.open, self.kink) = (fine(base_ma), grow, open, kink);
+        self.base = fine(base_ma);
+        self.open = all - done;
+        self.grow = self.open - waiting;
+        self.kink = level.saturating_add_unsigned(ahead).saturating_add(1);
     }
 
     /// What the group would draw at `level`, at or above the present one.
@@ -246,13 +257,12 @@ pub(crate) struct FillSpace {
 /// Raise `leaves` (ascending) from what they have, as far as rows and their maximums allow. What
 /// they reached is left with their groups.
 pub(crate) fn fill(round: &mut Round<'_>, leaves: &[u32]) {
-    let FillSpace { mut branches, mut groups, mut slots } = take(&mut round.workspace.fill);
+    let FillSpace { mut branches, mut groups, slots } = take(&mut round.workspace.fill);
     branches.clear();
     branches.resize(round.network.nodes(), Branch::NOTHING);
     groups.clear();
     let empty = |group: &Group| GroupLoad { phases: group.phases, ..GroupLoad::NOTHING };
     groups.extend(round.network.groups.iter().map(empty));
-    slots.clear();
     let mut sweep = Sweep { round, branches, groups, slots };
     sweep.place_leaves(leaves);
     for root in sweep.join_branches() {
@@ -265,18 +275,21 @@ pub(crate) fn fill(round: &mut Round<'_>, leaves: &[u32]) {
 }
 
 impl Sweep<'_, '_> {
-    /// Put every leaf in its group.
+    /// Put every leaf in its group, bring the groups to level 0, and add their maximums to what stands
+    /// for the limits of their nodes until the room is known.
     fn place_leaves(&mut self, leaves: &[u32]) {
-        self.slots
-            .extend(leaves.iter().map(|&place| Slot::new(&self.round.leaves[place as usize])));
+        let network = self.round.network;
         for (slot, &place) in leaves.iter().enumerate() {
-            self.groups[self.round.network.leaf_group[place as usize] as usize].slots.end =
-                slot + 1;
+            self.groups[network.leaf_group[place as usize] as usize].slots.end = slot + 1;
         }
+        self.slots.resize(leaves.len(), Slot::NOTHING);
         let mut start = 0;
-        for group in &mut self.groups {
+        for (group, of) in self.groups.iter_mut().zip(&network.groups) {
             let end = group.slots.end.max(start);
             group.slots = start..end;
+            let (slots, places) = (&mut self.slots[start..end], &leaves[start..end]);
+            let most_ma = group.start(slots, places, &self.round.leaves);
+            add(&mut self.branches[of.node as usize].limit, group.phases, most_ma);
             start = end;
         }
     }
@@ -292,8 +305,9 @@ impl Sweep<'_, '_> {
         let network = self.round.network;
         let mut roots = Vec::new();
         for at in (0..network.nodes()).rev() {
-            // The parent stands before its children, so these are all joined by now.
-            if !self.start_own(at) && self.branches[at].child == NONE {
+            // The parent stands before its children, so these are all joined by now. Rising leaves
+            // have maximums above 0.
+            if self.branches[at].limit == [0; PHASES] {
                 continue;
             }
             self.sum_up(at, 0);
@@ -317,19 +331,6 @@ impl Sweep<'_, '_> {
             }
         }
         roots
-    }
-
-    /// Bring the groups on this very node to level 0, and add their maximums to what stands for its
-    /// limits until the room is known. Returns whether there are any.
-    fn start_own(&mut self, at: usize) -> bool {
-        let mut any = false;
-        let of = self.groups_of(at);
-        for group in &mut self.groups[of] {
-            any |= !group.slots.is_empty();
-            let most_ma = group.start(&self.slots);
-            add(&mut self.branches[at].limit, group.phases, most_ma);
-        }
-        any
     }
 
     /// Bring a subtree to level `target`, where it is not calm, stopping whom its rows stop on the
