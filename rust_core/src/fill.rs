@@ -358,7 +358,6 @@ impl Sweep<'_, '_> {
                 }
                 child = self.branches[child as usize].sibling;
             }
-            self.move_own(at, next);
             if next == target {
                 self.refresh(at, next);
                 return;
@@ -416,17 +415,8 @@ impl Sweep<'_, '_> {
         self.refresh(at, level);
     }
 
-    /// Bring the groups on this very node to `level`, which its rows carry.
-    fn move_own(&mut self, at: usize, level: i64) {
-        let of = self.groups_of(at);
-        for group in &mut self.groups[of] {
-            if group.kink <= level {
-                group.move_to(&self.slots, level);
-            }
-        }
-    }
-
-    /// Note what all draw below a node whose children are at `level`, and its calm level.
+    /// Bring the groups on this very node to `level`, which its rows carry and its children are at,
+    /// and note what all draw below it, and its calm level.
     fn refresh(&mut self, at: usize, level: i64) {
         self.sum_up(at, level);
         let branch = &mut self.branches[at];
@@ -437,7 +427,11 @@ impl Sweep<'_, '_> {
     fn sum_up(&mut self, at: usize, level: i64) {
         let mut all = Load::NOTHING;
         let mut calm = i64::MAX;
-        for group in &self.groups[self.groups_of(at)] {
+        let of = self.groups_of(at);
+        for group in &mut self.groups[of] {
+            if group.kink <= level {
+                group.move_to(&self.slots, level);
+            }
             all.add_group(group);
         }
         let mut child = self.branches[at].child;
