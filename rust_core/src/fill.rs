@@ -217,21 +217,22 @@ impl Branch {
     #[expect(clippy::needless_bitwise_bool, reason = "a wrong guess costs more than both sides")]
     fn sure(&self, target: i64) -> i64 {
         let mut sure = target;
+        // Up to here the load is the line it is now.
+        let kink = self.all.kink - 1 - self.level;
         for phase in 0..PHASES {
             let (grow, open) = (self.all.grow[phase], self.all.open[phase]);
             let room = self.limit[phase] - self.all.base[phase] - grow * self.level;
+            let far = sure - self.level;
             // One test for all three, since none can be foretold.
-            if (open == 0)
-                | (self.limit[phase] == i64::MAX)
-                | (room >= open.saturating_mul(sure - self.level))
-            {
+            if (open == 0) | (self.limit[phase] == i64::MAX) | (room >= open.saturating_mul(far)) {
                 continue;
             }
-            // Leaves that reach their maximum bend the load down only, so this holds throughout.
-            let bound = self.level + room / open;
-            // This may be higher, and holds as long as the load is the line it is now.
-            let line = if grow == 0 { i64::MAX } else { self.level + room / grow };
-            sure = sure.min(bound.max(line.min(self.all.kink - 1)));
+            let near = kink.min(far);
+            let left = room - grow.saturating_mul(near);
+            // Beyond the kink it grows by no more than all who are open do, since those that reach
+            // their maximum bend it down only.
+            let carried = if left < 0 { room / grow } else { near + left / open };
+            sure = self.level + carried.min(far);
         }
         sure
     }
