@@ -215,6 +215,7 @@ impl Branch {
 
     /// The highest level, up to `target`, that the node's own rows are sure to carry.
     #[expect(clippy::needless_bitwise_bool, reason = "a wrong guess costs more than both sides")]
+    #[inline]
     fn sure(&self, target: i64) -> i64 {
         let mut sure = target;
         // Up to here the load is the line it is now.
