@@ -77,10 +77,7 @@ pub fn allocate_in(
     let mut round = Round::new(network, capacity_ma, *demand, workspace);
     admit(&mut round);
     for tier in tiers(demand.tier) {
-        let wanting =
-            |(place, leaf): (u32, &Leaf)| (leaf.tier == tier && leaf.may_rise()).then_some(place);
-        rising.clear();
-        rising.extend((0..).zip(&round.leaves).filter_map(wanting));
+        list_rising(&round.leaves, tier, &mut rising);
         while !rising.is_empty() {
             fill(&mut round, &rising);
             whole_steps(&mut round, &mut rising);
@@ -88,6 +85,20 @@ pub fn allocate_in(
     }
     round.workspace.rising = rising;
     Ok(round.finish(capacity_ma))
+}
+
+/// The places of the leaves of a tier that may rise.
+fn list_rising(leaves: &[Leaf], tier: u8, rising: &mut Vec<u32>) {
+    rising.resize(leaves.len(), 0);
+    let mut count = 0;
+    for (leaf, place) in leaves.iter().zip(0..) {
+        if leaf.tier == tier {
+            // Written in any case and counted if wanted, since nobody can foretell who may.
+            rising[count] = place;
+            count += usize::from(leaf.may_rise());
+        }
+    }
+    rising.truncate(count);
 }
 
 /// The tiers that occur, first served first.
