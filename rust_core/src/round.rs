@@ -250,9 +250,9 @@ pub(crate) fn add(values: &mut [i64; PHASES], phases: u8, more: i64) {
     }
 }
 
-/// A current that was checked to be within bounds.
+/// A current that was checked to be within bounds; the mask spares checking it again.
 pub(crate) fn narrow(current_ma: i64) -> u32 {
-    u32::try_from(current_ma).unwrap_or(0)
+    u32::try_from(current_ma & i64::from(u32::MAX)).unwrap_or(0)
 }
 
 fn capacity_in_places<'a>(

@@ -117,7 +117,7 @@ fn accept(leaf: &mut Leaf, group: &GroupLoad) -> (i64, u32) {
     let max_ma = i64::from(leaf.max_ma);
     let share = group.share(leaf);
     let at_max = whole_ma(share) >= max_ma;
-    let reached_ma = narrow(whole_ma(share) & i64::from(u32::MAX));
+    let reached_ma = narrow(whole_ma(share));
     let stepped_ma = i64::from(reached_ma - reached_ma % leaf.step_ma);
     // What it has already is accepted, so it is never lowered.
     let below_max_ma = stepped_ma.max(i64::from(leaf.current_ma));
@@ -217,8 +217,8 @@ impl Packing {
     }
 
     fn pack(&self, &Candidate { lost, rank, .. }: &Candidate, index: u64) -> u64 {
-        let less = self.most_lost.abs_diff(lost);
-        let above = rank.abs_diff(self.least_rank);
+        let less = (self.most_lost - lost).cast_unsigned();
+        let above = (rank - self.least_rank).cast_unsigned();
         (less << self.rank_bits | above) << self.index_bits | index
     }
 }
