@@ -12,6 +12,8 @@ use crate::units::{fine, whole_ma};
 #[derive(Debug, Default)]
 pub(crate) struct StepSpace {
     rounded: Vec<Rounded>,
+    /// By group, what rounding down left more than before.
+    group_ma: Vec<i64>,
     group_room_ma: Vec<u32>,
     /// Indices in `rising` of those for whom there is room.
     fitting: Vec<u32>,
@@ -29,14 +31,12 @@ pub(crate) struct StepSpace {
 struct Rounded {
     /// In level units; means nothing for those at their maximum.
     lost: i64,
-    /// What all rising leaves before this one then have more than before.
-    given_before_ma: i64,
     /// How much more the next current is that the leaf accepts; 0 at its maximum.
     next_ma: u32,
 }
 
 impl Rounded {
-    const NOTHING: Self = Self { lost: 0, given_before_ma: 0, next_ma: 0 };
+    const NOTHING: Self = Self { lost: 0, next_ma: 0 };
 }
 
 /// One that may go up a step: those that lost most come first, equal ones by rank, then index.
@@ -84,27 +84,26 @@ pub(crate) fn whole_steps(round: &mut Round<'_>, rising: &mut Vec<u32>) {
 /// Give every one of `rising` the largest current it accepts up to what it reached.
 fn round_down(round: &mut Round<'_>, rising: &[u32], space: &mut StepSpace) {
     let groups = take(&mut round.workspace.fill.groups);
-    let rounded = &mut space.rounded;
-    rounded.resize(rising.len() + 1, Rounded::NOTHING);
-    let mut given_before_ma = 0;
-    for (&place, rounded) in rising.iter().zip(&mut *rounded) {
-        let at = place as usize;
-        let group = &groups[round.network.leaf_group[at] as usize];
-        let leaf = &mut round.leaves[at];
-        let had_ma = leaf.current_ma;
-        let (lost, next_ma) = accept(leaf, group);
-        *rounded = Rounded { lost, given_before_ma, next_ma };
-        given_before_ma += i64::from(leaf.current_ma - had_ma);
-        // The first row that stops a leaf is what it is told: where the crumbs of rounding are
-        // handed out later, other rows may fill, but they are not why its share is what it is.
-        let stop = &mut round.stop[at];
-        *stop = select_unpredictable(*stop == Stop::OWN, group.stop(), *stop);
-    }
-    rounded[rising.len()] = Rounded { given_before_ma, ..Rounded::NOTHING };
-    round.give_groups(groups.iter().map(|group| {
-        let slots = group.slots();
-        rounded[slots.end].given_before_ma - rounded[slots.start].given_before_ma
+    let StepSpace { rounded, group_ma, .. } = space;
+    rounded.resize(rising.len(), Rounded::NOTHING);
+    group_ma.clear();
+    group_ma.extend(groups.iter().map(|group| {
+        let mut given_ma = 0;
+        let places = &rising[group.slots()];
+        for (&place, rounded) in places.iter().zip(&mut rounded[group.slots()]) {
+            let leaf = &mut round.leaves[place as usize];
+            let had_ma = leaf.current_ma;
+            let (lost, next_ma) = accept(leaf, group);
+            *rounded = Rounded { lost, next_ma };
+            given_ma += i64::from(leaf.current_ma - had_ma);
+            // The first row that stops a leaf is what it is told: where the crumbs of rounding are
+            // handed out later, other rows may fill, but they are not why its share is what it is.
+            let stop = &mut round.stop[place as usize];
+            *stop = select_unpredictable(*stop == Stop::OWN, group.stop(), *stop);
+        }
+        given_ma
     }));
+    round.give_groups(group_ma.iter().copied());
     round.workspace.fill.groups = groups;
 }
 
@@ -136,7 +135,7 @@ fn list_candidates(round: &mut Round<'_>, rising: &[u32], space: &mut StepSpace)
     // Written in any case and counted if wanted, since nobody can foretell who is.
     fitting.resize(rising.len(), 0);
     let (mut slot, mut count) = (0, 0);
-    for (&place, rounded) in rising.iter().zip(&rounded[..rising.len()]) {
+    for (&place, rounded) in rising.iter().zip(&*rounded) {
         let room_ma = group_room_ma[network.leaf_group[place as usize] as usize];
         fitting[count] = slot;
         count += usize::from(may_step(rounded.next_ma, room_ma));
