@@ -262,7 +262,12 @@ fn sort_keys(
         let above = rest[0] >> index_bits;
         let end = rest.iter().position(|key| key >> index_bits != above).unwrap_or(rest.len());
         let (equal, after) = rest.split_at_mut(end);
-        equal.sort_unstable_by_key(|&key| candidates[low_bits(key, index_bits)].at);
+        // From here on only the index in a key counts, so the rest can be the index of the leaf.
+        for key in equal.iter_mut() {
+            let index = low_bits(*key, index_bits);
+            *key = u64::from(candidates[index].at) << index_bits | index as u64;
+        }
+        equal.sort_unstable();
         rest = after;
     }
 }
