@@ -289,6 +289,9 @@ impl Sweep<'_, '_> {
         for (group, of) in self.groups.iter_mut().zip(&network.groups) {
             let end = group.slots.end.max(start);
             group.slots = start..end;
+            if start == end {
+                continue;
+            }
             let (slots, places) = (&mut self.slots[start..end], &leaves[start..end]);
             let most_ma = group.start(slots, places, &self.round.leaves);
             add(&mut self.branches[of.node as usize].limit, group.phases, most_ma);
