@@ -6,8 +6,9 @@
 //! be merged into one that its parent could use; what does nest is *time*: until a row further up
 //! is full, a subtree can be swept on its own. So every node knows two levels, both exact integers:
 //!
-//! - a *sure* level that its own rows carry whatever happens below, from the load now and the
-//!   slope of everyone not yet stopped (leaves only ever stop, so the bound can only grow);
+//! - a *sure* level that its own rows carry whatever happens below: the load follows its line up to
+//!   the next kink, and from there on rises by no more than the weights of everyone not yet stopped
+//!   (leaves only ever stop, so the bound can only grow);
 //! - a *calm* level up to which nothing at all happens in its subtree, where its load is a line.
 //!
 //! Leaves on one node and the same phases are below the same rows, so one stop stops them all. They
