@@ -243,8 +243,8 @@ impl Branch {
     }
 }
 
-/// A sweep.
-struct Sweep<'a, 'b> {
+/// A sweep, of a part with combined rows or without.
+struct Sweep<'a, 'b, const COMBINED: bool> {
     round: &'a Round<'b>,
     branches: Vec<Branch>,
     groups: Vec<GroupLoad>,
@@ -266,16 +266,27 @@ pub(crate) struct FillSpace {
 /// Raise `leaves` (ascending) from what they have, as far as rows and their maximums allow. What
 /// they reached is left with their groups.
 pub(crate) fn fill(round: &mut Round<'_>, leaves: &[u32]) {
-    let FillSpace { mut branches, mut groups, slots, mut others } = take(&mut round.scratch.fill);
-    branches.clear();
-    branches.resize(round.part.nodes(), Branch::NOTHING);
-    groups.clear();
+    let mut space = take(&mut round.scratch.fill);
+    space.branches.clear();
+    space.branches.resize(round.part.nodes(), Branch::NOTHING);
+    space.groups.clear();
     let empty =
         |group: &Group| GroupLoad { phases: group.phases, kind: group.kind, ..GroupLoad::NOTHING };
-    groups.extend(round.part.groups().iter().map(empty));
-    others.clear();
-    others.extend(round.kind_ma.iter().map(|kind_ma| kind_ma.map(|ma| fine(ma.min(COMBINED_MAX)))));
-    let mut sweep = Sweep { round, branches, groups, slots, others };
+    space.groups.extend(round.part.groups().iter().map(empty));
+    round.scratch.fill = if round.part.combined.is_empty() {
+        sweep::<false>(round, space, leaves)
+    } else {
+        let others =
+            round.kind_ma.iter().map(|kind_ma| kind_ma.map(|ma| fine(ma.min(COMBINED_MAX))));
+        space.others.clear();
+        space.others.extend(others);
+        sweep::<true>(round, space, leaves)
+    };
+}
+
+fn sweep<const COMBINED: bool>(round: &Round<'_>, space: FillSpace, leaves: &[u32]) -> FillSpace {
+    let FillSpace { branches, groups, slots, others } = space;
+    let mut sweep = Sweep::<COMBINED> { round, branches, groups, slots, others };
     sweep.place_leaves(leaves);
     for root in sweep.join_branches() {
         if sweep.branches[root].calm < TOP {
@@ -283,10 +294,10 @@ pub(crate) fn fill(round: &mut Round<'_>, leaves: &[u32]) {
         }
     }
     let Sweep { branches, groups, slots, others, .. } = sweep;
-    round.scratch.fill = FillSpace { branches, groups, slots, others };
+    FillSpace { branches, groups, slots, others }
 }
 
-impl Sweep<'_, '_> {
+impl<const COMBINED: bool> Sweep<'_, '_, COMBINED> {
     /// Put every leaf in its group, bring the groups to level 0, and add their maximums to what stands
     /// for the limits of their nodes until the room is known.
     fn place_leaves(&mut self, leaves: &[u32]) {
@@ -331,7 +342,9 @@ impl Sweep<'_, '_> {
                 let most = fine(self.round.room_ma[at][phase]) + branch.all.base[phase];
                 *limit = if whole_ma(most) >= *limit { i64::MAX } else { most };
             }
-            self.leave_others(at);
+            if COMBINED {
+                self.leave_others(at);
+            }
             self.branches[at].calm = self.sure(at, self.branches[at].calm);
             let Some(up) = part.above(at) else {
                 roots.push(at);
@@ -381,7 +394,7 @@ impl Sweep<'_, '_> {
     #[inline]
     fn sure(&self, at: usize, target: i64) -> i64 {
         let sure = self.branches[at].sure(target);
-        if self.round.part.combined.is_empty() { sure } else { self.sure_combined(at, sure) }
+        if COMBINED { self.sure_combined(at, sure) } else { sure }
     }
 
     /// If a row of the node cannot carry everyone below at `level`, the one after this, stop them.
@@ -390,7 +403,7 @@ impl Sweep<'_, '_> {
             self.stop_below(at, phase, Bound::phase(&self.round.part, at, phase, level - 1));
             return true;
         }
-        if self.round.part.combined.is_empty() {
+        if !COMBINED {
             return false;
         }
         let Some(row) = self.first_full_combined(at, level) else {
@@ -484,7 +497,7 @@ impl Sweep<'_, '_> {
 
 /// Combined rows. Sums by kind are not kept with the branches, since few nodes have such rows: they
 /// are taken over all groups below when they are needed.
-impl Sweep<'_, '_> {
+impl<const COMBINED: bool> Sweep<'_, '_, COMBINED> {
     /// Take what rising leaves have, at level 0, from what is known to be drawn below a node.
     fn leave_others(&mut self, at: usize) {
         let part = self.round.part;
@@ -497,7 +510,6 @@ impl Sweep<'_, '_> {
     }
 
     /// As [`sure`](Self::sure), for the node's combined rows alone.
-    #[cold]
     fn sure_combined(&self, at: usize, target: i64) -> i64 {
         let part = self.round.part;
         let Some(node) = part.combined_at(at) else {

@@ -83,25 +83,37 @@ pub(crate) fn outcome(
     let reasons = given.level.chunks_mut(chunk).zip(given.reason.chunks_mut(chunk));
     let places = network.place_of.chunks(chunk).zip((0..).step_by(chunk));
     let jobs: Vec<_> = places.zip(currents.zip(reasons)).collect();
-    share_out(scratch, jobs, |((places, first), (currents, reasons)), _| {
-        let (currents, reasons) =
-            (currents.0.iter_mut().zip(currents.1), reasons.0.iter_mut().zip(reasons.1));
-        for ((at, &place), ((current_ma, row), (level, reason))) in
-            (first..).zip(places).zip(currents.zip(reasons))
-        {
-            let (side, sign) = match export {
-                Some(export) if export.0.demand.discharges(at) => (export.1, -1),
-                _ => (import.1, 1),
-            };
-            let leaf = &side.leaves[place as usize];
-            // Nobody can foretell who is at the maximum.
-            let free = leaf.reason == Reason::Maximum;
-            let bound = select_unpredictable(free, Bound::NONE, side.bounds[leaf.bound as usize]);
-            *current_ma = sign * i64::from(leaf.current_ma);
-            (*row, *level, *reason) = (bound.row, bound.level, leaf.reason as u8);
-        }
+    share_out(scratch, jobs, |((places, first), (currents, reasons)), _| match export {
+        None => answer(places, currents, reasons, |_| (import.1, 1)),
+        Some((side, export)) => answer(places, currents, reasons, |at| {
+            if side.demand.discharges(first + at) { (export, -1) } else { (import.1, 1) }
+        }),
     });
     given
+}
+
+/// Say what the leaves at `places` are given and why, each by the side, and with the sign, it is on.
+#[inline]
+fn answer<'a>(
+    places: &[u32],
+    (current_ma, row): (&mut [i64], &mut [i32]),
+    (level, reason): (&mut [i64], &mut [u8]),
+    side: impl Fn(usize) -> (&'a Given, i64),
+) {
+    let currents = current_ma.iter_mut().zip(row);
+    let reasons = level.iter_mut().zip(reason);
+    let answers = places.iter().zip(currents.zip(reasons));
+    for (at, (&place, ((current_ma, row), (level, reason)))) in answers.enumerate() {
+        let (given, sign) = side(at);
+        let leaf = &given.leaves[place as usize];
+        // Nobody can foretell who is at the maximum.
+        let free = leaf.reason == Reason::Maximum;
+        let bound = &given.bounds[leaf.bound as usize];
+        *current_ma = sign * i64::from(leaf.current_ma);
+        *row = select_unpredictable(free, Bound::NONE.row, bound.row);
+        *level = select_unpredictable(free, Bound::NONE.level, bound.level);
+        *reason = leaf.reason as u8;
+    }
 }
 
 /// The current of one of the caller's connectors, below 0 where it feeds in.

@@ -1,5 +1,7 @@
 //! The state of one round over a part, in the order of places, and the ways to read and change it.
 
+use std::mem::take;
+
 use crate::allocate::Side;
 use crate::combined::{ByKind, CombinedRow};
 use crate::fill::FillSpace;
@@ -143,6 +145,7 @@ pub(crate) struct Scratch {
     /// Squares, as are the loads that they bound.
     combined_limit: Vec<u128>,
     node_ma: Vec<[i64; PHASES]>,
+    group_ma: Vec<i64>,
 }
 
 /// A round in progress.
@@ -188,10 +191,10 @@ impl<'a> Round<'a> {
             return;
         }
         let (part, side) = (self.part, self.side);
-        self.give_groups((0..part.groups().len()).map(|group| {
+        self.give_each_group(|group, _| {
             let leaves = part.leaf_at[part.leaves_of(group)].iter();
             leaves.map(|&at| side.liability_ma(at as usize)).sum()
-        }));
+        });
         for room in self.room_ma.iter_mut().flatten() {
             *room = (*room).max(0);
         }
@@ -209,11 +212,18 @@ impl<'a> Round<'a> {
 
     fn give_minimums(&mut self) {
         let part = self.part;
-        let leaves = std::mem::take(&mut self.leaves);
-        self.give_groups((0..part.groups().len()).map(|group| {
+        self.give_each_group(|group, leaves| {
             leaves[part.leaves_of(group)].iter().map(|leaf| i64::from(leaf.current_ma)).sum()
-        }));
-        self.leaves = leaves;
+        });
+    }
+
+    /// Give each group what `more_ma` makes of its index and all leaves.
+    fn give_each_group(&mut self, more_ma: impl Fn(usize, &[Leaf]) -> i64) {
+        let mut group_ma = take(&mut self.scratch.group_ma);
+        group_ma.clear();
+        group_ma.extend((0..self.part.groups().len()).map(|group| more_ma(group, self.leaves)));
+        self.give_groups(&group_ma);
+        self.scratch.group_ma = group_ma;
     }
 
     /// The combined rows of one of the part's combined nodes, each with the square of its limit.
@@ -239,19 +249,14 @@ impl<'a> Round<'a> {
         }
     }
 
-    /// Give what `more_ma` says of each group, in the order of groups.
-    pub(crate) fn give_groups(&mut self, more_ma: impl Iterator<Item = i64>) {
+    /// Give each group what is said, in the order of groups.
+    pub(crate) fn give_groups(&mut self, group_ma: &[i64]) {
         let part = self.part;
         let node_ma = &mut self.scratch.node_ma;
         node_ma.clear();
         node_ma.resize(part.nodes(), [0; PHASES]);
-        for (group, more_ma) in part.groups().iter().zip(more_ma) {
+        for (group, &more_ma) in part.groups().iter().zip(group_ma) {
             add(&mut node_ma[part.node_of(group)], group.phases, more_ma);
-            if !part.combined.is_empty() {
-                for combined in part.combined_above(part.node_of(group)) {
-                    self.kind_ma[combined][usize::from(group.kind)] += more_ma;
-                }
-            }
         }
         for place in (0..part.nodes()).rev() {
             let load_ma = node_ma[place];
@@ -262,6 +267,14 @@ impl<'a> Round<'a> {
                 for (sum_ma, load_ma) in node_ma[up].iter_mut().zip(load_ma) {
                     *sum_ma += load_ma;
                 }
+            }
+        }
+        if part.combined.is_empty() {
+            return;
+        }
+        for (group, &more_ma) in part.groups().iter().zip(group_ma) {
+            for combined in part.combined_above(part.node_of(group)) {
+                self.kind_ma[combined][usize::from(group.kind)] += more_ma;
             }
         }
     }

@@ -113,7 +113,7 @@ fn round_down(round: &mut Round<'_>, rising: &[u32], space: &mut StepSpace, firs
         }
         given_ma
     }));
-    round.give_groups(group_ma.iter().copied());
+    round.give_groups(group_ma);
     round.scratch.fill.groups = groups;
 }
 
