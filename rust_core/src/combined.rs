@@ -104,15 +104,15 @@ impl CombinedRow {
             let [x, y] = self.sum(subset, now).map(|part| part as f64);
             let [dx, dy] = self.sum(subset, slope).map(|part| part as f64);
             let (growth, half, room) = (dx * dx + dy * dy, x * dx + y * dy, limit - x * x - y * y);
-            let root = (half * half + growth * room).max(0.0).sqrt();
+            let reach = (half * half + growth * room).max(0.0).sqrt();
             // The larger root, in the form that does not cancel. What does not grow has none, be it
             // at the limit or, by rounding, beyond.
             if growth == 0.0 {
                 f64::MAX
             } else if half > 0.0 {
-                room / (half + root)
+                room / (half + reach)
             } else {
-                (root - half) / growth
+                (reach - half) / growth
             }
         });
         levels.fold(f64::MAX, f64::min) as i64
