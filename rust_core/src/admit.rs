@@ -2,6 +2,7 @@
 //! then by rank, then index, to everyone whose minimum still fits on all its rows.
 
 use crate::outcome::Reason;
+use crate::part::Connection;
 use crate::round::Round;
 use crate::units::PHASES;
 
@@ -18,8 +19,8 @@ pub(crate) fn admit(round: &mut Round<'_>) {
     let part = round.part;
     let mut queue = contested(round, combined);
     for &leaf in &queue {
-        let (group, least) = minimum(round, leaf);
-        round.give(&part.groups()[group], -least);
+        let (connection, least) = minimum(round, leaf);
+        round.give(connection, -least);
     }
     let demand = round.side.demand;
     queue.sort_unstable_by_key(|&leaf| {
@@ -28,13 +29,12 @@ pub(crate) fn admit(round: &mut Round<'_>) {
         (demand.tier[at as usize], !kept, demand.rank[at as usize], at)
     });
     for leaf in queue {
-        let (group, least) = minimum(round, leaf);
-        let group = &part.groups()[group];
-        if round.fits(group, least) {
-            round.give(group, least);
+        let (connection, least) = minimum(round, leaf);
+        if round.fits(connection, least) {
+            round.give(connection, least);
         } else {
             let place = leaf as usize;
-            round.bounds[place] = round.blocking(group, least);
+            round.bounds[place] = round.blocking(connection, least);
             let refused = &mut round.leaves[place];
             (refused.current_ma, refused.max_ma) = (0, 0);
             (refused.reason, refused.bound) = (Reason::Admission, part.network_place(leaf));
@@ -42,9 +42,9 @@ pub(crate) fn admit(round: &mut Round<'_>) {
     }
 }
 
-fn minimum(round: &Round<'_>, leaf: u32) -> (usize, i64) {
+fn minimum(round: &Round<'_>, leaf: u32) -> (Connection, i64) {
     let least = i64::from(round.leaves[leaf as usize].current_ma);
-    (round.part.group_of(leaf as usize), least)
+    (round.part.connection(round.part.group_of(leaf as usize)), least)
 }
 
 /// By place, the kinds below combined rows that cannot carry all the minimums below them; empty

@@ -9,7 +9,7 @@ use crate::outcome::{Allocation, Reason, outcome};
 use crate::part::Part;
 use crate::round::{Given, GivenPart, Leaf, Round, Scratch, narrow};
 use crate::setpoints::{Accepts, Setpoints};
-use crate::steps::{note_bounds, whole_steps};
+use crate::steps::whole_steps;
 use crate::threads::share_out;
 use crate::units::PHASES;
 
@@ -217,21 +217,29 @@ pub(crate) fn solve_part(
     let mut round = Round::new(part, side, given, scratch);
     admit(&mut round);
     for tier in tiers(round.leaves) {
-        let wanting =
-            |(place, leaf): (u32, &Leaf)| (leaf.tier == tier && leaf.may_rise()).then_some(place);
-        rising.clear();
-        rising.extend((0..).zip(round.leaves.iter()).filter_map(wanting));
+        list_rising(round.leaves, tier, &mut rising);
         let mut first = true;
         while !rising.is_empty() {
             fill(&mut round, &rising);
-            if first {
-                note_bounds(&mut round, &rising);
-            }
-            whole_steps(&mut round, &mut rising);
+            whole_steps(&mut round, &mut rising, first);
             first = false;
         }
     }
     scratch.rising = rising;
+}
+
+/// The places of the leaves of a tier that may rise.
+fn list_rising(leaves: &[Leaf], tier: u8, rising: &mut Vec<u32>) {
+    rising.resize(leaves.len(), 0);
+    let mut count = 0;
+    for (leaf, place) in leaves.iter().zip(0..) {
+        if leaf.tier == tier {
+            // Written in any case and counted if wanted, since nobody can foretell who may.
+            rising[count] = place;
+            count += usize::from(leaf.may_rise());
+        }
+    }
+    rising.truncate(count);
 }
 
 /// The tiers that occur, first served first.

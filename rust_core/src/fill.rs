@@ -6,8 +6,9 @@
 //! be merged into one that its parent could use; what does nest is *time*: until a row further up
 //! is full, a subtree can be swept on its own. So every node knows two levels, both exact integers:
 //!
-//! - a *sure* level that its own rows carry whatever happens below, from the load now and the
-//!   slope of everyone not yet stopped (leaves only ever stop, so the bound can only grow);
+//! - a *sure* level that its own rows carry whatever happens below: the load follows its line up to
+//!   the next kink, and from there on rises by no more than the weights of everyone not yet stopped
+//!   (leaves only ever stop, so the bound can only grow);
 //! - a *calm* level up to which nothing at all happens in its subtree, where its load is a line.
 //!
 //! Leaves on one node and the same phases are below the same rows, so one stop stops them all. They
@@ -42,6 +43,8 @@ struct Slot {
 }
 
 impl Slot {
+    const NOTHING: Self = Self { start: 0, full: 0, has_ma: 0, most_ma: 0, weight: 0 };
+
     fn new(leaf: &Leaf) -> Self {
         Self {
             start: level_from(leaf.current_ma, leaf.weight),
@@ -101,10 +104,11 @@ impl GroupLoad {
         self.bound
     }
 
-    /// Bring the group to level 0. Returns the sum of the maximums.
-    fn start(&mut self, slots: &[Slot]) -> i64 {
+    /// Bring the group to level 0 with the rising leaves `places`. Returns the sum of the maximums.
+    fn start(&mut self, slots: &mut [Slot], places: &[u32], leaves: &[Leaf]) -> i64 {
         let (mut has_ma, mut most_ma) = (0, 0);
-        for slot in &slots[self.slots()] {
+        for (slot, &place) in slots.iter_mut().zip(places) {
+            *slot = Slot::new(&leaves[place as usize]);
             let waits = -slot.start >> 63;
             has_ma += i64::from(slot.has_ma);
             most_ma += i64::from(slot.most_ma);
@@ -119,16 +123,24 @@ impl GroupLoad {
     /// Bring the group to `level`. Summed anew and without a branch, since nobody can foretell who is
     /// where; `waits` and `full` are masks, all bits or none, and never both.
     fn move_to(&mut self, slots: &[Slot], level: i64) {
-        let (mut base_ma, mut grow, mut open, mut kink) = (0, 0, 0, i64::MAX);
+        let (mut base_ma, mut all, mut waiting, mut done) = (0, 0, 0, 0);
+        // How far it is to the next kink after the next level; those behind wrap beyond all others.
+        let mut ahead = u64::MAX;
         for slot in &slots[self.slots()] {
-            let waits = (level - slot.start) >> 63;
-            let full = (slot.full - 1 - level) >> 63;
-            base_ma += i64::from(slot.has_ma) & waits | i64::from(slot.most_ma) & full;
-            grow += i64::from(slot.weight) & !(waits | full);
-            open += i64::from(slot.weight) & !full;
-            kink = kink.min(slot.start & waits | slot.full & !waits | i64::MAX & full);
+            let (since_start, until_full) = (level - slot.start, slot.full - 1 - level);
+            let (waits, full) = (since_start >> 63, until_full >> 63);
+            base_ma += i64::from(slot.has_ma) & waits;
+            base_ma += i64::from(slot.most_ma) & full;
+            let weight = i64::from(slot.weight);
+            all += weight;
+            waiting += weight & waits;
+            done += weight & full;
+            ahead = ahead.min((!since_start).cast_unsigned()).min(until_full.cast_unsigned());
         }
-        (self.base, self.grow, self.open, self.kink) = (fine(base_ma), grow, open, kink);
+        self.base = fine(base_ma);
+        self.open = all - done;
+        self.grow = self.open - waiting;
+        self.kink = level.saturating_add_unsigned(ahead).saturating_add(1);
     }
 
     /// What the group would draw at `level`, at or above the present one.
@@ -207,23 +219,25 @@ impl Branch {
 
     /// The highest level, up to `target`, that the node's own rows are sure to carry.
     #[expect(clippy::needless_bitwise_bool, reason = "a wrong guess costs more than both sides")]
+    #[inline]
     fn sure(&self, target: i64) -> i64 {
         let mut sure = target;
+        // Up to here the load is the line it is now.
+        let kink = self.all.kink - 1 - self.level;
         for phase in 0..PHASES {
             let (grow, open) = (self.all.grow[phase], self.all.open[phase]);
             let room = self.limit[phase] - self.all.base[phase] - grow * self.level;
+            let far = sure - self.level;
             // One test for all three, since none can be foretold.
-            if (open == 0)
-                | (self.limit[phase] == i64::MAX)
-                | (room >= open.saturating_mul(sure - self.level))
-            {
+            if (open == 0) | (self.limit[phase] == i64::MAX) | (room >= open.saturating_mul(far)) {
                 continue;
             }
-            // Leaves that reach their maximum bend the load down only, so this holds throughout.
-            let bound = self.level + room / open;
-            // This may be higher, and holds as long as the load is the line it is now.
-            let line = if grow == 0 { i64::MAX } else { self.level + room / grow };
-            sure = sure.min(bound.max(line.min(self.all.kink - 1)));
+            let near = kink.min(far);
+            let left = room - grow.saturating_mul(near);
+            // Beyond the kink it grows by no more than all who are open do, since those that reach
+            // their maximum bend it down only.
+            let carried = if left < 0 { room / grow } else { near + left / open };
+            sure = self.level + carried.min(far);
         }
         sure
     }
@@ -252,15 +266,13 @@ pub(crate) struct FillSpace {
 /// Raise `leaves` (ascending) from what they have, as far as rows and their maximums allow. What
 /// they reached is left with their groups.
 pub(crate) fn fill(round: &mut Round<'_>, leaves: &[u32]) {
-    let FillSpace { mut branches, mut groups, mut slots, mut others } =
-        take(&mut round.scratch.fill);
+    let FillSpace { mut branches, mut groups, slots, mut others } = take(&mut round.scratch.fill);
     branches.clear();
     branches.resize(round.part.nodes(), Branch::NOTHING);
     groups.clear();
     let empty =
         |group: &Group| GroupLoad { phases: group.phases, kind: group.kind, ..GroupLoad::NOTHING };
     groups.extend(round.part.groups().iter().map(empty));
-    slots.clear();
     others.clear();
     others.extend(round.kind_ma.iter().map(|kind_ma| kind_ma.map(|ma| fine(ma.min(COMBINED_MAX)))));
     let mut sweep = Sweep { round, branches, groups, slots, others };
@@ -275,17 +287,24 @@ pub(crate) fn fill(round: &mut Round<'_>, leaves: &[u32]) {
 }
 
 impl Sweep<'_, '_> {
-    /// Put every leaf in its group.
+    /// Put every leaf in its group, bring the groups to level 0, and add their maximums to what stands
+    /// for the limits of their nodes until the room is known.
     fn place_leaves(&mut self, leaves: &[u32]) {
-        self.slots
-            .extend(leaves.iter().map(|&place| Slot::new(&self.round.leaves[place as usize])));
+        let part = self.round.part;
         for (slot, &place) in (0..).zip(leaves) {
-            self.groups[self.round.part.group_of(place as usize)].end_slot = slot + 1;
+            self.groups[part.group_of(place as usize)].end_slot = slot + 1;
         }
+        self.slots.resize(leaves.len(), Slot::NOTHING);
         let mut start = 0;
-        for group in &mut self.groups {
+        for (group, of) in self.groups.iter_mut().zip(part.groups()) {
             let end = group.end_slot.max(start);
             (group.first_slot, group.end_slot) = (start, end);
+            if start == end {
+                continue;
+            }
+            let (slots, places) = (&mut self.slots[group.slots()], &leaves[group.slots()]);
+            let most_ma = group.start(slots, places, self.round.leaves);
+            add(&mut self.branches[part.node_of(of)].limit, group.phases, most_ma);
             start = end;
         }
     }
@@ -300,8 +319,9 @@ impl Sweep<'_, '_> {
         let part = self.round.part;
         let mut roots = Vec::new();
         for at in (0..part.nodes()).rev() {
-            // The parent stands before its children, so these are all joined by now.
-            if !self.start_own(at) && self.branches[at].child == NONE {
+            // The parent stands before its children, so these are all joined by now. Rising leaves
+            // have maximums above 0.
+            if self.branches[at].limit == [0; PHASES] {
                 continue;
             }
             self.sum_up(at, 0);
@@ -327,19 +347,6 @@ impl Sweep<'_, '_> {
         roots
     }
 
-    /// Bring the groups on this very node to level 0, and add their maximums to what stands for its
-    /// limits until the room is known. Returns whether there are any.
-    fn start_own(&mut self, at: usize) -> bool {
-        let mut any = false;
-        let of = self.groups_of(at);
-        for group in &mut self.groups[of] {
-            any |= !group.slots().is_empty();
-            let most_ma = group.start(&self.slots);
-            add(&mut self.branches[at].limit, group.phases, most_ma);
-        }
-        any
-    }
-
     /// Bring a subtree to level `target`, where it is not calm, stopping whom its rows stop on the
     /// way.
     fn advance(&mut self, at: usize, target: i64) {
@@ -362,7 +369,6 @@ impl Sweep<'_, '_> {
                 }
                 child = self.branches[child as usize].sibling;
             }
-            self.move_own(at, next);
             if next == target {
                 self.refresh(at, next);
                 return;
@@ -444,17 +450,8 @@ impl Sweep<'_, '_> {
         self.refresh(at, bound.level);
     }
 
-    /// Bring the groups on this very node to `level`, which its rows carry.
-    fn move_own(&mut self, at: usize, level: i64) {
-        let of = self.groups_of(at);
-        for group in &mut self.groups[of] {
-            if group.kink <= level {
-                group.move_to(&self.slots, level);
-            }
-        }
-    }
-
-    /// Note what all draw below a node whose children are at `level`, and its calm level.
+    /// Bring the groups on this very node to `level`, which its rows carry and its children are at,
+    /// and note what all draw below it, and its calm level.
     fn refresh(&mut self, at: usize, level: i64) {
         self.sum_up(at, level);
         self.branches[at].calm = self.sure(at, self.branches[at].calm);
@@ -464,7 +461,11 @@ impl Sweep<'_, '_> {
     fn sum_up(&mut self, at: usize, level: i64) {
         let mut all = Load::NOTHING;
         let mut calm = i64::MAX;
-        for group in &self.groups[self.groups_of(at)] {
+        let of = self.groups_of(at);
+        for group in &mut self.groups[of] {
+            if group.kink <= level {
+                group.move_to(&self.slots, level);
+            }
             all.add_group(group);
         }
         let mut child = self.branches[at].child;

@@ -9,6 +9,18 @@ use std::ops::Range;
 use crate::combined::CombinedRow;
 use crate::network::{CombinedNode, Group, Network};
 
+/// Where connectors hang: on the node at a place, on some lines, by a kind of connection.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Connection {
+    pub(crate) place: u32,
+    pub(crate) phases: u8,
+    pub(crate) kind: u8,
+}
+
+impl Connection {
+    pub(crate) const NOWHERE: Self = Self { place: 0, phases: 0, kind: 0 };
+}
+
 /// A view on a network.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Part<'a> {
@@ -21,8 +33,6 @@ pub(crate) struct Part<'a> {
     pub(crate) combined_nodes: &'a [CombinedNode],
     /// Rows of single phases in the whole network, after which combined rows are counted.
     pub(crate) phase_rows: usize,
-    /// Of the whole network.
-    place_of: &'a [u32],
     parent: &'a [u32],
     end: &'a [u32],
     leaf_group: &'a [u32],
@@ -55,7 +65,6 @@ impl<'a> Part<'a> {
             combined: &network.combined[rows.clone()],
             combined_nodes: &network.combined_nodes[combined_nodes.clone()],
             phase_rows: network.rows(),
-            place_of: &network.place_of,
             parent: &network.parent[nodes.clone()],
             end: &network.end[nodes.clone()],
             leaf_group: &network.leaf_group[leaves.clone()],
@@ -130,9 +139,10 @@ impl<'a> Part<'a> {
         (group.node - self.first_node) as usize
     }
 
-    /// Leaf place of one of the caller's leaves that is in the part.
-    pub(crate) fn leaf_place(&self, leaf: u32) -> u32 {
-        self.place_of[leaf as usize] - self.first_leaf
+    /// Where the connectors of a group hang.
+    pub(crate) fn connection(&self, group: usize) -> Connection {
+        let Group { node, phases, kind, .. } = self.groups[group];
+        Connection { place: node - self.first_node, phases, kind }
     }
 
     /// The place in the network of a leaf place.

@@ -3,9 +3,9 @@
 use crate::allocate::Side;
 use crate::combined::{ByKind, CombinedRow};
 use crate::fill::FillSpace;
-use crate::network::{Group, Network};
+use crate::network::Network;
 use crate::outcome::Reason;
-use crate::part::Part;
+use crate::part::{Connection, Part};
 use crate::setpoints::{Accepts, Setpoints};
 use crate::steps::StepSpace;
 use crate::units::{KINDS, PHASES};
@@ -227,16 +227,15 @@ impl<'a> Round<'a> {
         rows.zip(combined).zip(limits).map(|((index, row), &limit)| (index, row, limit))
     }
 
-    /// Give `more_ma` (take, where negative) on each line of a group, on its node and all above.
-    pub(crate) fn give(&mut self, group: &Group, more_ma: i64) {
-        let node = self.part.node_of(group);
-        let mut at = Some(node);
+    /// Give `more_ma` (take, where negative) on each line of a connection, on its node and all above.
+    pub(crate) fn give(&mut self, to: Connection, more_ma: i64) {
+        let mut at = Some(to.place as usize);
         while let Some(place) = at {
-            add(&mut self.room_ma[place], group.phases, -more_ma);
+            add(&mut self.room_ma[place], to.phases, -more_ma);
             at = self.part.above(place);
         }
-        for combined in self.part.combined_above(node) {
-            self.kind_ma[combined][usize::from(group.kind)] += more_ma;
+        for combined in self.part.combined_above(to.place as usize) {
+            self.kind_ma[combined][usize::from(to.kind)] += more_ma;
         }
     }
 
@@ -267,50 +266,48 @@ impl<'a> Round<'a> {
         }
     }
 
-    /// Whether the rows of a group and all above have room for `more_ma`.
-    pub(crate) fn fits(&self, group: &Group, more_ma: i64) -> bool {
+    /// Whether the rows of a connection, on its node and all above, have room for `more_ma`.
+    pub(crate) fn fits(&self, to: Connection, more_ma: i64) -> bool {
         // Below 0 as soon as one row lacks room.
         let mut sign = 0;
-        let mut at = Some(self.part.node_of(group));
+        let mut at = Some(to.place as usize);
         while let Some(place) = at {
-            for (room, on) in self.room_ma[place].iter().zip(ON[usize::from(group.phases & 7)]) {
+            for (room, on) in self.room_ma[place].iter().zip(ON[usize::from(to.phases & 7)]) {
                 sign |= (room - more_ma) & on;
             }
             at = self.part.above(place);
         }
-        sign >= 0 && self.fits_combined(group, more_ma)
+        sign >= 0 && self.fits_combined(to, more_ma)
     }
 
-    /// Whether the combined rows of a group have room for `more_ma`.
-    pub(crate) fn fits_combined(&self, group: &Group, more_ma: i64) -> bool {
-        let node = self.part.node_of(group);
-        self.part
-            .combined_above(node)
-            .all(|node| self.over_combined(node, group, more_ma).is_none())
+    /// Whether the combined rows of a connection have room for `more_ma`.
+    pub(crate) fn fits_combined(&self, to: Connection, more_ma: i64) -> bool {
+        let mut nodes = self.part.combined_above(to.place as usize);
+        nodes.all(|node| self.over_combined(node, to, more_ma).is_none())
     }
 
-    /// The first row of a combined node that `more_ma` on a group would overload.
-    fn over_combined(&self, node: usize, group: &Group, more_ma: i64) -> Option<usize> {
+    /// The first row of a combined node that `more_ma` on a connection would overload.
+    fn over_combined(&self, node: usize, to: Connection, more_ma: i64) -> Option<usize> {
         let mut kind_ma = self.kind_ma[node];
-        kind_ma[usize::from(group.kind)] += more_ma;
+        kind_ma[usize::from(to.kind)] += more_ma;
         let over = |(_, row, limit): &(usize, &CombinedRow, u128)| {
-            row.kinds >> group.kind & 1 == 1 && row.is_over(&kind_ma, *limit)
+            row.kinds >> to.kind & 1 == 1 && row.is_over(&kind_ma, *limit)
         };
         self.combined_rows(node).find(over).map(|(index, ..)| index)
     }
 
-    /// The first row of a group without room for `more_ma`, from its own node upwards, L1 before
-    /// L2 and single phases before combined rows.
-    pub(crate) fn blocking(&self, group: &Group, more_ma: i64) -> Bound {
-        let mut at = Some(self.part.node_of(group));
+    /// The first row of a connection without room for `more_ma`, from its own node upwards, L1
+    /// before L2 and single phases before combined rows.
+    pub(crate) fn blocking(&self, to: Connection, more_ma: i64) -> Bound {
+        let mut at = Some(to.place as usize);
         while let Some(place) = at {
             let room = &self.room_ma[place];
-            let full = |&phase: &usize| group.phases >> phase & 1 == 1 && room[phase] < more_ma;
+            let full = |&phase: &usize| to.phases >> phase & 1 == 1 && room[phase] < more_ma;
             if let Some(phase) = (0..PHASES).find(full) {
                 return Bound::phase(&self.part, place, phase, 0);
             }
             let own = self.part.combined_at(place);
-            if let Some(row) = own.and_then(|node| self.over_combined(node, group, more_ma)) {
+            if let Some(row) = own.and_then(|node| self.over_combined(node, to, more_ma)) {
                 return Bound::combined(&self.part, row, 0);
             }
             at = self.part.above(place);
@@ -367,7 +364,7 @@ pub(crate) fn add(values: &mut [i64; PHASES], phases: u8, more: i64) {
     }
 }
 
-/// A current that was checked to be within bounds.
+/// A current that was checked to be within bounds; the mask spares checking it again.
 pub(crate) fn narrow(current_ma: i64) -> u32 {
-    u32::try_from(current_ma).unwrap_or(0)
+    u32::try_from(current_ma & i64::from(u32::MAX)).unwrap_or(0)
 }

@@ -68,8 +68,9 @@ static RECIPROCAL: [u64; WEIGHTS] = {
 /// multiple of 1/1,000, is rounded down as it should be.
 pub(crate) fn level_from(current_ma: u32, weight: u16) -> i64 {
     let dividend = (u64::from(current_ma) << LEVEL_BITS) + u64::from(weight) - 1;
-    let product = u128::from(dividend) * u128::from(RECIPROCAL[usize::from(weight)]);
-    i64::try_from(product >> 63).unwrap_or(i64::MAX)
+    // Doubled, so that the quotient is the upper half of the product.
+    let product = u128::from(dividend << 1) * u128::from(RECIPROCAL[usize::from(weight)]);
+    u64::try_from(product >> 64).unwrap_or(u64::MAX).cast_signed()
 }
 
 #[cfg(test)]

@@ -86,7 +86,7 @@ fn change(problem: &mut Problem, allocator: &mut Allocator, from: &Problem, how:
         5 => asks.discharge = wanted.discharge,
         6 => asks.liability_ma = wanted.liability_ma,
         7 if !problem.setpoint_start.is_empty() => {
-            asks.setpoint_set = -1 - asks.setpoint_set.min(0)
+            asks.setpoint_set = -1 - asks.setpoint_set.min(0);
         }
         8 => {
             problem.import_ma[row] = of(&from.import_ma, row, 0);
@@ -125,14 +125,14 @@ fn follow(problem: Problem, from: &Problem, changes: &[Change]) -> Result<(), Te
         if !how.solve && at < last {
             continue;
         }
-        let mut changed = allocator.solve().to_vec();
-        changed.sort_unstable();
+        let mut moved = allocator.solve().to_vec();
+        moved.sort_unstable();
         let after = problem.allocate();
         prop_assert_eq!(&allocator.allocation(), &after);
         let differs =
             |leaf: &u32| before.current_ma[*leaf as usize] != after.current_ma[*leaf as usize];
         let expected: Vec<u32> = (0..).take(problem.leaves()).filter(differs).collect();
-        prop_assert_eq!(changed, expected);
+        prop_assert_eq!(moved, expected);
         before = after;
     }
     Ok(())
@@ -142,7 +142,7 @@ fn follow(problem: Problem, from: &Problem, changes: &[Change]) -> Result<(), Te
 fn roomy(mut problem: Problem, seed: u64) -> Problem {
     for (row, capacity_ma) in problem.import_ma.iter_mut().chain(&mut problem.export_ma).enumerate()
     {
-        if (row as u64 + 1).wrapping_mul(seed | 1).rotate_left(23) % 3 > 0 {
+        if !(row as u64 + 1).wrapping_mul(seed | 1).rotate_left(23).is_multiple_of(3) {
             *capacity_ma *= 20;
         }
     }
