@@ -124,14 +124,16 @@ impl Side<'_> {
         combined: &[i64],
         faults: &mut Vec<Fault>,
     ) {
-        let before: Vec<i128> = (0..ledger.tree.rows()).map(|row| ledger.load(row)).collect();
+        let total = |ledger: &Ledger<'_>, row: usize| ledger.flow(row).iter().sum::<i128>();
+        let before: Vec<i128> = (0..ledger.tree.rows()).map(|row| total(&ledger, row)).collect();
         for (at, connector) in self.members() {
             ledger.give(ledger.tree.group_of(at), connector.given_ma.max(0));
         }
         for (index, &reported) in lines.iter().chain(combined).enumerate() {
             let (row, load) = (self.row(index), ledger.load(index));
             // A row that liabilities alone overload is well if nothing is given on it.
-            if load > before[index] && ledger.is_over(index, &ledger.flow(index)) {
+            let given = total(&ledger, index) > before[index];
+            if given && ledger.is_over(index, &ledger.flow(index)) {
                 faults.push(Fault::Overloaded { row });
             }
             if load != i128::from(reported) {

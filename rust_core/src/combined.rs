@@ -82,7 +82,8 @@ impl CombinedRow {
         if guess > 0 && !is_over(guess) {
             return guess;
         }
-        let (mut low, mut high) = (0, guess.max(1));
+        // Where a subset is exactly as long as it may be, a guess of none says nothing.
+        let (mut low, mut high) = (0, if guess > 0 { guess } else { most });
         while high - low > 1 {
             let middle = low + (high - low) / 2;
             if is_over(middle) {
@@ -103,8 +104,16 @@ impl CombinedRow {
             let [x, y] = self.sum(subset, now).map(|part| part as f64);
             let [dx, dy] = self.sum(subset, slope).map(|part| part as f64);
             let (growth, half, room) = (dx * dx + dy * dy, x * dx + y * dy, limit - x * x - y * y);
-            // The larger root, in the form that does not cancel.
-            room / (half + (half * half + growth * room).max(0.0).sqrt())
+            let reach = (half * half + growth * room).max(0.0).sqrt();
+            // The larger root, in the form that does not cancel. What does not grow has none, be it
+            // at the limit or, by rounding, beyond.
+            if growth == 0.0 {
+                f64::MAX
+            } else if half > 0.0 {
+                room / (half + reach)
+            } else {
+                (reach - half) / growth
+            }
         });
         levels.fold(f64::MAX, f64::min) as i64
     }
@@ -256,6 +265,23 @@ mod tests {
             exact += i32::from(bears == 1 << 40 || row.is_over_fine(&then(bears + 1), square));
         }
         assert!(exact > 1_990, "{exact}");
+    }
+
+    #[test]
+    fn a_kind_that_is_full_holds_up_no_other() {
+        let mut coefficients = [[0; 2]; KINDS];
+        let mut slope = [0; KINDS];
+        (coefficients[1], coefficients[2]) = ([1_000_003, 777_777], [-600_000, -500_000]);
+        slope[2] = 1_000;
+        let Ok(row) = CombinedRow::new(0, &coefficients) else { unreachable!() };
+        for current_ma in 10_000..12_000 {
+            let mut now = [0; KINDS];
+            now[1] = current_ma;
+            // The other may draw more than this kind before the row notices.
+            let square = row.load_squared(&now);
+            let bears = row.bears(square, &now.map(fine), &slope, 1 << 40);
+            assert!(bears > fine(current_ma) / slope[2], "{current_ma}: {bears}");
+        }
     }
 
     #[test]

@@ -2,7 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a test stops at the first fault")]
 
-use loadstar_core::units::{KINDS, PHASES};
+use loadstar_core::units::{
+    CAPACITY_MAX_MA, COEFFICIENT_MAX, COMBINED_MAX, CURRENT_MAX_MA, KINDS, PHASES, WEIGHT_MAX,
+};
 use loadstar_core::{
     Allocation, Capacity, Coefficients, Demand, Description, Fault, Network, Workspace, allocate,
     certify, check,
@@ -99,7 +101,7 @@ fn optional<T: Clone + std::fmt::Debug + 'static>(
 
 /// Vectors of every direction, some of them parallel or opposite, and many of no length.
 fn coefficients() -> impl Strategy<Value = Coefficients> {
-    let part = || prop_oneof![4 => -3..=3_i32, 1 => -1_000..=1_000_i32];
+    let part = || prop_oneof![4 => -3..=3_i32, 1 => -1_000..=1_000_i32, 1 => Just(COEFFICIENT_MAX), 1 => Just(-COEFFICIENT_MAX)];
     let vector = prop_oneof![2 => Just([0, 0]), 3 => (part(), part()).prop_map(|(x, y)| [x, y])];
     vec(vector, KINDS).prop_map(|vectors| vectors.try_into().unwrap())
 }
@@ -128,31 +130,31 @@ prop_compose! {
     fn wishes(shape: Problem)(
         max_ma in {
             let maximum = prop_oneof![
-                1 => Just(0), 2 => 1..50_i64, 5 => 5_000..80_000_i64, 2 => Just(32_000)
+                1 => Just(0), 2 => 1..50_i64, 5 => 5_000..80_000_i64, 2 => Just(32_000), 1 => Just(CURRENT_MAX_MA), 1 => 1..CURRENT_MAX_MA
             ];
             vec(maximum, shape.leaf_node.len())
         },
         percent in vec(prop_oneof![Just(0), Just(15), Just(100)], shape.leaf_node.len()),
         step_ma in {
-            let step = prop_oneof![Just(1_i64), Just(100), Just(1_000), Just(8_000)];
+            let step = prop_oneof![Just(1_i64), Just(100), Just(1_000), Just(8_000), Just(CURRENT_MAX_MA)];
             vec(step, shape.leaf_node.len())
         },
-        weight in vec(prop_oneof![3 => Just(1), 1 => 1..=1_000_i64], shape.leaf_node.len()),
+        weight in vec(prop_oneof![3 => Just(1), 1 => 1..=1_000_i64, 1 => Just(WEIGHT_MAX)], shape.leaf_node.len()),
         tier in vec(0..3_u8, shape.leaf_node.len()),
         rank in vec(-5..5_i64, shape.leaf_node.len()),
         keep_on in optional(vec(any::<bool>(), shape.leaf_node.len())),
         discharge in optional(vec(any::<bool>(), shape.leaf_node.len())),
         liability_ma in optional(vec(
-            prop_oneof![4 => Just(0), 1 => -40_000..40_000_i64], shape.leaf_node.len(),
+            prop_oneof![4 => Just(0), 1 => -40_000..40_000_i64, 1 => -CURRENT_MAX_MA..=CURRENT_MAX_MA], shape.leaf_node.len(),
         )),
         setpoint_set in optional(vec(-1..3_i32, shape.leaf_node.len())),
         import_ma in {
             // Some of them alike, so that rows of several nodes are full at one level.
             let round = (0..20_i64).prop_map(|times| times * 20_000);
-            vec(prop_oneof![-1_000..600_000_i64, round], shape.node_parent.len() * PHASES)
+            vec(prop_oneof![-1_000..600_000_i64, round, 0..=CAPACITY_MAX_MA, 0..CAPACITY_MAX_MA / 100], shape.node_parent.len() * PHASES)
         },
         export_ma in optional(vec(-1_000..300_000_i64, shape.node_parent.len() * PHASES)),
-        combined in vec(prop_oneof![0..2_000_i64, 0..600_000_i64], shape.combined_node.len()),
+        combined in vec(prop_oneof![0..2_000_i64, 0..600_000_i64, 0..=COMBINED_MAX], shape.combined_node.len()),
         combined_export in optional(vec(0..600_000_i64, shape.combined_node.len())),
         shape in Just(shape),
     ) -> Problem {
@@ -216,8 +218,9 @@ proptest! {
         };
         let at = at.index(problem.leaf_node.len());
         let mut changed = given.clone();
-        changed.current_ma[at] += current_ma;
-        prop_assert_eq!(current_ma == 0, faults(&changed).is_empty());
+        let current_ma = given.current_ma[at] + current_ma;
+        changed.current_ma[at] = current_ma.clamp(-CURRENT_MAX_MA, CURRENT_MAX_MA);
+        prop_assert_eq!(changed == given, faults(&changed).is_empty());
         let mut changed = given.clone();
         changed.level[at] += level;
         prop_assert_eq!(level == 0, faults(&changed).is_empty());

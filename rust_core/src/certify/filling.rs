@@ -82,7 +82,8 @@ impl<'a, 'b> Filling<'a, 'b> {
                 faults.push(Fault::NotBelow { connector: at, row });
                 continue;
             }
-            // Where claims differ, the others are found to be wrong.
+            // Where claims differ or are below any level, they are found to be wrong.
+            let level = level.max(0);
             self.full.entry(index).and_modify(|last| *last = level.max(*last)).or_insert(level);
         }
     }

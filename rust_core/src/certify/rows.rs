@@ -5,7 +5,7 @@ use std::cmp::Ordering;
 use crate::allocate::{Capacity, Demand};
 use crate::combined::Coefficients;
 use crate::network::{Group, NONE, Network};
-use crate::units::{COMBINED_MAX, KINDS, LEVEL_BITS, PHASES};
+use crate::units::{KINDS, LEVEL_BITS, PHASES};
 
 /// What flows through a row, by kind of connection.
 pub(super) type ByKind = [i128; KINDS];
@@ -223,10 +223,8 @@ impl<'a> Ledger<'a> {
             *capacity_ma = (zero(lines, row).max(0) - ledger.liable_ma[row]).max(0);
         }
         for (row, square) in ledger.square.iter_mut().enumerate() {
-            let liable = tree.vectors[row].longest_squared(&ledger.flow_ma[row]);
-            let most = COMBINED_MAX.unsigned_abs().into();
             let limit = zero(limits, row).unsigned_abs();
-            *square = (limit * limit).max(liable.min(u128::pow(most, 2)));
+            *square = limit * limit;
         }
         ledger
     }
