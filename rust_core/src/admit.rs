@@ -34,10 +34,10 @@ pub(crate) fn admit(round: &mut Round<'_>) {
             round.give(connection, least);
         } else {
             let place = leaf as usize;
-            round.bounds[place] = round.blocking(connection, least);
+            let bound = round.note(round.blocking(connection, least));
             let refused = &mut round.leaves[place];
             (refused.current_ma, refused.max_ma) = (0, 0);
-            (refused.reason, refused.bound) = (Reason::Admission, part.network_place(leaf));
+            (refused.reason, refused.bound) = (Reason::Admission, bound);
         }
     }
 }

@@ -12,9 +12,9 @@ use crate::combined::ByKind;
 use crate::error::NetworkError;
 use crate::input::{check_connector, check_value, refuse_bad_input};
 use crate::network::Network;
-use crate::outcome::{Allocation, current_ma, outcome};
+use crate::outcome::{Allocation, Reason, loads};
 use crate::part::Part;
-use crate::round::{Scratch, add};
+use crate::round::{Round, Scratch, add};
 use crate::units::{CAPACITY_MAX_MA, COMBINED_MAX, KINDS, PHASES};
 
 /// What one connector asks for; fields as in [`Demand`].
@@ -78,7 +78,8 @@ pub struct Allocator {
     scratch: Scratch,
     /// Places of nodes below which everything is to be solved again.
     stale: Vec<usize>,
-    current_ma: Vec<i64>,
+    /// What connectors are given; of rows, nothing.
+    given: Allocation,
     changed: Vec<u32>,
 }
 
@@ -111,7 +112,16 @@ impl Allocator {
             workspace,
             scratch: Scratch::default(),
             stale: network.roots().collect(),
-            current_ma: vec![0; network.leaves()],
+            given: Allocation {
+                current_ma: vec![0; network.leaves()],
+                binding_row: vec![-1; network.leaves()],
+                level: vec![-1; network.leaves()],
+                reason: vec![Reason::Maximum as u8; network.leaves()],
+                row_load_ma: Vec::new(),
+                export_load_ma: Vec::new(),
+                combined_load: Vec::new(),
+                combined_export_load: Vec::new(),
+            },
             changed: Vec::new(),
             inputs,
             network,
@@ -231,10 +241,17 @@ impl Allocator {
 
     /// Everything that is given since the last [`solve`](Self::solve), as a full round says it.
     #[must_use]
-    pub fn allocation(&self) -> Allocation {
+    pub fn allocation(&mut self) -> Allocation {
+        let whole = Part::new(&self.network, 0..self.network.nodes());
         let (import, export) = self.inputs.sides(self.liable > 0);
-        let export = (self.feeding > 0).then_some((export, &self.workspace.export));
-        outcome(&self.network, (import, &self.workspace.import), export, &mut [Scratch::default()])
+        let Workspace { import: imported, export: exported, .. } = &mut self.workspace;
+        // What was solved below a node is not known to the rows above it.
+        Round::take_stock(whole, import, imported.part(&whole), &mut self.scratch);
+        Round::take_stock(whole, export, exported.part(&whole), &mut self.scratch);
+        let Allocation { current_ma, binding_row, level, reason, .. } = self.given.clone();
+        let export = (self.feeding > 0).then_some((export, &*exported));
+        let loads = loads(&self.network, (import, imported), export);
+        Allocation { current_ma, binding_row, level, reason, ..loads }
     }
 
     fn solve_below(&mut self, nodes: Range<usize>) {
@@ -246,12 +263,17 @@ impl Allocator {
             solve_part(part, export, exported.part(&part), &mut self.scratch);
         }
         for &leaf in part.leaf_at {
-            let at = leaf as usize;
-            let current_ma = current_ma(&self.network, &import.demand, (imported, exported), at);
-            if current_ma != self.current_ma[at] {
-                self.current_ma[at] = current_ma;
+            let (at, place) = (leaf as usize, self.network.place_of[leaf as usize]);
+            let feeds_in = self.inputs.discharge[at];
+            let given = if feeds_in { &*exported } else { &*imported };
+            let (current_ma, row, level, reason) = given.answer(place);
+            let current_ma = if feeds_in { -current_ma } else { current_ma };
+            if current_ma != self.given.current_ma[at] {
+                self.given.current_ma[at] = current_ma;
                 self.changed.push(leaf);
             }
+            (self.given.binding_row[at], self.given.level[at]) = (row, level);
+            self.given.reason[at] = reason;
         }
     }
 

@@ -280,12 +280,6 @@ impl Network {
         &self.groups[self.leaf_group[self.place_of[leaf] as usize] as usize]
     }
 
-    /// The groups on a node and all below it.
-    pub(crate) fn groups_below(&self, place: usize) -> &[Group] {
-        let first = self.first_group[place] as usize;
-        &self.groups[first..self.first_group[self.end[place] as usize] as usize]
-    }
-
     /// Add what stands at each place to all places above it.
     pub(crate) fn add_up(&self, at_places: &mut [[i64; PHASES]]) {
         for place in (0..self.nodes()).rev() {

@@ -2,11 +2,11 @@
 
 use std::hint::select_unpredictable;
 
-use crate::allocate::{Demand, Side};
-use crate::network::{Group, Network};
+use crate::allocate::Side;
+use crate::network::Network;
 use crate::round::{Bound, Given, Scratch, add};
 use crate::threads::share_out;
-use crate::units::{KINDS, PHASES};
+use crate::units::PHASES;
 
 /// Which step of the round decided what a connector is given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,11 +71,7 @@ pub(crate) fn outcome(
         binding_row: vec![0; leaves],
         level: vec![0; leaves],
         reason: vec![0; leaves],
-        row_load_ma: row_loads(network, import),
-        export_load_ma: export.map_or_else(Vec::new, |export| row_loads(network, export)),
-        combined_load: combined_loads(network, import),
-        combined_export_load: export
-            .map_or_else(Vec::new, |export| combined_loads(network, export)),
+        ..loads(network, import, export)
     };
     // A few for each thread, in case one is held up.
     let chunk = (leaves / (4 * scratch.len())).max(4_096);
@@ -83,91 +79,102 @@ pub(crate) fn outcome(
     let reasons = given.level.chunks_mut(chunk).zip(given.reason.chunks_mut(chunk));
     let places = network.place_of.chunks(chunk).zip((0..).step_by(chunk));
     let jobs: Vec<_> = places.zip(currents.zip(reasons)).collect();
-    share_out(scratch, jobs, |((places, first), (currents, reasons)), _| match export {
-        None => answer(places, currents, reasons, |_| (import.1, 1)),
-        Some((side, export)) => answer(places, currents, reasons, |at| {
-            if side.demand.discharges(first + at) { (export, -1) } else { (import.1, 1) }
-        }),
+    share_out(scratch, jobs, |((places, first), (currents, reasons)), _| {
+        let currents = currents.0.iter_mut().zip(currents.1);
+        let answers = currents.zip(reasons.0.iter_mut().zip(reasons.1));
+        match export {
+            None => {
+                for (&place, ((current_ma, row), (level, reason))) in places.iter().zip(answers) {
+                    (*current_ma, *row, *level, *reason) = import.1.answer(place);
+                }
+            }
+            Some((side, export)) => {
+                for ((at, &place), ((current_ma, row), (level, reason))) in
+                    (first..).zip(places).zip(answers)
+                {
+                    let feeds_in = side.demand.discharges(at);
+                    let given = if feeds_in { export } else { import.1 };
+                    (*current_ma, *row, *level, *reason) = given.answer(place);
+                    *current_ma *= if feeds_in { -1 } else { 1 };
+                }
+            }
+        }
     });
     given
 }
 
-/// Say what the leaves at `places` are given and why, each by the side, and with the sign, it is on.
-#[inline]
-fn answer<'a>(
-    places: &[u32],
-    (current_ma, row): (&mut [i64], &mut [i32]),
-    (level, reason): (&mut [i64], &mut [u8]),
-    side: impl Fn(usize) -> (&'a Given, i64),
-) {
-    let currents = current_ma.iter_mut().zip(row);
-    let reasons = level.iter_mut().zip(reason);
-    let answers = places.iter().zip(currents.zip(reasons));
-    for (at, (&place, ((current_ma, row), (level, reason)))) in answers.enumerate() {
-        let (given, sign) = side(at);
-        let leaf = &given.leaves[place as usize];
-        // Nobody can foretell who is at the maximum.
-        let free = leaf.reason == Reason::Maximum;
-        let bound = &given.bounds[leaf.bound as usize];
-        *current_ma = sign * i64::from(leaf.current_ma);
-        *row = select_unpredictable(free, Bound::NONE.row, bound.row);
-        *level = select_unpredictable(free, Bound::NONE.level, bound.level);
-        *reason = leaf.reason as u8;
+/// The loads of all rows, beside connectors of which nothing is said.
+pub(crate) fn loads(
+    network: &Network,
+    import: Answered<'_>,
+    export: Option<Answered<'_>>,
+) -> Allocation {
+    Allocation {
+        current_ma: Vec::new(),
+        binding_row: Vec::new(),
+        level: Vec::new(),
+        reason: Vec::new(),
+        row_load_ma: row_loads(network, import),
+        export_load_ma: export.map_or_else(Vec::new, |export| row_loads(network, export)),
+        combined_load: combined_loads(network, import.1),
+        combined_export_load: export
+            .map_or_else(Vec::new, |(_, given)| combined_loads(network, given)),
     }
 }
 
-/// The current of one of the caller's connectors, below 0 where it feeds in.
-pub(crate) fn current_ma(
-    network: &Network,
-    demand: &Demand<'_>,
-    (import, export): (&Given, &Given),
-    at: usize,
-) -> i64 {
-    let place = network.place_of[at] as usize;
-    if demand.discharges(at) {
-        -i64::from(export.leaves[place].current_ma)
-    } else {
-        i64::from(import.leaves[place].current_ma)
+impl Given {
+    /// The current of the leaf at a place, the row that stopped it, at which level, and why.
+    #[inline]
+    pub(crate) fn answer(&self, place: u32) -> (i64, i32, i64, u8) {
+        let leaf = &self.leaves[place as usize];
+        // Nobody can foretell who is at the maximum.
+        let free = leaf.reason == Reason::Maximum;
+        let bound = &self.bounds[leaf.bound as usize];
+        let row = select_unpredictable(free, Bound::NONE.row, bound.row);
+        let level = select_unpredictable(free, Bound::NONE.level, bound.level);
+        (i64::from(leaf.current_ma), row, level, leaf.reason as u8)
     }
 }
 
 /// What flows below every row.
-fn row_loads(network: &Network, answered: Answered<'_>) -> Vec<i64> {
-    let mut sums = vec![[0; PHASES]; network.nodes()];
-    for group in &network.groups {
-        add(&mut sums[group.node as usize], group.phases, group_load_ma(network, group, answered));
-    }
-    network.add_up(&mut sums);
+fn row_loads(network: &Network, (side, given): Answered<'_>) -> Vec<i64> {
+    let liability_ma = liabilities(network, side);
     let mut loads = vec![0; network.rows()];
-    for (load_ma, &node) in sums.iter().zip(&network.node_at) {
-        let row = node as usize * PHASES;
-        loads[row..row + PHASES].copy_from_slice(load_ma);
+    for (place, (room_ma, &node)) in given.room_ma.iter().zip(&network.node_at).enumerate() {
+        let liable_ma = liability_ma.get(place).copied().unwrap_or([0; PHASES]);
+        let capacity_ma = side.capacity_ma(node as usize);
+        for phase in 0..PHASES {
+            let at_first_ma = (capacity_ma[phase] - liable_ma[phase]).max(0);
+            let given_ma = at_first_ma - room_ma[phase];
+            loads[node as usize * PHASES + phase] = liable_ma[phase] + given_ma;
+        }
     }
     loads
+}
+
+/// By place, what cannot be steered; empty where there is nothing of that kind.
+fn liabilities(network: &Network, side: Side<'_>) -> Vec<[i64; PHASES]> {
+    let mut sums = Vec::new();
+    if side.demand.liability_ma.is_empty() {
+        return sums;
+    }
+    sums.resize(network.nodes(), [0; PHASES]);
+    for group in &network.groups {
+        let leaves = network.leaf_at[group.first as usize..group.end as usize].iter();
+        let liable_ma = leaves.map(|&at| side.liability_ma(at as usize)).sum();
+        add(&mut sums[group.node as usize], group.phases, liable_ma);
+    }
+    network.add_up(&mut sums);
+    sums
 }
 
 /// The load of every combined row.
-fn combined_loads(network: &Network, answered: Answered<'_>) -> Vec<i64> {
+fn combined_loads(network: &Network, given: &Given) -> Vec<i64> {
     let mut loads = vec![0; network.combined.len()];
-    for node in &network.combined_nodes {
-        let mut kind_ma = [0; KINDS];
-        for group in network.groups_below(node.place as usize) {
-            kind_ma[usize::from(group.kind)] += group_load_ma(network, group, answered);
-        }
+    for (node, kind_ma) in network.combined_nodes.iter().zip(&given.kind_ma) {
         for row in &network.combined[node.rows.clone()] {
-            loads[row.index as usize] = row.load(&kind_ma);
+            loads[row.index as usize] = row.load(kind_ma);
         }
     }
     loads
-}
-
-/// What the connectors of a group draw, or feed in, on each of their lines.
-fn group_load_ma(network: &Network, group: &Group, (side, given): Answered<'_>) -> i64 {
-    let places = group.first as usize..group.end as usize;
-    let given_ma = given.leaves[places.clone()].iter().map(|leaf| i64::from(leaf.current_ma));
-    if side.demand.liability_ma.is_empty() {
-        return given_ma.sum();
-    }
-    let liable = network.leaf_at[places].iter().map(|&at| side.liability_ma(at as usize));
-    given_ma.sum::<i64>() + liable.sum::<i64>()
 }

@@ -40,7 +40,7 @@ pub(crate) struct Part<'a> {
     group_start: &'a [u32],
     nearest_combined: &'a [u32],
     first_node: u32,
-    first_leaf: u32,
+    pub(crate) first_leaf: u32,
     first_group: u32,
     first_combined: u32,
     first_combined_node: u32,
@@ -143,11 +143,6 @@ impl<'a> Part<'a> {
     pub(crate) fn connection(&self, group: usize) -> Connection {
         let Group { node, phases, kind, .. } = self.groups[group];
         Connection { place: node - self.first_node, phases, kind }
-    }
-
-    /// The place in the network of a leaf place.
-    pub(crate) fn network_place(&self, leaf: u32) -> u32 {
-        self.first_leaf + leaf
     }
 
     /// The combined rows of one of `combined_nodes`.

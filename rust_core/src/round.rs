@@ -75,8 +75,8 @@ pub(crate) struct Given {
     pub(crate) leaves: Vec<Leaf>,
     /// What is left on the three rows of each node.
     pub(crate) room_ma: Vec<[i64; PHASES]>,
-    /// What stopped leaves: at the place of a refused leaf for that one, else at the first leaf of
-    /// a group and tier for all of these.
+    /// What stopped leaves, once for all that it stopped together. Those of a part stand from the
+    /// place of its first leaf on, and count until another part with leaves of this one is solved.
     pub(crate) bounds: Vec<Bound>,
     /// What flows below each node that has combined rows, by kind.
     pub(crate) kind_ma: Vec<ByKind>,
@@ -146,6 +146,8 @@ pub(crate) struct Scratch {
     combined_limit: Vec<u128>,
     node_ma: Vec<[i64; PHASES]>,
     group_ma: Vec<i64>,
+    /// The minimums of all leaves before each.
+    total_ma: Vec<i64>,
 }
 
 /// A round in progress.
@@ -156,7 +158,9 @@ pub(crate) struct Round<'a> {
     pub(crate) leaves: &'a mut [Leaf],
     /// Never below 0 between the steps.
     pub(crate) room_ma: &'a mut [[i64; PHASES]],
-    pub(crate) bounds: &'a mut [Bound],
+    bounds: &'a mut [Bound],
+    /// How many of these count.
+    noted: u32,
     pub(crate) kind_ma: &'a mut [ByKind],
     pub(crate) scratch: &'a mut Scratch,
 }
@@ -171,18 +175,52 @@ impl<'a> Round<'a> {
     ) -> Self {
         let GivenPart { leaves, room_ma, bounds, kind_ma } = given;
         let setpoints = side.demand.setpoints();
-        for (leaf, &at) in leaves.iter_mut().zip(part.leaf_at) {
+        let mut total_ma = 0;
+        scratch.total_ma.resize(leaves.len() + 1, 0);
+        for ((leaf, total), &at) in leaves.iter_mut().zip(&mut scratch.total_ma).zip(part.leaf_at) {
             *leaf = side.leaf(at as usize);
+            *total = total_ma;
+            total_ma += i64::from(leaf.current_ma);
         }
-        for (room, &node) in room_ma.iter_mut().zip(part.node_at) {
-            *room = side.capacity_ma(node as usize);
-        }
-        kind_ma.fill([0; KINDS]);
-        let mut round = Self { part, side, setpoints, leaves, room_ma, bounds, kind_ma, scratch };
-        round.take_liabilities();
+        scratch.total_ma[leaves.len()] = total_ma;
+        let mut round =
+            Self { part, side, setpoints, leaves, room_ma, bounds, noted: 0, kind_ma, scratch };
         round.find_combined_limits();
-        round.give_minimums();
+        round.open_rows();
+        // Sums up to each leaf need no loop for each group, whose end nobody can foretell.
+        let total_ma = take(&mut round.scratch.total_ma);
+        round.give_each_group(|group, _| {
+            let leaves = part.leaves_of(group);
+            total_ma[leaves.end] - total_ma[leaves.start]
+        });
+        round.scratch.total_ma = total_ma;
         round
+    }
+
+    /// Find anew what is left on all rows, for what the leaves are given already.
+    pub(crate) fn take_stock(
+        part: Part<'a>,
+        side: Side<'a>,
+        given: GivenPart<'a>,
+        scratch: &'a mut Scratch,
+    ) {
+        let GivenPart { leaves, room_ma, bounds, kind_ma } = given;
+        let setpoints = side.demand.setpoints();
+        let mut round =
+            Self { part, side, setpoints, leaves, room_ma, bounds, noted: 0, kind_ma, scratch };
+        round.open_rows();
+        round.give_each_group(|group, leaves| {
+            leaves[part.leaves_of(group)].iter().map(|leaf| i64::from(leaf.current_ma)).sum()
+        });
+    }
+
+    /// Nothing but liabilities on any row.
+    fn open_rows(&mut self) {
+        for (room, &node) in self.room_ma.iter_mut().zip(self.part.node_at) {
+            *room = self.side.capacity_ma(node as usize);
+        }
+        self.kind_ma.fill([0; KINDS]);
+        self.take_liabilities();
     }
 
     /// Take what cannot be steered off the rows. What is left below 0 counts as 0.
@@ -210,13 +248,6 @@ impl<'a> Round<'a> {
         }));
     }
 
-    fn give_minimums(&mut self) {
-        let part = self.part;
-        self.give_each_group(|group, leaves| {
-            leaves[part.leaves_of(group)].iter().map(|leaf| i64::from(leaf.current_ma)).sum()
-        });
-    }
-
     /// Give each group what `more_ma` makes of its index and all leaves.
     fn give_each_group(&mut self, more_ma: impl Fn(usize, &[Leaf]) -> i64) {
         let mut group_ma = take(&mut self.scratch.group_ma);
@@ -235,6 +266,14 @@ impl<'a> Round<'a> {
         let limits = &self.scratch.combined_limit[rows.clone()];
         let combined = &self.part.combined[rows.clone()];
         rows.zip(combined).zip(limits).map(|((index, row), &limit)| (index, row, limit))
+    }
+
+    /// Note what stopped leaves. Returns where in the network's bounds it stands.
+    pub(crate) fn note(&mut self, bound: Bound) -> u32 {
+        // There are no more of them than leaves, each of which is stopped once.
+        self.bounds[self.noted as usize] = bound;
+        self.noted += 1;
+        self.part.first_leaf + self.noted - 1
     }
 
     /// Give `more_ma` (take, where negative) on each line of a connection, on its node and all above.

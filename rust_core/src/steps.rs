@@ -95,10 +95,8 @@ fn round_down(round: &mut Round<'_>, rising: &[u32], space: &mut StepSpace, firs
     group_ma.extend(groups.iter().map(|group| {
         let mut given_ma = 0;
         let places = &rising[group.slots()];
-        let bound = places.first().map_or(0, |&place| round.part.network_place(place));
-        if let (true, Some(&place)) = (first, places.first()) {
-            round.bounds[place as usize] = group.bound();
-        }
+        let noted = first && !places.is_empty();
+        let bound = if noted { round.note(group.bound()) } else { 0 };
         for (&place, rounded) in places.iter().zip(&mut rounded[group.slots()]) {
             let leaf = &mut round.leaves[place as usize];
             let had_ma = leaf.current_ma;
@@ -299,18 +297,24 @@ fn raise_by_step(round: &mut Round<'_>, space: &mut StepSpace, index_bits: u32) 
 fn keep_rising(round: &mut Round<'_>, rising: &mut Vec<u32>, space: &mut StepSpace) {
     round.find_group_room(&mut space.group_room_ma);
     // Room only shrinks, so who had none for this step has none later.
-    rising.clear();
-    for step in space.steps.iter().filter(|step| step.more_ma > 0) {
+    rising.resize(space.steps.len(), 0);
+    let mut count = 0;
+    for step in &space.steps {
         let leaf = &mut round.leaves[step.place as usize];
         leaf.current_ma += step.more_ma;
         let next_ma = round.setpoints.after(leaf.accepts, leaf.current_ma);
         let more_ma = narrow(next_ma.min(i64::from(leaf.max_ma)) - i64::from(leaf.current_ma));
-        leaf.reason = if more_ma > 0 { Reason::Leftover } else { Reason::Maximum };
+        // Nobody can foretell who was raised, so all is worked out for everyone.
+        let raised = step.more_ma > 0;
+        let reason = select_unpredictable(more_ma > 0, Reason::Leftover, Reason::Maximum);
+        leaf.reason = select_unpredictable(raised, reason, leaf.reason);
         let room_ma = space.group_room_ma[round.part.group_of(step.place as usize)];
-        if may_step(more_ma, room_ma) && round.fits_combined(step.at, i64::from(more_ma)) {
-            rising.push(step.place);
-        }
+        let more_ma = select_unpredictable(raised, more_ma, 0);
+        let fits = may_step(more_ma, room_ma) && round.fits_combined(step.at, i64::from(more_ma));
+        rising[count] = step.place;
+        count += usize::from(fits);
     }
+    rising.truncate(count);
 }
 
 #[cfg(test)]

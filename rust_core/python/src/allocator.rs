@@ -114,7 +114,7 @@ impl Allocator {
     }
 
     /// Everything that is given.
-    fn allocation(&self, py: Python<'_>) -> PyResult<Allocation> {
+    fn allocation(&mut self, py: Python<'_>) -> PyResult<Allocation> {
         let given = py.detach(|| self.0.allocation());
         Allocation::new(py, given)
     }
