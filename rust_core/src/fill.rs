@@ -31,7 +31,10 @@ use crate::units::{COMBINED_MAX, CURRENT_MAX_MA, KINDS, PHASES, fine, level_from
 const TOP: i64 = fine(CURRENT_MAX_MA) + 1;
 
 /// A rising leaf.
+///
+/// Records of the sweep are aligned so that none lies across more cache lines than it fills.
 #[derive(Debug, Clone, Copy)]
+#[repr(align(32))]
 struct Slot {
     /// First level at which it draws `weight * level`; what it has until then.
     start: i64,
@@ -58,6 +61,7 @@ impl Slot {
 
 /// The rising leaves of one [`Group`], which a row stops together.
 #[derive(Debug, Clone)]
+#[repr(align(64))]
 pub(crate) struct GroupLoad {
     /// What they draw on each of their phases: `base + grow * level`, until `kink`.
     base: i64,
@@ -195,6 +199,7 @@ impl Load {
 
 /// A node with rising leaves below it.
 #[derive(Debug, Clone)]
+#[repr(align(64))]
 struct Branch {
     /// Everyone below is at this level, or still at one up to which they are calm.
     level: i64,
