@@ -93,7 +93,11 @@ def run(
     parts: list[tuple[str, Callable[[], dict[str, Any]]]] = [
         ("whole rounds", lambda: _rounds(problem, network, repeats)),
         ("two threads", lambda: _threads(problem, network, repeats)),
-        ("one connector's change", lambda: _changes(problem, network, seed)),
+        ("one connector's change", lambda: _changes("change", problem, network, seed)),
+        (
+            "one connector's change where feeders have room",
+            lambda: _changes("change_with_room", problem.with_room(), network, seed),
+        ),
         ("linear programs", lambda: _linear_programs(min(connectors, _LP_CONNECTORS), seed)),
         ("filling in NumPy", lambda: _numpy(min(connectors, _NUMPY_CONNECTORS), seed)),
     ]
@@ -161,7 +165,7 @@ def _threads(problem: Problem, network: _core.Network, repeats: int) -> dict[str
     }
 
 
-def _changes(problem: Problem, network: _core.Network, seed: int) -> dict[str, Any]:
+def _changes(key: str, problem: Problem, network: _core.Network, seed: int) -> dict[str, Any]:
     """A connector at random unplugs, or wants another current than before."""
     random = np.random.default_rng(seed)
     least_ma = problem.wanted["min_ma"]
@@ -183,9 +187,9 @@ def _changes(problem: Problem, network: _core.Network, seed: int) -> dict[str, A
     taken_us = 1e3 * _sample(_CHANGES, change_ms)
     changed = replace(problem, wanted=problem.wanted | {"min_ma": min_ma, "max_ma": max_ma})
     return {
-        "changes": taken_us.size,
-        "change_us_p50": round(float(np.percentile(taken_us, 50)), 1),
-        "change_us_p99": round(float(np.percentile(taken_us, 99)), 1),
+        f"{key}_count": taken_us.size,
+        f"{key}_us_p50": round(float(np.percentile(taken_us, 50)), 1),
+        f"{key}_us_p99": round(float(np.percentile(taken_us, 99)), 1),
         "violations": _differences(allocator.allocation(), changed.allocate(network)),
     }
 

@@ -6,7 +6,7 @@ hold is verified here by sums of NumPy that share no code with the core."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple, TypedDict
 
 import numpy as np
@@ -68,6 +68,12 @@ class Problem:
 
     def allocate(self, network: _core.Network, *, threads: int = 1) -> _core.Allocation:
         return _core.allocate(network, *self.inputs(), threads=threads)
+
+    def with_room(self) -> Problem:
+        """The same, but for feeders that carry all that their sites do."""
+        capacity_ma = self.capacity_ma.copy()
+        capacity_ma[self.node_parent < 0] = 10**12
+        return replace(self, capacity_ma=capacity_ma)
 
     def inputs(self) -> tuple[_core.Capacity, _core.Demand]:
         return _core.Capacity(import_ma=self.capacity_ma), _core.Demand(**self.wanted)
