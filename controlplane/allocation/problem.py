@@ -22,14 +22,15 @@ PhaseCurrents: TypeAlias = tuple[int, int, int]
 
 class Rotation(IntEnum):
     """How a connector's own phases sit on the lines of the supply (OCPP 2.0.1 part 2 appendix,
-    PhaseRotation): the n-th letter is the line behind its n-th phase; R is L1, S is L2, T is L3."""
+    PhaseRotation): the n-th letter is the line behind its n-th phase; R is L1, S is L2, T is L3.
+    The values are those of `PhaseRotation` in `allocation.proto`."""
 
-    RST = 0
-    RTS = 1
-    SRT = 2
-    STR = 3
-    TRS = 4
-    TSR = 5
+    RST = 1
+    RTS = 2
+    SRT = 3
+    STR = 4
+    TRS = 5
+    TSR = 6
 
 
 class Reason(IntEnum):

@@ -154,8 +154,7 @@ def _connector(message: allocation_pb2.AllocationConnector) -> Connector:
         node=message.node,
         # A slice of a repeated field is several times as fast as walking it.
         phases=tuple(message.phases[:]) or _PLAIN.phases,
-        # The contract counts from 1, because 0 is what was not given.
-        rotation=message.rotation - 1 if message.rotation else _PLAIN.rotation,
+        rotation=message.rotation or _PLAIN.rotation,
         line_to_line=message.line_to_line,
         min_ma=message.min_ma if given("min_ma") else _PLAIN.min_ma,
         max_ma=message.max_ma if given("max_ma") else _PLAIN.max_ma,

@@ -68,7 +68,7 @@ def problems(draw: st.DrawFn) -> tuple[list[Node], list[Connector]]:
                     st.sampled_from([(), (0,), (1, 1), (1, 2, 3, 4)]),
                 )
             ),
-            rotation=draw(mostly(st.integers(0, 5), st.sampled_from([-1, 6]))),
+            rotation=draw(mostly(st.integers(1, 6), st.sampled_from([0, 7]))),
             line_to_line=draw(st.integers(0, 15)) == 15,
             min_ma=draw(st.none() | mostly(st.sampled_from([0, 5_000, 6_000]), GARBAGE)),
             max_ma=draw(mostly(st.integers(6_000, 80_000), GARBAGE)),

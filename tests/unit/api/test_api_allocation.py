@@ -58,7 +58,7 @@ def test_words_of_the_contract_are_those_of_the_room() -> None:
         "ALLOCATION_REASON_UNSPECIFIED": 0
     } == reasons
     rotations = dict(allocation_pb2.PhaseRotation.items())
-    assert {f"PHASE_ROTATION_{rotation.name}": rotation + 1 for rotation in Rotation} | {
+    assert {f"PHASE_ROTATION_{rotation.name}": rotation.value for rotation in Rotation} | {
         "PHASE_ROTATION_UNSPECIFIED": 0
     } == rotations
 
@@ -109,10 +109,15 @@ def test_loads_have_their_units() -> None:
 
 
 def test_an_unknown_rotation_or_phase_is_refused() -> None:
-    for change, field in (({"rotation": 7}, "rotation"), ({"phases": [0]}, "phases")):
+    for change, field, shown in (
+        ({"rotation": 7}, "rotation", "7 is no rotation"),
+        ({"phases": [0]}, "phases", "(0,) are not among"),
+    ):
         with pytest.raises(InvalidInput) as caught:
             one(node(), connector(**change))
-        assert [place for place, _ in caught.value.violations] == [f"connectors[0].{field}"]
+        ((place, told),) = caught.value.violations
+        assert place == f"connectors[0].{field}"
+        assert shown in told
 
 
 def test_the_size_is_bounded() -> None:
