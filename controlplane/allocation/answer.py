@@ -151,6 +151,6 @@ def _held_by(reason: Reason, row: Row, *, least_ma: int, discharge: bool) -> str
         case Reason.MINIMUM if least_ma > 0:
             return f"held at {least}: its share is smaller, limited by {where}"
         case Reason.LEFTOVER:
-            return f"limited by {where}; more than its share, from what rounding left over"
+            return f"limited by {where}; more than its share, from what was left over"
         case _:
             return f"limited by {where}"

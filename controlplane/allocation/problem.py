@@ -45,7 +45,8 @@ class Reason(IntEnum):
     SHARE = 3
     """It has its fair share of a row that is full."""
     LEFTOVER = 4
-    """It has its share and some of what rounding left over."""
+    """It has more than its share: some of what was left over, by rounding or by a combined row that
+    stopped it before all of that row was used."""
 
 
 class DeltaPrimary(msgspec.Struct, frozen=True, kw_only=True):

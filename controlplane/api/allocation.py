@@ -2,7 +2,7 @@
 
 Invariant: a caller, however large its problem, keeps no other call from being answered. Everything
 but waiting is done on a few threads of this service's own; the core gives the interpreter up while
-it calculates, and what cannot begin in time is refused."""
+it calculates, and what is not done in time is refused."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class Allocations(allocation_pb2_grpc.AllocationServiceServicer):
                 solved = await self._aside(lambda: _solved(arrays))
                 response = await self._aside(lambda: _written(arrays, *solved))
         except TimeoutError as error:
-            raise TimedOut("the turn of this allocation did not come in time") from error
+            raise TimedOut("this allocation was not done in time") from error
         finally:
             self.under_way -= size
         if response.ByteSize() > MESSAGE_MAX_BYTES:

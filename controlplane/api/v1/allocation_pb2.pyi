@@ -115,7 +115,9 @@ class _AllocationReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Allo
     ALLOCATION_REASON_SHARE: _AllocationReason.ValueType  # 4
     """It has its fair share of a row that is full, rounded down to what it accepts."""
     ALLOCATION_REASON_LEFTOVER: _AllocationReason.ValueType  # 5
-    """It has more than its share: some of what rounding left over."""
+    """It has more than its share: some of what was left over, by rounding or by a combined row that
+    stopped it before all of that row was used.
+    """
 
 class AllocationReason(_AllocationReason, metaclass=_AllocationReasonEnumTypeWrapper):
     """Why a connector has what it has."""
@@ -131,7 +133,9 @@ ALLOCATION_REASON_MINIMUM: AllocationReason.ValueType  # 3
 ALLOCATION_REASON_SHARE: AllocationReason.ValueType  # 4
 """It has its fair share of a row that is full, rounded down to what it accepts."""
 ALLOCATION_REASON_LEFTOVER: AllocationReason.ValueType  # 5
-"""It has more than its share: some of what rounding left over."""
+"""It has more than its share: some of what was left over, by rounding or by a combined row that
+stopped it before all of that row was used.
+"""
 Global___AllocationReason: _TypeAlias = AllocationReason  # noqa: Y015
 
 @_typing.final
@@ -193,7 +197,7 @@ class AllocationNode(_message.Message):
     """1 to 128 printable characters; unique among the nodes."""
     parent: _builtins.str
     """The node it hangs on, in any order; empty for a root. Several roots are networks of their own. At
-    most 64 levels.
+    most 64 levels below a root.
     """
     kind: _builtins.str
     """What people call it in a sentence, such as `panel`."""

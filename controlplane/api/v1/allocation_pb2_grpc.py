@@ -63,8 +63,8 @@ class AllocationServiceServicer:
         what the station accepts; leftovers go to whoever can use them. The calculation is in exact integers.
 
         Errors: INVALID_ARGUMENT with a field violation for each of the first ten faults;
-        RESOURCE_EXHAUSTED while too many allocations wait; DEADLINE_EXCEEDED where its turn did not come in
-        time.
+        RESOURCE_EXHAUSTED while too many allocations wait; DEADLINE_EXCEEDED where it is not done in time, at
+        most 60 s.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

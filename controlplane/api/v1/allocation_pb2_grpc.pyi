@@ -47,8 +47,8 @@ class AllocationServiceStub:
     what the station accepts; leftovers go to whoever can use them. The calculation is in exact integers.
 
     Errors: INVALID_ARGUMENT with a field violation for each of the first ten faults;
-    RESOURCE_EXHAUSTED while too many allocations wait; DEADLINE_EXCEEDED where its turn did not come in
-    time.
+    RESOURCE_EXHAUSTED while too many allocations wait; DEADLINE_EXCEEDED where it is not done in time, at
+    most 60 s.
     """
 
 @_typing.type_check_only
@@ -70,8 +70,8 @@ class AllocationServiceAsyncStub(AllocationServiceStub):
     what the station accepts; leftovers go to whoever can use them. The calculation is in exact integers.
 
     Errors: INVALID_ARGUMENT with a field violation for each of the first ten faults;
-    RESOURCE_EXHAUSTED while too many allocations wait; DEADLINE_EXCEEDED where its turn did not come in
-    time.
+    RESOURCE_EXHAUSTED while too many allocations wait; DEADLINE_EXCEEDED where it is not done in time, at
+    most 60 s.
     """
 
 class AllocationServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -96,8 +96,8 @@ class AllocationServiceServicer(metaclass=_abc_1.ABCMeta):
         what the station accepts; leftovers go to whoever can use them. The calculation is in exact integers.
 
         Errors: INVALID_ARGUMENT with a field violation for each of the first ten faults;
-        RESOURCE_EXHAUSTED while too many allocations wait; DEADLINE_EXCEEDED where its turn did not come in
-        time.
+        RESOURCE_EXHAUSTED while too many allocations wait; DEADLINE_EXCEEDED where it is not done in time, at
+        most 60 s.
         """
 
 def add_AllocationServiceServicer_to_server(servicer: AllocationServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

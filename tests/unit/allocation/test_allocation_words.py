@@ -113,7 +113,7 @@ def test_leftovers_of_rounding() -> None:
     assert [share.current_ma for share in shares] == [7_000, 7_000, 6_000]
     assert [share.reason for share in shares] == [Reason.LEFTOVER, Reason.LEFTOVER, Reason.SHARE]
     assert shares[0].words == (
-        "limited by panel P2 phase L1; more than its share, from what rounding left over"
+        "limited by panel P2 phase L1; more than its share, from what was left over"
     )
 
 
