@@ -87,14 +87,28 @@ def _request(file: Path) -> allocation_pb2.AllocateRequest:
 
     from controlplane.api.v1 import allocation_pb2
 
+    place = ""
     try:
         text = file.read_text(encoding="utf-8")
         # JSON is a part of YAML, but a large file is read much sooner as what it is.
         document: Any = json.loads(text) if file.suffix == ".json" else yaml.safe_load(text)
         if not isinstance(document, dict):
             fail(f"{file}: must be a mapping with `nodes` and `connectors`")
-        return ParseDict(document, allocation_pb2.AllocateRequest())
+        request = allocation_pb2.AllocateRequest()
+        # Each element by itself, so that a fault is told with its place.
+        for name in ("nodes", "connectors"):
+            if not isinstance(document.get(name), list):
+                continue
+            for position, element in enumerate(document.pop(name)):
+                place = f"{name}[{position}]: "
+                if not isinstance(element, dict):
+                    fail(f"{file}: {place}must be a mapping")
+                ParseDict(element, getattr(request, name).add())
+        place = ""
+        return ParseDict(document, request)
     except OSError as error:
         fail(f"{file}: {error.strerror}")
+    except RecursionError:
+        fail(f"{file}: {place}nested too deep")
     except (ValueError, TypeError, AttributeError, ParseError, yaml.YAMLError) as error:
-        fail(f"{file}: {error}")
+        fail(f"{file}: {place}{error}")
