@@ -33,10 +33,6 @@ def change(
         for name in names:
             of_all = getattr(wanted, name)
             values[name] = of_all[leaf % len(of_all)]
-        if "min_ma" in names:
-            from_leaf = leaf % len(wanted.leaf_node)
-            values["min_ma"] = wanted.min_ma[from_leaf]
-            values["max_ma"] = wanted.max_ma[from_leaf]
         for name, value in values.items():
             getattr(problem, name)[leaf] = value
         allocator.set_connector(leaf, **values)
