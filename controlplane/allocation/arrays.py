@@ -32,6 +32,7 @@ TIER_MAX = 255
 RANK_MAX = 2**62
 DEPTH_MAX = 64
 SETPOINTS_MAX = 100
+SETPOINT_SETS_MAX = 1_000
 _ID_MAX = 128
 _FAULTS_TOLD = 10
 _DEFAULT_MIN_MA = 6_000
@@ -355,6 +356,13 @@ def _setpoints(connectors: Sequence[Connector], faults: _Faults) -> dict[str, An
                 place, told = fault
                 faults.add(
                     f"connectors[{position}].{place}", f"connector {_shown(connector.id)}: {told}"
+                )
+                continue
+            if len(starts) > SETPOINT_SETS_MAX:
+                faults.add(
+                    f"connectors[{position}].setpoints_ma",
+                    f"connector {_shown(connector.id)}: "
+                    f"more than {SETPOINT_SETS_MAX:,} different sets of setpoints",
                 )
                 continue
             known[given] = len(starts) - 1

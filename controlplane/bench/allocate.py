@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import platform
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -173,23 +173,23 @@ def _changes(key: str, problem: Problem, network: _core.Network, seed: int) -> d
     allocator = _core.Allocator(network, *problem.inputs())
     allocator.solve()
 
-    def change_ms() -> float:
+    def change_us() -> tuple[float, float]:
         leaf = int(random.integers(problem.connectors))
         max_ma[leaf] = to_max_ma = another_max_ma(random, int(max_ma[leaf]))
         min_ma[leaf] = to_min_ma = min(to_max_ma, int(least_ma[leaf]))
+        before_ns = time.perf_counter_ns(), time.thread_time_ns()
+        allocator.set_connector(leaf, min_ma=to_min_ma, max_ma=to_max_ma)
+        allocator.solve()
+        after_ns = time.perf_counter_ns(), time.thread_time_ns()
+        return (after_ns[0] - before_ns[0]) / 1e3, (after_ns[1] - before_ns[1]) / 1e3
 
-        def change() -> None:
-            allocator.set_connector(leaf, min_ma=to_min_ma, max_ma=to_max_ma)
-            allocator.solve()
-
-        return _timed(change)()
-
-    taken_us = 1e3 * _sample(_CHANGES, change_ms)
+    taken_us, cpu_us = _repeated(_CHANGES, change_us).T
     changed = replace(problem, wanted=problem.wanted | {"min_ma": min_ma, "max_ma": max_ma})
     return {
         f"{key}_count": taken_us.size,
         f"{key}_us_p50": round(float(np.percentile(taken_us, 50)), 1),
         f"{key}_us_p99": round(float(np.percentile(taken_us, 99)), 1),
+        f"{key}_cpu_us_p99": round(float(np.percentile(cpu_us, 99)), 1),
         "violations": _differences(allocator.allocation(), changed.allocate(network)),
     }
 
@@ -276,12 +276,17 @@ def _timed(
 
 
 def _sample(repeats: int, *measures: Callable[[], float]) -> NDArray[np.float64]:
-    """Shape (repeats, measures), or as many rows as ten seconds allow, at least one. What is to be
-    compared is measured in turn, so that both see the same neighbours."""
+    """Shape (repeats, measures). What is to be compared is measured in turn, so that both see the
+    same neighbours."""
+    return _repeated(repeats, lambda: [measure() for measure in measures])
+
+
+def _repeated(repeats: int, measure: Callable[[], Sequence[float]]) -> NDArray[np.float64]:
+    """A row of figures for each repeat, or as many rows as ten seconds allow, at least one."""
     until_s = time.perf_counter() + _PART_S
-    rows = [[measure() for measure in measures]]
+    rows = [measure()]
     while len(rows) < repeats and time.perf_counter() < until_s:
-        rows.append([measure() for measure in measures])
+        rows.append(measure())
     return np.array(rows)
 
 

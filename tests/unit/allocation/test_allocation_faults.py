@@ -126,6 +126,19 @@ def test_ids_that_are_taken() -> None:
     )
 
 
+def test_a_station_more_than_there_may_be_kinds_of_is_named() -> None:
+    stations = [
+        {"id": f"CP-{at}", "node": "P2", "setpoints_ma": (8_000, 16_000 + at)}
+        for at in range(1_001)
+    ]
+    error = refused([NODE], [*stations, stations[0] | {"id": "CP-again"}])
+    assert len(error.violations) == 1
+    place, told = error.violations[0]
+    assert place == "connectors[1000].setpoints_ma"
+    assert "CP-1000" in told
+    assert "more than 1,000 different sets" in told
+
+
 def test_a_longer_cycle_names_who_is_in_it() -> None:
     ring = [NODE | {"id": f"N{n}", "parent": f"N{(n + 1) % 3}"} for n in range(3)]
     error = refused([*ring, NODE | {"parent": "N0"}], [])

@@ -22,8 +22,9 @@ KEYS = {
     *("solve_ms", "solve_min_ms", "solve_cpu_ms", "check_ms", "ratio"),
     "python_overhead_percent",
     *("two_threads_ms", "threads_speedup"),
-    *("change_count", "change_us_p50", "change_us_p99"),
+    *("change_count", "change_us_p50", "change_us_p99", "change_cpu_us_p99"),
     *("change_with_room_count", "change_with_room_us_p50", "change_with_room_us_p99"),
+    "change_with_room_cpu_us_p99",
     *("lp_connectors", "lp_programs", "lp_ms", "lp_ratio", "lp_difference_ma"),
     *("numpy_connectors", "numpy_ms", "numpy_ratio", "numpy_difference_ma"),
 }
