@@ -39,10 +39,9 @@ impl<'a> Setpoints<'a> {
 
     /// Refuse sets that are not ascending, and connectors that name none of them.
     pub(crate) fn check(&self, of_leaf: &[i32], leaves: usize) -> Result<(), NetworkError> {
-        if of_leaf.is_empty() {
-            return Ok(());
+        if !of_leaf.is_empty() {
+            check_length("setpoint_set", of_leaf, leaves)?;
         }
-        check_length("setpoint_set", of_leaf, leaves)?;
         let sets = i64::try_from(self.start.len()).unwrap_or(i64::MAX) - 1;
         let refuse = |array, index, value, least, most| {
             Err(NetworkError::Range { array, index, value, least, most })
@@ -154,5 +153,7 @@ mod tests {
             "setpoint_ma[1] is 8000, must be 8001 to 1000000000"
         );
         assert_eq!(refusal(&[], &[], &[0, 0]), "setpoint_set has 2 elements, expected 1");
+        // Connectors may come to name sets later.
+        assert_eq!(refusal(&[5, 6], &[8_000], &[]), "setpoint_start[0] is 5, must be 0 to 0");
     }
 }

@@ -149,6 +149,17 @@ fn roomy(mut problem: Problem, seed: u64) -> Problem {
     problem
 }
 
+#[test]
+fn sets_that_nobody_names_yet_are_refused_where_they_contradict_themselves() {
+    let mut problem = Problem::one_row(10_000, &[6_000]);
+    problem.setpoint_start = vec![5, 100];
+    problem.setpoint_ma = vec![6_000];
+    let network = Arc::new(problem.network());
+    let refused = Allocator::new(network, &problem.capacity(), &problem.demand()).map(|_| ());
+    let message = "setpoint_start[0] is 5, must be 0 to 0".to_owned();
+    assert_eq!(refused.map_err(|error| error.to_string()), Err(message));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: CASES, failure_persistence: None, ..ProptestConfig::default() })]
 
