@@ -294,6 +294,27 @@ fn what_is_given_against_the_rules_is_named() {
 }
 
 #[test]
+fn a_load_beyond_what_can_be_reported_is_proven() {
+    let mut problem = example();
+    problem.node_parent.push(-1);
+    problem.import_ma.extend([0; PHASES]);
+    problem.leaf_node = vec![3; 9_000];
+    problem.leaf_phases = vec![0b010; 9_000];
+    problem.combined_node = vec![3];
+    problem.combined_coefficient[0][0b010] = [COEFFICIENT_MAX, COEFFICIENT_MAX];
+    problem.min_ma = vec![0; 9_000];
+    problem.max_ma = vec![32_000; 9_000];
+    problem.step_ma = vec![100; 9_000];
+    problem.weight = vec![1; 9_000];
+    problem.tier = vec![0; 9_000];
+    problem.rank = vec![0; 9_000];
+    problem.liability_ma = vec![CURRENT_MAX_MA; 9_000];
+    let given = problem.allocate();
+    assert_eq!(given.combined_load, [i64::MAX]);
+    assert!(problem.faults(&given).is_empty());
+}
+
+#[test]
 fn a_wrong_admission_is_named() {
     let refused = said(|_, given| {
         (given.current_ma[4], given.level[4], given.reason[4]) = (0, 0, 1);

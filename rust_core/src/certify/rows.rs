@@ -271,14 +271,15 @@ impl<'a> Ledger<'a> {
         }
     }
 
-    /// What a row carries, liabilities included; for a combined row rounded up.
+    /// What a row carries, liabilities included; for a combined row rounded up, and the largest number
+    /// that can be reported where it is more.
     pub(super) fn load(&self, row: usize) -> i128 {
         match row.checked_sub(self.given_ma.len()) {
             None => self.liable_ma[row] + self.given_ma[row],
             Some(vector) => {
                 let square = self.tree.vectors[vector].longest_squared(&self.flow_ma[vector]);
                 let root = square.isqrt();
-                (root + u128::from(root * root < square)).cast_signed()
+                (root + u128::from(root * root < square)).cast_signed().min(i64::MAX.into())
             }
         }
     }
