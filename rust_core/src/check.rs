@@ -112,9 +112,10 @@ fn overloaded_combined(
 ) -> Vec<i32> {
     let mut over = Vec::new();
     for node in &network.combined_nodes {
-        let below = node.place..network.end[node.place as usize];
+        let end = network.end[node.place as usize];
+        let [first, end] = [node.place, end].map(|place| network.first_group[place as usize]);
         let (mut all_ma, mut given_ma) = ([0; KINDS], [0; KINDS]);
-        for group in network.groups.iter().filter(|group| below.contains(&group.node)) {
+        for group in &network.groups[first as usize..end as usize] {
             let kind = usize::from(group.kind);
             for &leaf in &network.leaf_at[group.first as usize..group.end as usize] {
                 let (given, liable) = flow(leaf as usize);
@@ -144,18 +145,26 @@ fn longest_squared(coefficients: &Coefficients, current_ma: &[i64; KINDS]) -> u1
             vectors.push(vector.map(|part| i128::from(part) * i128::from(current_ma)));
         }
     }
-    let square = |part: i128| part.unsigned_abs().saturating_mul(part.unsigned_abs());
-    let length = |subset: u32| {
-        let inside = vectors.iter().enumerate().filter(|(at, _)| subset >> at & 1 == 1);
-        let [x, y] = inside.fold([0, 0], |sum, (_, of)| [sum[0] + of[0], sum[1] + of[1]]);
-        square(x).saturating_add(square(y))
-    };
     // Where all point into one quadrant, the sum of all is the longest.
     let along = |part: usize| {
         vectors.iter().all(|vector| vector[part] >= 0)
             || vectors.iter().all(|vector| vector[part] <= 0)
     };
-    let all = (1 << vectors.len()) - 1;
-    let least = if along(0) && along(1) { all } else { 0 };
-    (least..=all).map(length).max().unwrap_or(0)
+    if along(0) && along(1) {
+        let all = vectors.iter().fold([0; 2], |sum, vector| plus(sum, *vector));
+        vectors = vec![all];
+    }
+    // The sums without a vector, and the same with it.
+    let mut sums = vec![[0; 2]];
+    for vector in vectors {
+        for without in 0..sums.len() {
+            sums.push(plus(sums[without], vector));
+        }
+    }
+    let square = |part: i128| part.unsigned_abs().saturating_mul(part.unsigned_abs());
+    sums.iter().map(|&[x, y]| square(x).saturating_add(square(y))).max().unwrap_or(0)
+}
+
+fn plus(one: [i128; 2], other: [i128; 2]) -> [i128; 2] {
+    [one[0] + other[0], one[1] + other[1]]
 }
