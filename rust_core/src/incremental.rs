@@ -88,7 +88,7 @@ impl Allocator {
     ///
     /// # Errors
     ///
-    /// As [`allocate`](crate::allocate).
+    /// As [`allocate`](crate::allocate()).
     pub fn new(
         network: Arc<Network>,
         capacity: &Capacity<'_>,
