@@ -5,8 +5,9 @@ Row `node * 3 + phase` is what flows on one line at one node of the tree; combin
 what several lines or connections do together, are counted after these. Currents are integer
 milliamperes, import positive. Results are the same bits on every machine, on any number of threads
 and, where ranks differ, under every numbering of nodes and connectors. Arrays are taken as they are
-where they lie in one piece (C order) and copied where not; another type or number of dimensions is
-a TypeError."""
+where they lie in one piece (C order, aligned) and copied where not; another type or number of
+dimensions is a TypeError. Nobody may write to them during a call. A single integer that fits no
+machine word of its kind, such as an index below 0, is an OverflowError."""
 
 from typing import final
 
@@ -189,7 +190,8 @@ class Allocation:
 
     @property
     def combined_load(self) -> NDArray[np.int64]:
-        """Shape (combined,): the load of each combined row by what is drawn, rounded up."""
+        """Shape (combined,): the load of each combined row by what is drawn, rounded up; 2**63 - 1
+        where liabilities make it more."""
 
     @property
     def combined_export_load(self) -> NDArray[np.int64] | None:

@@ -1,4 +1,5 @@
-//! Arrays from Python: taken as they lie where they lie in one piece in C order, copied where not.
+//! Arrays from Python: taken as they lie where they lie in one piece in C order, aligned; copied where
+//! not.
 
 use numpy::ndarray::Dimension;
 use numpy::{Element, PyArray, PyArrayMethods, PyReadonlyArray, PyUntypedArrayMethods};
@@ -13,18 +14,17 @@ pub(crate) struct Column<T, D>(Option<Py<PyArray<T, D>>>);
 pub(crate) struct View<'py, T: Element, D: Dimension>(Option<PyReadonlyArray<'py, T, D>>);
 
 impl<T: Element + Copy, D: Dimension> Column<T, D> {
-    pub(crate) fn new(array: &Bound<'_, PyArray<T, D>>) -> Self {
-        let kept = if array.is_c_contiguous() {
+    pub(crate) fn new(array: &Bound<'_, PyArray<T, D>>) -> PyResult<Self> {
+        let kept = if array.is_c_contiguous() && array.is_aligned() {
             array.clone()
         } else {
-            let values = array.readonly().as_array().as_standard_layout().into_owned();
-            PyArray::from_owned_array(array.py(), values)
+            array.call_method0("copy")?.cast_into()?
         };
-        Self(Some(kept.unbind()))
+        Ok(Self(Some(kept.unbind())))
     }
 
-    pub(crate) fn optional(array: Option<&Bound<'_, PyArray<T, D>>>) -> Self {
-        array.map_or(Self(None), Self::new)
+    pub(crate) fn optional(array: Option<&Bound<'_, PyArray<T, D>>>) -> PyResult<Self> {
+        array.map_or(Ok(Self(None)), Self::new)
     }
 
     pub(crate) fn view<'py>(&self, py: Python<'py>) -> View<'py, T, D> {

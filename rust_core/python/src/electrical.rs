@@ -66,10 +66,10 @@ impl Caps {
                 shape[0], shape[1], shape[0]
             )));
         }
-        let rating_ma = Column::<i64, Ix2>::new(rating_ma).view(py);
-        let row = Column::<i32, Ix1>::new(row).view(py);
-        let start_s = Column::<i64, Ix1>::new(start_s).view(py);
-        let capacity_ma = Column::<i64, Ix1>::new(capacity_ma).view(py);
+        let rating_ma = Column::<i64, Ix2>::new(rating_ma)?.view(py);
+        let row = Column::<i32, Ix1>::new(row)?.view(py);
+        let start_s = Column::<i64, Ix1>::new(start_s)?.view(py);
+        let capacity_ma = Column::<i64, Ix1>::new(capacity_ma)?.view(py);
         let (rating_ma, row) = (rating_ma.values()?, row.values()?);
         core::Caps::new(rating_ma, row, start_s.values()?, capacity_ma.values()?)
             .map(Self)

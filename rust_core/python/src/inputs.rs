@@ -34,13 +34,13 @@ impl Capacity {
         export_ma: Option<&Bound<'_, PyArray2<i64>>>,
         combined: Option<&Bound<'_, PyArray1<i64>>>,
         combined_export: Option<&Bound<'_, PyArray1<i64>>>,
-    ) -> Self {
-        Self {
-            import_ma: Column::new(import_ma),
-            export_ma: Column::optional(export_ma),
-            combined: Column::optional(combined),
-            combined_export: Column::optional(combined_export),
-        }
+    ) -> PyResult<Self> {
+        Ok(Self {
+            import_ma: Column::new(import_ma)?,
+            export_ma: Column::optional(export_ma)?,
+            combined: Column::optional(combined)?,
+            combined_export: Column::optional(combined_export)?,
+        })
     }
 }
 
@@ -133,21 +133,21 @@ impl Demand {
         setpoint_set: Option<&Bound<'_, PyArray1<i32>>>,
         setpoint_start: Option<&Bound<'_, PyArray1<i32>>>,
         setpoint_ma: Option<&Bound<'_, PyArray1<i64>>>,
-    ) -> Self {
-        Self {
-            min_ma: Column::new(min_ma),
-            max_ma: Column::new(max_ma),
-            step_ma: Column::new(step_ma),
-            weight: Column::new(weight),
-            tier: Column::new(tier),
-            rank: Column::new(rank),
-            keep_on: Column::optional(keep_on),
-            discharge: Column::optional(discharge),
-            liability_ma: Column::optional(liability_ma),
-            setpoint_set: Column::optional(setpoint_set),
-            setpoint_start: Column::optional(setpoint_start),
-            setpoint_ma: Column::optional(setpoint_ma),
-        }
+    ) -> PyResult<Self> {
+        Ok(Self {
+            min_ma: Column::new(min_ma)?,
+            max_ma: Column::new(max_ma)?,
+            step_ma: Column::new(step_ma)?,
+            weight: Column::new(weight)?,
+            tier: Column::new(tier)?,
+            rank: Column::new(rank)?,
+            keep_on: Column::optional(keep_on)?,
+            discharge: Column::optional(discharge)?,
+            liability_ma: Column::optional(liability_ma)?,
+            setpoint_set: Column::optional(setpoint_set)?,
+            setpoint_start: Column::optional(setpoint_start)?,
+            setpoint_ma: Column::optional(setpoint_ma)?,
+        })
     }
 }
 

@@ -12,7 +12,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use loadstar_core as core;
 use loadstar_core::units::{KINDS, PHASES};
-use numpy::{Element, IntoPyArray, Ix1, PyArray1, PyArray2, PyArray3, PyArrayMethods};
+use numpy::{
+    Element, IntoPyArray, Ix1, PyArray1, PyArray2, PyArray3, PyArrayMethods, PyUntypedArrayMethods,
+};
 use pyo3::prelude::*;
 
 use crate::allocator::Allocator;
@@ -57,12 +59,12 @@ impl Network {
         combined_node: Option<&Bound<'_, PyArray1<i32>>>,
         combined_coefficient: Option<&Bound<'_, PyArray3<i32>>>,
     ) -> PyResult<Self> {
-        let node_parent = Column::new(node_parent).view(py);
-        let leaf_node = Column::new(leaf_node).view(py);
-        let leaf_phases = Column::new(leaf_phases).view(py);
-        let leaf_rotation = Column::optional(leaf_rotation).view(py);
-        let leaf_kind = Column::optional(leaf_kind).view(py);
-        let combined_node = Column::optional(combined_node).view(py);
+        let node_parent = Column::new(node_parent)?.view(py);
+        let leaf_node = Column::new(leaf_node)?.view(py);
+        let leaf_phases = Column::new(leaf_phases)?.view(py);
+        let leaf_rotation = Column::optional(leaf_rotation)?.view(py);
+        let leaf_kind = Column::optional(leaf_kind)?.view(py);
+        let combined_node = Column::optional(combined_node)?.view(py);
         let coefficients = coefficients(combined_coefficient)?;
         let described = core::Description {
             node_parent: node_parent.values()?,
@@ -118,19 +120,15 @@ fn coefficients(array: Option<&Bound<'_, PyArray3<i32>>>) -> PyResult<Vec<core::
     let Some(array) = array else {
         return Ok(Vec::new());
     };
-    let readonly = array.readonly();
-    let values = readonly.as_array();
-    if values.shape()[1..] != [KINDS, 2] {
-        let found = values.shape();
+    let found = array.shape();
+    if found[1..] != [KINDS, 2] {
         return Err(NetworkError::new_err(format!(
             "combined_coefficient has shape ({}, {}, {}), expected ({}, {KINDS}, 2)",
             found[0], found[1], found[2], found[0]
         )));
     }
-    let row = |row: usize| {
-        std::array::from_fn(|kind| std::array::from_fn(|part| values[[row, kind, part]]))
-    };
-    Ok((0..values.shape()[0]).map(row).collect())
+    let view = Column::new(array)?.view(array.py());
+    Ok(view.values()?.as_chunks().0.as_chunks().0.to_vec())
 }
 
 /// What a round gives.
@@ -170,7 +168,7 @@ impl Allocation {
             let nodes = values.len() / PHASES;
             values.into_pyarray(py).reshape([nodes, PHASES]).map(Bound::unbind)
         };
-        let exports = given.export_load_ma.len() == given.row_load_ma.len();
+        let exports = !given.export_load_ma.is_empty();
         let export_load_ma = exports.then(|| table(given.export_load_ma)).transpose()?;
         Ok(Self {
             current_ma: column(py, given.current_ma),
@@ -216,7 +214,7 @@ fn check<'py>(
 ) -> PyResult<Bound<'py, PyArray1<i32>>> {
     let (capacity, demand) = (capacity.views(py, &network.core)?, demand.views(py));
     let (capacity, demand) = (capacity.values()?, demand.values()?);
-    let current_ma = Column::<i64, Ix1>::new(current_ma).view(py);
+    let current_ma = Column::<i64, Ix1>::new(current_ma)?.view(py);
     let current_ma = current_ma.values()?;
     let over = py
         .detach(|| core::check(&network.core, &capacity, &demand, current_ma))

@@ -65,6 +65,32 @@ def test_arrays_that_do_not_lie_in_one_piece_are_read_the_same() -> None:
     assert first.current_ma.tolist() == second.current_ma.tolist()
 
 
+def test_arrays_that_lie_askew_are_read_the_same() -> None:
+    plain, packed, shifted = arrays(), arrays(), arrays()
+    for name, values in plain.items():
+        fields = np.zeros(values.shape, np.dtype([("before", np.uint8), ("value", values.dtype)]))
+        fields["value"] = values
+        packed[name] = fields["value"]
+        if values.dtype != np.uint8:
+            piece = np.frombuffer(b"?" + values.tobytes(), values.dtype, offset=1)
+            shifted[name] = piece.reshape(values.shape)
+    assert not packed["max_ma"].flags.aligned
+    assert shifted["max_ma"].flags.c_contiguous and not shifted["max_ma"].flags.aligned
+    network = _core.Network(**NETWORK)
+    expected = _core.allocate(network, *inputs()).current_ma.tolist()
+    assert _core.allocate(network, *inputs(**packed)).current_ma.tolist() == expected
+    assert _core.allocate(network, *inputs(**shifted)).current_ma.tolist() == expected
+
+
+def test_a_network_of_nothing_feeds_nothing_in() -> None:
+    nothing = {name: values[:0] for name, values in NETWORK.items()}
+    given = {name: values[:0] for name, values in arrays().items()}
+    result = _core.allocate(_core.Network(**nothing), *inputs(**given))
+    assert result.row_load_ma.shape == (0, 3)
+    assert result.export_load_ma is None
+    assert result.combined_export_load is None
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
