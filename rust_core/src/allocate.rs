@@ -4,7 +4,7 @@ use crate::admit::admit;
 use crate::error::NetworkError;
 use crate::fill::fill;
 use crate::input::refuse_bad_input;
-use crate::network::Network;
+use crate::network::{JOB_LEAVES, Network};
 use crate::outcome::{Allocation, Reason, outcome};
 use crate::part::Part;
 use crate::round::{Given, GivenPart, Leaf, Round, Scratch, narrow};
@@ -184,7 +184,9 @@ pub fn allocate(
 ) -> Result<Allocation, NetworkError> {
     refuse_bad_input(network, capacity, demand)?;
     let Workspace { import, export, scratch } = workspace;
-    scratch.resize_with(threads.max(1), Scratch::default);
+    // More threads than this would find nothing to do.
+    let threads = threads.clamp(1, 1 + network.leaves() / JOB_LEAVES);
+    scratch.resize_with(threads, Scratch::default);
     let (import_side, export_side) =
         (Side::import(capacity, demand), Side::export(capacity, demand));
     solve(network, import_side, import, scratch);

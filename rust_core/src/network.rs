@@ -88,8 +88,8 @@ pub struct Network {
     pub(crate) nearest_combined: Vec<u32>,
 }
 
-/// Connectors below which a tree is solved together with the next.
-const PART_MIN: usize = 4_096;
+/// Connectors that are worth a job of their own; a tree with fewer is solved together with the next.
+pub(crate) const JOB_LEAVES: usize = 4_096;
 
 /// Lines behind the three conductors, for each rotation.
 const ROTATIONS: [[u8; PHASES]; 6] =
@@ -300,7 +300,7 @@ impl Network {
             let end = self.end[place] as usize;
             let groups = self.first_group[first] as usize..self.first_group[end] as usize;
             let last = end == self.nodes();
-            if self.parent[place] == NONE && (last || self.leaves_of(&groups).len() >= PART_MIN) {
+            if self.parent[place] == NONE && (last || self.leaves_of(&groups).len() >= JOB_LEAVES) {
                 parts.push(first..end);
                 first = end;
             }

@@ -3,7 +3,7 @@
 use std::hint::select_unpredictable;
 
 use crate::allocate::Side;
-use crate::network::Network;
+use crate::network::{JOB_LEAVES, Network};
 use crate::round::{Bound, Given, Scratch, add};
 use crate::threads::share_out;
 use crate::units::PHASES;
@@ -41,17 +41,17 @@ pub struct Allocation {
     pub row_load_ma: Vec<i64>,
     /// What is fed in below each row; empty where nobody does or is liable to.
     pub export_load_ma: Vec<i64>,
-    /// The load of each combined row, rounded up.
+    /// The load of each combined row, rounded up; `i64::MAX` where liabilities make it more.
     pub combined_load: Vec<i64>,
     /// The load of each combined row by what is fed in; empty where nobody does or is liable to.
     pub combined_export_load: Vec<i64>,
 }
 
 impl Allocation {
-    /// Whether a connector was given at least its minimum.
+    /// Whether there is such a connector, and it was given at least its minimum.
     #[must_use]
     pub fn admitted(&self, leaf: usize) -> bool {
-        self.reason[leaf] != Reason::Admission as u8
+        self.reason.get(leaf).is_some_and(|&reason| reason != Reason::Admission as u8)
     }
 }
 
@@ -74,7 +74,7 @@ pub(crate) fn outcome(
         ..loads(network, import, export)
     };
     // A few for each thread, in case one is held up.
-    let chunk = (leaves / (4 * scratch.len())).max(4_096);
+    let chunk = (leaves / (4 * scratch.len())).max(JOB_LEAVES);
     let currents = given.current_ma.chunks_mut(chunk).zip(given.binding_row.chunks_mut(chunk));
     let reasons = given.level.chunks_mut(chunk).zip(given.reason.chunks_mut(chunk));
     let places = network.place_of.chunks(chunk).zip((0..).step_by(chunk));

@@ -3,7 +3,8 @@
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
-/// Do every job once, on one thread for each `memory`. Jobs must not share anything they change.
+/// Do every job once, on one thread for each of `memories`, or fewer where the system has none left.
+/// Jobs must not share anything they change.
 pub(crate) fn share_out<Job: Send, Memory: Send>(
     memories: &mut [Memory],
     jobs: Vec<Job>,
@@ -28,7 +29,10 @@ pub(crate) fn share_out<Job: Send, Memory: Send>(
     };
     thread::scope(|scope| {
         for memory in others.iter_mut().take(threads) {
-            scope.spawn(|| work_off(memory));
+            let thread = thread::Builder::new().spawn_scoped(scope, || work_off(memory));
+            if thread.is_err() {
+                break;
+            }
         }
         work_off(own);
     });

@@ -322,3 +322,16 @@ fn the_largest_inputs_do_not_overflow() {
     assert!(given.combined_load[0] <= COMBINED_MAX);
     assert!(given.combined_load[0] > COMBINED_MAX - (1 << 22));
 }
+
+#[test]
+fn more_threads_than_there_can_be_are_as_good_as_one() {
+    let problem = Problem::one_row(10_000, &[6_000; 3]);
+    assert_eq!(problem.allocate_on(usize::MAX), problem.allocate());
+    assert_eq!(problem.allocate_on(0), problem.allocate());
+}
+
+#[test]
+fn a_connector_that_does_not_exist_is_not_admitted() {
+    let given = allocate(&Problem::one_row(10_000, &[6_000]));
+    assert_eq!([0, 1].map(|leaf| given.admitted(leaf)), [true, false]);
+}
