@@ -279,7 +279,8 @@ class Allocator:
         given another current than before."""
 
     def allocation(self) -> Allocation:
-        """Everything that was given by the last `solve`."""
+        """Everything that was given by the last `solve`. The loads of rows are the sums of that and
+        of the liabilities as they are set now."""
 
 def check(
     network: Network, capacity: Capacity, demand: Demand, current_ma: NDArray[np.int64]

@@ -239,7 +239,8 @@ impl Allocator {
         &self.changed
     }
 
-    /// Everything that is given since the last [`solve`](Self::solve), as a full round says it.
+    /// Everything that is given since the last [`solve`](Self::solve), as a full round says it. The
+    /// loads of rows are the sums of that and of the liabilities as they are set now.
     #[must_use]
     pub fn allocation(&mut self) -> Allocation {
         let whole = Part::new(&self.network, 0..self.network.nodes());
