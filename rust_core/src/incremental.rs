@@ -172,55 +172,45 @@ impl Allocator {
         Ok(())
     }
 
-    /// Change what may be drawn through row `node * 3 + phase`.
+    /// Change what may be drawn, or fed in, through row `node * 3 + phase`; None leaves it.
     ///
     /// # Errors
     ///
     /// An unknown row or a value outside its range; nothing is changed then.
-    pub fn set_import(&mut self, row: usize, capacity_ma: i64) -> Result<(), NetworkError> {
+    pub fn set_row(
+        &mut self,
+        row: usize,
+        import_ma: Option<i64>,
+        export_ma: Option<i64>,
+    ) -> Result<(), NetworkError> {
         check_element("import_ma", row, self.network.rows())?;
-        check_value("import_ma", row, capacity_ma, -CAPACITY_MAX_MA, CAPACITY_MAX_MA)?;
+        for (array, value) in [("import_ma", import_ma), ("export_ma", export_ma)] {
+            check_value(array, row, value.unwrap_or(0), -CAPACITY_MAX_MA, CAPACITY_MAX_MA)?;
+        }
         let place = self.network.place_of_node(row / PHASES);
-        self.change_row(place, |inputs| &mut inputs.import_ma[row], capacity_ma);
+        self.change_row(place, |inputs| &mut inputs.import_ma[row], import_ma);
+        self.change_row(place, |inputs| &mut inputs.export_ma[row], export_ma);
         Ok(())
     }
 
-    /// Change what may be fed in through row `node * 3 + phase`.
+    /// Change the limit of a combined row for what is drawn, or fed in; None leaves it.
     ///
     /// # Errors
     ///
-    /// As [`set_import`](Self::set_import).
-    pub fn set_export(&mut self, row: usize, capacity_ma: i64) -> Result<(), NetworkError> {
-        check_element("export_ma", row, self.network.rows())?;
-        check_value("export_ma", row, capacity_ma, -CAPACITY_MAX_MA, CAPACITY_MAX_MA)?;
-        let place = self.network.place_of_node(row / PHASES);
-        self.change_row(place, |inputs| &mut inputs.export_ma[row], capacity_ma);
-        Ok(())
-    }
-
-    /// Change the limit of a combined row.
-    ///
-    /// # Errors
-    ///
-    /// As [`set_import`](Self::set_import).
-    pub fn set_combined(&mut self, row: usize, limit: i64) -> Result<(), NetworkError> {
+    /// As [`set_row`](Self::set_row).
+    pub fn set_combined(
+        &mut self,
+        row: usize,
+        limit: Option<i64>,
+        export_limit: Option<i64>,
+    ) -> Result<(), NetworkError> {
         check_element("combined", row, self.network.combined())?;
-        check_value("combined", row, limit, 0, COMBINED_MAX)?;
+        for (array, value) in [("combined", limit), ("combined_export", export_limit)] {
+            check_value(array, row, value.unwrap_or(0), 0, COMBINED_MAX)?;
+        }
         let place = self.network.place_of_combined(row);
         self.change_row(place, |inputs| &mut inputs.combined[row], limit);
-        Ok(())
-    }
-
-    /// Change the limit of a combined row for what is fed in.
-    ///
-    /// # Errors
-    ///
-    /// As [`set_import`](Self::set_import).
-    pub fn set_combined_export(&mut self, row: usize, limit: i64) -> Result<(), NetworkError> {
-        check_element("combined_export", row, self.network.combined())?;
-        check_value("combined_export", row, limit, 0, COMBINED_MAX)?;
-        let place = self.network.place_of_combined(row);
-        self.change_row(place, |inputs| &mut inputs.combined_export[row], limit);
+        self.change_row(place, |inputs| &mut inputs.combined_export[row], export_limit);
         Ok(())
     }
 
@@ -279,10 +269,15 @@ impl Allocator {
     }
 
     /// Set a value of a row, and mark what that can affect.
-    fn change_row(&mut self, place: usize, value: impl Fn(&mut Inputs) -> &mut i64, to: i64) {
-        if *value(&mut self.inputs) == to {
+    fn change_row(
+        &mut self,
+        place: usize,
+        value: impl Fn(&mut Inputs) -> &mut i64,
+        to: Option<i64>,
+    ) {
+        let Some(to) = to.filter(|&to| to != *value(&mut self.inputs)) else {
             return;
-        }
+        };
         let before = self.topmost_that_can_fill(place);
         *value(&mut self.inputs) = to;
         let topmost = before.min(self.topmost_that_can_fill(place));

@@ -82,13 +82,7 @@ impl Allocator {
             return Err(NetworkError::new_err(format!("phase is {phase}, must be 0 to 2")));
         }
         let row = node.saturating_mul(PHASES).saturating_add(phase);
-        if let Some(import_ma) = import_ma {
-            self.0.set_import(row, import_ma).map_err(network_error)?;
-        }
-        if let Some(export_ma) = export_ma {
-            self.0.set_export(row, export_ma).map_err(network_error)?;
-        }
-        Ok(())
+        self.0.set_row(row, import_ma, export_ma).map_err(network_error)
     }
 
     /// Change the limit of a combined row.
@@ -99,13 +93,7 @@ impl Allocator {
         limit: Option<i64>,
         export_limit: Option<i64>,
     ) -> PyResult<()> {
-        if let Some(limit) = limit {
-            self.0.set_combined(row, limit).map_err(network_error)?;
-        }
-        if let Some(limit) = export_limit {
-            self.0.set_combined_export(row, limit).map_err(network_error)?;
-        }
-        Ok(())
+        self.0.set_combined(row, limit, export_limit).map_err(network_error)
     }
 
     /// Solve what changed.

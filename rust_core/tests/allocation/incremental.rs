@@ -90,21 +90,21 @@ fn change(problem: &mut Problem, allocator: &mut Allocator, from: &Problem, how:
         }
         8 => {
             problem.import_ma[row] = of(&from.import_ma, row, 0);
-            allocator.set_import(row, problem.import_ma[row]).unwrap();
+            allocator.set_row(row, Some(problem.import_ma[row]), None).unwrap();
         }
         9 => {
             problem.export_ma[row] = of(&from.export_ma, row, 0);
-            allocator.set_export(row, problem.export_ma[row]).unwrap();
+            allocator.set_row(row, None, Some(problem.export_ma[row])).unwrap();
         }
         10 if !problem.combined.is_empty() => {
             let at = how.at.index(problem.combined.len());
             problem.combined[at] = of(&from.combined, at, 0);
-            allocator.set_combined(at, problem.combined[at]).unwrap();
+            allocator.set_combined(at, Some(problem.combined[at]), None).unwrap();
         }
         11 if !problem.combined.is_empty() => {
             let at = how.at.index(problem.combined.len());
             problem.combined_export[at] = of(&from.combined_export, at, 0);
-            allocator.set_combined_export(at, problem.combined_export[at]).unwrap();
+            allocator.set_combined(at, None, Some(problem.combined_export[at])).unwrap();
         }
         _ => {}
     }
