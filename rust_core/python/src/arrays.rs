@@ -2,10 +2,35 @@
 //! not.
 
 use numpy::ndarray::Dimension;
-use numpy::{Element, PyArray, PyArrayMethods, PyReadonlyArray, PyUntypedArrayMethods};
+use numpy::{
+    Element, PyArray, PyArrayMethods, PyReadonlyArray, PyUntypedArray, PyUntypedArrayMethods, dtype,
+};
+use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 
 use crate::NetworkError;
+
+/// An array of a type and number of dimensions, as an argument.
+pub(crate) struct Array<'py, T, D>(pub(crate) Bound<'py, PyArray<T, D>>);
+
+impl<'py, T: Element, D: Dimension> FromPyObject<'_, 'py> for Array<'py, T, D> {
+    type Error = PyErr;
+
+    fn extract(given: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
+        if let Ok(array) = given.cast::<PyArray<T, D>>() {
+            return Ok(Self(array.to_owned()));
+        }
+        let expected = dtype::<T>(given.py());
+        let dimensions = D::NDIM.unwrap_or(0);
+        let found = match given.cast::<PyUntypedArray>() {
+            Ok(array) => format!("one of {} with {} dimensions", array.dtype(), array.ndim()),
+            Err(_) => given.get_type().name()?.to_string(),
+        };
+        Err(PyTypeError::new_err(format!(
+            "must be an array of {expected} with {dimensions} dimensions, is {found}"
+        )))
+    }
+}
 
 /// An array that Python handed over; no values where it said None.
 pub(crate) struct Column<T, D>(Option<Py<PyArray<T, D>>>);
@@ -14,16 +39,16 @@ pub(crate) struct Column<T, D>(Option<Py<PyArray<T, D>>>);
 pub(crate) struct View<'py, T: Element, D: Dimension>(Option<PyReadonlyArray<'py, T, D>>);
 
 impl<T: Element + Copy, D: Dimension> Column<T, D> {
-    pub(crate) fn new(array: &Bound<'_, PyArray<T, D>>) -> PyResult<Self> {
+    pub(crate) fn new(Array(array): Array<'_, T, D>) -> PyResult<Self> {
         let kept = if array.is_c_contiguous() && array.is_aligned() {
-            array.clone()
+            array
         } else {
             array.call_method0("copy")?.cast_into()?
         };
         Ok(Self(Some(kept.unbind())))
     }
 
-    pub(crate) fn optional(array: Option<&Bound<'_, PyArray<T, D>>>) -> PyResult<Self> {
+    pub(crate) fn optional(array: Option<Array<'_, T, D>>) -> PyResult<Self> {
         array.map_or(Ok(Self(None)), Self::new)
     }
 

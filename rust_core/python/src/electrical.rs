@@ -2,10 +2,10 @@
 
 use loadstar_core as core;
 use loadstar_core::units::{KINDS, PHASES};
-use numpy::{IntoPyArray, Ix1, Ix2, PyArray1, PyArray2, PyArrayMethods, PyUntypedArrayMethods};
+use numpy::{IntoPyArray, Ix1, Ix2, PyArray2, PyArrayMethods, PyUntypedArrayMethods};
 use pyo3::prelude::*;
 
-use crate::arrays::Column;
+use crate::arrays::{Array, Column};
 use crate::{NetworkError, network_error};
 
 type Row<'py> = PyResult<Bound<'py, PyArray2<i32>>>;
@@ -54,22 +54,22 @@ impl Caps {
     #[pyo3(signature = (*, rating_ma, row, start_s, capacity_ma))]
     fn new(
         py: Python<'_>,
-        rating_ma: &Bound<'_, PyArray2<i64>>,
-        row: &Bound<'_, PyArray1<i32>>,
-        start_s: &Bound<'_, PyArray1<i64>>,
-        capacity_ma: &Bound<'_, PyArray1<i64>>,
+        rating_ma: Array<'_, i64, Ix2>,
+        row: Array<'_, i32, Ix1>,
+        start_s: Array<'_, i64, Ix1>,
+        capacity_ma: Array<'_, i64, Ix1>,
     ) -> PyResult<Self> {
-        let shape = rating_ma.shape();
+        let shape = rating_ma.0.shape();
         if shape[1] != PHASES {
             return Err(NetworkError::new_err(format!(
                 "rating_ma has shape ({}, {}), expected ({}, {PHASES})",
                 shape[0], shape[1], shape[0]
             )));
         }
-        let rating_ma = Column::<i64, Ix2>::new(rating_ma)?.view(py);
-        let row = Column::<i32, Ix1>::new(row)?.view(py);
-        let start_s = Column::<i64, Ix1>::new(start_s)?.view(py);
-        let capacity_ma = Column::<i64, Ix1>::new(capacity_ma)?.view(py);
+        let rating_ma = Column::new(rating_ma)?.view(py);
+        let row = Column::new(row)?.view(py);
+        let start_s = Column::new(start_s)?.view(py);
+        let capacity_ma = Column::new(capacity_ma)?.view(py);
         let (rating_ma, row) = (rating_ma.values()?, row.values()?);
         core::Caps::new(rating_ma, row, start_s.values()?, capacity_ma.values()?)
             .map(Self)

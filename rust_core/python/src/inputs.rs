@@ -2,11 +2,11 @@
 
 use loadstar_core as core;
 use loadstar_core::units::PHASES;
-use numpy::{Ix1, Ix2, PyArray1, PyArray2};
+use numpy::{Ix1, Ix2};
 use pyo3::prelude::*;
 
 use crate::NetworkError;
-use crate::arrays::{Column, View};
+use crate::arrays::{Array, Column, View};
 
 /// What rows carry, at the moment of the round.
 #[pyclass(frozen, module = "controlplane._core")]
@@ -30,10 +30,10 @@ impl Capacity {
     #[new]
     #[pyo3(signature = (*, import_ma, export_ma=None, combined=None, combined_export=None))]
     fn new(
-        import_ma: &Bound<'_, PyArray2<i64>>,
-        export_ma: Option<&Bound<'_, PyArray2<i64>>>,
-        combined: Option<&Bound<'_, PyArray1<i64>>>,
-        combined_export: Option<&Bound<'_, PyArray1<i64>>>,
+        import_ma: Array<'_, i64, Ix2>,
+        export_ma: Option<Array<'_, i64, Ix2>>,
+        combined: Option<Array<'_, i64, Ix1>>,
+        combined_export: Option<Array<'_, i64, Ix1>>,
     ) -> PyResult<Self> {
         Ok(Self {
             import_ma: Column::new(import_ma)?,
@@ -121,18 +121,18 @@ impl Demand {
     ))]
     #[expect(clippy::too_many_arguments, reason = "as Python calls it")]
     fn new(
-        min_ma: &Bound<'_, PyArray1<i64>>,
-        max_ma: &Bound<'_, PyArray1<i64>>,
-        step_ma: &Bound<'_, PyArray1<i64>>,
-        weight: &Bound<'_, PyArray1<i64>>,
-        tier: &Bound<'_, PyArray1<u8>>,
-        rank: &Bound<'_, PyArray1<i64>>,
-        keep_on: Option<&Bound<'_, PyArray1<bool>>>,
-        discharge: Option<&Bound<'_, PyArray1<bool>>>,
-        liability_ma: Option<&Bound<'_, PyArray1<i64>>>,
-        setpoint_set: Option<&Bound<'_, PyArray1<i32>>>,
-        setpoint_start: Option<&Bound<'_, PyArray1<i32>>>,
-        setpoint_ma: Option<&Bound<'_, PyArray1<i64>>>,
+        min_ma: Array<'_, i64, Ix1>,
+        max_ma: Array<'_, i64, Ix1>,
+        step_ma: Array<'_, i64, Ix1>,
+        weight: Array<'_, i64, Ix1>,
+        tier: Array<'_, u8, Ix1>,
+        rank: Array<'_, i64, Ix1>,
+        keep_on: Option<Array<'_, bool, Ix1>>,
+        discharge: Option<Array<'_, bool, Ix1>>,
+        liability_ma: Option<Array<'_, i64, Ix1>>,
+        setpoint_set: Option<Array<'_, i32, Ix1>>,
+        setpoint_start: Option<Array<'_, i32, Ix1>>,
+        setpoint_ma: Option<Array<'_, i64, Ix1>>,
     ) -> PyResult<Self> {
         Ok(Self {
             min_ma: Column::new(min_ma)?,

@@ -13,12 +13,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use loadstar_core as core;
 use loadstar_core::units::{KINDS, PHASES};
 use numpy::{
-    Element, IntoPyArray, Ix1, PyArray1, PyArray2, PyArray3, PyArrayMethods, PyUntypedArrayMethods,
+    Element, IntoPyArray, Ix1, Ix3, PyArray1, PyArray2, PyArrayMethods, PyUntypedArrayMethods,
 };
 use pyo3::prelude::*;
 
 use crate::allocator::Allocator;
-use crate::arrays::Column;
+use crate::arrays::{Array, Column};
 use crate::inputs::{Capacity, Demand};
 
 pyo3::create_exception!(
@@ -51,13 +51,13 @@ impl Network {
     #[expect(clippy::too_many_arguments, reason = "as Python calls it")]
     fn new(
         py: Python<'_>,
-        node_parent: &Bound<'_, PyArray1<i32>>,
-        leaf_node: &Bound<'_, PyArray1<i32>>,
-        leaf_phases: &Bound<'_, PyArray1<u8>>,
-        leaf_rotation: Option<&Bound<'_, PyArray1<u8>>>,
-        leaf_kind: Option<&Bound<'_, PyArray1<u8>>>,
-        combined_node: Option<&Bound<'_, PyArray1<i32>>>,
-        combined_coefficient: Option<&Bound<'_, PyArray3<i32>>>,
+        node_parent: Array<'_, i32, Ix1>,
+        leaf_node: Array<'_, i32, Ix1>,
+        leaf_phases: Array<'_, u8, Ix1>,
+        leaf_rotation: Option<Array<'_, u8, Ix1>>,
+        leaf_kind: Option<Array<'_, u8, Ix1>>,
+        combined_node: Option<Array<'_, i32, Ix1>>,
+        combined_coefficient: Option<Array<'_, i32, Ix3>>,
     ) -> PyResult<Self> {
         let node_parent = Column::new(node_parent)?.view(py);
         let leaf_node = Column::new(leaf_node)?.view(py);
@@ -116,18 +116,19 @@ impl Network {
 }
 
 /// The coefficients of combined rows, from an array of shape (combined, 16, 2).
-fn coefficients(array: Option<&Bound<'_, PyArray3<i32>>>) -> PyResult<Vec<core::Coefficients>> {
+fn coefficients(array: Option<Array<'_, i32, Ix3>>) -> PyResult<Vec<core::Coefficients>> {
     let Some(array) = array else {
         return Ok(Vec::new());
     };
-    let found = array.shape();
+    let py = array.0.py();
+    let found = array.0.shape();
     if found[1..] != [KINDS, 2] {
         return Err(NetworkError::new_err(format!(
             "combined_coefficient has shape ({}, {}, {}), expected ({}, {KINDS}, 2)",
             found[0], found[1], found[2], found[0]
         )));
     }
-    let view = Column::new(array)?.view(array.py());
+    let view = Column::new(array)?.view(py);
     Ok(view.values()?.as_chunks().0.as_chunks().0.to_vec())
 }
 
@@ -210,11 +211,11 @@ fn check<'py>(
     network: &Network,
     capacity: &Capacity,
     demand: &Demand,
-    current_ma: &Bound<'py, PyArray1<i64>>,
+    current_ma: Array<'_, i64, Ix1>,
 ) -> PyResult<Bound<'py, PyArray1<i32>>> {
     let (capacity, demand) = (capacity.views(py, &network.core)?, demand.views(py));
     let (capacity, demand) = (capacity.values()?, demand.values()?);
-    let current_ma = Column::<i64, Ix1>::new(current_ma)?.view(py);
+    let current_ma = Column::new(current_ma)?.view(py);
     let current_ma = current_ma.values()?;
     let over = py
         .detach(|| core::check(&network.core, &capacity, &demand, current_ma))

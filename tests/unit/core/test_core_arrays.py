@@ -127,6 +127,32 @@ def test_inputs_outside_their_range_are_refused(changes: Any, message: str) -> N
         _core.allocate(_core.Network(**NETWORK), *inputs(**changes))
 
 
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"max_ma": np.full(3, 1, np.int32)}, "(?s)of int64 with 1 dim.*of int32 with 1 dim.*max_ma"),
+        ({"tier": np.zeros((3, 1), np.uint8)}, "(?s)of uint8 with 1 dim.*of uint8 with 2 dim.*tier"),
+        ({"keep_on": [True, False, True]}, "(?s)of bool with 1 dim.*is list.*keep_on"),
+    ],
+)
+def test_an_array_of_another_type_is_told_apart(changes: Any, message: str) -> None:
+    with pytest.raises(TypeError, match=message):
+        inputs(**changes)
+
+
+def test_a_change_of_a_row_is_made_whole_or_not_at_all() -> None:
+    network = _core.Network(**NETWORK)
+    allocator = _core.Allocator(network, *inputs())
+    allocator.solve()
+    before = allocator.allocation().current_ma.tolist()
+    with pytest.raises(_core.NetworkError, match="export_ma"):
+        allocator.set_capacity(0, 0, import_ma=3, export_ma=10**15)
+    with pytest.raises(_core.NetworkError, match="does not exist"):
+        allocator.set_capacity(9, 0)
+    assert allocator.solve().size == 0
+    assert allocator.allocation().current_ma.tolist() == before
+
+
 def test_check_refuses_a_current_nobody_runs_at() -> None:
     network = _core.Network(**NETWORK)
     with pytest.raises(_core.NetworkError, match=r"current_ma\[1\] is 5000, must be 0 or 6000"):
