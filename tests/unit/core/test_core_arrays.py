@@ -130,8 +130,14 @@ def test_inputs_outside_their_range_are_refused(changes: Any, message: str) -> N
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"max_ma": np.full(3, 1, np.int32)}, "(?s)of int64 with 1 dim.*of int32 with 1 dim.*max_ma"),
-        ({"tier": np.zeros((3, 1), np.uint8)}, "(?s)of uint8 with 1 dim.*of uint8 with 2 dim.*tier"),
+        (
+            {"max_ma": np.full(3, 1, np.int32)},
+            "(?s)of int64 with 1 dim.*of int32 with 1 dim.*max_ma",
+        ),
+        (
+            {"tier": np.zeros((3, 1), np.uint8)},
+            "(?s)of uint8 with 1 dim.*of uint8 with 2 dim.*tier",
+        ),
         ({"keep_on": [True, False, True]}, "(?s)of bool with 1 dim.*is list.*keep_on"),
     ],
 )
