@@ -1,5 +1,6 @@
-//! Proof of a round by a path of its own: it shares no code with what computed the round, keeps
-//! nothing from step to step but plain sums, and takes what is reported as a claim.
+//! Proof of a round by a path of its own: apart from the layout of the network and the check of
+//! inputs it shares no code with what computed the round, keeps nothing from step to step but plain
+//! sums, and takes what is reported as a claim.
 //!
 //! What is proven, in the order of the round: every current is one that its connector accepts, no
 //! row carries more than it may, and loads are what is reported; whoever was refused had a row
