@@ -305,8 +305,8 @@ def certify(
     network: Network, capacity: Capacity, demand: Demand, allocation: Allocation
 ) -> list[str]:
     """What is wrong with a round, in words that name connectors and rows by index; empty where the
-    round is proven to be right, by a code path that shares nothing with the one that computed it but
-    the layout of the network and the check of inputs.
+    round is proven to be right, by a code path that shares nothing with the one that computed it
+    but the layout of the network and the check of inputs.
 
     Proven are: every current is one that its connector accepts, no row is overloaded, loads are as
     reported; whoever is refused had a row without room for its minimum when its turn came, and
