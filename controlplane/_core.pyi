@@ -178,7 +178,7 @@ class Allocation:
     def reason(self) -> NDArray[np.uint8]:
         """Shape (leaves,), which step of the round decided: 0 it has all it can take or wants
         nothing; 1 not admitted; 2 at its minimum, which is at least its fair share; 3 its fair
-        share, rounded down; 4 more than that, from what rounding left over."""
+        share, rounded down; 4 more than that, from what was left over."""
 
     @property
     def row_load_ma(self) -> NDArray[np.int64]:

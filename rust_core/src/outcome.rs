@@ -20,7 +20,7 @@ pub enum Reason {
     Minimum = 2,
     /// Its fair share at the level where a row stopped it, rounded down to what it accepts.
     Share = 3,
-    /// More than its fair share: rounding the others down left room for it.
+    /// More than its fair share, from what was left over: mostly by rounding others down.
     Leftover = 4,
 }
 
