@@ -409,6 +409,7 @@ class FeederDescription(_message.Message):
     NAME_FIELD_NUMBER: _builtins.int
     POWER_MAX_W_FIELD_NUMBER: _builtins.int
     VOLTAGE_V_FIELD_NUMBER: _builtins.int
+    PARENT_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """1 to 63 letters, digits and `._-`, beginning with a letter or digit; unique in the network."""
     name: _builtins.str
@@ -417,6 +418,10 @@ class FeederDescription(_message.Message):
     """What its sites share, above 0 W."""
     voltage_v: _builtins.int
     """Line to neutral. Default 230 V."""
+    parent: _builtins.str
+    """The feeder that supplies this one; empty where the grid beyond is not described. Described before
+    this one, and not supplied by it in the end.
+    """
     def __init__(
         self,
         *,
@@ -424,10 +429,11 @@ class FeederDescription(_message.Message):
         name: _builtins.str = ...,
         power_max_w: _builtins.int = ...,
         voltage_v: _builtins.int | None = ...,
+        parent: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_voltage_v", b"_voltage_v", "voltage_v", b"voltage_v"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_voltage_v", b"_voltage_v", "id", b"id", "name", b"name", "power_max_w", b"power_max_w", "voltage_v", b"voltage_v"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_voltage_v", b"_voltage_v", "id", b"id", "name", b"name", "parent", b"parent", "power_max_w", b"power_max_w", "voltage_v", b"voltage_v"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__voltage_v: _TypeAlias = _typing.Literal["voltage_v"]  # noqa: Y015
     _WhichOneofArgType__voltage_v: _TypeAlias = _typing.Literal["_voltage_v", b"_voltage_v"]  # noqa: Y015
