@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from controlplane.actor import Message
+from controlplane.grid_events import CancelGridEvent, CreateGridEvent, GetGridEvent
 from controlplane.ids import ChargerId, FeederId, SessionId, SiteId
 from controlplane.ocpp.commands import CommandState
 from controlplane.ocpp.events import ConnectorStatus
@@ -150,7 +151,16 @@ class GetSite(msgspec.Struct, frozen=True, tag="get_site"):
     """Answered with `SiteView`."""
 
 
-SiteRequest = ConfigureSite | DeleteSite | ReportBuildingLoad | SetSiteLimit | GetSite
+SiteRequest = (
+    ConfigureSite
+    | DeleteSite
+    | ReportBuildingLoad
+    | SetSiteLimit
+    | GetSite
+    | CreateGridEvent
+    | CancelGridEvent
+    | GetGridEvent
+)
 
 
 class CircuitView(msgspec.Struct, frozen=True):

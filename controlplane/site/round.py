@@ -73,6 +73,8 @@ class Plan:
     """What each connector would be given if there were room for all."""
     checked: bool
     """Whether the core's own check found every row within its capacity."""
+    shares: Sequence[_Share] = ()
+    """What went into the solver, in the order of the tree."""
 
 
 def budget(
@@ -129,6 +131,11 @@ class _Share:
     guaranteed: bool = False
     """Its fallback is reserved on all its rows, so that giving it less frees nothing."""
 
+    @property
+    def least_ma(self) -> int:
+        """What it takes off its rows if it is given nothing."""
+        return self.fixed_ma + self.fallback_ma if self.planned else self.fixed_ma
+
 
 def plan(
     tree: SiteTree,
@@ -139,20 +146,20 @@ def plan(
     stale: bool,
     now_ms: int,
     pace: Pace,
+    narrowed: bool = False,
 ) -> Plan:
-    """Solve one round."""
+    """Solve one round. Where `narrowed`, nobody is offered more than it has shown to take, though
+    there be room."""
     shares = [
         _share(leaf, entry, demand, rows, stale=stale)
         for leaf, entry, demand in zip(tree.leaves, entries, demands, strict=True)
     ]
+    if narrowed:
+        _narrow_all(shares, demands)
     order = _order(tree, shares, demands, now_ms=now_ms, pace=pace)
     result = _solve(tree, shares, rows, order)
-    if result.contended:
-        narrowed = False
-        for share, demand in zip(shares, demands, strict=True):
-            narrowed |= demand is not None and _narrow(share, demand)
-        if narrowed:
-            result = _solve(tree, shares, rows, order)
+    if result.contended and _narrow_all(shares, demands):
+        result = _solve(tree, shares, rows, order)
     targets: list[int | None] = []
     why: list[Why] = []
     for position, share in enumerate(shares):
@@ -166,7 +173,16 @@ def plan(
         order=order,
         wanted_ma=[share.full_ma if share.planned else share.fixed_ma for share in shares],
         checked=result.checked,
+        shares=shares,
     )
+
+
+def _narrow_all(shares: Sequence[_Share], demands: Sequence[Demand | None]) -> bool:
+    """Offer nobody more than it has shown to take; True if that is less for anybody."""
+    narrowed = False
+    for share, demand in zip(shares, demands, strict=True):
+        narrowed |= demand is not None and _narrow(share, demand)
+    return narrowed
 
 
 def _share(leaf: Leaf, entry: Entry, demand: Demand | None, rows: Budget, *, stale: bool) -> _Share:

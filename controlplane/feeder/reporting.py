@@ -1,0 +1,41 @@
+"""When what a site or feeder tells the feeder above it cannot wait for the next interval.
+
+Invariant: the first report after a cap in which the liability is within it leaves at once, because
+others wait for it."""
+
+from __future__ import annotations
+
+from typing import Generic, TypeVar
+
+from controlplane.feeder.messages import FeederReport, SiteReport
+
+__all__ = ["Reports"]
+
+Report = TypeVar("Report", SiteReport, FeederReport)
+
+WANTED_STEP_MA = 1_000
+
+
+class Reports(Generic[Report]):
+    """Remembers what the feeder above was told last."""
+
+    def __init__(self) -> None:
+        self._last: Report | None = None
+
+    def sent(self, report: Report) -> None:
+        self._last = report
+
+    def urgent(self, report: Report, cap_ma: int | None) -> bool:
+        """Whether the feeder should hear this now: the sender came within its cap, outgrew it, or
+        wants something clearly different."""
+        last = self._last
+        if last is None:
+            return True
+        if cap_ma is not None:
+            within = report.liability_ma <= cap_ma
+            was_within = last.cap_id == report.cap_id and last.liability_ma <= cap_ma
+            if within != was_within:
+                return within or last.cap_id == report.cap_id
+        elif last.cap_id != report.cap_id:
+            return True
+        return abs(report.wanted_ma - last.wanted_ma) > max(WANTED_STEP_MA, last.wanted_ma // 10)
