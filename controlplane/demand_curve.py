@@ -238,8 +238,9 @@ def _in_order(curves: Sequence[Curve]) -> list[dict[int, Stage]]:
 
 
 def _level(stages: dict[int, Stage], room_ma: int) -> dict[int, int]:
-    """How far each rises at the highest level at which all fit into the room. A vehicle is admitted
-    as a whole: what is left of the room after the last level admits those that fit, in order."""
+    """How far each rises at the highest level at which all fit into the room. What is left then
+    goes towards the next level: to those that reach it, in order, because a vehicle is admitted as
+    a whole, and last to whoever has furthest to go, behind which most vehicles stand."""
     low, high = 0, max(stage.last_level for stage in stages.values())
     while low + 1 < high:
         middle = (low + high) // 2
@@ -249,13 +250,14 @@ def _level(stages: dict[int, Stage], room_ma: int) -> dict[int, int]:
             high = middle
     risen = {index: stage.risen_ma(low) for index, stage in stages.items()}
     room_ma -= sum(risen.values())
-    for index, stage in stages.items():
-        more_ma = stage.risen_ma(low + 1) - risen[index]
-        if not stage.admits:
-            more_ma = min(more_ma, room_ma)
+    missing = {index: stage.risen_ma(low + 1) - risen[index] for index, stage in stages.items()}
+    for index, more_ma in missing.items():
         if more_ma <= room_ma:
             risen[index] += more_ma
             room_ma -= more_ma
+            missing[index] = 0
+    furthest = max(missing, key=lambda index: missing[index])
+    risen[furthest] += min(missing[furthest], room_ma)
     return risen
 
 

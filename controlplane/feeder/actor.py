@@ -377,7 +377,7 @@ class FeederActor:
         self._effects.append(Send(ActorRef(ActorKind.FEEDER, feeder_id), message))
 
     def _report(self, state: FeederState, config: FeederConfig, sums: Sums) -> None:
-        if config.parent is None or sums.at_ms < state.listens_until_ms:
+        if config.parent is None:
             return
         curve = sums.curve(state, config, self._curves, patience_ms=self._patience_ms)
         report = msgspec.structs.replace(sums.report(state, config), curve=curve)
@@ -388,8 +388,9 @@ class FeederActor:
 
     def _divide(self, state: FeederState, config: FeederConfig, now_ms: int) -> None:
         if now_ms < state.listens_until_ms:
+            # The feeder above listens as well: it must hear of the floors in time.
             self._divide_by(state.listens_until_ms)
-            self._set_grid_timer(state, now_ms)
+            self._tell(state, config, now_ms)
             return
         self._divided_ms = now_ms
         interval_ms = self._settings.site_report_interval_ms

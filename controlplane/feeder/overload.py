@@ -36,7 +36,7 @@ class Overloads:
     def __init__(self) -> None:
         self.present: Overload | None = None
         self._since_ms: int | None = None
-        self._told: tuple[tuple[ActorRef, str], ...] | None = None
+        self._told: frozenset[tuple[ActorRef, str]] | None = None
 
     def changes(
         self,
@@ -65,7 +65,7 @@ class Overloads:
             key=lambda share: (-share.excess_ma, share.member.kind, share.member.id),
         )
         self.present = Overload(self._since_ms, excess_ma, tuple(shares[:SHARES_MAX]))
-        told = tuple(sorted((share.member, share.cause) for share in self.present.shares))
+        told = frozenset((share.member, share.cause) for share in self.present.shares)
         if told == self._told:
             return []
         self._told = told

@@ -13,7 +13,7 @@ __all__ = ["Reports"]
 
 Report = TypeVar("Report", SiteReport, FeederReport)
 
-WANTED_STEP_MA = 1_000
+STEP_MA = 1_000
 
 
 class Reports(Generic[Report]):
@@ -26,8 +26,8 @@ class Reports(Generic[Report]):
         self._last = report
 
     def urgent(self, report: Report, cap_ma: int | None) -> bool:
-        """Whether the feeder should hear this now: the sender came within its cap, outgrew it, or
-        wants something clearly different."""
+        """Whether the feeder should hear this now: the sender came within its cap, outgrew it,
+        wants something clearly different, or can shed clearly less."""
         last = self._last
         if last is None:
             return True
@@ -38,4 +38,8 @@ class Reports(Generic[Report]):
                 return within or last.cap_id == report.cap_id
         elif last.cap_id != report.cap_id:
             return True
-        return abs(report.wanted_ma - last.wanted_ma) > max(WANTED_STEP_MA, last.wanted_ma // 10)
+        step_ma = max(STEP_MA, last.wanted_ma // 10)
+        return (
+            abs(report.wanted_ma - last.wanted_ma) > step_ma
+            or report.floor_ma > last.floor_ma + step_ma
+        )
