@@ -163,7 +163,7 @@ async def test_an_event_is_taken_in_once_and_called_off(loadstar: Loadstar) -> N
         grid_pb2.ListGridEventsRequest(page_token=listed.next_page_token)
     )
     assert [each.event_id for each in rest.events] == [first.event_id]
-    stream = loadstar.grid.WatchGridEvents(grid_pb2.WatchGridEventsRequest(site_id="depot"))
+    stream: Any = loadstar.grid.WatchGridEvents(grid_pb2.WatchGridEventsRequest(site_id="depot"))
     assert (await stream.read()).event == other
     cancelled = await loadstar.grid.CancelGridEvent(
         grid_pb2.CancelGridEventRequest(event_id="mine")

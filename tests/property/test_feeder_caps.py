@@ -44,7 +44,7 @@ STEP_MA = 100
 
 def described(rand: random.Random, number: int, *, offline: bool) -> dict[str, Any]:
     """A site with a few panels, some of them too small for their chargers."""
-    panels = [
+    panels: list[dict[str, Any]] = [
         {"id": f"panel-{each}", "parent": "supply", "rating_a": rand.choice([20, 40, 63, 200])}
         for each in range(rand.randint(1, 3))
     ]
