@@ -495,7 +495,9 @@ class SiteActor:
         )
         self._durable |= bool(events)
         self._effects += events
-        self._report(site, site.budget(now_ms), only_urgent=True)
+        if site.config.feeder is not None:
+            left = site.budget(now_ms) if released.limits else rows
+            self._report(site, left, only_urgent=True)
         self._quiet = not site.restless
         self._round_at_ms = None
         if site.busy:

@@ -67,7 +67,9 @@ def site_view(picture: Picture, now_ms: int) -> SiteView:
             )
             for node, circuit in enumerate(picture.tree.config.circuits)
         ),
-        connectors=tuple(connector_allocation(picture, position) for position in range(len(picture.entries))),
+        connectors=tuple(
+            connector_allocation(picture, position) for position in range(len(picture.entries))
+        ),
     )
 
 
@@ -107,26 +109,29 @@ def _reason(picture: Picture, position: int, target_ma: int) -> str:
     """Why the connector may draw what it may: what is unusual first, then what the ledger waits
     for, then what the plan found."""
     entry, leaf = picture.entries[position], picture.tree.leaves[position]
-    counted = f"counted at {amperes(entry.liability_ma)}"
     if entry.excess_ma:
         return f"draws {amperes(entry.excess_ma)} against a limit of {amperes(entry.held_ma)}"
     if entry.default_ma is None and entry.acknowledged_ma is None:
-        return f"default profile not acknowledged yet: {counted}, its rating"
+        return f"default profile not acknowledged yet: {_counted(entry)}, its rating"
     if not entry.online:
-        return f"charger offline: {counted}"
+        return f"charger offline: {_counted(entry)}"
     if not entry.settled:
-        return f"charger not settled after its boot: {counted}"
+        return f"charger not settled after its boot: {_counted(entry)}"
     if entry.session_id is None:
-        return f"no session: {counted}, its default profile"
+        return f"no session: {_counted(entry)}, its default profile"
     if entry.stuck:
-        return f"{entry.failures} limits failed in a row: {counted}, tried again"
+        return f"{entry.failures} limits failed in a row: {_counted(entry)}, tried again"
     if entry.reducing and entry.asked_ma is not None:
-        return f"reduction to {amperes(entry.asked_ma)} not confirmed yet: {counted}"
+        return f"reduction to {amperes(entry.asked_ma)} not confirmed yet: {_counted(entry)}"
     if position in picture.waiting:
         return _waiting(picture, picture.waiting[position])
     if picture.plan is None or picture.demands[position] is None:
-        return f"session not known in full yet: {counted}"
+        return f"session not known in full yet: {_counted(entry)}"
     return _words(picture, picture.plan.why[position], leaf, target_ma)
+
+
+def _counted(entry: Entry) -> str:
+    return f"counted at {amperes(entry.liability_ma)}"
 
 
 def _waiting(picture: Picture, row: int) -> str:
