@@ -19,6 +19,7 @@ __all__ = [
     "Picture",
     "amperes",
     "connector_allocation",
+    "decision_words",
     "measured_rows",
     "row_words",
     "site_view",
@@ -128,6 +129,21 @@ def _reason(picture: Picture, position: int, target_ma: int) -> str:
     if picture.plan is None or picture.demands[position] is None:
         return f"session not known in full yet: {_counted(entry)}"
     return _words(picture, picture.plan.why[position], leaf, target_ma)
+
+
+def decision_words(picture: Picture, position: int, limit_ma: int) -> str:
+    """Why the last round gives a connector this limit now; where that is only a part of what it
+    wants, whom the rest waits for."""
+    plan, entry = picture.plan, picture.entries[position]
+    target_ma = None if plan is None else plan.target_ma[position]
+    if plan is None or target_ma is None:
+        return "told again what it was told before"
+    if entry.stuck:
+        return f"{entry.failures} limits failed in a row: asked for the least it needs"
+    words = _words(picture, plan.why[position], picture.tree.leaves[position], target_ma)
+    if limit_ma < target_ma:
+        return f"{words}; a part of {amperes(target_ma)}, the rest waits for room"
+    return words
 
 
 def _counted(entry: Entry) -> str:

@@ -152,8 +152,8 @@ class SitesServiceServicer:
         """Why a connector draws what it draws: at this moment everything that bounds it and whom it shares
         with, and at any moment, past ones included, the limits it was given and the reason of each.
 
-        Errors: NOT_FOUND where no site has such a charger or connector; INVALID_ARGUMENT where the charger
-        has several connectors and none is named.
+        Errors: NOT_FOUND where no site has such a charger or connector, or where the charger has several
+        connectors and none is named.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

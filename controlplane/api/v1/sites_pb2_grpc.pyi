@@ -68,8 +68,8 @@ class SitesServiceStub:
     """Why a connector draws what it draws: at this moment everything that bounds it and whom it shares
     with, and at any moment, past ones included, the limits it was given and the reason of each.
 
-    Errors: NOT_FOUND where no site has such a charger or connector; INVALID_ARGUMENT where the charger
-    has several connectors and none is named.
+    Errors: NOT_FOUND where no site has such a charger or connector, or where the charger has several
+    connectors and none is named.
     """
     ReportBuildingLoad: _grpc.UnaryUnaryMultiCallable[_sites_pb2.ReportBuildingLoadRequest, _sites_pb2.ReportBuildingLoadResponse]
     """Takes in a measurement of the building's own load, from a meter on the circuit that the description
@@ -118,8 +118,8 @@ class SitesServiceAsyncStub(SitesServiceStub):
     """Why a connector draws what it draws: at this moment everything that bounds it and whom it shares
     with, and at any moment, past ones included, the limits it was given and the reason of each.
 
-    Errors: NOT_FOUND where no site has such a charger or connector; INVALID_ARGUMENT where the charger
-    has several connectors and none is named.
+    Errors: NOT_FOUND where no site has such a charger or connector, or where the charger has several
+    connectors and none is named.
     """
     ReportBuildingLoad: _aio.UnaryUnaryMultiCallable[_sites_pb2.ReportBuildingLoadRequest, _sites_pb2.ReportBuildingLoadResponse]  # type: ignore[assignment]
     """Takes in a measurement of the building's own load, from a meter on the circuit that the description
@@ -213,8 +213,8 @@ class SitesServiceServicer(metaclass=_abc_1.ABCMeta):
         """Why a connector draws what it draws: at this moment everything that bounds it and whom it shares
         with, and at any moment, past ones included, the limits it was given and the reason of each.
 
-        Errors: NOT_FOUND where no site has such a charger or connector; INVALID_ARGUMENT where the charger
-        has several connectors and none is named.
+        Errors: NOT_FOUND where no site has such a charger or connector, or where the charger has several
+        connectors and none is named.
         """
 
     @_abc_1.abstractmethod
