@@ -23,18 +23,18 @@ def site_report(site: LiveSite, rows: Budget, *, now_ms: int, stale_ms: int) -> 
 
     `stale_ms` is how long a connector's last sample says what it draws.
     """
-    tree, entries = site.tree, site.entries
+    tree = site.tree
     wanted = rows.reserve_ma if site.plan is None else tree.row_sums(site.plan.wanted_ma)
-    least = [entry.fallback_ma for entry in entries]
+    least = rows.fallback_ma
     if site.plan is not None:
-        least = [share.least_ma for share in site.plan.shares]
+        least = tree.row_sums([share.least_ma for share in site.plan.shares])
     measured = measured_rows(tree, [connector.measured_ma for connector in site.connectors])
     supply = tree.supply_rows
 
     def worst(sums: list[int]) -> int:
         return max(rows.building_ma[row] + sums[row] for row in supply)
 
-    floor_ma = worst(tree.row_sums(least))
+    floor_ma = worst(least)
     able_ma = max(tree.rating_ma[row] - tree.margin_ma[row] for row in supply)
     return SiteReport(
         site_id=SiteId(tree.config.id),
