@@ -43,6 +43,7 @@ FINISHED_MAX = 100
 SAMPLES_MAX = 240
 SAMPLE_INTERVAL_MS = 60_000
 BASELINE_MS = 900_000
+OBSERVE_INTERVAL_MS = 5_000
 _MINUTE_MS = 60_000
 LATE_MAX_MS = 3_600_000
 """How long ago an event that is taken in may have begun."""
@@ -179,6 +180,16 @@ class GridEvents(msgspec.Struct):
     def awaiting(self) -> bool:
         """An event in force is not met yet: every observation counts."""
         return any(each.state is GridEventState.ACTIVE for each in self.events)
+
+    def wants_observation(self, now_ms: int) -> bool:
+        """Whether it is time for an observation: at every chance while an event is in force, now
+        and then for the mean of the quarter hour."""
+        last = self.observed
+        return (
+            last is None
+            or not 0 <= now_ms - last.at_ms < OBSERVE_INTERVAL_MS
+            or any(each.in_force for each in self.events)
+        )
 
     def next_due_ms(self, now_ms: int) -> int | None:
         """When `advance` or `observe` is to be called next, at the latest."""

@@ -66,7 +66,7 @@ from controlplane.site.messages import (
     SiteView,
 )
 from controlplane.site.release import release
-from controlplane.site.report import site_curve, site_observation, site_report
+from controlplane.site.report import completed, site_observation, site_report
 from controlplane.site.round import Budget
 from controlplane.site.state import BuildingLoad, SiteState
 from controlplane.site.view import decision_words
@@ -478,12 +478,17 @@ class SiteActor:
     ) -> None:
         if site.config.feeder is None:
             return
-        report = site_report(site, rows, now_ms=now_ms, stale_ms=self._sample_stale_ms)
+        report = site_report(site, rows, now_ms=now_ms)
         if only_urgent and not self._reports.urgent(report, site.state.cap_ma):
             return
-        if site.plan is not None:
-            floor_ma, curve = site_curve(site, now_ms=now_ms, pace=self._pace)
-            report = msgspec.structs.replace(report, floor_ma=floor_ma, curve=curve)
+        report = completed(
+            report,
+            site,
+            rows,
+            now_ms=now_ms,
+            stale_ms=self._sample_stale_ms,
+            pace=self._pace,
+        )
         self._reports.sent(report)
         self._effects.append(Send(feeder_ref(site.config.feeder), report))
 
@@ -571,7 +576,9 @@ class SiteActor:
         self._durable |= bool(events)
         self._effects += events
         left = site.budget(now_ms) if released.limits else rows
-        self._observe_grid(site, left, now_ms, reducing=bool(released.limits))
+        # Of an idle site, nothing is heard until somebody comes.
+        if not site.busy or site.state.grid.wants_observation(now_ms):
+            self._observe_grid(site, left, now_ms, reducing=bool(released.limits))
         if site.config.feeder is not None:
             self._report(site, left, now_ms, only_urgent=True)
         self._quiet = not site.restless

@@ -5,6 +5,8 @@ counts with what it may draw."""
 
 from __future__ import annotations
 
+import msgspec
+
 from controlplane.demand_curve import Curve, Part, demand_curve
 from controlplane.feeder.messages import SiteReport
 from controlplane.grid_events import Observation
@@ -15,14 +17,12 @@ from controlplane.site.round import Budget, Plan
 from controlplane.site.view import measured_rows
 from controlplane.units import w_from_ma
 
-__all__ = ["site_curve", "site_observation", "site_report"]
+__all__ = ["completed", "site_curve", "site_observation", "site_report"]
 
 
-def site_report(site: LiveSite, rows: Budget, *, now_ms: int, stale_ms: int) -> SiteReport:
-    """The site's sums on its worst phase, building included, but for its curve.
-
-    `stale_ms` is how long a connector's last sample says what it draws.
-    """
+def site_report(site: LiveSite, rows: Budget, *, now_ms: int) -> SiteReport:
+    """The site's sums on its worst phase, building included: all that tells whether the feeder is
+    to hear of it now. What else it is told, `completed` adds."""
     tree = site.tree
     wanted = rows.reserve_ma if site.plan is None else tree.row_sums(site.plan.wanted_ma)
     least = rows.fallback_ma
@@ -43,9 +43,24 @@ def site_report(site: LiveSite, rows: Budget, *, now_ms: int, stale_ms: int) -> 
         wanted_ma=max(floor_ma, min(worst(wanted), able_ma)),
         liability_ma=worst(rows.liability_ma),
         measured_ma=worst(measured),
-        measured_w=site_observation(site, rows, now_ms=now_ms, stale_ms=stale_ms).measured_w,
         at_ms=now_ms,
     )
+
+
+def completed(
+    report: SiteReport, site: LiveSite, rows: Budget, *, now_ms: int, stale_ms: int, pace: Pace
+) -> SiteReport:
+    """The report with its curve and with the power that is drawn.
+
+    Args:
+        stale_ms: how long a connector's last sample says what it draws.
+    """
+    now = site_observation(site, rows, now_ms=now_ms, stale_ms=stale_ms)
+    report = msgspec.structs.replace(report, measured_w=now.measured_w)
+    if site.plan is None:
+        return report
+    floor_ma, curve = site_curve(site, now_ms=now_ms, pace=pace)
+    return msgspec.structs.replace(report, floor_ma=floor_ma, curve=curve)
 
 
 def site_curve(site: LiveSite, *, now_ms: int, pace: Pace) -> tuple[int, Curve]:
@@ -54,8 +69,6 @@ def site_curve(site: LiveSite, *, now_ms: int, pace: Pace) -> tuple[int, Curve]:
     Vehicles count with what they have shown to take, because it is room for others that is decided
     here.
     """
-    if site.plan is None:
-        return 0, ()
     rows = site.budget(now_ms, capped=False)
     free = site.solve(rows, now_ms=now_ms, pace=pace, narrowed=True)
     building_ma = [rows.building_ma[row] for row in site.tree.supply_rows]

@@ -271,6 +271,20 @@ def test_a_reduction_is_against_what_the_meters_showed() -> None:
     assert 0 < found.reduced_wh <= 56 * W_PER_A // 60 + 1
 
 
+def test_what_an_idle_site_drew_before_is_no_baseline() -> None:
+    network = Network()
+    network.feeder("top", 100)
+    a = network.site("a", "top", chargers=1)
+    network.advance(20_000)
+    network.plug_all()
+    network.advance(62_000)
+    network.tell(a, ConnectorState(ChargerId("a-0"), 1, ConnectorStatus.AVAILABLE, None))
+    network.limits_ma.clear()
+    network.advance(900_000, meters_ms=1_000_000)
+    event: GridEvent = network.ask(a, CreateGridEvent("less", GridEventKind.REDUCE_BY, 1_000))
+    assert event.baseline_w == 0
+
+
 def test_a_silent_site_counts_with_what_it_may_draw() -> None:
     network = Network()
     network.feeder("top", 1_000)
