@@ -350,7 +350,8 @@ class GridEvents(msgspec.Struct):
             self.minutes[-1].w_ms += last.measured_w * (until_ms - from_ms)
             self.minutes[-1].ms += until_ms - from_ms
             from_ms = until_ms
-        oldest = (now.at_ms - BASELINE_MS) // _MINUTE_MS
+        # No minute counts that began before the quarter hour.
+        oldest = -((BASELINE_MS - now.at_ms) // _MINUTE_MS)
         self.minutes = [each for each in self.minutes if each.minute >= oldest]
 
     def _baseline_w(self, now_ms: int) -> int | None:
