@@ -241,16 +241,25 @@ def _level(stages: dict[int, Stage], room_ma: int) -> dict[int, int]:
     """How far each rises at the highest level at which all fit into the room. What is left then
     goes towards the next level: to those that reach it, in order, because a vehicle is admitted as
     a whole, and last to whoever has furthest to go, behind which most vehicles stand."""
-    low, high = 0, max(stage.last_level for stage in stages.values())
-    while low + 1 < high:
-        middle = (low + high) // 2
-        if sum(stage.risen_ma(middle) for stage in stages.values()) <= room_ma:
-            low = middle
-        else:
-            high = middle
-    risen = {index: stage.risen_ma(low) for index, stage in stages.items()}
+
+    def total_ma(level: int) -> int:
+        return sum(stage.risen_ma(level) for stage in stages.values())
+
+    levels = sorted({level for stage in stages.values() for level, _ in stage.points})
+    after = bisect_right(levels, room_ma, key=total_ma)
+    low, high = levels[after - 1], levels[after]
+    low_ma, high_ma = total_ma(low), total_ma(high)
+    # Between two levels at which none of the curves turns, their sum is straight; each is rounded
+    # down, so that the sum at the level found is no more than the room.
+    level = low + (high - low) * (room_ma - low_ma) // (high_ma - low_ma)
+    risen = {index: stage.risen_ma(level) for index, stage in stages.items()}
     room_ma -= sum(risen.values())
-    missing = {index: stage.risen_ma(low + 1) - risen[index] for index, stage in stages.items()}
+    missing = {
+        index: stage.risen_ma(level + 1) - risen[index]
+        if stage.admits
+        else min(1, stage.risen_ma(high) - risen[index])
+        for index, stage in stages.items()
+    }
     for index, more_ma in missing.items():
         if more_ma <= room_ma:
             risen[index] += more_ma

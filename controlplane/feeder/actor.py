@@ -336,7 +336,9 @@ class FeederActor:
             self._divide(state, config, now_ms)
             return
         self._divide_by(self._divided_ms + gap_ms)
-        self._tell(state, config, now_ms)
+        if config.parent is not None or state.grid.awaiting:
+            # Others wait for what this report may have freed.
+            self._tell(state, config, now_ms)
 
     def _left(
         self,

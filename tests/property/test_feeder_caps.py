@@ -214,7 +214,7 @@ def test_a_feeder_between_changes_nothing_but_its_own_limit(seed: int) -> None:
     through = shares([below, *curves[middle:]], room_ma)
     # Which vehicles are admitted last may differ.
     assert abs(sum(direct[:middle]) - through[0]) <= 6_000 * len(curves)
-    assert sum(direct) == sum(through)
+    assert abs(sum(direct) - sum(through)) <= 10, "but for milliamperes that rounding leaves"
     cut_ma = rand.randint(0, rise(below))
     assert rise(summed(curves[:middle], floor_ma=0, most_ma=cut_ma)) <= cut_ma
 
