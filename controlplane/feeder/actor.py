@@ -41,7 +41,6 @@ from controlplane.feeder.messages import (
     SiteLeft,
     SiteReport,
 )
-from controlplane.feeder.overload import Overloads
 from controlplane.feeder.reporting import Reports
 from controlplane.feeder.state import FeederState, Sums
 from controlplane.grid_events import CancelGridEvent, CreateGridEvent, GetGridEvent, GridEvent
@@ -77,7 +76,6 @@ class FeederActor:
         self._curves: dict[ActorRef, Curve] = {}
         """What was last reported; told again within an interval after a crash."""
         self._reports: Reports[FeederReport] = Reports()
-        self._overloads = Overloads()
         self._divided_ms: int | None = None
         self._divide_at_ms: int | None = None
         self._durable = False
@@ -293,7 +291,7 @@ class FeederActor:
                 self._share(feeder_id, account, config, now_ms)
                 for feeder_id, account in sorted(state.feeders.items())
             ),
-            overload=self._overloads.present,
+            overload=state.overloads.present,
             events=state.grid.listed(),
         )
 
@@ -420,13 +418,15 @@ class FeederActor:
             if account.cap_id and late and (silent or not account.confirmed):
                 account.sent_ms = now_ms
                 self._send_cap(member, account)
-        self._effects += self._overloads.changes(
+        events = state.overloads.changes(
             members,
             capacity_ma=capacity_ma,
             now_ms=now_ms,
             patience_ms=self._patience_ms,
             grace_ms=self._settings.call_timeout_ms + self._settings.ramp_ms,
         )
+        self._effects += events
+        self._durable |= bool(events)
         self._divide_at_ms = None
         if members:
             self._divide_by(now_ms + interval_ms)

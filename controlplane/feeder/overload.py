@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from enum import StrEnum
 
+import msgspec
+
 from controlplane.actor import Emit
 from controlplane.feeder.ledger import Account
 from controlplane.feeder.messages import Overload, OverloadShare
@@ -29,14 +31,14 @@ class Cause(StrEnum):
     DRAWS_MORE = "draws_more"
 
 
-class Overloads:
-    """Whether a feeder is overloaded at the moment, and since when. Not durable: after a crash the
-    time that letting go takes begins again."""
+class Overloads(msgspec.Struct):
+    """Whether a feeder is overloaded at the moment, and since when; part of its durable state, so
+    that what the journal was told to begin also ends there."""
 
-    def __init__(self) -> None:
-        self.present: Overload | None = None
-        self._since_ms: int | None = None
-        self._told: frozenset[tuple[ActorRef, str]] | None = None
+    since_ms: int | None = None
+    """Since when the capacity is exceeded, be it for no longer than letting go takes."""
+    present: Overload | None = None
+    """What the journal was told last, with the figures of now."""
 
     def changes(
         self,
@@ -52,9 +54,9 @@ class Overloads:
         excess_ma = sum(account.counted_ma for account in members.values()) - capacity_ma
         if excess_ma <= 0:
             return self._over()
-        if self._since_ms is None:
-            self._since_ms = now_ms
-        if now_ms - self._since_ms < grace_ms:
+        if self.since_ms is None:
+            self.since_ms = now_ms
+        if now_ms - self.since_ms < grace_ms:
             return []
         shares = sorted(
             (
@@ -64,17 +66,21 @@ class Overloads:
             ),
             key=lambda share: (-share.excess_ma, share.member.kind, share.member.id),
         )
-        self.present = Overload(self._since_ms, excess_ma, tuple(shares[:SHARES_MAX]))
-        told = frozenset((share.member, share.cause) for share in self.present.shares)
-        if told == self._told:
+        before, self.present = (
+            self.present,
+            Overload(self.since_ms, excess_ma, tuple(shares[:SHARES_MAX])),
+        )
+        if before is not None and _causes(before) == _causes(self.present):
             return []
-        self._told = told
         return [_event(self.present, capacity_ma)]
 
     def _over(self) -> list[Emit]:
-        told, self._told = self._told, None
-        self.present = self._since_ms = None
-        return [] if told is None else [Emit("feeder.overload_ended", {})]
+        before, self.present, self.since_ms = self.present, None, None
+        return [] if before is None else [Emit("feeder.overload_ended", {})]
+
+
+def _causes(overload: Overload) -> set[tuple[ActorRef, str]]:
+    return {(share.member, share.cause) for share in overload.shares}
 
 
 def _cause(account: Account, *, now_ms: int, patience_ms: int) -> Cause | None:

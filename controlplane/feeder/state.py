@@ -13,6 +13,7 @@ import msgspec
 from controlplane.demand_curve import Curve, plain_curve, summed
 from controlplane.feeder.ledger import Account
 from controlplane.feeder.messages import FeederReport
+from controlplane.feeder.overload import Overloads
 from controlplane.grid_events import GridEvents, Observation
 from controlplane.ids import ActorKind, ActorRef, FeederId, SiteId
 from controlplane.limit_schedule import LimitWindow, limit_at
@@ -41,6 +42,7 @@ class FeederState(msgspec.Struct):
     """The last one taken in; 0 until the feeder above has spoken."""
     parent_cap_ma: int | None = None
     grid: GridEvents = msgspec.field(default_factory=GridEvents)
+    overloads: Overloads = msgspec.field(default_factory=Overloads)
 
     def members(self) -> dict[ActorRef, Account]:
         """All accounts, sites first."""
