@@ -35,6 +35,8 @@ __all__ = [
 
 RISES = 15
 POINTS_MAX = 2 * RISES + 2
+TIER_FIRST = -1
+"""The stage in which vehicles are admitted whose minimum is guaranteed."""
 LEVEL_PER_MA = 1_000
 """A level is microamperes per unit of weight, so that heavy weights lose nothing by rounding."""
 
@@ -90,6 +92,8 @@ class Part:
     min_ma: int = 0
     top_ma: int = 0
     """What it is given where only rows of its own site are in its way; 0: nothing."""
+    first: bool = False
+    """Its minimum is guaranteed: it is admitted before all tiers."""
 
     @property
     def admitted_ma(self) -> int:
@@ -110,9 +114,10 @@ def demand_curve(building_ma: Sequence[int], parts: Sequence[Part]) -> tuple[int
     floor_ma = max(lines)
     served = [part for part in parts if part.top_ma > 0]
     tiers = sorted({part.tier for part in served})
-    stages: list[Stage] = []
+    stages = _admission(TIER_FIRST, [part for part in served if part.first], lines)
     for tier in tiers:
-        stages += _admission(tier, [part for part in served if part.tier == tier], lines)
+        others = [part for part in served if part.tier == tier and not part.first]
+        stages += _admission(tier, others, lines)
     for tier in tiers:
         stages += _growth(tier, [part for part in served if part.tier == tier], lines)
     return floor_ma, tuple(stages)

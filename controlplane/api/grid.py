@@ -38,7 +38,7 @@ from controlplane.network import FeederConfig
 from controlplane.site.messages import SetSiteLimit, SiteView
 from controlplane.store.records import FeederRecord
 
-__all__ = ["Grid"]
+__all__ = ["Grid", "state_to_message"]
 
 _OVERLOAD_REASONS = {
     "silent": grid_pb2.OVERLOAD_REASON_SILENT,
@@ -79,7 +79,7 @@ class Grid(GridEventCalls, grid_pb2_grpc.GridServiceServicer):
             _feeder_ref(request.feeder_id), GetFeeder(), FeederView, context
         )
         return grid_pb2.GetFeederResponse(
-            feeder=_feeder_to_message(record), state=_state_to_message(view)
+            feeder=_feeder_to_message(record), state=state_to_message(view)
         )
 
     async def ListFeeders(
@@ -128,7 +128,7 @@ class Grid(GridEventCalls, grid_pb2_grpc.GridServiceServicer):
             context,
             request_id=request.request_id,
         )
-        return grid_pb2.SetFeederLimitResponse(state=_state_to_message(view))
+        return grid_pb2.SetFeederLimitResponse(state=state_to_message(view))
 
     async def ClearFeederLimit(
         self, request: grid_pb2.ClearFeederLimitRequest, context: Any
@@ -141,7 +141,7 @@ class Grid(GridEventCalls, grid_pb2_grpc.GridServiceServicer):
             context,
             request_id=request.request_id,
         )
-        return grid_pb2.ClearFeederLimitResponse(state=_state_to_message(view))
+        return grid_pb2.ClearFeederLimitResponse(state=state_to_message(view))
 
     async def SetSiteLimit(
         self, request: grid_pb2.SetSiteLimitRequest, context: Any
@@ -215,7 +215,8 @@ def _feeder_to_message(record: FeederRecord) -> grid_pb2.Feeder:
     )
 
 
-def _state_to_message(view: FeederView) -> grid_pb2.FeederState:
+def state_to_message(view: FeederView) -> grid_pb2.FeederState:
+    """A feeder's view of itself, as a message."""
     return grid_pb2.FeederState(
         time=timestamp(view.at_ms),
         limit_ma=view.limit_ma,

@@ -276,6 +276,15 @@ def check_course(curve: Curve) -> None:
         reached_ma = stage.points[-1][1]
 
 
+def test_a_guaranteed_minimum_comes_before_all_priorities() -> None:
+    urgent = Part((0, 1, 2), base_ma=0, min_ma=6_000, top_ma=32_000, tier=0)
+    promised = Part((0, 1, 2), base_ma=0, min_ma=8_000, top_ma=32_000, tier=9, first=True)
+    curves = [demand_curve([0, 0, 0], [part])[1] for part in (urgent, promised)]
+    assert shares(curves, 8_000) == [0, 8_000]
+    assert shares(curves, 14_000) == [6_000, 8_000]
+    assert shares(curves, 20_000) == [12_000, 8_000]
+
+
 @pytest.mark.parametrize("count", [1, 300])
 def test_a_report_is_small(count: int) -> None:
     rand = random.Random(count)
