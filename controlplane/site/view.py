@@ -34,6 +34,12 @@ class Picture:
     """Connectors whose increase waits for room, and the row that is short."""
     limit_ma: int | None
     stale: bool
+    circuit_limits_ma: Mapping[int, int]
+    """Operators' limits in force, by node."""
+    override_ma: Sequence[int | None]
+    """Per connector, the operator's limit in force."""
+    opens: str
+    """When the site opens next; empty where it is open."""
 
 
 def site_view(picture: Picture, now_ms: int) -> SiteView:
@@ -57,6 +63,7 @@ def site_view(picture: Picture, now_ms: int) -> SiteView:
                 building_ma=_phases(picture.rows.building_ma, node),
                 liability_ma=_phases(picture.rows.liability_ma, node),
                 measured_ma=_phases(measured, node),
+                limit_ma=picture.circuit_limits_ma.get(node),
             )
             for node, circuit in enumerate(picture.tree.config.circuits)
         ),
@@ -92,6 +99,7 @@ def _connector(picture: Picture, position: int) -> ConnectorAllocation:
         liability_ma=entry.liability_ma,
         measured_ma=entry.measured_ma,
         reason=_reason(picture, position, target_ma),
+        override_ma=picture.override_ma[position],
     )
 
 
@@ -116,9 +124,15 @@ def _reason(picture: Picture, position: int, target_ma: int) -> str:
         return f"reduction to {_amperes(entry.asked_ma)} not confirmed yet: {counted}"
     if position in picture.waiting:
         return _waiting(picture, picture.waiting[position])
-    if picture.plan is None or picture.demands[position] is None:
+    demand = picture.demands[position]
+    if picture.plan is None or demand is None:
         return f"session not known in full yet: {counted}"
-    return _words(picture, picture.plan.why[position], leaf, target_ma)
+    why = picture.plan.why[position]
+    if why.cause is Cause.OVERRIDE and demand.override_ma is not None:
+        too_low = 0 < demand.override_ma < leaf.min_ma
+        words = f"the operator's limit of {_amperes(demand.override_ma)}"
+        return f"{words}, below its minimum of {_amperes(leaf.min_ma)}" if too_low else words
+    return _words(picture, why, leaf, target_ma)
 
 
 def _waiting(picture: Picture, row: int) -> str:
@@ -151,22 +165,24 @@ def _words(picture: Picture, why: Why, leaf: Leaf, target_ma: int) -> str:
             return f"held at its default: {row} has no room beyond the default profiles"
         case Cause.STALE:
             return "building meter is stale: nobody is raised"
-        case Cause.NO_SESSION | Cause.UNSTEERED:
+        case Cause.CLOSED:
+            return "outside opening hours" + (picture.opens and f", open from {picture.opens}")
+        case Cause.NO_SESSION | Cause.UNSTEERED | Cause.OVERRIDE:
             return "not steered at the moment"
 
 
 def _row_words(picture: Picture, row: int) -> str:
-    """The row, and on the supply whether it is the rating or a given limit that binds."""
+    """The row, and whether it is the rating or a given limit that binds."""
     name = picture.tree.row_name(row)
-    if row not in picture.tree.supply_rows:
-        return name
-    cap_ma, limit_ma = picture.state.cap_ma, picture.limit_ma
-    least = min((each for each in (cap_ma, limit_ma) if each is not None), default=None)
+    given = {"the operator's limit": picture.circuit_limits_ma.get(row // 3)}
+    if row in picture.tree.supply_rows:
+        given |= {"the feeder's cap": picture.state.cap_ma, "the site's limit": picture.limit_ma}
+    known = [(limit_ma, source) for source, limit_ma in given.items() if limit_ma is not None]
     rating_ma = picture.tree.rating_ma[row] - picture.tree.margin_ma[row]
-    if least is None or least >= rating_ma:
+    least_ma, source = min(known, default=(rating_ma, ""))
+    if least_ma >= rating_ma:
         return name
-    source = "the feeder's cap" if least == cap_ma else "the site's limit"
-    return f"{name} ({source} of {_amperes(least)})"
+    return f"{name} ({source} of {_amperes(least_ma)})"
 
 
 def _amperes(current_ma: int) -> str:
