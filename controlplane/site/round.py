@@ -272,21 +272,26 @@ def _grant(
     rows: Budget,
     order: Sequence[int],
 ) -> tuple[Shortfall, ...]:
-    """Raise minimums to what rules guarantee, in the order given, as far as the rows can bear it
-    beside everybody's fallback."""
-    room: list[int] | None = None
+    """Raise minimums to what rules guarantee, as far as the rows can bear it beside everybody's
+    fallback; inside a tier, who came first keeps what it has."""
+    entitled = [
+        (shares[position].tier, demand.session.started_ms, position, demand)
+        for position in order
+        if (demand := demands[position]) is not None
+        and demand.terms.guaranteed_ma
+        and not demand.holding
+    ]
+    if not entitled:
+        return ()
+    room = _room_beside_kept(tree, shares, rows)
     shortfalls = []
-    for position in order:
-        share, demand = shares[position], demands[position]
-        if demand is None or demand.holding or not demand.terms.guaranteed_ma:
-            continue
+    for _, _, position, demand in sorted(entitled, key=lambda each: each[:3]):
+        share = shares[position]
         leaf = share.leaf
         wish_ma = -(-demand.terms.guaranteed_ma // leaf.step_ma) * leaf.step_ma
         wish_ma = min(max(wish_ma, leaf.min_ma, share.min_ma), leaf.max_ma)
         if share.ceiling_ma is not None:
             wish_ma = min(wish_ma, share.ceiling_ma)
-        if room is None:
-            room = _room_beside_kept(tree, shares, rows)
         short_row = min(leaf.rows, key=room.__getitem__)
         room_ma = max(0, share.kept_ma + room[short_row])
         granted_ma = min(wish_ma, share.max_ma, room_ma)

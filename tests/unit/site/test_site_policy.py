@@ -32,8 +32,8 @@ def at(text: str, zone: str = BERLIN, *, fold: int = 0) -> int:
     return int(wall.timestamp() * 1_000)
 
 
-def is_open(site: Policy, text: str, **clock: int) -> bool:
-    return site.standing(at(text, **clock)).open
+def is_open(site: Policy, text: str, *, fold: int = 0) -> bool:
+    return site.standing(at(text, fold=fold)).open
 
 
 def test_without_hours_and_rules_everybody_is_served_for_ever() -> None:
