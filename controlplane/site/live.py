@@ -175,25 +175,26 @@ class LiveSite:
         )
         return {node: limit_ma for node, limit_ma in found if limit_ma is not None}
 
-    def view(self, now_ms: int) -> SiteView:
-        return site_view(
-            Picture(
-                state=self.state,
-                tree=self.tree,
-                entries=self.entries,
-                demands=self.demands,
-                measured_ma=[connector.measured_ma for connector in self.connectors],
-                rows=self.budget(now_ms),
-                plan=self.plan,
-                waiting=self.waiting,
-                limit_ma=limit_at(self.state.windows, now_ms),
-                stale=self.stale(now_ms),
-                circuit_limits_ma=self.circuit_limits_ma(now_ms),
-                override_ma=[
-                    self.state.overrides.connector_ma(connector.leaf.key, now_ms)
-                    for connector in self.connectors
-                ],
-                opens=self.policy.opens(now_ms),
-            ),
-            now_ms,
+    def picture(self, now_ms: int) -> Picture:
+        """All that views and explanations are drawn from."""
+        return Picture(
+            state=self.state,
+            tree=self.tree,
+            entries=self.entries,
+            demands=self.demands,
+            measured_ma=[connector.measured_ma for connector in self.connectors],
+            rows=self.budget(now_ms),
+            plan=self.plan,
+            waiting=self.waiting,
+            limit_ma=limit_at(self.state.windows, now_ms),
+            stale=self.stale(now_ms),
+            circuit_limits_ma=self.circuit_limits_ma(now_ms),
+            override_ma=[
+                self.state.overrides.connector_ma(connector.leaf.key, now_ms)
+                for connector in self.connectors
+            ],
+            opens=self.policy.opens(now_ms),
         )
+
+    def view(self, now_ms: int) -> SiteView:
+        return site_view(self.picture(now_ms), now_ms)

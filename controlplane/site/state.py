@@ -40,6 +40,8 @@ class SiteState(msgspec.Struct):
     cap_ma: int | None = None
     round: int = 0
     violations: int = 0
+    alarms: dict[tuple[str, str], str] = {}
+    """Those that are on, by name and subject, in words."""
     overrides: Overrides = msgspec.field(default_factory=Overrides)
 
     def describe(self, config: SiteConfig) -> None:

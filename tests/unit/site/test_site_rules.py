@@ -8,7 +8,14 @@ from site_bench import START_MS, Bench, charger, site
 from controlplane.ids import ChargerId
 from controlplane.ocpp.commands import CommandState
 from controlplane.ocpp.events import ConnectorStatus
-from controlplane.site.messages import SetCircuitLimit, SetConnectorLimit, SetSiteLimit, SiteView
+from controlplane.site.messages import (
+    ConnectorExplanation,
+    ExplainConnector,
+    SetCircuitLimit,
+    SetConnectorLimit,
+    SetSiteLimit,
+    SiteView,
+)
 from controlplane.site.overrides import OVERRIDES_MAX
 
 MINUTE_MS = 60_000
@@ -439,3 +446,20 @@ def test_a_site_holds_so_many_limits_and_forgets_those_that_are_past() -> None:
     assert (full.kind, full.reason) == ("exhausted", "OVERRIDES_FULL")
     bench.advance(MINUTE_MS + 600)
     bench.ask(SetCircuitLimit("supply", 1_000), SiteView)
+
+
+def test_hours_and_limits_are_among_what_explains_a_connector() -> None:
+    bench = Bench(site([charger("A")], opening_hours=CLOSED))
+    bench.plug("A")
+    held(bench, "A", 10)
+    bench.settle(5_000)
+
+    def factors() -> dict[str, tuple[int, bool]]:
+        told = bench.ask(ExplainConnector(ChargerId("A"), 1), ConnectorExplanation)
+        return {each.kind: (each.limit_ma, each.binding) for each in told.factors}
+
+    assert factors()["opening_hours"] == (0, True)
+    assert factors()["operator"] == (10_000, False)
+    bench.settle(100_000)
+    assert "opening_hours" not in factors()
+    assert factors()["operator"] == (10_000, True)
