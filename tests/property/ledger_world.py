@@ -96,6 +96,8 @@ class World:
         self.policy = policy
         self.held_ma: dict[tuple[str, int], int] = {}
         """Operators' limits in force, by connector."""
+        self.limited: list[tuple[int, SetCircuitLimit | SetConnectorLimit]] = []
+        """All that operators asked, and when."""
         self.now_ms = 1_700_000_000_000
         self.faults = True
         self.building_ma = 0
@@ -397,19 +399,22 @@ class World:
         if what < 0.4:
             circuit_id = rng.choice(self.config.circuits).id
             until_ms = rng.choice([None, self.now_ms + rng.randint(1, 120_000)])
-            self.tell(Ask("o", SetCircuitLimit(circuit_id, limit_ma, until_ms=until_ms)))
+            self.limit(SetCircuitLimit(circuit_id, limit_ma, until_ms=until_ms))
         elif what < 0.8:
             charger_id = station.config.id
             if limit_ma is None:
                 self.held_ma.pop((charger_id, connector_id), None)
             else:
                 self.held_ma[charger_id, connector_id] = limit_ma
-            request = SetConnectorLimit(ChargerId(charger_id), connector_id, limit_ma)
-            self.tell(Ask("o", request))
+            self.limit(SetConnectorLimit(ChargerId(charger_id), connector_id, limit_ma))
         elif station.online and station.outlets[connector_id].session_id is not None:
             until_ms = self.now_ms + rng.randint(1, 300_000)
             station.outlets[connector_id].boost_until_ms = until_ms
             self._report_state(station, connector_id)
+
+    def limit(self, request: SetCircuitLimit | SetConnectorLimit) -> None:
+        self.limited.append((self.now_ms, request))
+        self.tell(Ask("o", request))
 
     def plug(self, station: Station, connector_id: int) -> None:
         outlet = station.outlets[connector_id]
