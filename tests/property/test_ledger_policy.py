@@ -33,7 +33,7 @@ def settled(seed: int) -> tuple[World, Policy]:
     world.calm_down()
     settle(world)
     policy = Policy(world.config)
-    while (policy.standing(world.now_ms).until_ms or 2**62) - world.now_ms < 2 * SETTLED_MS:
+    while (policy.standing(world.now_ms).until_ms or 2**62) - world.now_ms < 3 * SETTLED_MS:
         world.advance(60_000)
     world.advance(60_000)
     settle(world)
