@@ -156,7 +156,10 @@ class Demand:
             return TIER_HOLDING
         if self.boosted:
             return TIER_BOOST
-        return tier_of(leaf.priority if self.terms.priority is None else self.terms.priority)
+        return tier_of(self.priority(leaf))
+
+    def priority(self, leaf: Leaf) -> int:
+        return leaf.priority if self.terms.priority is None else self.terms.priority
 
     def weight(self, leaf: Leaf) -> int:
         return leaf.weight if self.terms.weight is None else self.terms.weight
