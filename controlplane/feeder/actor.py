@@ -381,7 +381,7 @@ class FeederActor:
             return
         curve = sums.curve(state, config, self._curves, patience_ms=self._patience_ms)
         report = msgspec.structs.replace(sums.report(state, config), curve=curve)
-        self._reports.sent(report)
+        report = self._reports.stamped(report)
         self._effects.append(Send(ActorRef(ActorKind.FEEDER, config.parent), report))
 
     # --- what it comes to -------------------------------------------------------------------------

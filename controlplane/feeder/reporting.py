@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Generic, TypeVar
 
+import msgspec
+
 from controlplane.feeder.messages import FeederReport, SiteReport
 
 __all__ = ["Reports"]
@@ -22,8 +24,13 @@ class Reports(Generic[Report]):
     def __init__(self) -> None:
         self._last: Report | None = None
 
-    def sent(self, report: Report) -> None:
+    def stamped(self, report: Report) -> Report:
+        """The report as it leaves now: later than all before it, though the clock have not moved on
+        or have been set back."""
+        if self._last is not None and report.at_ms <= self._last.at_ms:
+            report = msgspec.structs.replace(report, at_ms=self._last.at_ms + 1)
         self._last = report
+        return report
 
     def urgent(self, report: Report, cap_ma: int | None) -> bool:
         """Whether the feeder should hear this now: the sender came within its cap, outgrew it,

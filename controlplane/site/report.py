@@ -87,9 +87,10 @@ def _parts(site: LiveSite, free: Plan) -> list[Part]:
                 base_ma=share.least_ma,
                 fixed_ma=share.fixed_ma,
                 tier=share.tier,
-                weight=share.leaf.weight,
+                weight=share.weight,
                 min_ma=share.min_ma,
                 top_ma=(free.target_ma[position] or 0) if share.planned else 0,
+                first=share.first,
             )
         )
     return parts
