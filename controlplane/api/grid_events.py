@@ -21,6 +21,7 @@ from controlplane.api.backend import (
     required,
     timestamp,
 )
+from controlplane.api.pace import Pace
 from controlplane.api.sites import require_site
 from controlplane.api.v1 import grid_pb2
 from controlplane.errors import AlreadyExists, NotFound
@@ -139,7 +140,8 @@ class GridEventCalls:
         async for record in self._open(target):
             told[record.event_id] = record.event
             yield grid_pb2.WatchGridEventsResponse(event=_listed(record))
-        async for batch in self._backend.follow(cursor, interval_s=_WATCH_INTERVAL_S):
+        pace = Pace(_WATCH_INTERVAL_S, narrowed=True)
+        async for batch in self._backend.follow(cursor, interval_s=pace.wait_s):
             for line in batch:
                 if line.kind.startswith("grid.event_") and target in {None, line.actor}:
                     changed = await self._backend.reader.grid_event(line.data["event_id"])
@@ -148,6 +150,9 @@ class GridEventCalls:
                         yield grid_pb2.WatchGridEventsResponse(
                             event=_listed(changed), event_kind=line.kind
                         )
+            if not pace.due():
+                continue
+            # What was drawn meanwhile is no event.
             present = {record.event_id: record async for record in self._open(target)}
             for event_id, record in present.items():
                 if told.get(event_id) != record.event:
