@@ -44,8 +44,10 @@ def present_alarms(
     undescribed: Collection[ConnectorKey],
     stale: bool,
     plan_checked: bool,
+    contract: str = "",
 ) -> dict[tuple[str, str], str]:
-    """Everything that is wrong at this moment."""
+    """Everything that is wrong at this moment; `contract` says in words why the contract's power
+    cannot be held, and is empty where it can."""
     present: dict[tuple[str, str], str] = {}
     for leaf, entry in zip(tree.leaves, entries, strict=True):
         if entry.excess_ma:
@@ -71,6 +73,8 @@ def present_alarms(
         present["building_meter_stale", tree.config.id] = (
             "the building meter has fallen silent; nobody is raised"
         )
+    if contract:
+        present["contract_exceeded", tree.config.id] = contract
     if not plan_checked:
         present["plan_refused", tree.config.id] = (
             "the check of the round found a row over its capacity; nobody is raised"

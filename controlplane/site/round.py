@@ -181,7 +181,13 @@ def plan(
         if narrowed:
             result = _solve(tree, shares, rows, order)
     if rows.surplus_ma is not None:
-        _sunlit(tree, shares, entries, demands, result, rows, order, exempt, now_ms, pace)
+        sunshine = [
+            _Sunshine.of(share, entry, demand, current_ma, free=free, now_ms=now_ms, pace=pace)
+            for share, entry, demand, current_ma, free in zip(
+                shares, entries, demands, result.current_ma, exempt, strict=True
+            )
+        ]
+        _sunlit(tree, shares, sunshine, result, order, surplus_ma=rows.surplus_ma)
     targets: list[int | None] = []
     why: list[Why] = []
     for position, share in enumerate(shares):
@@ -199,9 +205,7 @@ def plan(
 
 
 def _share(leaf: Leaf, entry: Entry, demand: Demand | None, rows: Budget, *, stale: bool) -> _Share:
-    share = _Share(
-        leaf, fallback_ma=entry.fallback_ma, fixed_ma=entry.reserve_ma, idle=entry.idle
-    )
+    share = _Share(leaf, fallback_ma=entry.fallback_ma, fixed_ma=entry.reserve_ma, idle=entry.idle)
     if entry.session_id is None and entry.online and entry.default_ma is not None:
         return share
     steerable = entry.online and entry.settled and not entry.stuck
@@ -375,45 +379,70 @@ def _is_guarantee(share: _Share) -> bool:
     return share.planned and 0 < share.min_ma <= share.fallback_ma
 
 
+@dataclass(frozen=True, slots=True)
+class _Sunshine:
+    """How one connector stands to the solar surplus."""
+
+    most_ma: int = 0
+    """What a session that waits for the sun may get; 0 for all others."""
+    held_ma: int = 0
+    """What it keeps, sun or not: who has begun to charge does so for a dwell."""
+    taken_ma: int = 0
+    """What a session that does not wait takes off the surplus."""
+
+    @classmethod
+    def of(
+        cls,
+        share: _Share,
+        entry: Entry,
+        demand: Demand | None,
+        current_ma: int,
+        *,
+        free: bool,
+        now_ms: int,
+        pace: Pace,
+    ) -> _Sunshine:
+        if share.idle:
+            return cls()
+        if free or demand is None or not share.planned:
+            may_ma = current_ma if share.planned else share.fixed_ma
+            measured_ma = None if entry.settling else entry.measured_ma
+            return cls(taken_ma=may_ma if measured_ma is None else min(may_ma, measured_ma))
+        least_ma = share.leaf.min_ma
+        if current_ma < least_ma:
+            return cls()
+        stays = demand.turn.on and now_ms - demand.turn.since_ms < pace.dwell_ms
+        return cls(most_ma=current_ma, held_ma=least_ma if stays else 0)
+
+
 def _sunlit(
     tree: SiteTree,
     shares: Sequence[_Share],
-    entries: Sequence[Entry],
-    demands: Sequence[Demand | None],
+    sunshine: Sequence[_Sunshine],
     result: _Result,
-    rows: Budget,
     order: Sequence[int],
-    exempt: Sequence[bool],
-    now_ms: int,
-    pace: Pace,
+    *,
+    surplus_ma: int,
 ) -> None:
     """Lower those who wait for the sun to what the others leave of it.
 
-    Nobody gets more than `result` gives, so every row bears the outcome. Who has begun to charge
-    keeps its minimum for a dwell, sun or not.
+    Nobody gets more than `result` gives, so every row bears the outcome.
     """
     count = len(shares)
-    most, least = [0] * count, [0] * count
-    taken, held = [0] * count, [0] * count
-    for position, (share, entry, demand) in enumerate(zip(shares, entries, demands, strict=True)):
-        current_ma = result.current_ma[position]
-        if demand is None or not share.planned or exempt[position]:
-            may_ma = current_ma if share.planned else share.fixed_ma
-            measured_ma = may_ma if entry.settling else entry.measured_ma
-            draws_ma = may_ma if measured_ma is None else min(may_ma, measured_ma)
-            taken[position] = 0 if share.idle else draws_ma
-        elif current_ma >= share.leaf.min_ma:
-            most[position], least[position] = current_ma, share.leaf.min_ma
-            if demand.turn.on and now_ms - demand.turn.since_ms < pace.dwell_ms:
-                held[position] = share.leaf.min_ma
-    surplus_ma = (rows.surplus_ma or 0) - tree.power_sum(taken)
-    unbound = np.full((tree.lines // 3, 3), POWER_MAX_MA, dtype=np.int64)
-    power = np.array([max(0, surplus_ma, tree.power_sum(held))], dtype=np.int64)
+    left_ma = surplus_ma - tree.power_sum([each.taken_ma for each in sunshine])
+    held_ma = tree.power_sum([each.held_ma for each in sunshine])
     rank = np.full(count, count, dtype=np.int64)
     rank[list(order)] = np.arange(len(order))
+    most = [each.most_ma for each in sunshine]
+    least = [
+        share.leaf.min_ma if most_ma else 0 for share, most_ma in zip(shares, most, strict=True)
+    ]
     solved = _core.allocate(
         tree.network,
-        _core.Capacity(import_ma=unbound, combined=power),
+        _core.Capacity(
+            import_ma=np.full((tree.lines // 3, 3), POWER_MAX_MA, dtype=np.int64),
+            combined=np.array([max(0, left_ma, held_ma)], dtype=np.int64),
+        ),
         _core.Demand(
             min_ma=np.array(least, dtype=np.int64),
             max_ma=np.array(most, dtype=np.int64),

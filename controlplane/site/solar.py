@@ -92,8 +92,8 @@ class SolarInput:
         voltage_v: int,
         pace: Pace,
     ) -> int:
-        """What may be charged at `now_ms`, in W: the surplus, smoothed so that a cloud dims vehicles
-        instead of switching them, and the power that may come from the grid.
+        """What may be charged at `now_ms`, in W: the surplus, smoothed so that a cloud dims
+        vehicles instead of switching them, and the power that may come from the grid.
 
         Args:
             building_ma: what the building draws, summed over its lines.

@@ -10,7 +10,13 @@ from dataclasses import dataclass
 from controlplane.ids import SiteId
 from controlplane.site.demand import Demand
 from controlplane.site.ledger import Entry
-from controlplane.site.messages import CircuitView, ConnectorAllocation, PhaseCurrents, SiteView
+from controlplane.site.messages import (
+    CircuitView,
+    ConnectorAllocation,
+    PhaseCurrents,
+    SitePowerView,
+    SiteView,
+)
 from controlplane.site.round import Budget, Cause, Plan, Why
 from controlplane.site.state import SiteState
 from controlplane.site.tree import Leaf, SiteTree
@@ -34,6 +40,7 @@ class Picture:
     """Connectors whose increase waits for room, and the row that is short."""
     limit_ma: int | None
     stale: bool
+    power: SitePowerView | None = None
 
 
 def site_view(picture: Picture, now_ms: int) -> SiteView:
@@ -61,12 +68,13 @@ def site_view(picture: Picture, now_ms: int) -> SiteView:
             for node, circuit in enumerate(picture.tree.config.circuits)
         ),
         connectors=tuple(_connector(picture, position) for position in range(len(picture.entries))),
+        power=picture.power,
     )
 
 
 def measured_rows(tree: SiteTree, measured_ma: Sequence[PhaseCurrents | None]) -> list[int]:
     """What the meters of the connectors below each row show together."""
-    sums = [0] * tree.rows
+    sums = [0] * tree.lines
     for leaf, currents in zip(tree.leaves, measured_ma, strict=True):
         if currents is not None:
             for row in leaf.rows:
@@ -126,7 +134,7 @@ def _waiting(picture: Picture, row: int) -> str:
     blockers = [
         leaf.name
         for leaf, entry in zip(picture.tree.leaves, picture.entries, strict=True)
-        if entry.reducing and row in leaf.rows
+        if entry.reducing and (row in leaf.rows or row == picture.tree.power_row)
     ]
     if not blockers:
         return f"waiting for room on {picture.tree.row_name(row)}"
@@ -149,6 +157,8 @@ def _words(picture: Picture, why: Why, leaf: Leaf, target_ma: int) -> str:
             return f"paused: no room for its minimum on {row}"
         case Cause.TIGHT:
             return f"held at its default: {row} has no room beyond the default profiles"
+        case Cause.SURPLUS:
+            return "waits for the sun: the solar surplus allows no more"
         case Cause.STALE:
             return "building meter is stale: nobody is raised"
         case Cause.NO_SESSION | Cause.UNSTEERED:
