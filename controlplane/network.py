@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from enum import StrEnum
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 from zoneinfo import ZoneInfo
@@ -443,7 +444,13 @@ def violations(
         message = fault["msg"].removeprefix("Value error, ")
         if fault["type"] == "string_type" and isinstance(fault["input"], int | float):
             message += f": write it in quotes, {str(fault['input'])!r}"
-        found.append((_place(fault["loc"], document, below), message))
+        # Which kind of meter it is stands in no place of the document.
+        steps = tuple(
+            step
+            for before, step in pairwise(("", *fault["loc"]))
+            if not (before == "meter" and step in ("ocpp", "modbus"))
+        )
+        found.append((_place(steps, document, below), message))
     return tuple(found)
 
 

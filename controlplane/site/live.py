@@ -143,7 +143,7 @@ class LiveSite:
             building_ma=building_ma,
             supply_limit_ma=min((each for each in limits if each is not None), default=None),
             capped=self.config.feeder is None or state.cap_id > 0,
-            contract_ma=self.power.contract_ma(now_ms),
+            contract_ma=self.power.contract_ma(now_ms, building_ma),
             surplus_ma=self.power.surplus_ma(now_ms, building_ma),
         )
 

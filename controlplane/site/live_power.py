@@ -18,7 +18,7 @@ from controlplane.network_power import Measures, OcppMeterConfig
 from controlplane.site.building import building_from_supply, drawn, line_currents
 from controlplane.site.demand import Pace
 from controlplane.site.messages import ConnectorMetered, PhaseCurrents, SitePowerView
-from controlplane.site.power import ClosedWindow, ContractWindow, Target
+from controlplane.site.power import ClosedWindow, ContractWindow, Smoothed, Target
 from controlplane.site.solar import SolarInput, exempt_from_surplus
 from controlplane.site.state import SiteState
 from controlplane.site.tree import SiteTree
@@ -75,6 +75,7 @@ class LivePower:
         self._fresh_ms = settings.meter_interval_ms * 5 // 2
         """For how long a charger's sample counts: two may be late."""
         self.solar = SolarInput()
+        self._building = Smoothed(lag_ms=self._pace.habit_ms)
         self._supply: _Supply | None = None
         building = config.building_load
         self._measures_supply = building is not None and building.measures is Measures.SUPPLY
@@ -90,6 +91,7 @@ class LivePower:
     def inherit(self, before: LivePower) -> None:
         """Take over what is known of sun and supply from the description before."""
         self.solar = before.solar
+        self._building = before._building
         if self._config.building_load == before._config.building_load:
             self._supply = before._supply
 
@@ -207,14 +209,20 @@ class LivePower:
             return self._target.power_w
         return self._state.window.allowed_w(self._target, now_ms)
 
-    def contract_ma(self, now_ms: int) -> int | None:
-        """What building and chargers may draw together, summed over conductors: what the grid may
-        give, and what sun and battery add to it at this moment."""
+    def contract_ma(self, now_ms: int, building_ma: list[int]) -> int | None:
+        """What chargers may draw by the contract, summed over conductors, 0 and up: what the grid
+        may give, and what sun and battery add to it at this moment, less the building.
+
+        The building is smoothed here, as only its mean counts; without this every lift and every
+        kettle would cost each charger a message.
+        """
         allowed_w = self.allowed_w(now_ms)
         if allowed_w is None:
             return None
+        self._building.follow(self._building_sum(building_ma), now_ms)
         fed_w = self.solar.feeding_w(now_ms, self._config.solar)
-        return (allowed_w + fed_w) * 1_000 // self._config.voltage_v
+        given_ma = (allowed_w + fed_w) * 1_000 // self._config.voltage_v
+        return max(0, given_ma - self._building.value)
 
     def contract_words(self, now_ms: int, building_ma: list[int]) -> str:
         """What is wrong with the contract, in words; empty where it holds."""
@@ -268,7 +276,7 @@ class LivePower:
         config, window = self._config, self._state.window
         if config.contract is None and config.solar is None and self.solar.report is None:
             return None
-        report = self.solar.report
+        report, surplus = self.solar.report, self.solar.surplus
         closed = None if window is None else window.closed
         draws_w, measured = self._draws_w(now_ms, building_ma=building_ma, stale=stale)
         return SitePowerView(
@@ -285,5 +293,5 @@ class LivePower:
             battery_w=None if report is None else report.battery_w,
             battery_soc_percent=None if report is None else report.battery_soc_percent,
             report_stale=report is not None and self.solar.fresh(now_ms, config.solar) is None,
-            surplus_w=self.solar.surplus_w if config.surplus_only else None,
+            surplus_w=None if surplus is None or not config.surplus_only else surplus.value,
         )

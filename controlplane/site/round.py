@@ -102,7 +102,7 @@ def budget(
         supply_limit_ma: the lower of cap and limit on the whole site, building included.
         capped: False while the site's feeder has not yet said what the site may draw: then its
             fallbacks are all it gets.
-        contract_ma: what the whole site may draw by its contract, summed over conductors.
+        contract_ma: what chargers may draw by the site's contract, summed over conductors.
         surplus_ma: see `Budget`.
     """
     fallback = tree.row_sums([entry.fallback_ma for entry in entries])
@@ -119,9 +119,7 @@ def budget(
     liability = tree.row_sums([entry.liability_ma for entry in entries])
     reserve = tree.row_sums([entry.reserve_ma for entry in entries])
     if tree.power_row is not None:
-        # The building's load is where the description says; the contract counts it anyhow.
-        room = POWER_MAX_MA if contract_ma is None else contract_ma - building_ma[tree.power_row]
-        capacity.append(max(0, room))
+        capacity.append(POWER_MAX_MA if contract_ma is None else contract_ma)
         tight.append(False)
         draws = [0 if entry.idle else entry.liability_ma for entry in entries]
         liability[tree.power_row] = reserve[tree.power_row] = tree.power_sum(draws)
