@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 from enum import Enum, auto
 
 import numpy as np
+from numpy.typing import NDArray
 
 from controlplane import _core
 from controlplane.site.demand import TIER_HOLDING, Demand, Pace
@@ -312,14 +313,23 @@ def _solve(tree: SiteTree, shares: Sequence[_Share], rows: Budget, order: Sequen
         ]
         if not fallen:
             break
+        squeezed = any(
+            binding_row[position] == tree.power_row and _is_guarantee(shares[position])
+            for position in fallen
+        )
+        # On the power row a guarantee is not reserved: who has none makes way, the last one first.
+        last = _last_without_guarantee(shares, order, admitted, min_ma) if squeezed else None
+        if last is not None:
+            fallen = [last]
+            binding_row[last] = tree.lines
         for position in fallen:
             left_out[position] = binding_row[position]
-            fixed[position] += shares[position].fallback_ma
+            fixed[position] += shares[position].fallback_ma if shares[position].guaranteed else 0
             min_ma[position] = max_ma[position] = 0
     current_ma = solved.current_ma.tolist()
-    used = _sums(tree, shares, [sum(pair) for pair in zip(fixed, current_ma, strict=True)])
-    room = [have - taken for have, taken in zip(rows.capacity_ma, used, strict=True)]
-    for position in _readmitted(shares, room, [each for each in order if each in left_out]):
+    room = _left(tree, shares, rows, fixed, current_ma)
+    back = [each for each in order if each in left_out and shares[each].guaranteed]
+    for position in _readmitted(tree, shares, room, back):
         share = shares[position]
         fixed[position] -= share.fallback_ma
         current_ma[position] = min_ma[position] = share.min_ma
@@ -340,8 +350,7 @@ def _capacity(
     tree: SiteTree, shares: Sequence[_Share], rows: Budget, fixed: list[int]
 ) -> _core.Capacity:
     """What is left on every row, once `fixed` per connector is taken off."""
-    used = _sums(tree, shares, fixed)
-    left = [have - taken for have, taken in zip(rows.capacity_ma, used, strict=True)]
+    left = _left(tree, shares, rows, fixed, [0] * len(fixed))
     power = [max(0, each) for each in left[tree.lines :]]
     return _core.Capacity(
         import_ma=np.array(left[: tree.lines], dtype=np.int64).reshape(-1, 3),
@@ -349,13 +358,36 @@ def _capacity(
     )
 
 
-def _sums(tree: SiteTree, shares: Sequence[_Share], leaf_ma: list[int]) -> list[int]:
-    """The sum on every row of one current per connector; see `Budget` on who is idle."""
-    sums = tree.row_sums(leaf_ma)
+def _left(
+    tree: SiteTree,
+    shares: Sequence[_Share],
+    rows: Budget,
+    fixed: list[int],
+    current_ma: list[int],
+) -> list[int]:
+    """What is left on every row beside `fixed` and `current_ma` per connector. A fallback whose
+    room is kept free on the lines draws no power."""
+    used = tree.row_sums([sum(pair) for pair in zip(fixed, current_ma, strict=True)])
     if tree.power_row is not None:
-        draws = [0 if share.idle else ma for share, ma in zip(shares, leaf_ma, strict=True)]
-        sums[tree.power_row] = tree.power_sum(draws)
-    return sums
+        used[tree.power_row] = tree.power_sum(
+            [
+                0 if share.idle else share.fixed_ma + given_ma
+                for share, given_ma in zip(shares, current_ma, strict=True)
+            ]
+        )
+    return [have - taken for have, taken in zip(rows.capacity_ma, used, strict=True)]
+
+
+def _last_without_guarantee(
+    shares: Sequence[_Share],
+    order: Sequence[int],
+    admitted: Sequence[bool],
+    min_ma: NDArray[np.int64],
+) -> int | None:
+    for position in reversed(order):
+        if admitted[position] and min_ma[position] and not _is_guarantee(shares[position]):
+            return position
+    return None
 
 
 def _with_guarantees(tree: SiteTree, shares: Sequence[_Share], rows: Budget) -> Budget:
@@ -364,17 +396,18 @@ def _with_guarantees(tree: SiteTree, shares: Sequence[_Share], rows: Budget) -> 
     if tree.power_row is None:
         return rows
     kept = [
-        share.fixed_ma + (share.min_ma if share.guaranteed and _is_guarantee(share) else 0)
+        0 if share.idle else share.fixed_ma + (share.min_ma if _is_guarantee(share) else 0)
         for share in shares
     ]
-    floor_ma = _sums(tree, shares, kept)[tree.power_row]
+    floor_ma = tree.power_sum(kept)
     if floor_ma <= rows.capacity_ma[tree.power_row]:
         return rows
     return replace(rows, capacity_ma=[*rows.capacity_ma[: tree.power_row], floor_ma])
 
 
 def _is_guarantee(share: _Share) -> bool:
-    return share.planned and 0 < share.min_ma <= share.fallback_ma
+    """Whether its minimum is its fallback, which its lines guarantee."""
+    return share.planned and share.guaranteed and 0 < share.min_ma <= share.fallback_ma
 
 
 @dataclass(frozen=True, slots=True)
@@ -457,17 +490,22 @@ def _sunlit(
             share.why = Why(Cause.SURPLUS)
 
 
-def _readmitted(shares: Sequence[_Share], room: list[int], candidates: Sequence[int]) -> list[int]:
+def _readmitted(
+    tree: SiteTree, shares: Sequence[_Share], room: list[int], candidates: Sequence[int]
+) -> list[int]:
     """Those of `candidates`, in their order, whose minimum fits into their own fallback and the
     `room` that is left per row; takes it from there."""
     found = []
     for position in candidates:
         share = shares[position]
-        more_ma = share.min_ma - share.fallback_ma
-        if more_ma <= 0 or all(room[row] >= more_ma for row in share.leaf.rows):
+        more_ma = max(0, share.min_ma - share.fallback_ma)
+        needs = [(row, more_ma) for row in share.leaf.rows]
+        if tree.power_row is not None:
+            needs.append((tree.power_row, share.min_ma * len(share.leaf.phases)))
+        if _is_guarantee(share) or all(room[row] >= need_ma for row, need_ma in needs):
             found.append(position)
-            for row in share.leaf.rows:
-                room[row] -= max(0, more_ma)
+            for row, need_ma in needs:
+                room[row] -= need_ma
     return found
 
 

@@ -93,7 +93,7 @@ def test_who_has_begun_goes_on_for_a_dwell() -> None:
     bench.plug("A")
     shine(bench, 13_800, 120_000)
     assert given(bench)[0] >= 6
-    shine(bench, 0, 100_000)
+    shine(bench, 0, 150_000)
     assert given(bench)[0] == 6
     shine(bench, 0, DWELL_MS)
     assert given(bench)[0] == 0
