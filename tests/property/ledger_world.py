@@ -262,9 +262,13 @@ class World:
         outlet = station.outlets[limit.connector_id]
         if limit.session_id is None or outlet.session_id != limit.session_id:
             return False
+        before_ma = outlet.limit_ma(station.default_ma)
         outlet.profile_ma = limit.limit_ma
         if outlet.draws_ma > limit.limit_ma:
-            outlet.obeys_ms = self.now_ms + (self.random.randint(0, 28_000) if self.faults else 100)
+            obeys_ms = self.now_ms + (self.random.randint(0, 28_000) if self.faults else 100)
+            # A vehicle that is coming down already does not begin anew because it may have more.
+            if limit.limit_ma < before_ma or outlet.draws_ma <= before_ma:
+                outlet.obeys_ms = obeys_ms
         return True
 
     def _work(self, station: Station, limit: ApplyLimit) -> None:
