@@ -33,8 +33,8 @@ def test_a_changing_building_load_is_the_only_excuse(seed: int) -> None:
 @settings(max_examples=25, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1), building=st.booleans())
 def test_contract_and_sun_only_narrow(seed: int, building: bool) -> None:
-    """No row is over its rating, nothing is counted as a violation, every window is told of, and
-    no round was refused for what the row of the total power bears."""
+    """No row is over its rating, nothing is counted as a violation, and every window is told of
+    once."""
     world = live(World(seed, building=building, power=True), 120)
     assert world.view().violations == 0
     contract = world.config.contract
@@ -43,8 +43,6 @@ def test_contract_and_sun_only_narrow(seed: int, building: bool) -> None:
     ends_ms = [each["end_ms"] for each in ended]
     assert ends_ms == sorted(set(ends_ms))
     assert all(each["end_ms"] % contract.window_ms == 0 for each in ended)
-    refused = [event for event in world.events if event.data.get("alarm") == "plan_refused"]
-    assert refused == []
 
 
 @settings(max_examples=25, deadline=None)
