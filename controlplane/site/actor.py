@@ -44,15 +44,18 @@ from controlplane.site.configure import (
     validated,
 )
 from controlplane.site.demand import Demand, Habit, Pace, Turn
+from controlplane.site.explain import explanation
 from controlplane.site.live import LiveConnector, LiveSite
 from controlplane.site.live_power import window_event
 from controlplane.site.messages import (
     CapChanged,
     ChargerPresence,
     ConfigureSite,
+    ConnectorExplanation,
     ConnectorMetered,
     ConnectorState,
     DeleteSite,
+    ExplainConnector,
     GetSite,
     LimitOutcome,
     PhaseCurrents,
@@ -67,7 +70,8 @@ from controlplane.site.release import release
 from controlplane.site.report import FeederReports, site_report
 from controlplane.site.round import Budget, plan
 from controlplane.site.state import BuildingLoad, SiteState
-from controlplane.store.records import ActorSnapshot
+from controlplane.site.view import decision_words
+from controlplane.store.records import ActorSnapshot, LimitDecision
 
 __all__ = ["SiteActor"]
 
@@ -174,6 +178,8 @@ class SiteActor:
         match request:
             case GetSite():
                 return site.view(now_ms)
+            case ExplainConnector():
+                return self._explain(site, request, now_ms)
             case ReportBuildingLoad():
                 return self._building_load(site, request, now_ms)
             case ReportSitePower():
@@ -229,6 +235,23 @@ class SiteActor:
         self._effects.append(Emit("site.deleted", {"site_id": self.ref.id}))
         self._site = None
         return SiteDeleted(SiteId(self.ref.id))
+
+    def _explain(
+        self, site: LiveSite, request: ExplainConnector, now_ms: int
+    ) -> ConnectorExplanation | Refusal:
+        connectors = site.chargers.get(request.charger_id, [])
+        if request.connector_id == 0 and len(connectors) == 1:
+            key = connectors[0].leaf.key
+        else:
+            key = ConnectorKey(request.charger_id, request.connector_id)
+        if key not in site.by_key:
+            known = ", ".join(str(each.leaf.key) for each in connectors) or "none of this charger"
+            what = (
+                "which connector is meant" if request.connector_id == 0 else f"no connector {key}"
+            )
+            words = f"{what}: site {self.ref.id} has {known}"
+            return refusal("not_found", "CONNECTOR_UNKNOWN", words, self.ref.id)
+        return explanation(site.picture(now_ms), site.tree.index[key], now_ms)
 
     def _set_limit(self, site: LiveSite, request: SetSiteLimit, now_ms: int) -> SiteView | Refusal:
         from_ms = now_ms if request.from_ms is None else request.from_ms
@@ -537,8 +560,10 @@ class SiteActor:
             raise_interval_ms=5 * settings.round_interval_ms,
         )
         site.waiting = released.waiting
+        picture = site.picture(now_ms) if released.limits else None
         for position, limit_ma in released.limits:
-            self._send_limit(site, site.connectors[position], limit_ma, now_ms)
+            reason = "" if picture is None else decision_words(picture, position, limit_ma)
+            self._send_limit(site, site.connectors[position], limit_ma, reason, now_ms)
         for connector in site.connectors:
             if connector.demand is not None:
                 on = (connector.entry.asked_ma or 0) >= max(1, connector.leaf.min_ma)
@@ -561,7 +586,9 @@ class SiteActor:
         )
         self._durable |= bool(events)
         self._effects += events
-        self._report(site, site.budget(now_ms), only_urgent=True)
+        if site.config.feeder is not None:
+            left = site.budget(now_ms) if released.limits else rows
+            self._report(site, left, only_urgent=True)
         self._quiet = not site.restless
         self._round_at_ms = None
         if site.busy:
@@ -585,9 +612,10 @@ class SiteActor:
             self._effects.append(SetTimer("window", end_ms))
 
     def _send_limit(
-        self, site: LiveSite, connector: LiveConnector, limit_ma: int, now_ms: int
+        self, site: LiveSite, connector: LiveConnector, limit_ma: int, reason: str, now_ms: int
     ) -> None:
         site.state.limit_id += 1
+        before_ma = connector.entry.asked_ma
         connector.entry.sent(site.state.limit_id, limit_ma, now_ms=now_ms)
         self._durable = True
         key = connector.leaf.key
@@ -598,6 +626,16 @@ class SiteActor:
             session_id=connector.entry.session_id,
         )
         self._effects.append(Send(charger_ref(key.charger_id), message))
+        decision = LimitDecision(
+            charger_id=key.charger_id,
+            connector_id=key.connector_id,
+            session_id=connector.entry.session_id,
+            at_ms=now_ms,
+            limit_ma=limit_ma,
+            before_ma=before_ma,
+            reason=reason,
+        )
+        self._effects.append(Persist(decision))
 
     # --- timers -----------------------------------------------------------------------------------
 

@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import Enum, auto
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -49,15 +50,16 @@ class Cause(Enum):
     """The sun does not give more, and the session is not urgent."""
 
 
-@dataclass(frozen=True, slots=True)
-class Why:
+class Why(msgspec.Struct, frozen=True):
+    """The cause, and the row where one is to blame."""
+
     cause: Cause
     row: int = -1
 
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """The rows at one moment; every list has an entry per row, in mA.
+    """The rows at one moment; every list has an entry per row, in mA, but for those of connectors.
 
     On the row of the total power, which bounds a mean and no conductor, an idle connector counts
     nothing: who plugs in is heard of long before a window is over."""
@@ -67,7 +69,12 @@ class Budget:
     """What may be given to chargers."""
     liability_ma: list[int]
     reserve_ma: list[int]
+    fallback_ma: list[int]
     tight: list[bool]
+    own_fallback_ma: list[int]
+    """Per connector, as `Entry.fallback_ma`."""
+    own_reserve_ma: list[int]
+    """Per connector, as `Entry.reserve_ma`."""
     surplus_ma: int | None = None
     """What may be charged without urgency, summed over conductors; None: no such limit."""
 
@@ -106,36 +113,53 @@ def budget(
         contract_ma: what chargers may draw by the site's contract, summed over conductors.
         surplus_ma: see `Budget`.
     """
-    fallback = tree.row_sums([entry.fallback_ma for entry in entries])
+    own_fallback = [entry.fallback_ma for entry in entries]
+    own_liability = [entry.liability_ma for entry in entries]
+    own_reserve = [entry.reserve_ma for entry in entries]
+    fallback = tree.row_sums(own_fallback)
+    supply = tree.supply_rows
     capacity, tight = [], []
     for row, rating_ma in enumerate(tree.rating_ma):
         room = rating_ma - building_ma[row]
         within_margin = room - tree.margin_ma[row]
-        if row in tree.supply_rows and supply_limit_ma is not None:
+        if row in supply and supply_limit_ma is not None:
             room = min(room, supply_limit_ma - building_ma[row])
-        if row in tree.supply_rows and not capped:
+        if row in supply and not capped:
             room = min(room, fallback[row])
         tight.append(fallback[row] > room)
         capacity.append(max(min(within_margin, room), min(fallback[row], room)))
-    liability = tree.row_sums([entry.liability_ma for entry in entries])
-    reserve = tree.row_sums([entry.reserve_ma for entry in entries])
+    liability = tree.row_sums(own_liability)
+    reserve = tree.row_sums(own_reserve)
     if tree.power_row is not None:
         capacity.append(POWER_MAX_MA if contract_ma is None else contract_ma)
         tight.append(False)
-        draws = [0 if entry.idle else entry.liability_ma for entry in entries]
+        draws = [
+            0 if entry.idle else liability_ma
+            for entry, liability_ma in zip(entries, own_liability, strict=True)
+        ]
         liability[tree.power_row] = reserve[tree.power_row] = tree.power_sum(draws)
     return Budget(
         building_ma=building_ma,
         capacity_ma=capacity,
         liability_ma=liability,
         reserve_ma=reserve,
+        fallback_ma=fallback,
         tight=tight,
+        own_fallback_ma=own_fallback,
+        own_reserve_ma=own_reserve,
         surplus_ma=surplus_ma,
     )
 
 
-@dataclass(slots=True)
-class _Share:
+_NO_SESSION = Why(Cause.NO_SESSION)
+_UNSTEERED = Why(Cause.UNSTEERED)
+_OWN_MAXIMUM = Why(Cause.OWN_MAXIMUM)
+_HABIT = Why(Cause.HABIT)
+_HOLDING = Why(Cause.HOLDING)
+_STALE = Why(Cause.STALE)
+
+
+class _Share(msgspec.Struct):
     """One connector as it goes into the solver."""
 
     leaf: Leaf
@@ -146,7 +170,7 @@ class _Share:
     max_ma: int = 0
     full_ma: int = 0
     tier: int = TIER_HOLDING
-    why: Why = Why(Cause.NO_SESSION)
+    why: Why = _NO_SESSION
     """The cause where not a row but `max_ma` stops it."""
     planned: bool = False
     idle: bool = False
@@ -167,8 +191,10 @@ def plan(
 ) -> Plan:
     """Solve one round; `exempt` tells who need not wait for the sun."""
     shares = [
-        _share(leaf, entry, demand, rows, stale=stale)
-        for leaf, entry, demand in zip(tree.leaves, entries, demands, strict=True)
+        _share(position, leaf, entry, demand, rows, stale=stale)
+        for position, (leaf, entry, demand) in enumerate(
+            zip(tree.leaves, entries, demands, strict=True)
+        )
     ]
     order = _order(tree, shares, demands, now_ms=now_ms, pace=pace)
     rows = _with_guarantees(tree, shares, rows)
@@ -203,26 +229,34 @@ def plan(
     )
 
 
-def _share(leaf: Leaf, entry: Entry, demand: Demand | None, rows: Budget, *, stale: bool) -> _Share:
-    share = _Share(leaf, fallback_ma=entry.fallback_ma, fixed_ma=entry.reserve_ma, idle=entry.idle)
+def _share(
+    position: int, leaf: Leaf, entry: Entry, demand: Demand | None, rows: Budget, *, stale: bool
+) -> _Share:
+    share = _Share(
+        leaf, rows.own_fallback_ma[position], rows.own_reserve_ma[position], idle=entry.idle
+    )
     if entry.session_id is None and entry.online and entry.default_ma is not None:
         return share
     steerable = entry.online and entry.settled and not entry.stuck
     if demand is None or not steerable or entry.session_id != demand.session.session_id:
-        share.why = Why(Cause.UNSTEERED)
+        share.why = _UNSTEERED
         return share
     # A vehicle that draws more than it was allowed takes that off its rows, and is still steered.
-    share.fixed_ma = max(0, entry.excess_ma - entry.held_ma)
+    share.fixed_ma = max(0, entry.excess_ma - entry.held_ma) if entry.excess_ma else 0
     share.planned = True
     share.tier = demand.tier(leaf)
     share.min_ma, share.max_ma = leaf.min_ma, leaf.max_ma
     share.full_ma = leaf.max_ma
-    share.why = Why(Cause.OWN_MAXIMUM)
-    tight_row = next((row for row in leaf.rows if rows.tight[row]), None)
+    share.why = _OWN_MAXIMUM
+    tight, tight_row = rows.tight, None
+    for row in leaf.rows:
+        if tight[row]:
+            tight_row = row
+            break
     share.guaranteed = tight_row is None
     if demand.holding:
         share.max_ma = share.full_ma = leaf.min_ma
-        share.why = Why(Cause.HOLDING)
+        share.why = _HOLDING
     if tight_row is not None:
         _limit(share, share.fallback_ma, Why(Cause.TIGHT, tight_row))
     elif share.fallback_ma >= leaf.min_ma:
@@ -230,7 +264,7 @@ def _share(leaf: Leaf, entry: Entry, demand: Demand | None, rows: Budget, *, sta
         share.max_ma = share.full_ma = max(share.max_ma, share.fallback_ma)
     if stale:
         floor_ma = share.fallback_ma if share.guaranteed else 0
-        _limit(share, max(entry.asked_ma or 0, floor_ma), Why(Cause.STALE))
+        _limit(share, max(entry.asked_ma or 0, floor_ma), _STALE)
     return share
 
 
@@ -250,7 +284,7 @@ def _narrow(share: _Share, demand: Demand) -> bool:
     cap_ma = max(demand.habit.cap_ma, share.min_ma)
     if cap_ma >= share.max_ma:
         return False
-    share.max_ma, share.why = cap_ma, Why(Cause.HABIT)
+    share.max_ma, share.why = cap_ma, _HABIT
     return True
 
 
@@ -292,17 +326,18 @@ def _solve(tree: SiteTree, shares: Sequence[_Share], rows: Budget, order: Sequen
     rank[list(order)] = np.arange(len(order))
     min_ma = np.array([share.min_ma for share in shares], dtype=np.int64)
     max_ma = np.array([share.max_ma for share in shares], dtype=np.int64)
-    step_ma = np.array([share.leaf.step_ma for share in shares], dtype=np.int64)
     weight = np.array([share.leaf.weight for share in shares], dtype=np.int64)
     tier = np.array([share.tier for share in shares], dtype=np.uint8)
     demand = _core.Demand(
-        min_ma=min_ma, max_ma=max_ma, step_ma=step_ma, weight=weight, tier=tier, rank=rank
+        min_ma=min_ma, max_ma=max_ma, step_ma=tree.step_ma, weight=weight, tier=tier, rank=rank
     )
     fixed = [share.fixed_ma for share in shares]
     left_out: dict[int, int] = {}
     while True:
         solved = _core.allocate(tree.network, _capacity(tree, shares, rows, fixed), demand)
-        binding_row, admitted = solved.binding_row.tolist(), solved.admitted.tolist()
+        binding_row, admitted = solved.binding_row.tolist(), solved.admitted
+        if admitted.all():
+            break
         fallen = [
             position
             for position in order
@@ -327,13 +362,14 @@ def _solve(tree: SiteTree, shares: Sequence[_Share], rows: Budget, order: Sequen
             fixed[position] += shares[position].fallback_ma if shares[position].guaranteed else 0
             min_ma[position] = max_ma[position] = 0
     current_ma = solved.current_ma.tolist()
-    room = _left(tree, shares, rows, fixed, current_ma)
-    back = [each for each in order if each in left_out and shares[each].guaranteed]
-    for position in _readmitted(tree, shares, room, back):
-        share = shares[position]
-        fixed[position] -= share.fallback_ma
-        current_ma[position] = min_ma[position] = share.min_ma
-        max_ma[position] = share.max_ma
+    if left_out:
+        room = _left(tree, shares, rows, fixed, current_ma)
+        back = [each for each in order if each in left_out and shares[each].guaranteed]
+        for position in _readmitted(tree, shares, room, back):
+            share = shares[position]
+            fixed[position] -= share.fallback_ma
+            current_ma[position] = min_ma[position] = share.min_ma
+            max_ma[position] = share.max_ma
     over = _core.check(
         tree.network,
         _capacity(tree, shares, rows, fixed),
@@ -381,7 +417,7 @@ def _left(
 def _last_without_guarantee(
     shares: Sequence[_Share],
     order: Sequence[int],
-    admitted: Sequence[bool],
+    admitted: NDArray[np.bool_],
     min_ma: NDArray[np.int64],
 ) -> int | None:
     for position in reversed(order):
@@ -477,7 +513,7 @@ def _sunlit(
         _core.Demand(
             min_ma=np.array(least, dtype=np.int64),
             max_ma=np.array(most, dtype=np.int64),
-            step_ma=np.array([share.leaf.step_ma for share in shares], dtype=np.int64),
+            step_ma=tree.step_ma,
             weight=np.array([share.leaf.weight for share in shares], dtype=np.int64),
             tier=np.array([share.tier for share in shares], dtype=np.uint8),
             rank=rank,
