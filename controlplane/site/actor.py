@@ -233,7 +233,7 @@ class SiteActor:
         self._effects.append(Persist(ActorSnapshot(ref=self.ref, state=b"")))
         self._effects += [CancelTimer(key) for key in ("round", "limit", "report", "window")]
         self._effects.append(Emit("site.deleted", {"site_id": self.ref.id}))
-        self._site = None
+        self._site = self._window_end_ms = None
         return SiteDeleted(SiteId(self.ref.id))
 
     def _explain(

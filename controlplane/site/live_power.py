@@ -82,6 +82,9 @@ class LivePower:
         self._meter = None
         if building is not None and isinstance(building.meter, OcppMeterConfig):
             self._meter = building.meter
+        self._dedicated = self._meter is not None and any(
+            each.meter_only and each.id == self._meter.charger for each in config.chargers
+        )
         self._target = None
         if config.contract is not None:
             self._target = Target.of(
@@ -103,11 +106,8 @@ class LivePower:
         return (
             meter is not None
             and meter.charger == charger_id
-            and (meter.connector == connector_id or self._dedicated(charger_id))
+            and (meter.connector == connector_id or self._dedicated)
         )
-
-    def _dedicated(self, charger_id: ChargerId) -> bool:
-        return any(each.meter_only and each.id == charger_id for each in self._config.chargers)
 
     def metered_lines(self, sample: ConnectorMetered) -> PhaseCurrents | None:
         """The lines of a sample of the building's meter; None where it does not tell."""
@@ -127,7 +127,9 @@ class LivePower:
         voltage_v = self._config.voltage_v
         if power_w is None:
             power_w = w_from_ma(max(0, sum(measured_ma)), voltage_v=voltage_v, phases=1)
-        self._supply = _Supply(at_ms, max(0, power_w))
+        before = self._supply
+        if before is None or not at_ms < before.at_ms <= now_ms:
+            self._supply = _Supply(at_ms, max(0, power_w))
         hidden_ma = self.solar.hidden_ma(now_ms, self._config.solar, voltage_v=voltage_v)
         chargers = []
         for connector, below in zip(self._connectors, self._tree.below_meter, strict=True):

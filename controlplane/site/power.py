@@ -107,6 +107,7 @@ class ContractWindow(msgspec.Struct, array_like=True):
     power_w: int = 0
     """At `at_ms`."""
     estimated_ms: int = 0
+    window_ms: int = 900_000
     closed: ClosedWindow | None = None
     """The window before."""
 
@@ -121,6 +122,7 @@ class ContractWindow(msgspec.Struct, array_like=True):
             energy_mj=contract.power_w * (now_ms - start_ms),
             power_w=power_w,
             estimated_ms=now_ms - start_ms,
+            window_ms=contract.window_ms,
         )
 
     def advance(
@@ -137,11 +139,12 @@ class ContractWindow(msgspec.Struct, array_like=True):
             out.
         """
         window_ms = contract.window_ms
-        if now_ms < self.start_ms or self.start_ms % window_ms:
+        if now_ms < self.start_ms or self.window_ms != window_ms:
             # The clock was set back, or the contract has another window now.
             again = self.begin(now_ms, power_w=power_w, contract=contract)
             self.start_ms, self.at_ms, self.power_w = again.start_ms, again.at_ms, power_w
             self.energy_mj, self.estimated_ms = again.energy_mj, again.estimated_ms
+            self.window_ms = window_ms
             return []
         elapsed_ms = now_ms - self.at_ms
         if elapsed_ms <= 0:

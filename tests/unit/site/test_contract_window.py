@@ -109,6 +109,15 @@ def test_a_clock_that_is_set_back_begins_a_window_anew() -> None:
     assert window.energy_mj == 50_000 * 899_000, "what it cannot know takes and gives nothing"
 
 
+def test_a_contract_of_another_window_begins_one() -> None:
+    window = ContractWindow.begin(
+        START_MS, power_w=0, contract=ContractConfig(power_w=50_000, window_s=1_800)
+    )
+    window.advance(START_MS + 1_500_000, power_w=0, measured=True, contract=CONTRACT)
+    assert window.start_ms == START_MS + WINDOW_MS
+    assert window.mean_w() == 50_000
+
+
 def test_a_contract_is_lost_once_nothing_can_hold_it() -> None:
     window = drawn(90_000, until_s=400)
     assert not window.lost(CONTRACT, least_w=17_000)
