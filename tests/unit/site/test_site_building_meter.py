@@ -197,7 +197,7 @@ def test_the_estimate_lies_between_what_meters_allow(
     flows = sum(each for each, _, _ in draws)
     supply = (building[0] + flows, building[1] + flows, building[2] + flows)
     ranges = [((max(0, ma - less),) * 3, (ma + more,) * 3) for ma, less, more in draws]
-    found = building_from_supply(supply, (0, 0, 0), ranges, before)  # type: ignore[arg-type]
+    found = building_from_supply(supply, (0, 0, 0), ranges, before)
     spread = sum(min(ma, less) + more for ma, less, more in draws)
     for line in range(3):
         assert found[line] >= 0
