@@ -88,7 +88,7 @@ class Plan:
     why: list[Why]
     order: list[int]
     wanted_ma: list[int]
-    """What each connector would be given if there were room for all."""
+    """What each connector would be given if all lines had room for all."""
     checked: bool
     """Whether the core's own check found every row within its capacity."""
 
@@ -224,7 +224,11 @@ def plan(
         target_ma=targets,
         why=why,
         order=order,
-        wanted_ma=[share.full_ma if share.planned else share.fixed_ma for share in shares],
+        wanted_ma=_within_contract(
+            tree,
+            [share.full_ma if share.planned else share.fixed_ma for share in shares],
+            rows,
+        ),
         checked=result.checked,
     )
 
@@ -439,6 +443,17 @@ def _with_guarantees(tree: SiteTree, shares: Sequence[_Share], rows: Budget) -> 
     if floor_ma <= rows.capacity_ma[tree.power_row]:
         return rows
     return replace(rows, capacity_ma=[*rows.capacity_ma[: tree.power_row], floor_ma])
+
+
+def _within_contract(tree: SiteTree, wanted_ma: list[int], rows: Budget) -> list[int]:
+    """What is wanted, made smaller alike where the contract would not allow it: a feeder that gave
+    the site more would give it in vain."""
+    if tree.power_row is None:
+        return wanted_ma
+    wanted, may_ma = tree.power_sum(wanted_ma), rows.capacity_ma[tree.power_row]
+    if wanted <= may_ma:
+        return wanted_ma
+    return [each * may_ma // wanted for each in wanted_ma]
 
 
 def _is_guarantee(share: _Share) -> bool:
