@@ -311,6 +311,15 @@ class SiteConfig(DescribedModel):
                         f"its rating of {circuit.rating_a:g} A; lower offline_current_a"
                     )
 
+    def main_meter_interval_s(self, charger_id: str) -> int | None:
+        """How often the main meter of a charger is wanted: four times before it is stale; None
+        where it does not measure the building."""
+        building = self.building_load
+        meter = None if building is None else building.meter
+        if building is None or not isinstance(meter, OcppMeterConfig):
+            return None
+        return max(1, int(building.stale_after_s // 4)) if meter.charger == charger_id else None
+
     @property
     def surplus_only(self) -> bool:
         """Whether charging that is not urgent waits for the sun."""

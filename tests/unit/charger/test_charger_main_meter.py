@@ -90,12 +90,34 @@ def test_a_transaction_of_which_nobody_knows_where_is_no_main_meter() -> None:
 def test_a_dedicated_meter_settles_and_is_told_nothing_about_limits() -> None:
     charger = Charger()
     config = ChargerConfig(id=REF.id, circuit="main", meter_only=True)
-    charger.tell(ChargerAssigned(SiteId("site"), 230, config.model_dump_json().encode()))
+    charger.tell(ChargerAssigned(SiteId("site"), 230, config.model_dump_json().encode(), 15))
     charger.connect()
     charger.wait(10_000)
+    settings = {}
     while charger.outstanding is not None:
         assert charger.outstanding.action != "SetChargingProfile"
+        if charger.outstanding.action == "ChangeConfiguration":
+            settings[charger.outstanding.payload["key"]] = charger.outstanding.payload["value"]
         charger.answer()
+    assert settings["ClockAlignedDataInterval"] == "15"
+    assert settings["MeterValuesAlignedData"] == "Current.Import,Power.Active.Import"
     main_meter_16(charger, connector=1)
     assert [each.connector_id for each in charger.told(ConnectorMetered)] == [1]
     assert charger.told(ChargerPresence)[-1].settled
+
+
+def test_a_2x_station_is_told_to_send_its_main_meter() -> None:
+    charger = Charger()
+    config = ChargerConfig(id=REF.id, circuit="main")
+    charger.tell(ChargerAssigned(SiteId("site"), 230, config.model_dump_json().encode(), 15))
+    charger.connect("ocpp2.0.1")
+    charger.wait(10_000)
+    told = []
+    while charger.outstanding is not None:
+        told.append(charger.outstanding.payload)
+        charger.answer()
+    assert {
+        "attributeValue": "15",
+        "component": {"name": "AlignedDataCtrlr"},
+        "variable": {"name": "Interval"},
+    } in [each for payload in told for each in payload.get("setVariableData", [])]

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from site_bench import Bench, charger, site
 
+from controlplane.charger.messages import ChargerAssigned
 from controlplane.ids import ChargerId
 from controlplane.network import SiteConfig
 from controlplane.site.building import building_from_supply, line_currents
@@ -113,6 +114,17 @@ def test_a_sample_of_energy_alone_says_nothing() -> None:
     bench.advance(1_000)
     main_meter(bench)
     assert building_a(bench) == [10, 10, 10]
+
+
+def test_the_charger_that_reads_the_meter_is_told_so() -> None:
+    described = site([charger("A"), charger("B")], building_load={"circuit": "supply"})
+    bench = Bench(described)
+    bench.sent.clear()
+    bench.configure(described | {"building_load": {"circuit": "supply", "meter": MAIN}})
+    told = [(send.to.id, send.message) for send in bench.sent]
+    assert [charger_id for charger_id, _ in told] == ["A"]
+    assert isinstance(told[0][1], ChargerAssigned)
+    assert told[0][1].main_meter_interval_s == 15, "four times before it is stale"
 
 
 # --- a meter of the whole supply ------------------------------------------------------------------
