@@ -348,9 +348,9 @@ def _grant(
     order: Sequence[int],
 ) -> tuple[Shortfall, ...]:
     """Raise minimums to what rules guarantee, as far as the rows can bear it beside everybody's
-    fallback; inside a tier, who came first keeps what it has."""
+    fallback; inside a priority, who came first keeps what it has."""
     entitled = [
-        (shares[position].tier, demand.session.started_ms, position, demand)
+        (demand.priority(tree.leaves[position]), demand.session.started_ms, position, demand)
         for position in order
         if (demand := demands[position]) is not None
         and demand.terms.guaranteed_ma

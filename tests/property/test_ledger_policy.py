@@ -66,6 +66,29 @@ def test_once_faults_stop_rules_and_limits_are_kept(seed: int) -> None:
                 promised_ma -= promised_ma % outlet.config.current_step_ma
                 assert given_ma >= promised_ma, f"less than guaranteed: {place}"
 
+    for circuit in view.circuits:
+        if circuit.limit_ma is not None:
+            for column in range(3):
+                given_ma, idle_ma = below(world, circuit.circuit_id, column)
+                room_ma = max(0, circuit.limit_ma - idle_ma)
+                assert given_ma <= room_ma, f"{circuit.circuit_id} above its limit\n{view}"
+
+
+def below(world: World, circuit_id: str, column: int) -> tuple[int, int]:
+    """What sessions below a circuit may draw on a phase, and what idle connectors may."""
+    parent = {circuit.id: circuit.parent for circuit in world.config.circuits}
+    given_ma = idle_ma = 0
+    for station in world.stations.values():
+        above: str | None = station.config.circuit
+        while above not in {None, circuit_id}:
+            above = parent[str(above)]
+        for outlet in station.outlets.values():
+            if above is not None and column in {phase.column for phase in outlet.config.phases}:
+                limit_ma = outlet.limit_ma(station.default_ma)
+                given_ma += limit_ma if outlet.session_id is not None else 0
+                idle_ma += limit_ma if outlet.session_id is None else 0
+    return given_ma, idle_ma
+
 
 @settings(max_examples=25, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1))
