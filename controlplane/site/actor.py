@@ -43,7 +43,7 @@ from controlplane.site.configure import (
     removal_effects,
     validated,
 )
-from controlplane.site.demand import Demand, Habit, Pace, Turn
+from controlplane.site.demand import Pace
 from controlplane.site.live import LiveConnector, LiveSite
 from controlplane.site.messages import (
     CapChanged,
@@ -289,8 +289,9 @@ class SiteActor:
         if connector is None:
             return
         demand = connector.demand
-        if demand is not None and message.energy_wh is not None:
-            demand.energy_wh = message.energy_wh
+        if demand is not None:
+            demand.energy_wh = message.energy_wh or demand.energy_wh
+            demand.soc_percent = message.soc_percent or demand.soc_percent
         highest_ma, confirms = connector.take_sample(message, voltage_v=site.config.voltage_v)
         if highest_ma is None:
             return
@@ -303,7 +304,9 @@ class SiteActor:
             ramp_ms=self._settings.ramp_ms,
             confirms=confirms,
         )
-        if demand is not None and demand.habit.metered(entry, now_ms=now_ms, pace=self._pace):
+        if demand is not None and demand.behaviour.metered(
+            connector.leaf, entry, message, now_ms=now_ms, pace=self._pace
+        ):
             self._quiet = False
         if entry.liability_ma != counted_ma:
             self._round_soon(site, now_ms)
@@ -332,22 +335,11 @@ class SiteActor:
         connector = site.by_key.get(ConnectorKey(message.charger_id, message.connector_id))
         if connector is None:
             return
-        before = connector.demand
         session = message.session
         self._durable |= connector.entry.session(None if session is None else session.session_id)
-        if session is None:
-            connector.demand = None
-            connector.measured_ma = None
-        elif before is None or before.session.session_id != session.session_id:
-            running = (connector.entry.acknowledged_ma or 0) >= connector.leaf.min_ma
-            connector.demand = Demand(
-                message.status, session, session.energy_wh, Habit(), Turn(running, now_ms)
-            )
-        else:
-            connector.demand = Demand(
-                message.status, session, session.energy_wh, before.habit, before.turn
-            )
-        if before is None or connector.demand is None or before.differs(connector.demand):
+        differs, learned = site.take_state(connector, message, now_ms, self._pace)
+        self._durable |= learned
+        if differs:
             self._round_soon(site, now_ms)
 
     def _presence(self, site: LiveSite, message: ChargerPresence, now_ms: int) -> None:
@@ -437,6 +429,7 @@ class SiteActor:
                 )
         stale = site.stale(now_ms)
         rows = site.budget(now_ms)
+        site.consider(now_ms, self._pace)
         site.plan = plan(
             site.tree,
             site.entries,
@@ -459,10 +452,7 @@ class SiteActor:
         site.waiting = released.waiting
         for position, limit_ma in released.limits:
             self._send_limit(site, site.connectors[position], limit_ma, now_ms)
-        for connector in site.connectors:
-            if connector.demand is not None:
-                on = (connector.entry.asked_ma or 0) >= max(1, connector.leaf.min_ma)
-                connector.demand.turn.observe(on=on, now_ms=now_ms)
+        site.observe(now_ms)
         overloads = site.check.overloads(site.entries, rows.building_ma)
         if any(overload.ours for overload in overloads):
             site.state.violations += 1
@@ -487,6 +477,7 @@ class SiteActor:
     ) -> None:
         site.state.limit_id += 1
         connector.entry.sent(site.state.limit_id, limit_ma, now_ms=now_ms)
+        connector.calm.again = False
         self._durable = True
         key = connector.leaf.key
         message = ApplyLimit(

@@ -1,101 +1,54 @@
 """What each connector could use, and who goes first where not everybody can be served.
 
-Nothing here is durable: sessions are told again after a crash, habits are learned again within
-minutes. Invariant: demand only ever narrows what a connector is offered; what it may draw is the
-ledger's business alone."""
+Need and departure are the driver's word, else the vehicle's, else a forecast, and each says which
+it is. Nothing here is durable but what `forecast.History` keeps: sessions are told again after a
+crash, behaviour is learned again within minutes. Invariant: demand only ever narrows what a
+connector is offered, and orders connectors; what it may draw is the ledger's business alone."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 
 from controlplane.ids import ConnectorKey
 from controlplane.ocpp.events import ConnectorStatus
+from controlplane.site.behaviour import Behaviour, Nudge
+from controlplane.site.forecast import Forecast
 from controlplane.site.ledger import Entry
-from controlplane.site.messages import SessionDemand
+from controlplane.site.messages import SessionDemand, VehicleLimits
 from controlplane.site.tree import Leaf
+from controlplane.site.urgency import STEP_UNKNOWN, Pace, Turn, admission, urgency_step
 from controlplane.units import MS_PER_HOUR
 
-__all__ = ["Demand", "Habit", "Pace", "Turn"]
+__all__ = ["TIER_BOOST", "TIER_HOLDING", "Demand", "Pace", "Source", "Turn", "tier_of"]
 
-TIER_HOLDING = 10
-"""Served after all priorities (0 to 9): vehicles that do not charge, but may wake."""
+TIER_BOOST = 0
+"""Before all priorities."""
 
-HEADROOM_MIN_MA = 2_000
-"""What a vehicle is offered above what it draws, so that it shows when it wants more."""
+TIER_FIRST = 10
+TIERS_PER_PRIORITY = 10
+"""Priority p (0 to 9) has the tiers from 10 + 10 * p on, one per step of urgency."""
 
+TIER_HOLDING = 200
+"""Served after all priorities: vehicles that do not charge, but may wake."""
 
-@dataclass(frozen=True, slots=True)
-class Pace:
-    """Durations that follow from how long a vehicle takes to obey (`ActorSettings.ramp_ms`)."""
+URGENT_STEP_MAX = 1
+"""Steps up to this one have less than an hour to spare."""
 
-    ramp_ms: int
-
-    @property
-    def habit_ms(self) -> int:
-        """How long a vehicle must draw less than it is offered before the rest is lent."""
-        return 2 * self.ramp_ms
-
-    @property
-    def probe_ms(self) -> int:
-        """How often a vehicle that was narrowed is offered everything again."""
-        return 20 * self.ramp_ms
-
-    @property
-    def dwell_ms(self) -> int:
-        """How long a vehicle charges at least before it may be paused for another's turn."""
-        return 10 * self.ramp_ms
-
-    @property
-    def turn_ms(self) -> int:
-        """How long a paused vehicle waits until it goes before those that are charging."""
-        return 30 * self.ramp_ms
+_NOT_SAID = VehicleLimits()
 
 
-@dataclass(slots=True)
-class Habit:
-    """What the meter teaches about one session: how much of its limit it uses."""
+class Source(StrEnum):
+    """Who says so."""
 
-    cap_ma: int | None = None
-    capped_ms: int = 0
-    below_since_ms: int | None = None
-
-    def metered(self, entry: Entry, *, now_ms: int, pace: Pace) -> bool:
-        """Learn from the entry's newest sample; a limit that is still being followed teaches
-        nothing. True if what the vehicle is offered changes by it."""
-        before_ma = self.cap_ma
-        self._learn(entry, now_ms=now_ms, pace=pace)
-        return self.cap_ma != before_ma
-
-    def _learn(self, entry: Entry, *, now_ms: int, pace: Pace) -> None:
-        measured, limit = entry.measured_ma, entry.asked_ma
-        if measured is None or limit is None or entry.settling:
-            self.below_since_ms = None
-            return
-        headroom_ma = max(HEADROOM_MIN_MA, measured // 10)
-        if self.cap_ma is not None and (
-            measured > limit - headroom_ma // 2 or now_ms - self.capped_ms >= pace.probe_ms
-        ):
-            self.cap_ma = self.below_since_ms = None
-        elif limit == 0 or measured >= limit - headroom_ma:
-            self.below_since_ms = None
-        elif self.below_since_ms is None or self.below_since_ms < entry.acknowledged_ms:
-            self.below_since_ms = now_ms
-        elif now_ms - self.below_since_ms >= pace.habit_ms:
-            if self.cap_ma is None:
-                self.capped_ms = now_ms
-            self.cap_ma = measured + headroom_ma
+    DRIVER = "driver"
+    VEHICLE = "vehicle"
+    FORECAST = "forecast"
 
 
-@dataclass(slots=True)
-class Turn:
-    """Since when a session has been charging or paused by us."""
-
-    on: bool = False
-    since_ms: int = 0
-
-    def observe(self, *, on: bool, now_ms: int) -> None:
-        if on != self.on:
-            self.on, self.since_ms = on, now_ms
+def tier_of(priority: int, step: int) -> int:
+    """The tier of a priority (0 to 9) and a step of urgency."""
+    return TIER_FIRST + TIERS_PER_PRIORITY * priority + step
 
 
 @dataclass(slots=True)
@@ -105,8 +58,22 @@ class Demand:
     status: ConnectorStatus | None
     session: SessionDemand
     energy_wh: int
-    habit: Habit
+    behaviour: Behaviour
     turn: Turn
+    forecast: Forecast | None = None
+    soc_percent: float | None = None
+    """As last measured."""
+    step: int = STEP_UNKNOWN
+    """Its urgency, as of the last round."""
+    left_wh: int | None = None
+    """What it still takes, where it is nearly full."""
+
+    # --- what it wants ----------------------------------------------------------------------------
+
+    @property
+    def vehicle(self) -> VehicleLimits:
+        """What the vehicle said of itself."""
+        return self.session.vehicle or _NOT_SAID
 
     @property
     def charging(self) -> bool:
@@ -115,6 +82,8 @@ class Demand:
 
     @property
     def satisfied(self) -> bool:
+        """Whether it has what its driver asked for; what a vehicle or a forecast says serves
+        nobody off."""
         need_wh = self.session.need_wh
         return need_wh is not None and self.energy_wh >= need_wh
 
@@ -122,7 +91,105 @@ class Demand:
     def holding(self) -> bool:
         """It does not charge for reasons of its own, or has all it needs: it is offered its
         minimum where there is room, because it may wake."""
+        if self.behaviour.nudge is Nudge.OFFER:
+            return False
         return not self.charging or self.satisfied
+
+    @property
+    def need(self) -> tuple[int, Source] | None:
+        """The energy of the whole session, in Wh, and who says so."""
+        expected_wh = None if self.forecast is None else self.forecast.need_wh
+        return _first(self.session.need_wh, self.vehicle.need_wh, expected_wh)
+
+    def departure(self, now_ms: int) -> tuple[int, Source] | None:
+        """When it leaves, and who says so. A departure that has passed was not true."""
+        expected_ms = None if self.forecast is None else self.forecast.departure_ms
+        said = (self.session.departure_ms, self.vehicle.departure_ms, expected_ms)
+        return _first(*(None if at_ms is None or at_ms <= now_ms else at_ms for at_ms in said))
+
+    def energy_needed_wh(self) -> int | None:
+        """What is still missing: of the need, and no more than fits into the battery."""
+        need = self.need
+        if need is None:
+            return None
+        missing_wh = max(0, need[0] - self.energy_wh)
+        if self.vehicle.capacity_wh is not None and self.soc_percent is not None:
+            empty_wh = int(self.vehicle.capacity_wh * (100 - self.soc_percent) / 100)
+            missing_wh = min(missing_wh, max(0, empty_wh))
+        return missing_wh if self.left_wh is None else min(missing_wh, self.left_wh)
+
+    def power_max_w(self, leaf: Leaf) -> int:
+        """The most that the vehicle can take at this connector, as far as it said or showed."""
+        power_w = self.behaviour.power_max_w(leaf)
+        vehicle, phases = self.vehicle, len(leaf.phases)
+        if vehicle.phases is not None and not leaf.direct_current:
+            power_w = min(power_w, leaf.power_max_w * min(vehicle.phases, phases) // phases)
+        if vehicle.current_max_ma is not None and leaf.max_ma:
+            power_w = min(power_w, leaf.power_max_w * vehicle.current_max_ma // leaf.max_ma)
+        if vehicle.power_max_w is not None:
+            power_w = min(power_w, vehicle.power_max_w)
+        return power_w
+
+    def current_min_ma(self, leaf: Leaf) -> int:
+        """The least at which the vehicle begins: never below the connector's own minimum, for which
+        the pilot signal has no word."""
+        learned_ma = max(self.behaviour.start_ma, self.vehicle.current_min_ma or 0)
+        return min(max(leaf.min_ma, learned_ma), leaf.max_ma)
+
+    def current_max_ma(self, leaf: Leaf) -> int:
+        """The most the vehicle takes per phase, by its own word."""
+        said_ma = self.vehicle.current_max_ma
+        if said_ma is None or leaf.direct_current:
+            return leaf.max_ma
+        return min(leaf.max_ma, max(said_ma, self.current_min_ma(leaf)))
+
+    # --- who goes first ---------------------------------------------------------------------------
+
+    def laxity_ms(self, leaf: Leaf, now_ms: int) -> int | None:
+        """How long the session could wait at full power and still be ready; None where need or
+        departure is unknown."""
+        missing_wh, departure = self.energy_needed_wh(), self.departure(now_ms)
+        power_w = self.power_max_w(leaf)
+        if missing_wh is None or departure is None or power_w <= 0:
+            return None
+        return departure[0] - now_ms - missing_wh * MS_PER_HOUR // power_w
+
+    def urgent(self, leaf: Leaf, now_ms: int) -> bool:
+        """Whether it charges and will not be ready unless it gets nearly all it can take from now
+        on, by what its driver or vehicle said."""
+        if self.holding:
+            return False
+        laxity_ms = self.laxity_ms(leaf, now_ms)
+        return urgency_step(laxity_ms, forecast=self._guessed(now_ms)) <= URGENT_STEP_MAX
+
+    def tier(self, leaf: Leaf) -> int:
+        return TIER_HOLDING if self.holding else tier_of(leaf.priority, self.step)
+
+    def consider(self, leaf: Leaf, entry: Entry, *, now_ms: int, pace: Pace) -> bool:
+        """Let time pass, once before each round; True if the vehicle is to be told anew."""
+        behaviour = self.behaviour
+        was = behaviour.nudge
+        changed = behaviour.consider(
+            leaf,
+            entry,
+            wants=not self.satisfied,
+            willing=self.charging,
+            now_ms=now_ms,
+            pace=pace,
+        )
+        self.left_wh = behaviour.left_wh(now_ms, pace)
+        self.step = urgency_step(
+            self.laxity_ms(leaf, now_ms), forecast=self._guessed(now_ms), before=self.step
+        )
+        return changed and behaviour.nudge is Nudge.OFFER is not was
+
+    def order(
+        self, leaf: Leaf, now_ms: int, pace: Pace
+    ) -> tuple[tuple[int, int, int], ConnectorKey]:
+        """Sort key of admission within a tier: lowest first."""
+        laxity_ms = self.laxity_ms(leaf, now_ms)
+        keep = self.behaviour.delicate
+        return admission(self.turn, laxity_ms, now_ms=now_ms, pace=pace, keep=keep), leaf.key
 
     def differs(self, other: Demand) -> bool:
         """Whether another round could come out differently for it."""
@@ -131,32 +198,26 @@ class Demand:
             or self.session.session_id != other.session.session_id
             or self.session.need_wh != other.session.need_wh
             or self.session.departure_ms != other.session.departure_ms
+            or self.session.vehicle != other.session.vehicle
         )
 
-    def tier(self, leaf: Leaf) -> int:
-        return TIER_HOLDING if self.holding else leaf.priority
+    def _guessed(self, now_ms: int) -> bool:
+        """Whether need or departure is only a forecast."""
+        return any(
+            each is not None and each[1] is Source.FORECAST
+            for each in (self.need, self.departure(now_ms))
+        )
 
-    def laxity_ms(self, leaf: Leaf, now_ms: int) -> int | None:
-        """How long the session could wait at full power and still be ready; None where need or
-        departure is unknown."""
-        need_wh, departure_ms = self.session.need_wh, self.session.departure_ms
-        if need_wh is None or departure_ms is None or leaf.power_max_w == 0:
-            return None
-        deficit_wh = max(0, need_wh - self.energy_wh)
-        return departure_ms - now_ms - deficit_wh * MS_PER_HOUR // leaf.power_max_w
 
-    def order(self, leaf: Leaf, now_ms: int, pace: Pace) -> tuple[int, int, int, ConnectorKey]:
-        """Sort key of admission: lowest first.
-
-        A vehicle that charges is kept for a dwell; then those go first that have waited a turn,
-        whoever has the least laxity leading; then who charges; then who was paused lately.
-        """
-        lasted_ms = now_ms - self.turn.since_ms
-        if self.turn.on:
-            group = 0 if lasted_ms < pace.dwell_ms else 2
-        else:
-            group = 1 if lasted_ms >= pace.turn_ms else 3
-        laxity_ms = self.laxity_ms(leaf, now_ms)
-        # Who was switched on last stays; who was switched off first comes back first.
-        waited = -self.turn.since_ms if self.turn.on else self.turn.since_ms
-        return (group, 2**62 if laxity_ms is None else laxity_ms, waited, leaf.key)
+def _first(
+    driver: int | None, vehicle: int | None, forecast: int | None
+) -> tuple[int, Source] | None:
+    """The first that is known."""
+    for value, source in (
+        (driver, Source.DRIVER),
+        (vehicle, Source.VEHICLE),
+        (forecast, Source.FORECAST),
+    ):
+        if value is not None:
+            return value, source
+    return None

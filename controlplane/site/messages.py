@@ -27,6 +27,7 @@ __all__ = [
     "SiteDeleted",
     "SiteRequest",
     "SiteView",
+    "VehicleLimits",
 ]
 
 PhaseCurrents = tuple[int, int, int]
@@ -47,9 +48,29 @@ class ChargerPresence(Message, frozen=True, tag="charger_presence"):
     default_ma: int | None
 
 
+class VehicleLimits(msgspec.Struct, frozen=True):
+    """What a vehicle said of itself (OCPP 2.x NotifyEVChargingNeeds); None where it did not.
+
+    Currents are per phase, of alternating current; `power_max_w` is the vehicle's side of a
+    rectifier. `need_wh` is of the whole session, what it had when it spoke included. `said_ms` is
+    when it spoke last: whatever its station is told after that answers it.
+    """
+
+    current_min_ma: int | None = None
+    current_max_ma: int | None = None
+    phases: int | None = None
+    power_max_w: int | None = None
+    soc_percent: int | None = None
+    capacity_wh: int | None = None
+    need_wh: int | None = None
+    departure_ms: int | None = None
+    said_ms: int = 0
+
+
 class SessionDemand(msgspec.Struct, frozen=True):
-    """What the session on a connector still wants. `charging` is False while the vehicle or the
-    driver holds it."""
+    """What the session on a connector still wants. `need_wh` and `departure_ms` are the driver's
+    word, `vehicle` is the vehicle's. `charging` is False while the vehicle or the driver holds
+    it."""
 
     session_id: SessionId
     started_ms: int
@@ -57,6 +78,8 @@ class SessionDemand(msgspec.Struct, frozen=True):
     need_wh: int | None
     departure_ms: int | None
     charging: bool
+    id_token: str | None = None
+    vehicle: VehicleLimits | None = None
 
 
 class ConnectorState(Message, frozen=True, tag="connector_state"):

@@ -20,6 +20,7 @@ from enum import Enum, auto
 import numpy as np
 
 from controlplane import _core
+from controlplane.site.behaviour import Nudge
 from controlplane.site.demand import TIER_HOLDING, Demand, Pace
 from controlplane.site.ledger import Entry
 from controlplane.site.tree import Leaf, SiteTree
@@ -34,9 +35,13 @@ class Cause(Enum):
     UNSTEERED = auto()
     """The charger is offline, not settled, unknown, or refuses limits."""
     OWN_MAXIMUM = auto()
+    VEHICLE_MAXIMUM = auto()
+    """The vehicle said that it takes no more."""
     HABIT = auto()
     """It draws less; the rest is lent."""
     HOLDING = auto()
+    NUDGED = auto()
+    """It sleeps: offered nothing for a moment, so that the next offer wakes it."""
     ROW = auto()
     PAUSED = auto()
     TIGHT = auto()
@@ -181,22 +186,24 @@ def _share(leaf: Leaf, entry: Entry, demand: Demand | None, rows: Budget, *, sta
     share.fixed_ma = max(0, entry.excess_ma - entry.held_ma)
     share.planned = True
     share.tier = demand.tier(leaf)
-    share.min_ma, share.max_ma = leaf.min_ma, leaf.max_ma
-    share.full_ma = leaf.max_ma
-    share.why = Why(Cause.OWN_MAXIMUM)
+    share.min_ma = demand.current_min_ma(leaf)
+    share.max_ma = share.full_ma = demand.current_max_ma(leaf)
+    share.why = Why(Cause.OWN_MAXIMUM if share.max_ma == leaf.max_ma else Cause.VEHICLE_MAXIMUM)
     tight_row = next((row for row in leaf.rows if rows.tight[row]), None)
     share.guaranteed = tight_row is None
     if demand.holding:
-        share.max_ma = share.full_ma = leaf.min_ma
+        share.max_ma = share.full_ma = share.min_ma
         share.why = Why(Cause.HOLDING)
     if tight_row is not None:
         _limit(share, share.fallback_ma, Why(Cause.TIGHT, tight_row))
     elif share.fallback_ma >= leaf.min_ma:
-        share.min_ma = share.fallback_ma
-        share.max_ma = share.full_ma = max(share.max_ma, share.fallback_ma)
+        share.min_ma = max(share.min_ma, share.fallback_ma)
+        share.max_ma = share.full_ma = max(share.max_ma, share.min_ma)
     if stale:
         floor_ma = share.fallback_ma if share.guaranteed else 0
         _limit(share, max(entry.asked_ma or 0, floor_ma), Why(Cause.STALE))
+    if demand.behaviour.nudge is Nudge.REST:
+        _limit(share, 0, Why(Cause.NUDGED))
     return share
 
 
@@ -211,9 +218,10 @@ def _limit(share: _Share, max_ma: int, why: Why) -> None:
 
 def _narrow(share: _Share, demand: Demand) -> bool:
     """Offer a vehicle that draws less than its limit what it draws and some headroom."""
-    if not share.planned or demand.habit.cap_ma is None:
+    behaviour = demand.behaviour
+    if not share.planned or behaviour.cap_ma is None or behaviour.nudge is not Nudge.NONE:
         return False
-    cap_ma = max(demand.habit.cap_ma, share.min_ma)
+    cap_ma = max(behaviour.cap_ma, share.min_ma)
     if cap_ma >= share.max_ma:
         return False
     share.max_ma, share.why = cap_ma, Why(Cause.HABIT)

@@ -1,4 +1,5 @@
-"""What a site must not forget: its description, its ledger, the load and the limits it was told.
+"""What a site must not forget: its description, its ledger, the load and the limits it was told,
+and who its drivers are.
 
 Invariant: a limit that left is in a snapshot of the same commit, so a host that takes over counts
 at least what the lost one had sent."""
@@ -10,6 +11,7 @@ import msgspec
 from controlplane.ids import ConnectorKey
 from controlplane.limit_schedule import LimitWindow
 from controlplane.network import SiteConfig
+from controlplane.site.forecast import History
 from controlplane.site.ledger import Entry
 from controlplane.site.messages import PhaseCurrents
 
@@ -39,6 +41,7 @@ class SiteState(msgspec.Struct):
     cap_ma: int | None = None
     round: int = 0
     violations: int = 0
+    history: History = msgspec.field(default_factory=History)
 
     def describe(self, config: SiteConfig) -> None:
         """Take a new description: connectors that stay keep their account."""

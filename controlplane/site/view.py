@@ -139,6 +139,10 @@ def _words(picture: Picture, why: Why, leaf: Leaf, target_ma: int) -> str:
     match why.cause:
         case Cause.OWN_MAXIMUM:
             return f"own maximum of {_amperes(leaf.max_ma)}"
+        case Cause.VEHICLE_MAXIMUM:
+            return f"the vehicle's own maximum of {_amperes(target_ma)}"
+        case Cause.NUDGED:
+            return "vehicle did not resume after a pause: paused once more to wake it"
         case Cause.HABIT:
             return f"draws less than offered: held at {_amperes(target_ma)}, the rest is lent"
         case Cause.HOLDING:
