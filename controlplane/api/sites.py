@@ -24,6 +24,7 @@ from controlplane.api.v1 import electrical_pb2, sites_pb2, sites_pb2_grpc
 from controlplane.errors import NotFound
 from controlplane.ids import ActorKind, ActorRef, SiteId
 from controlplane.network import SiteConfig
+from controlplane.site.demand import Source
 from controlplane.site.messages import (
     CircuitView,
     ConnectorAllocation,
@@ -35,10 +36,17 @@ from controlplane.site.messages import (
     SiteView,
 )
 from controlplane.store.records import SiteRecord
+from controlplane.units import MS_PER_S
 
 __all__ = ["Sites", "allocation_to_message", "require_site"]
 
 CURRENT_MAX_MA = 100_000_000
+
+_SOURCES = {
+    Source.DRIVER: sites_pb2.DEMAND_SOURCE_DRIVER,
+    Source.VEHICLE: sites_pb2.DEMAND_SOURCE_VEHICLE,
+    Source.FORECAST: sites_pb2.DEMAND_SOURCE_FORECAST,
+}
 
 
 class Sites(sites_pb2_grpc.SitesServiceServicer):
@@ -217,7 +225,18 @@ def _connector_to_message(connector: ConnectorAllocation) -> sites_pb2.Connector
         liability_ma=connector.liability_ma,
         measured_ma=connector.measured_ma,
         reason=connector.reason,
+        energy_needed_wh=connector.energy_needed_wh,
+        laxity_s=None if connector.laxity_ms is None else connector.laxity_ms // MS_PER_S,
+        departure_time=timestamp(connector.departure_ms),
+        need_source=_source(connector.need_source),
+        departure_source=_source(connector.departure_source),
     )
+
+
+def _source(source: str | None) -> sites_pb2.DemandSource.ValueType:
+    if source is None:
+        return sites_pb2.DEMAND_SOURCE_UNSPECIFIED
+    return _SOURCES[Source(source)]
 
 
 def _phases(currents: PhaseCurrents) -> electrical_pb2.PhaseCurrents:

@@ -12,6 +12,7 @@ toggled."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from enum import Enum, auto
 
@@ -114,16 +115,17 @@ class Behaviour:
     def left_wh(self, now_ms: int, pace: Pace) -> int | None:
         """How much a vehicle that is nearly full still takes, or None while it does not taper.
 
-        The end of charging falls off like exp(-t / tau), of which power over its slope is tau; what
-        is left is power times tau.
+        The end of charging falls off like exp(-t / tau), and what is left of that is power times
+        tau. One that falls off in a straight line has less left.
         """
         taper, power_w = self._taper, self.power_w
         if taper is None or power_w is None:
             return None
-        lasted_ms, fallen_w = now_ms - taper.since_ms, taper.power_w - power_w
+        lasted_ms = now_ms - taper.since_ms
         if lasted_ms < pace.probe_ms or power_w * 100 > taper.power_w * _TAPER_PERCENT:
             return None
-        return power_w * power_w * lasted_ms // (fallen_w * MS_PER_HOUR)
+        tau_ms = lasted_ms / math.log(taper.power_w / max(1, power_w))
+        return round(power_w * tau_ms / MS_PER_HOUR)
 
     # --- what is heard ----------------------------------------------------------------------------
 

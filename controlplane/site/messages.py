@@ -191,7 +191,11 @@ class CircuitView(msgspec.Struct, frozen=True):
 
 class ConnectorAllocation(msgspec.Struct, frozen=True):
     """One connector at this moment. `target_ma` is what the last round wants, `limit_ma` what is
-    acknowledged, `liability_ma` what counts on the rows, `reason` why, in words."""
+    acknowledged, `liability_ma` what counts on the rows, `reason` why, in words.
+
+    `energy_needed_wh` is what is still missing, `laxity_ms` how long the session could wait at full
+    power and still be ready; None where need or departure is unknown. `need_source` and
+    `departure_source` tell who says so: `driver`, `vehicle` or `forecast`; None for nobody."""
 
     charger_id: ChargerId
     connector_id: int
@@ -201,6 +205,11 @@ class ConnectorAllocation(msgspec.Struct, frozen=True):
     liability_ma: int
     measured_ma: int | None
     reason: str
+    energy_needed_wh: int | None = None
+    laxity_ms: int | None = None
+    departure_ms: int | None = None
+    need_source: str | None = None
+    departure_source: str | None = None
 
 
 class SiteView(msgspec.Struct, frozen=True, tag="site_view"):

@@ -70,7 +70,7 @@ class Pace:
     def known_turn_ms(self) -> int:
         """The same for one whose laxity is known: waiting makes it more urgent anyway, so this
         only shares out what is left where several are at their last step."""
-        return 120 * self.ramp_ms
+        return 480 * self.ramp_ms
 
 
 @dataclass(slots=True)

@@ -60,7 +60,9 @@ def site_view(picture: Picture, now_ms: int) -> SiteView:
             )
             for node, circuit in enumerate(picture.tree.config.circuits)
         ),
-        connectors=tuple(_connector(picture, position) for position in range(len(picture.entries))),
+        connectors=tuple(
+            _connector(picture, position, now_ms) for position in range(len(picture.entries))
+        ),
     )
 
 
@@ -78,20 +80,28 @@ def _phases(rows: Sequence[int], node: int) -> PhaseCurrents:
     return (rows[node * 3], rows[node * 3 + 1], rows[node * 3 + 2])
 
 
-def _connector(picture: Picture, position: int) -> ConnectorAllocation:
+def _connector(picture: Picture, position: int, now_ms: int) -> ConnectorAllocation:
     entry = picture.entries[position]
     target_ma = None if picture.plan is None else picture.plan.target_ma[position]
     if target_ma is None:
         target_ma = 0 if entry.session_id is None else (entry.asked_ma or 0)
+    demand, leaf = picture.demands[position], picture.tree.leaves[position]
+    need = None if demand is None else demand.need
+    departure = None if demand is None else demand.departure(now_ms)
     return ConnectorAllocation(
-        charger_id=picture.tree.leaves[position].key.charger_id,
-        connector_id=picture.tree.leaves[position].key.connector_id,
+        charger_id=leaf.key.charger_id,
+        connector_id=leaf.key.connector_id,
         session_id=entry.session_id,
         target_ma=target_ma,
         limit_ma=entry.acknowledged_ma if entry.session_id is not None else entry.default_ma,
         liability_ma=entry.liability_ma,
         measured_ma=entry.measured_ma,
         reason=_reason(picture, position, target_ma),
+        energy_needed_wh=None if demand is None else demand.energy_needed_wh(),
+        laxity_ms=None if demand is None else demand.laxity_ms(leaf, now_ms),
+        departure_ms=None if departure is None else departure[0],
+        need_source=None if need is None else need[1].value,
+        departure_source=None if departure is None else departure[1].value,
     )
 
 

@@ -27,53 +27,55 @@ from controlplane.api.v1 import network_pb2 as controlplane_dot_api_dot_v1_dot_n
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1f\x63ontrolplane/api/v1/sites.proto\x12\x13\x63ontrolplane.api.v1\x1a$controlplane/api/v1/electrical.proto\x1a!controlplane/api/v1/network.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"r\n\x04Site\x12\x39\n\x0b\x64\x65scription\x18\x01 \x01(\x0b\x32$.controlplane.api.v1.SiteDescription\x12/\n\x0bupdate_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xaf\x02\n\x0c\x43ircuitState\x12\x12\n\ncircuit_id\x18\x01 \x01(\t\x12\x32\n\x06rating\x18\x02 \x01(\x0b\x32\".controlplane.api.v1.PhaseCurrents\x12\x34\n\x08\x63\x61pacity\x18\x03 \x01(\x0b\x32\".controlplane.api.v1.PhaseCurrents\x12\x34\n\x08\x62uilding\x18\x04 \x01(\x0b\x32\".controlplane.api.v1.PhaseCurrents\x12\x35\n\tliability\x18\x05 \x01(\x0b\x32\".controlplane.api.v1.PhaseCurrents\x12\x34\n\x08measured\x18\x06 \x01(\x0b\x32\".controlplane.api.v1.PhaseCurrents\"\xda\x01\n\x13\x43onnectorAllocation\x12\x12\n\ncharger_id\x18\x01 \x01(\t\x12\x14\n\x0c\x63onnector_id\x18\x02 \x01(\x05\x12\x12\n\nsession_id\x18\x03 \x01(\t\x12\x11\n\ttarget_ma\x18\x04 \x01(\x03\x12\x15\n\x08limit_ma\x18\x05 \x01(\x03H\x00\x88\x01\x01\x12\x14\n\x0cliability_ma\x18\x06 \x01(\x03\x12\x18\n\x0bmeasured_ma\x18\x07 \x01(\x03H\x01\x88\x01\x01\x12\x0e\n\x06reason\x18\x08 \x01(\tB\x0b\n\t_limit_maB\x0e\n\x0c_measured_ma\"\xd0\x02\n\x0eSiteAllocation\x12\x0f\n\x07site_id\x18\x01 \x01(\t\x12(\n\x04time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05round\x18\x03 \x01(\x03\x12\x1a\n\rfeeder_cap_ma\x18\x04 \x01(\x03H\x00\x88\x01\x01\x12\x15\n\x08limit_ma\x18\x05 \x01(\x03H\x01\x88\x01\x01\x12\x1b\n\x13\x62uilding_load_stale\x18\x06 \x01(\x08\x12\x12\n\nviolations\x18\x07 \x01(\x03\x12\x33\n\x08\x63ircuits\x18\x08 \x03(\x0b\x32!.controlplane.api.v1.CircuitState\x12<\n\nconnectors\x18\t \x03(\x0b\x32(.controlplane.api.v1.ConnectorAllocationB\x10\n\x0e_feeder_cap_maB\x0b\n\t_limit_ma\"[\n\x11\x43reateSiteRequest\x12\x32\n\x04site\x18\x01 \x01(\x0b\x32$.controlplane.api.v1.SiteDescription\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"=\n\x12\x43reateSiteResponse\x12\'\n\x04site\x18\x01 \x01(\x0b\x32\x19.controlplane.api.v1.Site\"[\n\x11UpdateSiteRequest\x12\x32\n\x04site\x18\x01 \x01(\x0b\x32$.controlplane.api.v1.SiteDescription\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"=\n\x12UpdateSiteResponse\x12\'\n\x04site\x18\x01 \x01(\x0b\x32\x19.controlplane.api.v1.Site\"!\n\x0eGetSiteRequest\x12\x0f\n\x07site_id\x18\x01 \x01(\t\":\n\x0fGetSiteResponse\x12\'\n\x04site\x18\x01 \x01(\x0b\x32\x19.controlplane.api.v1.Site\"L\n\x10ListSitesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x11\n\tfeeder_id\x18\x03 \x01(\t\"V\n\x11ListSitesResponse\x12(\n\x05sites\x18\x01 \x03(\x0b\x32\x19.controlplane.api.v1.Site\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"8\n\x11\x44\x65leteSiteRequest\x12\x0f\n\x07site_id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"\x14\n\x12\x44\x65leteSiteResponse\"+\n\x18GetSiteAllocationRequest\x12\x0f\n\x07site_id\x18\x01 \x01(\t\"T\n\x19GetSiteAllocationResponse\x12\x37\n\nallocation\x18\x01 \x01(\x0b\x32#.controlplane.api.v1.SiteAllocation\"A\n\x1aWatchSiteAllocationRequest\x12\x0f\n\x07site_id\x18\x01 \x01(\t\x12\x12\n\ninterval_s\x18\x02 \x01(\x01\"V\n\x1bWatchSiteAllocationResponse\x12\x37\n\nallocation\x18\x01 \x01(\x0b\x32#.controlplane.api.v1.SiteAllocation\"\xa7\x01\n\x19ReportBuildingLoadRequest\x12\x0f\n\x07site_id\x18\x01 \x01(\t\x12\x33\n\x07\x63urrent\x18\x02 \x01(\x0b\x32\".controlplane.api.v1.PhaseCurrents\x12\x30\n\x0cmeasure_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nrequest_id\x18\x04 \x01(\t\"U\n\x1aReportBuildingLoadResponse\x12\x37\n\nallocation\x18\x01 \x01(\x0b\x32#.controlplane.api.v1.SiteAllocation2\xc4\x06\n\x0cSitesService\x12]\n\nCreateSite\x12&.controlplane.api.v1.CreateSiteRequest\x1a\'.controlplane.api.v1.CreateSiteResponse\x12]\n\nUpdateSite\x12&.controlplane.api.v1.UpdateSiteRequest\x1a\'.controlplane.api.v1.UpdateSiteResponse\x12T\n\x07GetSite\x12#.controlplane.api.v1.GetSiteRequest\x1a$.controlplane.api.v1.GetSiteResponse\x12Z\n\tListSites\x12%.controlplane.api.v1.ListSitesRequest\x1a&.controlplane.api.v1.ListSitesResponse\x12]\n\nDeleteSite\x12&.controlplane.api.v1.DeleteSiteRequest\x1a\'.controlplane.api.v1.DeleteSiteResponse\x12r\n\x11GetSiteAllocation\x12-.controlplane.api.v1.GetSiteAllocationRequest\x1a..controlplane.api.v1.GetSiteAllocationResponse\x12z\n\x13WatchSiteAllocation\x12/.controlplane.api.v1.WatchSiteAllocationRequest\x1a\x30.controlplane.api.v1.WatchSiteAllocationResponse0\x01\x12u\n\x12ReportBuildingLoad\x12..controlplane.api.v1.ReportBuildingLoadRequest\x1a/.controlplane.api.v1.ReportBuildingLoadResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1f\x63ontrolplane/api/v1/sites.proto\x12\x13\x63ontrolplane.api.v1\x1a$controlplane/api/v1/electrical.proto\x1a!controlplane/api/v1/network.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"r\n\x04Site\x12\x39\n\x0b\x64\x65scription\x18\x01 \x01(\x0b\x32$.controlplane.api.v1.SiteDescription\x12/\n\x0bupdate_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xaf\x02\n\x0c\x43ircuitState\x12\x12\n\ncircuit_id\x18\x01 \x01(\t\x12\x32\n\x06rating\x18\x02 \x01(\x0b\x32\".controlplane.api.v1.PhaseCurrents\x12\x34\n\x08\x63\x61pacity\x18\x03 \x01(\x0b\x32\".controlplane.api.v1.PhaseCurrents\x12\x34\n\x08\x62uilding\x18\x04 \x01(\x0b\x32\".controlplane.api.v1.PhaseCurrents\x12\x35\n\tliability\x18\x05 \x01(\x0b\x32\".controlplane.api.v1.PhaseCurrents\x12\x34\n\x08measured\x18\x06 \x01(\x0b\x32\".controlplane.api.v1.PhaseCurrents\"\xdb\x03\n\x13\x43onnectorAllocation\x12\x12\n\ncharger_id\x18\x01 \x01(\t\x12\x14\n\x0c\x63onnector_id\x18\x02 \x01(\x05\x12\x12\n\nsession_id\x18\x03 \x01(\t\x12\x11\n\ttarget_ma\x18\x04 \x01(\x03\x12\x15\n\x08limit_ma\x18\x05 \x01(\x03H\x00\x88\x01\x01\x12\x14\n\x0cliability_ma\x18\x06 \x01(\x03\x12\x18\n\x0bmeasured_ma\x18\x07 \x01(\x03H\x01\x88\x01\x01\x12\x0e\n\x06reason\x18\x08 \x01(\t\x12\x1d\n\x10\x65nergy_needed_wh\x18\x14 \x01(\x03H\x02\x88\x01\x01\x12\x15\n\x08laxity_s\x18\x15 \x01(\x03H\x03\x88\x01\x01\x12\x32\n\x0e\x64\x65parture_time\x18\x16 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x36\n\x0bneed_source\x18\x17 \x01(\x0e\x32!.controlplane.api.v1.DemandSource\x12;\n\x10\x64\x65parture_source\x18\x18 \x01(\x0e\x32!.controlplane.api.v1.DemandSourceB\x0b\n\t_limit_maB\x0e\n\x0c_measured_maB\x13\n\x11_energy_needed_whB\x0b\n\t_laxity_s\"\xd0\x02\n\x0eSiteAllocation\x12\x0f\n\x07site_id\x18\x01 \x01(\t\x12(\n\x04time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05round\x18\x03 \x01(\x03\x12\x1a\n\rfeeder_cap_ma\x18\x04 \x01(\x03H\x00\x88\x01\x01\x12\x15\n\x08limit_ma\x18\x05 \x01(\x03H\x01\x88\x01\x01\x12\x1b\n\x13\x62uilding_load_stale\x18\x06 \x01(\x08\x12\x12\n\nviolations\x18\x07 \x01(\x03\x12\x33\n\x08\x63ircuits\x18\x08 \x03(\x0b\x32!.controlplane.api.v1.CircuitState\x12<\n\nconnectors\x18\t \x03(\x0b\x32(.controlplane.api.v1.ConnectorAllocationB\x10\n\x0e_feeder_cap_maB\x0b\n\t_limit_ma\"[\n\x11\x43reateSiteRequest\x12\x32\n\x04site\x18\x01 \x01(\x0b\x32$.controlplane.api.v1.SiteDescription\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"=\n\x12\x43reateSiteResponse\x12\'\n\x04site\x18\x01 \x01(\x0b\x32\x19.controlplane.api.v1.Site\"[\n\x11UpdateSiteRequest\x12\x32\n\x04site\x18\x01 \x01(\x0b\x32$.controlplane.api.v1.SiteDescription\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"=\n\x12UpdateSiteResponse\x12\'\n\x04site\x18\x01 \x01(\x0b\x32\x19.controlplane.api.v1.Site\"!\n\x0eGetSiteRequest\x12\x0f\n\x07site_id\x18\x01 \x01(\t\":\n\x0fGetSiteResponse\x12\'\n\x04site\x18\x01 \x01(\x0b\x32\x19.controlplane.api.v1.Site\"L\n\x10ListSitesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x11\n\tfeeder_id\x18\x03 \x01(\t\"V\n\x11ListSitesResponse\x12(\n\x05sites\x18\x01 \x03(\x0b\x32\x19.controlplane.api.v1.Site\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"8\n\x11\x44\x65leteSiteRequest\x12\x0f\n\x07site_id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"\x14\n\x12\x44\x65leteSiteResponse\"+\n\x18GetSiteAllocationRequest\x12\x0f\n\x07site_id\x18\x01 \x01(\t\"T\n\x19GetSiteAllocationResponse\x12\x37\n\nallocation\x18\x01 \x01(\x0b\x32#.controlplane.api.v1.SiteAllocation\"A\n\x1aWatchSiteAllocationRequest\x12\x0f\n\x07site_id\x18\x01 \x01(\t\x12\x12\n\ninterval_s\x18\x02 \x01(\x01\"V\n\x1bWatchSiteAllocationResponse\x12\x37\n\nallocation\x18\x01 \x01(\x0b\x32#.controlplane.api.v1.SiteAllocation\"\xa7\x01\n\x19ReportBuildingLoadRequest\x12\x0f\n\x07site_id\x18\x01 \x01(\t\x12\x33\n\x07\x63urrent\x18\x02 \x01(\x0b\x32\".controlplane.api.v1.PhaseCurrents\x12\x30\n\x0cmeasure_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nrequest_id\x18\x04 \x01(\t\"U\n\x1aReportBuildingLoadResponse\x12\x37\n\nallocation\x18\x01 \x01(\x0b\x32#.controlplane.api.v1.SiteAllocation*~\n\x0c\x44\x65mandSource\x12\x1d\n\x19\x44\x45MAND_SOURCE_UNSPECIFIED\x10\x00\x12\x18\n\x14\x44\x45MAND_SOURCE_DRIVER\x10\x01\x12\x19\n\x15\x44\x45MAND_SOURCE_VEHICLE\x10\x02\x12\x1a\n\x16\x44\x45MAND_SOURCE_FORECAST\x10\x03\x32\xc4\x06\n\x0cSitesService\x12]\n\nCreateSite\x12&.controlplane.api.v1.CreateSiteRequest\x1a\'.controlplane.api.v1.CreateSiteResponse\x12]\n\nUpdateSite\x12&.controlplane.api.v1.UpdateSiteRequest\x1a\'.controlplane.api.v1.UpdateSiteResponse\x12T\n\x07GetSite\x12#.controlplane.api.v1.GetSiteRequest\x1a$.controlplane.api.v1.GetSiteResponse\x12Z\n\tListSites\x12%.controlplane.api.v1.ListSitesRequest\x1a&.controlplane.api.v1.ListSitesResponse\x12]\n\nDeleteSite\x12&.controlplane.api.v1.DeleteSiteRequest\x1a\'.controlplane.api.v1.DeleteSiteResponse\x12r\n\x11GetSiteAllocation\x12-.controlplane.api.v1.GetSiteAllocationRequest\x1a..controlplane.api.v1.GetSiteAllocationResponse\x12z\n\x13WatchSiteAllocation\x12/.controlplane.api.v1.WatchSiteAllocationRequest\x1a\x30.controlplane.api.v1.WatchSiteAllocationResponse0\x01\x12u\n\x12ReportBuildingLoad\x12..controlplane.api.v1.ReportBuildingLoadRequest\x1a/.controlplane.api.v1.ReportBuildingLoadResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'controlplane.api.v1.sites_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_DEMANDSOURCE']._serialized_start=2597
+  _globals['_DEMANDSOURCE']._serialized_end=2723
   _globals['_SITE']._serialized_start=162
   _globals['_SITE']._serialized_end=276
   _globals['_CIRCUITSTATE']._serialized_start=279
   _globals['_CIRCUITSTATE']._serialized_end=582
   _globals['_CONNECTORALLOCATION']._serialized_start=585
-  _globals['_CONNECTORALLOCATION']._serialized_end=803
-  _globals['_SITEALLOCATION']._serialized_start=806
-  _globals['_SITEALLOCATION']._serialized_end=1142
-  _globals['_CREATESITEREQUEST']._serialized_start=1144
-  _globals['_CREATESITEREQUEST']._serialized_end=1235
-  _globals['_CREATESITERESPONSE']._serialized_start=1237
-  _globals['_CREATESITERESPONSE']._serialized_end=1298
-  _globals['_UPDATESITEREQUEST']._serialized_start=1300
-  _globals['_UPDATESITEREQUEST']._serialized_end=1391
-  _globals['_UPDATESITERESPONSE']._serialized_start=1393
-  _globals['_UPDATESITERESPONSE']._serialized_end=1454
-  _globals['_GETSITEREQUEST']._serialized_start=1456
-  _globals['_GETSITEREQUEST']._serialized_end=1489
-  _globals['_GETSITERESPONSE']._serialized_start=1491
-  _globals['_GETSITERESPONSE']._serialized_end=1549
-  _globals['_LISTSITESREQUEST']._serialized_start=1551
-  _globals['_LISTSITESREQUEST']._serialized_end=1627
-  _globals['_LISTSITESRESPONSE']._serialized_start=1629
-  _globals['_LISTSITESRESPONSE']._serialized_end=1715
-  _globals['_DELETESITEREQUEST']._serialized_start=1717
-  _globals['_DELETESITEREQUEST']._serialized_end=1773
-  _globals['_DELETESITERESPONSE']._serialized_start=1775
-  _globals['_DELETESITERESPONSE']._serialized_end=1795
-  _globals['_GETSITEALLOCATIONREQUEST']._serialized_start=1797
-  _globals['_GETSITEALLOCATIONREQUEST']._serialized_end=1840
-  _globals['_GETSITEALLOCATIONRESPONSE']._serialized_start=1842
-  _globals['_GETSITEALLOCATIONRESPONSE']._serialized_end=1926
-  _globals['_WATCHSITEALLOCATIONREQUEST']._serialized_start=1928
-  _globals['_WATCHSITEALLOCATIONREQUEST']._serialized_end=1993
-  _globals['_WATCHSITEALLOCATIONRESPONSE']._serialized_start=1995
-  _globals['_WATCHSITEALLOCATIONRESPONSE']._serialized_end=2081
-  _globals['_REPORTBUILDINGLOADREQUEST']._serialized_start=2084
-  _globals['_REPORTBUILDINGLOADREQUEST']._serialized_end=2251
-  _globals['_REPORTBUILDINGLOADRESPONSE']._serialized_start=2253
-  _globals['_REPORTBUILDINGLOADRESPONSE']._serialized_end=2338
-  _globals['_SITESSERVICE']._serialized_start=2341
-  _globals['_SITESSERVICE']._serialized_end=3177
+  _globals['_CONNECTORALLOCATION']._serialized_end=1060
+  _globals['_SITEALLOCATION']._serialized_start=1063
+  _globals['_SITEALLOCATION']._serialized_end=1399
+  _globals['_CREATESITEREQUEST']._serialized_start=1401
+  _globals['_CREATESITEREQUEST']._serialized_end=1492
+  _globals['_CREATESITERESPONSE']._serialized_start=1494
+  _globals['_CREATESITERESPONSE']._serialized_end=1555
+  _globals['_UPDATESITEREQUEST']._serialized_start=1557
+  _globals['_UPDATESITEREQUEST']._serialized_end=1648
+  _globals['_UPDATESITERESPONSE']._serialized_start=1650
+  _globals['_UPDATESITERESPONSE']._serialized_end=1711
+  _globals['_GETSITEREQUEST']._serialized_start=1713
+  _globals['_GETSITEREQUEST']._serialized_end=1746
+  _globals['_GETSITERESPONSE']._serialized_start=1748
+  _globals['_GETSITERESPONSE']._serialized_end=1806
+  _globals['_LISTSITESREQUEST']._serialized_start=1808
+  _globals['_LISTSITESREQUEST']._serialized_end=1884
+  _globals['_LISTSITESRESPONSE']._serialized_start=1886
+  _globals['_LISTSITESRESPONSE']._serialized_end=1972
+  _globals['_DELETESITEREQUEST']._serialized_start=1974
+  _globals['_DELETESITEREQUEST']._serialized_end=2030
+  _globals['_DELETESITERESPONSE']._serialized_start=2032
+  _globals['_DELETESITERESPONSE']._serialized_end=2052
+  _globals['_GETSITEALLOCATIONREQUEST']._serialized_start=2054
+  _globals['_GETSITEALLOCATIONREQUEST']._serialized_end=2097
+  _globals['_GETSITEALLOCATIONRESPONSE']._serialized_start=2099
+  _globals['_GETSITEALLOCATIONRESPONSE']._serialized_end=2183
+  _globals['_WATCHSITEALLOCATIONREQUEST']._serialized_start=2185
+  _globals['_WATCHSITEALLOCATIONREQUEST']._serialized_end=2250
+  _globals['_WATCHSITEALLOCATIONRESPONSE']._serialized_start=2252
+  _globals['_WATCHSITEALLOCATIONRESPONSE']._serialized_end=2338
+  _globals['_REPORTBUILDINGLOADREQUEST']._serialized_start=2341
+  _globals['_REPORTBUILDINGLOADREQUEST']._serialized_end=2508
+  _globals['_REPORTBUILDINGLOADRESPONSE']._serialized_start=2510
+  _globals['_REPORTBUILDINGLOADRESPONSE']._serialized_end=2595
+  _globals['_SITESSERVICE']._serialized_start=2726
+  _globals['_SITESSERVICE']._serialized_end=3562
 # @@protoc_insertion_point(module_scope)
