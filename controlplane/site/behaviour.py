@@ -106,12 +106,6 @@ class Behaviour:
         """Whether a pause is worse for it than for others."""
         return self.known.sleeps or self.known.faults
 
-    def power_max_w(self, leaf: Leaf) -> int:
-        """The most that it takes at this connector, as far as is known."""
-        phases = min(self.known.phases or len(leaf.phases), len(leaf.phases))
-        power_w = leaf.power_max_w * phases // len(leaf.phases)
-        return power_w if self.known.power_max_w is None else min(power_w, self.known.power_max_w)
-
     def left_wh(self, now_ms: int, pace: Pace) -> int | None:
         """How much a vehicle that is nearly full still takes, or None while it does not taper.
 

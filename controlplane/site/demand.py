@@ -120,14 +120,17 @@ class Demand:
 
     def power_max_w(self, leaf: Leaf) -> int:
         """The most that the vehicle can take at this connector, as far as it said or showed."""
-        power_w = self.behaviour.power_max_w(leaf)
-        vehicle, phases = self.vehicle, len(leaf.phases)
-        if vehicle.phases is not None and not leaf.direct_current:
-            power_w = min(power_w, leaf.power_max_w * min(vehicle.phases, phases) // phases)
-        if vehicle.current_max_ma is not None and leaf.max_ma:
-            power_w = min(power_w, leaf.power_max_w * vehicle.current_max_ma // leaf.max_ma)
-        if vehicle.power_max_w is not None:
-            power_w = min(power_w, vehicle.power_max_w)
+        vehicle, known = self.vehicle, self.behaviour.known
+        power_w = leaf.power_max_w
+        if not leaf.direct_current:
+            conductors = len(leaf.phases)
+            # Measured conductors count before those that were announced.
+            used = min(known.phases or vehicle.phases or conductors, conductors)
+            carried_ma = self.current_max_ma(leaf) * used
+            power_w = power_w * carried_ma // (leaf.max_ma * conductors)
+        for least_w in (known.power_max_w, vehicle.power_max_w):
+            if least_w is not None:
+                power_w = min(power_w, least_w)
         return power_w
 
     def current_min_ma(self, leaf: Leaf) -> int:
