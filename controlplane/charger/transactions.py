@@ -151,9 +151,12 @@ class Transactions:
 
         With a transaction the site sends a profile at once, which is Accepted (K15.FR.03); before
         one it can only follow later, which is Processing (K15.FR.05); a station that belongs to
-        nobody, or an EVSE that is none, gets none, which is Rejected (K15.FR.04).
+        nobody, or an EVSE that nobody described, gets none, which is Rejected (K15.FR.04).
         """
-        connector = self._memory.connector(event.connector_id) if event.connector_id else None
+        described = self._memory.described
+        if described is None or described.connector(event.connector_id) is None:
+            return NeedsAnswer("Rejected")
+        connector = self._memory.connector(event.connector_id)
         if connector is None or turn.site_id is None:
             return NeedsAnswer("Rejected")
         session = self._memory.open_session_on(connector.id)
