@@ -39,6 +39,7 @@ from controlplane.site.messages import (
     ReportBuildingLoad,
     SessionDemand,
     SiteView,
+    VehicleLimits,
 )
 from controlplane.store.records import ActorSnapshot
 
@@ -55,6 +56,9 @@ class Outlet:
     profile_ma: int | None = None
     draws_ma: int = 0
     obeys_ms: int = 0
+    demand: SessionDemand | None = None
+    """What driver and vehicle say, where they say anything."""
+    delivered_wh: int = 0
 
     def limit_ma(self, default_ma: int | None) -> int:
         if self.session_id is not None and self.profile_ma is not None:
@@ -80,9 +84,17 @@ class World:
     """See the module's docstring. `faults` False makes everybody obey at once."""
 
     def __init__(
-        self, seed: int, *, building: bool = False, actor: type[SiteActor] = SiteActor
+        self,
+        seed: int,
+        *,
+        building: bool = False,
+        wishes: bool = False,
+        actor: type[SiteActor] = SiteActor,
     ) -> None:
         self.random = random.Random(seed)
+        self.wishes = random.Random(seed) if wishes else None
+        """Where drivers and vehicles say what they need, and some sleep: drawn apart, so that the
+        worlds without are the same as ever."""
         self.now_ms = 1_700_000_000_000
         self.faults = True
         self.building_ma = 0
@@ -276,7 +288,9 @@ class World:
         outlet = station.outlets[connector_id]
         session = None
         if outlet.session_id is not None:
-            session = SessionDemand(outlet.session_id, self.now_ms, 0, None, None, charging=True)
+            session = outlet.demand or SessionDemand(
+                outlet.session_id, self.now_ms, 0, None, None, charging=True
+            )
         status = ConnectorStatus.AVAILABLE if session is None else ConnectorStatus.CHARGING
         self.tell(ConnectorState(ChargerId(station.config.id), connector_id, status, session))
 
@@ -341,10 +355,36 @@ class World:
             return
         self.sessions += 1
         outlet.session_id, outlet.profile_ma = SessionId(f"session-{self.sessions}"), None
+        outlet.demand = self._wish(outlet.session_id)
+        outlet.delivered_wh = 0
         outlet.draws_ma = outlet.limit_ma(station.default_ma)
         self.check()
         if station.online:
             self._report_state(station, connector_id)
+
+    def _wish(self, session_id: SessionId) -> SessionDemand | None:
+        """A driver who says something, or whose vehicle does, or who has been here before."""
+        rng = self.wishes
+        if rng is None:
+            return None
+        vehicle = VehicleLimits(
+            current_min_ma=rng.choice([None, 5_000, 8_000, 40_000]),
+            current_max_ma=rng.choice([None, 1, 10_000, 80_000]),
+            phases=rng.choice([None, 1, 3]),
+            need_wh=rng.choice([None, 0, 5_000]),
+            departure_ms=self.now_ms + rng.randint(-1, 4) * 600_000,
+            said_ms=self.now_ms,
+        )
+        return SessionDemand(
+            session_id,
+            self.now_ms - rng.choice([0, 3_600_000]),
+            0,
+            rng.choice([None, 0, 2_000, 50_000]),
+            rng.choice([None, self.now_ms + rng.randint(0, 7_200_000)]),
+            charging=rng.random() < 0.8,
+            id_token=rng.choice([None, "ann", "bob"]),
+            vehicle=rng.choice([None, vehicle]),
+        )
 
     def unplug(self, station: Station, connector_id: int) -> None:
         outlet = station.outlets[connector_id]
@@ -360,6 +400,9 @@ class World:
         limit_ma = outlet.limit_ma(station.default_ma)
         if outlet.session_id is not None and outlet.draws_ma <= limit_ma:
             all_of_it = self.random.random() < 0.7
+            if self.wishes is not None and self.wishes.random() < 0.4:
+                outlet.draws_ma = 0
+                return
             outlet.draws_ma = limit_ma if all_of_it else self.random.randint(0, limit_ma)
 
     def meter(self, station: Station, connector_id: int) -> None:
@@ -377,10 +420,11 @@ class World:
                 self.now_ms,
                 (current[0], current[1], current[2]),
                 None,
-                None,
+                outlet.delivered_wh or None,
                 None,
             )
         )
+        outlet.delivered_wh += 300
 
     def connect(self, station: Station) -> None:
         if station.online and station.settled:
