@@ -42,6 +42,8 @@ class SiteState(msgspec.Struct):
     round: int = 0
     violations: int = 0
     history: History = msgspec.field(default_factory=History)
+    alarms: dict[tuple[str, str], str] = {}
+    """Those that are on, by name and subject, in words."""
 
     def describe(self, config: SiteConfig) -> None:
         """Take a new description: connectors that stay keep their account."""
