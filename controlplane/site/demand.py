@@ -67,6 +67,8 @@ class Demand:
     """Its urgency, as of the last round."""
     left_wh: int | None = None
     """What it still takes, where it is nearly full."""
+    _considered: tuple[int, int | None] = (-1, None)
+    """When the last round was, and the laxity at that instant."""
 
     # --- what it wants ----------------------------------------------------------------------------
 
@@ -104,8 +106,12 @@ class Demand:
     def departure(self, now_ms: int) -> tuple[int, Source] | None:
         """When it leaves, and who says so. A departure that has passed was not true."""
         expected_ms = None if self.forecast is None else self.forecast.departure_ms
-        said = (self.session.departure_ms, self.vehicle.departure_ms, expected_ms)
-        return _first(*(None if at_ms is None or at_ms <= now_ms else at_ms for at_ms in said))
+        driver_ms, vehicle_ms = self.session.departure_ms, self.vehicle.departure_ms
+        return _first(
+            driver_ms if driver_ms is not None and driver_ms > now_ms else None,
+            vehicle_ms if vehicle_ms is not None and vehicle_ms > now_ms else None,
+            expected_ms if expected_ms is not None and expected_ms > now_ms else None,
+        )
 
     def energy_needed_wh(self) -> int | None:
         """What is still missing: of the need, and no more than fits into the battery."""
@@ -151,19 +157,15 @@ class Demand:
     def laxity_ms(self, leaf: Leaf, now_ms: int) -> int | None:
         """How long the session could wait at full power and still be ready; None where need or
         departure is unknown."""
-        missing_wh, departure = self.energy_needed_wh(), self.departure(now_ms)
-        power_w = self.power_max_w(leaf)
-        if missing_wh is None or departure is None or power_w <= 0:
-            return None
-        return departure[0] - now_ms - missing_wh * MS_PER_HOUR // power_w
+        return self._urgency(leaf, now_ms)[0]
 
     def urgent(self, leaf: Leaf, now_ms: int) -> bool:
         """Whether it charges and will not be ready unless it gets nearly all it can take from now
         on, by what its driver or vehicle said."""
         if self.holding:
             return False
-        laxity_ms = self.laxity_ms(leaf, now_ms)
-        return urgency_step(laxity_ms, forecast=self._guessed(now_ms)) <= URGENT_STEP_MAX
+        laxity_ms, guessed = self._urgency(leaf, now_ms)
+        return urgency_step(laxity_ms, forecast=guessed) <= URGENT_STEP_MAX
 
     def tier(self, leaf: Leaf) -> int:
         return TIER_HOLDING if self.holding else tier_of(leaf.priority, self.step)
@@ -181,16 +183,18 @@ class Demand:
             pace=pace,
         )
         self.left_wh = behaviour.left_wh(now_ms, pace)
-        self.step = urgency_step(
-            self.laxity_ms(leaf, now_ms), forecast=self._guessed(now_ms), before=self.step
-        )
+        laxity_ms, guessed = self._urgency(leaf, now_ms)
+        self._considered = (now_ms, laxity_ms)
+        self.step = urgency_step(laxity_ms, forecast=guessed, before=self.step)
         return changed and behaviour.nudge is Nudge.OFFER is not was
 
     def order(
         self, leaf: Leaf, now_ms: int, pace: Pace
     ) -> tuple[tuple[int, int, int], ConnectorKey]:
         """Sort key of admission within a tier: lowest first."""
-        laxity_ms = self.laxity_ms(leaf, now_ms)
+        at_ms, laxity_ms = self._considered
+        if at_ms != now_ms:
+            laxity_ms = self.laxity_ms(leaf, now_ms)
         keep = self.behaviour.delicate
         return admission(self.turn, laxity_ms, now_ms=now_ms, pace=pace, keep=keep), leaf.key
 
@@ -204,23 +208,23 @@ class Demand:
             or self.session.vehicle != other.session.vehicle
         )
 
-    def _guessed(self, now_ms: int) -> bool:
-        """Whether need or departure is only a forecast."""
-        return any(
-            each is not None and each[1] is Source.FORECAST
-            for each in (self.need, self.departure(now_ms))
-        )
+    def _urgency(self, leaf: Leaf, now_ms: int) -> tuple[int | None, bool]:
+        """The laxity, and whether it rests on a forecast."""
+        missing_wh = self.energy_needed_wh()
+        departure = None if missing_wh is None else self.departure(now_ms)
+        need, power_w = self.need, self.power_max_w(leaf)
+        if missing_wh is None or need is None or departure is None or power_w <= 0:
+            return None, False
+        guessed = Source.FORECAST in (need[1], departure[1])
+        return departure[0] - now_ms - missing_wh * MS_PER_HOUR // power_w, guessed
 
 
 def _first(
     driver: int | None, vehicle: int | None, forecast: int | None
 ) -> tuple[int, Source] | None:
     """The first that is known."""
-    for value, source in (
-        (driver, Source.DRIVER),
-        (vehicle, Source.VEHICLE),
-        (forecast, Source.FORECAST),
-    ):
-        if value is not None:
-            return value, source
-    return None
+    if driver is not None:
+        return driver, Source.DRIVER
+    if vehicle is not None:
+        return vehicle, Source.VEHICLE
+    return None if forecast is None else (forecast, Source.FORECAST)
