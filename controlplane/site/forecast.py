@@ -97,6 +97,18 @@ class History(msgspec.Struct):
     site: dict[int, list[Visit]] = {}
     """By slot."""
 
+    def snapshot(self) -> bytes:
+        return msgspec.msgpack.encode(self)
+
+    @classmethod
+    def restore(cls, snapshot: bytes) -> History:
+        """Read a snapshot; an empty one knows nobody.
+
+        Raises:
+            msgspec.ValidationError: these bytes are no history.
+        """
+        return msgspec.msgpack.decode(snapshot, type=cls) if snapshot else cls()
+
     def ended(
         self,
         id_token: str | None,

@@ -15,6 +15,7 @@ from controlplane.ocpp.events import ConnectorStatus
 from controlplane.site.behaviour import Behaviour, Nudge
 from controlplane.site.check import LedgerCheck
 from controlplane.site.demand import Demand, Pace, Turn
+from controlplane.site.forecast import History
 from controlplane.site.ledger import Entry
 from controlplane.site.messages import (
     ConnectorMetered,
@@ -87,6 +88,7 @@ class LiveSite:
         self.chargers: dict[ChargerId, list[LiveConnector]] = {}
         for connector in self.connectors:
             self.chargers.setdefault(connector.leaf.key.charger_id, []).append(connector)
+        self.history = History.restore(state.history)
         self.zone = ZoneInfo(self.config.time_zone)
         self.plan: Plan | None = None
         self.waiting: dict[int, int] = {}
@@ -117,7 +119,7 @@ class LiveSite:
             return True, learned
         if before is None:
             running = (connector.entry.acknowledged_ma or 0) >= connector.leaf.min_ma
-            behaviour = Behaviour(self.state.history.vehicle(session.id_token))
+            behaviour = Behaviour(self.history.vehicle(session.id_token))
             demand = Demand(
                 message.status, session, session.energy_wh, behaviour, Turn(running, now_ms)
             )
@@ -164,13 +166,13 @@ class LiveSite:
 
     def _forecast(self, demand: Demand, now_ms: int) -> None:
         session = demand.session
-        demand.forecast = self.state.history.forecast(
+        demand.forecast = self.history.forecast(
             session.id_token, started_ms=session.started_ms, now_ms=now_ms, zone=self.zone
         )
 
     def _ended(self, demand: Demand, now_ms: int) -> bool:
         session = demand.session
-        return self.state.history.ended(
+        learned = self.history.ended(
             session.id_token,
             started_ms=session.started_ms,
             ended_ms=now_ms,
@@ -178,6 +180,9 @@ class LiveSite:
             zone=self.zone,
             vehicle=demand.behaviour.known,
         )
+        if learned:
+            self.state.history = self.history.snapshot()
+        return learned
 
     # --- the rows ---------------------------------------------------------------------------------
 

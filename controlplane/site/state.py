@@ -11,7 +11,6 @@ import msgspec
 from controlplane.ids import ConnectorKey
 from controlplane.limit_schedule import LimitWindow
 from controlplane.network import SiteConfig
-from controlplane.site.forecast import History
 from controlplane.site.ledger import Entry
 from controlplane.site.messages import PhaseCurrents
 
@@ -41,7 +40,9 @@ class SiteState(msgspec.Struct):
     cap_ma: int | None = None
     round: int = 0
     violations: int = 0
-    history: History = msgspec.field(default_factory=History)
+    history: bytes = b""
+    """`forecast.History` as it was last saved: it changes with the end of a session only, and
+    snapshots are many."""
     alarms: dict[tuple[str, str], str] = {}
     """Those that are on, by name and subject, in words."""
 

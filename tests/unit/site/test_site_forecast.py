@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
-import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -100,7 +99,7 @@ def test_what_was_learned_of_a_vehicle_stays_with_its_driver() -> None:
         zone=ZONE,
         vehicle=vehicle,
     )
-    restored = msgspec.msgpack.decode(msgspec.msgpack.encode(history), type=History)
+    restored = History.restore(history.snapshot())
     assert restored == history
     assert restored.vehicle("ann") == vehicle
     assert restored.vehicle("bob") == restored.vehicle(None) == Vehicle()
