@@ -81,6 +81,9 @@ class Behaviour:
     _idle_since_ms: int | None = None
     _failed_ma: int = 0
     """The highest limit at which it did not begin."""
+    _willing: bool = False
+    _turned_ms: int = 0
+    """When it last changed its mind about charging."""
     _drew: bool = False
     _paused_ms: int | None = None
     """When we paused it last, until it draws again."""
@@ -94,8 +97,8 @@ class Behaviour:
 
     @property
     def start_ma(self) -> int:
-        """The least that is worth offering; 0 where nothing speaks against the connector's
-        minimum."""
+        """The least that is worth offering to a vehicle that would charge; 0 where nothing speaks
+        against the connector's minimum."""
         known_ma = self.known.start_ma or 0
         if not self._failed_ma:
             return known_ma
@@ -135,7 +138,7 @@ class Behaviour:
         if measured_ma is not None:
             self._see_power(leaf, sample, measured_ma)
             if measured_ma >= IDLE_MA:
-                self._draws(leaf, measured_ma, now_ms=now_ms)
+                self._draws(leaf, entry, measured_ma, now_ms=now_ms, pace=pace)
         self._lend(entry, now_ms=now_ms, pace=pace)
         self._follow_taper(entry, now_ms=now_ms)
         return (self.cap_ma, self.start_ma, self.nudge) != before
@@ -146,21 +149,33 @@ class Behaviour:
             self._learn(faults=True)
 
     def consider(
-        self, leaf: Leaf, entry: Entry, *, wants: bool, willing: bool, now_ms: int, pace: Pace
+        self,
+        leaf: Leaf,
+        entry: Entry,
+        *,
+        willing: bool,
+        declines: bool,
+        now_ms: int,
+        pace: Pace,
     ) -> bool:
         """Let time pass: does it begin, is it to be nudged? True if what it is offered changes.
 
         Args:
-            wants: it has not all that its driver asked for.
-            willing: its station says that it would charge.
+            willing: its station says that it would charge, and it lacks something.
+            declines: its station says that the vehicle takes nothing, and it lacks something.
         """
         before = (self.start_ma, self.nudge)
         self._see_limit(entry)
+        if willing != self._willing:
+            self._willing, self._turned_ms, self._idle_since_ms = willing, now_ms, None
+            if willing and self.nudge is Nudge.NONE:
+                # It begins when it wants to: no limit had kept it.
+                self._failed_ma = 0
         limit_ma, measured_ma = entry.acknowledged_ma, entry.measured_ma
         if self.nudge is not Nudge.NONE:
             self._go_on(entry, now_ms=now_ms, pace=pace)
         elif (
-            not wants
+            not (willing or declines)
             or limit_ma is None
             or limit_ma < leaf.min_ma
             or entry.settling
@@ -170,10 +185,14 @@ class Behaviour:
         ):
             self._idle_since_ms = None
         elif self._idle_since_ms is None:
-            self._idle_since_ms = max(entry.acknowledged_ms, 0)
-        elif now_ms - self._idle_since_ms >= max(4 * pace.ramp_ms, 2 * (self.known.ramp_ms or 0)):
-            self._does_not_begin(leaf, limit_ma, willing=willing, now_ms=now_ms, pace=pace)
+            self._idle_since_ms = max(entry.acknowledged_ms, self._turned_ms)
+        elif entry.measured_ms - self._idle_since_ms >= self._patience_ms(pace):
+            self._does_not_begin(leaf, limit_ma, now_ms=now_ms, pace=pace)
         return (self.start_ma, self.nudge) != before
+
+    def _patience_ms(self, pace: Pace) -> int:
+        """How long it may take to begin."""
+        return max(4 * pace.ramp_ms, 2 * (self.known.ramp_ms or 0))
 
     # --- how it is learned ------------------------------------------------------------------------
 
@@ -216,7 +235,9 @@ class Behaviour:
         if self.known.power_max_w is not None and self._peak_w > self.known.power_max_w:
             self._learn(power_max_w=self._peak_w)
 
-    def _draws(self, leaf: Leaf, measured_ma: int, *, now_ms: int) -> None:
+    def _draws(
+        self, leaf: Leaf, entry: Entry, measured_ma: int, *, now_ms: int, pace: Pace
+    ) -> None:
         """It charges: what it was waited for has happened."""
         if self._paused_ms is not None and self.nudge is not Nudge.NONE:
             self._learn(sleeps=True)
@@ -225,7 +246,9 @@ class Behaviour:
             self.nudge = Nudge.NONE
         limit_ma = self._seen_ma
         if self._failed_ma and limit_ma > self._failed_ma:
-            self._learn(start_ma=min(self.start_ma, limit_ma))
+            # Only what follows soon on a higher offer was caused by it.
+            if now_ms - entry.acknowledged_ms <= self._patience_ms(pace):
+                self._learn(start_ma=min(self.start_ma, limit_ma))
             self._failed_ma = 0
         elif leaf.min_ma <= limit_ma < self.start_ma:
             # It begins below what failed before: something else had kept it.
@@ -257,7 +280,9 @@ class Behaviour:
             if self.cap_ma is None:
                 self._capped_ms = now_ms
             self.cap_ma = measured + headroom_ma
-            if self._drew and self.known.power_max_w != self._peak_w:
+            # What it takes freely is its most, unless it was more when less was on offer.
+            free_w = self.power_w or 0
+            if measured >= IDLE_MA and free_w * 10 >= self._peak_w * 9:
                 self._learn(power_max_w=self._peak_w)
 
     def _follow_taper(self, entry: Entry, *, now_ms: int) -> None:
@@ -273,12 +298,10 @@ class Behaviour:
 
     # --- nudging ----------------------------------------------------------------------------------
 
-    def _does_not_begin(
-        self, leaf: Leaf, limit_ma: int, *, willing: bool, now_ms: int, pace: Pace
-    ) -> None:
+    def _does_not_begin(self, leaf: Leaf, limit_ma: int, *, now_ms: int, pace: Pace) -> None:
         """Offered enough by all that is known, and yet it has drawn nothing for long."""
         asleep = self._paused_ms is not None
-        if not asleep and (self._drew or not (willing or limit_ma < START_MAX_MA)):
+        if not asleep and (self._drew or limit_ma >= START_MAX_MA):
             # It stopped or waits of its own accord.
             return
         if limit_ma < START_MAX_MA:
@@ -289,8 +312,9 @@ class Behaviour:
             return
         self.nudges += 1
         self._nudged_ms, self._idle_since_ms = now_ms, None
-        # The first time a higher offer may do, where there is a higher one.
-        gently = self.known.faults or (self.nudges == 1 and limit_ma < leaf.max_ma)
+        # The first time a higher offer may do, where there is a higher one; who never began is not
+        # known to sleep.
+        gently = not asleep or self.known.faults or (self.nudges == 1 and limit_ma < leaf.max_ma)
         self.nudge = Nudge.OFFER if gently else Nudge.REST
 
     def _go_on(self, entry: Entry, *, now_ms: int, pace: Pace) -> None:

@@ -142,7 +142,10 @@ class Demand:
     def current_min_ma(self, leaf: Leaf) -> int:
         """The least at which the vehicle begins: never below the connector's own minimum, for which
         the pilot signal has no word."""
-        learned_ma = max(self.behaviour.start_ma, self.vehicle.current_min_ma or 0)
+        behaviour = self.behaviour
+        # What only failed so far is not held against a vehicle that may wait of its own accord.
+        start_ma = behaviour.start_ma if self.charging else (behaviour.known.start_ma or 0)
+        learned_ma = max(start_ma, self.vehicle.current_min_ma or 0)
         return min(max(leaf.min_ma, learned_ma), leaf.max_ma)
 
     def current_max_ma(self, leaf: Leaf) -> int:
@@ -174,11 +177,12 @@ class Demand:
         """Let time pass, once before each round; True if the vehicle is to be told anew."""
         behaviour = self.behaviour
         was = behaviour.nudge
+        lacks = not self.satisfied
         changed = behaviour.consider(
             leaf,
             entry,
-            wants=not self.satisfied,
-            willing=self.charging,
+            willing=lacks and self.charging,
+            declines=lacks and self.status is ConnectorStatus.SUSPENDED_EV,
             now_ms=now_ms,
             pace=pace,
         )

@@ -15,7 +15,7 @@ from controlplane.ocpp.events import ConnectorStatus
 from controlplane.site.behaviour import Behaviour, Nudge
 from controlplane.site.check import LedgerCheck
 from controlplane.site.demand import Demand, Pace, Turn
-from controlplane.site.forecast import History
+from controlplane.site.forecast import History, Vehicle
 from controlplane.site.ledger import Entry
 from controlplane.site.messages import (
     ConnectorMetered,
@@ -119,9 +119,8 @@ class LiveSite:
             return True, learned
         if before is None:
             running = (connector.entry.acknowledged_ma or 0) >= connector.leaf.min_ma
-            behaviour = Behaviour(self.history.vehicle(session.id_token))
             demand = Demand(
-                message.status, session, session.energy_wh, behaviour, Turn(running, now_ms)
+                message.status, session, session.energy_wh, Behaviour(), Turn(running, now_ms)
             )
         else:
             demand = replace(
@@ -132,6 +131,9 @@ class LiveSite:
         connector.demand = demand
         if before is None or before.session.id_token != session.id_token:
             self._forecast(demand, now_ms)
+            if demand.behaviour.known == Vehicle():
+                # Whose it is may be said only after it was plugged in.
+                demand.behaviour.known = self.history.vehicle(session.id_token)
         said = None if before is None else before.session.vehicle
         if session.vehicle is not None and session.vehicle != said:
             # K15.FR.08, K17.FR.08: its station is told a limit within a minute, be it the same.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from functools import partial
 
@@ -187,6 +188,34 @@ def test_a_vehicle_that_faults_when_paused_is_never_toggled() -> None:
     assert demand(bench, "A").behaviour.known.faults
     bench.ask(SetSiteLimit(None), SiteView)
     assert watch(bench, sleeper, minutes=60) == 0
+
+
+def test_a_vehicle_that_waits_for_its_own_hour_is_asked_twice_and_teaches_nothing() -> None:
+    bench = Bench(site([charger("A")], supply_a=32))
+    bench.plug("A", status=ConnectorStatus.SUSPENDED_EV, charging=False)
+    offers = Counter[float | None]()
+    for _ in range(120):
+        live(bench, {"A": lambda _: 0.0}, minutes=0.5)
+        offers[bench.limits_a()[0]] += 1
+    assert offers[0.0] == 0, "never toggled: it may be of those that fault"
+    assert 4 <= offers[32.0] <= 12, "twice two minutes or so"
+    assert offers[6.0] > 100
+    bench.plug("A")
+    live(bench, {"A": starts_at(6)}, minutes=10)
+    assert bench.connector("A").measured_ma == 32_000
+    assert demand(bench, "A").behaviour.start_ma == 0
+
+
+def test_who_it_is_may_be_said_after_it_was_plugged_in() -> None:
+    bench = Bench(site([charger("A")]))
+    bench.plug("A", session="first", id_token="ann")
+    live(bench, {"A": starts_at(6)}, minutes=10, phases=1)
+    bench.meter("A", 32, 0, 0, energy_wh=1_200)
+    bench.unplug("A")
+    bench.plug("A", session="second", charging=False)
+    assert demand(bench, "A").behaviour.known.phases is None
+    bench.plug("A", session="second", id_token="ann")
+    assert demand(bench, "A").behaviour.known.phases == 1
 
 
 def test_a_full_vehicle_is_left_in_peace() -> None:
