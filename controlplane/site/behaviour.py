@@ -137,7 +137,8 @@ class Behaviour:
         measured_ma = entry.measured_ma
         if measured_ma is not None:
             self._see_power(leaf, sample, measured_ma)
-            if measured_ma >= IDLE_MA:
+            # What still flows on the way down to a lower limit is no answer to that limit.
+            if measured_ma >= IDLE_MA <= self._seen_ma and not entry.draining_ma:
                 self._draws(leaf, entry, measured_ma, now_ms=now_ms, pace=pace)
         self._lend(entry, now_ms=now_ms, pace=pace)
         self._follow_taper(entry, now_ms=now_ms)
@@ -206,7 +207,9 @@ class Behaviour:
         if leaf.direct_current or len(known) < len(leaf.phases) or max(known) < SURE_MA:
             return
         used = sum(3 * current >= max(known) for current in known)
-        if used == self._phases_seen and used != self.known.phases:
+        # A vehicle that uses all of fewer than three may be able to use more elsewhere.
+        tells = used < len(known) or len(known) == 3
+        if tells and used == self._phases_seen and used != self.known.phases:
             self._learn(phases=used)
         self._phases_seen = used
 
@@ -256,8 +259,11 @@ class Behaviour:
             self._learn(start_ma=None if limit_ma == leaf.min_ma else limit_ma)
         if self._raised is not None:
             since_ms, to_ma = self._raised
-            if measured_ma * 10 >= to_ma * 9:
-                self._learn(ramp_ms=min(max(0, now_ms - since_ms), 300_000))
+            if now_ms - since_ms > 4 * pace.ramp_ms:
+                # So slow is no ramp: it had something else to wait for.
+                self._raised = None
+            elif measured_ma * 10 >= to_ma * 9:
+                self._learn(ramp_ms=max(0, now_ms - since_ms))
                 self._raised = None
 
     def _lend(self, entry: Entry, *, now_ms: int, pace: Pace) -> None:

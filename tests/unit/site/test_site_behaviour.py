@@ -47,12 +47,16 @@ class Sleeper:
 
     def __init__(self, *, toggles: int = 1) -> None:
         self.asleep = False
+        self.drawn_a = 0.0
         self.toggles = toggles
         self.zero = True
         self.pauses = 0
 
     def __call__(self, limit_a: float) -> float:
-        return 0.0 if self.asleep else limit_a
+        """Follows within twenty seconds."""
+        goal_a = 0.0 if self.asleep else limit_a
+        self.drawn_a += max(-16.0, min(16.0, goal_a - self.drawn_a))
+        return self.drawn_a
 
     def hears(self, limit_a: float) -> None:
         if limit_a == 0 and not self.zero:
@@ -109,6 +113,13 @@ def test_a_vehicle_on_one_phase_is_known_to_be_slow_and_still_counts_on_three() 
     assert demand(bench, "A").behaviour.known.phases == 1
     assert after_ms < before_ms - MS_PER_HOUR, "a third of the power, thrice the time"
     assert bench.view().circuits[0].liability_ma == (32_000,) * 3
+
+
+def test_a_connector_of_one_phase_tells_nothing_of_the_others() -> None:
+    bench = Bench(site([charger("A", phases=["L2"])]))
+    bench.plug("A")
+    live(bench, {"A": starts_at(6)}, minutes=3, phases=1)
+    assert demand(bench, "A").behaviour.known.phases is None
 
 
 def test_the_ramp_is_learned() -> None:
