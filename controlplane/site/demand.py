@@ -190,7 +190,7 @@ class Demand:
         laxity_ms, guessed = self._urgency(leaf, now_ms)
         self._considered = (now_ms, laxity_ms)
         self.step = urgency_step(laxity_ms, forecast=guessed, before=self.step)
-        return changed and behaviour.nudge is Nudge.OFFER is not was
+        return changed and was is not Nudge.OFFER and behaviour.nudge is Nudge.OFFER
 
     def order(
         self, leaf: Leaf, now_ms: int, pace: Pace

@@ -126,7 +126,8 @@ class LiveSite:
             demand = replace(
                 before, status=message.status, session=session, energy_wh=session.energy_wh
             )
-            if message.status is ConnectorStatus.FAULTED is not before.status:
+            faulted = ConnectorStatus.FAULTED
+            if message.status is faulted and before.status is not faulted:
                 demand.behaviour.faulted(now_ms=now_ms, pace=pace)
         connector.demand = demand
         if before is None or before.session.id_token != session.id_token:
