@@ -116,6 +116,8 @@ class Session(msgspec.Struct, array_like=True):
     """Sequence number and time of the latest TransactionEvents."""
     doubts: int = 0
     """How many of its messages were quarantined."""
+    boost_until_ms: int | None = None
+    """Until when it goes first."""
     vehicle: VehicleLimits | None = None
     """What the vehicle said of itself."""
 

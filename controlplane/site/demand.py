@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 from controlplane.ids import ConnectorKey
 from controlplane.ocpp.events import ConnectorStatus
@@ -16,23 +17,24 @@ from controlplane.site.behaviour import Behaviour, Nudge
 from controlplane.site.forecast import Forecast
 from controlplane.site.ledger import Entry
 from controlplane.site.messages import SessionDemand, VehicleLimits
+from controlplane.site.policy import UNRULED, Terms
 from controlplane.site.tree import Leaf
 from controlplane.site.urgency import STEP_UNKNOWN, Pace, Turn, admission, urgency_step
 from controlplane.units import MS_PER_HOUR
 
 __all__ = ["TIER_BOOST", "TIER_HOLDING", "Demand", "Pace", "Source", "Turn", "tier_of"]
 
-TIER_BOOST = 0
-"""Before all priorities."""
+TIER_BOOST: Final = 0
+"""Served before all priorities: what somebody asked to go first for a while."""
 
-TIER_FIRST = 10
-TIERS_PER_PRIORITY = 10
+TIER_FIRST: Final = 10
+TIERS_PER_PRIORITY: Final = 10
 """Priority p (0 to 9) has the tiers from 10 + 10 * p on, one per step of urgency."""
 
-TIER_HOLDING = 200
+TIER_HOLDING: Final = 200
 """Served after all priorities: vehicles that do not charge, but may wake."""
 
-URGENT_STEP_MAX = 1
+URGENT_STEP_MAX: Final = 1
 """Steps up to this one have less than an hour to spare."""
 
 _NOT_SAID = VehicleLimits()
@@ -46,7 +48,7 @@ class Source(StrEnum):
     FORECAST = "forecast"
 
 
-def tier_of(priority: int, step: int) -> int:
+def tier_of(priority: int, step: int = STEP_UNKNOWN) -> int:
     """The tier of a priority (0 to 9) and a step of urgency."""
     return TIER_FIRST + TIERS_PER_PRIORITY * priority + step
 
@@ -67,6 +69,12 @@ class Demand:
     """Its urgency, as of the last round."""
     left_wh: int | None = None
     """What it still takes, where it is nearly full."""
+    terms: Terms = UNRULED
+    """What the site's hours and rules give its session at the moment."""
+    boosted: bool = False
+    """It goes first at the moment, because somebody asked for that."""
+    override_ma: int | None = None
+    """What an operator holds its connector to at the moment."""
     _considered: tuple[int, int | None] = (-1, None)
     """When the last round was, and the laxity at that instant."""
 
@@ -171,7 +179,22 @@ class Demand:
         return urgency_step(laxity_ms, forecast=guessed) <= URGENT_STEP_MAX
 
     def tier(self, leaf: Leaf) -> int:
-        return TIER_HOLDING if self.holding else tier_of(leaf.priority, self.step)
+        if self.holding:
+            return TIER_HOLDING
+        if self.boosted:
+            return TIER_BOOST
+        return tier_of(self.priority(leaf), self.step)
+
+    def priority(self, leaf: Leaf) -> int:
+        return leaf.priority if self.terms.priority is None else self.terms.priority
+
+    def weight(self, leaf: Leaf) -> int:
+        return leaf.weight if self.terms.weight is None else self.terms.weight
+
+    @property
+    def ceiling_ma(self) -> int | None:
+        """What it may be given at most, by rules and operators; None where they do not say."""
+        return self.override_ma if self.terms.may_charge else 0
 
     def consider(self, leaf: Leaf, entry: Entry, *, now_ms: int, pace: Pace) -> bool:
         """Let time pass, once before each round; True if the vehicle is to be told anew."""
@@ -210,6 +233,8 @@ class Demand:
             or self.session.need_wh != other.session.need_wh
             or self.session.departure_ms != other.session.departure_ms
             or self.session.vehicle != other.session.vehicle
+            or self.session.id_token != other.session.id_token
+            or self.session.boost_until_ms != other.session.boost_until_ms
         )
 
     def _urgency(self, leaf: Leaf, now_ms: int) -> tuple[int | None, bool]:

@@ -26,6 +26,8 @@ __all__ = [
     "ReportBuildingLoad",
     "RowShare",
     "SessionDemand",
+    "SetCircuitLimit",
+    "SetConnectorLimit",
     "SetSiteLimit",
     "SiteConfigured",
     "SiteDeleted",
@@ -74,7 +76,8 @@ class VehicleLimits(msgspec.Struct, frozen=True):
 class SessionDemand(msgspec.Struct, frozen=True):
     """What the session on a connector still wants. `need_wh` and `departure_ms` are the driver's
     word, `vehicle` is the vehicle's. `charging` is False while the vehicle or the driver holds
-    it."""
+    it; `id_token` is what the driver identified with; until `boost_until_ms` the session goes
+    first."""
 
     session_id: SessionId
     started_ms: int
@@ -83,6 +86,7 @@ class SessionDemand(msgspec.Struct, frozen=True):
     departure_ms: int | None
     charging: bool
     id_token: str | None = None
+    boost_until_ms: int | None = None
     vehicle: VehicleLimits | None = None
 
 
@@ -173,6 +177,27 @@ class SetSiteLimit(msgspec.Struct, frozen=True, tag="set_site_limit"):
     until_ms: int | None = None
 
 
+class SetCircuitLimit(msgspec.Struct, frozen=True, tag="set_circuit_limit"):
+    """Hold one circuit to `limit_ma` per phase, building included, from `from_ms` (None: now) to
+    `until_ms` (None: until changed); None lifts it. Answered with `SiteView`."""
+
+    circuit_id: str
+    limit_ma: int | None
+    from_ms: int | None = None
+    until_ms: int | None = None
+
+
+class SetConnectorLimit(msgspec.Struct, frozen=True, tag="set_connector_limit"):
+    """Give the sessions of one connector no more than `limit_ma` per phase; as
+    `SetCircuitLimit`."""
+
+    charger_id: ChargerId
+    connector_id: int
+    limit_ma: int | None
+    from_ms: int | None = None
+    until_ms: int | None = None
+
+
 class GetSite(msgspec.Struct, frozen=True, tag="get_site"):
     """Answered with `SiteView`."""
 
@@ -186,14 +211,21 @@ class ExplainConnector(msgspec.Struct, frozen=True, tag="explain_connector"):
 
 
 SiteRequest = (
-    ConfigureSite | DeleteSite | ReportBuildingLoad | SetSiteLimit | GetSite | ExplainConnector
+    ConfigureSite
+    | DeleteSite
+    | ReportBuildingLoad
+    | SetSiteLimit
+    | SetCircuitLimit
+    | SetConnectorLimit
+    | GetSite
+    | ExplainConnector
 )
 
 
 class CircuitView(msgspec.Struct, frozen=True):
     """One circuit at this moment, per phase. `liability_ma` is what its chargers may draw,
     `measured_ma` what their meters show, `building_ma` the building load on it; `capacity_ma` is
-    what may be given to chargers."""
+    what may be given to chargers; `limit_ma` the operator's limit, where one is in force."""
 
     circuit_id: str
     rating_ma: PhaseCurrents
@@ -201,11 +233,13 @@ class CircuitView(msgspec.Struct, frozen=True):
     building_ma: PhaseCurrents
     liability_ma: PhaseCurrents
     measured_ma: PhaseCurrents
+    limit_ma: int | None = None
 
 
 class ConnectorAllocation(msgspec.Struct, frozen=True):
     """One connector at this moment. `target_ma` is what the last round wants, `limit_ma` what is
-    acknowledged, `liability_ma` what counts on the rows, `reason` why, in words.
+    acknowledged, `liability_ma` what counts on the rows, `reason` why, in words; `override_ma` the
+    operator's limit, where one is in force.
 
     `energy_needed_wh` is what is still missing, `laxity_ms` how long the session could wait at full
     power and still be ready; None where need or departure is unknown. `need_source` and
@@ -219,6 +253,7 @@ class ConnectorAllocation(msgspec.Struct, frozen=True):
     liability_ma: int
     measured_ma: int | None
     reason: str
+    override_ma: int | None = None
     energy_needed_wh: int | None = None
     laxity_ms: int | None = None
     departure_ms: int | None = None

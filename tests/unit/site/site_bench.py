@@ -178,6 +178,7 @@ class Bench:
             departure_ms=values.pop("departure_ms", None),
             charging=values.pop("charging", True),
             id_token=values.pop("id_token", None),
+            boost_until_ms=values.pop("boost_until_ms", None),
             vehicle=values.pop("vehicle", None),
         )
         assert not values
