@@ -25,7 +25,7 @@ from controlplane.site.tree import Leaf
 from controlplane.site.urgency import Pace
 from controlplane.units import MS_PER_HOUR
 
-__all__ = ["Behaviour", "Nudge"]
+__all__ = ["START_MAX_MA", "Behaviour", "Nudge"]
 
 HEADROOM_MIN_MA = 2_000
 """What a vehicle is offered above what it draws, so that it shows when it wants more."""

@@ -13,7 +13,7 @@ from typing import Final
 
 from controlplane.ids import ConnectorKey
 from controlplane.ocpp.events import ConnectorStatus
-from controlplane.site.behaviour import Behaviour, Nudge
+from controlplane.site.behaviour import START_MAX_MA, Behaviour, Nudge
 from controlplane.site.forecast import Forecast
 from controlplane.site.ledger import Entry
 from controlplane.site.messages import SessionDemand, VehicleLimits
@@ -153,7 +153,8 @@ class Demand:
         behaviour = self.behaviour
         # What only failed so far is not held against a vehicle that may wait of its own accord.
         start_ma = behaviour.start_ma if self.charging else (behaviour.known.start_ma or 0)
-        learned_ma = max(start_ma, self.vehicle.current_min_ma or 0)
+        # A vehicle that says it needs more than any is known to would only starve itself.
+        learned_ma = min(max(start_ma, self.vehicle.current_min_ma or 0), START_MAX_MA)
         return min(max(leaf.min_ma, learned_ma), leaf.max_ma)
 
     def current_max_ma(self, leaf: Leaf) -> int:
