@@ -39,7 +39,7 @@ from controlplane.site.configure import (
     removal_effects,
     validated,
 )
-from controlplane.site.demand import Demand, Habit, Pace, Turn
+from controlplane.site.demand import Pace
 from controlplane.site.explain import explanation
 from controlplane.site.limiting import take_limit
 from controlplane.site.live import LiveConnector, LiveSite
@@ -414,8 +414,9 @@ class SiteActor:
         if connector is None:
             return
         demand = connector.demand
-        if demand is not None and message.energy_wh is not None:
-            demand.energy_wh = message.energy_wh
+        if demand is not None:
+            demand.energy_wh = message.energy_wh or demand.energy_wh
+            demand.soc_percent = message.soc_percent or demand.soc_percent
         highest_ma, confirms = connector.take_sample(
             message, voltage_v=site.config.voltage_v, now_ms=now_ms
         )
@@ -430,7 +431,9 @@ class SiteActor:
             ramp_ms=self._settings.ramp_ms,
             confirms=confirms,
         )
-        if demand is not None and demand.habit.metered(entry, now_ms=now_ms, pace=self._pace):
+        if demand is not None and demand.behaviour.metered(
+            connector.leaf, entry, message, now_ms=now_ms, pace=self._pace
+        ):
             self._quiet = False
         if entry.liability_ma != counted_ma:
             self._round_soon(site, now_ms)
@@ -463,24 +466,13 @@ class SiteActor:
         if connector is None:
             self._undescribed_state(site, key, running=message.session is not None, now_ms=now_ms)
             return
-        before = connector.demand
         session = message.session
         self._durable |= connector.entry.session(None if session is None else session.session_id)
-        if session is None:
-            connector.demand = None
-            connector.measured_ma = connector.measured_w = None
-        elif before is None or before.session.session_id != session.session_id:
-            running = (connector.entry.acknowledged_ma or 0) >= connector.leaf.min_ma
-            connector.demand = Demand(
-                message.status, session, session.energy_wh, Habit(), Turn(running, now_ms)
-            )
-        else:
-            connector.demand = Demand(
-                message.status, session, session.energy_wh, before.habit, before.turn
-            )
+        differs, learned = site.take_state(connector, message, now_ms, self._pace)
+        self._durable |= learned
         if session is not None and session.boost_until_ms is not None:
             self._set_limit_timer(site, now_ms)
-        if before is None or connector.demand is None or before.differs(connector.demand):
+        if differs:
             self._round_soon(site, now_ms)
 
     def _undescribed_state(
@@ -593,6 +585,7 @@ class SiteActor:
         self._keep_window(site, now_ms)
         rows = site.budget(now_ms)
         site.take_terms(now_ms)
+        site.consider(now_ms, self._pace)
         site.plan = site.solve(rows, now_ms=now_ms, pace=self._pace)
         released = release(
             site.tree,
@@ -609,10 +602,7 @@ class SiteActor:
         for position, limit_ma in released.limits:
             reason = "" if picture is None else decision_words(picture, position, limit_ma)
             self._send_limit(site, site.connectors[position], limit_ma, reason, now_ms)
-        for connector in site.connectors:
-            if connector.demand is not None:
-                on = (connector.entry.asked_ma or 0) >= max(1, connector.leaf.min_ma)
-                connector.demand.turn.observe(on=on, now_ms=now_ms)
+        site.observe(now_ms)
         overloads = site.check.overloads(site.entries, rows.building_ma)
         if any(overload.ours for overload in overloads):
             site.state.violations += 1
@@ -665,6 +655,7 @@ class SiteActor:
         site.state.limit_id += 1
         before_ma = connector.entry.asked_ma
         connector.entry.sent(site.state.limit_id, limit_ma, now_ms=now_ms)
+        connector.calm.again = False
         self._durable = True
         key = connector.leaf.key
         message = ApplyLimit(

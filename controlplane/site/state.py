@@ -1,4 +1,5 @@
-"""What a site must not forget: its description, its ledger, the load and the limits it was told.
+"""What a site must not forget: its description, its ledger, the load and the limits it was told,
+and who its drivers are.
 
 Invariant: a limit that left is in a snapshot of the same commit, so a host that takes over counts
 at least what the lost one had sent."""
@@ -62,6 +63,9 @@ class SiteState(msgspec.Struct):
     grid: GridEvents = msgspec.field(default_factory=GridEvents)
     round: int = 0
     violations: int = 0
+    history: bytes = b""
+    """`forecast.History` as it was last saved: it changes with the end of a session only, and
+    snapshots are many."""
     window: ContractWindow | None = None
     """Of the contract; None where there is none."""
     alarms: dict[tuple[str, str], str] = {}
