@@ -118,7 +118,7 @@ class _Station(BenchStation):
         """The driver leaves."""
         if self._sampling is not None:
             self._sampling.cancel()
-        while self._outstanding:
+        while self._outstanding:  # noqa: ASYNC110 - once in a phase, for milliseconds
             await asyncio.sleep(_BUSY_S)
         self._integrate()
         self._running = False

@@ -348,7 +348,7 @@ class SiteActor:
                 message.status, session, session.energy_wh, before.habit, before.turn
             )
         if before is None or connector.demand is None or before.differs(connector.demand):
-            self._round_soon(site, now_ms)
+            self._round_soon(site, now_ms, critical=True)
 
     def _presence(self, site: LiveSite, message: ChargerPresence, now_ms: int) -> None:
         changed = False
@@ -358,7 +358,7 @@ class SiteActor:
             )
         if changed:
             self._durable = True
-            self._round_soon(site, now_ms)
+            self._round_soon(site, now_ms, critical=True)
 
     # --- from the feeder --------------------------------------------------------------------------
 
@@ -393,10 +393,11 @@ class SiteActor:
 
     # --- rounds -----------------------------------------------------------------------------------
 
-    def _round_soon(self, site: LiveSite, now_ms: int) -> None:
+    def _round_soon(self, site: LiveSite, now_ms: int, *, critical: bool = False) -> None:
         """A round at once, unless one has just been: then a tenth of the interval after it, so
-        that a hundred chargers that answer together cost two rounds and not a hundred."""
-        gap_ms = self._settings.round_interval_ms // 10
+        that a hundred chargers that answer together cost two rounds and not a hundred. What others
+        must make room for is `critical` and waits a tenth of that."""
+        gap_ms = self._settings.round_interval_ms // (100 if critical else 10)
         if self._rounded_ms is None or now_ms - self._rounded_ms >= gap_ms:
             self._round(site, now_ms)
         else:

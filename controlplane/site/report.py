@@ -36,6 +36,9 @@ class FeederReports:
             was_within = last.cap_id == report.cap_id and last.liability_ma <= cap_ma
             if within != was_within:
                 return within or last.cap_id == report.cap_id
+            if report.measured_ma <= cap_ma < last.measured_ma:
+                # Whoever asked for the reduction waits for the meters to show it.
+                return True
         elif last.cap_id != report.cap_id:
             return True
         return abs(report.wanted_ma - last.wanted_ma) > max(WANTED_STEP_MA, last.wanted_ma // 10)
