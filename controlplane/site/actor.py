@@ -524,7 +524,7 @@ class SiteActor:
         if site.config.feeder is not None:
             left = site.budget(now_ms) if released.limits else rows
             self._report(site, left, only_urgent=True)
-        self._quiet = not site.restless
+        self._quiet = not (site.restless or self._reports.unmet(site.state.cap_ma))
         self._round_at_ms = None
         if site.busy:
             self._round_by(now_ms + settings.round_interval_ms)

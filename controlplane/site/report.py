@@ -25,9 +25,13 @@ class FeederReports:
     def sent(self, report: SiteReport) -> None:
         self._last = report
 
+    def unmet(self, cap_ma: int | None) -> bool:
+        """Whether the feeder was told of meters that show more than the cap."""
+        return self._last is not None and cap_ma is not None and self._last.measured_ma > cap_ma
+
     def urgent(self, report: SiteReport, cap_ma: int | None) -> bool:
-        """Whether the feeder should hear this now: the site came within its cap, outgrew it, or
-        wants something clearly different."""
+        """Whether the feeder should hear this now: the site came within its cap or outgrew it,
+        its meters show that it did, or it wants something clearly different."""
         last = self._last
         if last is None:
             return True
@@ -36,7 +40,7 @@ class FeederReports:
             was_within = last.cap_id == report.cap_id and last.liability_ma <= cap_ma
             if within != was_within:
                 return within or last.cap_id == report.cap_id
-            if report.measured_ma <= cap_ma < last.measured_ma:
+            if self.unmet(cap_ma) and report.measured_ma <= cap_ma:
                 # Whoever asked for the reduction waits for the meters to show it.
                 return True
         elif last.cap_id != report.cap_id:
