@@ -22,7 +22,8 @@ PILOT_MIN_MA = 6_000
 class StationSpec(msgspec.Struct, frozen=True):
     """One station as the bench builds it. `rows` are all rows that carry its current; its vehicle
     follows a changed limit in a straight line that lasts `ramp_s`; a limit is answered
-    `answer_s` after it came."""
+    `answer_s` after it came. With `samples_changes` it sends MeterValues as soon as its vehicle
+    has followed, and not only at its interval."""
 
     id: str
     max_ma: int
@@ -30,6 +31,7 @@ class StationSpec(msgspec.Struct, frozen=True):
     rows: tuple[int, ...]
     ramp_s: float = 0.0
     answer_s: float = 0.0
+    samples_changes: bool = False
 
 
 class Vehicle:
@@ -64,12 +66,10 @@ class Vehicle:
 
     def draw_ma(self, now_s: float) -> int:
         """What it draws at an instant not before the last change."""
-        passed_s = now_s - self._since_s
+        passed_s = max(0.0, now_s - self._since_s)
         if passed_s >= self._ramp_s:
             return self.target_ma
-        return self._from_ma + round(
-            (self.target_ma - self._from_ma) * max(0.0, passed_s) / self._ramp_s
-        )
+        return self._from_ma + round((self.target_ma - self._from_ma) * passed_s / self._ramp_s)
 
 
 class FrameKind(IntEnum):

@@ -30,16 +30,31 @@ __all__ = ["GridOrder", "GridReport", "main"]
 _CONNECTING_AT_ONCE = 50
 _TICK_S = 0.05
 _BUSY_S = 0.02
+_EXPECTED_TIMEOUT_S = 2.0
 _ROW_NAMES = ("L1", "L2", "L3")
 
 
 class GridOrder(msgspec.Struct, frozen=True):
     """One step. `connect` opens, boots and reports `stations`, over rows that carry `rows_ma`;
     `start` begins a transaction on each of `places` (all where empty) and `stop` ends them;
+    `expect` waits for the next limit of each of `places` from now on, and `expected` tells when
+    they came; `arrive` and `leave` do both around the first of `places` starting or stopping;
     `watch` begins a new recording in which the first three rows carry `limit_ma`; `report` says
     what has happened since; `judge` judges all that was recorded; `quit` closes everything."""
 
-    what: Literal["connect", "start", "stop", "watch", "report", "judge", "quit"]
+    what: Literal[
+        "connect",
+        "start",
+        "stop",
+        "expect",
+        "expected",
+        "arrive",
+        "leave",
+        "watch",
+        "report",
+        "judge",
+        "quit",
+    ]
     port: int = 0
     stations: tuple[StationSpec, ...] = ()
     rows_ma: tuple[int, ...] = ()
@@ -65,6 +80,10 @@ class GridReport(msgspec.Struct, frozen=True):
     drawn_within_s: float | None = None
     ramp_end_s: float | None = None
     """When the last vehicle will have followed its limit."""
+    event_s: float | None = None
+    """When the frame left that told of the transaction's start or end."""
+    limits_s: list[float] = []
+    """When the expected limits came; those that did not are missing."""
     raises: int = 0
     violations: int = 0
     words: tuple[str, ...] = ()
@@ -95,6 +114,8 @@ class _Station(BenchStation):
         self._outstanding = False
         self._register_wh = 0.0
         self._integrated_s = time.monotonic()
+        self.event_s = 0.0
+        """When the transaction that was started or ended last was told of."""
 
     @property
     def held_ma(self) -> int:
@@ -105,6 +126,7 @@ class _Station(BenchStation):
     async def start(self, meter_wh: int = 0) -> None:
         self._integrate()
         await self._status(1, "Preparing")
+        self.event_s = time.monotonic()
         await self._start_transaction(time.time_ns() // 1_000_000, int(self._register_wh))
         self._running = True
         self._record(FrameKind.STARTED, self._place, 0)
@@ -120,11 +142,11 @@ class _Station(BenchStation):
             self._sampling.cancel()
         while self._outstanding:  # noqa: ASYNC110 - once in a phase, for milliseconds
             await asyncio.sleep(_BUSY_S)
-        self._integrate()
         self._running = False
         self.limit_ma = None
-        self.vehicle.unplug(time.monotonic())
+        self.vehicle.unplug(self._integrate())
         self._record(FrameKind.STOPPED, self._place, 0)
+        self.event_s = time.monotonic()
         await self._request(
             "StopTransaction",
             {
@@ -167,28 +189,32 @@ class _Station(BenchStation):
 
     def _follow(self) -> None:
         if self._running:
-            self._integrate()
-            self.vehicle.follow(self.held_ma, time.monotonic())
+            self.vehicle.follow(self.held_ma, self._integrate())
+            if self.spec.samples_changes:
+                self._sample_in(self.spec.ramp_s + _BUSY_S)
 
     # --- samples ----------------------------------------------------------------------------------
 
-    def _integrate(self) -> None:
+    def _integrate(self) -> float:
+        """Let the register count up to now; returns that instant."""
         now_s = time.monotonic()
         before_ma = self.vehicle.draw_ma(self._integrated_s)
         mean_a = (before_ma + self.vehicle.draw_ma(now_s)) / 2_000
         hours = (now_s - self._integrated_s) / 3_600
         self._register_wh += mean_a * self.spec.phases * VOLTAGE_V * hours
         self._integrated_s = now_s
+        return now_s
 
     def _sample_in(self, wait_s: float) -> None:
+        if self._sampling is not None:
+            self._sampling.cancel()
         self._sampling = asyncio.get_running_loop().call_later(wait_s, self._sample)
 
     def _sample(self) -> None:
         if self._outstanding or self._waiter is not None:
             self._sample_in(_BUSY_S)
             return
-        self._integrate()
-        draw_a = self.vehicle.draw_ma(time.monotonic()) / 1_000
+        draw_a = self.vehicle.draw_ma(self._integrate()) / 1_000
         values: list[dict[str, str]] = [
             {"value": f"{int(self._register_wh)}", "measurand": "Energy.Active.Import.Register"},
             {
@@ -228,6 +254,9 @@ class _Stations:
         self._limit_ma = 0
         self._drawn_within_s: float | None = None
         self._watcher: asyncio.Task[None] | None = None
+        self._expected: set[int] = set()
+        self._came_s: list[float] = []
+        self._all_came = asyncio.Event()
 
     async def carry_out(self, order: GridOrder) -> GridReport:
         """Carry out one order."""
@@ -239,6 +268,12 @@ class _Stations:
                 await _together(chosen, lambda station: station.start())
             case "stop":
                 await _together(chosen, lambda station: station.stop())
+            case "expect":
+                self._expect(order.places)
+            case "expected":
+                return await self._limits()
+            case "arrive" | "leave":
+                return await self._exchange(order)
             case "watch":
                 self._watch(order.limit_ma)
             case "report":
@@ -262,7 +297,33 @@ class _Stations:
         await _together(self._stations, lambda station: station.connect(order.port))
 
     def _record(self, kind: FrameKind, place: int, current_ma: int) -> None:
-        self._events.append(FrameEvent(time.monotonic(), kind, place, current_ma))
+        now_s = time.monotonic()
+        self._events.append(FrameEvent(now_s, kind, place, current_ma))
+        if kind is FrameKind.SENT and place in self._expected:
+            self._expected.discard(place)
+            self._came_s.append(round(now_s, 6))
+            if not self._expected:
+                self._all_came.set()
+
+    def _expect(self, places: tuple[int, ...]) -> None:
+        self._expected, self._came_s = set(places), []
+        self._all_came.clear()
+
+    async def _limits(self, event_s: float | None = None) -> GridReport:
+        try:
+            await asyncio.wait_for(self._all_came.wait(), _EXPECTED_TIMEOUT_S)
+        except TimeoutError:
+            # Which did not come is seen by their number.
+            self._expected = set()
+        return GridReport(event_s=event_s, limits_s=self._came_s)
+
+    async def _exchange(self, order: GridOrder) -> GridReport:
+        """A vehicle comes or goes, and its neighbours are told new limits."""
+        first, *neighbours = order.places
+        station = self._stations[first]
+        self._expect(tuple(neighbours))
+        await (station.start() if order.what == "arrive" else station.stop())
+        return await self._limits(station.event_s)
 
     def _watch(self, limit_ma: int) -> None:
         self._watched_from = len(self._events)
