@@ -362,7 +362,8 @@ class SiteActor:
             return
         before = connector.demand
         session = message.session
-        self._durable |= connector.entry.session(None if session is None else session.session_id)
+        matters = connector.entry.session(None if session is None else session.session_id)
+        self._durable |= matters
         if session is None:
             connector.demand = None
             connector.measured_ma = None
@@ -375,7 +376,13 @@ class SiteActor:
             connector.demand = Demand(
                 message.status, session, session.energy_wh, before.habit, before.turn
             )
-        if before is None or connector.demand is None or before.differs(connector.demand):
+        demand = connector.demand
+        if before is None or demand is None:
+            # The status alone of a connector that stays without a session changes no round.
+            matters |= before is not demand
+        else:
+            matters |= before.differs(demand)
+        if matters:
             self._round_soon(site, now_ms, critical=True)
 
     def _undescribed_state(
