@@ -41,6 +41,7 @@ from controlplane.site.demand import Demand, Habit, Pace, Turn
 from controlplane.site.explain import explanation
 from controlplane.site.limiting import take_limit
 from controlplane.site.live import LiveConnector, LiveSite
+from controlplane.site.live_power import window_event
 from controlplane.site.messages import (
     CapChanged,
     ChargerPresence,
@@ -52,7 +53,9 @@ from controlplane.site.messages import (
     ExplainConnector,
     GetSite,
     LimitOutcome,
+    PhaseCurrents,
     ReportBuildingLoad,
+    ReportSitePower,
     SetCircuitLimit,
     SetConnectorLimit,
     SetSiteLimit,
@@ -75,6 +78,9 @@ FUTURE_MAX_MS = 60_000
 QUIET_ROUNDS_MAX = 10
 """Where nothing was heard and nothing is awaited, only every tenth round is worked out."""
 
+WINDOW_SAVE_MS = 60_000
+"""A contract's window is written at least so often while rounds run."""
+
 BUILDING_STEP_MA = 500
 """A change of the building load that is worth a snapshot."""
 
@@ -86,7 +92,7 @@ class SiteActor:
         self.ref = ref
         self._settings = settings
         self._pace = Pace(settings.ramp_ms)
-        self._site = LiveSite(SiteState.restore(snapshot)) if snapshot else None
+        self._site = LiveSite(SiteState.restore(snapshot), settings) if snapshot else None
         self._undescribed: set[ConnectorKey] = set()
         """Connectors with a session that the description does not have."""
         self._reports = FeederReports()
@@ -95,6 +101,9 @@ class SiteActor:
         self._quiet = False
         """Whether nothing was heard since the last round that could change the next."""
         self._building_saved: BuildingLoad | None = None
+        self._window_saved_ms = 0
+        self._window_end_ms: int | None = None
+        """The end of a contract's window for which the timer is set."""
         self._durable = False
         self._effects: list[Effect] = []
 
@@ -147,6 +156,9 @@ class SiteActor:
                 self._round_due(site, now_ms)
             case TimerFired(key="limit"):
                 self._limit_due(site, now_ms)
+            case TimerFired(key="window"):
+                self._window_end_ms = None
+                self._round(site, now_ms)
             case TimerFired(key="report"):
                 self._report(site, site.budget(now_ms))
                 self._set_report_timer(site, now_ms)
@@ -167,6 +179,8 @@ class SiteActor:
                 return self._explain(site, request, now_ms)
             case ReportBuildingLoad():
                 return self._building_load(site, request, now_ms)
+            case ReportSitePower():
+                return self._site_power(site, request, now_ms)
             case SetSiteLimit() | SetCircuitLimit() | SetConnectorLimit():
                 return self._set_limit(site, request, now_ms)
             case DeleteSite():
@@ -194,7 +208,7 @@ class SiteActor:
         ):
             state.building = None
         state.describe(config)
-        site = self._site = LiveSite(state)
+        site = self._site = LiveSite(state, self._settings)
         self._undescribed -= site.by_key.keys()
         if before is not None:
             site.inherit(before)
@@ -214,9 +228,9 @@ class SiteActor:
             return busy
         self._effects += removal_effects(site.config)
         self._effects.append(Persist(ActorSnapshot(ref=self.ref, state=b"")))
-        self._effects += [CancelTimer(key) for key in ("round", "limit", "report")]
+        self._effects += [CancelTimer(key) for key in ("round", "limit", "report", "window")]
         self._effects.append(Emit("site.deleted", {"site_id": self.ref.id}))
-        self._site = None
+        self._site = self._window_end_ms = None
         return SiteDeleted(SiteId(self.ref.id))
 
     def _explain(
@@ -268,18 +282,60 @@ class SiteActor:
             return refusal(
                 "invalid_input", "AT_IN_FUTURE", "at_ms is ahead of Loadstar's clock", self.ref.id
             )
+        self._building_measured(site, request.current_ma, None, at_ms=request.at_ms, now_ms=now_ms)
+        return site.view(now_ms)
+
+    def _building_measured(
+        self,
+        site: LiveSite,
+        current_ma: PhaseCurrents,
+        power_w: int | None,
+        *,
+        at_ms: int,
+        now_ms: int,
+    ) -> None:
+        """Take in what the building's meter shows, from wherever it came; see
+        `BuildingLoad.follow` on its stamps."""
         last = site.state.building
-        if last is not None and request.at_ms < last.at_ms:
-            return site.view(now_ms)
-        same = last is not None and last.current_ma == request.current_ma
+        load = BuildingLoad.follow(
+            last,
+            site.power.building(current_ma, power_w, at_ms=at_ms, now_ms=now_ms),
+            at_ms=at_ms,
+            now_ms=now_ms,
+        )
+        if load is None:
+            return
+        same = last is not None and last.current_ma == load.current_ma
         self._quiet &= same and not site.stale(now_ms)
-        site.state.building = BuildingLoad(request.at_ms, request.current_ma)
-        self._save_building(site, site.state.building)
-        rows = site.budget(now_ms)
-        if any(used > may for used, may in zip(rows.liability_ma, rows.capacity_ma, strict=True)):
+        site.state.building = load
+        self._save_building(site, load)
+        rows, lines = site.budget(now_ms), site.tree.lines
+        if any(
+            used > may
+            for used, may in zip(rows.liability_ma[:lines], rows.capacity_ma[:lines], strict=True)
+        ):
             self._round(site, now_ms)
         elif self._round_at_ms is None:
             self._round_by(now_ms + self._settings.round_interval_ms)
+
+    def _site_power(
+        self, site: LiveSite, request: ReportSitePower, now_ms: int
+    ) -> SiteView | Refusal:
+        if not request.plausible:
+            return refusal(
+                "invalid_input",
+                "POWER_INVALID",
+                "solar_w is 0 or above, battery_soc_percent 0 to 100",
+                self.ref.id,
+            )
+        if request.at_ms > now_ms + FUTURE_MAX_MS:
+            return refusal(
+                "invalid_input", "AT_IN_FUTURE", "at_ms is ahead of Loadstar's clock", self.ref.id
+            )
+        if site.power.solar.take(request, now_ms=now_ms):
+            self._quiet = False
+            if self._round_at_ms is None:
+                self._round_by(now_ms + self._settings.round_interval_ms)
         return site.view(now_ms)
 
     def _save_building(self, site: LiveSite, load: BuildingLoad) -> None:
@@ -298,6 +354,13 @@ class SiteActor:
     # --- from chargers ----------------------------------------------------------------------------
 
     def _metered(self, site: LiveSite, message: ConnectorMetered, now_ms: int) -> None:
+        if site.power.reads(message.charger_id, message.connector_id):
+            lines = site.power.metered_lines(message)
+            if lines is not None:
+                self._building_measured(
+                    site, lines, message.power_w, at_ms=message.at_ms, now_ms=now_ms
+                )
+            return
         connector = site.by_key.get(ConnectorKey(message.charger_id, message.connector_id))
         if connector is None:
             return
@@ -471,6 +534,7 @@ class SiteActor:
                     backoff_max_ms=settings.call_timeout_ms,
                 )
         stale = site.stale(now_ms)
+        self._keep_window(site, now_ms)
         rows = site.budget(now_ms)
         site.take_terms(now_ms)
         site.plan = plan(
@@ -481,6 +545,7 @@ class SiteActor:
             stale=stale,
             now_ms=now_ms,
             pace=self._pace,
+            exempt=site.power.exempt(now_ms) if rows.surplus_ma is not None else (),
         )
         released = release(
             site.tree,
@@ -514,6 +579,7 @@ class SiteActor:
                 undescribed=self._undescribed,
                 stale=stale,
                 plan=site.plan,
+                contract=site.power.contract_words(now_ms, rows.building_ma),
             ),
         )
         self._durable |= bool(events)
@@ -525,6 +591,23 @@ class SiteActor:
         self._round_at_ms = None
         if site.busy:
             self._round_by(now_ms + settings.round_interval_ms)
+
+    def _keep_window(self, site: LiveSite, now_ms: int) -> None:
+        """Count the contract's energy; tell of windows that ended. The window rides in any
+        snapshot, and has one of its own as seldom as a lost minute may matter."""
+        closed = site.power.keep_window(
+            now_ms, building_ma=site.building_ma(now_ms), stale=site.stale(now_ms)
+        )
+        self._effects += [window_event(window) for window in closed]
+        end_ms = site.power.window_end_ms
+        if end_ms is None:
+            return
+        if closed or now_ms - self._window_saved_ms >= WINDOW_SAVE_MS:
+            self._durable = True
+            self._window_saved_ms = now_ms
+        if end_ms != self._window_end_ms:
+            self._window_end_ms = end_ms
+            self._effects.append(SetTimer("window", end_ms))
 
     def _send_limit(
         self, site: LiveSite, connector: LiveConnector, limit_ma: int, reason: str, now_ms: int
