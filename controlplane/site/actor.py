@@ -467,13 +467,13 @@ class SiteActor:
             self._undescribed_state(site, key, running=message.session is not None, now_ms=now_ms)
             return
         session = message.session
-        self._durable |= connector.entry.session(None if session is None else session.session_id)
+        matters = connector.entry.session(None if session is None else session.session_id)
         differs, learned = site.take_state(connector, message, now_ms, self._pace)
-        self._durable |= learned
+        self._durable |= matters or learned
         if session is not None and session.boost_until_ms is not None:
             self._set_limit_timer(site, now_ms)
-        if differs:
-            self._round_soon(site, now_ms)
+        if matters or differs:
+            self._round_soon(site, now_ms, critical=True)
 
     def _undescribed_state(
         self, site: LiveSite, key: ConnectorKey, *, running: bool, now_ms: int
@@ -493,7 +493,7 @@ class SiteActor:
             )
         if changed:
             self._durable = True
-            self._round_soon(site, now_ms)
+            self._round_soon(site, now_ms, critical=True)
 
     # --- from the feeder --------------------------------------------------------------------------
 
@@ -539,10 +539,11 @@ class SiteActor:
 
     # --- rounds -----------------------------------------------------------------------------------
 
-    def _round_soon(self, site: LiveSite, now_ms: int) -> None:
+    def _round_soon(self, site: LiveSite, now_ms: int, *, critical: bool = False) -> None:
         """A round at once, unless one has just been: then a tenth of the interval after it, so
-        that a hundred chargers that answer together cost two rounds and not a hundred."""
-        gap_ms = self._settings.round_interval_ms // 10
+        that a hundred chargers that answer together cost two rounds and not a hundred. What others
+        must make room for is `critical` and waits a tenth of that."""
+        gap_ms = self._settings.round_interval_ms // (100 if critical else 10)
         if self._rounded_ms is None or now_ms - self._rounded_ms >= gap_ms:
             self._round(site, now_ms)
         else:
@@ -627,7 +628,7 @@ class SiteActor:
             self._observe_grid(site, left, now_ms, reducing=bool(released.limits))
         if site.config.feeder is not None:
             self._report(site, left, now_ms, only_urgent=True)
-        self._quiet = not site.restless
+        self._quiet = not (site.restless or self._reports.unmet(site.state.cap_ma))
         self._round_at_ms = None
         if site.busy:
             self._round_by(now_ms + settings.round_interval_ms)

@@ -138,7 +138,7 @@ class LiveSite:
         """Take in the status and the session of a connector. Whether another round could come out
         differently, and whether something was learned that is durable."""
         before, session = connector.demand, message.session
-        learned = False
+        had_session, learned = before is not None, False
         if before is not None and (
             session is None or before.session.session_id != session.session_id
         ):
@@ -146,7 +146,8 @@ class LiveSite:
             connector.demand = before = None
         if session is None:
             connector.demand = connector.measured_ma = connector.measured_w = None
-            return True, learned
+            # The status alone of a connector that stays without a session changes no round.
+            return had_session, learned
         if before is None:
             running = (connector.entry.acknowledged_ma or 0) >= connector.leaf.min_ma
             demand = Demand(
