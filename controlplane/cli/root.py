@@ -12,7 +12,9 @@ from controlplane.cli import (
     allocate,
     charger_commands,
     feeders,
+    meters,
     network,
+    openadr,
     sessions,
     sites,
     up,
@@ -46,6 +48,8 @@ app.add_typer(sites.app, name="sites", rich_help_panel="Operate")
 app.add_typer(sessions.app, name="sessions", rich_help_panel="Operate")
 app.add_typer(feeders.app, name="feeders", rich_help_panel="Operate")
 app.add_typer(network.app, name="network", rich_help_panel="Operate")
+app.command("openadr", rich_help_panel="Connect")(openadr.openadr)
+app.add_typer(meters.app, name="meters", rich_help_panel="Connect")
 app.command("allocate", rich_help_panel="Measure")(allocate.allocate)
 app.add_typer(workloads.bench, name="bench", rich_help_panel="Measure")
 app.command("sim", rich_help_panel="Measure")(workloads.sim)

@@ -55,6 +55,7 @@ from controlplane.site.messages import (
     GetSite,
     LimitOutcome,
     ReportBuildingLoad,
+    ReportMeterState,
     SetSiteLimit,
     SiteConfigured,
     SiteDeleted,
@@ -87,6 +88,7 @@ class SiteActor:
         self._pace = Pace(settings.ramp_ms)
         self._site = LiveSite(SiteState.restore(snapshot)) if snapshot else None
         self._alarms = Alarms()
+        self._meter_fault = ""
         self._reports = FeederReports()
         self._rounded_ms: int | None = None
         self._round_at_ms: int | None = None
@@ -163,6 +165,8 @@ class SiteActor:
                 return site.view(now_ms)
             case ReportBuildingLoad():
                 return self._building_load(site, request, now_ms)
+            case ReportMeterState():
+                return self._meter_state(site, request, now_ms)
             case SetSiteLimit():
                 return self._set_limit(site, request, now_ms)
             case DeleteSite():
@@ -189,6 +193,7 @@ class SiteActor:
             before is not None and before.config.building_load != config.building_load
         ):
             state.building = None
+            self._meter_fault = ""
         state.describe(config)
         site = self._site = LiveSite(state)
         if before is not None:
@@ -267,6 +272,13 @@ class SiteActor:
             self._round(site, now_ms)
         elif self._round_at_ms is None:
             self._round_by(now_ms + self._settings.round_interval_ms)
+        return site.view(now_ms)
+
+    def _meter_state(self, site: LiveSite, request: ReportMeterState, now_ms: int) -> SiteView:
+        changed = bool(request.fault) != bool(self._meter_fault)
+        self._meter_fault = request.fault
+        if changed:
+            self._round(site, now_ms)
         return site.view(now_ms)
 
     def _save_building(self, site: LiveSite, load: BuildingLoad) -> None:
@@ -474,6 +486,7 @@ class SiteActor:
                 overloads=overloads,
                 stale=stale,
                 plan_checked=site.plan.checked,
+                meter_fault=self._meter_fault,
             )
         )
         self._report(site, site.budget(now_ms), only_urgent=True)

@@ -45,6 +45,7 @@ def present_alarms(
     overloads: Sequence[Overload],
     stale: bool,
     plan_checked: bool,
+    meter_fault: str = "",
 ) -> dict[tuple[str, str], str]:
     """Everything that is wrong at this moment."""
     present: dict[tuple[str, str], str] = {}
@@ -67,6 +68,8 @@ def present_alarms(
         present["building_meter_stale", tree.config.id] = (
             "the building meter has fallen silent; nobody is raised"
         )
+    if meter_fault:
+        present["meter_unreachable", tree.config.id] = meter_fault
     if not plan_checked:
         present["plan_refused", tree.config.id] = (
             "the check of the round found a row over its capacity; nobody is raised"

@@ -21,6 +21,7 @@ __all__ = [
     "GetSite",
     "LimitOutcome",
     "ReportBuildingLoad",
+    "ReportMeterState",
     "SessionDemand",
     "SetSiteLimit",
     "SiteConfigured",
@@ -137,6 +138,13 @@ class ReportBuildingLoad(msgspec.Struct, frozen=True, tag="report_building_load"
     current_ma: PhaseCurrents
 
 
+class ReportMeterState(msgspec.Struct, frozen=True, tag="report_meter_state"):
+    """Whoever reads the building's meter for the site cannot (`fault` says why), or can again
+    (empty). The alarm `meter_unreachable` follows it. Answered with `SiteView`."""
+
+    fault: str
+
+
 class SetSiteLimit(msgspec.Struct, frozen=True, tag="set_site_limit"):
     """Cap the whole site per phase from `from_ms` (None: now) to `until_ms` (None: until changed);
     `limit_ma` None lifts it. Answered with `SiteView`."""
@@ -150,7 +158,9 @@ class GetSite(msgspec.Struct, frozen=True, tag="get_site"):
     """Answered with `SiteView`."""
 
 
-SiteRequest = ConfigureSite | DeleteSite | ReportBuildingLoad | SetSiteLimit | GetSite
+SiteRequest = (
+    ConfigureSite | DeleteSite | ReportBuildingLoad | ReportMeterState | SetSiteLimit | GetSite
+)
 
 
 class CircuitView(msgspec.Struct, frozen=True):

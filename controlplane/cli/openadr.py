@@ -1,0 +1,2 @@
+def openadr() -> None:
+    """x"""
