@@ -15,23 +15,38 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 from zoneinfo import ZoneInfo
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
 from controlplane.errors import InvalidInput
-from controlplane.ids import CHARGER_ID_PATTERN, NAME_PATTERN, ChargerId, ConnectorKey
+from controlplane.ids import CHARGER_ID_PATTERN, ChargerId, ConnectorKey
+from controlplane.network_power import (
+    Amperes,
+    BatteryConfig,
+    BuildingLoadConfig,
+    ContractConfig,
+    DescribedModel,
+    Name,
+    OcppMeterConfig,
+    Phase,
+    SolarConfig,
+    SolarMode,
+)
 from controlplane.units import ma_from_a, ma_from_w
 
 __all__ = [
+    "BatteryConfig",
     "BuildingLoadConfig",
     "ChargerConfig",
     "CircuitConfig",
     "ConnectorConfig",
+    "ContractConfig",
     "CurrentType",
     "FeederConfig",
     "LimitUnit",
     "NetworkConfig",
     "Phase",
     "SiteConfig",
+    "SolarConfig",
     "dump_network",
     "dump_site",
     "load_network",
@@ -41,22 +56,6 @@ __all__ = [
 ]
 
 _ELEMENTS_MAX = 5_000_000
-
-_NAME = NAME_PATTERN.pattern
-Name = Annotated[str, Field(pattern=f"^{_NAME}$")]
-Amperes = Annotated[float, Field(ge=0, le=100_000, allow_inf_nan=False)]
-
-
-class Phase(StrEnum):
-    """A line of the site. The order L1, L2, L3 is the column order of every per-phase array."""
-
-    L1 = "L1"
-    L2 = "L2"
-    L3 = "L3"
-
-    @property
-    def column(self) -> int:
-        return int(self.value[1]) - 1
 
 
 class CurrentType(StrEnum):
@@ -72,11 +71,7 @@ class LimitUnit(StrEnum):
     W = "W"
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=True)
-
-
-class ConnectorConfig(_Model):
+class ConnectorConfig(DescribedModel):
     """One connector. `phases` says on which line of the site each of its conductors sits, in the
     connector's own order: `[L2]` is a one-phase outlet on L2, `[L2, L3, L1]` a three-phase one that
     is rotated."""
@@ -116,7 +111,7 @@ class ConnectorConfig(_Model):
         return max(1, ma_from_a(self.current_step_a))
 
 
-class ChargerConfig(_Model):
+class ChargerConfig(DescribedModel):
     """One charger (OCPP: charge point, charging station).
 
     `offline_current_a` is what each of its connectors may draw when nobody steers it: installed as
@@ -135,6 +130,15 @@ class ChargerConfig(_Model):
     password_hash: str | None = None
     """Argon2 hash for HTTP Basic (security profile 1); none means security profile 0. See `loadstar
     chargers password`."""
+    meter_only: bool = False
+    """A dedicated meter that speaks OCPP: it connects like a charger and has no connectors."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _meter_has_no_connectors(cls, values: Any) -> Any:
+        if isinstance(values, dict) and values.get("meter_only") is True:
+            return {"connectors": (), **values}
+        return values
 
     @field_validator("id")
     @classmethod
@@ -149,9 +153,17 @@ class ChargerConfig(_Model):
         cls, connectors: tuple[ConnectorConfig, ...]
     ) -> tuple[ConnectorConfig, ...]:
         ids = [connector.id for connector in connectors]
-        if not ids or len(set(ids)) != len(ids):
+        if len(set(ids)) != len(ids):
             raise ValueError("a charger has one or more connectors with different ids")
         return connectors
+
+    @model_validator(mode="after")
+    def _connectors_or_meter(self) -> Self:
+        if self.meter_only and self.connectors:
+            raise ValueError(f"charger {self.id}: a meter has no connectors")
+        if not self.meter_only and not self.connectors:
+            raise ValueError("a charger has one or more connectors with different ids")
+        return self
 
     @model_validator(mode="after")
     def _direct_current_in_watts(self) -> Self:
@@ -178,7 +190,7 @@ class ChargerConfig(_Model):
         )
 
 
-class CircuitConfig(_Model):
+class CircuitConfig(DescribedModel):
     """A conductor with a breaker; `rating_a` holds on each phase. The one circuit without a parent
     is the site's supply."""
 
@@ -191,21 +203,7 @@ class CircuitConfig(_Model):
         return ma_from_a(self.rating_a)
 
 
-class BuildingLoadConfig(_Model):
-    """What else draws from `circuit`. Reported values count until they are `stale_after_s` old;
-    before the first report `assumed_a` counts on each phase, and once stale nobody is raised above
-    what was guaranteed."""
-
-    circuit: Name
-    assumed_a: Amperes = 0.0
-    stale_after_s: Annotated[float, Field(gt=0, le=86_400)] = 60.0
-
-    @property
-    def assumed_ma(self) -> int:
-        return ma_from_a(self.assumed_a)
-
-
-class SiteConfig(_Model):
+class SiteConfig(DescribedModel):
     """A place with one supply. `voltage_v` is line to neutral. `margin_percent` of every rating is
     never given away."""
 
@@ -218,6 +216,9 @@ class SiteConfig(_Model):
     circuits: tuple[CircuitConfig, ...]
     building_load: BuildingLoadConfig | None = None
     chargers: tuple[ChargerConfig, ...] = ()
+    contract: ContractConfig | None = None
+    solar: SolarConfig | None = None
+    battery: BatteryConfig | None = None
 
     @field_validator("time_zone")
     @classmethod
@@ -267,8 +268,24 @@ class SiteConfig(_Model):
             if charger.id in ids:
                 raise ValueError(f"site {self.id}: two chargers share the id {charger.id!r}")
             ids.add(charger.id)
+        self._meter_is_there()
         self._offline_currents_fit()
         return self
+
+    def _meter_is_there(self) -> None:
+        meter = None if self.building_load is None else self.building_load.meter
+        if not isinstance(meter, OcppMeterConfig):
+            return
+        charger = next((each for each in self.chargers if each.id == meter.charger), None)
+        if charger is None:
+            raise ValueError(
+                f"site {self.id}: building_load.meter names an unknown charger {meter.charger!r}"
+            )
+        if charger.connector(meter.connector) is not None:
+            raise ValueError(
+                f"site {self.id}: building_load.meter: connector {meter.connector} of charger "
+                f"{meter.charger} feeds a vehicle; its own meter is connector 0"
+            )
 
     def _offline_currents_fit(self) -> None:
         """Silence everywhere must be safe: the sum of all offline currents within every rating, on
@@ -293,6 +310,11 @@ class SiteConfig(_Model):
                         f"its rating of {circuit.rating_a:g} A; lower offline_current_a"
                     )
 
+    @property
+    def surplus_only(self) -> bool:
+        """Whether charging that is not urgent waits for the sun."""
+        return self.solar is not None and self.solar.mode is SolarMode.SURPLUS
+
     @cached_property
     def supply(self) -> CircuitConfig:
         return next(circuit for circuit in self.circuits if circuit.parent is None)
@@ -304,7 +326,7 @@ class SiteConfig(_Model):
                 yield ConnectorKey(ChargerId(charger.id), connector.id), charger, connector
 
 
-class FeederConfig(_Model):
+class FeederConfig(DescribedModel):
     """A grid feeder that supplies sites. `power_max_w` is shared by them."""
 
     id: Name
@@ -321,7 +343,7 @@ class FeederConfig(_Model):
 Description = TypeVar("Description", bound=BaseModel)
 
 
-class NetworkConfig(_Model):
+class NetworkConfig(DescribedModel):
     """A whole network: what `loadstar up --network FILE` loads and `loadstar network export`
     writes."""
 

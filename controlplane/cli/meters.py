@@ -57,6 +57,7 @@ def read(
     from controlplane.integrations.modbus.meter import ModbusMeter
 
     config = _config(
+        kind="modbus",
         host=host,
         port=port,
         unit=unit,

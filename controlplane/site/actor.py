@@ -32,7 +32,7 @@ from controlplane.limit_schedule import (
     next_change_ms,
     scheduled,
 )
-from controlplane.site.alarms import Alarms, present_alarms
+from controlplane.site.alarms import alarm_changes, present_alarms
 from controlplane.site.configure import (
     assignment,
     busy_refusal,
@@ -87,8 +87,8 @@ class SiteActor:
         self._settings = settings
         self._pace = Pace(settings.ramp_ms)
         self._site = LiveSite(SiteState.restore(snapshot)) if snapshot else None
-        self._alarms = Alarms()
-        self._meter_fault = ""
+        self._undescribed: set[ConnectorKey] = set()
+        """Connectors with a session that the description does not have."""
         self._reports = FeederReports()
         self._rounded_ms: int | None = None
         self._round_at_ms: int | None = None
@@ -193,9 +193,10 @@ class SiteActor:
             before is not None and before.config.building_load != config.building_load
         ):
             state.building = None
-            self._meter_fault = ""
+            state.meter_fault = ""
         state.describe(config)
         site = self._site = LiveSite(state)
+        self._undescribed -= site.by_key.keys()
         if before is not None:
             site.inherit(before)
         self._durable = True
@@ -264,7 +265,8 @@ class SiteActor:
         last = site.state.building
         if last is not None and request.at_ms < last.at_ms:
             return site.view(now_ms)
-        self._quiet &= last is not None and last.current_ma == request.current_ma
+        same = last is not None and last.current_ma == request.current_ma
+        self._quiet &= same and not site.stale(now_ms)
         site.state.building = BuildingLoad(request.at_ms, request.current_ma)
         self._save_building(site, site.state.building)
         rows = site.budget(now_ms)
@@ -275,9 +277,9 @@ class SiteActor:
         return site.view(now_ms)
 
     def _meter_state(self, site: LiveSite, request: ReportMeterState, now_ms: int) -> SiteView:
-        changed = bool(request.fault) != bool(self._meter_fault)
-        self._meter_fault = request.fault
-        if changed:
+        if bool(request.fault) != bool(site.state.meter_fault):
+            site.state.meter_fault = request.fault
+            self._durable = True
             self._round(site, now_ms)
         return site.view(now_ms)
 
@@ -341,8 +343,10 @@ class SiteActor:
             self._round_by(now_ms + self._settings.round_interval_ms)
 
     def _connector_state(self, site: LiveSite, message: ConnectorState, now_ms: int) -> None:
-        connector = site.by_key.get(ConnectorKey(message.charger_id, message.connector_id))
+        key = ConnectorKey(message.charger_id, message.connector_id)
+        connector = site.by_key.get(key)
         if connector is None:
+            self._undescribed_state(site, key, running=message.session is not None, now_ms=now_ms)
             return
         before = connector.demand
         session = message.session
@@ -361,6 +365,16 @@ class SiteActor:
             )
         if before is None or connector.demand is None or before.differs(connector.demand):
             self._round_soon(site, now_ms)
+
+    def _undescribed_state(
+        self, site: LiveSite, key: ConnectorKey, *, running: bool, now_ms: int
+    ) -> None:
+        """News of a connector that nobody described; a charger invents no more than it may."""
+        if running and key.charger_id in site.chargers:
+            self._undescribed.add(key)
+        else:
+            self._undescribed.discard(key)
+        self._round_soon(site, now_ms)
 
     def _presence(self, site: LiveSite, message: ChargerPresence, now_ms: int) -> None:
         changed = False
@@ -479,16 +493,20 @@ class SiteActor:
         if any(overload.ours for overload in overloads):
             site.state.violations += 1
             self._durable = True
-        self._effects += self._alarms.changes(
+        events = alarm_changes(
+            site.state.alarms,
             present_alarms(
                 site.tree,
                 site.entries,
                 overloads=overloads,
+                undescribed=self._undescribed,
                 stale=stale,
                 plan_checked=site.plan.checked,
-                meter_fault=self._meter_fault,
-            )
+                meter_fault=site.state.meter_fault,
+            ),
         )
+        self._durable |= bool(events)
+        self._effects += events
         self._report(site, site.budget(now_ms), only_urgent=True)
         self._quiet = not site.restless
         self._round_at_ms = None

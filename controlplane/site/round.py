@@ -14,7 +14,7 @@ Invariant: targets are a wish. Only `release.py` turns one into a limit, against
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum, auto
 
 import numpy as np
@@ -25,6 +25,9 @@ from controlplane.site.ledger import Entry
 from controlplane.site.tree import Leaf, SiteTree
 
 __all__ = ["Budget", "Cause", "Plan", "Why", "budget", "plan"]
+
+POWER_MAX_MA = 10**12
+"""The capacity of the row of the total power where nothing limits it."""
 
 
 class Cause(Enum):
@@ -41,6 +44,8 @@ class Cause(Enum):
     PAUSED = auto()
     TIGHT = auto()
     STALE = auto()
+    SURPLUS = auto()
+    """The sun does not give more, and the session is not urgent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +56,10 @@ class Why:
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """The rows at one moment; every list has an entry per row, in mA."""
+    """The rows at one moment; every list has an entry per row, in mA.
+
+    On the row of the total power, which bounds a mean and no conductor, an idle connector counts
+    nothing: who plugs in is heard of long before a window is over."""
 
     building_ma: list[int]
     capacity_ma: list[int]
@@ -59,6 +67,8 @@ class Budget:
     liability_ma: list[int]
     reserve_ma: list[int]
     tight: list[bool]
+    surplus_ma: int | None = None
+    """What may be charged without urgency, summed over conductors; None: no such limit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +92,8 @@ def budget(
     building_ma: list[int],
     supply_limit_ma: int | None,
     capped: bool,
+    contract_ma: int | None = None,
+    surplus_ma: int | None = None,
 ) -> Budget:
     """Add up the rows.
 
@@ -90,6 +102,8 @@ def budget(
         supply_limit_ma: the lower of cap and limit on the whole site, building included.
         capped: False while the site's feeder has not yet said what the site may draw: then its
             fallbacks are all it gets.
+        contract_ma: what the whole site may draw by its contract, summed over conductors.
+        surplus_ma: see `Budget`.
     """
     fallback = tree.row_sums([entry.fallback_ma for entry in entries])
     capacity, tight = [], []
@@ -102,12 +116,22 @@ def budget(
             room = min(room, fallback[row])
         tight.append(fallback[row] > room)
         capacity.append(max(min(within_margin, room), min(fallback[row], room)))
+    liability = tree.row_sums([entry.liability_ma for entry in entries])
+    reserve = tree.row_sums([entry.reserve_ma for entry in entries])
+    if tree.power_row is not None:
+        # The building's load is where the description says; the contract counts it anyhow.
+        room = POWER_MAX_MA if contract_ma is None else contract_ma - building_ma[tree.power_row]
+        capacity.append(max(0, room))
+        tight.append(False)
+        draws = [0 if entry.idle else entry.liability_ma for entry in entries]
+        liability[tree.power_row] = reserve[tree.power_row] = tree.power_sum(draws)
     return Budget(
         building_ma=building_ma,
         capacity_ma=capacity,
-        liability_ma=tree.row_sums([entry.liability_ma for entry in entries]),
-        reserve_ma=tree.row_sums([entry.reserve_ma for entry in entries]),
+        liability_ma=liability,
+        reserve_ma=reserve,
         tight=tight,
+        surplus_ma=surplus_ma,
     )
 
 
@@ -126,6 +150,7 @@ class _Share:
     why: Why = Why(Cause.NO_SESSION)
     """The cause where not a row but `max_ma` stops it."""
     planned: bool = False
+    idle: bool = False
     guaranteed: bool = False
     """Its fallback is reserved on all its rows, so that giving it less frees nothing."""
 
@@ -139,13 +164,15 @@ def plan(
     stale: bool,
     now_ms: int,
     pace: Pace,
+    exempt: Sequence[bool] = (),
 ) -> Plan:
-    """Solve one round."""
+    """Solve one round; `exempt` tells who need not wait for the sun."""
     shares = [
         _share(leaf, entry, demand, rows, stale=stale)
         for leaf, entry, demand in zip(tree.leaves, entries, demands, strict=True)
     ]
     order = _order(tree, shares, demands, now_ms=now_ms, pace=pace)
+    rows = _with_guarantees(tree, shares, rows)
     result = _solve(tree, shares, rows, order)
     if result.contended:
         narrowed = False
@@ -153,6 +180,8 @@ def plan(
             narrowed |= demand is not None and _narrow(share, demand)
         if narrowed:
             result = _solve(tree, shares, rows, order)
+    if rows.surplus_ma is not None:
+        _sunlit(tree, shares, entries, demands, result, rows, order, exempt, now_ms, pace)
     targets: list[int | None] = []
     why: list[Why] = []
     for position, share in enumerate(shares):
@@ -170,7 +199,9 @@ def plan(
 
 
 def _share(leaf: Leaf, entry: Entry, demand: Demand | None, rows: Budget, *, stale: bool) -> _Share:
-    share = _Share(leaf, fallback_ma=entry.fallback_ma, fixed_ma=entry.reserve_ma)
+    share = _Share(
+        leaf, fallback_ma=entry.fallback_ma, fixed_ma=entry.reserve_ma, idle=entry.idle
+    )
     if entry.session_id is None and entry.online and entry.default_ma is not None:
         return share
     steerable = entry.online and entry.settled and not entry.stuck
@@ -267,7 +298,7 @@ def _solve(tree: SiteTree, shares: Sequence[_Share], rows: Budget, order: Sequen
     fixed = [share.fixed_ma for share in shares]
     left_out: dict[int, int] = {}
     while True:
-        solved = _core.allocate(tree.network, _capacity(tree, rows, fixed), demand)
+        solved = _core.allocate(tree.network, _capacity(tree, shares, rows, fixed), demand)
         binding_row, admitted = solved.binding_row.tolist(), solved.admitted.tolist()
         fallen = [
             position
@@ -284,7 +315,7 @@ def _solve(tree: SiteTree, shares: Sequence[_Share], rows: Budget, order: Sequen
             fixed[position] += shares[position].fallback_ma
             min_ma[position] = max_ma[position] = 0
     current_ma = solved.current_ma.tolist()
-    used = tree.row_sums([sum(pair) for pair in zip(fixed, current_ma, strict=True)])
+    used = _sums(tree, shares, [sum(pair) for pair in zip(fixed, current_ma, strict=True)])
     room = [have - taken for have, taken in zip(rows.capacity_ma, used, strict=True)]
     for position in _readmitted(shares, room, [each for each in order if each in left_out]):
         share = shares[position]
@@ -293,7 +324,7 @@ def _solve(tree: SiteTree, shares: Sequence[_Share], rows: Budget, order: Sequen
         max_ma[position] = share.max_ma
     over = _core.check(
         tree.network,
-        _capacity(tree, rows, fixed),
+        _capacity(tree, shares, rows, fixed),
         demand,
         np.array(current_ma, dtype=np.int64),
     )
@@ -303,10 +334,100 @@ def _solve(tree: SiteTree, shares: Sequence[_Share], rows: Budget, order: Sequen
     return _Result(current_ma, binding_row, contended, checked=over.size == 0)
 
 
-def _capacity(tree: SiteTree, rows: Budget, fixed: list[int]) -> _core.Capacity:
+def _capacity(
+    tree: SiteTree, shares: Sequence[_Share], rows: Budget, fixed: list[int]
+) -> _core.Capacity:
     """What is left on every row, once `fixed` per connector is taken off."""
-    left = [have - used for have, used in zip(rows.capacity_ma, tree.row_sums(fixed), strict=True)]
-    return _core.Capacity(import_ma=np.array(left, dtype=np.int64).reshape(-1, 3))
+    used = _sums(tree, shares, fixed)
+    left = [have - taken for have, taken in zip(rows.capacity_ma, used, strict=True)]
+    power = [max(0, each) for each in left[tree.lines :]]
+    return _core.Capacity(
+        import_ma=np.array(left[: tree.lines], dtype=np.int64).reshape(-1, 3),
+        combined=np.array(power, dtype=np.int64) if power else None,
+    )
+
+
+def _sums(tree: SiteTree, shares: Sequence[_Share], leaf_ma: list[int]) -> list[int]:
+    """The sum on every row of one current per connector; see `Budget` on who is idle."""
+    sums = tree.row_sums(leaf_ma)
+    if tree.power_row is not None:
+        draws = [0 if share.idle else ma for share, ma in zip(shares, leaf_ma, strict=True)]
+        sums[tree.power_row] = tree.power_sum(draws)
+    return sums
+
+
+def _with_guarantees(tree: SiteTree, shares: Sequence[_Share], rows: Budget) -> Budget:
+    """The rows with at least so much power as nobody is forced below: the contract is an economic
+    limit, and shedding a guarantee would cost a driver more than it saves."""
+    if tree.power_row is None:
+        return rows
+    kept = [
+        share.fixed_ma + (share.min_ma if share.guaranteed and _is_guarantee(share) else 0)
+        for share in shares
+    ]
+    floor_ma = _sums(tree, shares, kept)[tree.power_row]
+    if floor_ma <= rows.capacity_ma[tree.power_row]:
+        return rows
+    return replace(rows, capacity_ma=[*rows.capacity_ma[: tree.power_row], floor_ma])
+
+
+def _is_guarantee(share: _Share) -> bool:
+    return share.planned and 0 < share.min_ma <= share.fallback_ma
+
+
+def _sunlit(
+    tree: SiteTree,
+    shares: Sequence[_Share],
+    entries: Sequence[Entry],
+    demands: Sequence[Demand | None],
+    result: _Result,
+    rows: Budget,
+    order: Sequence[int],
+    exempt: Sequence[bool],
+    now_ms: int,
+    pace: Pace,
+) -> None:
+    """Lower those who wait for the sun to what the others leave of it.
+
+    Nobody gets more than `result` gives, so every row bears the outcome. Who has begun to charge
+    keeps its minimum for a dwell, sun or not.
+    """
+    count = len(shares)
+    most, least = [0] * count, [0] * count
+    taken, held = [0] * count, [0] * count
+    for position, (share, entry, demand) in enumerate(zip(shares, entries, demands, strict=True)):
+        current_ma = result.current_ma[position]
+        if demand is None or not share.planned or exempt[position]:
+            may_ma = current_ma if share.planned else share.fixed_ma
+            measured_ma = may_ma if entry.settling else entry.measured_ma
+            draws_ma = may_ma if measured_ma is None else min(may_ma, measured_ma)
+            taken[position] = 0 if share.idle else draws_ma
+        elif current_ma >= share.leaf.min_ma:
+            most[position], least[position] = current_ma, share.leaf.min_ma
+            if demand.turn.on and now_ms - demand.turn.since_ms < pace.dwell_ms:
+                held[position] = share.leaf.min_ma
+    surplus_ma = (rows.surplus_ma or 0) - tree.power_sum(taken)
+    unbound = np.full((tree.lines // 3, 3), POWER_MAX_MA, dtype=np.int64)
+    power = np.array([max(0, surplus_ma, tree.power_sum(held))], dtype=np.int64)
+    rank = np.full(count, count, dtype=np.int64)
+    rank[list(order)] = np.arange(len(order))
+    solved = _core.allocate(
+        tree.network,
+        _core.Capacity(import_ma=unbound, combined=power),
+        _core.Demand(
+            min_ma=np.array(least, dtype=np.int64),
+            max_ma=np.array(most, dtype=np.int64),
+            step_ma=np.array([share.leaf.step_ma for share in shares], dtype=np.int64),
+            weight=np.array([share.leaf.weight for share in shares], dtype=np.int64),
+            tier=np.array([share.tier for share in shares], dtype=np.uint8),
+            rank=rank,
+        ),
+    )
+    for position, current_ma in enumerate(solved.current_ma.tolist()):
+        if current_ma < most[position]:
+            share = shares[position]
+            result.current_ma[position] = share.max_ma = share.full_ma = current_ma
+            share.why = Why(Cause.SURPLUS)
 
 
 def _readmitted(shares: Sequence[_Share], room: list[int], candidates: Sequence[int]) -> list[int]:

@@ -36,6 +36,7 @@ class ServedMeter:
     def described(self, **changed: object) -> ModbusMeterConfig:
         return ModbusMeterConfig.model_validate(
             {
+                "kind": "modbus",
                 "host": "127.0.0.1",
                 "port": self.port,
                 "unit": UNIT,

@@ -17,8 +17,10 @@ PACKED = {"int16": ">h", "uint16": ">H", "int32": ">i", "uint32": ">I", "float32
 
 
 def meter(**described: Any) -> ModbusMeterConfig:
-    given = {"host": "meter", "registers": {"l1": 0, "l2": 2, "l3": 4}, **described}
-    return ModbusMeterConfig.model_validate(given)
+    registers = {"l1": 0, "l2": 2, "l3": 4}
+    return ModbusMeterConfig.model_validate(
+        {"kind": "modbus", "host": "meter", "registers": registers, **described}
+    )
 
 
 def words(format: str, value: float, *, little: bool = False) -> list[int]:
