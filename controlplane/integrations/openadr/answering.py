@@ -26,8 +26,8 @@ __all__ = ["Answering"]
 _REPORTED_FOR_MS = 24 * MS_PER_HOUR
 """Events that ended longer ago are not reported on any more."""
 
-_SETTLING_MS = 5 * MS_PER_S
-"""After the end of an interval Loadstar closes its account; then it is reported."""
+_SETTLING_MS = 60 * MS_PER_S
+"""An interval that Loadstar has still not closed so long after its end is reported as it is."""
 
 _REMEMBERED_MAX = 10_000
 _log = structlog.get_logger(__name__)
@@ -79,7 +79,11 @@ class Answering:
             if body is not None:
                 await self._tell(event, body, state)
         for number, descriptor in enumerate(event.report_descriptors or []):
-            for positions in due(descriptor, windows, now_ms=now_ms - _SETTLING_MS):
+            for positions in due(descriptor, windows, now_ms=now_ms):
+                late = now_ms - windows[positions[-1]].end_ms > _SETTLING_MS
+                if not late and any(_is_open(e) for at in positions for e in found.get(at, ())):
+                    # Loadstar has not closed its account yet.
+                    continue
                 await self._report(event, number, windows, positions, found, once=True)
             if descriptor.frequency == 0 and found:
                 positions = range(max(found) + 1)
@@ -174,6 +178,10 @@ def _by_position(
             if place in places:
                 found.setdefault(places[place], []).append(grid_event)
     return found
+
+
+def _is_open(event: grid_pb2.GridEvent) -> bool:
+    return not event.response.HasField("finish_time")
 
 
 def _received_ms(event: grid_pb2.GridEvent) -> int:

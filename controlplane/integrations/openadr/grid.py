@@ -6,6 +6,7 @@ calls tells "not now" from "never" without knowing gRPC."""
 from __future__ import annotations
 
 from collections.abc import Awaitable
+from contextlib import suppress
 from typing import TypeVar
 
 import grpc
@@ -23,7 +24,7 @@ from controlplane.errors import (
     Unavailable,
 )
 from controlplane.integrations.openadr.mapping import Kind
-from controlplane.integrations.openadr.reconcile import Creation, Held
+from controlplane.integrations.openadr.reconcile import Creation, Held, Withdrawal
 from controlplane.integrations.openadr.settings import Target
 from controlplane.integrations.openadr.timing import FOREVER_MS
 
@@ -45,6 +46,7 @@ _ERRORS: dict[grpc.StatusCode, type[LoadstarError]] = {
 _KINDS = {
     Kind.LIMIT: grid_pb2.GRID_EVENT_KIND_LIMIT,
     Kind.REDUCE_BY: grid_pb2.GRID_EVENT_KIND_REDUCE_BY,
+    Kind.RESTORE: grid_pb2.GRID_EVENT_KIND_RESTORE,
 }
 _NAMES = {number: kind for kind, number in _KINDS.items()}
 _BEGUN = {grid_pb2.GRID_EVENT_STATE_ACTIVE, grid_pb2.GRID_EVENT_STATE_MET}
@@ -98,8 +100,15 @@ class GridClient:
         request = grid_pb2.CreateGridEventRequest(event=event, request_id=creation.event_id)
         await _answered(self._stub.CreateGridEvent(request, timeout=_TIMEOUT_S))
 
-    async def cancel(self, event_id: str) -> None:
+    async def withdraw(self, withdrawal: Withdrawal) -> None:
         """Call an event off; one that is gone is no error. Otherwise as `open_events`."""
+        event_id = withdrawal.event_id
+        if not withdrawal.replaced:
+            # What restores leaves a trace that it was us: whoever reads the past can tell it from
+            # a person who called the event off. First, so that no failure comes in between.
+            restored = Creation(f"restore-{event_id}", withdrawal.source, Kind.RESTORE)
+            with suppress(AlreadyExists):
+                await self.create(restored)
         request = grid_pb2.CancelGridEventRequest(
             event_id=event_id, request_id=f"cancel-{event_id}"
         )

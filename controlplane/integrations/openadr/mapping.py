@@ -40,6 +40,7 @@ class Kind(StrEnum):
 
     LIMIT = "limit"
     REDUCE_BY = "reduce_by"
+    RESTORE = "restore"
 
 
 @dataclass(frozen=True)

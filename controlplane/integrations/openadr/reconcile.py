@@ -3,7 +3,8 @@
 Invariants: a wish that stands in Loadstar is left alone, so reading the same events again changes
 nothing. The id of a grid event follows from what is wished, so that a wish is taken in once however
 often it is sent. One that was taken in last of all that its source asked, and is not open any more,
-has ended or was called off by a person: it stays off until the utility writes it anew. What
+has ended or was called off by a person (what we call off ourselves is restored, which is asked,
+too): it stays off until the utility writes it anew. What
 replaces another is created before the other is cancelled: in between, the lower of both holds."""
 
 from __future__ import annotations
@@ -16,7 +17,17 @@ from controlplane.integrations.openadr.mapping import Kind, Wish
 from controlplane.integrations.openadr.timing import FOREVER_MS
 from controlplane.units import MS_PER_HOUR
 
-__all__ = ["HORIZON_MS", "OPEN_MAX", "Creation", "Held", "Plan", "grid_event_id", "missing", "plan"]
+__all__ = [
+    "HORIZON_MS",
+    "OPEN_MAX",
+    "Creation",
+    "Held",
+    "Plan",
+    "Withdrawal",
+    "grid_event_id",
+    "missing",
+    "plan",
+]
 
 HORIZON_MS = 24 * MS_PER_HOUR
 """What begins later is left to the utility until then."""
@@ -51,9 +62,19 @@ class Creation:
     event_id: str
     source: str
     kind: Kind
-    power_w: int
-    start_ms: int | None
-    end_ms: int | None
+    power_w: int | None = None
+    start_ms: int | None = None
+    end_ms: int | None = None
+
+
+@dataclass(frozen=True)
+class Withdrawal:
+    """A grid event to be called off. `replaced` where its source has asked, or now asks, for
+    something else."""
+
+    event_id: str
+    source: str
+    replaced: bool
 
 
 @dataclass(frozen=True)
@@ -62,7 +83,7 @@ class Plan:
     `waiting` ones found no room, or begin after the horizon."""
 
     create: tuple[Creation, ...] = ()
-    cancel: tuple[str, ...] = ()
+    cancel: tuple[Withdrawal, ...] = ()
     settled: tuple[Wish, ...] = ()
     waiting: int = 0
 
@@ -107,11 +128,17 @@ def plan(
     settled = [wish for wish in soon if _settled(wish, past.get(wish.source, ()))]
     fresh = sorted((w for w in soon if w not in settled), key=lambda wish: wish.start_ms)
     room = max(0, OPEN_MAX - (len(held) - len(left)))
+    created = tuple(
+        _creation(wish, past.get(wish.source, ()), now_ms=now_ms) for wish in fresh[:room]
+    )
+    anew = {creation.source for creation in created}
     return Plan(
-        create=tuple(
-            _creation(wish, past.get(wish.source, ()), now_ms=now_ms) for wish in fresh[:room]
+        create=created,
+        cancel=tuple(
+            Withdrawal(event.event_id, event.source, replaced=event.source in anew)
+            for event in left
+            if event.source not in untouched
         ),
-        cancel=tuple(event.event_id for event in left if event.source not in untouched),
         settled=tuple(settled),
         waiting=len(unmatched) - len(soon) + len(fresh[room:]),
     )

@@ -121,6 +121,7 @@ def acknowledgement(
         _interval(windows[position], _acknowledged(grid_event))
         for position in sorted(grid_events)
         for grid_event in grid_events[position]
+        if grid_event.kind != grid_pb2.GRID_EVENT_KIND_RESTORE
     ]
     if not intervals:
         return None
@@ -259,8 +260,8 @@ def _measured(events: Sequence[grid_pb2.GridEvent], window: Window) -> tuple[flo
         if event.response.HasField("finish_time")
     ]
     energy_wh, covered_ms, peak_w = 0.0, 0, 0
-    ends = [at_ms for at_ms, _ in samples[1:]] + [max(finished, default=0)]
-    for (at_ms, power_w), until_ms in zip(samples, ends, strict=True):
+    ends = [*(at_ms for at_ms, _ in samples[1:]), max(finished, default=0)]
+    for (at_ms, power_w), until_ms in zip(samples, ends, strict=False):
         from_ms, to_ms = max(at_ms, window.start_ms), min(until_ms, window.end_ms)
         if from_ms < to_ms:
             energy_wh += power_w * (to_ms - from_ms) / MS_PER_HOUR

@@ -20,6 +20,7 @@ from controlplane.integrations.openadr.answering import Answering
 from controlplane.integrations.openadr.grid import GridClient, held
 from controlplane.integrations.openadr.mapping import (
     Ignored,
+    Kind,
     Wish,
     addressed,
     prevailing,
@@ -124,7 +125,7 @@ class Ven:
         open_events = [
             event
             for each in await self._grid.open_events(prefix)
-            if (event := held(each)) is not None
+            if (event := held(each)) is not None and event.kind is not Kind.RESTORE
         ]
         untouched = await self._unknown(look, open_events)
         past = await self._past(look, open_events, now_ms=now_ms)
@@ -354,9 +355,10 @@ class Ven:
                 kind=creation.kind.value,
                 power_w=creation.power_w,
             )
-        for event_id in found.cancel:
-            await self._grid.cancel(event_id)
-            _log.info("openadr_cancelled", grid_event_id=event_id)
+        for withdrawal in found.cancel:
+            self._settled.pop(withdrawal.source, None)
+            await self._grid.withdraw(withdrawal)
+            _log.info("openadr_withdrawn", grid_event_id=withdrawal.event_id)
 
     async def _answer(self, look: Look) -> None:
         now_ms = self._clock.now_ms()

@@ -101,8 +101,8 @@ class VtnClient:
             answer = None
         told = answer.get("tokenURL") if isinstance(answer, dict) else None
         self.knows_31 = isinstance(told, str)
-        if not self._token_url:
-            self._token_url = told if isinstance(told, str) else f"{self._base_url}/auth/token"
+        if isinstance(told, str) and not self._token_url:
+            self._token_url = told
 
     async def objects(self, path: str, **query: Any) -> list[Any]:
         """All elements of a list, page by page; each once.
@@ -178,7 +178,8 @@ class VtnClient:
             "client_secret": self._client_secret,
             **({"scope": self._scope} if self._scope else {}),
         }
-        answer = await self._send("POST", self._token_url, form=form)
+        url = self._token_url or f"{self._base_url}/auth/token"
+        answer = await self._send("POST", url, form=form)
         token = answer.get("access_token") if isinstance(answer, dict) else None
         if not isinstance(token, str) or not token:
             raise _malformed("the token endpoint", "no access_token")
