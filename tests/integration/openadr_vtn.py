@@ -172,10 +172,16 @@ class Vtn:
 def serving_vtn(vtn: Vtn) -> Iterator[Vtn]:
     """Serve until left; served again, it has the same port."""
 
+    stopped = threading.Event()
+
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
         def _respond(self) -> None:
+            if stopped.is_set():
+                # What was kept open goes down with the server.
+                self.close_connection = True
+                return
             content = self.rfile.read(int(self.headers.get("Content-Length", 0)))
             status, body, headers = vtn.answer(self.command, self.path, self.headers, content)
             text = json.dumps(body).encode()
@@ -201,6 +207,7 @@ def serving_vtn(vtn: Vtn) -> Iterator[Vtn]:
     try:
         yield vtn
     finally:
+        stopped.set()
         server.shutdown()
         server.server_close()
         thread.join()

@@ -326,12 +326,16 @@ async def test_clocks_that_differ_do_not_move_now(grid: Grid, vtn: Vtn, start: S
 
 async def test_a_vtn_that_is_away_takes_nothing_away(grid: Grid) -> None:
     vtn = Vtn()
-    settings: dict[str, Any] = {"program": "evening peak", "target": "feeder:north"}
+    settings: dict[str, Any] = {
+        "program": "evening peak",
+        "target": "feeder:north",
+        "client_secret": SECRET,
+    }
     with serving_vtn(vtn):
         vtn.event("IMPORT_CAPACITY_LIMIT", 250.0)
         client = VtnClient(vtn.url, client_id=CLIENT_ID, client_secret=SECRET)
         ven = Ven(
-            OpenAdrSettings(vtn=vtn.url, client_id=CLIENT_ID, client_secret=SECRET, **settings),
+            OpenAdrSettings(vtn=vtn.url, client_id=CLIENT_ID, **settings),
             client,
             GridClient(grid.channel, Target("feeder", "north")),
             SystemClock(),
