@@ -42,7 +42,7 @@ class OpenAdrSettings(BaseSettings):
     """The VTN's base URL."""
     program: Annotated[str, Field(min_length=1, max_length=128)]
     """The program's name or id."""
-    target: Target
+    target: Annotated[Target, NoDecode]
     client_id: Annotated[str, Field(min_length=1, max_length=4_096)]
     client_secret: SecretStr = SecretStr("")
     client_secret_file: Path | None = None
