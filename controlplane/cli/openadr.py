@@ -132,7 +132,6 @@ async def _follow(settings: OpenAdrSettings, secret: str, address: str, *, check
     from controlplane.runtime.clock import SystemClock
     from controlplane.runtime.telemetry import configure_logging
 
-    configure_logging(Settings(), "openadr", to_file=False)
     vtn = VtnClient(
         settings.vtn,
         client_id=settings.client_id,
@@ -145,8 +144,9 @@ async def _follow(settings: OpenAdrSettings, secret: str, address: str, *, check
         async with grpc.aio.insecure_channel(address) as channel:
             ven = Ven(settings, vtn, GridClient(channel, settings.target), SystemClock())
             if check:
-                _show(await ven.look())
+                _show(await ven.look(register=False))
                 return
+            configure_logging(Settings(), "openadr", to_file=False)
             typer.echo(f"Follows {settings.program} at {settings.vtn} for {settings.target}.")
             await _until_told(ven)
     finally:

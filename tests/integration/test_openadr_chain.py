@@ -1,5 +1,7 @@
-"""From the utility to the vehicle and back: an event at the VTN, a lower limit in a charger, and what
-was drawn is told to the VTN."""
+"""From the utility to the vehicle and back: an event at the VTN, a lower limit in a charger, and
+what was drawn is told to the VTN."""
+
+# mypy: allow-untyped-decorators
 
 from __future__ import annotations
 
@@ -66,6 +68,7 @@ async def test_an_event_reaches_the_vehicle_and_its_response_the_utility(tmp_pat
         grpc_port=0,
         round_interval_s=0.05,
         site_report_interval_s=0.1,
+        ramp_s=0.5,
     )
     async with AsyncExitStack() as closing:
         node = await start_node(settings, transport="local")

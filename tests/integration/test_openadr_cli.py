@@ -52,6 +52,7 @@ async def test_a_check_shows_what_would_be_done(vtn: Vtn, secret: Path) -> None:
     assert "reduce by" in result.output
     assert "prices do not steer charging yet" in result.output
     assert "Malformed: event event-5: intervals" in result.output
+    assert not vtn.objects["vens"], "a check registers nobody"
 
 
 async def test_settings_may_stand_in_the_environment(

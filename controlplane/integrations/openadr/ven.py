@@ -136,16 +136,19 @@ class Ven:
         await self._answer(look)
         return found
 
-    async def look(self) -> Look:
+    async def look(self, *, register: bool = True) -> Look:
         """What the utility asks of us, without doing anything about it in Loadstar.
+
+        Args:
+            register: enter our VEN and resource at the VTN where they are not known.
 
         Raises:
             LoadstarError: the VTN is out of reach or refuses, or has no such program.
         """
         if not self._registered:
             await self._vtn.discover()
-            await self._register()
-            self._registered = True
+            await self._register(enter=register)
+            self._registered = register
         program = await self._find_program()
         raws = await self._vtn.objects("/events", programID=program.id)
         if self._vtn.knows_31:
@@ -188,11 +191,11 @@ class Ven:
         look.ignored += ignored
         return asked
 
-    async def _register(self) -> None:
-        """Make the VEN and its resource known, where the VTN lets us; in many programs it is the
-        utility that enters them, with the targets by which it will address them."""
+    async def _register(self, *, enter: bool) -> None:
+        """Find our VEN and its resource, or enter them where the VTN lets us; in many programs it
+        is the utility that enters them, with the targets by which it will address them."""
         ven = await self._named("/vens", "venName", self._settings.ven_name)
-        if ven is None:
+        if ven is None and enter:
             ven = await self._enter(
                 "/vens", "VEN_VEN_REQUEST", {"venName": self._settings.ven_name}
             )
@@ -203,7 +206,7 @@ class Ven:
         query = {"venID": ven.id} if self._vtn.knows_31 else {}
         name = self._settings.resource
         resource = await self._named(path, "resourceName", name, **query)
-        if resource is None:
+        if resource is None and enter:
             resource = await self._enter(
                 path, "VEN_RESOURCE_REQUEST", {"resourceName": name, **query}
             )
