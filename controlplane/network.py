@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from enum import StrEnum
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 from zoneinfo import ZoneInfo
@@ -310,6 +311,15 @@ class SiteConfig(DescribedModel):
                         f"its rating of {circuit.rating_a:g} A; lower offline_current_a"
                     )
 
+    def main_meter_interval_s(self, charger_id: str) -> int | None:
+        """How often the main meter of a charger is wanted: four times before it is stale; None
+        where it does not measure the building."""
+        building = self.building_load
+        meter = None if building is None else building.meter
+        if building is None or not isinstance(meter, OcppMeterConfig):
+            return None
+        return max(1, int(building.stale_after_s // 4)) if meter.charger == charger_id else None
+
     @property
     def surplus_only(self) -> bool:
         """Whether charging that is not urgent waits for the sun."""
@@ -443,7 +453,13 @@ def violations(
         message = fault["msg"].removeprefix("Value error, ")
         if fault["type"] == "string_type" and isinstance(fault["input"], int | float):
             message += f": write it in quotes, {str(fault['input'])!r}"
-        found.append((_place(fault["loc"], document, below), message))
+        # Which kind of meter it is stands in no place of the document.
+        steps = tuple(
+            step
+            for before, step in pairwise(("", *fault["loc"]))
+            if not (before == "meter" and step in ("ocpp", "modbus"))
+        )
+        found.append((_place(steps, document, below), message))
     return tuple(found)
 
 

@@ -73,8 +73,8 @@ class Measures(StrEnum):
 
 class OcppMeterConfig(DescribedModel):
     """A meter that an OCPP charger reads: its own main meter (`connector` 0: connectorId 0 of 1.6,
-    evseId 0 of 2.x) or a number that feeds no vehicle. A dedicated meter that speaks OCPP is described as a
-    charger with `meter_only`."""
+    evseId 0 of 2.x) or a number that feeds no vehicle. A dedicated meter that speaks OCPP is
+    described as a charger with `meter_only`."""
 
     kind: Literal["ocpp"]
     charger: str

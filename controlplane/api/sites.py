@@ -22,23 +22,30 @@ from controlplane.api.configuring import CONFIGURE_TIMEOUT_S, configure_site
 from controlplane.api.descriptions import site_from_message, site_to_message
 from controlplane.api.v1 import electrical_pb2, sites_pb2, sites_pb2_grpc
 from controlplane.errors import NotFound
-from controlplane.ids import ActorKind, ActorRef, SiteId
+from controlplane.ids import ActorKind, ActorRef, ChargerId, SiteId
 from controlplane.network import SiteConfig
 from controlplane.site.messages import (
     CircuitView,
     ConnectorAllocation,
+    ConnectorExplanation,
     DeleteSite,
+    ExplainConnector,
     GetSite,
     PhaseCurrents,
     ReportBuildingLoad,
+    ReportSitePower,
     SiteDeleted,
+    SitePowerView,
     SiteView,
 )
-from controlplane.store.records import SiteRecord
+from controlplane.store.reader import PAGE_SIZE_MAX
+from controlplane.store.records import LimitDecision, SiteRecord
 
 __all__ = ["Sites", "allocation_to_message", "require_site"]
 
 CURRENT_MAX_MA = 100_000_000
+POWER_MAX_W = 10**12
+_DECISIONS_DEFAULT = 10
 
 
 class Sites(sites_pb2_grpc.SitesServiceServicer):
@@ -119,11 +126,40 @@ class Sites(sites_pb2_grpc.SitesServiceServicer):
         while True:
             view = await self._view(request.site_id, context)
             # A round that changed nothing differs from the one before only in its number and time.
-            same = told and msgspec.structs.replace(view, at_ms=told.at_ms, round=told.round)
+            # So do energy and power that are counted up to now.
+            same = told and msgspec.structs.replace(
+                view, at_ms=told.at_ms, round=told.round, power=told.power
+            )
             if told is None or same != told:
                 told = view
                 yield sites_pb2.WatchSiteAllocationResponse(allocation=allocation_to_message(view))
             await asyncio.sleep(interval_s)
+
+    async def ExplainConnector(
+        self, request: sites_pb2.ExplainConnectorRequest, context: Any
+    ) -> sites_pb2.ExplainConnectorResponse:
+        required(request, "charger_id")
+        charger = await self._backend.reader.charger(ChargerId(request.charger_id))
+        if charger is None:
+            raise NotFound(
+                f"no site has a charger {request.charger_id!r}",
+                reason="CHARGER_UNKNOWN",
+                metadata={"charger_id": request.charger_id},
+            )
+        count = request.decision_count or _DECISIONS_DEFAULT
+        if not 1 <= count <= PAGE_SIZE_MAX:
+            raise invalid("decision_count", f"1 to {PAGE_SIZE_MAX}")
+        asked = ExplainConnector(charger.charger_id, request.connector_id)
+        found = await self._backend.ask(_ref(charger.site_id), asked, ConnectorExplanation, context)
+        now_ms = self._backend.clock.now_ms()
+        at_ms = instant_ms(request, "time")
+        decisions = await self._backend.reader.limit_decisions(
+            charger.charger_id,
+            found.allocation.connector_id,
+            until_ms=now_ms if at_ms is None else at_ms,
+            limit=count,
+        )
+        return explanation_to_message(found, decisions, at_ms=at_ms)
 
     async def ReportBuildingLoad(
         self, request: sites_pb2.ReportBuildingLoadRequest, context: Any
@@ -147,6 +183,35 @@ class Sites(sites_pb2_grpc.SitesServiceServicer):
             request_id="" if at_ms is None else request.request_id,
         )
         return sites_pb2.ReportBuildingLoadResponse(allocation=allocation_to_message(view))
+
+    async def ReportSitePower(
+        self, request: sites_pb2.ReportSitePowerRequest, context: Any
+    ) -> sites_pb2.ReportSitePowerResponse:
+        required(request, "site_id")
+        await require_site(self._backend, request.site_id)
+        if not 0 <= request.solar_w <= POWER_MAX_W:
+            raise invalid("solar_w", f"0 to {POWER_MAX_W} W")
+        if not -POWER_MAX_W <= request.battery_w <= POWER_MAX_W:
+            raise invalid("battery_w", f"-{POWER_MAX_W} to {POWER_MAX_W} W")
+        soc_percent = (
+            request.battery_soc_percent if request.HasField("battery_soc_percent") else None
+        )
+        if soc_percent is not None and not 0 <= soc_percent <= 100:
+            raise invalid("battery_soc_percent", "0 to 100")
+        at_ms = instant_ms(request, "measure_time")
+        view = await self._backend.ask(
+            _ref(request.site_id),
+            ReportSitePower(
+                at_ms=self._backend.clock.now_ms() if at_ms is None else at_ms,
+                solar_w=request.solar_w,
+                battery_w=request.battery_w,
+                battery_soc_percent=soc_percent,
+            ),
+            SiteView,
+            context,
+            request_id="" if at_ms is None else request.request_id,
+        )
+        return sites_pb2.ReportSitePowerResponse(allocation=allocation_to_message(view))
 
     async def _site(self, config: SiteConfig) -> sites_pb2.Site:
         record = await self._backend.reader.site(SiteId(config.id))
@@ -186,6 +251,37 @@ def allocation_to_message(view: SiteView) -> sites_pb2.SiteAllocation:
         violations=view.violations,
         circuits=[_circuit_to_message(circuit) for circuit in view.circuits],
         connectors=[_connector_to_message(connector) for connector in view.connectors],
+        power=None if view.power is None else _power_to_message(view.power),
+    )
+
+
+def explanation_to_message(
+    found: ConnectorExplanation, decisions: list[LimitDecision], *, at_ms: int | None
+) -> sites_pb2.ExplainConnectorResponse:
+    """An explanation as a message; of a moment that is past only the decisions are known."""
+    told = [
+        sites_pb2.LimitDecision(
+            time=timestamp(decision.at_ms),
+            session_id=decision.session_id or "",
+            limit_ma=decision.limit_ma,
+            before_ma=decision.before_ma,
+            reason=decision.reason,
+        )
+        for decision in decisions
+    ]
+    if at_ms is not None:
+        return sites_pb2.ExplainConnectorResponse(
+            site_id=found.site_id, time=timestamp(at_ms), decisions=told
+        )
+    return sites_pb2.ExplainConnectorResponse(
+        site_id=found.site_id,
+        time=timestamp(found.at_ms),
+        allocation=_connector_to_message(found.allocation),
+        factors=[
+            sites_pb2.LimitFactor(**msgspec.structs.asdict(factor)) for factor in found.factors
+        ],
+        shares=[sites_pb2.RowShare(**msgspec.structs.asdict(share)) for share in found.shares],
+        decisions=told,
     )
 
 
@@ -204,6 +300,25 @@ def _circuit_to_message(circuit: CircuitView) -> sites_pb2.CircuitState:
         building=_phases(circuit.building_ma),
         liability=_phases(circuit.liability_ma),
         measured=_phases(circuit.measured_ma),
+    )
+
+
+def _power_to_message(power: SitePowerView) -> sites_pb2.SitePower:
+    return sites_pb2.SitePower(
+        draws_w=power.draws_w,
+        measured=power.measured,
+        contract_w=power.contract_w,
+        window_start_time=timestamp(power.window_start_ms),
+        window_end_time=timestamp(power.window_end_ms),
+        used_wh=power.used_wh,
+        allowed_w=power.allowed_w,
+        last_mean_w=power.last_mean_w,
+        last_held=power.last_held,
+        solar_w=power.solar_w,
+        battery_w=power.battery_w,
+        battery_soc_percent=power.battery_soc_percent,
+        report_stale=power.report_stale,
+        surplus_w=power.surplus_w,
     )
 
 

@@ -5,7 +5,8 @@ a charger without one with its hardware's rating. Where that is so, whatever ano
 behind is cleared before: a profile of a higher stack level would go before ours, and a 2.0.1
 station refuses a second one of the same level (part 2 K01.FR.52 and 53). Then sampling: how often,
 and which measurands, from the fullest list to the shortest, since there are stations that refuse a
-list for one entry. A refusal never keeps a station from being settled."""
+list for one entry. Last the main meter, where it measures the building. A refusal never keeps a
+station from being settled."""
 
 from __future__ import annotations
 
@@ -70,6 +71,8 @@ def _preparations(
     yield from _default_limits(memory)
     yield dialect.sampling(seconds(settings.meter_interval_ms))
     yield SetSettings({dialect.measurands_setting: dialect.measurands[0]})
+    if memory.described.main_meter_interval_s is not None:
+        yield dialect.main_meter(memory.described.main_meter_interval_s)
 
 
 class Phase(Enum):

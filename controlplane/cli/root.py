@@ -18,6 +18,7 @@ from controlplane.cli import (
     sessions,
     sites,
     up,
+    why,
     workloads,
 )
 from controlplane.cli.connection import (
@@ -50,6 +51,7 @@ app.add_typer(feeders.app, name="feeders", rich_help_panel="Operate")
 app.add_typer(network.app, name="network", rich_help_panel="Operate")
 app.command("openadr", rich_help_panel="Connect")(openadr.openadr)
 app.add_typer(meters.app, name="meters", rich_help_panel="Connect")
+app.command("why", rich_help_panel="Operate")(why.why)
 app.command("allocate", rich_help_panel="Measure")(allocate.allocate)
 app.add_typer(workloads.bench, name="bench", rich_help_panel="Measure")
 app.command("sim", rich_help_panel="Measure")(workloads.sim)

@@ -44,18 +44,24 @@ from controlplane.site.configure import (
     validated,
 )
 from controlplane.site.demand import Demand, Habit, Pace, Turn
+from controlplane.site.explain import explanation
 from controlplane.site.live import LiveConnector, LiveSite
+from controlplane.site.live_power import window_event
 from controlplane.site.messages import (
     CapChanged,
     ChargerPresence,
     ConfigureSite,
+    ConnectorExplanation,
     ConnectorMetered,
     ConnectorState,
     DeleteSite,
+    ExplainConnector,
     GetSite,
     LimitOutcome,
+    PhaseCurrents,
     ReportBuildingLoad,
     ReportMeterState,
+    ReportSitePower,
     SetSiteLimit,
     SiteConfigured,
     SiteDeleted,
@@ -65,7 +71,8 @@ from controlplane.site.release import release
 from controlplane.site.report import FeederReports, site_report
 from controlplane.site.round import Budget, plan
 from controlplane.site.state import BuildingLoad, SiteState
-from controlplane.store.records import ActorSnapshot
+from controlplane.site.view import decision_words
+from controlplane.store.records import ActorSnapshot, LimitDecision
 
 __all__ = ["SiteActor"]
 
@@ -74,6 +81,9 @@ FUTURE_MAX_MS = 60_000
 
 QUIET_ROUNDS_MAX = 10
 """Where nothing was heard and nothing is awaited, only every tenth round is worked out."""
+
+WINDOW_SAVE_MS = 60_000
+"""A contract's window is written at least so often while rounds run."""
 
 BUILDING_STEP_MA = 500
 """A change of the building load that is worth a snapshot."""
@@ -86,7 +96,7 @@ class SiteActor:
         self.ref = ref
         self._settings = settings
         self._pace = Pace(settings.ramp_ms)
-        self._site = LiveSite(SiteState.restore(snapshot)) if snapshot else None
+        self._site = LiveSite(SiteState.restore(snapshot), settings) if snapshot else None
         self._undescribed: set[ConnectorKey] = set()
         """Connectors with a session that the description does not have."""
         self._reports = FeederReports()
@@ -95,6 +105,9 @@ class SiteActor:
         self._quiet = False
         """Whether nothing was heard since the last round that could change the next."""
         self._building_saved: BuildingLoad | None = None
+        self._window_saved_ms = 0
+        self._window_end_ms: int | None = None
+        """The end of a contract's window for which the timer is set."""
         self._durable = False
         self._effects: list[Effect] = []
 
@@ -147,6 +160,9 @@ class SiteActor:
                 self._round_due(site, now_ms)
             case TimerFired(key="limit"):
                 self._limit_due(site, now_ms)
+            case TimerFired(key="window"):
+                self._window_end_ms = None
+                self._round(site, now_ms)
             case TimerFired(key="report"):
                 self._report(site, site.budget(now_ms))
                 self._set_report_timer(site, now_ms)
@@ -163,10 +179,14 @@ class SiteActor:
         match request:
             case GetSite():
                 return site.view(now_ms)
+            case ExplainConnector():
+                return self._explain(site, request, now_ms)
             case ReportBuildingLoad():
                 return self._building_load(site, request, now_ms)
             case ReportMeterState():
                 return self._meter_state(site, request, now_ms)
+            case ReportSitePower():
+                return self._site_power(site, request, now_ms)
             case SetSiteLimit():
                 return self._set_limit(site, request, now_ms)
             case DeleteSite():
@@ -195,7 +215,7 @@ class SiteActor:
             state.building = None
             state.meter_fault = ""
         state.describe(config)
-        site = self._site = LiveSite(state)
+        site = self._site = LiveSite(state, self._settings)
         self._undescribed -= site.by_key.keys()
         if before is not None:
             site.inherit(before)
@@ -215,10 +235,27 @@ class SiteActor:
             return busy
         self._effects += removal_effects(site.config)
         self._effects.append(Persist(ActorSnapshot(ref=self.ref, state=b"")))
-        self._effects += [CancelTimer(key) for key in ("round", "limit", "report")]
+        self._effects += [CancelTimer(key) for key in ("round", "limit", "report", "window")]
         self._effects.append(Emit("site.deleted", {"site_id": self.ref.id}))
-        self._site = None
+        self._site = self._window_end_ms = None
         return SiteDeleted(SiteId(self.ref.id))
+
+    def _explain(
+        self, site: LiveSite, request: ExplainConnector, now_ms: int
+    ) -> ConnectorExplanation | Refusal:
+        connectors = site.chargers.get(request.charger_id, [])
+        if request.connector_id == 0 and len(connectors) == 1:
+            key = connectors[0].leaf.key
+        else:
+            key = ConnectorKey(request.charger_id, request.connector_id)
+        if key not in site.by_key:
+            known = ", ".join(str(each.leaf.key) for each in connectors) or "none of this charger"
+            what = (
+                "which connector is meant" if request.connector_id == 0 else f"no connector {key}"
+            )
+            words = f"{what}: site {self.ref.id} has {known}"
+            return refusal("not_found", "CONNECTOR_UNKNOWN", words, self.ref.id)
+        return explanation(site.picture(now_ms), site.tree.index[key], now_ms)
 
     def _set_limit(self, site: LiveSite, request: SetSiteLimit, now_ms: int) -> SiteView | Refusal:
         from_ms = now_ms if request.from_ms is None else request.from_ms
@@ -262,18 +299,60 @@ class SiteActor:
             return refusal(
                 "invalid_input", "AT_IN_FUTURE", "at_ms is ahead of Loadstar's clock", self.ref.id
             )
+        self._building_measured(site, request.current_ma, None, at_ms=request.at_ms, now_ms=now_ms)
+        return site.view(now_ms)
+
+    def _building_measured(
+        self,
+        site: LiveSite,
+        current_ma: PhaseCurrents,
+        power_w: int | None,
+        *,
+        at_ms: int,
+        now_ms: int,
+    ) -> None:
+        """Take in what the building's meter shows, from wherever it came; see
+        `BuildingLoad.follow` on its stamps."""
         last = site.state.building
-        if last is not None and request.at_ms < last.at_ms:
-            return site.view(now_ms)
-        same = last is not None and last.current_ma == request.current_ma
+        load = BuildingLoad.follow(
+            last,
+            site.power.building(current_ma, power_w, at_ms=at_ms, now_ms=now_ms),
+            at_ms=at_ms,
+            now_ms=now_ms,
+        )
+        if load is None:
+            return
+        same = last is not None and last.current_ma == load.current_ma
         self._quiet &= same and not site.stale(now_ms)
-        site.state.building = BuildingLoad(request.at_ms, request.current_ma)
-        self._save_building(site, site.state.building)
-        rows = site.budget(now_ms)
-        if any(used > may for used, may in zip(rows.liability_ma, rows.capacity_ma, strict=True)):
+        site.state.building = load
+        self._save_building(site, load)
+        rows, lines = site.budget(now_ms), site.tree.lines
+        if any(
+            used > may
+            for used, may in zip(rows.liability_ma[:lines], rows.capacity_ma[:lines], strict=True)
+        ):
             self._round(site, now_ms)
         elif self._round_at_ms is None:
             self._round_by(now_ms + self._settings.round_interval_ms)
+
+    def _site_power(
+        self, site: LiveSite, request: ReportSitePower, now_ms: int
+    ) -> SiteView | Refusal:
+        if not request.plausible:
+            return refusal(
+                "invalid_input",
+                "POWER_INVALID",
+                "solar_w is 0 or above, battery_soc_percent 0 to 100",
+                self.ref.id,
+            )
+        if request.at_ms > now_ms + FUTURE_MAX_MS:
+            return refusal(
+                "invalid_input", "AT_IN_FUTURE", "at_ms is ahead of Loadstar's clock", self.ref.id
+            )
+        if site.power.solar.take(request, now_ms=now_ms):
+            self._quiet = False
+            if self._round_at_ms is None:
+                self._round_by(now_ms + self._settings.round_interval_ms)
         return site.view(now_ms)
 
     def _meter_state(self, site: LiveSite, request: ReportMeterState, now_ms: int) -> SiteView:
@@ -299,6 +378,13 @@ class SiteActor:
     # --- from chargers ----------------------------------------------------------------------------
 
     def _metered(self, site: LiveSite, message: ConnectorMetered, now_ms: int) -> None:
+        if site.power.reads(message.charger_id, message.connector_id):
+            lines = site.power.metered_lines(message)
+            if lines is not None:
+                self._building_measured(
+                    site, lines, message.power_w, at_ms=message.at_ms, now_ms=now_ms
+                )
+            return
         connector = site.by_key.get(ConnectorKey(message.charger_id, message.connector_id))
         if connector is None:
             return
@@ -462,6 +548,7 @@ class SiteActor:
                     backoff_max_ms=settings.call_timeout_ms,
                 )
         stale = site.stale(now_ms)
+        self._keep_window(site, now_ms)
         rows = site.budget(now_ms)
         site.plan = plan(
             site.tree,
@@ -471,6 +558,7 @@ class SiteActor:
             stale=stale,
             now_ms=now_ms,
             pace=self._pace,
+            exempt=site.power.exempt(now_ms) if rows.surplus_ma is not None else (),
         )
         released = release(
             site.tree,
@@ -483,8 +571,10 @@ class SiteActor:
             raise_interval_ms=5 * settings.round_interval_ms,
         )
         site.waiting = released.waiting
+        picture = site.picture(now_ms) if released.limits else None
         for position, limit_ma in released.limits:
-            self._send_limit(site, site.connectors[position], limit_ma, now_ms)
+            reason = "" if picture is None else decision_words(picture, position, limit_ma)
+            self._send_limit(site, site.connectors[position], limit_ma, reason, now_ms)
         for connector in site.connectors:
             if connector.demand is not None:
                 on = (connector.entry.asked_ma or 0) >= max(1, connector.leaf.min_ma)
@@ -503,20 +593,41 @@ class SiteActor:
                 stale=stale,
                 plan_checked=site.plan.checked,
                 meter_fault=site.state.meter_fault,
+                contract=site.power.contract_words(now_ms, rows.building_ma),
             ),
         )
         self._durable |= bool(events)
         self._effects += events
-        self._report(site, site.budget(now_ms), only_urgent=True)
+        if site.config.feeder is not None:
+            left = site.budget(now_ms) if released.limits else rows
+            self._report(site, left, only_urgent=True)
         self._quiet = not site.restless
         self._round_at_ms = None
         if site.busy:
             self._round_by(now_ms + settings.round_interval_ms)
 
+    def _keep_window(self, site: LiveSite, now_ms: int) -> None:
+        """Count the contract's energy; tell of windows that ended. The window rides in any
+        snapshot, and has one of its own as seldom as a lost minute may matter."""
+        closed = site.power.keep_window(
+            now_ms, building_ma=site.building_ma(now_ms), stale=site.stale(now_ms)
+        )
+        self._effects += [window_event(window) for window in closed]
+        end_ms = site.power.window_end_ms
+        if end_ms is None:
+            return
+        if closed or now_ms - self._window_saved_ms >= WINDOW_SAVE_MS:
+            self._durable = True
+            self._window_saved_ms = now_ms
+        if end_ms != self._window_end_ms:
+            self._window_end_ms = end_ms
+            self._effects.append(SetTimer("window", end_ms))
+
     def _send_limit(
-        self, site: LiveSite, connector: LiveConnector, limit_ma: int, now_ms: int
+        self, site: LiveSite, connector: LiveConnector, limit_ma: int, reason: str, now_ms: int
     ) -> None:
         site.state.limit_id += 1
+        before_ma = connector.entry.asked_ma
         connector.entry.sent(site.state.limit_id, limit_ma, now_ms=now_ms)
         self._durable = True
         key = connector.leaf.key
@@ -527,6 +638,16 @@ class SiteActor:
             session_id=connector.entry.session_id,
         )
         self._effects.append(Send(charger_ref(key.charger_id), message))
+        decision = LimitDecision(
+            charger_id=key.charger_id,
+            connector_id=key.connector_id,
+            session_id=connector.entry.session_id,
+            at_ms=now_ms,
+            limit_ma=limit_ma,
+            before_ma=before_ma,
+            reason=reason,
+        )
+        self._effects.append(Persist(decision))
 
     # --- timers -----------------------------------------------------------------------------------
 

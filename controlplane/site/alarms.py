@@ -45,8 +45,10 @@ def present_alarms(
     stale: bool,
     plan_checked: bool,
     meter_fault: str = "",
+    contract: str = "",
 ) -> dict[tuple[str, str], str]:
-    """Everything that is wrong at this moment."""
+    """Everything that is wrong at this moment; `contract` says in words why the contract's power
+    cannot be held, and is empty where it can."""
     present: dict[tuple[str, str], str] = {}
     for leaf, entry in zip(tree.leaves, entries, strict=True):
         if entry.excess_ma:
@@ -74,6 +76,8 @@ def present_alarms(
         )
     if meter_fault:
         present["meter_unreachable", tree.config.id] = meter_fault
+    if contract:
+        present["contract_exceeded", tree.config.id] = contract
     if not plan_checked:
         present["plan_refused", tree.config.id] = (
             "the check of the round found a row over its capacity; nobody is raised"

@@ -1,9 +1,9 @@
 """The building's load from whatever measures it: lines that a meter left out, and what is left for
 the building where the meter sees chargers as well.
 
-Invariant: what is not known counts in full. A line without a current carries all the power that the
-others leave over; a charger whose meter is silent is not subtracted; what feeds in behind a meter is
-added again."""
+Invariant: what is not known counts in full. A line without a current carries all the power that
+the others leave over; a charger whose meter is silent is not subtracted; what feeds in behind a
+meter is added again."""
 
 from __future__ import annotations
 

@@ -112,7 +112,10 @@ def description_effects(
     same_voltage = before is not None and before.voltage_v == config.voltage_v
     for charger in config.chargers:
         old = known.pop(charger.id, None)
-        if old == charger and same_voltage:
+        same_meter = before is not None and before.main_meter_interval_s(
+            charger.id
+        ) == config.main_meter_interval_s(charger.id)
+        if old == charger and same_voltage and same_meter:
             continue
         record = ChargerRecord(ChargerId(charger.id), site_id, charger.password_hash, now_ms)
         effects.append(Persist(record))
@@ -129,7 +132,12 @@ def assignment(config: SiteConfig, charger: ChargerConfig) -> Send:
     description = charger.model_dump_json(exclude_defaults=True).encode()
     return Send(
         charger_ref(ChargerId(charger.id)),
-        ChargerAssigned(SiteId(config.id), config.voltage_v, description),
+        ChargerAssigned(
+            SiteId(config.id),
+            config.voltage_v,
+            description,
+            config.main_meter_interval_s(charger.id),
+        ),
     )
 
 

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from controlplane.config import ActorSettings
 from controlplane.ids import ChargerId
 from controlplane.limit_schedule import limit_at
 from controlplane.network import SiteConfig
 from controlplane.site.check import LedgerCheck
 from controlplane.site.demand import Demand
 from controlplane.site.ledger import Entry
+from controlplane.site.live_power import LivePower
 from controlplane.site.messages import ConnectorMetered, PhaseCurrents, SiteView
 from controlplane.site.release import Calm
 from controlplane.site.round import Budget, Cause, Plan, budget
@@ -65,7 +67,7 @@ class LiveConnector:
 class LiveSite:
     """A described site: the durable state and what is derived from it."""
 
-    def __init__(self, state: SiteState) -> None:
+    def __init__(self, state: SiteState, settings: ActorSettings) -> None:
         self.state = state
         self.config = SiteConfig.model_validate_json(state.config)
         self.tree = SiteTree(self.config)
@@ -79,11 +81,13 @@ class LiveSite:
         self.chargers: dict[ChargerId, list[LiveConnector]] = {}
         for connector in self.connectors:
             self.chargers.setdefault(connector.leaf.key.charger_id, []).append(connector)
+        self.power = LivePower(state, self.config, self.tree, self.connectors, settings)
         self.plan: Plan | None = None
         self.waiting: dict[int, int] = {}
 
     def inherit(self, before: LiveSite) -> None:
         """Take over what is not durable from the description that this one replaces."""
+        self.power.inherit(before.power)
         for key, connector in self.by_key.items():
             if key in before.by_key:
                 connector.demand = before.by_key[key].demand
@@ -132,27 +136,34 @@ class LiveSite:
     def budget(self, now_ms: int) -> Budget:
         state = self.state
         limits = [limit_at(state.windows, now_ms), state.cap_ma]
+        building_ma = self.building_ma(now_ms)
         return budget(
             self.tree,
             self.entries,
-            building_ma=self.building_ma(now_ms),
+            building_ma=building_ma,
             supply_limit_ma=min((each for each in limits if each is not None), default=None),
             capped=self.config.feeder is None or state.cap_id > 0,
+            contract_ma=self.power.contract_ma(now_ms, building_ma),
+            surplus_ma=self.power.surplus_ma(now_ms, building_ma),
+        )
+
+    def picture(self, now_ms: int) -> Picture:
+        """All that views and explanations are drawn from."""
+        return Picture(
+            state=self.state,
+            tree=self.tree,
+            entries=self.entries,
+            demands=self.demands,
+            measured_ma=[connector.measured_ma for connector in self.connectors],
+            rows=self.budget(now_ms),
+            plan=self.plan,
+            waiting=self.waiting,
+            limit_ma=limit_at(self.state.windows, now_ms),
+            stale=self.stale(now_ms),
+            power=self.power.view(
+                now_ms, building_ma=self.building_ma(now_ms), stale=self.stale(now_ms)
+            ),
         )
 
     def view(self, now_ms: int) -> SiteView:
-        return site_view(
-            Picture(
-                state=self.state,
-                tree=self.tree,
-                entries=self.entries,
-                demands=self.demands,
-                measured_ma=[connector.measured_ma for connector in self.connectors],
-                rows=self.budget(now_ms),
-                plan=self.plan,
-                waiting=self.waiting,
-                limit_ma=limit_at(self.state.windows, now_ms),
-                stale=self.stale(now_ms),
-            ),
-            now_ms,
-        )
+        return site_view(self.picture(now_ms), now_ms)

@@ -15,17 +15,23 @@ __all__ = [
     "CircuitView",
     "ConfigureSite",
     "ConnectorAllocation",
+    "ConnectorExplanation",
     "ConnectorMetered",
     "ConnectorState",
     "DeleteSite",
+    "ExplainConnector",
     "GetSite",
+    "LimitFactor",
     "LimitOutcome",
     "ReportBuildingLoad",
     "ReportMeterState",
+    "ReportSitePower",
+    "RowShare",
     "SessionDemand",
     "SetSiteLimit",
     "SiteConfigured",
     "SiteDeleted",
+    "SitePowerView",
     "SiteRequest",
     "SiteView",
 ]
@@ -71,7 +77,7 @@ class ConnectorState(Message, frozen=True, tag="connector_state"):
 
 class ConnectorMetered(Message, frozen=True, tag="connector_metered"):
     """A connector was measured. Currents per conductor of the connector; `energy_wh` is the
-    session's so far."""
+    session's so far. Connector 0 is the charger's own main meter, on the lines of the site."""
 
     charger_id: ChargerId
     connector_id: int
@@ -145,6 +151,22 @@ class ReportMeterState(msgspec.Struct, frozen=True, tag="report_meter_state"):
     fault: str
 
 
+class ReportSitePower(msgspec.Struct, frozen=True, tag="report_site_power"):
+    """What the solar plant gives (0 and up) and the battery takes (below 0: it gives) at an
+    instant; `battery_soc_percent` is 0 to 100. Answered with `SiteView`."""
+
+    at_ms: int
+    solar_w: int = 0
+    battery_w: int = 0
+    battery_soc_percent: float | None = None
+
+    @property
+    def plausible(self) -> bool:
+        """Whether the values are within their ranges."""
+        soc_percent = self.battery_soc_percent
+        return self.solar_w >= 0 and (soc_percent is None or 0 <= soc_percent <= 100)
+
+
 class SetSiteLimit(msgspec.Struct, frozen=True, tag="set_site_limit"):
     """Cap the whole site per phase from `from_ms` (None: now) to `until_ms` (None: until changed);
     `limit_ma` None lifts it. Answered with `SiteView`."""
@@ -158,8 +180,23 @@ class GetSite(msgspec.Struct, frozen=True, tag="get_site"):
     """Answered with `SiteView`."""
 
 
+class ExplainConnector(msgspec.Struct, frozen=True, tag="explain_connector"):
+    """Why a connector may draw what it may; `connector_id` 0 is the only one of its charger.
+    Answered with `ConnectorExplanation`."""
+
+    charger_id: ChargerId
+    connector_id: int
+
+
 SiteRequest = (
-    ConfigureSite | DeleteSite | ReportBuildingLoad | ReportMeterState | SetSiteLimit | GetSite
+    ConfigureSite
+    | DeleteSite
+    | ReportBuildingLoad
+    | ReportMeterState
+    | ReportSitePower
+    | SetSiteLimit
+    | GetSite
+    | ExplainConnector
 )
 
 
@@ -190,6 +227,28 @@ class ConnectorAllocation(msgspec.Struct, frozen=True):
     reason: str
 
 
+class SitePowerView(msgspec.Struct, frozen=True):
+    """Contract, sun and battery at this moment; None for what is not described or not known.
+    `draws_w` is what the site draws from the grid by its meters or, where `measured` is False, at
+    most; `used_wh` what it has drawn since the window began, `allowed_w` what it may draw for the
+    rest of it."""
+
+    draws_w: int
+    measured: bool
+    contract_w: int | None
+    window_start_ms: int | None
+    window_end_ms: int | None
+    used_wh: int | None
+    allowed_w: int | None
+    last_mean_w: int | None
+    last_held: bool | None
+    solar_w: int | None
+    battery_w: int | None
+    battery_soc_percent: float | None
+    report_stale: bool
+    surplus_w: int | None
+
+
 class SiteView(msgspec.Struct, frozen=True, tag="site_view"):
     """`config` is `network.SiteConfig` as JSON. `violations` counts the rounds in which some row's
     building load plus liability was over its rating through what was released. Rows that the
@@ -206,3 +265,36 @@ class SiteView(msgspec.Struct, frozen=True, tag="site_view"):
     violations: int
     circuits: tuple[CircuitView, ...]
     connectors: tuple[ConnectorAllocation, ...]
+    power: SitePowerView | None = None
+
+
+class LimitFactor(msgspec.Struct, frozen=True):
+    """One thing that bounds a connector: no more than `limit_ma` per phase. `subject` is what it
+    comes from (a circuit's phase, the charger); `binding` marks what stopped the last round."""
+
+    kind: str
+    subject: str
+    limit_ma: int
+    binding: bool
+    words: str
+
+
+class RowShare(msgspec.Struct, frozen=True):
+    """Another connector on the row that binds."""
+
+    charger_id: ChargerId
+    connector_id: int
+    target_ma: int
+    liability_ma: int
+    tier: int
+
+
+class ConnectorExplanation(msgspec.Struct, frozen=True, tag="connector_explanation"):
+    """Why a connector may draw what it may at this moment: everything that bounds it, tightest
+    first, and whom it shares the row with that binds."""
+
+    site_id: SiteId
+    at_ms: int
+    allocation: ConnectorAllocation
+    factors: tuple[LimitFactor, ...]
+    shares: tuple[RowShare, ...]

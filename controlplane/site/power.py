@@ -17,16 +17,42 @@ what may flow; power is never promised beyond what rows carry, because this limi
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import msgspec
 
 from controlplane.network_power import ContractConfig
 
-__all__ = ["ClosedWindow", "ContractWindow", "Target"]
+__all__ = ["ClosedWindow", "ContractWindow", "Smoothed", "Target"]
 
 OVERSHOOT_PERMILLE = 20
 
 GAP_MAX_MS = 60_000
 """Between two estimates of the power further apart than this, the larger of both is counted."""
+
+
+@dataclass(slots=True)
+class Smoothed:
+    """A value that follows another with a lag, in whole units; the first one counts at once."""
+
+    lag_ms: int
+    value: int = 0
+    at_ms: int | None = None
+
+    def follow(self, goal: int, now_ms: int) -> int:
+        """The value at `now_ms`, where the other stands at `goal`."""
+        if self.at_ms is None:
+            self.value = goal
+        else:
+            elapsed_ms = max(0, now_ms - self.at_ms)
+            self.value += (goal - self.value) * elapsed_ms // (self.lag_ms + elapsed_ms)
+        self.at_ms = now_ms
+        return self.value
+
+    def reset(self, value: int, now_ms: int) -> int:
+        """Take a value at once."""
+        self.value, self.at_ms = value, now_ms
+        return value
 
 
 class ClosedWindow(msgspec.Struct, frozen=True, array_like=True):
@@ -81,19 +107,22 @@ class ContractWindow(msgspec.Struct, array_like=True):
     power_w: int = 0
     """At `at_ms`."""
     estimated_ms: int = 0
+    window_ms: int = 900_000
     closed: ClosedWindow | None = None
     """The window before."""
 
     @classmethod
     def begin(cls, now_ms: int, *, power_w: int, contract: ContractConfig) -> ContractWindow:
-        """The first window. What flowed in it before is not known and counts like the present."""
+        """The first window. What flowed in it before is not known: it counts as the contract's
+        power, which neither gives room to the rest nor takes any."""
         start_ms = now_ms - now_ms % contract.window_ms
         return cls(
             start_ms=start_ms,
             at_ms=now_ms,
-            energy_mj=power_w * (now_ms - start_ms),
+            energy_mj=contract.power_w * (now_ms - start_ms),
             power_w=power_w,
             estimated_ms=now_ms - start_ms,
+            window_ms=contract.window_ms,
         )
 
     def advance(
@@ -110,11 +139,12 @@ class ContractWindow(msgspec.Struct, array_like=True):
             out.
         """
         window_ms = contract.window_ms
-        if now_ms < self.start_ms or self.start_ms % window_ms:
+        if now_ms < self.start_ms or self.window_ms != window_ms:
             # The clock was set back, or the contract has another window now.
             again = self.begin(now_ms, power_w=power_w, contract=contract)
             self.start_ms, self.at_ms, self.power_w = again.start_ms, again.at_ms, power_w
             self.energy_mj, self.estimated_ms = again.energy_mj, again.estimated_ms
+            self.window_ms = window_ms
             return []
         elapsed_ms = now_ms - self.at_ms
         if elapsed_ms <= 0:

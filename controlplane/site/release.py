@@ -72,8 +72,8 @@ def release(
         raise_interval_ms: the least time between two increases of one connector that runs, where
             the second is less than a quarter of what its hardware can.
     """
-    # Only lines overload; the row of the total power bounds a mean, which a small reduction may keep
-    # waiting for.
+    # Only lines overload. The row of the total power bounds a mean, and a small reduction for its
+    # sake may wait.
     over = [
         used > may
         for used, may in zip(

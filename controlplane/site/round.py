@@ -17,7 +17,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import Enum, auto
 
+import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from controlplane import _core
 from controlplane.site.demand import TIER_HOLDING, Demand, Pace
@@ -48,15 +50,16 @@ class Cause(Enum):
     """The sun does not give more, and the session is not urgent."""
 
 
-@dataclass(frozen=True, slots=True)
-class Why:
+class Why(msgspec.Struct, frozen=True):
+    """The cause, and the row where one is to blame."""
+
     cause: Cause
     row: int = -1
 
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """The rows at one moment; every list has an entry per row, in mA.
+    """The rows at one moment; every list has an entry per row, in mA, but for those of connectors.
 
     On the row of the total power, which bounds a mean and no conductor, an idle connector counts
     nothing: who plugs in is heard of long before a window is over."""
@@ -66,7 +69,12 @@ class Budget:
     """What may be given to chargers."""
     liability_ma: list[int]
     reserve_ma: list[int]
+    fallback_ma: list[int]
     tight: list[bool]
+    own_fallback_ma: list[int]
+    """Per connector, as `Entry.fallback_ma`."""
+    own_reserve_ma: list[int]
+    """Per connector, as `Entry.reserve_ma`."""
     surplus_ma: int | None = None
     """What may be charged without urgency, summed over conductors; None: no such limit."""
 
@@ -80,7 +88,7 @@ class Plan:
     why: list[Why]
     order: list[int]
     wanted_ma: list[int]
-    """What each connector would be given if there were room for all."""
+    """What each connector would be given if all lines had room for all."""
     checked: bool
     """Whether the core's own check found every row within its capacity."""
 
@@ -102,41 +110,56 @@ def budget(
         supply_limit_ma: the lower of cap and limit on the whole site, building included.
         capped: False while the site's feeder has not yet said what the site may draw: then its
             fallbacks are all it gets.
-        contract_ma: what the whole site may draw by its contract, summed over conductors.
+        contract_ma: what chargers may draw by the site's contract, summed over conductors.
         surplus_ma: see `Budget`.
     """
-    fallback = tree.row_sums([entry.fallback_ma for entry in entries])
+    own_fallback = [entry.fallback_ma for entry in entries]
+    own_liability = [entry.liability_ma for entry in entries]
+    own_reserve = [entry.reserve_ma for entry in entries]
+    fallback = tree.row_sums(own_fallback)
+    supply = tree.supply_rows
     capacity, tight = [], []
     for row, rating_ma in enumerate(tree.rating_ma):
         room = rating_ma - building_ma[row]
         within_margin = room - tree.margin_ma[row]
-        if row in tree.supply_rows and supply_limit_ma is not None:
+        if row in supply and supply_limit_ma is not None:
             room = min(room, supply_limit_ma - building_ma[row])
-        if row in tree.supply_rows and not capped:
+        if row in supply and not capped:
             room = min(room, fallback[row])
         tight.append(fallback[row] > room)
         capacity.append(max(min(within_margin, room), min(fallback[row], room)))
-    liability = tree.row_sums([entry.liability_ma for entry in entries])
-    reserve = tree.row_sums([entry.reserve_ma for entry in entries])
+    liability = tree.row_sums(own_liability)
+    reserve = tree.row_sums(own_reserve)
     if tree.power_row is not None:
-        # The building's load is where the description says; the contract counts it anyhow.
-        room = POWER_MAX_MA if contract_ma is None else contract_ma - building_ma[tree.power_row]
-        capacity.append(max(0, room))
+        capacity.append(POWER_MAX_MA if contract_ma is None else contract_ma)
         tight.append(False)
-        draws = [0 if entry.idle else entry.liability_ma for entry in entries]
+        draws = [
+            0 if entry.idle else liability_ma
+            for entry, liability_ma in zip(entries, own_liability, strict=True)
+        ]
         liability[tree.power_row] = reserve[tree.power_row] = tree.power_sum(draws)
     return Budget(
         building_ma=building_ma,
         capacity_ma=capacity,
         liability_ma=liability,
         reserve_ma=reserve,
+        fallback_ma=fallback,
         tight=tight,
+        own_fallback_ma=own_fallback,
+        own_reserve_ma=own_reserve,
         surplus_ma=surplus_ma,
     )
 
 
-@dataclass(slots=True)
-class _Share:
+_NO_SESSION = Why(Cause.NO_SESSION)
+_UNSTEERED = Why(Cause.UNSTEERED)
+_OWN_MAXIMUM = Why(Cause.OWN_MAXIMUM)
+_HABIT = Why(Cause.HABIT)
+_HOLDING = Why(Cause.HOLDING)
+_STALE = Why(Cause.STALE)
+
+
+class _Share(msgspec.Struct):
     """One connector as it goes into the solver."""
 
     leaf: Leaf
@@ -147,7 +170,7 @@ class _Share:
     max_ma: int = 0
     full_ma: int = 0
     tier: int = TIER_HOLDING
-    why: Why = Why(Cause.NO_SESSION)
+    why: Why = _NO_SESSION
     """The cause where not a row but `max_ma` stops it."""
     planned: bool = False
     idle: bool = False
@@ -168,8 +191,10 @@ def plan(
 ) -> Plan:
     """Solve one round; `exempt` tells who need not wait for the sun."""
     shares = [
-        _share(leaf, entry, demand, rows, stale=stale)
-        for leaf, entry, demand in zip(tree.leaves, entries, demands, strict=True)
+        _share(position, leaf, entry, demand, rows, stale=stale)
+        for position, (leaf, entry, demand) in enumerate(
+            zip(tree.leaves, entries, demands, strict=True)
+        )
     ]
     order = _order(tree, shares, demands, now_ms=now_ms, pace=pace)
     rows = _with_guarantees(tree, shares, rows)
@@ -181,7 +206,13 @@ def plan(
         if narrowed:
             result = _solve(tree, shares, rows, order)
     if rows.surplus_ma is not None:
-        _sunlit(tree, shares, entries, demands, result, rows, order, exempt, now_ms, pace)
+        sunshine = [
+            _Sunshine.of(share, entry, demand, current_ma, free=free, now_ms=now_ms, pace=pace)
+            for share, entry, demand, current_ma, free in zip(
+                shares, entries, demands, result.current_ma, exempt, strict=True
+            )
+        ]
+        _sunlit(tree, shares, sunshine, result, order, surplus_ma=rows.surplus_ma)
     targets: list[int | None] = []
     why: list[Why] = []
     for position, share in enumerate(shares):
@@ -193,33 +224,43 @@ def plan(
         target_ma=targets,
         why=why,
         order=order,
-        wanted_ma=[share.full_ma if share.planned else share.fixed_ma for share in shares],
+        wanted_ma=_within_contract(
+            tree,
+            [share.full_ma if share.planned else share.fixed_ma for share in shares],
+            rows,
+        ),
         checked=result.checked,
     )
 
 
-def _share(leaf: Leaf, entry: Entry, demand: Demand | None, rows: Budget, *, stale: bool) -> _Share:
+def _share(
+    position: int, leaf: Leaf, entry: Entry, demand: Demand | None, rows: Budget, *, stale: bool
+) -> _Share:
     share = _Share(
-        leaf, fallback_ma=entry.fallback_ma, fixed_ma=entry.reserve_ma, idle=entry.idle
+        leaf, rows.own_fallback_ma[position], rows.own_reserve_ma[position], idle=entry.idle
     )
     if entry.session_id is None and entry.online and entry.default_ma is not None:
         return share
     steerable = entry.online and entry.settled and not entry.stuck
     if demand is None or not steerable or entry.session_id != demand.session.session_id:
-        share.why = Why(Cause.UNSTEERED)
+        share.why = _UNSTEERED
         return share
     # A vehicle that draws more than it was allowed takes that off its rows, and is still steered.
-    share.fixed_ma = max(0, entry.excess_ma - entry.held_ma)
+    share.fixed_ma = max(0, entry.excess_ma - entry.held_ma) if entry.excess_ma else 0
     share.planned = True
     share.tier = demand.tier(leaf)
     share.min_ma, share.max_ma = leaf.min_ma, leaf.max_ma
     share.full_ma = leaf.max_ma
-    share.why = Why(Cause.OWN_MAXIMUM)
-    tight_row = next((row for row in leaf.rows if rows.tight[row]), None)
+    share.why = _OWN_MAXIMUM
+    tight, tight_row = rows.tight, None
+    for row in leaf.rows:
+        if tight[row]:
+            tight_row = row
+            break
     share.guaranteed = tight_row is None
     if demand.holding:
         share.max_ma = share.full_ma = leaf.min_ma
-        share.why = Why(Cause.HOLDING)
+        share.why = _HOLDING
     if tight_row is not None:
         _limit(share, share.fallback_ma, Why(Cause.TIGHT, tight_row))
     elif share.fallback_ma >= leaf.min_ma:
@@ -227,7 +268,7 @@ def _share(leaf: Leaf, entry: Entry, demand: Demand | None, rows: Budget, *, sta
         share.max_ma = share.full_ma = max(share.max_ma, share.fallback_ma)
     if stale:
         floor_ma = share.fallback_ma if share.guaranteed else 0
-        _limit(share, max(entry.asked_ma or 0, floor_ma), Why(Cause.STALE))
+        _limit(share, max(entry.asked_ma or 0, floor_ma), _STALE)
     return share
 
 
@@ -247,7 +288,7 @@ def _narrow(share: _Share, demand: Demand) -> bool:
     cap_ma = max(demand.habit.cap_ma, share.min_ma)
     if cap_ma >= share.max_ma:
         return False
-    share.max_ma, share.why = cap_ma, Why(Cause.HABIT)
+    share.max_ma, share.why = cap_ma, _HABIT
     return True
 
 
@@ -289,17 +330,18 @@ def _solve(tree: SiteTree, shares: Sequence[_Share], rows: Budget, order: Sequen
     rank[list(order)] = np.arange(len(order))
     min_ma = np.array([share.min_ma for share in shares], dtype=np.int64)
     max_ma = np.array([share.max_ma for share in shares], dtype=np.int64)
-    step_ma = np.array([share.leaf.step_ma for share in shares], dtype=np.int64)
     weight = np.array([share.leaf.weight for share in shares], dtype=np.int64)
     tier = np.array([share.tier for share in shares], dtype=np.uint8)
     demand = _core.Demand(
-        min_ma=min_ma, max_ma=max_ma, step_ma=step_ma, weight=weight, tier=tier, rank=rank
+        min_ma=min_ma, max_ma=max_ma, step_ma=tree.step_ma, weight=weight, tier=tier, rank=rank
     )
     fixed = [share.fixed_ma for share in shares]
     left_out: dict[int, int] = {}
     while True:
         solved = _core.allocate(tree.network, _capacity(tree, shares, rows, fixed), demand)
-        binding_row, admitted = solved.binding_row.tolist(), solved.admitted.tolist()
+        binding_row, admitted = solved.binding_row.tolist(), solved.admitted
+        if admitted.all():
+            break
         fallen = [
             position
             for position in order
@@ -310,18 +352,28 @@ def _solve(tree: SiteTree, shares: Sequence[_Share], rows: Budget, order: Sequen
         ]
         if not fallen:
             break
+        squeezed = any(
+            binding_row[position] == tree.power_row and _is_guarantee(shares[position])
+            for position in fallen
+        )
+        # On the power row a guarantee is not reserved: who has none makes way, the last one first.
+        last = _last_without_guarantee(shares, order, admitted, min_ma) if squeezed else None
+        if last is not None:
+            fallen = [last]
+            binding_row[last] = tree.lines
         for position in fallen:
             left_out[position] = binding_row[position]
-            fixed[position] += shares[position].fallback_ma
+            fixed[position] += shares[position].fallback_ma if shares[position].guaranteed else 0
             min_ma[position] = max_ma[position] = 0
     current_ma = solved.current_ma.tolist()
-    used = _sums(tree, shares, [sum(pair) for pair in zip(fixed, current_ma, strict=True)])
-    room = [have - taken for have, taken in zip(rows.capacity_ma, used, strict=True)]
-    for position in _readmitted(shares, room, [each for each in order if each in left_out]):
-        share = shares[position]
-        fixed[position] -= share.fallback_ma
-        current_ma[position] = min_ma[position] = share.min_ma
-        max_ma[position] = share.max_ma
+    if left_out:
+        room = _left(tree, shares, rows, fixed, current_ma)
+        back = [each for each in order if each in left_out and shares[each].guaranteed]
+        for position in _readmitted(tree, shares, room, back):
+            share = shares[position]
+            fixed[position] -= share.fallback_ma
+            current_ma[position] = min_ma[position] = share.min_ma
+            max_ma[position] = share.max_ma
     over = _core.check(
         tree.network,
         _capacity(tree, shares, rows, fixed),
@@ -338,8 +390,7 @@ def _capacity(
     tree: SiteTree, shares: Sequence[_Share], rows: Budget, fixed: list[int]
 ) -> _core.Capacity:
     """What is left on every row, once `fixed` per connector is taken off."""
-    used = _sums(tree, shares, fixed)
-    left = [have - taken for have, taken in zip(rows.capacity_ma, used, strict=True)]
+    left = _left(tree, shares, rows, fixed, [0] * len(fixed))
     power = [max(0, each) for each in left[tree.lines :]]
     return _core.Capacity(
         import_ma=np.array(left[: tree.lines], dtype=np.int64).reshape(-1, 3),
@@ -347,13 +398,36 @@ def _capacity(
     )
 
 
-def _sums(tree: SiteTree, shares: Sequence[_Share], leaf_ma: list[int]) -> list[int]:
-    """The sum on every row of one current per connector; see `Budget` on who is idle."""
-    sums = tree.row_sums(leaf_ma)
+def _left(
+    tree: SiteTree,
+    shares: Sequence[_Share],
+    rows: Budget,
+    fixed: list[int],
+    current_ma: list[int],
+) -> list[int]:
+    """What is left on every row beside `fixed` and `current_ma` per connector. A fallback whose
+    room is kept free on the lines draws no power."""
+    used = tree.row_sums([sum(pair) for pair in zip(fixed, current_ma, strict=True)])
     if tree.power_row is not None:
-        draws = [0 if share.idle else ma for share, ma in zip(shares, leaf_ma, strict=True)]
-        sums[tree.power_row] = tree.power_sum(draws)
-    return sums
+        used[tree.power_row] = tree.power_sum(
+            [
+                0 if share.idle else share.fixed_ma + given_ma
+                for share, given_ma in zip(shares, current_ma, strict=True)
+            ]
+        )
+    return [have - taken for have, taken in zip(rows.capacity_ma, used, strict=True)]
+
+
+def _last_without_guarantee(
+    shares: Sequence[_Share],
+    order: Sequence[int],
+    admitted: NDArray[np.bool_],
+    min_ma: NDArray[np.int64],
+) -> int | None:
+    for position in reversed(order):
+        if admitted[position] and min_ma[position] and not _is_guarantee(shares[position]):
+            return position
+    return None
 
 
 def _with_guarantees(tree: SiteTree, shares: Sequence[_Share], rows: Budget) -> Budget:
@@ -362,62 +436,99 @@ def _with_guarantees(tree: SiteTree, shares: Sequence[_Share], rows: Budget) -> 
     if tree.power_row is None:
         return rows
     kept = [
-        share.fixed_ma + (share.min_ma if share.guaranteed and _is_guarantee(share) else 0)
+        0 if share.idle else share.fixed_ma + (share.min_ma if _is_guarantee(share) else 0)
         for share in shares
     ]
-    floor_ma = _sums(tree, shares, kept)[tree.power_row]
+    floor_ma = tree.power_sum(kept)
     if floor_ma <= rows.capacity_ma[tree.power_row]:
         return rows
     return replace(rows, capacity_ma=[*rows.capacity_ma[: tree.power_row], floor_ma])
 
 
+def _within_contract(tree: SiteTree, wanted_ma: list[int], rows: Budget) -> list[int]:
+    """What is wanted, made smaller alike where the contract would not allow it: a feeder that gave
+    the site more would give it in vain."""
+    if tree.power_row is None:
+        return wanted_ma
+    wanted, may_ma = tree.power_sum(wanted_ma), rows.capacity_ma[tree.power_row]
+    if wanted <= may_ma:
+        return wanted_ma
+    return [each * may_ma // wanted for each in wanted_ma]
+
+
 def _is_guarantee(share: _Share) -> bool:
-    return share.planned and 0 < share.min_ma <= share.fallback_ma
+    """Whether its minimum is its fallback, which its lines guarantee."""
+    return share.planned and share.guaranteed and 0 < share.min_ma <= share.fallback_ma
+
+
+@dataclass(frozen=True, slots=True)
+class _Sunshine:
+    """How one connector stands to the solar surplus."""
+
+    most_ma: int = 0
+    """What a session that waits for the sun may get; 0 for all others."""
+    held_ma: int = 0
+    """What it keeps, sun or not: who has begun to charge does so for a dwell."""
+    taken_ma: int = 0
+    """What a session that does not wait takes off the surplus."""
+
+    @classmethod
+    def of(
+        cls,
+        share: _Share,
+        entry: Entry,
+        demand: Demand | None,
+        current_ma: int,
+        *,
+        free: bool,
+        now_ms: int,
+        pace: Pace,
+    ) -> _Sunshine:
+        if share.idle:
+            return cls()
+        if free or demand is None or not share.planned:
+            may_ma = current_ma if share.planned else share.fixed_ma
+            measured_ma = None if entry.settling else entry.measured_ma
+            return cls(taken_ma=may_ma if measured_ma is None else min(may_ma, measured_ma))
+        least_ma = share.leaf.min_ma
+        if current_ma < least_ma:
+            return cls()
+        stays = demand.turn.on and now_ms - demand.turn.since_ms < pace.dwell_ms
+        return cls(most_ma=current_ma, held_ma=least_ma if stays else 0)
 
 
 def _sunlit(
     tree: SiteTree,
     shares: Sequence[_Share],
-    entries: Sequence[Entry],
-    demands: Sequence[Demand | None],
+    sunshine: Sequence[_Sunshine],
     result: _Result,
-    rows: Budget,
     order: Sequence[int],
-    exempt: Sequence[bool],
-    now_ms: int,
-    pace: Pace,
+    *,
+    surplus_ma: int,
 ) -> None:
     """Lower those who wait for the sun to what the others leave of it.
 
-    Nobody gets more than `result` gives, so every row bears the outcome. Who has begun to charge
-    keeps its minimum for a dwell, sun or not.
+    Nobody gets more than `result` gives, so every row bears the outcome.
     """
     count = len(shares)
-    most, least = [0] * count, [0] * count
-    taken, held = [0] * count, [0] * count
-    for position, (share, entry, demand) in enumerate(zip(shares, entries, demands, strict=True)):
-        current_ma = result.current_ma[position]
-        if demand is None or not share.planned or exempt[position]:
-            may_ma = current_ma if share.planned else share.fixed_ma
-            measured_ma = may_ma if entry.settling else entry.measured_ma
-            draws_ma = may_ma if measured_ma is None else min(may_ma, measured_ma)
-            taken[position] = 0 if share.idle else draws_ma
-        elif current_ma >= share.leaf.min_ma:
-            most[position], least[position] = current_ma, share.leaf.min_ma
-            if demand.turn.on and now_ms - demand.turn.since_ms < pace.dwell_ms:
-                held[position] = share.leaf.min_ma
-    surplus_ma = (rows.surplus_ma or 0) - tree.power_sum(taken)
-    unbound = np.full((tree.lines // 3, 3), POWER_MAX_MA, dtype=np.int64)
-    power = np.array([max(0, surplus_ma, tree.power_sum(held))], dtype=np.int64)
+    left_ma = surplus_ma - tree.power_sum([each.taken_ma for each in sunshine])
+    held_ma = tree.power_sum([each.held_ma for each in sunshine])
     rank = np.full(count, count, dtype=np.int64)
     rank[list(order)] = np.arange(len(order))
+    most = [each.most_ma for each in sunshine]
+    least = [
+        share.leaf.min_ma if most_ma else 0 for share, most_ma in zip(shares, most, strict=True)
+    ]
     solved = _core.allocate(
         tree.network,
-        _core.Capacity(import_ma=unbound, combined=power),
+        _core.Capacity(
+            import_ma=np.full((tree.lines // 3, 3), POWER_MAX_MA, dtype=np.int64),
+            combined=np.array([max(0, left_ma, held_ma)], dtype=np.int64),
+        ),
         _core.Demand(
             min_ma=np.array(least, dtype=np.int64),
             max_ma=np.array(most, dtype=np.int64),
-            step_ma=np.array([share.leaf.step_ma for share in shares], dtype=np.int64),
+            step_ma=tree.step_ma,
             weight=np.array([share.leaf.weight for share in shares], dtype=np.int64),
             tier=np.array([share.tier for share in shares], dtype=np.uint8),
             rank=rank,
@@ -430,17 +541,22 @@ def _sunlit(
             share.why = Why(Cause.SURPLUS)
 
 
-def _readmitted(shares: Sequence[_Share], room: list[int], candidates: Sequence[int]) -> list[int]:
+def _readmitted(
+    tree: SiteTree, shares: Sequence[_Share], room: list[int], candidates: Sequence[int]
+) -> list[int]:
     """Those of `candidates`, in their order, whose minimum fits into their own fallback and the
     `room` that is left per row; takes it from there."""
     found = []
     for position in candidates:
         share = shares[position]
-        more_ma = share.min_ma - share.fallback_ma
-        if more_ma <= 0 or all(room[row] >= more_ma for row in share.leaf.rows):
+        more_ma = max(0, share.min_ma - share.fallback_ma)
+        needs = [(row, more_ma) for row in share.leaf.rows]
+        if tree.power_row is not None:
+            needs.append((tree.power_row, share.min_ma * len(share.leaf.phases)))
+        if _is_guarantee(share) or all(room[row] >= need_ma for row, need_ma in needs):
             found.append(position)
-            for row in share.leaf.rows:
-                room[row] -= max(0, more_ma)
+            for row, need_ma in needs:
+                room[row] -= need_ma
     return found
 
 

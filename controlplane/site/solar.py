@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from controlplane.network_power import BatteryConfig, SolarConfig
 from controlplane.site.demand import Demand, Pace
 from controlplane.site.messages import ReportSitePower
+from controlplane.site.power import Smoothed
 from controlplane.site.tree import Leaf
 from controlplane.units import MS_PER_S, w_from_ma
 
@@ -36,9 +37,8 @@ class SolarInput:
 
     report: ReportSitePower | None = None
     received_ms: int = 0
-    surplus_w: int = 0
-    """Smoothed; what `follow` found last."""
-    followed_ms: int | None = None
+    surplus: Smoothed | None = None
+    """In W; what `follow` found last."""
 
     def take(self, report: ReportSitePower, *, now_ms: int) -> bool:
         """Keep a report, unless a newer one is known. One that is stamped ahead of our clock counts
@@ -92,8 +92,8 @@ class SolarInput:
         voltage_v: int,
         pace: Pace,
     ) -> int:
-        """What may be charged at `now_ms`, in W: the surplus, smoothed so that a cloud dims vehicles
-        instead of switching them, and the power that may come from the grid.
+        """What may be charged at `now_ms`, in W: the surplus, smoothed so that a cloud dims
+        vehicles instead of switching them, and the power that may come from the grid.
 
         Args:
             building_ma: what the building draws, summed over its lines.
@@ -101,14 +101,10 @@ class SolarInput:
         report = self.fresh(now_ms, solar)
         building_w = w_from_ma(building_ma, voltage_v=voltage_v, phases=1)
         raw_w = 0 if report is None else surplus_w(report, battery, building_w=building_w)
-        last_ms = self.followed_ms
-        self.followed_ms = now_ms
-        if report is None or last_ms is None:
-            self.surplus_w = raw_w
-        else:
-            elapsed_ms, lag_ms = max(0, now_ms - last_ms), 2 * pace.habit_ms
-            self.surplus_w += (raw_w - self.surplus_w) * elapsed_ms // (lag_ms + elapsed_ms)
-        return self.surplus_w + solar.grid_power_w
+        if self.surplus is None:
+            self.surplus = Smoothed(lag_ms=2 * pace.habit_ms)
+        smooth = self.surplus.reset if report is None else self.surplus.follow
+        return smooth(raw_w, now_ms) + solar.grid_power_w
 
 
 def surplus_w(report: ReportSitePower, battery: BatteryConfig | None, *, building_w: int) -> int:

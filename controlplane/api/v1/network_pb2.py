@@ -25,45 +25,67 @@ _sym_db = _symbol_database.Default()
 from controlplane.api.v1 import electrical_pb2 as controlplane_dot_api_dot_v1_dot_electrical__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!controlplane/api/v1/network.proto\x12\x13\x63ontrolplane.api.v1\x1a$controlplane/api/v1/electrical.proto\"\x9e\x02\n\x14\x43onnectorDescription\x12\n\n\x02id\x18\x01 \x01(\x05\x12*\n\x06phases\x18\x02 \x03(\x0e\x32\x1a.controlplane.api.v1.Phase\x12\x1a\n\rcurrent_min_a\x18\x03 \x01(\x01H\x00\x88\x01\x01\x12\x1a\n\rcurrent_max_a\x18\x04 \x01(\x01H\x01\x88\x01\x01\x12\x1b\n\x0e\x63urrent_step_a\x18\x05 \x01(\x01H\x02\x88\x01\x01\x12\x15\n\x08priority\x18\x06 \x01(\x05H\x03\x88\x01\x01\x12\x13\n\x06weight\x18\x07 \x01(\x05H\x04\x88\x01\x01\x42\x10\n\x0e_current_min_aB\x10\n\x0e_current_max_aB\x11\n\x0f_current_step_aB\x0b\n\t_priorityB\t\n\x07_weight\"\xf8\x02\n\x12\x43hargerDescription\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0f\n\x07\x63ircuit\x18\x02 \x01(\t\x12=\n\nconnectors\x18\x03 \x03(\x0b\x32).controlplane.api.v1.ConnectorDescription\x12\x36\n\x0c\x63urrent_type\x18\x04 \x01(\x0e\x32 .controlplane.api.v1.CurrentType\x12\x32\n\nlimit_unit\x18\x05 \x01(\x0e\x32\x1e.controlplane.api.v1.LimitUnit\x12\x1e\n\x11offline_current_a\x18\x06 \x01(\x01H\x00\x88\x01\x01\x12\x1a\n\rpassword_hash\x18\x07 \x01(\tH\x01\x88\x01\x01\x12\x1f\n\x12\x65\x66\x66iciency_percent\x18\x08 \x01(\x01H\x02\x88\x01\x01\x42\x14\n\x12_offline_current_aB\x10\n\x0e_password_hashB\x15\n\x13_efficiency_percent\"B\n\x12\x43ircuitDescription\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0e\n\x06parent\x18\x02 \x01(\t\x12\x10\n\x08rating_a\x18\x03 \x01(\x01\"~\n\x17\x42uildingLoadDescription\x12\x0f\n\x07\x63ircuit\x18\x01 \x01(\t\x12\x16\n\tassumed_a\x18\x02 \x01(\x01H\x00\x88\x01\x01\x12\x1a\n\rstale_after_s\x18\x03 \x01(\x01H\x01\x88\x01\x01\x42\x0c\n\n_assumed_aB\x10\n\x0e_stale_after_s\"\xf2\x02\n\x0fSiteDescription\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0e\n\x06\x66\x65\x65\x64\x65r\x18\x03 \x01(\t\x12\x16\n\tvoltage_v\x18\x04 \x01(\x05H\x00\x88\x01\x01\x12\x16\n\ttime_zone\x18\x05 \x01(\tH\x01\x88\x01\x01\x12\x1b\n\x0emargin_percent\x18\x06 \x01(\x01H\x02\x88\x01\x01\x12\x39\n\x08\x63ircuits\x18\x07 \x03(\x0b\x32\'.controlplane.api.v1.CircuitDescription\x12\x43\n\rbuilding_load\x18\x08 \x01(\x0b\x32,.controlplane.api.v1.BuildingLoadDescription\x12\x39\n\x08\x63hargers\x18\t \x03(\x0b\x32\'.controlplane.api.v1.ChargerDescriptionB\x0c\n\n_voltage_vB\x0c\n\n_time_zoneB\x11\n\x0f_margin_percent\"x\n\x11\x46\x65\x65\x64\x65rDescription\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x13\n\x0bpower_max_w\x18\x03 \x01(\x03\x12\x16\n\tvoltage_v\x18\x04 \x01(\x05H\x00\x88\x01\x01\x12\x0e\n\x06parent\x18\x05 \x01(\tB\x0c\n\n_voltage_v\"\x82\x01\n\x12NetworkDescription\x12\x37\n\x07\x66\x65\x65\x64\x65rs\x18\x01 \x03(\x0b\x32&.controlplane.api.v1.FeederDescription\x12\x33\n\x05sites\x18\x02 \x03(\x0b\x32$.controlplane.api.v1.SiteDescription\"|\n\rNetworkChange\x12\x13\n\tfeeder_id\x18\x01 \x01(\tH\x00\x12\x11\n\x07site_id\x18\x02 \x01(\tH\x00\x12\x38\n\x06\x61\x63tion\x18\x03 \x01(\x0e\x32(.controlplane.api.v1.NetworkChangeActionB\t\n\x07\x65lement\"\x98\x01\n\x13\x41pplyNetworkRequest\x12:\n\x07network\x18\x01 \x01(\x0b\x32\'.controlplane.api.v1.NetworkDescriptionH\x00\x12\x0e\n\x04yaml\x18\x02 \x01(\tH\x00\x12\x15\n\rvalidate_only\x18\x03 \x01(\x08\x12\x12\n\nrequest_id\x18\x04 \x01(\tB\n\n\x08\x64ocument\"K\n\x14\x41pplyNetworkResponse\x12\x33\n\x07\x63hanges\x18\x01 \x03(\x0b\x32\".controlplane.api.v1.NetworkChange\"J\n\x14\x45xportNetworkRequest\x12\x32\n\x06\x66ormat\x18\x01 \x01(\x0e\x32\".controlplane.api.v1.NetworkFormat\"o\n\x15\x45xportNetworkResponse\x12:\n\x07network\x18\x01 \x01(\x0b\x32\'.controlplane.api.v1.NetworkDescriptionH\x00\x12\x0e\n\x04yaml\x18\x02 \x01(\tH\x00\x42\n\n\x08\x64ocument*U\n\x0b\x43urrentType\x12\x1c\n\x18\x43URRENT_TYPE_UNSPECIFIED\x10\x00\x12\x13\n\x0f\x43URRENT_TYPE_AC\x10\x01\x12\x13\n\x0f\x43URRENT_TYPE_DC\x10\x02*K\n\tLimitUnit\x12\x1a\n\x16LIMIT_UNIT_UNSPECIFIED\x10\x00\x12\x10\n\x0cLIMIT_UNIT_A\x10\x01\x12\x10\n\x0cLIMIT_UNIT_W\x10\x02*\xa7\x01\n\x13NetworkChangeAction\x12%\n!NETWORK_CHANGE_ACTION_UNSPECIFIED\x10\x00\x12!\n\x1dNETWORK_CHANGE_ACTION_CREATED\x10\x01\x12!\n\x1dNETWORK_CHANGE_ACTION_UPDATED\x10\x02\x12#\n\x1fNETWORK_CHANGE_ACTION_UNCHANGED\x10\x03*e\n\rNetworkFormat\x12\x1e\n\x1aNETWORK_FORMAT_UNSPECIFIED\x10\x00\x12\x1b\n\x17NETWORK_FORMAT_MESSAGES\x10\x01\x12\x17\n\x13NETWORK_FORMAT_YAML\x10\x02\x32\xdd\x01\n\x0eNetworkService\x12\x63\n\x0c\x41pplyNetwork\x12(.controlplane.api.v1.ApplyNetworkRequest\x1a).controlplane.api.v1.ApplyNetworkResponse\x12\x66\n\rExportNetwork\x12).controlplane.api.v1.ExportNetworkRequest\x1a*.controlplane.api.v1.ExportNetworkResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!controlplane/api/v1/network.proto\x12\x13\x63ontrolplane.api.v1\x1a$controlplane/api/v1/electrical.proto\"\x9e\x02\n\x14\x43onnectorDescription\x12\n\n\x02id\x18\x01 \x01(\x05\x12*\n\x06phases\x18\x02 \x03(\x0e\x32\x1a.controlplane.api.v1.Phase\x12\x1a\n\rcurrent_min_a\x18\x03 \x01(\x01H\x00\x88\x01\x01\x12\x1a\n\rcurrent_max_a\x18\x04 \x01(\x01H\x01\x88\x01\x01\x12\x1b\n\x0e\x63urrent_step_a\x18\x05 \x01(\x01H\x02\x88\x01\x01\x12\x15\n\x08priority\x18\x06 \x01(\x05H\x03\x88\x01\x01\x12\x13\n\x06weight\x18\x07 \x01(\x05H\x04\x88\x01\x01\x42\x10\n\x0e_current_min_aB\x10\n\x0e_current_max_aB\x11\n\x0f_current_step_aB\x0b\n\t_priorityB\t\n\x07_weight\"\xa0\x03\n\x12\x43hargerDescription\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0f\n\x07\x63ircuit\x18\x02 \x01(\t\x12=\n\nconnectors\x18\x03 \x03(\x0b\x32).controlplane.api.v1.ConnectorDescription\x12\x36\n\x0c\x63urrent_type\x18\x04 \x01(\x0e\x32 .controlplane.api.v1.CurrentType\x12\x32\n\nlimit_unit\x18\x05 \x01(\x0e\x32\x1e.controlplane.api.v1.LimitUnit\x12\x1e\n\x11offline_current_a\x18\x06 \x01(\x01H\x00\x88\x01\x01\x12\x1a\n\rpassword_hash\x18\x07 \x01(\tH\x01\x88\x01\x01\x12\x1f\n\x12\x65\x66\x66iciency_percent\x18\x08 \x01(\x01H\x02\x88\x01\x01\x12\x17\n\nmeter_only\x18\t \x01(\x08H\x03\x88\x01\x01\x42\x14\n\x12_offline_current_aB\x10\n\x0e_password_hashB\x15\n\x13_efficiency_percentB\r\n\x0b_meter_only\"B\n\x12\x43ircuitDescription\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0e\n\x06parent\x18\x02 \x01(\t\x12\x10\n\x08rating_a\x18\x03 \x01(\x01\"?\n\x19MeterRegistersDescription\x12\n\n\x02l1\x18\x01 \x03(\x05\x12\n\n\x02l2\x18\x02 \x03(\x05\x12\n\n\x02l3\x18\x03 \x03(\x05\"\x99\x04\n\x18\x42uildingMeterDescription\x12,\n\x04kind\x18\x01 \x01(\x0e\x32\x1e.controlplane.api.v1.MeterKind\x12\x0f\n\x07\x63harger\x18\x02 \x01(\t\x12\x16\n\tconnector\x18\x03 \x01(\x05H\x00\x88\x01\x01\x12\x15\n\x08\x62\x61lanced\x18\x04 \x01(\x08H\x01\x88\x01\x01\x12\x0c\n\x04host\x18\x05 \x01(\t\x12\x11\n\x04port\x18\x06 \x01(\x05H\x02\x88\x01\x01\x12\x11\n\x04unit\x18\x07 \x01(\x05H\x03\x88\x01\x01\x12\x41\n\tregisters\x18\x08 \x01(\x0b\x32..controlplane.api.v1.MeterRegistersDescription\x12\x38\n\rregister_type\x18\t \x01(\x0e\x32!.controlplane.api.v1.RegisterType\x12\x33\n\x06\x66ormat\x18\n \x01(\x0e\x32#.controlplane.api.v1.RegisterFormat\x12\x32\n\nword_order\x18\x0b \x01(\x0e\x32\x1e.controlplane.api.v1.WordOrder\x12\x14\n\x07scale_a\x18\x0c \x01(\x01H\x04\x88\x01\x01\x12\x17\n\ninterval_s\x18\r \x01(\x01H\x05\x88\x01\x01\x42\x0c\n\n_connectorB\x0b\n\t_balancedB\x07\n\x05_portB\x07\n\x05_unitB\n\n\x08_scale_aB\r\n\x0b_interval_s\"\xed\x01\n\x17\x42uildingLoadDescription\x12\x0f\n\x07\x63ircuit\x18\x01 \x01(\t\x12\x16\n\tassumed_a\x18\x02 \x01(\x01H\x00\x88\x01\x01\x12\x1a\n\rstale_after_s\x18\x03 \x01(\x01H\x01\x88\x01\x01\x12<\n\x05meter\x18\x04 \x01(\x0b\x32-.controlplane.api.v1.BuildingMeterDescription\x12/\n\x08measures\x18\x05 \x01(\x0e\x32\x1d.controlplane.api.v1.MeasuresB\x0c\n\n_assumed_aB\x10\n\x0e_stale_after_s\"J\n\x13\x43ontractDescription\x12\x0f\n\x07power_w\x18\x01 \x01(\x03\x12\x15\n\x08window_s\x18\x02 \x01(\x05H\x00\x88\x01\x01\x42\x0b\n\t_window_s\"\xf0\x01\n\x10SolarDescription\x12,\n\x04mode\x18\x01 \x01(\x0e\x32\x1e.controlplane.api.v1.SolarMode\x12\x19\n\x0cgrid_power_w\x18\x02 \x01(\x03H\x00\x88\x01\x01\x12*\n\x06phases\x18\x03 \x03(\x0e\x32\x1a.controlplane.api.v1.Phase\x12\x18\n\x0bpower_max_w\x18\x04 \x01(\x03H\x01\x88\x01\x01\x12\x1a\n\rstale_after_s\x18\x05 \x01(\x01H\x02\x88\x01\x01\x42\x0f\n\r_grid_power_wB\x0e\n\x0c_power_max_wB\x10\n\x0e_stale_after_s\"\x8d\x01\n\x12\x42\x61tteryDescription\x12\x13\n\x0b\x63\x61pacity_wh\x18\x01 \x01(\x03\x12\x1c\n\x0f\x64ischarge_max_w\x18\x02 \x01(\x03H\x00\x88\x01\x01\x12\x1c\n\x0freserve_percent\x18\x03 \x01(\x01H\x01\x88\x01\x01\x42\x12\n\x10_discharge_max_wB\x12\n\x10_reserve_percent\"\x9e\x04\n\x0fSiteDescription\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0e\n\x06\x66\x65\x65\x64\x65r\x18\x03 \x01(\t\x12\x16\n\tvoltage_v\x18\x04 \x01(\x05H\x00\x88\x01\x01\x12\x16\n\ttime_zone\x18\x05 \x01(\tH\x01\x88\x01\x01\x12\x1b\n\x0emargin_percent\x18\x06 \x01(\x01H\x02\x88\x01\x01\x12\x39\n\x08\x63ircuits\x18\x07 \x03(\x0b\x32\'.controlplane.api.v1.CircuitDescription\x12\x43\n\rbuilding_load\x18\x08 \x01(\x0b\x32,.controlplane.api.v1.BuildingLoadDescription\x12\x39\n\x08\x63hargers\x18\t \x03(\x0b\x32\'.controlplane.api.v1.ChargerDescription\x12:\n\x08\x63ontract\x18\x0c \x01(\x0b\x32(.controlplane.api.v1.ContractDescription\x12\x34\n\x05solar\x18\r \x01(\x0b\x32%.controlplane.api.v1.SolarDescription\x12\x38\n\x07\x62\x61ttery\x18\x0e \x01(\x0b\x32\'.controlplane.api.v1.BatteryDescriptionB\x0c\n\n_voltage_vB\x0c\n\n_time_zoneB\x11\n\x0f_margin_percent\"x\n\x11\x46\x65\x65\x64\x65rDescription\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x13\n\x0bpower_max_w\x18\x03 \x01(\x03\x12\x16\n\tvoltage_v\x18\x04 \x01(\x05H\x00\x88\x01\x01\x12\x0e\n\x06parent\x18\x05 \x01(\tB\x0c\n\n_voltage_v\"\x82\x01\n\x12NetworkDescription\x12\x37\n\x07\x66\x65\x65\x64\x65rs\x18\x01 \x03(\x0b\x32&.controlplane.api.v1.FeederDescription\x12\x33\n\x05sites\x18\x02 \x03(\x0b\x32$.controlplane.api.v1.SiteDescription\"|\n\rNetworkChange\x12\x13\n\tfeeder_id\x18\x01 \x01(\tH\x00\x12\x11\n\x07site_id\x18\x02 \x01(\tH\x00\x12\x38\n\x06\x61\x63tion\x18\x03 \x01(\x0e\x32(.controlplane.api.v1.NetworkChangeActionB\t\n\x07\x65lement\"\x98\x01\n\x13\x41pplyNetworkRequest\x12:\n\x07network\x18\x01 \x01(\x0b\x32\'.controlplane.api.v1.NetworkDescriptionH\x00\x12\x0e\n\x04yaml\x18\x02 \x01(\tH\x00\x12\x15\n\rvalidate_only\x18\x03 \x01(\x08\x12\x12\n\nrequest_id\x18\x04 \x01(\tB\n\n\x08\x64ocument\"K\n\x14\x41pplyNetworkResponse\x12\x33\n\x07\x63hanges\x18\x01 \x03(\x0b\x32\".controlplane.api.v1.NetworkChange\"J\n\x14\x45xportNetworkRequest\x12\x32\n\x06\x66ormat\x18\x01 \x01(\x0e\x32\".controlplane.api.v1.NetworkFormat\"o\n\x15\x45xportNetworkResponse\x12:\n\x07network\x18\x01 \x01(\x0b\x32\'.controlplane.api.v1.NetworkDescriptionH\x00\x12\x0e\n\x04yaml\x18\x02 \x01(\tH\x00\x42\n\n\x08\x64ocument*U\n\x0b\x43urrentType\x12\x1c\n\x18\x43URRENT_TYPE_UNSPECIFIED\x10\x00\x12\x13\n\x0f\x43URRENT_TYPE_AC\x10\x01\x12\x13\n\x0f\x43URRENT_TYPE_DC\x10\x02*K\n\tLimitUnit\x12\x1a\n\x16LIMIT_UNIT_UNSPECIFIED\x10\x00\x12\x10\n\x0cLIMIT_UNIT_A\x10\x01\x12\x10\n\x0cLIMIT_UNIT_W\x10\x02*P\n\x08Measures\x12\x18\n\x14MEASURES_UNSPECIFIED\x10\x00\x12\x15\n\x11MEASURES_BUILDING\x10\x01\x12\x13\n\x0fMEASURES_SUPPLY\x10\x02*S\n\tMeterKind\x12\x1a\n\x16METER_KIND_UNSPECIFIED\x10\x00\x12\x13\n\x0fMETER_KIND_OCPP\x10\x01\x12\x15\n\x11METER_KIND_MODBUS\x10\x02*a\n\x0cRegisterType\x12\x1d\n\x19REGISTER_TYPE_UNSPECIFIED\x10\x00\x12\x17\n\x13REGISTER_TYPE_INPUT\x10\x01\x12\x19\n\x15REGISTER_TYPE_HOLDING\x10\x02*\xbc\x01\n\x0eRegisterFormat\x12\x1f\n\x1bREGISTER_FORMAT_UNSPECIFIED\x10\x00\x12\x19\n\x15REGISTER_FORMAT_INT16\x10\x01\x12\x1a\n\x16REGISTER_FORMAT_UINT16\x10\x02\x12\x19\n\x15REGISTER_FORMAT_INT32\x10\x03\x12\x1a\n\x16REGISTER_FORMAT_UINT32\x10\x04\x12\x1b\n\x17REGISTER_FORMAT_FLOAT32\x10\x05*R\n\tWordOrder\x12\x1a\n\x16WORD_ORDER_UNSPECIFIED\x10\x00\x12\x12\n\x0eWORD_ORDER_BIG\x10\x01\x12\x15\n\x11WORD_ORDER_LITTLE\x10\x02*S\n\tSolarMode\x12\x1a\n\x16SOLAR_MODE_UNSPECIFIED\x10\x00\x12\x12\n\x0eSOLAR_MODE_OFF\x10\x01\x12\x16\n\x12SOLAR_MODE_SURPLUS\x10\x02*\xa7\x01\n\x13NetworkChangeAction\x12%\n!NETWORK_CHANGE_ACTION_UNSPECIFIED\x10\x00\x12!\n\x1dNETWORK_CHANGE_ACTION_CREATED\x10\x01\x12!\n\x1dNETWORK_CHANGE_ACTION_UPDATED\x10\x02\x12#\n\x1fNETWORK_CHANGE_ACTION_UNCHANGED\x10\x03*e\n\rNetworkFormat\x12\x1e\n\x1aNETWORK_FORMAT_UNSPECIFIED\x10\x00\x12\x1b\n\x17NETWORK_FORMAT_MESSAGES\x10\x01\x12\x17\n\x13NETWORK_FORMAT_YAML\x10\x02\x32\xdd\x01\n\x0eNetworkService\x12\x63\n\x0c\x41pplyNetwork\x12(.controlplane.api.v1.ApplyNetworkRequest\x1a).controlplane.api.v1.ApplyNetworkResponse\x12\x66\n\rExportNetwork\x12).controlplane.api.v1.ExportNetworkRequest\x1a*.controlplane.api.v1.ExportNetworkResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'controlplane.api.v1.network_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_CURRENTTYPE']._serialized_start=2135
-  _globals['_CURRENTTYPE']._serialized_end=2220
-  _globals['_LIMITUNIT']._serialized_start=2222
-  _globals['_LIMITUNIT']._serialized_end=2297
-  _globals['_NETWORKCHANGEACTION']._serialized_start=2300
-  _globals['_NETWORKCHANGEACTION']._serialized_end=2467
-  _globals['_NETWORKFORMAT']._serialized_start=2469
-  _globals['_NETWORKFORMAT']._serialized_end=2570
+  _globals['_CURRENTTYPE']._serialized_start=3527
+  _globals['_CURRENTTYPE']._serialized_end=3612
+  _globals['_LIMITUNIT']._serialized_start=3614
+  _globals['_LIMITUNIT']._serialized_end=3689
+  _globals['_MEASURES']._serialized_start=3691
+  _globals['_MEASURES']._serialized_end=3771
+  _globals['_METERKIND']._serialized_start=3773
+  _globals['_METERKIND']._serialized_end=3856
+  _globals['_REGISTERTYPE']._serialized_start=3858
+  _globals['_REGISTERTYPE']._serialized_end=3955
+  _globals['_REGISTERFORMAT']._serialized_start=3958
+  _globals['_REGISTERFORMAT']._serialized_end=4146
+  _globals['_WORDORDER']._serialized_start=4148
+  _globals['_WORDORDER']._serialized_end=4230
+  _globals['_SOLARMODE']._serialized_start=4232
+  _globals['_SOLARMODE']._serialized_end=4315
+  _globals['_NETWORKCHANGEACTION']._serialized_start=4318
+  _globals['_NETWORKCHANGEACTION']._serialized_end=4485
+  _globals['_NETWORKFORMAT']._serialized_start=4487
+  _globals['_NETWORKFORMAT']._serialized_end=4588
   _globals['_CONNECTORDESCRIPTION']._serialized_start=97
   _globals['_CONNECTORDESCRIPTION']._serialized_end=383
   _globals['_CHARGERDESCRIPTION']._serialized_start=386
-  _globals['_CHARGERDESCRIPTION']._serialized_end=762
-  _globals['_CIRCUITDESCRIPTION']._serialized_start=764
-  _globals['_CIRCUITDESCRIPTION']._serialized_end=830
-  _globals['_BUILDINGLOADDESCRIPTION']._serialized_start=832
-  _globals['_BUILDINGLOADDESCRIPTION']._serialized_end=958
-  _globals['_SITEDESCRIPTION']._serialized_start=961
-  _globals['_SITEDESCRIPTION']._serialized_end=1331
-  _globals['_FEEDERDESCRIPTION']._serialized_start=1333
-  _globals['_FEEDERDESCRIPTION']._serialized_end=1453
-  _globals['_NETWORKDESCRIPTION']._serialized_start=1456
-  _globals['_NETWORKDESCRIPTION']._serialized_end=1586
-  _globals['_NETWORKCHANGE']._serialized_start=1588
-  _globals['_NETWORKCHANGE']._serialized_end=1712
-  _globals['_APPLYNETWORKREQUEST']._serialized_start=1715
-  _globals['_APPLYNETWORKREQUEST']._serialized_end=1867
-  _globals['_APPLYNETWORKRESPONSE']._serialized_start=1869
-  _globals['_APPLYNETWORKRESPONSE']._serialized_end=1944
-  _globals['_EXPORTNETWORKREQUEST']._serialized_start=1946
-  _globals['_EXPORTNETWORKREQUEST']._serialized_end=2020
-  _globals['_EXPORTNETWORKRESPONSE']._serialized_start=2022
-  _globals['_EXPORTNETWORKRESPONSE']._serialized_end=2133
-  _globals['_NETWORKSERVICE']._serialized_start=2573
-  _globals['_NETWORKSERVICE']._serialized_end=2794
+  _globals['_CHARGERDESCRIPTION']._serialized_end=802
+  _globals['_CIRCUITDESCRIPTION']._serialized_start=804
+  _globals['_CIRCUITDESCRIPTION']._serialized_end=870
+  _globals['_METERREGISTERSDESCRIPTION']._serialized_start=872
+  _globals['_METERREGISTERSDESCRIPTION']._serialized_end=935
+  _globals['_BUILDINGMETERDESCRIPTION']._serialized_start=938
+  _globals['_BUILDINGMETERDESCRIPTION']._serialized_end=1475
+  _globals['_BUILDINGLOADDESCRIPTION']._serialized_start=1478
+  _globals['_BUILDINGLOADDESCRIPTION']._serialized_end=1715
+  _globals['_CONTRACTDESCRIPTION']._serialized_start=1717
+  _globals['_CONTRACTDESCRIPTION']._serialized_end=1791
+  _globals['_SOLARDESCRIPTION']._serialized_start=1794
+  _globals['_SOLARDESCRIPTION']._serialized_end=2034
+  _globals['_BATTERYDESCRIPTION']._serialized_start=2037
+  _globals['_BATTERYDESCRIPTION']._serialized_end=2178
+  _globals['_SITEDESCRIPTION']._serialized_start=2181
+  _globals['_SITEDESCRIPTION']._serialized_end=2723
+  _globals['_FEEDERDESCRIPTION']._serialized_start=2725
+  _globals['_FEEDERDESCRIPTION']._serialized_end=2845
+  _globals['_NETWORKDESCRIPTION']._serialized_start=2848
+  _globals['_NETWORKDESCRIPTION']._serialized_end=2978
+  _globals['_NETWORKCHANGE']._serialized_start=2980
+  _globals['_NETWORKCHANGE']._serialized_end=3104
+  _globals['_APPLYNETWORKREQUEST']._serialized_start=3107
+  _globals['_APPLYNETWORKREQUEST']._serialized_end=3259
+  _globals['_APPLYNETWORKRESPONSE']._serialized_start=3261
+  _globals['_APPLYNETWORKRESPONSE']._serialized_end=3336
+  _globals['_EXPORTNETWORKREQUEST']._serialized_start=3338
+  _globals['_EXPORTNETWORKREQUEST']._serialized_end=3412
+  _globals['_EXPORTNETWORKRESPONSE']._serialized_start=3414
+  _globals['_EXPORTNETWORKRESPONSE']._serialized_end=3525
+  _globals['_NETWORKSERVICE']._serialized_start=4591
+  _globals['_NETWORKSERVICE']._serialized_end=4812
 # @@protoc_insertion_point(module_scope)

@@ -27,7 +27,7 @@ from controlplane.api.v1 import network_pb2 as controlplane_dot_api_dot_v1_dot_n
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1f\x63ontrolplane/api/v1/sites.proto\x12\x13\x63ontrolplane.api.v1\x1a$controlplane/api/v1/electrical.proto\x1a!controlplane/api/v1/network.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"r\n\x04Site\x12\x39\n\x0b\x64\x65scription\x18\x01 \x01(\x0b\x32$.controlplane.api.v1.SiteDescription\x12/\n\x0bupdate_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xaf\x02\n\x0c\x43ircuitState\x12\x12\n\ncircuit_id\x18\x01 \x01(\t\x12\x32\n\x06rating\x18\x02 \x01(\x0b\x32\".controlplane.api.v1.PhaseCurrents\x12\x34\n\x08\x63\x61pacity\x18\x03 \x01(\x0b\x32\".controlplane.api.v1.PhaseCurrents\x12\x34\n\x08\x62uilding\x18\x04 \x01(\x0b\x32\".controlplane.api.v1.PhaseCurrents\x12\x35\n\tliability\x18\x05 \x01(\x0b\x32\".controlplane.api.v1.PhaseCurrents\x12\x34\n\x08measured\x18\x06 \x01(\x0b\x32\".controlplane.api.v1.PhaseCurrents\"\xda\x01\n\x13\x43onnectorAllocation\x12\x12\n\ncharger_id\x18\x01 \x01(\t\x12\x14\n\x0c\x63onnector_id\x18\x02 \x01(\x05\x12\x12\n\nsession_id\x18\x03 \x01(\t\x12\x11\n\ttarget_ma\x18\x04 \x01(\x03\x12\x15\n\x08limit_ma\x18\x05 \x01(\x03H\x00\x88\x01\x01\x12\x14\n\x0cliability_ma\x18\x06 \x01(\x03\x12\x18\n\x0bmeasured_ma\x18\x07 \x01(\x03H\x01\x88\x01\x01\x12\x0e\n\x06reason\x18\x08 \x01(\tB\x0b\n\t_limit_maB\x0e\n\x0c_measured_ma\"\xd0\x02\n\x0eSiteAllocation\x12\x0f\n\x07site_id\x18\x01 \x01(\t\x12(\n\x04time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05round\x18\x03 \x01(\x03\x12\x1a\n\rfeeder_cap_ma\x18\x04 \x01(\x03H\x00\x88\x01\x01\x12\x15\n\x08limit_ma\x18\x05 \x01(\x03H\x01\x88\x01\x01\x12\x1b\n\x13\x62uilding_load_stale\x18\x06 \x01(\x08\x12\x12\n\nviolations\x18\x07 \x01(\x03\x12\x33\n\x08\x63ircuits\x18\x08 \x03(\x0b\x32!.controlplane.api.v1.CircuitState\x12<\n\nconnectors\x18\t \x03(\x0b\x32(.controlplane.api.v1.ConnectorAllocationB\x10\n\x0e_feeder_cap_maB\x0b\n\t_limit_ma\"[\n\x11\x43reateSiteRequest\x12\x32\n\x04site\x18\x01 \x01(\x0b\x32$.controlplane.api.v1.SiteDescription\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"=\n\x12\x43reateSiteResponse\x12\'\n\x04site\x18\x01 \x01(\x0b\x32\x19.controlplane.api.v1.Site\"[\n\x11UpdateSiteRequest\x12\x32\n\x04site\x18\x01 \x01(\x0b\x32$.controlplane.api.v1.SiteDescription\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"=\n\x12UpdateSiteResponse\x12\'\n\x04site\x18\x01 \x01(\x0b\x32\x19.controlplane.api.v1.Site\"!\n\x0eGetSiteRequest\x12\x0f\n\x07site_id\x18\x01 \x01(\t\":\n\x0fGetSiteResponse\x12\'\n\x04site\x18\x01 \x01(\x0b\x32\x19.controlplane.api.v1.Site\"L\n\x10ListSitesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x11\n\tfeeder_id\x18\x03 \x01(\t\"V\n\x11ListSitesResponse\x12(\n\x05sites\x18\x01 \x03(\x0b\x32\x19.controlplane.api.v1.Site\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"8\n\x11\x44\x65leteSiteRequest\x12\x0f\n\x07site_id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"\x14\n\x12\x44\x65leteSiteResponse\"+\n\x18GetSiteAllocationRequest\x12\x0f\n\x07site_id\x18\x01 \x01(\t\"T\n\x19GetSiteAllocationResponse\x12\x37\n\nallocation\x18\x01 \x01(\x0b\x32#.controlplane.api.v1.SiteAllocation\"A\n\x1aWatchSiteAllocationRequest\x12\x0f\n\x07site_id\x18\x01 \x01(\t\x12\x12\n\ninterval_s\x18\x02 \x01(\x01\"V\n\x1bWatchSiteAllocationResponse\x12\x37\n\nallocation\x18\x01 \x01(\x0b\x32#.controlplane.api.v1.SiteAllocation\"\xa7\x01\n\x19ReportBuildingLoadRequest\x12\x0f\n\x07site_id\x18\x01 \x01(\t\x12\x33\n\x07\x63urrent\x18\x02 \x01(\x0b\x32\".controlplane.api.v1.PhaseCurrents\x12\x30\n\x0cmeasure_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nrequest_id\x18\x04 \x01(\t\"U\n\x1aReportBuildingLoadResponse\x12\x37\n\nallocation\x18\x01 \x01(\x0b\x32#.controlplane.api.v1.SiteAllocation2\xc4\x06\n\x0cSitesService\x12]\n\nCreateSite\x12&.controlplane.api.v1.CreateSiteRequest\x1a\'.controlplane.api.v1.CreateSiteResponse\x12]\n\nUpdateSite\x12&.controlplane.api.v1.UpdateSiteRequest\x1a\'.controlplane.api.v1.UpdateSiteResponse\x12T\n\x07GetSite\x12#.controlplane.api.v1.GetSiteRequest\x1a$.controlplane.api.v1.GetSiteResponse\x12Z\n\tListSites\x12%.controlplane.api.v1.ListSitesRequest\x1a&.controlplane.api.v1.ListSitesResponse\x12]\n\nDeleteSite\x12&.controlplane.api.v1.DeleteSiteRequest\x1a\'.controlplane.api.v1.DeleteSiteResponse\x12r\n\x11GetSiteAllocation\x12-.controlplane.api.v1.GetSiteAllocationRequest\x1a..controlplane.api.v1.GetSiteAllocationResponse\x12z\n\x13WatchSiteAllocation\x12/.controlplane.api.v1.WatchSiteAllocationRequest\x1a\x30.controlplane.api.v1.WatchSiteAllocationResponse0\x01\x12u\n\x12ReportBuildingLoad\x12..controlplane.api.v1.ReportBuildingLoadRequest\x1a/.controlplane.api.v1.ReportBuildingLoadResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1f\x63ontrolplane/api/v1/sites.proto\x12\x13\x63ontrolplane.api.v1\x1a$controlplane/api/v1/electrical.proto\x1a!controlplane/api/v1/network.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"r\n\x04Site\x12\x39\n\x0b\x64\x65scription\x18\x01 \x01(\x0b\x32$.controlplane.api.v1.SiteDescription\x12/\n\x0bupdate_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xaf\x02\n\x0c\x43ircuitState\x12\x12\n\ncircuit_id\x18\x01 \x01(\t\x12\x32\n\x06rating\x18\x02 \x01(\x0b\x32\".controlplane.api.v1.PhaseCurrents\x12\x34\n\x08\x63\x61pacity\x18\x03 \x01(\x0b\x32\".controlplane.api.v1.PhaseCurrents\x12\x34\n\x08\x62uilding\x18\x04 \x01(\x0b\x32\".controlplane.api.v1.PhaseCurrents\x12\x35\n\tliability\x18\x05 \x01(\x0b\x32\".controlplane.api.v1.PhaseCurrents\x12\x34\n\x08measured\x18\x06 \x01(\x0b\x32\".controlplane.api.v1.PhaseCurrents\"\xda\x01\n\x13\x43onnectorAllocation\x12\x12\n\ncharger_id\x18\x01 \x01(\t\x12\x14\n\x0c\x63onnector_id\x18\x02 \x01(\x05\x12\x12\n\nsession_id\x18\x03 \x01(\t\x12\x11\n\ttarget_ma\x18\x04 \x01(\x03\x12\x15\n\x08limit_ma\x18\x05 \x01(\x03H\x00\x88\x01\x01\x12\x14\n\x0cliability_ma\x18\x06 \x01(\x03\x12\x18\n\x0bmeasured_ma\x18\x07 \x01(\x03H\x01\x88\x01\x01\x12\x0e\n\x06reason\x18\x08 \x01(\tB\x0b\n\t_limit_maB\x0e\n\x0c_measured_ma\"\x98\x04\n\tSitePower\x12\x0f\n\x07\x64raws_w\x18\x01 \x01(\x03\x12\x10\n\x08measured\x18\x02 \x01(\x08\x12\x17\n\ncontract_w\x18\x03 \x01(\x03H\x00\x88\x01\x01\x12\x35\n\x11window_start_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x33\n\x0fwindow_end_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x07used_wh\x18\x06 \x01(\x03H\x01\x88\x01\x01\x12\x16\n\tallowed_w\x18\x07 \x01(\x03H\x02\x88\x01\x01\x12\x18\n\x0blast_mean_w\x18\x08 \x01(\x03H\x03\x88\x01\x01\x12\x16\n\tlast_held\x18\t \x01(\x08H\x04\x88\x01\x01\x12\x14\n\x07solar_w\x18\n \x01(\x03H\x05\x88\x01\x01\x12\x16\n\tbattery_w\x18\x0b \x01(\x03H\x06\x88\x01\x01\x12 \n\x13\x62\x61ttery_soc_percent\x18\x0c \x01(\x01H\x07\x88\x01\x01\x12\x14\n\x0creport_stale\x18\r \x01(\x08\x12\x16\n\tsurplus_w\x18\x0e \x01(\x03H\x08\x88\x01\x01\x42\r\n\x0b_contract_wB\n\n\x08_used_whB\x0c\n\n_allowed_wB\x0e\n\x0c_last_mean_wB\x0c\n\n_last_heldB\n\n\x08_solar_wB\x0c\n\n_battery_wB\x16\n\x14_battery_soc_percentB\x0c\n\n_surplus_w\"\xff\x02\n\x0eSiteAllocation\x12\x0f\n\x07site_id\x18\x01 \x01(\t\x12(\n\x04time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05round\x18\x03 \x01(\x03\x12\x1a\n\rfeeder_cap_ma\x18\x04 \x01(\x03H\x00\x88\x01\x01\x12\x15\n\x08limit_ma\x18\x05 \x01(\x03H\x01\x88\x01\x01\x12\x1b\n\x13\x62uilding_load_stale\x18\x06 \x01(\x08\x12\x12\n\nviolations\x18\x07 \x01(\x03\x12\x33\n\x08\x63ircuits\x18\x08 \x03(\x0b\x32!.controlplane.api.v1.CircuitState\x12<\n\nconnectors\x18\t \x03(\x0b\x32(.controlplane.api.v1.ConnectorAllocation\x12-\n\x05power\x18\x14 \x01(\x0b\x32\x1e.controlplane.api.v1.SitePowerB\x10\n\x0e_feeder_cap_maB\x0b\n\t_limit_ma\"[\n\x11\x43reateSiteRequest\x12\x32\n\x04site\x18\x01 \x01(\x0b\x32$.controlplane.api.v1.SiteDescription\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"=\n\x12\x43reateSiteResponse\x12\'\n\x04site\x18\x01 \x01(\x0b\x32\x19.controlplane.api.v1.Site\"[\n\x11UpdateSiteRequest\x12\x32\n\x04site\x18\x01 \x01(\x0b\x32$.controlplane.api.v1.SiteDescription\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"=\n\x12UpdateSiteResponse\x12\'\n\x04site\x18\x01 \x01(\x0b\x32\x19.controlplane.api.v1.Site\"!\n\x0eGetSiteRequest\x12\x0f\n\x07site_id\x18\x01 \x01(\t\":\n\x0fGetSiteResponse\x12\'\n\x04site\x18\x01 \x01(\x0b\x32\x19.controlplane.api.v1.Site\"L\n\x10ListSitesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x11\n\tfeeder_id\x18\x03 \x01(\t\"V\n\x11ListSitesResponse\x12(\n\x05sites\x18\x01 \x03(\x0b\x32\x19.controlplane.api.v1.Site\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"8\n\x11\x44\x65leteSiteRequest\x12\x0f\n\x07site_id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"\x14\n\x12\x44\x65leteSiteResponse\"+\n\x18GetSiteAllocationRequest\x12\x0f\n\x07site_id\x18\x01 \x01(\t\"T\n\x19GetSiteAllocationResponse\x12\x37\n\nallocation\x18\x01 \x01(\x0b\x32#.controlplane.api.v1.SiteAllocation\"A\n\x1aWatchSiteAllocationRequest\x12\x0f\n\x07site_id\x18\x01 \x01(\t\x12\x12\n\ninterval_s\x18\x02 \x01(\x01\"V\n\x1bWatchSiteAllocationResponse\x12\x37\n\nallocation\x18\x01 \x01(\x0b\x32#.controlplane.api.v1.SiteAllocation\"\xa7\x01\n\x19ReportBuildingLoadRequest\x12\x0f\n\x07site_id\x18\x01 \x01(\t\x12\x33\n\x07\x63urrent\x18\x02 \x01(\x0b\x32\".controlplane.api.v1.PhaseCurrents\x12\x30\n\x0cmeasure_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nrequest_id\x18\x04 \x01(\t\"U\n\x1aReportBuildingLoadResponse\x12\x37\n\nallocation\x18\x01 \x01(\x0b\x32#.controlplane.api.v1.SiteAllocation\"\xcd\x01\n\x16ReportSitePowerRequest\x12\x0f\n\x07site_id\x18\x01 \x01(\t\x12\x0f\n\x07solar_w\x18\x02 \x01(\x03\x12\x11\n\tbattery_w\x18\x03 \x01(\x03\x12 \n\x13\x62\x61ttery_soc_percent\x18\x04 \x01(\x01H\x00\x88\x01\x01\x12\x30\n\x0cmeasure_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nrequest_id\x18\x06 \x01(\tB\x16\n\x14_battery_soc_percent\"R\n\x17ReportSitePowerResponse\x12\x37\n\nallocation\x18\x01 \x01(\x0b\x32#.controlplane.api.v1.SiteAllocation\"^\n\x0bLimitFactor\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\x0f\n\x07subject\x18\x02 \x01(\t\x12\x10\n\x08limit_ma\x18\x03 \x01(\x03\x12\x0f\n\x07\x62inding\x18\x04 \x01(\x08\x12\r\n\x05words\x18\x05 \x01(\t\"k\n\x08RowShare\x12\x12\n\ncharger_id\x18\x01 \x01(\t\x12\x14\n\x0c\x63onnector_id\x18\x02 \x01(\x05\x12\x11\n\ttarget_ma\x18\x03 \x01(\x03\x12\x14\n\x0cliability_ma\x18\x04 \x01(\x03\x12\x0c\n\x04tier\x18\x05 \x01(\x05\"\x95\x01\n\rLimitDecision\x12(\n\x04time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nsession_id\x18\x02 \x01(\t\x12\x10\n\x08limit_ma\x18\x03 \x01(\x03\x12\x16\n\tbefore_ma\x18\x04 \x01(\x03H\x00\x88\x01\x01\x12\x0e\n\x06reason\x18\x05 \x01(\tB\x0c\n\n_before_ma\"\x85\x01\n\x17\x45xplainConnectorRequest\x12\x12\n\ncharger_id\x18\x01 \x01(\t\x12\x14\n\x0c\x63onnector_id\x18\x02 \x01(\x05\x12(\n\x04time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\x0e\x64\x65\x63ision_count\x18\x04 \x01(\x05\"\xac\x02\n\x18\x45xplainConnectorResponse\x12\x0f\n\x07site_id\x18\x01 \x01(\t\x12(\n\x04time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12<\n\nallocation\x18\x03 \x01(\x0b\x32(.controlplane.api.v1.ConnectorAllocation\x12\x31\n\x07\x66\x61\x63tors\x18\x04 \x03(\x0b\x32 .controlplane.api.v1.LimitFactor\x12-\n\x06shares\x18\x05 \x03(\x0b\x32\x1d.controlplane.api.v1.RowShare\x12\x35\n\tdecisions\x18\x06 \x03(\x0b\x32\".controlplane.api.v1.LimitDecision2\xa3\x08\n\x0cSitesService\x12]\n\nCreateSite\x12&.controlplane.api.v1.CreateSiteRequest\x1a\'.controlplane.api.v1.CreateSiteResponse\x12]\n\nUpdateSite\x12&.controlplane.api.v1.UpdateSiteRequest\x1a\'.controlplane.api.v1.UpdateSiteResponse\x12T\n\x07GetSite\x12#.controlplane.api.v1.GetSiteRequest\x1a$.controlplane.api.v1.GetSiteResponse\x12Z\n\tListSites\x12%.controlplane.api.v1.ListSitesRequest\x1a&.controlplane.api.v1.ListSitesResponse\x12]\n\nDeleteSite\x12&.controlplane.api.v1.DeleteSiteRequest\x1a\'.controlplane.api.v1.DeleteSiteResponse\x12r\n\x11GetSiteAllocation\x12-.controlplane.api.v1.GetSiteAllocationRequest\x1a..controlplane.api.v1.GetSiteAllocationResponse\x12z\n\x13WatchSiteAllocation\x12/.controlplane.api.v1.WatchSiteAllocationRequest\x1a\x30.controlplane.api.v1.WatchSiteAllocationResponse0\x01\x12o\n\x10\x45xplainConnector\x12,.controlplane.api.v1.ExplainConnectorRequest\x1a-.controlplane.api.v1.ExplainConnectorResponse\x12u\n\x12ReportBuildingLoad\x12..controlplane.api.v1.ReportBuildingLoadRequest\x1a/.controlplane.api.v1.ReportBuildingLoadResponse\x12l\n\x0fReportSitePower\x12+.controlplane.api.v1.ReportSitePowerRequest\x1a,.controlplane.api.v1.ReportSitePowerResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -40,40 +40,56 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CIRCUITSTATE']._serialized_end=582
   _globals['_CONNECTORALLOCATION']._serialized_start=585
   _globals['_CONNECTORALLOCATION']._serialized_end=803
-  _globals['_SITEALLOCATION']._serialized_start=806
-  _globals['_SITEALLOCATION']._serialized_end=1142
-  _globals['_CREATESITEREQUEST']._serialized_start=1144
-  _globals['_CREATESITEREQUEST']._serialized_end=1235
-  _globals['_CREATESITERESPONSE']._serialized_start=1237
-  _globals['_CREATESITERESPONSE']._serialized_end=1298
-  _globals['_UPDATESITEREQUEST']._serialized_start=1300
-  _globals['_UPDATESITEREQUEST']._serialized_end=1391
-  _globals['_UPDATESITERESPONSE']._serialized_start=1393
-  _globals['_UPDATESITERESPONSE']._serialized_end=1454
-  _globals['_GETSITEREQUEST']._serialized_start=1456
-  _globals['_GETSITEREQUEST']._serialized_end=1489
-  _globals['_GETSITERESPONSE']._serialized_start=1491
-  _globals['_GETSITERESPONSE']._serialized_end=1549
-  _globals['_LISTSITESREQUEST']._serialized_start=1551
-  _globals['_LISTSITESREQUEST']._serialized_end=1627
-  _globals['_LISTSITESRESPONSE']._serialized_start=1629
-  _globals['_LISTSITESRESPONSE']._serialized_end=1715
-  _globals['_DELETESITEREQUEST']._serialized_start=1717
-  _globals['_DELETESITEREQUEST']._serialized_end=1773
-  _globals['_DELETESITERESPONSE']._serialized_start=1775
-  _globals['_DELETESITERESPONSE']._serialized_end=1795
-  _globals['_GETSITEALLOCATIONREQUEST']._serialized_start=1797
-  _globals['_GETSITEALLOCATIONREQUEST']._serialized_end=1840
-  _globals['_GETSITEALLOCATIONRESPONSE']._serialized_start=1842
-  _globals['_GETSITEALLOCATIONRESPONSE']._serialized_end=1926
-  _globals['_WATCHSITEALLOCATIONREQUEST']._serialized_start=1928
-  _globals['_WATCHSITEALLOCATIONREQUEST']._serialized_end=1993
-  _globals['_WATCHSITEALLOCATIONRESPONSE']._serialized_start=1995
-  _globals['_WATCHSITEALLOCATIONRESPONSE']._serialized_end=2081
-  _globals['_REPORTBUILDINGLOADREQUEST']._serialized_start=2084
-  _globals['_REPORTBUILDINGLOADREQUEST']._serialized_end=2251
-  _globals['_REPORTBUILDINGLOADRESPONSE']._serialized_start=2253
-  _globals['_REPORTBUILDINGLOADRESPONSE']._serialized_end=2338
-  _globals['_SITESSERVICE']._serialized_start=2341
-  _globals['_SITESSERVICE']._serialized_end=3177
+  _globals['_SITEPOWER']._serialized_start=806
+  _globals['_SITEPOWER']._serialized_end=1342
+  _globals['_SITEALLOCATION']._serialized_start=1345
+  _globals['_SITEALLOCATION']._serialized_end=1728
+  _globals['_CREATESITEREQUEST']._serialized_start=1730
+  _globals['_CREATESITEREQUEST']._serialized_end=1821
+  _globals['_CREATESITERESPONSE']._serialized_start=1823
+  _globals['_CREATESITERESPONSE']._serialized_end=1884
+  _globals['_UPDATESITEREQUEST']._serialized_start=1886
+  _globals['_UPDATESITEREQUEST']._serialized_end=1977
+  _globals['_UPDATESITERESPONSE']._serialized_start=1979
+  _globals['_UPDATESITERESPONSE']._serialized_end=2040
+  _globals['_GETSITEREQUEST']._serialized_start=2042
+  _globals['_GETSITEREQUEST']._serialized_end=2075
+  _globals['_GETSITERESPONSE']._serialized_start=2077
+  _globals['_GETSITERESPONSE']._serialized_end=2135
+  _globals['_LISTSITESREQUEST']._serialized_start=2137
+  _globals['_LISTSITESREQUEST']._serialized_end=2213
+  _globals['_LISTSITESRESPONSE']._serialized_start=2215
+  _globals['_LISTSITESRESPONSE']._serialized_end=2301
+  _globals['_DELETESITEREQUEST']._serialized_start=2303
+  _globals['_DELETESITEREQUEST']._serialized_end=2359
+  _globals['_DELETESITERESPONSE']._serialized_start=2361
+  _globals['_DELETESITERESPONSE']._serialized_end=2381
+  _globals['_GETSITEALLOCATIONREQUEST']._serialized_start=2383
+  _globals['_GETSITEALLOCATIONREQUEST']._serialized_end=2426
+  _globals['_GETSITEALLOCATIONRESPONSE']._serialized_start=2428
+  _globals['_GETSITEALLOCATIONRESPONSE']._serialized_end=2512
+  _globals['_WATCHSITEALLOCATIONREQUEST']._serialized_start=2514
+  _globals['_WATCHSITEALLOCATIONREQUEST']._serialized_end=2579
+  _globals['_WATCHSITEALLOCATIONRESPONSE']._serialized_start=2581
+  _globals['_WATCHSITEALLOCATIONRESPONSE']._serialized_end=2667
+  _globals['_REPORTBUILDINGLOADREQUEST']._serialized_start=2670
+  _globals['_REPORTBUILDINGLOADREQUEST']._serialized_end=2837
+  _globals['_REPORTBUILDINGLOADRESPONSE']._serialized_start=2839
+  _globals['_REPORTBUILDINGLOADRESPONSE']._serialized_end=2924
+  _globals['_REPORTSITEPOWERREQUEST']._serialized_start=2927
+  _globals['_REPORTSITEPOWERREQUEST']._serialized_end=3132
+  _globals['_REPORTSITEPOWERRESPONSE']._serialized_start=3134
+  _globals['_REPORTSITEPOWERRESPONSE']._serialized_end=3216
+  _globals['_LIMITFACTOR']._serialized_start=3218
+  _globals['_LIMITFACTOR']._serialized_end=3312
+  _globals['_ROWSHARE']._serialized_start=3314
+  _globals['_ROWSHARE']._serialized_end=3421
+  _globals['_LIMITDECISION']._serialized_start=3424
+  _globals['_LIMITDECISION']._serialized_end=3573
+  _globals['_EXPLAINCONNECTORREQUEST']._serialized_start=3576
+  _globals['_EXPLAINCONNECTORREQUEST']._serialized_end=3709
+  _globals['_EXPLAINCONNECTORRESPONSE']._serialized_start=3712
+  _globals['_EXPLAINCONNECTORRESPONSE']._serialized_end=4012
+  _globals['_SITESSERVICE']._serialized_start=4015
+  _globals['_SITESSERVICE']._serialized_end=5074
 # @@protoc_insertion_point(module_scope)

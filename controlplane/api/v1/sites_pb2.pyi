@@ -163,6 +163,119 @@ class ConnectorAllocation(_message.Message):
 Global___ConnectorAllocation: _TypeAlias = ConnectorAllocation  # noqa: Y015
 
 @_typing.final
+class SitePower(_message.Message):
+    """Contract, sun and battery of a site at one moment; absent is what is not described or not known."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DRAWS_W_FIELD_NUMBER: _builtins.int
+    MEASURED_FIELD_NUMBER: _builtins.int
+    CONTRACT_W_FIELD_NUMBER: _builtins.int
+    WINDOW_START_TIME_FIELD_NUMBER: _builtins.int
+    WINDOW_END_TIME_FIELD_NUMBER: _builtins.int
+    USED_WH_FIELD_NUMBER: _builtins.int
+    ALLOWED_W_FIELD_NUMBER: _builtins.int
+    LAST_MEAN_W_FIELD_NUMBER: _builtins.int
+    LAST_HELD_FIELD_NUMBER: _builtins.int
+    SOLAR_W_FIELD_NUMBER: _builtins.int
+    BATTERY_W_FIELD_NUMBER: _builtins.int
+    BATTERY_SOC_PERCENT_FIELD_NUMBER: _builtins.int
+    REPORT_STALE_FIELD_NUMBER: _builtins.int
+    SURPLUS_W_FIELD_NUMBER: _builtins.int
+    draws_w: _builtins.int
+    """What the site draws from the grid, by its meters or, where these are silent, at most."""
+    measured: _builtins.bool
+    """Whether meters say so."""
+    contract_w: _builtins.int
+    """The mean power that was agreed."""
+    used_wh: _builtins.int
+    """What was drawn from the grid since it began."""
+    allowed_w: _builtins.int
+    """What may be drawn from the grid for the rest of it."""
+    last_mean_w: _builtins.int
+    """The mean of the window before."""
+    last_held: _builtins.bool
+    """Whether it was within the contract."""
+    solar_w: _builtins.int
+    """What the solar plant gives."""
+    battery_w: _builtins.int
+    """What the battery takes; below 0 it gives."""
+    battery_soc_percent: _builtins.float
+    """The battery's state of charge."""
+    report_stale: _builtins.bool
+    """The report of sun and battery is too old: there is no surplus."""
+    surplus_w: _builtins.int
+    """What sun and battery leave over for charging, smoothed."""
+    @_builtins.property
+    def window_start_time(self) -> _timestamp_pb2.Timestamp:
+        """The running window."""
+
+    @_builtins.property
+    def window_end_time(self) -> _timestamp_pb2.Timestamp:
+        """Its end."""
+
+    def __init__(
+        self,
+        *,
+        draws_w: _builtins.int = ...,
+        measured: _builtins.bool = ...,
+        contract_w: _builtins.int | None = ...,
+        window_start_time: _timestamp_pb2.Timestamp | None = ...,
+        window_end_time: _timestamp_pb2.Timestamp | None = ...,
+        used_wh: _builtins.int | None = ...,
+        allowed_w: _builtins.int | None = ...,
+        last_mean_w: _builtins.int | None = ...,
+        last_held: _builtins.bool | None = ...,
+        solar_w: _builtins.int | None = ...,
+        battery_w: _builtins.int | None = ...,
+        battery_soc_percent: _builtins.float | None = ...,
+        report_stale: _builtins.bool = ...,
+        surplus_w: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_allowed_w", b"_allowed_w", "_battery_soc_percent", b"_battery_soc_percent", "_battery_w", b"_battery_w", "_contract_w", b"_contract_w", "_last_held", b"_last_held", "_last_mean_w", b"_last_mean_w", "_solar_w", b"_solar_w", "_surplus_w", b"_surplus_w", "_used_wh", b"_used_wh", "allowed_w", b"allowed_w", "battery_soc_percent", b"battery_soc_percent", "battery_w", b"battery_w", "contract_w", b"contract_w", "last_held", b"last_held", "last_mean_w", b"last_mean_w", "solar_w", b"solar_w", "surplus_w", b"surplus_w", "used_wh", b"used_wh", "window_end_time", b"window_end_time", "window_start_time", b"window_start_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_allowed_w", b"_allowed_w", "_battery_soc_percent", b"_battery_soc_percent", "_battery_w", b"_battery_w", "_contract_w", b"_contract_w", "_last_held", b"_last_held", "_last_mean_w", b"_last_mean_w", "_solar_w", b"_solar_w", "_surplus_w", b"_surplus_w", "_used_wh", b"_used_wh", "allowed_w", b"allowed_w", "battery_soc_percent", b"battery_soc_percent", "battery_w", b"battery_w", "contract_w", b"contract_w", "draws_w", b"draws_w", "last_held", b"last_held", "last_mean_w", b"last_mean_w", "measured", b"measured", "report_stale", b"report_stale", "solar_w", b"solar_w", "surplus_w", b"surplus_w", "used_wh", b"used_wh", "window_end_time", b"window_end_time", "window_start_time", b"window_start_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__allowed_w: _TypeAlias = _typing.Literal["allowed_w"]  # noqa: Y015
+    _WhichOneofArgType__allowed_w: _TypeAlias = _typing.Literal["_allowed_w", b"_allowed_w"]  # noqa: Y015
+    _WhichOneofReturnType__battery_soc_percent: _TypeAlias = _typing.Literal["battery_soc_percent"]  # noqa: Y015
+    _WhichOneofArgType__battery_soc_percent: _TypeAlias = _typing.Literal["_battery_soc_percent", b"_battery_soc_percent"]  # noqa: Y015
+    _WhichOneofReturnType__battery_w: _TypeAlias = _typing.Literal["battery_w"]  # noqa: Y015
+    _WhichOneofArgType__battery_w: _TypeAlias = _typing.Literal["_battery_w", b"_battery_w"]  # noqa: Y015
+    _WhichOneofReturnType__contract_w: _TypeAlias = _typing.Literal["contract_w"]  # noqa: Y015
+    _WhichOneofArgType__contract_w: _TypeAlias = _typing.Literal["_contract_w", b"_contract_w"]  # noqa: Y015
+    _WhichOneofReturnType__last_held: _TypeAlias = _typing.Literal["last_held"]  # noqa: Y015
+    _WhichOneofArgType__last_held: _TypeAlias = _typing.Literal["_last_held", b"_last_held"]  # noqa: Y015
+    _WhichOneofReturnType__last_mean_w: _TypeAlias = _typing.Literal["last_mean_w"]  # noqa: Y015
+    _WhichOneofArgType__last_mean_w: _TypeAlias = _typing.Literal["_last_mean_w", b"_last_mean_w"]  # noqa: Y015
+    _WhichOneofReturnType__solar_w: _TypeAlias = _typing.Literal["solar_w"]  # noqa: Y015
+    _WhichOneofArgType__solar_w: _TypeAlias = _typing.Literal["_solar_w", b"_solar_w"]  # noqa: Y015
+    _WhichOneofReturnType__surplus_w: _TypeAlias = _typing.Literal["surplus_w"]  # noqa: Y015
+    _WhichOneofArgType__surplus_w: _TypeAlias = _typing.Literal["_surplus_w", b"_surplus_w"]  # noqa: Y015
+    _WhichOneofReturnType__used_wh: _TypeAlias = _typing.Literal["used_wh"]  # noqa: Y015
+    _WhichOneofArgType__used_wh: _TypeAlias = _typing.Literal["_used_wh", b"_used_wh"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__allowed_w) -> _WhichOneofReturnType__allowed_w | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__battery_soc_percent) -> _WhichOneofReturnType__battery_soc_percent | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__battery_w) -> _WhichOneofReturnType__battery_w | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__contract_w) -> _WhichOneofReturnType__contract_w | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__last_held) -> _WhichOneofReturnType__last_held | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__last_mean_w) -> _WhichOneofReturnType__last_mean_w | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__solar_w) -> _WhichOneofReturnType__solar_w | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__surplus_w) -> _WhichOneofReturnType__surplus_w | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__used_wh) -> _WhichOneofReturnType__used_wh | None: ...
+
+Global___SitePower: _TypeAlias = SitePower  # noqa: Y015
+
+@_typing.final
 class SiteAllocation(_message.Message):
     """Who may draw how much at one moment."""
 
@@ -177,6 +290,7 @@ class SiteAllocation(_message.Message):
     VIOLATIONS_FIELD_NUMBER: _builtins.int
     CIRCUITS_FIELD_NUMBER: _builtins.int
     CONNECTORS_FIELD_NUMBER: _builtins.int
+    POWER_FIELD_NUMBER: _builtins.int
     site_id: _builtins.str
     """The site."""
     round: _builtins.int
@@ -205,6 +319,10 @@ class SiteAllocation(_message.Message):
     def connectors(self) -> _containers.RepeatedCompositeFieldContainer[Global___ConnectorAllocation]:
         """In the order of the description."""
 
+    @_builtins.property
+    def power(self) -> Global___SitePower:
+        """Absent where neither contract nor solar plant is described and nothing was reported."""
+
     def __init__(
         self,
         *,
@@ -217,10 +335,11 @@ class SiteAllocation(_message.Message):
         violations: _builtins.int = ...,
         circuits: _abc.Iterable[Global___CircuitState] | None = ...,
         connectors: _abc.Iterable[Global___ConnectorAllocation] | None = ...,
+        power: Global___SitePower | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_feeder_cap_ma", b"_feeder_cap_ma", "_limit_ma", b"_limit_ma", "feeder_cap_ma", b"feeder_cap_ma", "limit_ma", b"limit_ma", "time", b"time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_feeder_cap_ma", b"_feeder_cap_ma", "_limit_ma", b"_limit_ma", "feeder_cap_ma", b"feeder_cap_ma", "limit_ma", b"limit_ma", "power", b"power", "time", b"time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_feeder_cap_ma", b"_feeder_cap_ma", "_limit_ma", b"_limit_ma", "building_load_stale", b"building_load_stale", "circuits", b"circuits", "connectors", b"connectors", "feeder_cap_ma", b"feeder_cap_ma", "limit_ma", b"limit_ma", "round", b"round", "site_id", b"site_id", "time", b"time", "violations", b"violations"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_feeder_cap_ma", b"_feeder_cap_ma", "_limit_ma", b"_limit_ma", "building_load_stale", b"building_load_stale", "circuits", b"circuits", "connectors", b"connectors", "feeder_cap_ma", b"feeder_cap_ma", "limit_ma", b"limit_ma", "power", b"power", "round", b"round", "site_id", b"site_id", "time", b"time", "violations", b"violations"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__feeder_cap_ma: _TypeAlias = _typing.Literal["feeder_cap_ma"]  # noqa: Y015
     _WhichOneofArgType__feeder_cap_ma: _TypeAlias = _typing.Literal["_feeder_cap_ma", b"_feeder_cap_ma"]  # noqa: Y015
@@ -641,3 +760,279 @@ class ReportBuildingLoadResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ReportBuildingLoadResponse: _TypeAlias = ReportBuildingLoadResponse  # noqa: Y015
+
+@_typing.final
+class ReportSitePowerRequest(_message.Message):
+    """What sun and battery do at an instant."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SITE_ID_FIELD_NUMBER: _builtins.int
+    SOLAR_W_FIELD_NUMBER: _builtins.int
+    BATTERY_W_FIELD_NUMBER: _builtins.int
+    BATTERY_SOC_PERCENT_FIELD_NUMBER: _builtins.int
+    MEASURE_TIME_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    site_id: _builtins.str
+    """The site."""
+    solar_w: _builtins.int
+    """What the solar plant gives, 0 and up."""
+    battery_w: _builtins.int
+    """What the battery takes; below 0 it gives."""
+    battery_soc_percent: _builtins.float
+    """The battery's state of charge, 0 to 100; absent where nobody knows, and then it gives nothing."""
+    request_id: _builtins.str
+    """See the head of `electrical.proto`."""
+    @_builtins.property
+    def measure_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was measured; absent means now."""
+
+    def __init__(
+        self,
+        *,
+        site_id: _builtins.str = ...,
+        solar_w: _builtins.int = ...,
+        battery_w: _builtins.int = ...,
+        battery_soc_percent: _builtins.float | None = ...,
+        measure_time: _timestamp_pb2.Timestamp | None = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_battery_soc_percent", b"_battery_soc_percent", "battery_soc_percent", b"battery_soc_percent", "measure_time", b"measure_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_battery_soc_percent", b"_battery_soc_percent", "battery_soc_percent", b"battery_soc_percent", "battery_w", b"battery_w", "measure_time", b"measure_time", "request_id", b"request_id", "site_id", b"site_id", "solar_w", b"solar_w"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__battery_soc_percent: _TypeAlias = _typing.Literal["battery_soc_percent"]  # noqa: Y015
+    _WhichOneofArgType__battery_soc_percent: _TypeAlias = _typing.Literal["_battery_soc_percent", b"_battery_soc_percent"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__battery_soc_percent) -> _WhichOneofReturnType__battery_soc_percent | None: ...
+
+Global___ReportSitePowerRequest: _TypeAlias = ReportSitePowerRequest  # noqa: Y015
+
+@_typing.final
+class ReportSitePowerResponse(_message.Message):
+    """The report counts."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ALLOCATION_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def allocation(self) -> Global___SiteAllocation:
+        """The allocation as it stands; the report takes effect with the next round."""
+
+    def __init__(
+        self,
+        *,
+        allocation: Global___SiteAllocation | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["allocation", b"allocation"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allocation", b"allocation"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReportSitePowerResponse: _TypeAlias = ReportSitePowerResponse  # noqa: Y015
+
+@_typing.final
+class LimitFactor(_message.Message):
+    """One thing that bounds a connector."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KIND_FIELD_NUMBER: _builtins.int
+    SUBJECT_FIELD_NUMBER: _builtins.int
+    LIMIT_MA_FIELD_NUMBER: _builtins.int
+    BINDING_FIELD_NUMBER: _builtins.int
+    WORDS_FIELD_NUMBER: _builtins.int
+    kind: _builtins.str
+    """What sort of thing, such as `hardware`, `vehicle`, `circuit`, `ledger`."""
+    subject: _builtins.str
+    """What it comes from, such as `circuit panel-1 phase L2`."""
+    limit_ma: _builtins.int
+    """No more than this per phase."""
+    binding: _builtins.bool
+    """Whether it is what stopped the last round from giving more."""
+    words: _builtins.str
+    """The same for people."""
+    def __init__(
+        self,
+        *,
+        kind: _builtins.str = ...,
+        subject: _builtins.str = ...,
+        limit_ma: _builtins.int = ...,
+        binding: _builtins.bool = ...,
+        words: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["binding", b"binding", "kind", b"kind", "limit_ma", b"limit_ma", "subject", b"subject", "words", b"words"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LimitFactor: _TypeAlias = LimitFactor  # noqa: Y015
+
+@_typing.final
+class RowShare(_message.Message):
+    """Another connector on the row that binds."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHARGER_ID_FIELD_NUMBER: _builtins.int
+    CONNECTOR_ID_FIELD_NUMBER: _builtins.int
+    TARGET_MA_FIELD_NUMBER: _builtins.int
+    LIABILITY_MA_FIELD_NUMBER: _builtins.int
+    TIER_FIELD_NUMBER: _builtins.int
+    charger_id: _builtins.str
+    """Its charger."""
+    connector_id: _builtins.int
+    """The connector."""
+    target_ma: _builtins.int
+    """What the last round wants it to have, per phase."""
+    liability_ma: _builtins.int
+    """What counts on the row for it."""
+    tier: _builtins.int
+    """In which order connectors are served: lower tiers first, inside a tier fairly."""
+    def __init__(
+        self,
+        *,
+        charger_id: _builtins.str = ...,
+        connector_id: _builtins.int = ...,
+        target_ma: _builtins.int = ...,
+        liability_ma: _builtins.int = ...,
+        tier: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["charger_id", b"charger_id", "connector_id", b"connector_id", "liability_ma", b"liability_ma", "target_ma", b"target_ma", "tier", b"tier"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RowShare: _TypeAlias = RowShare  # noqa: Y015
+
+@_typing.final
+class LimitDecision(_message.Message):
+    """A limit that a connector was given."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TIME_FIELD_NUMBER: _builtins.int
+    SESSION_ID_FIELD_NUMBER: _builtins.int
+    LIMIT_MA_FIELD_NUMBER: _builtins.int
+    BEFORE_MA_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    session_id: _builtins.str
+    """The session."""
+    limit_ma: _builtins.int
+    """The limit, per phase."""
+    before_ma: _builtins.int
+    """The limit that stood before it; absent for the first of a session."""
+    reason: _builtins.str
+    """Why, in words."""
+    @_builtins.property
+    def time(self) -> _timestamp_pb2.Timestamp:
+        """When."""
+
+    def __init__(
+        self,
+        *,
+        time: _timestamp_pb2.Timestamp | None = ...,
+        session_id: _builtins.str = ...,
+        limit_ma: _builtins.int = ...,
+        before_ma: _builtins.int | None = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_before_ma", b"_before_ma", "before_ma", b"before_ma", "time", b"time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_before_ma", b"_before_ma", "before_ma", b"before_ma", "limit_ma", b"limit_ma", "reason", b"reason", "session_id", b"session_id", "time", b"time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__before_ma: _TypeAlias = _typing.Literal["before_ma"]  # noqa: Y015
+    _WhichOneofArgType__before_ma: _TypeAlias = _typing.Literal["_before_ma", b"_before_ma"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__before_ma) -> _WhichOneofReturnType__before_ma | None: ...
+
+Global___LimitDecision: _TypeAlias = LimitDecision  # noqa: Y015
+
+@_typing.final
+class ExplainConnectorRequest(_message.Message):
+    """Which connector, and when."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHARGER_ID_FIELD_NUMBER: _builtins.int
+    CONNECTOR_ID_FIELD_NUMBER: _builtins.int
+    TIME_FIELD_NUMBER: _builtins.int
+    DECISION_COUNT_FIELD_NUMBER: _builtins.int
+    charger_id: _builtins.str
+    """The charger."""
+    connector_id: _builtins.int
+    """The connector; 0 is the only one of its charger."""
+    decision_count: _builtins.int
+    """How many decisions up to that moment; 0 means 10, at most 1,000."""
+    @_builtins.property
+    def time(self) -> _timestamp_pb2.Timestamp:
+        """The moment; absent means now."""
+
+    def __init__(
+        self,
+        *,
+        charger_id: _builtins.str = ...,
+        connector_id: _builtins.int = ...,
+        time: _timestamp_pb2.Timestamp | None = ...,
+        decision_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["time", b"time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["charger_id", b"charger_id", "connector_id", b"connector_id", "decision_count", b"decision_count", "time", b"time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExplainConnectorRequest: _TypeAlias = ExplainConnectorRequest  # noqa: Y015
+
+@_typing.final
+class ExplainConnectorResponse(_message.Message):
+    """Why it draws what it draws."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SITE_ID_FIELD_NUMBER: _builtins.int
+    TIME_FIELD_NUMBER: _builtins.int
+    ALLOCATION_FIELD_NUMBER: _builtins.int
+    FACTORS_FIELD_NUMBER: _builtins.int
+    SHARES_FIELD_NUMBER: _builtins.int
+    DECISIONS_FIELD_NUMBER: _builtins.int
+    site_id: _builtins.str
+    """The site."""
+    @_builtins.property
+    def time(self) -> _timestamp_pb2.Timestamp:
+        """The moment that is explained."""
+
+    @_builtins.property
+    def allocation(self) -> Global___ConnectorAllocation:
+        """The connector as it is; absent for a moment that is past."""
+
+    @_builtins.property
+    def factors(self) -> _containers.RepeatedCompositeFieldContainer[Global___LimitFactor]:
+        """Everything that bounds it, tightest first; empty for a moment that is past."""
+
+    @_builtins.property
+    def shares(self) -> _containers.RepeatedCompositeFieldContainer[Global___RowShare]:
+        """Who shares the row that binds; empty for a moment that is past."""
+
+    @_builtins.property
+    def decisions(self) -> _containers.RepeatedCompositeFieldContainer[Global___LimitDecision]:
+        """The limits it was given up to the moment, newest first."""
+
+    def __init__(
+        self,
+        *,
+        site_id: _builtins.str = ...,
+        time: _timestamp_pb2.Timestamp | None = ...,
+        allocation: Global___ConnectorAllocation | None = ...,
+        factors: _abc.Iterable[Global___LimitFactor] | None = ...,
+        shares: _abc.Iterable[Global___RowShare] | None = ...,
+        decisions: _abc.Iterable[Global___LimitDecision] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["allocation", b"allocation", "time", b"time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allocation", b"allocation", "decisions", b"decisions", "factors", b"factors", "shares", b"shares", "site_id", b"site_id", "time", b"time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExplainConnectorResponse: _TypeAlias = ExplainConnectorResponse  # noqa: Y015

@@ -64,11 +64,24 @@ class SitesServiceStub:
 
     Errors: NOT_FOUND; UNAVAILABLE while the site's host moves: open the stream again.
     """
+    ExplainConnector: _grpc.UnaryUnaryMultiCallable[_sites_pb2.ExplainConnectorRequest, _sites_pb2.ExplainConnectorResponse]
+    """Why a connector draws what it draws: at this moment everything that bounds it and whom it shares
+    with, and at any moment, past ones included, the limits it was given and the reason of each.
+
+    Errors: NOT_FOUND where no site has such a charger or connector, or where the charger has several
+    connectors and none is named.
+    """
     ReportBuildingLoad: _grpc.UnaryUnaryMultiCallable[_sites_pb2.ReportBuildingLoadRequest, _sites_pb2.ReportBuildingLoadResponse]
     """Takes in a measurement of the building's own load, from a meter on the circuit that the description
     names. To be repeated well within `stale_after_s`.
 
     Errors: NOT_FOUND; FAILED_PRECONDITION where the site describes no building load.
+    """
+    ReportSitePower: _grpc.UnaryUnaryMultiCallable[_sites_pb2.ReportSitePowerRequest, _sites_pb2.ReportSitePowerResponse]
+    """Takes in what the solar plant gives and the battery takes or gives. To be repeated well within the
+    `stale_after_s` of the plant's description; a report that is older counts as no sun.
+
+    Errors: NOT_FOUND; INVALID_ARGUMENT for a value outside its range or a time ahead of Loadstar's clock.
     """
 
 @_typing.type_check_only
@@ -107,11 +120,24 @@ class SitesServiceAsyncStub(SitesServiceStub):
 
     Errors: NOT_FOUND; UNAVAILABLE while the site's host moves: open the stream again.
     """
+    ExplainConnector: _aio.UnaryUnaryMultiCallable[_sites_pb2.ExplainConnectorRequest, _sites_pb2.ExplainConnectorResponse]  # type: ignore[assignment]
+    """Why a connector draws what it draws: at this moment everything that bounds it and whom it shares
+    with, and at any moment, past ones included, the limits it was given and the reason of each.
+
+    Errors: NOT_FOUND where no site has such a charger or connector, or where the charger has several
+    connectors and none is named.
+    """
     ReportBuildingLoad: _aio.UnaryUnaryMultiCallable[_sites_pb2.ReportBuildingLoadRequest, _sites_pb2.ReportBuildingLoadResponse]  # type: ignore[assignment]
     """Takes in a measurement of the building's own load, from a meter on the circuit that the description
     names. To be repeated well within `stale_after_s`.
 
     Errors: NOT_FOUND; FAILED_PRECONDITION where the site describes no building load.
+    """
+    ReportSitePower: _aio.UnaryUnaryMultiCallable[_sites_pb2.ReportSitePowerRequest, _sites_pb2.ReportSitePowerResponse]  # type: ignore[assignment]
+    """Takes in what the solar plant gives and the battery takes or gives. To be repeated well within the
+    `stale_after_s` of the plant's description; a report that is older counts as no sun.
+
+    Errors: NOT_FOUND; INVALID_ARGUMENT for a value outside its range or a time ahead of Loadstar's clock.
     """
 
 class SitesServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -191,6 +217,19 @@ class SitesServiceServicer(metaclass=_abc_1.ABCMeta):
         """
 
     @_abc_1.abstractmethod
+    def ExplainConnector(
+        self,
+        request: _sites_pb2.ExplainConnectorRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_sites_pb2.ExplainConnectorResponse, _abc.Awaitable[_sites_pb2.ExplainConnectorResponse]]:
+        """Why a connector draws what it draws: at this moment everything that bounds it and whom it shares
+        with, and at any moment, past ones included, the limits it was given and the reason of each.
+
+        Errors: NOT_FOUND where no site has such a charger or connector, or where the charger has several
+        connectors and none is named.
+        """
+
+    @_abc_1.abstractmethod
     def ReportBuildingLoad(
         self,
         request: _sites_pb2.ReportBuildingLoadRequest,
@@ -200,6 +239,18 @@ class SitesServiceServicer(metaclass=_abc_1.ABCMeta):
         names. To be repeated well within `stale_after_s`.
 
         Errors: NOT_FOUND; FAILED_PRECONDITION where the site describes no building load.
+        """
+
+    @_abc_1.abstractmethod
+    def ReportSitePower(
+        self,
+        request: _sites_pb2.ReportSitePowerRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_sites_pb2.ReportSitePowerResponse, _abc.Awaitable[_sites_pb2.ReportSitePowerResponse]]:
+        """Takes in what the solar plant gives and the battery takes or gives. To be repeated well within the
+        `stale_after_s` of the plant's description; a report that is older counts as no sun.
+
+        Errors: NOT_FOUND; INVALID_ARGUMENT for a value outside its range or a time ahead of Loadstar's clock.
         """
 
 def add_SitesServiceServicer_to_server(servicer: SitesServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
