@@ -88,7 +88,10 @@ class MeterPolling:
                     after = await self._read_changes(after)
             except LoadstarError as error:
                 _log.warning("meters_not_followed", reason=error.reason, error=error.message)
-                await asyncio.sleep(_RESYNC_AFTER_S)
+            except Exception:
+                # Whatever it was: descriptions must go on being followed.
+                _log.exception("meters_not_followed")
+            await asyncio.sleep(_RESYNC_AFTER_S)
 
     async def _read_all_descriptions(self) -> None:
         records = {record.site_id: record for record in await self._reader.sites()}
@@ -149,21 +152,27 @@ class MeterPolling:
         try:
             current_ma = await meter.read()
         except LoadstarError as error:
-            self._counts["failures"] += 1
-            failures = (failures or 0) + 1
-            if failures == FAILURES_UNTIL_ALARM:
-                self._unreachable.add(site_id)
-                _log.warning("meter_unreachable", site_id=site_id, error=error.message)
-            if failures >= FAILURES_UNTIL_ALARM:
-                # Every time: a host that was restarted in between has forgotten it.
-                await self._tell(site_id, ReportMeterState(fault=error.message))
-            return failures
+            return await self._failed(site_id, error.message, (failures or 0) + 1)
+        except Exception as error:
+            # Whatever a meter may send, its reader goes on.
+            _log.exception("meter_unforeseen", site_id=site_id)
+            return await self._failed(site_id, f"unforeseen: {error!r}", (failures or 0) + 1)
         self._counts["reads"] += 1
         if failures is None or failures >= FAILURES_UNTIL_ALARM:
             self._unreachable.discard(site_id)
             await self._tell(site_id, ReportMeterState(fault=""))
         await self._tell(site_id, ReportBuildingLoad(at_ms=at_ms, current_ma=current_ma))
         return 0
+
+    async def _failed(self, site_id: SiteId, fault: str, failures: int) -> int:
+        self._counts["failures"] += 1
+        if failures == FAILURES_UNTIL_ALARM:
+            self._unreachable.add(site_id)
+            _log.warning("meter_unreachable", site_id=site_id, error=fault)
+        if failures >= FAILURES_UNTIL_ALARM:
+            # Every time: what is told once may be lost with a host.
+            await self._tell(site_id, ReportMeterState(fault=fault))
+        return failures
 
     async def _tell(self, site_id: SiteId, request: ReportBuildingLoad | ReportMeterState) -> None:
         try:

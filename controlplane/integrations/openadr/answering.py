@@ -21,9 +21,9 @@ from controlplane.integrations.openadr.vtn import VtnClient
 from controlplane.integrations.openadr.wire import Event, Report, read_objects
 from controlplane.units import MS_PER_HOUR, MS_PER_S
 
-__all__ = ["Answering"]
+__all__ = ["REPORTED_FOR_MS", "Answering"]
 
-_REPORTED_FOR_MS = 24 * MS_PER_HOUR
+REPORTED_FOR_MS = 24 * MS_PER_HOUR
 """Events that ended longer ago are not reported on any more."""
 
 _SETTLING_MS = 60 * MS_PER_S
@@ -51,7 +51,7 @@ class Answering:
         if not windows or not (asks or self._settings.acknowledge == "always"):
             return False
         begun = windows[0].immediate or min(w.start_ms for w in windows) - MS_PER_HOUR <= now_ms
-        return begun and max(w.end_ms for w in windows) > now_ms - _REPORTED_FOR_MS
+        return begun and max(w.end_ms for w in windows) > now_ms - REPORTED_FOR_MS
 
     async def answer(
         self,

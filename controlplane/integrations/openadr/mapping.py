@@ -248,7 +248,10 @@ class _WindowReader:
         self._levels = levels
 
     def read(self) -> None:
-        payloads = {payload.type: payload for payload in self._window.payloads}
+        payloads: dict[str, ValuesMap] = {}
+        for payload in self._window.payloads:
+            if payloads.setdefault(payload.type, payload) is not payload:
+                self._ignore(payload, "VALUE_INVALID", "it stands twice in one interval")
         for payload in payloads.values():
             match payload.type:
                 case name if name in _LIMITS:

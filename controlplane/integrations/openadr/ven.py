@@ -15,8 +15,9 @@ from dataclasses import dataclass, field
 
 import structlog
 
+from controlplane.api.v1 import grid_pb2
 from controlplane.errors import AlreadyExists, InvalidInput, LoadstarError, NotFound, Precondition
-from controlplane.integrations.openadr.answering import Answering
+from controlplane.integrations.openadr.answering import REPORTED_FOR_MS, Answering
 from controlplane.integrations.openadr.grid import GridClient, held
 from controlplane.integrations.openadr.mapping import (
     Ignored,
@@ -122,9 +123,10 @@ class Ven:
         self._say(look)
         now_ms = self._clock.now_ms()
         prefix = source_prefix(self._program_id)
+        standing = await self._grid.open_events(prefix)
         open_events = [
             event
-            for each in await self._grid.open_events(prefix)
+            for each in standing
             if (event := held(each)) is not None and event.kind is not Kind.RESTORE
         ]
         untouched = await self._unknown(look, open_events)
@@ -133,7 +135,7 @@ class Ven:
         for wish in found.settled:
             self._settled[wish.source] = grid_event_id(wish)
         await self._change(found)
-        await self._answer(look)
+        await self._answer(look, standing)
         return found
 
     async def look(self, *, register: bool = True) -> Look:
@@ -363,7 +365,7 @@ class Ven:
             await self._grid.withdraw(withdrawal)
             _log.info("openadr_withdrawn", grid_event_id=withdrawal.event_id)
 
-    async def _answer(self, look: Look) -> None:
+    async def _answer(self, look: Look, standing: Sequence[grid_pb2.GridEvent]) -> None:
         now_ms = self._clock.now_ms()
         wanted = [
             event
@@ -373,12 +375,15 @@ class Ven:
         if not wanted:
             return
         starts_ms = [window.start_ms for event in wanted for window in look.windows[event.id]]
+        since_ms = max(min(starts_ms), now_ms - REPORTED_FOR_MS) - MS_PER_HOUR
         prefix = source_prefix(self._program_id)
-        grid_events = await self._grid.events(prefix, since_ms=min(starts_ms) - MS_PER_HOUR)
+        # What began long ago and still stands was read already.
+        known = {event.event_id: event for event in standing}
+        known |= {e.event_id: e for e in await self._grid.events(prefix, since_ms=since_ms)}
         for event in wanted:
             try:
                 await self._answering.answer(
-                    event, look.windows[event.id], grid_events, now_ms=now_ms
+                    event, look.windows[event.id], list(known.values()), now_ms=now_ms
                 )
             except LoadstarError as error:
                 if error.reason in {"VTN_UNREACHABLE", "VTN_SILENT", "VTN_BUSY"}:

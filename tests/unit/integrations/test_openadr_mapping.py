@@ -94,6 +94,12 @@ def test_a_reservation_is_added_to_its_subscription() -> None:
     assert wish.power_w == 100_000
 
 
+def test_what_stands_twice_counts_once_and_is_said() -> None:
+    (wish,), (ignored,) = read([("IMPORT_CAPACITY_LIMIT", 80), ("IMPORT_CAPACITY_LIMIT", 90)])
+    assert wish.power_w == 80_000
+    assert ignored.reason == "VALUE_INVALID"
+
+
 @pytest.mark.parametrize(("units", "power_w"), [("W", 100), ("KW", 100_000), ("MW", 100_000_000)])
 def test_units_come_from_the_event_or_else_from_the_program(units: str, power_w: int) -> None:
     described = [{"payloadType": "IMPORT_CAPACITY_LIMIT", "units": units}]
