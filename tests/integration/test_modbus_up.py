@@ -47,7 +47,7 @@ async def test_a_running_loadstar_reads_the_meters_of_its_sites(tmp_path: Path) 
         )
         try:
             async with asyncio.timeout(60):
-                while not ready.exists():  # noqa: ASYNC110 - a file has no event
+                while not ready.exists():
                     assert process.returncode is None
                     await asyncio.sleep(0.05)
                 address = f"127.0.0.1:{json.loads(ready.read_text())['grpc_port']}"
