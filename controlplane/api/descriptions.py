@@ -37,6 +37,7 @@ _ENUM_PREFIXES = {
     "RegisterFormat": "REGISTER_FORMAT_",
     "RegisterType": "REGISTER_TYPE_",
     "SolarMode": "SOLAR_MODE_",
+    "Weekday": "WEEKDAY_",
     "WordOrder": "WORD_ORDER_",
 }
 _UPPER_CASE_ENUMS = frozenset({"LimitUnit", "Phase"})

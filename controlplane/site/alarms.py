@@ -11,6 +11,7 @@ from controlplane.actor import Emit
 from controlplane.ids import ConnectorKey
 from controlplane.site.check import Overload
 from controlplane.site.ledger import Entry
+from controlplane.site.round import Plan
 from controlplane.site.tree import SiteTree
 
 __all__ = ["alarm_changes", "present_alarms"]
@@ -43,7 +44,7 @@ def present_alarms(
     overloads: Sequence[Overload],
     undescribed: Collection[ConnectorKey],
     stale: bool,
-    plan_checked: bool,
+    plan: Plan,
     meter_fault: str = "",
     contract: str = "",
 ) -> dict[tuple[str, str], str]:
@@ -78,7 +79,14 @@ def present_alarms(
         present["meter_unreachable", tree.config.id] = meter_fault
     if contract:
         present["contract_exceeded", tree.config.id] = contract
-    if not plan_checked:
+    for short in plan.shortfalls:
+        name = tree.leaves[short.position].name
+        why = "the site is cautious at the moment" if short.row < 0 else tree.row_name(short.row)
+        present["guarantee_unmet", name] = (
+            f"{name} is guaranteed {short.guaranteed_ma / 1_000:g} A by its rule and can be given "
+            f"{short.granted_ma / 1_000:g} A: {why}"
+        )
+    if not plan.checked:
         present["plan_refused", tree.config.id] = (
             "the check of the round found a row over its capacity; nobody is raised"
         )

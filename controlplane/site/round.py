@@ -1,7 +1,7 @@
 """One allocation round: what every connector should draw, solved exactly by the Rust core.
 
-Row capacity for charging = rating (and, on the supply, cap and limit) - building load - margin -
-what cannot be steered. Two rules make it safe against what nobody announces:
+Row capacity for charging = rating (and cap and limits, where there are any) - building load -
+margin - what cannot be steered. Two rules make it safe against what nobody announces:
 
 * A session may end at any moment and leave its connector at the default profile. So no row is
   planned so full that all its fallbacks would not fit, and nobody is sent below its fallback where
@@ -13,7 +13,7 @@ Invariant: targets are a wish. Only `release.py` turns one into a limit, against
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum, auto
 
@@ -26,7 +26,7 @@ from controlplane.site.demand import TIER_HOLDING, Demand, Pace
 from controlplane.site.ledger import Entry
 from controlplane.site.tree import Leaf, SiteTree
 
-__all__ = ["Budget", "Cause", "Plan", "Why", "budget", "plan"]
+__all__ = ["Budget", "Cause", "Plan", "Shortfall", "Why", "budget", "plan"]
 
 POWER_MAX_MA = 10**12
 """The capacity of the row of the total power where nothing limits it."""
@@ -46,6 +46,10 @@ class Cause(Enum):
     PAUSED = auto()
     TIGHT = auto()
     STALE = auto()
+    CLOSED = auto()
+    """Outside opening hours, and no rule serves it then."""
+    OVERRIDE = auto()
+    """An operator's limit on its connector."""
     SURPLUS = auto()
     """The sun does not give more, and the session is not urgent."""
 
@@ -80,6 +84,17 @@ class Budget:
 
 
 @dataclass(frozen=True, slots=True)
+class Shortfall:
+    """A guaranteed minimum that cannot be given in full; `row` is the one that is short, -1 where
+    what the session may be offered is less for another reason."""
+
+    position: int
+    guaranteed_ma: int
+    granted_ma: int
+    row: int
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """What a round wants. `target_ma` is None for a connector without a session that can be planned
     with; `order` lists the positions of the others, who goes first leading."""
@@ -91,6 +106,7 @@ class Plan:
     """What each connector would be given if all lines had room for all."""
     checked: bool
     """Whether the core's own check found every row within its capacity."""
+    shortfalls: tuple[Shortfall, ...] = ()
 
 
 def budget(
@@ -100,6 +116,7 @@ def budget(
     building_ma: list[int],
     supply_limit_ma: int | None,
     capped: bool,
+    circuit_limits_ma: Mapping[int, int] = {},
     contract_ma: int | None = None,
     surplus_ma: int | None = None,
 ) -> Budget:
@@ -110,6 +127,7 @@ def budget(
         supply_limit_ma: the lower of cap and limit on the whole site, building included.
         capped: False while the site's feeder has not yet said what the site may draw: then its
             fallbacks are all it gets.
+        circuit_limits_ma: operators' limits by node, building included.
         contract_ma: what chargers may draw by the site's contract, summed over conductors.
         surplus_ma: see `Budget`.
     """
@@ -124,6 +142,8 @@ def budget(
         within_margin = room - tree.margin_ma[row]
         if row in supply and supply_limit_ma is not None:
             room = min(room, supply_limit_ma - building_ma[row])
+        if row // 3 in circuit_limits_ma:
+            room = min(room, circuit_limits_ma[row // 3] - building_ma[row])
         if row in supply and not capped:
             room = min(room, fallback[row])
         tight.append(fallback[row] > room)
@@ -170,12 +190,25 @@ class _Share(msgspec.Struct):
     max_ma: int = 0
     full_ma: int = 0
     tier: int = TIER_HOLDING
+    weight: int = 1
+    ceiling_ma: int | None = None
+    """What rules and operators allow it at most, in whole steps and not below its minimum; None
+    where they do not say."""
+    first: bool = False
+    """Its minimum is guaranteed by a rule, and fits: it is admitted before everybody else."""
     why: Why = _NO_SESSION
     """The cause where not a row but `max_ma` stops it."""
     planned: bool = False
     idle: bool = False
+    unused_ma: int = 0
+    """The part of `fixed_ma` that keeps room on its lines and is not drawn."""
     guaranteed: bool = False
     """Its fallback is reserved on all its rows, so that giving it less frees nothing."""
+
+    @property
+    def kept_ma(self) -> int:
+        """What its rows keep for it while it is not admitted."""
+        return self.fallback_ma if self.planned and self.guaranteed else 0
 
 
 def plan(
@@ -197,6 +230,8 @@ def plan(
         )
     ]
     order = _order(tree, shares, demands, now_ms=now_ms, pace=pace)
+    shortfalls = _grant(tree, shares, demands, rows, order)
+    order.sort(key=lambda position: not shares[position].first)
     rows = _with_guarantees(tree, shares, rows)
     result = _solve(tree, shares, rows, order)
     if result.contended:
@@ -226,10 +261,14 @@ def plan(
         order=order,
         wanted_ma=_within_contract(
             tree,
-            [share.full_ma if share.planned else share.fixed_ma for share in shares],
+            [
+                max(share.full_ma, entry.fallback_ma) if share.planned else share.fixed_ma
+                for share, entry in zip(shares, entries, strict=True)
+            ],
             rows,
         ),
         checked=result.checked,
+        shortfalls=shortfalls,
     )
 
 
@@ -241,6 +280,9 @@ def _share(
     )
     if entry.session_id is None and entry.online and entry.default_ma is not None:
         return share
+    if demand is not None and demand.ceiling_ma is not None:
+        whole_ma = demand.ceiling_ma - demand.ceiling_ma % leaf.step_ma
+        share.ceiling_ma = whole_ma if whole_ma >= leaf.min_ma else 0
     steerable = entry.online and entry.settled and not entry.stuck
     if demand is None or not steerable or entry.session_id != demand.session.session_id:
         share.why = _UNSTEERED
@@ -248,7 +290,7 @@ def _share(
     # A vehicle that draws more than it was allowed takes that off its rows, and is still steered.
     share.fixed_ma = max(0, entry.excess_ma - entry.held_ma) if entry.excess_ma else 0
     share.planned = True
-    share.tier = demand.tier(leaf)
+    share.tier, share.weight = demand.tier(leaf), demand.weight(leaf)
     share.min_ma, share.max_ma = leaf.min_ma, leaf.max_ma
     share.full_ma = leaf.max_ma
     share.why = _OWN_MAXIMUM
@@ -261,6 +303,7 @@ def _share(
     if demand.holding:
         share.max_ma = share.full_ma = leaf.min_ma
         share.why = _HOLDING
+    _hold(share, demand)
     if tight_row is not None:
         _limit(share, share.fallback_ma, Why(Cause.TIGHT, tight_row))
     elif share.fallback_ma >= leaf.min_ma:
@@ -279,6 +322,71 @@ def _limit(share: _Share, max_ma: int, why: Why) -> None:
     share.max_ma, share.why = max_ma, why
     if max_ma < share.min_ma:
         share.min_ma = share.max_ma = 0
+
+
+def _hold(share: _Share, demand: Demand) -> None:
+    """Offer no more than rules and operators allow. What its rows keep for its default profile
+    beyond that stays kept, because the session may end at any moment."""
+    ceiling_ma = share.ceiling_ma
+    if ceiling_ma is None:
+        return
+    if ceiling_ma < share.fallback_ma:
+        if share.guaranteed:
+            share.unused_ma = share.fallback_ma - ceiling_ma
+            share.fixed_ma += share.unused_ma
+        share.fallback_ma = ceiling_ma
+    share.full_ma = min(share.full_ma, ceiling_ma)
+    cause = Cause.OVERRIDE if demand.terms.may_charge else Cause.CLOSED
+    _limit(share, ceiling_ma, Why(cause))
+
+
+def _grant(
+    tree: SiteTree,
+    shares: Sequence[_Share],
+    demands: Sequence[Demand | None],
+    rows: Budget,
+    order: Sequence[int],
+) -> tuple[Shortfall, ...]:
+    """Raise minimums to what rules guarantee, as far as the rows can bear it beside everybody's
+    fallback; inside a priority, who came first keeps what it has."""
+    entitled = [
+        (demand.priority(tree.leaves[position]), demand.session.started_ms, position, demand)
+        for position in order
+        if (demand := demands[position]) is not None
+        and demand.terms.guaranteed_ma
+        and not demand.holding
+    ]
+    if not entitled:
+        return ()
+    room = _room_beside_kept(tree, shares, rows)
+    shortfalls = []
+    for _, _, position, demand in sorted(entitled, key=lambda each: each[:3]):
+        share = shares[position]
+        leaf = share.leaf
+        wish_ma = -(-demand.terms.guaranteed_ma // leaf.step_ma) * leaf.step_ma
+        wish_ma = min(max(wish_ma, leaf.min_ma, share.min_ma), leaf.max_ma)
+        if share.ceiling_ma is not None:
+            wish_ma = min(wish_ma, share.ceiling_ma)
+        short_row = min(leaf.rows, key=room.__getitem__)
+        room_ma = max(0, share.kept_ma + room[short_row])
+        granted_ma = min(wish_ma, share.max_ma, room_ma)
+        if granted_ma < wish_ma:
+            granted_ma -= granted_ma % leaf.step_ma
+            row = short_row if room_ma <= share.max_ma else share.why.row
+            if granted_ma < max(share.min_ma, 1):
+                granted_ma = 0
+            shortfalls.append(Shortfall(position, wish_ma, granted_ma, row))
+        if granted_ma > 0:
+            share.min_ma, share.first = granted_ma, True
+            for row in leaf.rows:
+                room[row] -= max(0, granted_ma - share.kept_ma)
+    return tuple(shortfalls)
+
+
+def _room_beside_kept(tree: SiteTree, shares: Sequence[_Share], rows: Budget) -> list[int]:
+    """What is left on every row when nobody has more than is kept for it."""
+    kept = tree.row_sums([share.fixed_ma + share.kept_ma for share in shares])
+    return [have - taken for have, taken in zip(rows.capacity_ma, kept, strict=True)]
 
 
 def _narrow(share: _Share, demand: Demand) -> bool:
@@ -320,7 +428,8 @@ class _Result:
 def _solve(tree: SiteTree, shares: Sequence[_Share], rows: Budget, order: Sequence[int]) -> _Result:
     """Share the rows out.
 
-    A connector that is not admitted still takes its fallback, if its rows guarantee that. So
+    Guaranteed minimums come first, whatever their tier, and who has no room beside them stands
+    back. A connector that is not admitted still takes its fallback, if its rows guarantee that. So
     the others share what is left without it: solved again until nobody else falls out, which each
     time takes at least one connector more out of play. Who fell out comes back where room is left
     after all.
@@ -330,13 +439,16 @@ def _solve(tree: SiteTree, shares: Sequence[_Share], rows: Budget, order: Sequen
     rank[list(order)] = np.arange(len(order))
     min_ma = np.array([share.min_ma for share in shares], dtype=np.int64)
     max_ma = np.array([share.max_ma for share in shares], dtype=np.int64)
-    weight = np.array([share.leaf.weight for share in shares], dtype=np.int64)
+    weight = np.array([share.weight for share in shares], dtype=np.int64)
     tier = np.array([share.tier for share in shares], dtype=np.uint8)
     demand = _core.Demand(
         min_ma=min_ma, max_ma=max_ma, step_ma=tree.step_ma, weight=weight, tier=tier, rank=rank
     )
     fixed = [share.fixed_ma for share in shares]
-    left_out: dict[int, int] = {}
+    left_out = _stand_back(tree, shares, rows, order)
+    for position in left_out:
+        fixed[position] += shares[position].kept_ma
+        min_ma[position] = max_ma[position] = 0
     while True:
         solved = _core.allocate(tree.network, _capacity(tree, shares, rows, fixed), demand)
         binding_row, admitted = solved.binding_row.tolist(), solved.admitted
@@ -347,8 +459,7 @@ def _solve(tree: SiteTree, shares: Sequence[_Share], rows: Budget, order: Sequen
             for position in order
             if not admitted[position]
             and max_ma[position] > 0
-            and shares[position].guaranteed
-            and shares[position].fallback_ma > 0
+            and (shares[position].kept_ma > 0 or _is_guarantee(shares[position]))
         ]
         if not fallen:
             break
@@ -363,15 +474,16 @@ def _solve(tree: SiteTree, shares: Sequence[_Share], rows: Budget, order: Sequen
             binding_row[last] = tree.lines
         for position in fallen:
             left_out[position] = binding_row[position]
-            fixed[position] += shares[position].fallback_ma if shares[position].guaranteed else 0
+            fixed[position] += shares[position].kept_ma
             min_ma[position] = max_ma[position] = 0
     current_ma = solved.current_ma.tolist()
     if left_out:
         room = _left(tree, shares, rows, fixed, current_ma)
-        back = [each for each in order if each in left_out and shares[each].guaranteed]
-        for position in _readmitted(tree, shares, room, back):
+        for position in _readmitted(
+            tree, shares, room, [each for each in order if each in left_out]
+        ):
             share = shares[position]
-            fixed[position] -= share.fallback_ma
+            fixed[position] -= share.kept_ma
             current_ma[position] = min_ma[position] = share.min_ma
             max_ma[position] = share.max_ma
     over = _core.check(
@@ -384,6 +496,29 @@ def _solve(tree: SiteTree, shares: Sequence[_Share], rows: Budget, order: Sequen
         binding_row[position] = row
     contended = any(shares[position].max_ma > current_ma[position] for position in order)
     return _Result(current_ma, binding_row, contended, checked=over.size == 0)
+
+
+def _stand_back(
+    tree: SiteTree, shares: Sequence[_Share], rows: Budget, order: Sequence[int]
+) -> dict[int, int]:
+    """Who has no room for its minimum once guaranteed minimums are served, and the row that is
+    short. The core admits by tier, so those are kept from it."""
+    if not any(share.first for share in shares):
+        return {}
+    room = _room_beside_kept(tree, shares, rows)
+    left_out: dict[int, int] = {}
+    for position in order:
+        share = shares[position]
+        more_ma = share.min_ma - share.kept_ma
+        if more_ma <= 0:
+            continue
+        short_row = next((row for row in share.leaf.rows if room[row] < more_ma), None)
+        if short_row is not None:
+            left_out[position] = short_row
+            continue
+        for row in share.leaf.rows:
+            room[row] -= more_ma
+    return left_out
 
 
 def _capacity(
@@ -411,7 +546,7 @@ def _left(
     if tree.power_row is not None:
         used[tree.power_row] = tree.power_sum(
             [
-                0 if share.idle else share.fixed_ma + given_ma
+                0 if share.idle else share.fixed_ma - share.unused_ma + given_ma
                 for share, given_ma in zip(shares, current_ma, strict=True)
             ]
         )
@@ -436,7 +571,9 @@ def _with_guarantees(tree: SiteTree, shares: Sequence[_Share], rows: Budget) -> 
     if tree.power_row is None:
         return rows
     kept = [
-        0 if share.idle else share.fixed_ma + (share.min_ma if _is_guarantee(share) else 0)
+        0
+        if share.idle
+        else share.fixed_ma - share.unused_ma + (share.min_ma if _is_guarantee(share) else 0)
         for share in shares
     ]
     floor_ma = tree.power_sum(kept)
@@ -457,8 +594,8 @@ def _within_contract(tree: SiteTree, wanted_ma: list[int], rows: Budget) -> list
 
 
 def _is_guarantee(share: _Share) -> bool:
-    """Whether its minimum is its fallback, which its lines guarantee."""
-    return share.planned and share.guaranteed and 0 < share.min_ma <= share.fallback_ma
+    """Whether its minimum is its fallback, which its lines guarantee, or what a rule guarantees."""
+    return share.first or 0 < share.min_ma <= share.kept_ma
 
 
 @dataclass(frozen=True, slots=True)
@@ -467,8 +604,10 @@ class _Sunshine:
 
     most_ma: int = 0
     """What a session that waits for the sun may get; 0 for all others."""
+    least_ma: int = 0
+    """The least at which it charges."""
     held_ma: int = 0
-    """What it keeps, sun or not: who has begun to charge does so for a dwell."""
+    """What it keeps, sun or not: a guarantee, and for a dwell the minimum of who has begun."""
     taken_ma: int = 0
     """What a session that does not wait takes off the surplus."""
 
@@ -487,14 +626,15 @@ class _Sunshine:
         if share.idle:
             return cls()
         if free or demand is None or not share.planned:
-            may_ma = current_ma if share.planned else share.fixed_ma
+            may_ma = current_ma if share.planned else share.fixed_ma - share.unused_ma
             measured_ma = None if entry.settling else entry.measured_ma
             return cls(taken_ma=may_ma if measured_ma is None else min(may_ma, measured_ma))
-        least_ma = share.leaf.min_ma
+        least_ma = share.min_ma if share.first else share.leaf.min_ma
         if current_ma < least_ma:
             return cls()
-        stays = demand.turn.on and now_ms - demand.turn.since_ms < pace.dwell_ms
-        return cls(most_ma=current_ma, held_ma=least_ma if stays else 0)
+        begun = demand.turn.on and now_ms - demand.turn.since_ms < pace.dwell_ms
+        stays = begun or share.first
+        return cls(most_ma=current_ma, least_ma=least_ma, held_ma=least_ma if stays else 0)
 
 
 def _sunlit(
@@ -516,9 +656,7 @@ def _sunlit(
     rank = np.full(count, count, dtype=np.int64)
     rank[list(order)] = np.arange(len(order))
     most = [each.most_ma for each in sunshine]
-    least = [
-        share.leaf.min_ma if most_ma else 0 for share, most_ma in zip(shares, most, strict=True)
-    ]
+    least = [each.least_ma for each in sunshine]
     solved = _core.allocate(
         tree.network,
         _core.Capacity(
@@ -529,7 +667,7 @@ def _sunlit(
             min_ma=np.array(least, dtype=np.int64),
             max_ma=np.array(most, dtype=np.int64),
             step_ma=tree.step_ma,
-            weight=np.array([share.leaf.weight for share in shares], dtype=np.int64),
+            weight=np.array([share.weight for share in shares], dtype=np.int64),
             tier=np.array([share.tier for share in shares], dtype=np.uint8),
             rank=rank,
         ),
@@ -544,19 +682,25 @@ def _sunlit(
 def _readmitted(
     tree: SiteTree, shares: Sequence[_Share], room: list[int], candidates: Sequence[int]
 ) -> list[int]:
-    """Those of `candidates`, in their order, whose minimum fits into their own fallback and the
-    `room` that is left per row; takes it from there."""
+    """Those of `candidates`, in their order, whose minimum fits into what is kept for them and the
+    `room` that is left per row; takes it from there. The row of the total power holds back nobody
+    from what is guaranteed to him."""
     found = []
     for position in candidates:
         share = shares[position]
-        more_ma = max(0, share.min_ma - share.fallback_ma)
-        needs = [(row, more_ma) for row in share.leaf.rows]
+        more_ma = max(0, share.min_ma - share.kept_ma)
+        fits = more_ma == 0 or all(room[row] >= more_ma for row in share.leaf.rows)
+        power_ma = 0
         if tree.power_row is not None:
-            needs.append((tree.power_row, share.min_ma * len(share.leaf.phases)))
-        if _is_guarantee(share) or all(room[row] >= need_ma for row, need_ma in needs):
-            found.append(position)
-            for row, need_ma in needs:
-                room[row] -= need_ma
+            power_ma = share.min_ma * len(share.leaf.phases)
+            fits &= _is_guarantee(share) or room[tree.power_row] >= power_ma
+        if not fits:
+            continue
+        found.append(position)
+        for row in share.leaf.rows:
+            room[row] -= more_ma
+        if tree.power_row is not None:
+            room[tree.power_row] -= power_ma
     return found
 
 
@@ -566,6 +710,8 @@ def _least(share: _Share, entry: Entry) -> int | None:
     if entry.session_id is None or not (entry.online and entry.settled and entry.stuck):
         return None
     least_ma = min(max(share.leaf.min_ma, share.fallback_ma), share.leaf.max_ma)
+    if share.ceiling_ma is not None:
+        least_ma = min(least_ma, share.ceiling_ma)
     return min(least_ma, entry.liability_ma)
 
 

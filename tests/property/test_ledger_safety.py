@@ -53,11 +53,12 @@ def test_a_changing_building_load_is_the_only_excuse(seed: int) -> None:
 
 
 @settings(max_examples=25, deadline=None)
-@given(seed=st.integers(0, 2**32 - 1), building=st.booleans())
-def test_contract_and_sun_only_narrow(seed: int, building: bool) -> None:
+@given(seed=st.integers(0, 2**32 - 1), building=st.booleans(), policy=st.booleans())
+def test_contract_and_sun_only_narrow(seed: int, building: bool, policy: bool) -> None:
     """No row is over its rating, nothing is counted as a violation, nobody is raised before others
     have given back what the contract does not bear, and every window is told of once."""
-    world = live(World(seed, building=building, power=True, actor=Accountable), 120)
+    world = World(seed, building=building, power=True, policy=policy, actor=Accountable)
+    live(world, 120)
     assert world.view().violations == 0
     contract = world.config.contract
     assert contract is not None

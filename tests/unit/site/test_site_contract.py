@@ -224,3 +224,19 @@ def test_a_contract_can_be_described_and_lifted() -> None:
     bench.configure(described)
     follow(bench, 60_000)
     assert bench.limits_a() == [32.0]
+
+
+def test_what_a_rule_guarantees_is_not_cut() -> None:
+    """Both guarantees are more than the contract; the third vehicle makes way for them."""
+    rules = [{"id": "staff", "id_tokens": ["STAFF-*"], "guaranteed_a": 10}]
+    bench = contracted(9_660, chargers=3, rules=rules)  # 14 A on three phases
+    next_window(bench)
+    bench.plug("CP2")
+    follow(bench, 60_000)
+    assert (bench.limits_a()[2] or 0) >= 13
+    bench.plug("CP0", id_token="STAFF-1")
+    bench.plug("CP1", id_token="STAFF-2")
+    follow(bench, 180_000)
+    assert bench.limits_a()[2] == 0
+    assert [bench.connector(each).target_ma for each in ("CP0", "CP1")] == [10_000, 10_000]
+    assert bench.view().violations == 0

@@ -177,3 +177,33 @@ def test_a_report_is_checked() -> None:
     found = bench.view().power
     assert found is not None
     assert found.solar_w == 9_000
+
+
+RULES = [{"id": "staff", "id_tokens": ["STAFF-*"], "guaranteed_a": 10}]
+
+
+def test_what_a_rule_guarantees_needs_no_sun() -> None:
+    bench = sunny(rules=RULES)
+    bench.plug("A", id_token="STAFF-1")
+    bench.plug("B")
+    shine(bench, 0, 600_000)
+    assert given(bench) == [10, 0]
+    shine(bench, 20_700, 900_000)
+    assert sum(given(bench)) >= 29
+    assert given(bench)[0] >= 10
+
+
+def test_a_boost_needs_no_sun() -> None:
+    bench = sunny()
+    bench.plug("A", boost_until_ms=bench.now_ms + MS_PER_HOUR)
+    bench.plug("B")
+    shine(bench, 0, 120_000)
+    assert given(bench) == [32, 0]
+
+
+def test_a_rule_of_the_first_priority_needs_no_sun() -> None:
+    bench = sunny(rules=[{"id": "fleet", "id_tokens": ["FLEET-*"], "priority": 0}])
+    bench.plug("A", id_token="FLEET-1")
+    bench.plug("B")
+    shine(bench, 0, 120_000)
+    assert given(bench) == [32, 0]
