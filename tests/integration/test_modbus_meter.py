@@ -56,7 +56,7 @@ async def test_a_name_that_nobody_knows() -> None:
 
 
 async def test_it_is_read_again_after_it_was_away(served: ServedMeter) -> None:
-    meter = ModbusMeter(served.config)
+    meter = ModbusMeter(served.config, answer_timeout_s=0.5)
     await meter.read()
     await served.stop()
     assert (await refused(meter)).reason == "METER_UNREACHABLE"
