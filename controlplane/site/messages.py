@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from controlplane.actor import Message
+from controlplane.grid_events import CancelGridEvent, CreateGridEvent, GetGridEvent
 from controlplane.ids import ChargerId, FeederId, SessionId, SiteId
 from controlplane.ocpp.commands import CommandState
 from controlplane.ocpp.events import ConnectorStatus
@@ -225,6 +226,9 @@ SiteRequest = (
     | SetConnectorLimit
     | GetSite
     | ExplainConnector
+    | CreateGridEvent
+    | CancelGridEvent
+    | GetGridEvent
 )
 
 

@@ -107,6 +107,8 @@ class Plan:
     checked: bool
     """Whether the core's own check found every row within its capacity."""
     shortfalls: tuple[Shortfall, ...] = ()
+    shares: Sequence[_Share] = ()
+    """What went into the solver, in the order of the tree."""
 
 
 def budget(
@@ -206,6 +208,11 @@ class _Share(msgspec.Struct):
     """Its fallback is reserved on all its rows, so that giving it less frees nothing."""
 
     @property
+    def least_ma(self) -> int:
+        """What it takes off its rows if it is given nothing."""
+        return self.fixed_ma + self.fallback_ma if self.planned else self.fixed_ma
+
+    @property
     def kept_ma(self) -> int:
         """What its rows keep for it while it is not admitted."""
         return self.fallback_ma if self.planned and self.guaranteed else 0
@@ -221,8 +228,14 @@ def plan(
     now_ms: int,
     pace: Pace,
     exempt: Sequence[bool] = (),
+    narrowed: bool = False,
 ) -> Plan:
-    """Solve one round; `exempt` tells who need not wait for the sun."""
+    """Solve one round.
+
+    Args:
+        exempt: who need not wait for the sun.
+        narrowed: offer nobody more than it has shown to take, though there be room.
+    """
     shares = [
         _share(position, leaf, entry, demand, rows, stale=stale)
         for position, (leaf, entry, demand) in enumerate(
@@ -233,13 +246,11 @@ def plan(
     shortfalls = _grant(tree, shares, demands, rows, order)
     order.sort(key=lambda position: not shares[position].first)
     rows = _with_guarantees(tree, shares, rows)
+    if narrowed:
+        _narrow_all(shares, demands)
     result = _solve(tree, shares, rows, order)
-    if result.contended:
-        narrowed = False
-        for share, demand in zip(shares, demands, strict=True):
-            narrowed |= demand is not None and _narrow(share, demand)
-        if narrowed:
-            result = _solve(tree, shares, rows, order)
+    if result.contended and _narrow_all(shares, demands):
+        result = _solve(tree, shares, rows, order)
     if rows.surplus_ma is not None:
         sunshine = [
             _Sunshine.of(share, entry, demand, current_ma, free=free, now_ms=now_ms, pace=pace)
@@ -269,7 +280,16 @@ def plan(
         ),
         checked=result.checked,
         shortfalls=shortfalls,
+        shares=shares,
     )
+
+
+def _narrow_all(shares: Sequence[_Share], demands: Sequence[Demand | None]) -> bool:
+    """Offer nobody more than it has shown to take; True if that is less for anybody."""
+    narrowed = False
+    for share, demand in zip(shares, demands, strict=True):
+        narrowed |= demand is not None and _narrow(share, demand)
+    return narrowed
 
 
 def _share(

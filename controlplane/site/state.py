@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import msgspec
 
+from controlplane.grid_events import GridEvents
 from controlplane.ids import ConnectorKey
 from controlplane.limit_schedule import LimitWindow
 from controlplane.network import SiteConfig
@@ -58,6 +59,7 @@ class SiteState(msgspec.Struct):
     cap_id: int = 0
     """0 until the feeder has spoken."""
     cap_ma: int | None = None
+    grid: GridEvents = msgspec.field(default_factory=GridEvents)
     round: int = 0
     violations: int = 0
     window: ContractWindow | None = None

@@ -120,16 +120,16 @@ class GridServiceServicer:
     """
 
     def CreateFeeder(self, request, context):
-        """Describes a new feeder. Errors: INVALID_ARGUMENT with field violations; ALREADY_EXISTS;
-        FAILED_PRECONDITION where its parent is not described, or would in the end be supplied by it.
+        """Describes a new feeder. Errors: INVALID_ARGUMENT with field violations, also where its parent is not
+        described; ALREADY_EXISTS.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def UpdateFeeder(self, request, context):
-        """Replaces the description of a feeder. Errors: INVALID_ARGUMENT with field violations; NOT_FOUND;
-        FAILED_PRECONDITION where its parent is not described, or would in the end be supplied by it.
+        """Replaces the description of a feeder. Errors: INVALID_ARGUMENT with field violations, also where its
+        parent is not described or would in the end be supplied by it; NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

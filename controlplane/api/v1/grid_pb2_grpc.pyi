@@ -39,12 +39,12 @@ class GridServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> GridServiceAsyncStub: ...
     CreateFeeder: _grpc.UnaryUnaryMultiCallable[_grid_pb2.CreateFeederRequest, _grid_pb2.CreateFeederResponse]
-    """Describes a new feeder. Errors: INVALID_ARGUMENT with field violations; ALREADY_EXISTS;
-    FAILED_PRECONDITION where its parent is not described, or would in the end be supplied by it.
+    """Describes a new feeder. Errors: INVALID_ARGUMENT with field violations, also where its parent is not
+    described; ALREADY_EXISTS.
     """
     UpdateFeeder: _grpc.UnaryUnaryMultiCallable[_grid_pb2.UpdateFeederRequest, _grid_pb2.UpdateFeederResponse]
-    """Replaces the description of a feeder. Errors: INVALID_ARGUMENT with field violations; NOT_FOUND;
-    FAILED_PRECONDITION where its parent is not described, or would in the end be supplied by it.
+    """Replaces the description of a feeder. Errors: INVALID_ARGUMENT with field violations, also where its
+    parent is not described or would in the end be supplied by it; NOT_FOUND.
     """
     GetFeeder: _grpc.UnaryUnaryMultiCallable[_grid_pb2.GetFeederRequest, _grid_pb2.GetFeederResponse]
     """One feeder, with what each of its sites was given. Errors: NOT_FOUND."""
@@ -105,12 +105,12 @@ class GridServiceAsyncStub(GridServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateFeeder: _aio.UnaryUnaryMultiCallable[_grid_pb2.CreateFeederRequest, _grid_pb2.CreateFeederResponse]  # type: ignore[assignment]
-    """Describes a new feeder. Errors: INVALID_ARGUMENT with field violations; ALREADY_EXISTS;
-    FAILED_PRECONDITION where its parent is not described, or would in the end be supplied by it.
+    """Describes a new feeder. Errors: INVALID_ARGUMENT with field violations, also where its parent is not
+    described; ALREADY_EXISTS.
     """
     UpdateFeeder: _aio.UnaryUnaryMultiCallable[_grid_pb2.UpdateFeederRequest, _grid_pb2.UpdateFeederResponse]  # type: ignore[assignment]
-    """Replaces the description of a feeder. Errors: INVALID_ARGUMENT with field violations; NOT_FOUND;
-    FAILED_PRECONDITION where its parent is not described, or would in the end be supplied by it.
+    """Replaces the description of a feeder. Errors: INVALID_ARGUMENT with field violations, also where its
+    parent is not described or would in the end be supplied by it; NOT_FOUND.
     """
     GetFeeder: _aio.UnaryUnaryMultiCallable[_grid_pb2.GetFeederRequest, _grid_pb2.GetFeederResponse]  # type: ignore[assignment]
     """One feeder, with what each of its sites was given. Errors: NOT_FOUND."""
@@ -174,8 +174,8 @@ class GridServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _grid_pb2.CreateFeederRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_grid_pb2.CreateFeederResponse, _abc.Awaitable[_grid_pb2.CreateFeederResponse]]:
-        """Describes a new feeder. Errors: INVALID_ARGUMENT with field violations; ALREADY_EXISTS;
-        FAILED_PRECONDITION where its parent is not described, or would in the end be supplied by it.
+        """Describes a new feeder. Errors: INVALID_ARGUMENT with field violations, also where its parent is not
+        described; ALREADY_EXISTS.
         """
 
     @_abc_1.abstractmethod
@@ -184,8 +184,8 @@ class GridServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _grid_pb2.UpdateFeederRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_grid_pb2.UpdateFeederResponse, _abc.Awaitable[_grid_pb2.UpdateFeederResponse]]:
-        """Replaces the description of a feeder. Errors: INVALID_ARGUMENT with field violations; NOT_FOUND;
-        FAILED_PRECONDITION where its parent is not described, or would in the end be supplied by it.
+        """Replaces the description of a feeder. Errors: INVALID_ARGUMENT with field violations, also where its
+        parent is not described or would in the end be supplied by it; NOT_FOUND.
         """
 
     @_abc_1.abstractmethod

@@ -207,14 +207,16 @@ def test_a_feeder_that_was_left_has_no_say_and_is_told_again() -> None:
     bench = Bench(site([charger("A")], feeder="feeder-2"))
     bench.tell(CapChanged(FEEDER, 8, 60_000))
     assert (bench.view().cap_ma, bench.reports[-1].cap_id) == (None, 0)
-    assert bench.sent[-1] == Send(ActorRef(ActorKind.FEEDER, FEEDER), SiteLeft(bench.ref.id))  # type: ignore[arg-type]
+    assert bench.sent[-1] == Send(
+        ActorRef(ActorKind.FEEDER, FEEDER), SiteLeft(bench.ref.id, bench.now_ms)
+    )  # type: ignore[arg-type]
     bench.configure(site([charger("A")]))
     bench.tell(CapChanged(FeederId("feeder-2"), 9, 60_000))
     assert bench.sent[-1].to.id == "feeder-2"
     bench.ask(DeleteSite(), SiteDeleted)
     bench.sent.clear()
     bench.tell(CapChanged(FEEDER, 8, 60_000))
-    assert [each.message for each in bench.sent] == [SiteLeft(bench.ref.id)]  # type: ignore[arg-type]
+    assert [each.message for each in bench.sent] == [SiteLeft(bench.ref.id, bench.now_ms)]  # type: ignore[arg-type]
 
 
 def test_after_a_crash_the_ledger_stands() -> None:
