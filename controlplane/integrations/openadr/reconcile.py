@@ -155,7 +155,7 @@ def _stem(event_id: str) -> str:
 def _creation(wish: Wish, past: Sequence[Held], *, now_ms: int) -> Creation:
     kind, power_w = wish.kind, wish.power_w
     begun = wish.begun(now_ms)
-    baseline_w = next((event.baseline_w for event in past if event.kind is Kind.REDUCE_BY), None)
+    baseline_w = _baseline_w(past)
     if kind is Kind.REDUCE_BY and begun and baseline_w is not None:
         # A reduction that was changed while in force: what is measured now is already reduced, so
         # its new size counts from the baseline that was frozen then.
@@ -170,6 +170,17 @@ def _creation(wish: Wish, past: Sequence[Held], *, now_ms: int) -> Creation:
         start_ms=None if begun else wish.start_ms,
         end_ms=None if wish.end_ms >= FOREVER_MS else wish.end_ms,
     )
+
+
+def _baseline_w(past: Sequence[Held]) -> int | None:
+    """What a reduction that has gone on since its source was last restored reduces from."""
+    baseline_w: int | None = None
+    for event in past:
+        if event.kind is Kind.RESTORE:
+            baseline_w = None
+        elif event.kind is Kind.REDUCE_BY and baseline_w is None:
+            baseline_w = event.baseline_w
+    return baseline_w
 
 
 def _unmatched(

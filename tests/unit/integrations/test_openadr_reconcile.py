@@ -140,6 +140,16 @@ def test_a_reduction_that_is_changed_in_force_counts_from_its_old_baseline() -> 
         assert plan([wish], [old], now_ms=NOW_MS) == Plan()
 
 
+def test_a_reduction_that_came_back_counts_from_what_is_drawn_then() -> None:
+    wish = replace(RUNNING, kind=Kind.REDUCE_BY, power_w=40_000)
+    old = taken_in(plan([wish], [], now_ms=NOW_MS).create[0], baseline_w=300_000)
+    restored = replace(old, event_id=f"restore-{old.event_id}", kind=Kind.RESTORE)
+    past = {wish.source: [old, restored]}
+    (creation,) = plan([wish], [], now_ms=NOW_MS, past=past).create
+    assert (creation.kind, creation.power_w) == (Kind.REDUCE_BY, 40_000)
+    assert creation.event_id == f"{old.event_id}.1"
+
+
 def test_room_is_left_for_others() -> None:
     wishes = [
         replace(WISH, source=f"s{number}", start_ms=WISH.start_ms - number)
