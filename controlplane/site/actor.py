@@ -57,6 +57,7 @@ from controlplane.site.messages import (
     LimitOutcome,
     PhaseCurrents,
     ReportBuildingLoad,
+    ReportMeterState,
     ReportSitePower,
     SetCircuitLimit,
     SetConnectorLimit,
@@ -188,6 +189,8 @@ class SiteActor:
                 return self._explain(site, request, now_ms)
             case ReportBuildingLoad():
                 return self._building_load(site, request, now_ms)
+            case ReportMeterState():
+                return self._meter_state(site, request, now_ms)
             case ReportSitePower():
                 return self._site_power(site, request, now_ms)
             case SetSiteLimit() | SetCircuitLimit() | SetConnectorLimit():
@@ -218,6 +221,7 @@ class SiteActor:
             before is not None and before.config.building_load != config.building_load
         ):
             state.building = None
+            state.meter_fault = ""
         state.describe(config)
         site = self._site = LiveSite(state, self._settings)
         self._undescribed -= site.by_key.keys()
@@ -385,6 +389,13 @@ class SiteActor:
             self._quiet = False
             if self._round_at_ms is None:
                 self._round_by(now_ms + self._settings.round_interval_ms)
+        return site.view(now_ms)
+
+    def _meter_state(self, site: LiveSite, request: ReportMeterState, now_ms: int) -> SiteView:
+        if bool(request.fault) != bool(site.state.meter_fault):
+            site.state.meter_fault = request.fault
+            self._durable = True
+            self._round(site, now_ms)
         return site.view(now_ms)
 
     def _save_building(self, site: LiveSite, load: BuildingLoad) -> None:
@@ -617,6 +628,7 @@ class SiteActor:
                 undescribed=self._undescribed,
                 stale=stale,
                 plan=site.plan,
+                meter_fault=site.state.meter_fault,
                 contract=site.power.contract_words(now_ms, rows.building_ma),
             ),
         )

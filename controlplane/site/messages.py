@@ -25,6 +25,7 @@ __all__ = [
     "LimitFactor",
     "LimitOutcome",
     "ReportBuildingLoad",
+    "ReportMeterState",
     "ReportSitePower",
     "RowShare",
     "SessionDemand",
@@ -171,6 +172,13 @@ class ReportBuildingLoad(msgspec.Struct, frozen=True, tag="report_building_load"
     current_ma: PhaseCurrents
 
 
+class ReportMeterState(msgspec.Struct, frozen=True, tag="report_meter_state"):
+    """Whoever reads the building's meter for the site cannot (`fault` says why), or can again
+    (empty). The alarm `meter_unreachable` follows it. Answered with `SiteView`."""
+
+    fault: str
+
+
 class ReportSitePower(msgspec.Struct, frozen=True, tag="report_site_power"):
     """What the solar plant gives (0 and up) and the battery takes (below 0: it gives) at an
     instant; `battery_soc_percent` is 0 to 100. Answered with `SiteView`."""
@@ -233,6 +241,7 @@ SiteRequest = (
     ConfigureSite
     | DeleteSite
     | ReportBuildingLoad
+    | ReportMeterState
     | ReportSitePower
     | SetSiteLimit
     | SetCircuitLimit

@@ -70,6 +70,8 @@ class SiteState(msgspec.Struct):
     """Of the contract; None where there is none."""
     alarms: dict[tuple[str, str], str] = {}
     """Those that are on, by name and subject, in words."""
+    meter_fault: str = ""
+    """Why the building's meter cannot be read; empty while it can, or nobody has said."""
     overrides: Overrides = msgspec.field(default_factory=Overrides)
 
     def describe(self, config: SiteConfig) -> None:
