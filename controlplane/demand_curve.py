@@ -5,8 +5,9 @@ A site that says what it would draw at every level lets its feeder find that lev
 its connectors; a feeder that adds up the curves of its sites lets the feeder above do the same.
 
 A curve is a path of stages, as `_core.allocate` goes: first each tier's vehicles are admitted at
-their minimum, then tier by tier one level rises for all. Currents are per phase, on the most loaded
-phase, and count everything up to there, the floor included.
+their minimum, then tier by tier one level rises for all, and last those are admitted that want
+nothing at present. Currents are per phase, on the most loaded phase, and count everything up to
+there, the floor included.
 
 Invariant: along a curve neither level nor current ever falls, every stage begins where the one
 before it ended, and a stage has at most `POINTS_MAX` points: between two of them that stand in for
@@ -37,6 +38,8 @@ RISES = 15
 POINTS_MAX = 2 * RISES + 2
 TIER_FIRST = -1
 """The stage in which vehicles are admitted whose minimum is guaranteed."""
+TIER_LAST = 256
+"""The stage after all others, in which vehicles are admitted that want nothing at present."""
 LEVEL_PER_MA = 1_000
 """A level is microamperes per unit of weight, so that heavy weights lose nothing by rounding."""
 
@@ -54,7 +57,7 @@ class Stage(msgspec.Struct, frozen=True, array_like=True):
     @property
     def key(self) -> tuple[bool, int]:
         """Sorts stages in the order in which they are gone through."""
-        return (not self.admits, self.tier)
+        return (not self.admits or self.tier == TIER_LAST, self.tier)
 
     @property
     def last_level(self) -> int:
@@ -94,6 +97,8 @@ class Part:
     """What it is given where only rows of its own site are in its way; 0: nothing."""
     first: bool = False
     """Its minimum is guaranteed: it is admitted before all tiers."""
+    last: bool = False
+    """It wants nothing at present: it is admitted when all others have what they want."""
 
     @property
     def admitted_ma(self) -> int:
@@ -112,7 +117,8 @@ def demand_curve(building_ma: Sequence[int], parts: Sequence[Part]) -> tuple[int
     for part in parts:
         _add(lines, part, part.base_ma)
     floor_ma = max(lines)
-    served = [part for part in parts if part.top_ma > 0]
+    dormant = [part for part in parts if part.top_ma > 0 and part.last]
+    served = [part for part in parts if part.top_ma > 0 and not part.last]
     tiers = sorted({part.tier for part in served})
     stages = _admission(TIER_FIRST, [part for part in served if part.first], lines)
     for tier in tiers:
@@ -120,6 +126,7 @@ def demand_curve(building_ma: Sequence[int], parts: Sequence[Part]) -> tuple[int
         stages += _admission(tier, others, lines)
     for tier in tiers:
         stages += _growth(tier, [part for part in served if part.tier == tier], lines)
+    stages += _admission(TIER_LAST, dormant, lines)
     return floor_ma, tuple(stages)
 
 

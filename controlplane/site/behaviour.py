@@ -25,7 +25,7 @@ from controlplane.site.tree import Leaf
 from controlplane.site.urgency import Pace
 from controlplane.units import MS_PER_HOUR
 
-__all__ = ["START_MAX_MA", "Behaviour", "Nudge"]
+__all__ = ["IDLE_MA", "START_MAX_MA", "Behaviour", "Nudge"]
 
 HEADROOM_MIN_MA = 2_000
 """What a vehicle is offered above what it draws, so that it shows when it wants more."""
@@ -108,6 +108,12 @@ class Behaviour:
     def delicate(self) -> bool:
         """Whether a pause is worse for it than for others."""
         return self.known.sleeps or self.known.faults
+
+    @property
+    def stopped(self) -> bool:
+        """Whether it drew and has not been paused by us since: if it draws nothing, that is its own
+        choice."""
+        return self._drew and self._paused_ms is None
 
     def left_wh(self, now_ms: int, pace: Pace) -> int | None:
         """How much a vehicle that is nearly full still takes, or None while it does not taper.

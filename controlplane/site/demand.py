@@ -7,13 +7,14 @@ connector is offered, and orders connectors; what it may draw is the ledger's bu
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
 from controlplane.ids import ConnectorKey
 from controlplane.ocpp.events import ConnectorStatus
-from controlplane.site.behaviour import START_MAX_MA, Behaviour, Nudge
+from controlplane.site.behaviour import IDLE_MA, START_MAX_MA, Behaviour, Nudge
+from controlplane.site.dormancy import Dormancy
 from controlplane.site.forecast import Forecast
 from controlplane.site.ledger import Entry
 from controlplane.site.messages import SessionDemand, VehicleLimits
@@ -32,7 +33,8 @@ TIERS_PER_PRIORITY: Final = 10
 """Priority p (0 to 9) has the tiers from 10 + 10 * p on, one per step of urgency."""
 
 TIER_HOLDING: Final = 200
-"""Served after all priorities: vehicles that do not charge, but may wake."""
+"""Served after all priorities: vehicles that do not charge, but may wake, and those that have all
+they need."""
 
 URGENT_STEP_MAX: Final = 1
 """Steps up to this one have less than an hour to spare."""
@@ -62,6 +64,7 @@ class Demand:
     energy_wh: int
     behaviour: Behaviour
     turn: Turn
+    dormancy: Dormancy = field(default_factory=Dormancy)
     forecast: Forecast | None = None
     soc_percent: float | None = None
     """As last measured."""
@@ -100,10 +103,17 @@ class Demand:
     @property
     def holding(self) -> bool:
         """It does not charge for reasons of its own, or has all it needs: it is offered its
-        minimum where there is room, because it may wake."""
+        minimum at most, because it may wake."""
         if self.behaviour.nudge is Nudge.OFFER:
             return False
-        return not self.charging or self.satisfied
+        dormancy = self.dormancy
+        return not self.charging or self.satisfied or dormancy.asleep or dormancy.probed
+
+    @property
+    def dormant(self) -> bool:
+        """It is known to take nothing, or has all it needs: it is offered what is left when all
+        others have what they want."""
+        return self.holding and (self.satisfied or self.dormancy.asleep)
 
     @property
     def need(self) -> tuple[int, Source] | None:
@@ -180,7 +190,7 @@ class Demand:
         return urgency_step(laxity_ms, forecast=guessed) <= URGENT_STEP_MAX
 
     def tier(self, leaf: Leaf) -> int:
-        if self.holding:
+        if self.holding and (self.satisfied or not self.dormancy.probed):
             return TIER_HOLDING
         if self.boosted:
             return TIER_BOOST
@@ -202,7 +212,10 @@ class Demand:
         """Let time pass, once before each round; True if the vehicle is to be told anew."""
         behaviour = self.behaviour
         was = behaviour.nudge
-        lacks = not self.satisfied
+        self._doze(leaf, entry, now_ms=now_ms, pace=pace)
+        # Who stopped by itself was not put to sleep by a pause, though it was paused since.
+        full = self.dormancy.stopped and (self.dormancy.asleep or self.dormancy.probed)
+        lacks = not self.satisfied and not full
         changed = behaviour.consider(
             leaf,
             entry,
@@ -216,6 +229,37 @@ class Demand:
         self._considered = (now_ms, laxity_ms)
         self.step = urgency_step(laxity_ms, forecast=guessed, before=self.step)
         return changed and was is not Nudge.OFFER and behaviour.nudge is Nudge.OFFER
+
+    def spoke(self, before: Demand) -> None:
+        """Its station, its driver or the vehicle said something since `before`."""
+        session, earlier = self.session, before.session
+        wants_more = (
+            (session.need_wh != earlier.need_wh and not self.satisfied)
+            or session.vehicle != earlier.vehicle
+            or (session.boost_until_ms or 0) > (earlier.boost_until_ms or 0)
+        )
+        begins = session.charging and self.status is not ConnectorStatus.SUSPENDED_EVSE
+        if begins or wants_more:
+            self.dormancy.wake(probe=not self.charging)
+
+    def _doze(self, leaf: Leaf, entry: Entry, *, now_ms: int, pace: Pace) -> None:
+        """See whether it has stopped of its own accord."""
+        offered_ma = min(entry.acknowledged_ma or 0, entry.asked_ma or 0)
+        offered = entry.online and offered_ma >= self.current_min_ma(leaf)
+        drawn_ma = entry.measured_ma or 0
+        draws = offered and not entry.draining_ma and drawn_ma >= IDLE_MA
+        if draws and entry.measured_ms > entry.acknowledged_ms:
+            self.dormancy.wake()
+        nudged = self.behaviour.nudge is not Nudge.NONE
+        self.dormancy.consider(
+            idle=not self.charging,
+            offered=offered and not draws and not nudged,
+            stopped=self.behaviour.stopped,
+            satisfied=self.satisfied,
+            turn=self.turn,
+            now_ms=now_ms,
+            pace=pace,
+        )
 
     def order(
         self, leaf: Leaf, now_ms: int, pace: Pace

@@ -157,6 +157,7 @@ class LiveSite:
             demand = replace(
                 before, status=message.status, session=session, energy_wh=session.energy_wh
             )
+            demand.spoke(before)
             faulted = ConnectorStatus.FAULTED
             if message.status is faulted and before.status is not faulted:
                 demand.behaviour.faulted(now_ms=now_ms, pace=pace)

@@ -91,6 +91,7 @@ def _parts(site: LiveSite, free: Plan) -> list[Part]:
                 min_ma=share.min_ma,
                 top_ma=(free.target_ma[position] or 0) if share.planned else 0,
                 first=share.first,
+                last=share.last,
             )
         )
     return parts

@@ -205,6 +205,10 @@ class _Share(msgspec.Struct):
     where they do not say."""
     first: bool = False
     """Its minimum is guaranteed by a rule, and fits: it is admitted before everybody else."""
+    last: bool = False
+    """It wants nothing at present: it is given what is left of the others, if at all."""
+    rests: bool = False
+    """Nor that, for the moment."""
     why: Why = _NO_SESSION
     """The cause where not a row but `max_ma` stops it."""
     planned: bool = False
@@ -280,7 +284,9 @@ def plan(
         wanted_ma=_within_contract(
             tree,
             [
-                max(share.full_ma, entry.fallback_ma) if share.planned else share.fixed_ma
+                max(0 if share.last else share.full_ma, entry.fallback_ma)
+                if share.planned
+                else share.fixed_ma
                 for share, entry in zip(shares, entries, strict=True)
             ],
             rows,
@@ -330,6 +336,7 @@ def _share(
     if demand.holding:
         share.max_ma = share.full_ma = share.min_ma
         share.why = _HOLDING
+        share.last, share.rests = demand.dormant, demand.dormancy.rests
     _hold(share, demand)
     if tight_row is not None:
         _limit(share, share.fallback_ma, Why(Cause.TIGHT, tight_row))
@@ -463,7 +470,7 @@ def _solve(tree: SiteTree, shares: Sequence[_Share], rows: Budget, order: Sequen
     back. A connector that is not admitted still takes its fallback, if its rows guarantee that. So
     the others share what is left without it: solved again until nobody else falls out, which each
     time takes at least one connector more out of play. Who fell out comes back where room is left
-    after all.
+    after all, and those that want nothing at present come in only then.
     """
     count = len(shares)
     rank = np.full(count, count, dtype=np.int64)
@@ -477,6 +484,7 @@ def _solve(tree: SiteTree, shares: Sequence[_Share], rows: Budget, order: Sequen
     )
     fixed = [share.fixed_ma for share in shares]
     left_out = _stand_back(tree, shares, rows, order)
+    left_out.update((position, -1) for position in order if _waits_for_rest(shares[position]))
     for position in left_out:
         fixed[position] += shares[position].kept_ma
         min_ma[position] = max_ma[position] = 0
@@ -510,9 +518,12 @@ def _solve(tree: SiteTree, shares: Sequence[_Share], rows: Budget, order: Sequen
     current_ma = solved.current_ma.tolist()
     if left_out:
         room = _left(tree, shares, rows, fixed, current_ma)
-        for position in _readmitted(
-            tree, shares, room, [each for each in order if each in left_out]
-        ):
+        candidates = [
+            each
+            for each in order
+            if each in left_out and not (shares[each].last and shares[each].rests)
+        ]
+        for position in _readmitted(tree, shares, room, candidates):
             share = shares[position]
             fixed[position] -= share.kept_ma
             current_ma[position] = min_ma[position] = share.min_ma
@@ -524,8 +535,13 @@ def _solve(tree: SiteTree, shares: Sequence[_Share], rows: Budget, order: Sequen
         np.array(current_ma, dtype=np.int64),
     )
     for position, row in left_out.items():
-        binding_row[position] = row
-    contended = any(shares[position].max_ma > current_ma[position] for position in order)
+        binding_row[position] = (
+            min(shares[position].leaf.rows, key=room.__getitem__) if row < 0 else row
+        )
+    contended = any(
+        shares[position].max_ma > current_ma[position] and not shares[position].last
+        for position in order
+    )
     return _Result(current_ma, binding_row, contended, checked=over.size == 0)
 
 
@@ -624,6 +640,12 @@ def _within_contract(tree: SiteTree, wanted_ma: list[int], rows: Budget) -> list
     return [each * may_ma // wanted for each in wanted_ma]
 
 
+def _waits_for_rest(share: _Share) -> bool:
+    """Whether it gets only what the others leave. A fallback that its rows keep anyway costs
+    nobody anything."""
+    return share.last and share.min_ma > share.kept_ma
+
+
 def _is_guarantee(share: _Share) -> bool:
     """Whether its minimum is its fallback, which its lines guarantee, or what a rule guarantees."""
     return share.first or 0 < share.min_ma <= share.kept_ma
@@ -664,7 +686,7 @@ class _Sunshine:
         if current_ma < least_ma:
             return cls()
         begun = demand.turn.on and now_ms - demand.turn.since_ms < pace.dwell_ms
-        stays = begun or share.first
+        stays = share.first or (begun and not share.last)
         return cls(most_ma=current_ma, least_ma=least_ma, held_ma=least_ma if stays else 0)
 
 
@@ -687,23 +709,31 @@ def _sunlit(
     rank = np.full(count, count, dtype=np.int64)
     rank[list(order)] = np.arange(len(order))
     most = [each.most_ma for each in sunshine]
-    least = [each.least_ma for each in sunshine]
+    may_ma = max(0, left_ma, held_ma)
+    now = [0 if share.last else each for share, each in zip(shares, most, strict=True)]
+    least = [min(each.least_ma, may) for each, may in zip(sunshine, now, strict=True)]
     solved = _core.allocate(
         tree.network,
         _core.Capacity(
             import_ma=np.full((tree.lines // 3, 3), POWER_MAX_MA, dtype=np.int64),
-            combined=np.array([max(0, left_ma, held_ma)], dtype=np.int64),
+            combined=np.array([may_ma], dtype=np.int64),
         ),
         _core.Demand(
             min_ma=np.array(least, dtype=np.int64),
-            max_ma=np.array(most, dtype=np.int64),
+            max_ma=np.array(now, dtype=np.int64),
             step_ma=tree.step_ma,
             weight=np.array([share.weight for share in shares], dtype=np.int64),
             tier=np.array([share.tier for share in shares], dtype=np.uint8),
             rank=rank,
         ),
     )
-    for position, current_ma in enumerate(solved.current_ma.tolist()):
+    given = solved.current_ma.tolist()
+    for position in order:
+        if shares[position].last and most[position]:
+            given[position] = most[position]
+            if tree.power_sum(given) > may_ma:
+                given[position] = 0
+    for position, current_ma in enumerate(given):
         if current_ma < most[position]:
             share = shares[position]
             result.current_ma[position] = share.max_ma = share.full_ma = current_ma

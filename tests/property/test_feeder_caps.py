@@ -285,6 +285,54 @@ def test_a_guaranteed_minimum_comes_before_all_priorities() -> None:
     assert shares(curves, 20_000) == [12_000, 8_000]
 
 
+def test_who_wants_nothing_at_present_comes_after_all_growth() -> None:
+    hungry = Part((0, 1, 2), base_ma=0, min_ma=6_000, top_ma=32_000, tier=90)
+    full = Part((0, 1, 2), base_ma=0, min_ma=6_000, top_ma=6_000, tier=200, last=True)
+    here = demand_curve([0, 0, 0], [full, full, hungry])[1]
+    there = demand_curve([0, 0, 0], [hungry])[1]
+    check_course(here)
+    assert shares([here, there], 40_000) == [20_000, 20_000]
+    assert shares([here, there], 64_000) == [32_000, 32_000]
+    assert shares([here, there], 70_000) == [38_000, 32_000]
+    assert shares([summed([here, there], floor_ma=0, most_ma=70_000), there], 96_000) == [
+        64_000,
+        32_000,
+    ]
+    assert shares([here, there], 100_000) == [44_000, 32_000]
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1))
+def test_those_who_want_nothing_take_nothing_from_another_site(seed: int) -> None:
+    """Served vehicles in some sites change nothing for others while there is not room for all."""
+    rand = random.Random(seed)
+    _, reporters = network_of(seed, offline=False)
+    floors = [reporter.told.floor_ma for reporter in reporters]
+    before = [reporter.told.curve for reporter in reporters]
+    guests = [rand.randint(0, 4) for _ in reporters]
+    dormant = Part((0, 1, 2), base_ma=0, min_ma=6_000, top_ma=6_000, tier=200, last=True)
+    after = [
+        (*curve, *(beside(curve, [dormant] * count) if count else ()))
+        for curve, count in zip(before, guests, strict=True)
+    ]
+    wanted_ma = sum(map(rise, before))
+    capacity_ma = sum(floors) + rand.randint(0, wanted_ma + 20_000)
+    plain = fair_shares(floors, before, capacity_ma=capacity_ma)
+    served = fair_shares(floors, after, capacity_ma=capacity_ma)
+    if capacity_ma - sum(floors) <= wanted_ma:
+        assert served == plain
+    else:
+        assert all(more >= each for more, each in zip(served, plain, strict=True))
+        assert sum(served) <= capacity_ma
+    for curve in after:
+        check_course(curve)
+
+
+def beside(curve: Curve, parts: list[Part]) -> Curve:
+    """The stages that parts without a floor add above a curve."""
+    return demand_curve([rise(curve)] * 3, parts)[1]
+
+
 @pytest.mark.parametrize("count", [1, 300])
 def test_a_report_is_small(count: int) -> None:
     rand = random.Random(count)
