@@ -31,7 +31,7 @@ class Dormancy:
     asleep: bool = False
     """It was offered its minimum, took nothing and said so."""
     probed: bool = False
-    """It is offered its minimum, or waits for that as all do, to see whether it draws."""
+    """It is offered its minimum, or waits for that as all do, to see whether it draws (again)."""
     stopped: bool = False
     """It had drawn what it wanted: nobody's pause put it to sleep."""
     rests: bool = False
@@ -71,7 +71,9 @@ class Dormancy:
         if offered and (idle or known):
             if self._offered_since_ms is None or self._offered_since_ms > now_ms:
                 self._offered_since_ms = now_ms
-                self.stopped = self.stopped if known else stopped
+                if not known:
+                    # It keeps its place until it is known to need none.
+                    self.probed, self.stopped = True, stopped
             # Who may only have been put to sleep is nudged first (`behaviour`).
             ramps = 2 if self.stopped else 6
             if not self.asleep and now_ms - self._offered_since_ms >= ramps * pace.ramp_ms:

@@ -360,7 +360,13 @@ class World:
                 id_token=outlet.id_token,
                 boost_until_ms=outlet.boost_until_ms,
             )
-        status = ConnectorStatus.AVAILABLE if session is None else ConnectorStatus.CHARGING
+        status = ConnectorStatus.CHARGING
+        if session is None:
+            status = ConnectorStatus.AVAILABLE
+        elif outlet.profile_ma == 0:
+            status = ConnectorStatus.SUSPENDED_EVSE
+        elif not session.charging:
+            status = ConnectorStatus.SUSPENDED_EV
         self.tell(ConnectorState(ChargerId(station.config.id), connector_id, status, session))
 
     # --- what happens -----------------------------------------------------------------------------
