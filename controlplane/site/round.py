@@ -777,7 +777,7 @@ def _least(share: _Share, entry: Entry) -> int | None:
 
 
 def _why(share: _Share, result: _Result, position: int) -> Why:
-    if not share.planned or result.current_ma[position] >= share.max_ma:
+    if not share.planned or share.last or result.current_ma[position] >= share.max_ma:
         return share.why
     row = result.binding_row[position]
     return Why(Cause.ROW if result.current_ma[position] > 0 else Cause.PAUSED, row)

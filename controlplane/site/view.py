@@ -192,7 +192,10 @@ def _waiting(picture: Picture, row: int) -> str:
 
 _FIXED_WORDS = {
     Cause.NUDGED: "vehicle did not resume after a pause: paused once more to wake it",
-    Cause.HOLDING: "vehicle takes no more at present: offered its minimum in case it wakes",
+    Cause.HOLDING: (
+        "vehicle takes no more at present: offered its minimum in case it wakes, "
+        "where others leave room"
+    ),
     Cause.SURPLUS: "waits for the sun: the solar surplus allows no more",
     Cause.STALE: "building meter is stale: nobody is raised",
     Cause.NO_SESSION: "not steered at the moment",

@@ -62,14 +62,16 @@ class CarPark:
         self.bench = Bench(site([charger(name) for name in self.vehicles], supply_a=supply_a))
         self.limits: Counter[str] = Counter()
         self.offered_ms: Counter[str] = Counter()
+        self.paused: Counter[str] = Counter()
         for vehicle in vehicles:
             self.bench.plug(vehicle.name, need_wh=vehicle.need_wh)
 
     def live(self, *, minutes: float) -> None:
         until_ms = self.bench.now_ms + int(minutes * 60_000)
         while self.bench.now_ms < until_ms:
-            for name, _ in self.bench.answer():
+            for name, limit_a in self.bench.answer():
                 self.limits[name] += 1
+                self.paused[name] += limit_a == 0
             for name, limit_a in zip(self.vehicles, self.limits_a, strict=True):
                 self.vehicles[name].live(self.bench, limit_a)
                 self.offered_ms[name] += STEP_MS if limit_a else 0
@@ -100,6 +102,7 @@ def test_full_vehicles_give_way_and_get_it_back() -> None:
     park.live(minutes=6)
     assert [park.limit_a(f"F{each}") for each in range(4)] == [0.0] * 4
     assert [park.limit_a(name) for name in "AB"] == [30.0, 30.0], "24 A more than beside four"
+    assert "where others leave room" in park.bench.connector("F0").reason
     park.vehicles.pop("B").drawn_a = 0
     park.bench.unplug("B")
     park.vehicles["B"] = Parked("B", 0.0, status=ConnectorStatus.SUSPENDED_EVSE)
@@ -166,9 +169,11 @@ def test_who_stops_for_a_moment_is_not_paused_for_it() -> None:
     park = CarPark([sleeper, hungry("A"), hungry("B")], supply_a=40)
     park.live(minutes=1)
     assert sleeper.status is ConnectorStatus.SUSPENDED_EV
+    park.live(minutes=0.5)
     assert park.limit_a("F") == 6.0
     sleeper.left_wh = 1e9
     park.live(minutes=2)
+    assert park.paused["F"] == 0
     assert min(park.limits_a) >= 13.0
 
 
