@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 from site_bench import Bench, charger, site
 
+from controlplane.demand_curve import TIER_LAST
+from controlplane.ids import FeederId
 from controlplane.ocpp.events import ConnectorStatus
-from controlplane.site.messages import SetSiteLimit, SiteView, VehicleLimits
+from controlplane.site.messages import CapChanged, SetSiteLimit, SiteView, VehicleLimits
 
 STEP_MS = 15_000
 VOLTS = 690
@@ -57,9 +60,10 @@ class Parked:
 
 
 class CarPark:
-    def __init__(self, vehicles: list[Parked], *, supply_a: float) -> None:
+    def __init__(self, vehicles: list[Parked], *, supply_a: float, **values: Any) -> None:
         self.vehicles = {each.name: each for each in vehicles}
-        self.bench = Bench(site([charger(name) for name in self.vehicles], supply_a=supply_a))
+        chargers = [charger(name) for name in self.vehicles]
+        self.bench = Bench(site(chargers, supply_a=supply_a, **values))
         self.limits: Counter[str] = Counter()
         self.offered_ms: Counter[str] = Counter()
         self.paused: Counter[str] = Counter()
@@ -249,3 +253,29 @@ def test_a_fallback_that_is_kept_anyway_stays_offered() -> None:
         bench.meter("F", 0, 0, 0)
         bench.settle(30_000)
     assert bench.limits_a() == [6.0, 17.0, 17.0]
+
+
+def test_a_feeder_hears_of_full_vehicles_last() -> None:
+    park = CarPark([*map(full, "FGH"), *map(hungry, "AB")], supply_a=100, feeder="feeder-1")
+    park.bench.tell(CapChanged(FeederId("feeder-1"), 1, 100_000))
+    park.live(minutes=5)
+    assert park.limits_a == [6.0, 6.0, 6.0, 32.0, 32.0]
+    report = park.bench.reports[-1]
+    assert report.wanted_ma == 64_000
+    assert [stage.tier == TIER_LAST for stage in report.curve] == [False, False, True]
+    assert report.curve[-1].points[0][1] == 64_000
+    assert report.curve[-1].points[-1][1] == 82_000
+    park.bench.tell(CapChanged(FeederId("feeder-1"), 2, 70_000))
+    park.live(minutes=2)
+    assert park.limits_a[3:] == [32.0, 32.0], "nobody who charges gives way for them"
+    assert sum(park.limits_a[:3]) == 6.0
+
+
+def test_full_vehicles_take_no_sun_from_others() -> None:
+    solar = {"mode": "surplus"}
+    park = CarPark([*map(full, "FG"), hungry("A")], supply_a=100, solar=solar)
+    for _ in range(40):
+        park.bench.sun(int(20 * VOLTS))
+        park.live(minutes=0.5)
+    assert park.limits_a[:2] == [0.0, 0.0]
+    assert park.limit_a("A") >= 19.0
