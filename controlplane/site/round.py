@@ -486,6 +486,8 @@ def _solve(tree: SiteTree, shares: Sequence[_Share], rows: Budget, order: Sequen
             fixed[position] -= share.kept_ma
             current_ma[position] = min_ma[position] = share.min_ma
             max_ma[position] = share.max_ma
+        for position in _made_way(tree, shares, room, current_ma, min_ma, order):
+            binding_row[position] = tree.lines
     over = _core.check(
         tree.network,
         _capacity(tree, shares, rows, fixed),
@@ -683,13 +685,14 @@ def _readmitted(
     tree: SiteTree, shares: Sequence[_Share], room: list[int], candidates: Sequence[int]
 ) -> list[int]:
     """Those of `candidates`, in their order, whose minimum fits into what is kept for them and the
-    `room` that is left per row; takes it from there. The row of the total power holds back nobody
-    from what is guaranteed to him."""
+    `room` that is left per row; takes it from there. A line that is short already, because somebody
+    who cannot be steered counts above his fallback, takes back nobody, not even within what is kept
+    for him. The row of the total power holds back nobody from what is guaranteed to him."""
     found = []
     for position in candidates:
         share = shares[position]
         more_ma = max(0, share.min_ma - share.kept_ma)
-        fits = more_ma == 0 or all(room[row] >= more_ma for row in share.leaf.rows)
+        fits = all(room[row] >= more_ma for row in share.leaf.rows)
         power_ma = 0
         if tree.power_row is not None:
             power_ma = share.min_ma * len(share.leaf.phases)
@@ -702,6 +705,35 @@ def _readmitted(
         if tree.power_row is not None:
             room[tree.power_row] -= power_ma
     return found
+
+
+def _made_way(
+    tree: SiteTree,
+    shares: Sequence[_Share],
+    room: list[int],
+    current_ma: list[int],
+    min_ma: NDArray[np.int64],
+    order: Sequence[int],
+) -> list[int]:
+    """Take back the power that guarantees took beyond the `room` for it: first what others are
+    given above their minimum, the last one leading, then minimums that nobody guarantees. Gives
+    those who lost by it."""
+    lost: list[int] = []
+    for pausing in (False, True):
+        for position in reversed(order):
+            if tree.power_row is None or room[tree.power_row] >= 0:
+                return lost
+            leaf, had_ma = shares[position].leaf, current_ma[position]
+            if pausing and not _is_guarantee(shares[position]):
+                min_ma[position] = left_ma = 0
+            else:
+                left_ma = had_ma + room[tree.power_row] // len(leaf.phases)
+                left_ma = max(left_ma - left_ma % leaf.step_ma, int(min_ma[position]))
+            if left_ma < had_ma:
+                lost.append(position)
+                current_ma[position] = left_ma
+                room[tree.power_row] += (had_ma - left_ma) * len(leaf.phases)
+    return lost
 
 
 def _least(share: _Share, entry: Entry) -> int | None:

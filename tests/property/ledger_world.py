@@ -242,6 +242,7 @@ class World:
                     assert limit.limit_ma <= held_ma, "sent above the operator's limit"
                     self._enqueue(self.stations[to.id], limit)
                 case Emit():
+                    assert effect.data.get("alarm") != "plan_refused", effect.data["message"]
                     self.events.append(effect)
                 case _:
                     pass

@@ -46,6 +46,7 @@ def test_no_row_is_ever_over_its_rating(seed: int) -> None:
 
 @settings(max_examples=25, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1))
+@example(seed=1113)  # a charger that was away left others no room for their default profiles
 @example(seed=7746)  # a charger that lost its profile came back while its row bore too much
 def test_a_changing_building_load_is_the_only_excuse(seed: int) -> None:
     world = live(World(seed, building=True), 120)
