@@ -26,6 +26,8 @@ from controlplane.errors import NotFound
 from controlplane.ids import ActorKind, ActorRef, ChargerId, SiteId
 from controlplane.network import SiteConfig
 from controlplane.site.messages import (
+    CURRENT_MAX_MA,
+    POWER_MAX_W,
     CircuitView,
     ConnectorAllocation,
     ConnectorExplanation,
@@ -44,10 +46,8 @@ from controlplane.site.messages import (
 from controlplane.store.reader import PAGE_SIZE_MAX
 from controlplane.store.records import LimitDecision, SiteRecord
 
-__all__ = ["Sites", "allocation_to_message", "require_site"]
+__all__ = ["CURRENT_MAX_MA", "Sites", "allocation_to_message", "require_site"]
 
-CURRENT_MAX_MA = 100_000_000
-POWER_MAX_W = 10**12
 _DECISIONS_DEFAULT = 10
 
 

@@ -43,6 +43,8 @@ from controlplane.site.limiting import take_limit
 from controlplane.site.live import LiveConnector, LiveSite
 from controlplane.site.live_power import window_event
 from controlplane.site.messages import (
+    CURRENT_MAX_MA,
+    POWER_MAX_W,
     CapChanged,
     ChargerPresence,
     ConfigureSite,
@@ -297,6 +299,8 @@ class SiteActor:
         """Take in what the building's meter shows, from wherever it came; see
         `BuildingLoad.follow` on its stamps."""
         last = site.state.building
+        l1, l2, l3 = (max(-CURRENT_MAX_MA, min(each, CURRENT_MAX_MA)) for each in current_ma)
+        current_ma = (l1, l2, l3)
         load = BuildingLoad.follow(
             last,
             site.power.building(current_ma, power_w, at_ms=at_ms, now_ms=now_ms),
@@ -325,7 +329,8 @@ class SiteActor:
             return refusal(
                 "invalid_input",
                 "POWER_INVALID",
-                "solar_w is 0 or above, battery_soc_percent 0 to 100",
+                f"solar_w is 0 to {POWER_MAX_W}, battery_w at most that in magnitude, "
+                "battery_soc_percent 0 to 100",
                 self.ref.id,
             )
         if request.at_ms > now_ms + FUTURE_MAX_MS:

@@ -15,7 +15,12 @@ from controlplane.site.check import LedgerCheck
 from controlplane.site.demand import Demand
 from controlplane.site.ledger import Entry
 from controlplane.site.live_power import LivePower
-from controlplane.site.messages import ConnectorMetered, PhaseCurrents, SiteView
+from controlplane.site.messages import (
+    CURRENT_MAX_MA,
+    ConnectorMetered,
+    PhaseCurrents,
+    SiteView,
+)
 from controlplane.site.policy import Policy
 from controlplane.site.release import Calm
 from controlplane.site.round import Budget, Cause, Plan, budget
@@ -58,6 +63,7 @@ class LiveConnector:
             confirms = leaf.direct_current or len(leaf.phases) == 1
         else:
             return None, False
+        currents = [max(-CURRENT_MAX_MA, min(each, CURRENT_MAX_MA)) for each in currents]
         lines = [0, 0, 0]
         for column, current_ma in zip(leaf.phases, currents, strict=True):
             lines[column] = current_ma

@@ -14,7 +14,7 @@ from controlplane.actor import Emit
 from controlplane.config import ActorSettings
 from controlplane.ids import ChargerId
 from controlplane.network import SiteConfig
-from controlplane.network_power import Measures, OcppMeterConfig
+from controlplane.network_power import CONTRACT_MAX_W, Measures, OcppMeterConfig
 from controlplane.site.building import building_from_supply, drawn, line_currents
 from controlplane.site.demand import Pace
 from controlplane.site.messages import ConnectorMetered, PhaseCurrents, SitePowerView
@@ -129,7 +129,7 @@ class LivePower:
             power_w = w_from_ma(max(0, sum(measured_ma)), voltage_v=voltage_v, phases=1)
         before = self._supply
         if before is None or not at_ms < before.at_ms <= now_ms:
-            self._supply = _Supply(at_ms, max(0, power_w))
+            self._supply = _Supply(at_ms, max(0, min(power_w, CONTRACT_MAX_W)))
         hidden_ma = self.solar.hidden_ma(now_ms, self._config.solar, voltage_v=voltage_v)
         chargers = []
         for connector, below in zip(self._connectors, self._tree.below_meter, strict=True):
@@ -185,7 +185,8 @@ class LivePower:
                 most_ma = connector.entry.liability_ma * len(connector.leaf.phases)
             current_ma += most_ma
         power_w = w_from_ma(current_ma, voltage_v=voltage_v, phases=1)
-        return max(0, power_w - self.solar.feeding_w(now_ms, self._config.solar)), measured
+        grid_w = power_w - self.solar.feeding_w(now_ms, self._config.solar)
+        return max(0, min(grid_w, CONTRACT_MAX_W)), measured
 
     def _known(self, connector: LiveConnector, now_ms: int) -> bool:
         lines_ma = connector.measured_ma or (0, 0, 0)

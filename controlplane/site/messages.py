@@ -10,6 +10,8 @@ from controlplane.ocpp.commands import CommandState
 from controlplane.ocpp.events import ConnectorStatus
 
 __all__ = [
+    "CURRENT_MAX_MA",
+    "POWER_MAX_W",
     "CapChanged",
     "ChargerPresence",
     "CircuitView",
@@ -36,6 +38,12 @@ __all__ = [
     "SiteRequest",
     "SiteView",
 ]
+
+CURRENT_MAX_MA = 100_000_000
+"""No conductor of a site carries more; what a meter shows beyond counts as this."""
+
+POWER_MAX_W = 10**12
+"""No plant or battery gives or takes more."""
 
 PhaseCurrents = tuple[int, int, int]
 """Milliamperes on L1, L2, L3 of the site."""
@@ -161,7 +169,11 @@ class ReportSitePower(msgspec.Struct, frozen=True, tag="report_site_power"):
     def plausible(self) -> bool:
         """Whether the values are within their ranges."""
         soc_percent = self.battery_soc_percent
-        return self.solar_w >= 0 and (soc_percent is None or 0 <= soc_percent <= 100)
+        return (
+            0 <= self.solar_w <= POWER_MAX_W
+            and abs(self.battery_w) <= POWER_MAX_W
+            and (soc_percent is None or 0 <= soc_percent <= 100)
+        )
 
 
 class SetSiteLimit(msgspec.Struct, frozen=True, tag="set_site_limit"):

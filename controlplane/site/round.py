@@ -486,7 +486,7 @@ def _solve(tree: SiteTree, shares: Sequence[_Share], rows: Budget, order: Sequen
             fixed[position] -= share.kept_ma
             current_ma[position] = min_ma[position] = share.min_ma
             max_ma[position] = share.max_ma
-        for position in _made_way(tree, shares, room, current_ma, min_ma, order):
+        for position in _made_way(tree, shares, room, current_ma, min_ma=min_ma, order=order):
             binding_row[position] = tree.lines
     over = _core.check(
         tree.network,
@@ -526,9 +526,11 @@ def _stand_back(
 def _capacity(
     tree: SiteTree, shares: Sequence[_Share], rows: Budget, fixed: list[int]
 ) -> _core.Capacity:
-    """What is left on every row, once `fixed` per connector is taken off."""
+    """What is left on every row, once `fixed` per connector is taken off; never below 0, nor more
+    than the core takes."""
     left = _left(tree, shares, rows, fixed, [0] * len(fixed))
-    power = [max(0, each) for each in left[tree.lines :]]
+    left = [min(max(0, each), POWER_MAX_MA) for each in left]
+    power = left[tree.lines :]
     return _core.Capacity(
         import_ma=np.array(left[: tree.lines], dtype=np.int64).reshape(-1, 3),
         combined=np.array(power, dtype=np.int64) if power else None,
@@ -663,7 +665,7 @@ def _sunlit(
         tree.network,
         _core.Capacity(
             import_ma=np.full((tree.lines // 3, 3), POWER_MAX_MA, dtype=np.int64),
-            combined=np.array([max(0, left_ma, held_ma)], dtype=np.int64),
+            combined=np.array([min(max(0, left_ma, held_ma), POWER_MAX_MA)], dtype=np.int64),
         ),
         _core.Demand(
             min_ma=np.array(least, dtype=np.int64),
@@ -712,6 +714,7 @@ def _made_way(
     shares: Sequence[_Share],
     room: list[int],
     current_ma: list[int],
+    *,
     min_ma: NDArray[np.int64],
     order: Sequence[int],
 ) -> list[int]:

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from site_bench import Bench, charger, site
 
-from controlplane.ids import ActorKind, ActorRef
 from controlplane.site.messages import SetCircuitLimit, SiteView
 
 ONE_PHASE = {"phases": ["L1"]}
 
 
-def test_a_line_that_somebody_unsteered_fills_pauses_its_others_and_holds_back_nobody_else() -> (
-    None
-):
+def test_a_line_filled_by_somebody_unsteered_pauses_its_others_and_holds_back_nobody_else() -> None:
     """A may draw 30 A for as long as it is away; its panel is then held to 20 A. The default
     profiles of A and B would fit, what A may draw does not."""
     panel = {"id": "panel", "parent": "supply", "rating_a": 40}
