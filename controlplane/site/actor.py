@@ -83,6 +83,10 @@ QUIET_ROUNDS_MAX = 10
 WINDOW_SAVE_MS = 60_000
 """A contract's window is written at least so often while rounds run."""
 
+STALL_ROUNDS_MAX = 10
+"""A site that steers hears its own timer every round. Time beyond so many that passed unheard is
+not known to have passed for vehicles: the clock may have been set."""
+
 BUILDING_STEP_MA = 500
 """A change of the building load that is worth a snapshot."""
 
@@ -102,6 +106,8 @@ class SiteActor:
         self._round_at_ms: int | None = None
         self._quiet = False
         """Whether nothing was heard since the last round that could change the next."""
+        self._heard_ms: int | None = None
+        """When the last message was heard."""
         self._building_saved: BuildingLoad | None = None
         self._window_saved_ms = 0
         self._window_end_ms: int | None = None
@@ -117,6 +123,8 @@ class SiteActor:
         writing it and their taking it."""
         self._effects = []
         if self._site is not None:
+            self._heard_ms = self._site.latest_ms
+            self._mind_clock(self._site, now_ms, since_crash=True)
             config = self._site.config
             self._effects += [assignment(config, charger) for charger in config.chargers]
             self._round_by(now_ms + self._settings.round_interval_ms)
@@ -129,6 +137,8 @@ class SiteActor:
         """Take one message; see `controlplane.actor.Actor`."""
         self._effects = []
         self._durable = False
+        if self._site is not None:
+            self._mind_clock(self._site, now_ms)
         if isinstance(message, Ask):
             self._effects.append(Answer(message.ask_id, self._answer(message.request, now_ms)))
         elif self._site is not None:
@@ -139,6 +149,27 @@ class SiteActor:
             snapshot = ActorSnapshot(ref=self.ref, state=self._site.state.snapshot())
             self._effects.append(Persist(snapshot))
         return self._effects
+
+    def _mind_clock(self, site: LiveSite, now_ms: int, *, since_crash: bool = False) -> None:
+        """Notice that the clock was set. Durations that began before go on from where they were,
+        and timers that were set by the old clock are set anew."""
+        heard_ms, self._heard_ms = self._heard_ms, now_ms
+        if heard_ms is None:
+            return
+        elapsed_ms, interval_ms = now_ms - heard_ms, self._settings.round_interval_ms
+        stall_ms = STALL_ROUNDS_MAX * interval_ms
+        if elapsed_ms > stall_ms and not since_crash:
+            site.clock_set(elapsed_ms - stall_ms, now_ms)
+            self._durable |= any(entry.settling for entry in site.entries)
+        elif elapsed_ms <= -interval_ms:
+            site.clock_set(elapsed_ms, now_ms)
+            self._durable = True
+            self._building_saved = None
+            self._rounded_ms = self._round_at_ms = self._window_end_ms = None
+            self._window_saved_ms = 0
+            self._round_by(now_ms + interval_ms)
+            self._set_limit_timer(site, now_ms)
+            self._set_report_timer(site, now_ms)
 
     def _hear(self, site: LiveSite, message: Message, now_ms: int) -> None:
         self._quiet &= isinstance(message, ConnectorMetered | TimerFired)

@@ -296,6 +296,15 @@ class Entry(msgspec.Struct, array_like=True):
         self.measured_ma = None
         return True
 
+    def clock_set(self, change_ms: int) -> None:
+        """The clock was set by so much: what lasted so long has lasted so long still."""
+        self.acknowledged_ms += change_ms
+        self.measured_ms += change_ms
+        self.retry_ms += change_ms
+        self.pending = [
+            msgspec.structs.replace(each, sent_ms=each.sent_ms + change_ms) for each in self.pending
+        ]
+
     def recovered(self) -> None:
         """The host was lost: what was in flight has no answer any more, and nobody is known to be
         online."""

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import msgspec
+
 from controlplane.config import ActorSettings
 from controlplane.ids import ChargerId
 from controlplane.limit_schedule import limit_at, next_change_ms
@@ -100,6 +102,34 @@ class LiveSite:
             if key in before.by_key:
                 connector.demand = before.by_key[key].demand
                 connector.measured_ma = before.by_key[key].measured_ma
+
+    def clock_set(self, change_ms: int, now_ms: int) -> None:
+        """The clock was set by so much, and shows `now_ms`. Set forward, it must not confirm what
+        vehicles have yet to follow; set back, nothing may lie ahead of it."""
+        for connector in self.connectors:
+            if change_ms < 0 or connector.entry.settling:
+                connector.entry.clock_set(change_ms)
+            if change_ms < 0:
+                connector.calm = Calm()
+                if connector.demand is not None:
+                    turn = connector.demand.turn
+                    turn.since_ms = min(turn.since_ms, now_ms)
+        building = self.state.building
+        if change_ms < 0 and building is not None:
+            self.state.building = msgspec.structs.replace(
+                building, at_ms=building.at_ms + change_ms
+            )
+        self.power.clock_set(change_ms)
+
+    @property
+    def latest_ms(self) -> int:
+        """The latest instant of which the durable state tells; 0 where it tells of none."""
+        building = self.state.building
+        instants = [
+            max(entry.acknowledged_ms, entry.measured_ms, *[each.sent_ms for each in entry.pending])
+            for entry in self.entries
+        ]
+        return max([*instants, 0 if building is None else building.at_ms])
 
     @property
     def busy(self) -> bool:

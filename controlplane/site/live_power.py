@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from controlplane.actor import Emit
 from controlplane.config import ActorSettings
 from controlplane.ids import ChargerId
@@ -97,6 +99,12 @@ class LivePower:
         self._building = before._building
         if self._config.building_load == before._config.building_load:
             self._supply = before._supply
+
+    def clock_set(self, change_ms: int) -> None:
+        """The clock was set back by so much: a report ages as before."""
+        report = self.solar.report
+        if change_ms < 0 and report is not None:
+            self.solar.report = msgspec.structs.replace(report, at_ms=report.at_ms + change_ms)
 
     # --- the building -----------------------------------------------------------------------------
 
