@@ -8,7 +8,7 @@ the integer milliampere properties."""
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from functools import cached_property
 from itertools import pairwise
@@ -52,6 +52,7 @@ __all__ = [
     "SolarConfig",
     "dump_network",
     "dump_site",
+    "feeder_faults",
     "load_network",
     "parse_network",
     "parse_site",
@@ -361,10 +362,12 @@ class SiteConfig(DescribedModel):
 
 
 class FeederConfig(DescribedModel):
-    """A grid feeder that supplies sites. `power_max_w` is shared by them."""
+    """A grid feeder that supplies sites and other feeders, whose `parent` it is. `power_max_w` is
+    shared by all below it."""
 
     id: Name
     name: str = ""
+    parent: Name | None = None
     power_max_w: Annotated[int, Field(gt=0, le=10**12)]
     voltage_v: Annotated[int, Field(ge=50, le=1_000)] = 230
 
@@ -390,6 +393,8 @@ class NetworkConfig(DescribedModel):
         feeders = {feeder.id for feeder in self.feeders}
         if len(feeders) != len(self.feeders):
             raise ValueError("two feeders share an id")
+        for fault in feeder_faults({feeder.id: feeder for feeder in self.feeders}):
+            raise ValueError(fault)
         chargers: dict[str, str] = {}
         sites: set[str] = set()
         for site in self.sites:
@@ -406,6 +411,29 @@ class NetworkConfig(DescribedModel):
                     )
                 chargers[charger.id] = site.id
         return self
+
+
+def feeder_faults(feeders: Mapping[str, FeederConfig]) -> Iterator[str]:
+    """What is wrong with how feeders supply each other, in words."""
+    for feeder in feeders.values():
+        if feeder.parent is None:
+            continue
+        parent = feeders.get(feeder.parent)
+        if parent is None:
+            yield f"feeder {feeder.id} names an unknown parent {feeder.parent!r}"
+            continue
+        if parent.voltage_v != feeder.voltage_v:
+            yield (
+                f"feeder {feeder.id} and its parent {parent.id} differ in voltage_v: describe both "
+                "at the voltage of the sites"
+            )
+        above = parent
+        passed = {feeder.id}
+        while above.id not in passed and above.parent is not None and above.parent in feeders:
+            passed.add(above.id)
+            above = feeders[above.parent]
+        if above.id == feeder.id:
+            yield f"feeder {feeder.id} would in the end be supplied by itself"
 
 
 def load_network(path: Path) -> NetworkConfig:

@@ -24,7 +24,9 @@ from controlplane.actor import (
 from controlplane.charger.messages import ApplyLimit
 from controlplane.config import ActorSettings
 from controlplane.errors import Refusal
-from controlplane.feeder.messages import SiteLeft
+from controlplane.feeder.messages import SiteLeft, SiteReport
+from controlplane.feeder.reporting import Reports
+from controlplane.grid_events import CancelGridEvent, CreateGridEvent, GetGridEvent, GridEvent
 from controlplane.ids import ActorRef, ConnectorKey, SiteId
 from controlplane.site.alarms import alarm_changes, present_alarms
 from controlplane.site.configure import (
@@ -37,7 +39,7 @@ from controlplane.site.configure import (
     removal_effects,
     validated,
 )
-from controlplane.site.demand import Demand, Habit, Pace, Turn
+from controlplane.site.demand import Pace
 from controlplane.site.explain import explanation
 from controlplane.site.limiting import take_limit
 from controlplane.site.live import LiveConnector, LiveSite
@@ -57,6 +59,7 @@ from controlplane.site.messages import (
     LimitOutcome,
     PhaseCurrents,
     ReportBuildingLoad,
+    ReportMeterState,
     ReportSitePower,
     SetCircuitLimit,
     SetConnectorLimit,
@@ -66,8 +69,8 @@ from controlplane.site.messages import (
     SiteView,
 )
 from controlplane.site.release import release
-from controlplane.site.report import FeederReports, site_report
-from controlplane.site.round import Budget, plan
+from controlplane.site.report import completed, site_observation, site_report
+from controlplane.site.round import Budget
 from controlplane.site.state import BuildingLoad, SiteState
 from controlplane.site.view import decision_words
 from controlplane.store.records import ActorSnapshot, LimitDecision
@@ -76,6 +79,9 @@ __all__ = ["SiteActor"]
 
 FUTURE_MAX_MS = 60_000
 """How far ahead of our clock a building meter may be."""
+
+SAMPLES_MISSED_MAX = 3
+"""A connector that missed so many meter samples counts with what it may draw."""
 
 QUIET_ROUNDS_MAX = 10
 """Where nothing was heard and nothing is awaited, only every tenth round is worked out."""
@@ -101,7 +107,7 @@ class SiteActor:
         self._site = LiveSite(SiteState.restore(snapshot), settings) if snapshot else None
         self._undescribed: set[ConnectorKey] = set()
         """Connectors with a session that the description does not have."""
-        self._reports = FeederReports()
+        self._reports: Reports[SiteReport] = Reports()
         self._rounded_ms: int | None = None
         self._round_at_ms: int | None = None
         self._quiet = False
@@ -129,6 +135,7 @@ class SiteActor:
             self._effects += [assignment(config, charger) for charger in config.chargers]
             self._round_by(now_ms + self._settings.round_interval_ms)
             self._set_limit_timer(self._site, now_ms)
+            self._set_grid_timer(self._site, now_ms)
             if self._site.config.feeder is not None:
                 self._effects.append(SetTimer("report", now_ms))
         return self._effects
@@ -144,7 +151,7 @@ class SiteActor:
         elif self._site is not None:
             self._hear(self._site, message, now_ms)
         elif isinstance(message, CapChanged):
-            self._leave(message)
+            self._leave(message, now_ms)
         if self._durable and self._site is not None:
             snapshot = ActorSnapshot(ref=self.ref, state=self._site.state.snapshot())
             self._effects.append(Persist(snapshot))
@@ -192,8 +199,11 @@ class SiteActor:
             case TimerFired(key="window"):
                 self._window_end_ms = None
                 self._round(site, now_ms)
+            case TimerFired(key="grid"):
+                self._advance_grid(site, now_ms)
+                self._round(site, now_ms)
             case TimerFired(key="report"):
-                self._report(site, site.budget(now_ms))
+                self._report(site, site.budget(now_ms), now_ms)
                 self._set_report_timer(site, now_ms)
             case _:
                 # A timer of an older version, or news for another kind of actor: no harm.
@@ -212,12 +222,16 @@ class SiteActor:
                 return self._explain(site, request, now_ms)
             case ReportBuildingLoad():
                 return self._building_load(site, request, now_ms)
+            case ReportMeterState():
+                return self._meter_state(site, request, now_ms)
             case ReportSitePower():
                 return self._site_power(site, request, now_ms)
             case SetSiteLimit() | SetCircuitLimit() | SetConnectorLimit():
                 return self._set_limit(site, request, now_ms)
+            case CreateGridEvent() | CancelGridEvent() | GetGridEvent():
+                return self._grid_event(site, request, now_ms)
             case DeleteSite():
-                return self._delete(site)
+                return self._delete(site, now_ms)
         return refusal(
             "invalid_input", "REQUEST_UNKNOWN", "a site does not know this request", self.ref.id
         )
@@ -235,11 +249,12 @@ class SiteActor:
         state = SiteState(config=b"") if before is None else before.state
         if before is not None and before.config.feeder != config.feeder:
             state.cap_id, state.cap_ma = 0, None
-            self._reports = FeederReports()
+            self._reports = Reports()
         if config.building_load is None or (
             before is not None and before.config.building_load != config.building_load
         ):
             state.building = None
+            state.meter_fault = ""
         state.describe(config)
         site = self._site = LiveSite(state, self._settings)
         self._undescribed -= site.by_key.keys()
@@ -255,13 +270,15 @@ class SiteActor:
         self._limit_due(site, now_ms)
         return answer
 
-    def _delete(self, site: LiveSite) -> SiteDeleted | Refusal:
+    def _delete(self, site: LiveSite, now_ms: int) -> SiteDeleted | Refusal:
         busy = busy_refusal(site.connectors, self.ref.id)
         if busy is not None:
             return busy
-        self._effects += removal_effects(site.config)
+        self._effects += site.state.grid.close(self.ref, now_ms)
+        self._effects += removal_effects(site.config, now_ms=now_ms)
         self._effects.append(Persist(ActorSnapshot(ref=self.ref, state=b"")))
-        self._effects += [CancelTimer(key) for key in ("round", "limit", "report", "window")]
+        timers = ("round", "limit", "grid", "report", "window")
+        self._effects += [CancelTimer(key) for key in timers]
         self._effects.append(Emit("site.deleted", {"site_id": self.ref.id}))
         self._site = self._window_end_ms = None
         return SiteDeleted(SiteId(self.ref.id))
@@ -300,6 +317,40 @@ class SiteActor:
     def _limit_due(self, site: LiveSite, now_ms: int) -> None:
         self._set_limit_timer(site, now_ms)
         self._round(site, now_ms)
+
+    def _grid_event(
+        self,
+        site: LiveSite,
+        request: CreateGridEvent | CancelGridEvent | GetGridEvent,
+        now_ms: int,
+    ) -> GridEvent | Refusal:
+        answer, effects = site.state.grid.answer(request, self.ref, now_ms)
+        self._effects += effects
+        self._durable |= bool(effects)
+        if effects:
+            self._advance_grid(site, now_ms)
+            self._round(site, now_ms)
+        return answer if isinstance(answer, Refusal) else answer.copy()
+
+    def _advance_grid(self, site: LiveSite, now_ms: int) -> None:
+        now = site_observation(
+            site, site.budget(now_ms), now_ms=now_ms, stale_ms=self._sample_stale_ms
+        )
+        effects = site.state.grid.advance(now, self.ref)
+        self._effects += effects
+        self._durable |= bool(effects)
+
+    def _observe_grid(
+        self, site: LiveSite, rows: Budget, now_ms: int, *, reducing: bool = False
+    ) -> None:
+        """Tell the grid's events what is drawn and may be drawn."""
+        now = site_observation(
+            site, rows, now_ms=now_ms, stale_ms=self._sample_stale_ms, reducing=reducing
+        )
+        effects = site.state.grid.observe(now, self.ref)
+        self._effects += effects
+        self._durable |= bool(effects)
+        self._set_grid_timer(site, now_ms)
 
     def _building_load(
         self, site: LiveSite, request: ReportBuildingLoad, now_ms: int
@@ -345,6 +396,8 @@ class SiteActor:
         site.state.building = load
         self._save_building(site, load)
         rows, lines = site.budget(now_ms), site.tree.lines
+        if site.state.grid.awaiting:
+            self._observe_grid(site, rows, now_ms)
         if any(
             used > may
             for used, may in zip(rows.liability_ma[:lines], rows.capacity_ma[:lines], strict=True)
@@ -374,6 +427,13 @@ class SiteActor:
                 self._round_by(now_ms + self._settings.round_interval_ms)
         return site.view(now_ms)
 
+    def _meter_state(self, site: LiveSite, request: ReportMeterState, now_ms: int) -> SiteView:
+        if bool(request.fault) != bool(site.state.meter_fault):
+            site.state.meter_fault = request.fault
+            self._durable = True
+            self._round(site, now_ms)
+        return site.view(now_ms)
+
     def _save_building(self, site: LiveSite, load: BuildingLoad) -> None:
         """Write the load when it moved, or when the saved one is about to look stale."""
         saved = self._building_saved
@@ -390,6 +450,7 @@ class SiteActor:
     # --- from chargers ----------------------------------------------------------------------------
 
     def _metered(self, site: LiveSite, message: ConnectorMetered, now_ms: int) -> None:
+        message = message.believed()
         if site.power.reads(message.charger_id, message.connector_id):
             lines = site.power.metered_lines(message)
             if lines is not None:
@@ -401,9 +462,12 @@ class SiteActor:
         if connector is None:
             return
         demand = connector.demand
-        if demand is not None and message.energy_wh is not None:
-            demand.energy_wh = message.energy_wh
-        highest_ma, confirms = connector.take_sample(message, voltage_v=site.config.voltage_v)
+        if demand is not None:
+            demand.energy_wh = message.energy_wh or demand.energy_wh
+            demand.soc_percent = message.soc_percent or demand.soc_percent
+        highest_ma, confirms = connector.take_sample(
+            message, voltage_v=site.config.voltage_v, now_ms=now_ms
+        )
         if highest_ma is None:
             return
         entry = connector.entry
@@ -415,10 +479,14 @@ class SiteActor:
             ramp_ms=self._settings.ramp_ms,
             confirms=confirms,
         )
-        if demand is not None and demand.habit.metered(entry, now_ms=now_ms, pace=self._pace):
+        if demand is not None and demand.behaviour.metered(
+            connector.leaf, entry, message, now_ms=now_ms, pace=self._pace
+        ):
             self._quiet = False
         if entry.liability_ma != counted_ma:
             self._round_soon(site, now_ms)
+        elif site.state.grid.awaiting:
+            self._observe_grid(site, site.budget(now_ms), now_ms)
 
     def _outcome(self, site: LiveSite, message: LimitOutcome, now_ms: int) -> None:
         connector = site.by_key.get(ConnectorKey(message.charger_id, message.connector_id))
@@ -446,25 +514,14 @@ class SiteActor:
         if connector is None:
             self._undescribed_state(site, key, running=message.session is not None, now_ms=now_ms)
             return
-        before = connector.demand
         session = message.session
-        self._durable |= connector.entry.session(None if session is None else session.session_id)
-        if session is None:
-            connector.demand = None
-            connector.measured_ma = None
-        elif before is None or before.session.session_id != session.session_id:
-            running = (connector.entry.acknowledged_ma or 0) >= connector.leaf.min_ma
-            connector.demand = Demand(
-                message.status, session, session.energy_wh, Habit(), Turn(running, now_ms)
-            )
-        else:
-            connector.demand = Demand(
-                message.status, session, session.energy_wh, before.habit, before.turn
-            )
+        matters = connector.entry.session(None if session is None else session.session_id)
+        differs, learned = site.take_state(connector, message, now_ms, self._pace)
+        self._durable |= matters or learned
         if session is not None and session.boost_until_ms is not None:
             self._set_limit_timer(site, now_ms)
-        if before is None or connector.demand is None or before.differs(connector.demand):
-            self._round_soon(site, now_ms)
+        if matters or differs:
+            self._round_soon(site, now_ms, critical=True)
 
     def _undescribed_state(
         self, site: LiveSite, key: ConnectorKey, *, running: bool, now_ms: int
@@ -484,22 +541,23 @@ class SiteActor:
             )
         if changed:
             self._durable = True
-            self._round_soon(site, now_ms)
+            self._round_soon(site, now_ms, critical=True)
 
     # --- from the feeder --------------------------------------------------------------------------
 
-    def _leave(self, message: CapChanged) -> None:
+    def _leave(self, message: CapChanged, now_ms: int) -> None:
         """Tell a feeder that this is none of its sites, again if it did not hear that before."""
-        self._effects.append(Send(feeder_ref(message.feeder_id), SiteLeft(SiteId(self.ref.id))))
+        left = SiteLeft(SiteId(self.ref.id), now_ms)
+        self._effects.append(Send(feeder_ref(message.feeder_id), left))
 
     def _cap_changed(self, site: LiveSite, message: CapChanged, now_ms: int) -> None:
         state = site.state
         if message.feeder_id != site.config.feeder:
-            self._leave(message)
+            self._leave(message, now_ms)
             return
         if message.cap_id == state.cap_id:
             # The feeder did not hear our report.
-            self._report(site, site.budget(now_ms))
+            self._report(site, site.budget(now_ms), now_ms)
         if message.cap_id <= state.cap_id:
             return
         if state.cap_ma != message.cap_ma or state.cap_id == 0:
@@ -508,21 +566,32 @@ class SiteActor:
         self._durable = True
         self._round(site, now_ms)
 
-    def _report(self, site: LiveSite, rows: Budget, *, only_urgent: bool = False) -> None:
+    def _report(
+        self, site: LiveSite, rows: Budget, now_ms: int, *, only_urgent: bool = False
+    ) -> None:
         if site.config.feeder is None:
             return
-        report = site_report(site, rows)
+        report = site_report(site, rows, now_ms=now_ms)
         if only_urgent and not self._reports.urgent(report, site.state.cap_ma):
             return
-        self._reports.sent(report)
+        report = completed(
+            report,
+            site,
+            rows,
+            now_ms=now_ms,
+            stale_ms=self._sample_stale_ms,
+            pace=self._pace,
+        )
+        report = self._reports.stamped(report)
         self._effects.append(Send(feeder_ref(site.config.feeder), report))
 
     # --- rounds -----------------------------------------------------------------------------------
 
-    def _round_soon(self, site: LiveSite, now_ms: int) -> None:
+    def _round_soon(self, site: LiveSite, now_ms: int, *, critical: bool = False) -> None:
         """A round at once, unless one has just been: then a tenth of the interval after it, so
-        that a hundred chargers that answer together cost two rounds and not a hundred."""
-        gap_ms = self._settings.round_interval_ms // 10
+        that a hundred chargers that answer together cost two rounds and not a hundred. What others
+        must make room for is `critical` and waits a tenth of that."""
+        gap_ms = self._settings.round_interval_ms // (100 if critical else 10)
         if self._rounded_ms is None or now_ms - self._rounded_ms >= gap_ms:
             self._round(site, now_ms)
         else:
@@ -565,16 +634,8 @@ class SiteActor:
         self._keep_window(site, now_ms)
         rows = site.budget(now_ms)
         site.take_terms(now_ms)
-        site.plan = plan(
-            site.tree,
-            site.entries,
-            site.demands,
-            rows,
-            stale=stale,
-            now_ms=now_ms,
-            pace=self._pace,
-            exempt=site.power.exempt(now_ms) if rows.surplus_ma is not None else (),
-        )
+        site.consider(now_ms, self._pace)
+        site.plan = site.solve(rows, now_ms=now_ms, pace=self._pace)
         released = release(
             site.tree,
             site.entries,
@@ -590,10 +651,7 @@ class SiteActor:
         for position, limit_ma in released.limits:
             reason = "" if picture is None else decision_words(picture, position, limit_ma)
             self._send_limit(site, site.connectors[position], limit_ma, reason, now_ms)
-        for connector in site.connectors:
-            if connector.demand is not None:
-                on = (connector.entry.asked_ma or 0) >= max(1, connector.leaf.min_ma)
-                connector.demand.turn.observe(on=on, now_ms=now_ms)
+        site.observe(now_ms)
         overloads = site.check.overloads(site.entries, rows.building_ma)
         if any(overload.ours for overload in overloads):
             site.state.violations += 1
@@ -607,15 +665,19 @@ class SiteActor:
                 undescribed=self._undescribed,
                 stale=stale,
                 plan=site.plan,
+                meter_fault=site.state.meter_fault,
                 contract=site.power.contract_words(now_ms, rows.building_ma),
             ),
         )
         self._durable |= bool(events)
         self._effects += events
+        left = site.budget(now_ms) if released.limits else rows
+        # Of an idle site, nothing is heard until somebody comes.
+        if not site.busy or site.state.grid.wants_observation(now_ms):
+            self._observe_grid(site, left, now_ms, reducing=bool(released.limits))
         if site.config.feeder is not None:
-            left = site.budget(now_ms) if released.limits else rows
-            self._report(site, left, only_urgent=True)
-        self._quiet = not site.restless
+            self._report(site, left, now_ms, only_urgent=True)
+        self._quiet = not (site.restless or self._reports.unmet(site.state.cap_ma))
         self._round_at_ms = None
         if site.busy:
             self._round_by(now_ms + settings.round_interval_ms)
@@ -643,6 +705,7 @@ class SiteActor:
         site.state.limit_id += 1
         before_ma = connector.entry.asked_ma
         connector.entry.sent(site.state.limit_id, limit_ma, now_ms=now_ms)
+        connector.calm.again = False
         self._durable = True
         key = connector.leaf.key
         message = ApplyLimit(
@@ -669,6 +732,15 @@ class SiteActor:
         at_ms = site.next_change_ms(now_ms)
         if at_ms is not None:
             self._effects.append(SetTimer("limit", at_ms))
+
+    def _set_grid_timer(self, site: LiveSite, now_ms: int) -> None:
+        at_ms = site.state.grid.next_due_ms(now_ms)
+        if at_ms is not None:
+            self._effects.append(SetTimer("grid", at_ms))
+
+    @property
+    def _sample_stale_ms(self) -> int:
+        return SAMPLES_MISSED_MAX * self._settings.meter_interval_ms
 
     def _set_report_timer(self, site: LiveSite, now_ms: int) -> None:
         if site.config.feeder is not None:

@@ -123,7 +123,7 @@ def description_effects(
     for gone in known:
         effects += _unassigned(ChargerId(gone), site_id)
     if before is not None and before.feeder is not None and before.feeder != config.feeder:
-        effects.append(Send(feeder_ref(before.feeder), SiteLeft(site_id)))
+        effects.append(Send(feeder_ref(before.feeder), SiteLeft(site_id, now_ms)))
     return effects
 
 
@@ -141,14 +141,14 @@ def assignment(config: SiteConfig, charger: ChargerConfig) -> Send:
     )
 
 
-def removal_effects(config: SiteConfig) -> list[Effect]:
+def removal_effects(config: SiteConfig, *, now_ms: int) -> list[Effect]:
     """News of a site that is no more."""
     site_id = SiteId(config.id)
     effects: list[Effect] = [Persist(SiteRemoved(site_id))]
     for charger in config.chargers:
         effects += _unassigned(ChargerId(charger.id), site_id)
     if config.feeder is not None:
-        effects.append(Send(feeder_ref(config.feeder), SiteLeft(site_id)))
+        effects.append(Send(feeder_ref(config.feeder), SiteLeft(site_id, now_ms)))
     return effects
 
 

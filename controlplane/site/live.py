@@ -5,7 +5,8 @@ plan is the same connector, in the order of the description."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from zoneinfo import ZoneInfo
 
 import msgspec
 
@@ -13,23 +14,26 @@ from controlplane.config import ActorSettings
 from controlplane.ids import ChargerId
 from controlplane.limit_schedule import limit_at, next_change_ms
 from controlplane.network import SiteConfig
+from controlplane.ocpp.events import ConnectorStatus
+from controlplane.site.behaviour import Behaviour, Nudge
 from controlplane.site.check import LedgerCheck
-from controlplane.site.demand import Demand
+from controlplane.site.demand import Demand, Pace, Turn
+from controlplane.site.forecast import History, Vehicle
 from controlplane.site.ledger import Entry
 from controlplane.site.live_power import LivePower
 from controlplane.site.messages import (
-    CURRENT_MAX_MA,
     ConnectorMetered,
+    ConnectorState,
     PhaseCurrents,
     SiteView,
 )
 from controlplane.site.policy import Policy
 from controlplane.site.release import Calm
-from controlplane.site.round import Budget, Cause, Plan, budget
+from controlplane.site.round import Budget, Cause, Plan, budget, plan
 from controlplane.site.state import SiteState
 from controlplane.site.tree import Leaf, SiteTree
 from controlplane.site.view import Picture, site_view
-from controlplane.units import ma_from_w
+from controlplane.units import ma_from_w, w_from_ma
 
 __all__ = ["LiveConnector", "LiveSite"]
 
@@ -44,8 +48,27 @@ class LiveConnector:
     calm: Calm = field(default_factory=Calm)
     measured_ma: PhaseCurrents | None = None
     """On the lines of the site."""
+    measured_w: int | None = None
+    measured_at_ms: int = 0
 
-    def take_sample(self, sample: ConnectorMetered, *, voltage_v: int) -> tuple[int | None, bool]:
+    def allowed_w(self, *, voltage_v: int) -> int:
+        """What it may draw."""
+        conductors = len(self.leaf.phases)
+        return w_from_ma(self.entry.liability_ma, voltage_v=voltage_v, phases=conductors)
+
+    def drawn_w(self, *, voltage_v: int, now_ms: int, stale_ms: int) -> int:
+        """What it draws by its last sample, if that is not older than `stale_ms`; else what it may
+        draw. Without a session it draws nothing."""
+        reachable = self.entry.online and self.entry.settled
+        if reachable and self.entry.session_id is None:
+            return 0
+        if reachable and self.measured_w is not None and now_ms - self.measured_at_ms <= stale_ms:
+            return self.measured_w
+        return self.allowed_w(voltage_v=voltage_v)
+
+    def take_sample(
+        self, sample: ConnectorMetered, *, voltage_v: int, now_ms: int
+    ) -> tuple[int | None, bool]:
         """Keep a sample per line; give the highest conductor in mA (None: the sample has no
         current) and whether it can confirm a decrease.
 
@@ -65,11 +88,13 @@ class LiveConnector:
             confirms = leaf.direct_current or len(leaf.phases) == 1
         else:
             return None, False
-        currents = [max(-CURRENT_MAX_MA, min(each, CURRENT_MAX_MA)) for each in currents]
         lines = [0, 0, 0]
         for column, current_ma in zip(leaf.phases, currents, strict=True):
             lines[column] = current_ma
         self.measured_ma = (lines[0], lines[1], lines[2])
+        even_w = w_from_ma(sum(lines), voltage_v=voltage_v, phases=1)
+        self.measured_w = max(0, even_w if sample.power_w is None else sample.power_w)
+        self.measured_at_ms = now_ms
         return max(0, *currents), confirms
 
 
@@ -91,6 +116,8 @@ class LiveSite:
         self.chargers: dict[ChargerId, list[LiveConnector]] = {}
         for connector in self.connectors:
             self.chargers.setdefault(connector.leaf.key.charger_id, []).append(connector)
+        self.history = History.restore(state.history)
+        self.zone = ZoneInfo(self.config.time_zone)
         self.power = LivePower(state, self.config, self.tree, self.connectors, settings)
         self.plan: Plan | None = None
         self.waiting: dict[int, int] = {}
@@ -102,6 +129,98 @@ class LiveSite:
             if key in before.by_key:
                 connector.demand = before.by_key[key].demand
                 connector.measured_ma = before.by_key[key].measured_ma
+                connector.measured_w = before.by_key[key].measured_w
+                connector.measured_at_ms = before.by_key[key].measured_at_ms
+
+    # --- what vehicles want -----------------------------------------------------------------------
+
+    def take_state(
+        self, connector: LiveConnector, message: ConnectorState, now_ms: int, pace: Pace
+    ) -> tuple[bool, bool]:
+        """Take in the status and the session of a connector. Whether another round could come out
+        differently, and whether something was learned that is durable."""
+        before, session = connector.demand, message.session
+        had_session, learned = before is not None, False
+        if before is not None and (
+            session is None or before.session.session_id != session.session_id
+        ):
+            learned = self._ended(before, now_ms)
+            connector.demand = before = None
+        if session is None:
+            connector.demand = connector.measured_ma = connector.measured_w = None
+            # The status alone of a connector that stays without a session changes no round.
+            return had_session, learned
+        if before is None:
+            running = (connector.entry.acknowledged_ma or 0) >= connector.leaf.min_ma
+            demand = Demand(
+                message.status, session, session.energy_wh, Behaviour(), Turn(running, now_ms)
+            )
+        else:
+            demand = replace(
+                before, status=message.status, session=session, energy_wh=session.energy_wh
+            )
+            faulted = ConnectorStatus.FAULTED
+            if message.status is faulted and before.status is not faulted:
+                demand.behaviour.faulted(now_ms=now_ms, pace=pace)
+        connector.demand = demand
+        if before is None or before.session.id_token != session.id_token:
+            self._forecast(demand, now_ms)
+            if demand.behaviour.known == Vehicle():
+                # Whose it is may be said only after it was plugged in.
+                demand.behaviour.known = self.history.vehicle(session.id_token)
+        said = None if before is None else before.session.vehicle
+        if session.vehicle is not None and session.vehicle != said:
+            # K15.FR.08, K17.FR.08: its station is told a limit within a minute, be it the same.
+            connector.calm.again = True
+        return before is None or before.differs(demand), learned
+
+    def consider(self, now_ms: int, pace: Pace) -> None:
+        """Let time pass for every session, before a round."""
+        for connector in self.connectors:
+            demand = connector.demand
+            if demand is None:
+                continue
+            expected = demand.forecast
+            if (
+                expected is not None
+                and expected.departure_ms is not None
+                and expected.departure_ms <= now_ms
+            ):
+                self._forecast(demand, now_ms)
+            connector.calm.again |= demand.consider(
+                connector.leaf, connector.entry, now_ms=now_ms, pace=pace
+            )
+
+    def observe(self, now_ms: int) -> None:
+        """Note who charges and who is paused, after a round; a nudge is no pause."""
+        for connector in self.connectors:
+            demand = connector.demand
+            if demand is not None:
+                on = (connector.entry.asked_ma or 0) >= max(1, connector.leaf.min_ma)
+                nudged = demand.behaviour.nudge is not Nudge.NONE
+                demand.turn.observe(on=on or (nudged and demand.turn.on), now_ms=now_ms)
+
+    def _forecast(self, demand: Demand, now_ms: int) -> None:
+        session = demand.session
+        demand.forecast = self.history.forecast(
+            session.id_token, started_ms=session.started_ms, now_ms=now_ms, zone=self.zone
+        )
+
+    def _ended(self, demand: Demand, now_ms: int) -> bool:
+        session = demand.session
+        learned = self.history.ended(
+            session.id_token,
+            started_ms=session.started_ms,
+            ended_ms=now_ms,
+            energy_wh=demand.energy_wh,
+            zone=self.zone,
+            vehicle=demand.behaviour.known,
+        )
+        if learned:
+            self.state.history = self.history.snapshot()
+        return learned
+
+    # --- the rows ---------------------------------------------------------------------------------
 
     def clock_set(self, change_ms: int, now_ms: int) -> None:
         """The clock was set by so much, and shows `now_ms`. Set forward, it must not confirm what
@@ -111,9 +230,12 @@ class LiveSite:
                 connector.entry.clock_set(change_ms)
             if change_ms < 0:
                 connector.calm = Calm()
-                if connector.demand is not None:
-                    turn = connector.demand.turn
-                    turn.since_ms = min(turn.since_ms, now_ms)
+                connector.measured_at_ms += change_ms
+                demand = connector.demand
+                if demand is not None:
+                    demand.turn.since_ms = min(demand.turn.since_ms, now_ms)
+                    known, nudges = demand.behaviour.known, demand.behaviour.nudges
+                    demand.behaviour = Behaviour(known=known, nudges=nudges)
         building = self.state.building
         if change_ms < 0 and building is not None:
             self.state.building = msgspec.structs.replace(
@@ -192,19 +314,42 @@ class LiveSite:
         l1, l2, l3 = (max(floor_ma, current_ma) for current_ma in building.current_ma)
         return self.tree.building_ma((l1, l2, l3))
 
-    def budget(self, now_ms: int) -> Budget:
+    def limit_ma(self, now_ms: int) -> int | None:
+        """The lower of what was set and of what the grid asked of this site; None: neither."""
+        limits = [limit_at(self.state.windows, now_ms)]
+        limit_w = self.state.grid.limit_w()
+        if limit_w is not None:
+            limits.append(ma_from_w(limit_w, voltage_v=self.config.voltage_v, phases=3))
+        return min((each for each in limits if each is not None), default=None)
+
+    def budget(self, now_ms: int, *, capped: bool = True) -> Budget:
+        """The rows; where not `capped`, as if the feeder had no say."""
         state = self.state
-        limits = [limit_at(state.windows, now_ms), state.cap_ma]
+        limits = [self.limit_ma(now_ms), state.cap_ma if capped else None]
         building_ma = self.building_ma(now_ms)
         return budget(
             self.tree,
             self.entries,
             building_ma=building_ma,
             supply_limit_ma=min((each for each in limits if each is not None), default=None),
-            capped=self.config.feeder is None or state.cap_id > 0,
+            capped=not capped or self.config.feeder is None or state.cap_id > 0,
             contract_ma=self.power.contract_ma(now_ms, building_ma),
             surplus_ma=self.power.surplus_ma(now_ms, building_ma),
             circuit_limits_ma=self.circuit_limits_ma(now_ms),
+        )
+
+    def solve(self, rows: Budget, *, now_ms: int, pace: Pace, narrowed: bool = False) -> Plan:
+        """What every connector should draw within `rows`; see `round.plan`."""
+        return plan(
+            self.tree,
+            self.entries,
+            self.demands,
+            rows,
+            stale=self.stale(now_ms),
+            now_ms=now_ms,
+            pace=pace,
+            exempt=self.power.exempt(now_ms) if rows.surplus_ma is not None else (),
+            narrowed=narrowed,
         )
 
     def circuit_limits_ma(self, now_ms: int) -> dict[int, int]:
@@ -229,7 +374,7 @@ class LiveSite:
             rows=self.budget(now_ms),
             plan=self.plan,
             waiting=self.waiting,
-            limit_ma=limit_at(self.state.windows, now_ms),
+            limit_ma=self.limit_ma(now_ms),
             stale=self.stale(now_ms),
             power=self.power.view(
                 now_ms, building_ma=self.building_ma(now_ms), stale=self.stale(now_ms)

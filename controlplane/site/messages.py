@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from controlplane.actor import Message
+from controlplane.grid_events import CancelGridEvent, CreateGridEvent, GetGridEvent
 from controlplane.ids import ChargerId, FeederId, SessionId, SiteId
 from controlplane.ocpp.commands import CommandState
 from controlplane.ocpp.events import ConnectorStatus
@@ -26,6 +27,7 @@ __all__ = [
     "LimitFactor",
     "LimitOutcome",
     "ReportBuildingLoad",
+    "ReportMeterState",
     "ReportSitePower",
     "RowShare",
     "SessionDemand",
@@ -37,6 +39,7 @@ __all__ = [
     "SitePowerView",
     "SiteRequest",
     "SiteView",
+    "VehicleLimits",
 ]
 
 CURRENT_MAX_MA = 100_000_000
@@ -45,8 +48,15 @@ CURRENT_MAX_MA = 100_000_000
 POWER_MAX_W = 10**12
 """No plant or battery gives or takes more."""
 
+METERED_MAX_W = 10**9
+"""No meter of a site shows more power."""
+
 PhaseCurrents = tuple[int, int, int]
 """Milliamperes on L1, L2, L3 of the site."""
+
+
+def _bounded(value: int | None, most: int) -> int | None:
+    return None if value is None else max(-most, min(value, most))
 
 
 # --- from its chargers ----------------------------------------------------------------------------
@@ -63,10 +73,30 @@ class ChargerPresence(Message, frozen=True, tag="charger_presence"):
     default_ma: int | None
 
 
+class VehicleLimits(msgspec.Struct, frozen=True):
+    """What a vehicle said of itself (OCPP 2.x NotifyEVChargingNeeds); None where it did not.
+
+    Currents are per phase, of alternating current; `power_max_w` is the vehicle's side of a
+    rectifier. `need_wh` is of the whole session, what it had when it spoke included. `said_ms` is
+    when it spoke last: whatever its station is told after that answers it.
+    """
+
+    current_min_ma: int | None = None
+    current_max_ma: int | None = None
+    phases: int | None = None
+    power_max_w: int | None = None
+    soc_percent: int | None = None
+    capacity_wh: int | None = None
+    need_wh: int | None = None
+    departure_ms: int | None = None
+    said_ms: int = 0
+
+
 class SessionDemand(msgspec.Struct, frozen=True):
-    """What the session on a connector still wants. `charging` is False while the vehicle or the
-    driver holds it; `id_token` is what the driver identified with; until `boost_until_ms` the
-    session goes first."""
+    """What the session on a connector still wants. `need_wh` and `departure_ms` are the driver's
+    word, `vehicle` is the vehicle's. `charging` is False while the vehicle or the driver holds
+    it; `id_token` is what the driver identified with; until `boost_until_ms` the session goes
+    first."""
 
     session_id: SessionId
     started_ms: int
@@ -76,6 +106,7 @@ class SessionDemand(msgspec.Struct, frozen=True):
     charging: bool
     id_token: str | None = None
     boost_until_ms: int | None = None
+    vehicle: VehicleLimits | None = None
 
 
 class ConnectorState(Message, frozen=True, tag="connector_state"):
@@ -98,6 +129,28 @@ class ConnectorMetered(Message, frozen=True, tag="connector_metered"):
     power_w: int | None
     energy_wh: int | None
     soc_percent: float | None
+
+    def believed(self) -> ConnectorMetered:
+        """The same without what is beyond all reason: whatever a station writes arrives here, and
+        sums of it must not overflow."""
+        power_w = self.power_w
+        l1, l2, l3 = self.current_ma
+        if (
+            (power_w is None or -METERED_MAX_W <= power_w <= METERED_MAX_W)
+            and (l1 is None or -CURRENT_MAX_MA <= l1 <= CURRENT_MAX_MA)
+            and (l2 is None or -CURRENT_MAX_MA <= l2 <= CURRENT_MAX_MA)
+            and (l3 is None or -CURRENT_MAX_MA <= l3 <= CURRENT_MAX_MA)
+        ):
+            return self
+        return msgspec.structs.replace(
+            self,
+            power_w=_bounded(power_w, METERED_MAX_W),
+            current_ma=(
+                _bounded(l1, CURRENT_MAX_MA),
+                _bounded(l2, CURRENT_MAX_MA),
+                _bounded(l3, CURRENT_MAX_MA),
+            ),
+        )
 
 
 class LimitOutcome(Message, frozen=True, tag="limit_outcome"):
@@ -154,6 +207,13 @@ class ReportBuildingLoad(msgspec.Struct, frozen=True, tag="report_building_load"
 
     at_ms: int
     current_ma: PhaseCurrents
+
+
+class ReportMeterState(msgspec.Struct, frozen=True, tag="report_meter_state"):
+    """Whoever reads the building's meter for the site cannot (`fault` says why), or can again
+    (empty). The alarm `meter_unreachable` follows it. Answered with `SiteView`."""
+
+    fault: str
 
 
 class ReportSitePower(msgspec.Struct, frozen=True, tag="report_site_power"):
@@ -222,12 +282,16 @@ SiteRequest = (
     ConfigureSite
     | DeleteSite
     | ReportBuildingLoad
+    | ReportMeterState
     | ReportSitePower
     | SetSiteLimit
     | SetCircuitLimit
     | SetConnectorLimit
     | GetSite
     | ExplainConnector
+    | CreateGridEvent
+    | CancelGridEvent
+    | GetGridEvent
 )
 
 
@@ -248,7 +312,11 @@ class CircuitView(msgspec.Struct, frozen=True):
 class ConnectorAllocation(msgspec.Struct, frozen=True):
     """One connector at this moment. `target_ma` is what the last round wants, `limit_ma` what is
     acknowledged, `liability_ma` what counts on the rows, `reason` why, in words; `override_ma` the
-    operator's limit, where one is in force."""
+    operator's limit, where one is in force.
+
+    `energy_needed_wh` is what is still missing, `laxity_ms` how long the session could wait at full
+    power and still be ready; None where need or departure is unknown. `need_source` and
+    `departure_source` tell who says so: `driver`, `vehicle` or `forecast`; None for nobody."""
 
     charger_id: ChargerId
     connector_id: int
@@ -259,6 +327,11 @@ class ConnectorAllocation(msgspec.Struct, frozen=True):
     measured_ma: int | None
     reason: str
     override_ma: int | None = None
+    energy_needed_wh: int | None = None
+    laxity_ms: int | None = None
+    departure_ms: int | None = None
+    need_source: str | None = None
+    departure_source: str | None = None
 
 
 class SitePowerView(msgspec.Struct, frozen=True):

@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from controlplane import _core
+from controlplane.site.behaviour import Nudge
 from controlplane.site.demand import TIER_HOLDING, Demand, Pace
 from controlplane.site.ledger import Entry
 from controlplane.site.tree import Leaf, SiteTree
@@ -39,9 +40,13 @@ class Cause(Enum):
     UNSTEERED = auto()
     """The charger is offline, not settled, unknown, or refuses limits."""
     OWN_MAXIMUM = auto()
+    VEHICLE_MAXIMUM = auto()
+    """The vehicle said that it takes no more."""
     HABIT = auto()
     """It draws less; the rest is lent."""
     HOLDING = auto()
+    NUDGED = auto()
+    """It sleeps: offered nothing for a moment, so that the next offer wakes it."""
     ROW = auto()
     PAUSED = auto()
     TIGHT = auto()
@@ -107,6 +112,8 @@ class Plan:
     checked: bool
     """Whether the core's own check found every row within its capacity."""
     shortfalls: tuple[Shortfall, ...] = ()
+    shares: Sequence[_Share] = ()
+    """What went into the solver, in the order of the tree."""
 
 
 def budget(
@@ -174,8 +181,10 @@ def budget(
 _NO_SESSION = Why(Cause.NO_SESSION)
 _UNSTEERED = Why(Cause.UNSTEERED)
 _OWN_MAXIMUM = Why(Cause.OWN_MAXIMUM)
+_VEHICLE_MAXIMUM = Why(Cause.VEHICLE_MAXIMUM)
 _HABIT = Why(Cause.HABIT)
 _HOLDING = Why(Cause.HOLDING)
+_NUDGED = Why(Cause.NUDGED)
 _STALE = Why(Cause.STALE)
 
 
@@ -206,6 +215,11 @@ class _Share(msgspec.Struct):
     """Its fallback is reserved on all its rows, so that giving it less frees nothing."""
 
     @property
+    def least_ma(self) -> int:
+        """What it takes off its rows if it is given nothing."""
+        return self.fixed_ma + self.fallback_ma if self.planned else self.fixed_ma
+
+    @property
     def kept_ma(self) -> int:
         """What its rows keep for it while it is not admitted."""
         return self.fallback_ma if self.planned and self.guaranteed else 0
@@ -221,8 +235,14 @@ def plan(
     now_ms: int,
     pace: Pace,
     exempt: Sequence[bool] = (),
+    narrowed: bool = False,
 ) -> Plan:
-    """Solve one round; `exempt` tells who need not wait for the sun."""
+    """Solve one round.
+
+    Args:
+        exempt: who need not wait for the sun.
+        narrowed: offer nobody more than it has shown to take, though there be room.
+    """
     shares = [
         _share(position, leaf, entry, demand, rows, stale=stale)
         for position, (leaf, entry, demand) in enumerate(
@@ -233,13 +253,11 @@ def plan(
     shortfalls = _grant(tree, shares, demands, rows, order)
     order.sort(key=lambda position: not shares[position].first)
     rows = _with_guarantees(tree, shares, rows)
+    if narrowed:
+        _narrow_all(shares, demands)
     result = _solve(tree, shares, rows, order)
-    if result.contended:
-        narrowed = False
-        for share, demand in zip(shares, demands, strict=True):
-            narrowed |= demand is not None and _narrow(share, demand)
-        if narrowed:
-            result = _solve(tree, shares, rows, order)
+    if result.contended and _narrow_all(shares, demands):
+        result = _solve(tree, shares, rows, order)
     if rows.surplus_ma is not None:
         sunshine = [
             _Sunshine.of(share, entry, demand, current_ma, free=free, now_ms=now_ms, pace=pace)
@@ -269,7 +287,16 @@ def plan(
         ),
         checked=result.checked,
         shortfalls=shortfalls,
+        shares=shares,
     )
+
+
+def _narrow_all(shares: Sequence[_Share], demands: Sequence[Demand | None]) -> bool:
+    """Offer nobody more than it has shown to take; True if that is less for anybody."""
+    narrowed = False
+    for share, demand in zip(shares, demands, strict=True):
+        narrowed |= demand is not None and _narrow(share, demand)
+    return narrowed
 
 
 def _share(
@@ -291,9 +318,9 @@ def _share(
     share.fixed_ma = max(0, entry.excess_ma - entry.held_ma) if entry.excess_ma else 0
     share.planned = True
     share.tier, share.weight = demand.tier(leaf), demand.weight(leaf)
-    share.min_ma, share.max_ma = leaf.min_ma, leaf.max_ma
-    share.full_ma = leaf.max_ma
-    share.why = _OWN_MAXIMUM
+    share.min_ma = demand.current_min_ma(leaf)
+    share.max_ma = share.full_ma = demand.current_max_ma(leaf)
+    share.why = _OWN_MAXIMUM if share.max_ma == leaf.max_ma else _VEHICLE_MAXIMUM
     tight, tight_row = rows.tight, None
     for row in leaf.rows:
         if tight[row]:
@@ -301,17 +328,19 @@ def _share(
             break
     share.guaranteed = tight_row is None
     if demand.holding:
-        share.max_ma = share.full_ma = leaf.min_ma
+        share.max_ma = share.full_ma = share.min_ma
         share.why = _HOLDING
     _hold(share, demand)
     if tight_row is not None:
         _limit(share, share.fallback_ma, Why(Cause.TIGHT, tight_row))
     elif share.fallback_ma >= leaf.min_ma:
-        share.min_ma = share.fallback_ma
-        share.max_ma = share.full_ma = max(share.max_ma, share.fallback_ma)
+        share.min_ma = max(share.min_ma, share.fallback_ma)
+        share.max_ma = share.full_ma = max(share.max_ma, share.min_ma)
     if stale:
         floor_ma = share.fallback_ma if share.guaranteed else 0
         _limit(share, max(entry.asked_ma or 0, floor_ma), _STALE)
+    if demand.behaviour.nudge is Nudge.REST:
+        _limit(share, 0, _NUDGED)
     return share
 
 
@@ -355,6 +384,7 @@ def _grant(
         if (demand := demands[position]) is not None
         and demand.terms.guaranteed_ma
         and not demand.holding
+        and demand.behaviour.nudge is not Nudge.REST
     ]
     if not entitled:
         return ()
@@ -391,9 +421,10 @@ def _room_beside_kept(tree: SiteTree, shares: Sequence[_Share], rows: Budget) ->
 
 def _narrow(share: _Share, demand: Demand) -> bool:
     """Offer a vehicle that draws less than its limit what it draws and some headroom."""
-    if not share.planned or demand.habit.cap_ma is None:
+    behaviour = demand.behaviour
+    if not share.planned or behaviour.cap_ma is None or behaviour.nudge is not Nudge.NONE:
         return False
-    cap_ma = max(demand.habit.cap_ma, share.min_ma)
+    cap_ma = max(behaviour.cap_ma, share.min_ma)
     if cap_ma >= share.max_ma:
         return False
     share.max_ma, share.why = cap_ma, _HABIT

@@ -501,42 +501,39 @@ Global___CircuitDescription: _TypeAlias = CircuitDescription  # noqa: Y015
 
 @_typing.final
 class MeterRegistersDescription(_message.Message):
-    """Addresses, from 0, of the first register of each line's current."""
+    """Addresses, from 0, of the first register of each line's current. At least one for each line; the values
+    of several are summed.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
     L1_FIELD_NUMBER: _builtins.int
     L2_FIELD_NUMBER: _builtins.int
     L3_FIELD_NUMBER: _builtins.int
-    l1: _builtins.int
-    """On L1."""
-    l2: _builtins.int
-    """On L2."""
-    l3: _builtins.int
-    """On L3."""
+    @_builtins.property
+    def l1(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """On L1."""
+
+    @_builtins.property
+    def l2(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """On L2."""
+
+    @_builtins.property
+    def l3(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """On L3."""
+
     def __init__(
         self,
         *,
-        l1: _builtins.int | None = ...,
-        l2: _builtins.int | None = ...,
-        l3: _builtins.int | None = ...,
+        l1: _abc.Iterable[_builtins.int] | None = ...,
+        l2: _abc.Iterable[_builtins.int] | None = ...,
+        l3: _abc.Iterable[_builtins.int] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_l1", b"_l1", "_l2", b"_l2", "_l3", b"_l3", "l1", b"l1", "l2", b"l2", "l3", b"l3"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_l1", b"_l1", "_l2", b"_l2", "_l3", b"_l3", "l1", b"l1", "l2", b"l2", "l3", b"l3"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["l1", b"l1", "l2", b"l2", "l3", b"l3"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType__l1: _TypeAlias = _typing.Literal["l1"]  # noqa: Y015
-    _WhichOneofArgType__l1: _TypeAlias = _typing.Literal["_l1", b"_l1"]  # noqa: Y015
-    _WhichOneofReturnType__l2: _TypeAlias = _typing.Literal["l2"]  # noqa: Y015
-    _WhichOneofArgType__l2: _TypeAlias = _typing.Literal["_l2", b"_l2"]  # noqa: Y015
-    _WhichOneofReturnType__l3: _TypeAlias = _typing.Literal["l3"]  # noqa: Y015
-    _WhichOneofArgType__l3: _TypeAlias = _typing.Literal["_l3", b"_l3"]  # noqa: Y015
-    @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__l1) -> _WhichOneofReturnType__l1 | None: ...
-    @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__l2) -> _WhichOneofReturnType__l2 | None: ...
-    @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__l3) -> _WhichOneofReturnType__l3 | None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___MeterRegistersDescription: _TypeAlias = MeterRegistersDescription  # noqa: Y015
 
@@ -582,7 +579,9 @@ class BuildingMeterDescription(_message.Message):
     word_order: Global___WordOrder.ValueType
     """Modbus: default big."""
     scale_a: _builtins.float
-    """Modbus: amperes for a value of 1. Default 1."""
+    """Modbus: amperes for a value of 1, import positive: below 0 for a meter that was mounted the other
+    way. Default 1.
+    """
     interval_s: _builtins.float
     """Modbus: seconds between two readings, 0.2 to 3,600 and below `stale_after_s`. Default 5 s."""
     @_builtins.property
@@ -1011,6 +1010,7 @@ class FeederDescription(_message.Message):
     NAME_FIELD_NUMBER: _builtins.int
     POWER_MAX_W_FIELD_NUMBER: _builtins.int
     VOLTAGE_V_FIELD_NUMBER: _builtins.int
+    PARENT_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """1 to 63 letters, digits and `._-`, beginning with a letter or digit; unique in the network."""
     name: _builtins.str
@@ -1019,6 +1019,10 @@ class FeederDescription(_message.Message):
     """What its sites share, above 0 W."""
     voltage_v: _builtins.int
     """Line to neutral. Default 230 V."""
+    parent: _builtins.str
+    """The feeder that supplies this one; empty where the grid beyond is not described. Described before
+    this one, and not supplied by it in the end.
+    """
     def __init__(
         self,
         *,
@@ -1026,10 +1030,11 @@ class FeederDescription(_message.Message):
         name: _builtins.str = ...,
         power_max_w: _builtins.int = ...,
         voltage_v: _builtins.int | None = ...,
+        parent: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_voltage_v", b"_voltage_v", "voltage_v", b"voltage_v"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_voltage_v", b"_voltage_v", "id", b"id", "name", b"name", "power_max_w", b"power_max_w", "voltage_v", b"voltage_v"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_voltage_v", b"_voltage_v", "id", b"id", "name", b"name", "parent", b"parent", "power_max_w", b"power_max_w", "voltage_v", b"voltage_v"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__voltage_v: _TypeAlias = _typing.Literal["voltage_v"]  # noqa: Y015
     _WhichOneofArgType__voltage_v: _TypeAlias = _typing.Literal["_voltage_v", b"_voltage_v"]  # noqa: Y015

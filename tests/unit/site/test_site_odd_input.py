@@ -77,3 +77,14 @@ def test_a_contract_and_a_sun_without_bounds_are_within_what_can_be_counted() ->
         bench.sun(10**12, battery_w=-(10**12), soc_percent=100)
         bench.settle(30_000)
     assert bench.connector("A").limit_ma == 32_000
+
+
+@pytest.mark.parametrize("power_w", [0, 1, -5_000])
+def test_a_station_that_knows_current_and_no_power_is_served(power_w: int) -> None:
+    bench = Bench(site([charger("A")]))
+    bench.plug("A", need_wh=20_000)
+    bench.settle(5_000)
+    for shown_w in [power_w, 0] * 30:
+        bench.meter("A", 20, 20, 20, power_w=shown_w)
+        bench.settle(30_000)
+    assert bench.connector("A").limit_ma == 32_000
