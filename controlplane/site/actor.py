@@ -90,8 +90,8 @@ WINDOW_SAVE_MS = 60_000
 """A contract's window is written at least so often while rounds run."""
 
 STALL_ROUNDS_MAX = 10
-"""A site that steers hears its own timer every round. Time beyond so many that passed unheard is
-not known to have passed for vehicles: the clock may have been set."""
+"""A site that steers hears its own timer every round. Where more than so many went by unheard, no
+more than one is known to have passed for vehicles: the clock may have been set."""
 
 BUILDING_STEP_MA = 500
 """A change of the building load that is worth a snapshot."""
@@ -164,9 +164,8 @@ class SiteActor:
         if heard_ms is None:
             return
         elapsed_ms, interval_ms = now_ms - heard_ms, self._settings.round_interval_ms
-        stall_ms = STALL_ROUNDS_MAX * interval_ms
-        if elapsed_ms > stall_ms and not since_crash:
-            site.clock_set(elapsed_ms - stall_ms, now_ms)
+        if elapsed_ms > STALL_ROUNDS_MAX * interval_ms and not since_crash:
+            site.clock_set(elapsed_ms - interval_ms, now_ms)
             self._durable |= any(entry.settling for entry in site.entries)
         elif elapsed_ms <= -interval_ms:
             site.clock_set(elapsed_ms, now_ms)

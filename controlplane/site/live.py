@@ -12,7 +12,7 @@ import msgspec
 
 from controlplane.config import ActorSettings
 from controlplane.ids import ChargerId
-from controlplane.limit_schedule import limit_at, next_change_ms
+from controlplane.limit_schedule import limit_at, next_change_ms, still_in_force
 from controlplane.network import SiteConfig
 from controlplane.ocpp.events import ConnectorStatus
 from controlplane.site.behaviour import Behaviour, Nudge
@@ -241,6 +241,10 @@ class LiveSite:
             self.state.building = msgspec.structs.replace(
                 building, at_ms=building.at_ms + change_ms
             )
+        if change_ms < 0:
+            state, before_ms = self.state, now_ms - change_ms
+            state.windows = still_in_force(state.windows, before_ms=before_ms, now_ms=now_ms)
+            state.overrides.clock_set_back(before_ms=before_ms, now_ms=now_ms)
         self.power.clock_set(change_ms)
 
     @property

@@ -80,6 +80,14 @@ def test_contract_and_sun_only_narrow(seed: int, building: bool, policy: bool) -
     assert all(each["end_ms"] % contract.window_ms == 0 for each in ended)
 
 
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), building=st.booleans(), more=st.booleans())
+def test_a_clock_that_is_set_is_no_excuse(seed: int, building: bool, more: bool) -> None:
+    """Nor is a new description while limits are under way."""
+    world = World(seed, building=building, power=more, policy=more, clock=True)
+    assert live(world, 120).view().violations == 0
+
+
 def test_contracts_leave_something_to_account_for() -> None:
     Accountable.raised = 0
     live(World(11, power=True, actor=Accountable), 120)

@@ -7,6 +7,7 @@ import pytest
 from site_bench import Bench, charger, site
 
 from controlplane.ocpp.commands import CommandState
+from controlplane.site.messages import SetCircuitLimit, SetSiteLimit, SiteView
 from controlplane.units import MS_PER_HOUR
 
 BUILDING = {"circuit": "supply", "stale_after_s": 60, "assumed_a": 30}
@@ -84,3 +85,15 @@ def test_a_host_whose_clock_is_behind_goes_on_from_where_the_lost_one_was() -> N
     assert bench.counted_a("A") == 32
     bench.settle(60_000)
     assert bench.limits_a() == [20, 20]
+
+
+@pytest.mark.parametrize("limit", [SetSiteLimit(10_000), SetCircuitLimit("supply", 10_000)])
+def test_a_limit_in_force_stays_in_force(limit: SetSiteLimit | SetCircuitLimit) -> None:
+    bench = Bench(site([charger("A")]))
+    bench.plug("A")
+    bench.ask(limit, SiteView)
+    bench.settle(60_000)
+    bench.now_ms -= MS_PER_HOUR
+    bench.meter("A", 10, 10, 10)
+    bench.settle(60_000)
+    assert bench.connector("A").limit_ma == 10_000
