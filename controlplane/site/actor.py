@@ -249,11 +249,13 @@ class SiteActor:
         if before is not None and before.config.feeder != config.feeder:
             state.cap_id, state.cap_ma = 0, None
             self._reports = Reports()
-        if config.building_load is None or (
-            before is not None and before.config.building_load != config.building_load
-        ):
+        load = config.building_load
+        load_before = None if before is None else before.config.building_load
+        if load is None or load != load_before:
+            state.meter_fault, self._building_saved = "", None
+        if load is None or load_before is None or load.circuit != load_before.circuit:
+            # Where only the meter is another, what was measured last counts until it speaks.
             state.building = None
-            state.meter_fault = ""
         state.describe(config)
         site = self._site = LiveSite(state, self._settings)
         self._undescribed -= site.by_key.keys()
