@@ -112,6 +112,9 @@ class Plan:
     checked: bool
     """Whether the core's own check found every row within its capacity."""
     shortfalls: tuple[Shortfall, ...] = ()
+    power_ma: int | None = None
+    """What chargers may draw by the contract or, where that is more, by what is guaranteed to them,
+    summed over conductors; None where the site has no such row."""
     shares: Sequence[_Share] = ()
     """What went into the solver, in the order of the tree."""
 
@@ -287,6 +290,7 @@ def plan(
         ),
         checked=result.checked,
         shortfalls=shortfalls,
+        power_ma=None if tree.power_row is None else rows.capacity_ma[tree.power_row],
         shares=shares,
     )
 

@@ -52,3 +52,21 @@ def test_who_comes_back_for_his_default_profile_takes_power_from_those_without()
     assert (bench.connector("X").limit_ma or 0) >= 6_000
     assert bench.connector("Z").limit_ma == 0
     assert 10_000 <= (bench.connector("W").limit_ma or 0) <= 15_000
+
+
+def test_a_guarantee_is_begun_as_it_is_kept_where_the_building_takes_all_of_the_contract() -> None:
+    rule = {"id": "fleet", "id_tokens": ["FLEET"], "guaranteed_a": 16}
+    bench = Bench(
+        site(
+            [charger("A"), charger("B")],
+            building_load={"circuit": "supply", "stale_after_s": 3_600},
+            contract={"power_w": 3_000},
+            rules=[rule],
+        )
+    )
+    bench.building(30, 30, 30)
+    bench.plug("A", id_token="FLEET")
+    bench.plug("B")
+    bench.settle(60_000)
+    assert bench.limits_a() == [16, 0]
+    assert bench.alarms() == ["contract_exceeded"]
