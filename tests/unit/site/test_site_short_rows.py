@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from site_bench import Bench, charger, site
 
 from controlplane.site.messages import SetCircuitLimit, SiteView
 
-ONE_PHASE = {"phases": ["L1"]}
+ONE_PHASE: dict[str, Any] = {"phases": ["L1"]}
 
 
 def test_a_line_filled_by_somebody_unsteered_pauses_its_others_and_holds_back_nobody_else() -> None:
