@@ -10,7 +10,14 @@ from collections.abc import Sequence
 
 import msgspec
 
-__all__ = ["WINDOWS_MAX", "LimitWindow", "limit_at", "next_change_ms", "scheduled"]
+__all__ = [
+    "WINDOWS_MAX",
+    "LimitWindow",
+    "limit_at",
+    "next_change_ms",
+    "scheduled",
+    "still_in_force",
+]
 
 WINDOWS_MAX = 1_000
 """How many windows one site or feeder may hold: ten days of quarter hours."""
@@ -47,6 +54,19 @@ def scheduled(
     ]
     lifts_nothing = window.limit is None and not kept
     return tuple(kept) if lifts_nothing else (*kept, window)
+
+
+def still_in_force(
+    windows: Sequence[LimitWindow], *, before_ms: int, now_ms: int
+) -> tuple[LimitWindow, ...]:
+    """`windows` after the clock was set back from `before_ms` to `now_ms`: what held then has not
+    still to begin."""
+    return tuple(
+        msgspec.structs.replace(each, from_ms=min(each.from_ms, now_ms))
+        if each.holds(before_ms)
+        else each
+        for each in windows
+    )
 
 
 def limit_at(windows: Sequence[LimitWindow], at_ms: int) -> int | None:

@@ -15,6 +15,7 @@ from controlplane.ids import CHARGER_ID_PATTERN, NAME_PATTERN
 from controlplane.units import MS_PER_S, ma_from_a
 
 __all__ = [
+    "CONTRACT_MAX_W",
     "Amperes",
     "BatteryConfig",
     "BuildingLoadConfig",
@@ -38,6 +39,8 @@ DAY_S = 86_400
 Name = Annotated[str, Field(pattern=f"^{NAME_PATTERN.pattern}$")]
 Amperes = Annotated[float, Field(ge=0, le=100_000, allow_inf_nan=False)]
 Watts = Annotated[int, Field(ge=0, le=10**12)]
+CONTRACT_MAX_W = 10**10
+"""Of a site; a day's energy at this power, in W x ms, fits into 63 bits."""
 
 
 class DescribedModel(BaseModel):
@@ -198,7 +201,7 @@ class ContractConfig(DescribedModel):
     """The mean power of the whole site, chargers included, that must not be exceeded in any window
     of the clock (UTC) of `window_s`. `margin_percent` of the site is kept free of it, too."""
 
-    power_w: Annotated[int, Field(gt=0, le=10**12)]
+    power_w: Annotated[int, Field(gt=0, le=CONTRACT_MAX_W)]
     window_s: Annotated[int, Field(ge=60, le=DAY_S)] = 900
 
     @field_validator("window_s")

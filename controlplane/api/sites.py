@@ -27,6 +27,8 @@ from controlplane.ids import ActorKind, ActorRef, ChargerId, SiteId
 from controlplane.network import SiteConfig
 from controlplane.site.demand import Source
 from controlplane.site.messages import (
+    CURRENT_MAX_MA,
+    POWER_MAX_W,
     CircuitView,
     ConnectorAllocation,
     ConnectorExplanation,
@@ -46,10 +48,8 @@ from controlplane.store.reader import PAGE_SIZE_MAX
 from controlplane.store.records import LimitDecision, SiteRecord
 from controlplane.units import MS_PER_S
 
-__all__ = ["Sites", "allocation_to_message", "require_site"]
+__all__ = ["CURRENT_MAX_MA", "Sites", "allocation_to_message", "require_site"]
 
-CURRENT_MAX_MA = 100_000_000
-POWER_MAX_W = 10**12
 _DECISIONS_DEFAULT = 10
 
 _SOURCES = {

@@ -45,6 +45,8 @@ from controlplane.site.limiting import take_limit
 from controlplane.site.live import LiveConnector, LiveSite
 from controlplane.site.live_power import window_event
 from controlplane.site.messages import (
+    CURRENT_MAX_MA,
+    POWER_MAX_W,
     CapChanged,
     ChargerPresence,
     ConfigureSite,
@@ -87,6 +89,10 @@ QUIET_ROUNDS_MAX = 10
 WINDOW_SAVE_MS = 60_000
 """A contract's window is written at least so often while rounds run."""
 
+STALL_ROUNDS_MAX = 10
+"""A site that steers hears its own timer every round. Where more than so many went by unheard, no
+more than one is known to have passed for vehicles: the clock may have been set."""
+
 BUILDING_STEP_MA = 500
 """A change of the building load that is worth a snapshot."""
 
@@ -106,6 +112,8 @@ class SiteActor:
         self._round_at_ms: int | None = None
         self._quiet = False
         """Whether nothing was heard since the last round that could change the next."""
+        self._heard_ms: int | None = None
+        """When the last message was heard."""
         self._building_saved: BuildingLoad | None = None
         self._window_saved_ms = 0
         self._window_end_ms: int | None = None
@@ -121,6 +129,8 @@ class SiteActor:
         writing it and their taking it."""
         self._effects = []
         if self._site is not None:
+            self._heard_ms = self._site.latest_ms
+            self._mind_clock(self._site, now_ms, since_crash=True)
             config = self._site.config
             self._effects += [assignment(config, charger) for charger in config.chargers]
             self._round_by(now_ms + self._settings.round_interval_ms)
@@ -134,6 +144,8 @@ class SiteActor:
         """Take one message; see `controlplane.actor.Actor`."""
         self._effects = []
         self._durable = False
+        if self._site is not None:
+            self._mind_clock(self._site, now_ms)
         if isinstance(message, Ask):
             self._effects.append(Answer(message.ask_id, self._answer(message.request, now_ms)))
         elif self._site is not None:
@@ -144,6 +156,26 @@ class SiteActor:
             snapshot = ActorSnapshot(ref=self.ref, state=self._site.state.snapshot())
             self._effects.append(Persist(snapshot))
         return self._effects
+
+    def _mind_clock(self, site: LiveSite, now_ms: int, *, since_crash: bool = False) -> None:
+        """Notice that the clock was set. Durations that began before go on from where they were,
+        and timers that were set by the old clock are set anew."""
+        heard_ms, self._heard_ms = self._heard_ms, now_ms
+        if heard_ms is None:
+            return
+        elapsed_ms, interval_ms = now_ms - heard_ms, self._settings.round_interval_ms
+        if elapsed_ms > STALL_ROUNDS_MAX * interval_ms and not since_crash:
+            site.clock_set(elapsed_ms - interval_ms, now_ms)
+            self._durable |= any(entry.settling for entry in site.entries)
+        elif elapsed_ms <= -interval_ms:
+            site.clock_set(elapsed_ms, now_ms)
+            self._durable = True
+            self._building_saved = None
+            self._rounded_ms = self._round_at_ms = self._window_end_ms = None
+            self._window_saved_ms = 0
+            self._round_by(now_ms + interval_ms)
+            self._set_limit_timer(site, now_ms)
+            self._set_report_timer(site, now_ms)
 
     def _hear(self, site: LiveSite, message: Message, now_ms: int) -> None:
         self._quiet &= isinstance(message, ConnectorMetered | TimerFired)
@@ -217,11 +249,13 @@ class SiteActor:
         if before is not None and before.config.feeder != config.feeder:
             state.cap_id, state.cap_ma = 0, None
             self._reports = Reports()
-        if config.building_load is None or (
-            before is not None and before.config.building_load != config.building_load
-        ):
+        load = config.building_load
+        load_before = None if before is None else before.config.building_load
+        if load is None or load != load_before:
+            state.meter_fault, self._building_saved = "", None
+        if load is None or load_before is None or load.circuit != load_before.circuit:
+            # Where only the meter is another, what was measured last counts until it speaks.
             state.building = None
-            state.meter_fault = ""
         state.describe(config)
         site = self._site = LiveSite(state, self._settings)
         self._undescribed -= site.by_key.keys()
@@ -348,6 +382,8 @@ class SiteActor:
         """Take in what the building's meter shows, from wherever it came; see
         `BuildingLoad.follow` on its stamps."""
         last = site.state.building
+        l1, l2, l3 = (max(-CURRENT_MAX_MA, min(each, CURRENT_MAX_MA)) for each in current_ma)
+        current_ma = (l1, l2, l3)
         load = BuildingLoad.follow(
             last,
             site.power.building(current_ma, power_w, at_ms=at_ms, now_ms=now_ms),
@@ -378,7 +414,8 @@ class SiteActor:
             return refusal(
                 "invalid_input",
                 "POWER_INVALID",
-                "solar_w is 0 or above, battery_soc_percent 0 to 100",
+                f"solar_w is 0 to {POWER_MAX_W}, battery_w at most that in magnitude, "
+                "battery_soc_percent 0 to 100",
                 self.ref.id,
             )
         if request.at_ms > now_ms + FUTURE_MAX_MS:
@@ -414,6 +451,7 @@ class SiteActor:
     # --- from chargers ----------------------------------------------------------------------------
 
     def _metered(self, site: LiveSite, message: ConnectorMetered, now_ms: int) -> None:
+        message = message.believed()
         if site.power.reads(message.charger_id, message.connector_id):
             lines = site.power.metered_lines(message)
             if lines is not None:

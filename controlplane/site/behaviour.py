@@ -125,9 +125,11 @@ class Behaviour:
         if taper is None or power_w is None:
             return None
         lasted_ms = now_ms - taper.since_ms
+        # A meter without power, or one that shows it the other way round, tells of no taper.
+        power_w = max(1, power_w)
         if lasted_ms < pace.probe_ms or power_w * 100 > taper.power_w * _TAPER_PERCENT:
             return None
-        tau_ms = lasted_ms / math.log(taper.power_w / max(1, power_w))
+        tau_ms = lasted_ms / math.log(taper.power_w / power_w)
         return round(power_w * tau_ms / MS_PER_HOUR)
 
     # --- what is heard ----------------------------------------------------------------------------

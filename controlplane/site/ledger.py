@@ -296,12 +296,22 @@ class Entry(msgspec.Struct, array_like=True):
         self.measured_ma = None
         return True
 
+    def clock_set(self, change_ms: int) -> None:
+        """The clock was set by so much: what lasted so long has lasted so long still."""
+        self.acknowledged_ms += change_ms
+        self.measured_ms += change_ms
+        self.retry_ms += change_ms
+        self.pending = [
+            msgspec.structs.replace(each, sent_ms=each.sent_ms + change_ms) for each in self.pending
+        ]
+
     def recovered(self) -> None:
         """The host was lost: what was in flight has no answer any more, and nobody is known to be
         online."""
-        for pending in self.pending:
-            if pending.session_id == self.session_id:
-                self.uncertain_ma = max(self.uncertain_ma, pending.limit_ma)
+        if self.session_id is not None:
+            # Those of a session that is over as well: see `outcome`.
+            in_flight = [pending.limit_ma for pending in self.pending]
+            self.uncertain_ma = max(self.uncertain_ma, *in_flight, 0)
         self.pending = []
         self.online = self.settled = False
         self.retry_ms = 0

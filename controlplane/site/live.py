@@ -8,9 +8,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from zoneinfo import ZoneInfo
 
+import msgspec
+
 from controlplane.config import ActorSettings
 from controlplane.ids import ChargerId
-from controlplane.limit_schedule import limit_at, next_change_ms
+from controlplane.limit_schedule import limit_at, next_change_ms, still_in_force
 from controlplane.network import SiteConfig
 from controlplane.ocpp.events import ConnectorStatus
 from controlplane.site.behaviour import Behaviour, Nudge
@@ -220,6 +222,41 @@ class LiveSite:
         return learned
 
     # --- the rows ---------------------------------------------------------------------------------
+
+    def clock_set(self, change_ms: int, now_ms: int) -> None:
+        """The clock was set by so much, and shows `now_ms`. Set forward, it must not confirm what
+        vehicles have yet to follow; set back, nothing may lie ahead of it."""
+        for connector in self.connectors:
+            if change_ms < 0 or connector.entry.settling:
+                connector.entry.clock_set(change_ms)
+            if change_ms < 0:
+                connector.calm = Calm()
+                connector.measured_at_ms += change_ms
+                demand = connector.demand
+                if demand is not None:
+                    demand.turn.since_ms = min(demand.turn.since_ms, now_ms)
+                    known, nudges = demand.behaviour.known, demand.behaviour.nudges
+                    demand.behaviour = Behaviour(known=known, nudges=nudges)
+        building = self.state.building
+        if change_ms < 0 and building is not None:
+            self.state.building = msgspec.structs.replace(
+                building, at_ms=building.at_ms + change_ms
+            )
+        if change_ms < 0:
+            state, before_ms = self.state, now_ms - change_ms
+            state.windows = still_in_force(state.windows, before_ms=before_ms, now_ms=now_ms)
+            state.overrides.clock_set_back(before_ms=before_ms, now_ms=now_ms)
+        self.power.clock_set(change_ms)
+
+    @property
+    def latest_ms(self) -> int:
+        """The latest instant of which the durable state tells; 0 where it tells of none."""
+        building = self.state.building
+        instants = [
+            max(entry.acknowledged_ms, entry.measured_ms, *[each.sent_ms for each in entry.pending])
+            for entry in self.entries
+        ]
+        return max([*instants, 0 if building is None else building.at_ms])
 
     @property
     def busy(self) -> bool:

@@ -10,11 +10,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from controlplane.actor import Emit
 from controlplane.config import ActorSettings
 from controlplane.ids import ChargerId
 from controlplane.network import SiteConfig
-from controlplane.network_power import Measures, OcppMeterConfig
+from controlplane.network_power import CONTRACT_MAX_W, Measures, OcppMeterConfig
 from controlplane.site.building import building_from_supply, drawn, line_currents
 from controlplane.site.demand import Pace
 from controlplane.site.messages import ConnectorMetered, PhaseCurrents, SitePowerView
@@ -98,6 +100,12 @@ class LivePower:
         if self._config.building_load == before._config.building_load:
             self._supply = before._supply
 
+    def clock_set(self, change_ms: int) -> None:
+        """The clock was set back by so much: a report ages as before."""
+        report = self.solar.report
+        if change_ms < 0 and report is not None:
+            self.solar.report = msgspec.structs.replace(report, at_ms=report.at_ms + change_ms)
+
     # --- the building -----------------------------------------------------------------------------
 
     def reads(self, charger_id: ChargerId, connector_id: int) -> bool:
@@ -129,7 +137,7 @@ class LivePower:
             power_w = w_from_ma(max(0, sum(measured_ma)), voltage_v=voltage_v, phases=1)
         before = self._supply
         if before is None or not at_ms < before.at_ms <= now_ms:
-            self._supply = _Supply(at_ms, max(0, power_w))
+            self._supply = _Supply(at_ms, max(0, min(power_w, CONTRACT_MAX_W)))
         hidden_ma = self.solar.hidden_ma(now_ms, self._config.solar, voltage_v=voltage_v)
         chargers = []
         for connector, below in zip(self._connectors, self._tree.below_meter, strict=True):
@@ -185,7 +193,8 @@ class LivePower:
                 most_ma = connector.entry.liability_ma * len(connector.leaf.phases)
             current_ma += most_ma
         power_w = w_from_ma(current_ma, voltage_v=voltage_v, phases=1)
-        return max(0, power_w - self.solar.feeding_w(now_ms, self._config.solar)), measured
+        grid_w = power_w - self.solar.feeding_w(now_ms, self._config.solar)
+        return max(0, min(grid_w, CONTRACT_MAX_W)), measured
 
     def _known(self, connector: LiveConnector, now_ms: int) -> bool:
         lines_ma = connector.measured_ma or (0, 0, 0)

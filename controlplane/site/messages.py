@@ -11,6 +11,8 @@ from controlplane.ocpp.commands import CommandState
 from controlplane.ocpp.events import ConnectorStatus
 
 __all__ = [
+    "CURRENT_MAX_MA",
+    "POWER_MAX_W",
     "CapChanged",
     "ChargerPresence",
     "CircuitView",
@@ -40,8 +42,21 @@ __all__ = [
     "VehicleLimits",
 ]
 
+CURRENT_MAX_MA = 100_000_000
+"""No conductor of a site carries more; what a meter shows beyond counts as this."""
+
+POWER_MAX_W = 10**12
+"""No plant or battery gives or takes more."""
+
+METERED_MAX_W = 10**9
+"""No meter of a site shows more power."""
+
 PhaseCurrents = tuple[int, int, int]
 """Milliamperes on L1, L2, L3 of the site."""
+
+
+def _bounded(value: int | None, most: int) -> int | None:
+    return None if value is None else max(-most, min(value, most))
 
 
 # --- from its chargers ----------------------------------------------------------------------------
@@ -114,6 +129,28 @@ class ConnectorMetered(Message, frozen=True, tag="connector_metered"):
     power_w: int | None
     energy_wh: int | None
     soc_percent: float | None
+
+    def believed(self) -> ConnectorMetered:
+        """The same without what is beyond all reason: whatever a station writes arrives here, and
+        sums of it must not overflow."""
+        power_w = self.power_w
+        l1, l2, l3 = self.current_ma
+        if (
+            (power_w is None or -METERED_MAX_W <= power_w <= METERED_MAX_W)
+            and (l1 is None or -CURRENT_MAX_MA <= l1 <= CURRENT_MAX_MA)
+            and (l2 is None or -CURRENT_MAX_MA <= l2 <= CURRENT_MAX_MA)
+            and (l3 is None or -CURRENT_MAX_MA <= l3 <= CURRENT_MAX_MA)
+        ):
+            return self
+        return msgspec.structs.replace(
+            self,
+            power_w=_bounded(power_w, METERED_MAX_W),
+            current_ma=(
+                _bounded(l1, CURRENT_MAX_MA),
+                _bounded(l2, CURRENT_MAX_MA),
+                _bounded(l3, CURRENT_MAX_MA),
+            ),
+        )
 
 
 class LimitOutcome(Message, frozen=True, tag="limit_outcome"):
@@ -192,7 +229,11 @@ class ReportSitePower(msgspec.Struct, frozen=True, tag="report_site_power"):
     def plausible(self) -> bool:
         """Whether the values are within their ranges."""
         soc_percent = self.battery_soc_percent
-        return self.solar_w >= 0 and (soc_percent is None or 0 <= soc_percent <= 100)
+        return (
+            0 <= self.solar_w <= POWER_MAX_W
+            and abs(self.battery_w) <= POWER_MAX_W
+            and (soc_percent is None or 0 <= soc_percent <= 100)
+        )
 
 
 class SetSiteLimit(msgspec.Struct, frozen=True, tag="set_site_limit"):

@@ -10,7 +10,13 @@ from collections.abc import Iterable
 import msgspec
 
 from controlplane.ids import ConnectorKey
-from controlplane.limit_schedule import LimitWindow, limit_at, next_change_ms, scheduled
+from controlplane.limit_schedule import (
+    LimitWindow,
+    limit_at,
+    next_change_ms,
+    scheduled,
+    still_in_force,
+)
 
 __all__ = ["OVERRIDES_MAX", "Overrides"]
 
@@ -49,6 +55,12 @@ class Overrides(msgspec.Struct):
             for windows in (*self.circuits.values(), *self.connectors.values())
         ]
         return min((each for each in instants if each is not None), default=None)
+
+    def clock_set_back(self, *, before_ms: int, now_ms: int) -> None:
+        """The clock was set back: what held then has not still to begin."""
+        for overrides in (self.circuits, self.connectors):
+            for name, windows in overrides.items():
+                overrides[name] = still_in_force(windows, before_ms=before_ms, now_ms=now_ms)
 
     def keep(self, *, circuits: Iterable[str], connectors: Iterable[ConnectorKey]) -> None:
         """Forget the limits of everything else: it is described no more."""

@@ -10,7 +10,7 @@ chargers do with it."""
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from controlplane.site.ledger import Entry
 from controlplane.site.round import Budget, Plan
@@ -104,6 +104,8 @@ def release(
             limits.append((position, target))
     if not plan.checked:
         return Released(limits, waiting={})
+    if plan.power_ma is not None:
+        rows = replace(rows, capacity_ma=[*rows.capacity_ma[: tree.lines], plan.power_ma])
     first = {position: place for place, position in enumerate(plan.order)}
     ordered = sorted(raises.items(), key=lambda each: first.get(each[0], len(first)))
     raised, waiting = _raise(

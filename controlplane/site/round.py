@@ -112,6 +112,9 @@ class Plan:
     checked: bool
     """Whether the core's own check found every row within its capacity."""
     shortfalls: tuple[Shortfall, ...] = ()
+    power_ma: int | None = None
+    """What chargers may draw by the contract or, where that is more, by what is guaranteed to them,
+    summed over conductors; None where the site has no such row."""
     shares: Sequence[_Share] = ()
     """What went into the solver, in the order of the tree."""
 
@@ -293,6 +296,7 @@ def plan(
         ),
         checked=result.checked,
         shortfalls=shortfalls,
+        power_ma=None if tree.power_row is None else rows.capacity_ma[tree.power_row],
         shares=shares,
     )
 
@@ -528,6 +532,8 @@ def _solve(tree: SiteTree, shares: Sequence[_Share], rows: Budget, order: Sequen
             fixed[position] -= share.kept_ma
             current_ma[position] = min_ma[position] = share.min_ma
             max_ma[position] = share.max_ma
+        for position in _made_way(tree, shares, room, current_ma, min_ma=min_ma, order=order):
+            binding_row[position] = tree.lines
     over = _core.check(
         tree.network,
         _capacity(tree, shares, rows, fixed),
@@ -571,9 +577,11 @@ def _stand_back(
 def _capacity(
     tree: SiteTree, shares: Sequence[_Share], rows: Budget, fixed: list[int]
 ) -> _core.Capacity:
-    """What is left on every row, once `fixed` per connector is taken off."""
+    """What is left on every row, once `fixed` per connector is taken off; never below 0, nor more
+    than the core takes."""
     left = _left(tree, shares, rows, fixed, [0] * len(fixed))
-    power = [max(0, each) for each in left[tree.lines :]]
+    left = [min(max(0, each), POWER_MAX_MA) for each in left]
+    power = left[tree.lines :]
     return _core.Capacity(
         import_ma=np.array(left[: tree.lines], dtype=np.int64).reshape(-1, 3),
         combined=np.array(power, dtype=np.int64) if power else None,
@@ -709,7 +717,7 @@ def _sunlit(
     rank = np.full(count, count, dtype=np.int64)
     rank[list(order)] = np.arange(len(order))
     most = [each.most_ma for each in sunshine]
-    may_ma = max(0, left_ma, held_ma)
+    may_ma = min(max(0, left_ma, held_ma), POWER_MAX_MA)
     now = [0 if share.last else each for share, each in zip(shares, most, strict=True)]
     least = [min(each.least_ma, may) for each, may in zip(sunshine, now, strict=True)]
     solved = _core.allocate(
@@ -744,13 +752,14 @@ def _readmitted(
     tree: SiteTree, shares: Sequence[_Share], room: list[int], candidates: Sequence[int]
 ) -> list[int]:
     """Those of `candidates`, in their order, whose minimum fits into what is kept for them and the
-    `room` that is left per row; takes it from there. The row of the total power holds back nobody
-    from what is guaranteed to him."""
+    `room` that is left per row; takes it from there. A line that is short already, because somebody
+    who cannot be steered counts above his fallback, takes back nobody, not even within what is kept
+    for him. The row of the total power holds back nobody from what is guaranteed to him."""
     found = []
     for position in candidates:
         share = shares[position]
         more_ma = max(0, share.min_ma - share.kept_ma)
-        fits = more_ma == 0 or all(room[row] >= more_ma for row in share.leaf.rows)
+        fits = all(room[row] >= more_ma for row in share.leaf.rows)
         power_ma = 0
         if tree.power_row is not None:
             power_ma = share.min_ma * len(share.leaf.phases)
@@ -763,6 +772,36 @@ def _readmitted(
         if tree.power_row is not None:
             room[tree.power_row] -= power_ma
     return found
+
+
+def _made_way(
+    tree: SiteTree,
+    shares: Sequence[_Share],
+    room: list[int],
+    current_ma: list[int],
+    *,
+    min_ma: NDArray[np.int64],
+    order: Sequence[int],
+) -> list[int]:
+    """Take back the power that guarantees took beyond the `room` for it: first what others are
+    given above their minimum, the last one leading, then minimums that nobody guarantees. Gives
+    those who lost by it."""
+    lost: list[int] = []
+    for pausing in (False, True):
+        for position in reversed(order):
+            if tree.power_row is None or room[tree.power_row] >= 0:
+                return lost
+            leaf, had_ma = shares[position].leaf, current_ma[position]
+            if pausing and not _is_guarantee(shares[position]):
+                min_ma[position] = left_ma = 0
+            else:
+                left_ma = had_ma + room[tree.power_row] // len(leaf.phases)
+                left_ma = max(left_ma - left_ma % leaf.step_ma, int(min_ma[position]))
+            if left_ma < had_ma:
+                lost.append(position)
+                current_ma[position] = left_ma
+                room[tree.power_row] += (had_ma - left_ma) * len(leaf.phases)
+    return lost
 
 
 def _least(share: _Share, entry: Entry) -> int | None:

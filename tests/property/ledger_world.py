@@ -88,7 +88,8 @@ class Station:
 class World:
     """See the module's docstring. `faults` False makes everybody obey at once; `power` gives the
     site a contract and, by chance, a solar plant; with `policy` the site opens and closes, has
-    rules for groups, and operators hold parts of it to limits."""
+    rules for groups, and operators hold parts of it to limits; with `clock` the clocks of hosts and
+    stations are set, by up to a day, and the description changes while limits are under way."""
 
     def __init__(
         self,
@@ -98,6 +99,7 @@ class World:
         power: bool = False,
         policy: bool = False,
         wishes: bool = False,
+        clock: bool = False,
         actor: type[SiteActor] = SiteActor,
     ) -> None:
         self.random = random.Random(seed)
@@ -105,6 +107,9 @@ class World:
         """Where drivers and vehicles say what they need, and some sleep: drawn apart, so that the
         worlds without are the same as ever."""
         self.policy = policy
+        self.clock = random.Random(seed) if clock else None
+        self.set_ms = 0
+        """By how much the host's clock was set."""
         self.held_ma: dict[tuple[str, int], int] = {}
         """Operators' limits in force, by connector."""
         self.limited: list[tuple[int, SetCircuitLimit | SetConnectorLimit]] = []
@@ -231,8 +236,13 @@ class World:
 
     # --- the runtime's part -----------------------------------------------------------------------
 
+    @property
+    def host_ms(self) -> int:
+        """The instant by the clock that host and stations share."""
+        return self.now_ms + self.set_ms
+
     def tell(self, message: Message) -> list[Effect]:
-        effects = self.site.step(message, self.now_ms)
+        effects = self.site.step(message, self.host_ms)
         self._carry_out(effects)
         return effects
 
@@ -250,6 +260,7 @@ class World:
                     assert limit.limit_ma <= held_ma, "sent above the operator's limit"
                     self._enqueue(self.stations[to.id], limit)
                 case Emit():
+                    assert effect.data.get("alarm") != "plan_refused", effect.data["message"]
                     self.events.append(effect)
                 case _:
                     pass
@@ -264,7 +275,7 @@ class World:
             station.queue.clear()
         self.timers.clear()
         self.site = self.actor_type(self.ref, SETTINGS, self.snapshot)
-        self._carry_out(self.site.activate(self.now_ms))
+        self._carry_out(self.site.activate(self.host_ms))
         for station in self.stations.values():
             if self.random.random() < 0.3:
                 station.online = station.settled = False
@@ -376,7 +387,7 @@ class World:
         until_ms = self.now_ms + duration_ms
         while True:
             due: list[tuple[int, str, str]] = [
-                (at_ms, "timer", key) for key, at_ms in self.timers.items()
+                (at_ms - self.set_ms, "timer", key) for key, at_ms in self.timers.items()
             ]
             due += [
                 (station.queue[0][0], "station", station_id)
@@ -400,7 +411,7 @@ class World:
     def happen(self) -> None:
         """One random event; where there is a solar plant, a report of it comes before."""
         if self.sun is not None and self.sun.random() < 0.3:
-            report = ReportSitePower(self.now_ms, self.sun.randint(0, 50_000))
+            report = ReportSitePower(self.host_ms, self.sun.randint(0, 50_000))
             self.tell(Ask("p", report))
         rng = self.random
         station = rng.choice(list(self.stations.values()))
@@ -427,7 +438,23 @@ class World:
             self.report_building(rng.randint(0, 10_000))
         if self.policy and rng.random() < 0.3:
             self.rule(station, connector_id)
+        if self.clock is not None and self.clock.random() < 0.2:
+            self.set_clock(self.clock)
         self.check()
+
+    def set_clock(self, rng: random.Random) -> None:
+        """The clock is set, or the site is described anew, with another margin and contract."""
+        if rng.random() < 0.5:
+            change_ms = rng.choice([60_000, 3_600_000, 86_400_000])
+            self.set_ms += rng.choice([-1, 1]) * rng.randint(15_000, change_ms)
+            return
+        change: dict[str, Any] = {"margin_percent": rng.choice([0, 5, 90])}
+        if self.sun is not None:
+            contract = self.config.model_dump(mode="json")["contract"]
+            change["contract"] = contract | {"power_w": rng.choice([3_000, 15_000, 40_000])}
+        document = self.config.model_dump(mode="json") | change
+        self.config = SiteConfig.model_validate(document)
+        self.tell(Ask("c", ConfigureSite(self.config.model_dump_json().encode())))
 
     def rule(self, station: Station, connector_id: int) -> None:
         """Somebody holds a circuit or a connector to a limit, lifts one, or boosts a session."""
@@ -525,7 +552,7 @@ class World:
             ConnectorMetered(
                 ChargerId(station.config.id),
                 connector_id,
-                self.now_ms,
+                self.host_ms,
                 (current[0], current[1], current[2]),
                 None,
                 outlet.delivered_wh or None,
@@ -565,7 +592,7 @@ class World:
             loads = self.loads(surprise=True)
             self.excused |= {row for row, load in loads.items() if load > self.rating(row)}
         load = (building_ma, building_ma, building_ma)
-        self.tell(Ask("b", ReportBuildingLoad(self.now_ms, load)))
+        self.tell(Ask("b", ReportBuildingLoad(self.host_ms, load)))
 
     def calm_down(self) -> None:
         """No more faults: everybody is there, settled, and answers at once."""

@@ -1,0 +1,74 @@
+"""A row that is short costs those on it, and nobody else."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from site_bench import Bench, charger, site
+
+from controlplane.site.messages import SetCircuitLimit, SiteView
+
+ONE_PHASE: dict[str, Any] = {"phases": ["L1"]}
+
+
+def test_a_line_filled_by_somebody_unsteered_pauses_its_others_and_holds_back_nobody_else() -> None:
+    """A may draw 30 A for as long as it is away; its panel is then held to 20 A. The default
+    profiles of A and B would fit, what A may draw does not."""
+    panel = {"id": "panel", "parent": "supply", "rating_a": 40}
+    chargers = [charger("A", "panel", offline_a=6), charger("B", "panel", offline_a=6)]
+    bench = Bench(site([*chargers, charger("C")], panels=[panel]))
+    bench.plug("A")
+    bench.settle(5_000)
+    bench.plug("B")
+    bench.settle(60_000)
+    bench.offline("A", default_a=6)
+    bench.ask(SetCircuitLimit("panel", 20_000), SiteView)
+    bench.settle(60_000)
+    bench.plug("C")
+    bench.settle(5_000)
+    assert bench.alarms() == []
+    assert bench.connector("A").liability_ma == 20_000
+    assert bench.connector("B").limit_ma == 0
+    assert bench.connector("C").limit_ma == 32_000
+
+
+def test_who_comes_back_for_his_default_profile_takes_power_from_those_without() -> None:
+    """Z goes before X, whose default profile leaves it no room on their panel. So X is back, and W,
+    who had all of the contract's power meanwhile, makes way for it."""
+    panel = {"id": "panel", "parent": "supply", "rating_a": 20}
+    bench = Bench(
+        site(
+            [
+                charger("X", "panel", offline_a=6, **ONE_PHASE),
+                charger("Z", "panel", current_min_a=16, priority=3, **ONE_PHASE),
+                charger("W", **ONE_PHASE),
+            ],
+            panels=[panel],
+            contract={"power_w": 20 * 230},
+        )
+    )
+    for name in ("W", "X", "Z"):
+        bench.plug(name)
+    bench.settle()
+    assert bench.alarms() == []
+    assert (bench.connector("X").limit_ma or 0) >= 6_000
+    assert bench.connector("Z").limit_ma == 0
+    assert 10_000 <= (bench.connector("W").limit_ma or 0) <= 15_000
+
+
+def test_a_guarantee_is_begun_as_it_is_kept_where_the_building_takes_all_of_the_contract() -> None:
+    rule = {"id": "fleet", "id_tokens": ["FLEET"], "guaranteed_a": 16}
+    bench = Bench(
+        site(
+            [charger("A"), charger("B")],
+            building_load={"circuit": "supply", "stale_after_s": 3_600},
+            contract={"power_w": 3_000},
+            rules=[rule],
+        )
+    )
+    bench.building(30, 30, 30)
+    bench.plug("A", id_token="FLEET")
+    bench.plug("B")
+    bench.settle(60_000)
+    assert bench.limits_a() == [16, 0]
+    assert bench.alarms() == ["contract_exceeded"]
