@@ -113,7 +113,18 @@ class _Site:
                 charger.connectors, moment.stations[charger.id].outlets, strict=True
             )
         ]
+        self._fallback_a = self._sums([claim.fallback_a for claim in self._claims])
+        self._reserved_a = self._sums([claim.reserved_a for claim in self._claims])
+        self._lends_a = self._sums([claim.lends_a for claim in self._claims])
         self._room_a = self._rooms(moment.limits_a.get(config.id))
+
+    def _sums(self, claims_a: Sequence[float]) -> list[float]:
+        """Added up on every row."""
+        sums_a = [0.0] * len(self._building_a)
+        for claim, claim_a in zip(self._claims, claims_a, strict=True):
+            for row in claim.rows:
+                sums_a[row] += claim_a
+        return sums_a
 
     def _rooms(self, limit_a: float | None) -> list[float]:
         """What every row has for chargers."""
@@ -121,7 +132,7 @@ class _Site:
         for node, circuit in enumerate(self._config.circuits):
             margin_a = circuit.rating_a * self._config.margin_percent / 100
             for row in range(3 * node, 3 * node + 3):
-                fallback_a = sum(c.fallback_a for c in self._claims if row in c.rows)
+                fallback_a = self._fallback_a[row]
                 room_a = circuit.rating_a - self._building_a[row]
                 within_a = room_a - margin_a
                 if limit_a is not None and circuit.parent is None:
@@ -130,12 +141,8 @@ class _Site:
         return rooms
 
     def _left_a(self, row: int, *, lent: bool) -> float:
-        used_a = sum(
-            claim.reserved_a - (claim.lends_a if lent else 0.0)
-            for claim in self._claims
-            if row in claim.rows
-        )
-        return self._room_a[row] - used_a
+        lends_a = self._lends_a[row] if lent else 0.0
+        return self._room_a[row] - self._reserved_a[row] + lends_a
 
     def used_a(self, *, lent: bool) -> float:
         """What the site needs of its feeder, on its worst phase."""

@@ -17,7 +17,7 @@ from controlplane.errors import InvalidInput
 __all__ = ["Draw", "Vehicle", "VehicleSpec", "VehicleState"]
 
 _S_PER_HOUR = 3_600
-_TAPER_STEP_S = 10.0
+_TAPER_STEP_S = 30.0
 """How long the slow decline near full may be taken for a standstill."""
 _TAPER_STEP_A = 0.2
 

@@ -51,16 +51,19 @@ _STRETCH_MS = 4 * MS_PER_HOUR
 _CALM_MS = 300_000
 _REST_MS = 900_000
 _RETRY_MS = 5_000
+_LOOK_MS, _LOOK_LARGE_MS = 5_000, 30_000
+_BUILDING_REPORT_MAX_MS = 120_000
 _VERSIONS: tuple[Literal["1.6"], Literal["2.0.1"]] = ("1.6", "2.0.1")
 _VIOLATIONS_SHOWN = 20
 
 LARGE = 100
-"""From this many chargers on a network is run as large ones are: sampled and reported less often."""
+"""A network of more chargers is run as large ones are: sampled and reported less often, with fewer
+vehicles a day at each connector."""
 _SETTINGS = ActorSettings()
 _SETTINGS_LARGE = ActorSettings(
-    round_interval_ms=2_000,
+    round_interval_ms=5_000,
     meter_interval_ms=300_000,
-    site_report_interval_ms=60_000,
+    site_report_interval_ms=120_000,
     heartbeat_interval_ms=3_600_000,
 )
 
@@ -121,7 +124,8 @@ class World:
     def __init__(self, *, seed: int, chargers: int, faults: frozenset[str]) -> None:
         self.scheduler = Scheduler(_START_MS)
         self.violations = Violations()
-        self.settings = _SETTINGS if chargers < LARGE else _SETTINGS_LARGE
+        self.large = chargers > LARGE
+        self.settings = _SETTINGS_LARGE if self.large else _SETTINGS
         self.random = Random(f"{seed}/network and vehicles")
         self.faults = NetworkFaults(faults, Random(f"{seed}/faults"))
         self.feeder, sites = draw_network(self.random, chargers)
@@ -232,7 +236,7 @@ class World:
         words: list[str] = []
         lent_ms: int | None = None
         while self.scheduler.now_ms < begun_ms + _CALM_MS:
-            self._pass(_RETRY_MS)
+            self._pass(_LOOK_LARGE_MS if self.large else _LOOK_MS)
             since_ms = self.scheduler.now_ms - begun_ms
             missing = shortfalls(self._moment(), lent=False)
             if missing:
@@ -311,8 +315,8 @@ class World:
                 outlet.default_a = min(charger.offline_current_a, outlet.spec.current_max_a)
 
     def _report_building(self, ref: ActorRef) -> None:
-        interval_ms = self.settings.meter_interval_ms // 2
-        self.scheduler.after(min(interval_ms, 60_000), partial(self._report_building, ref))
+        interval_ms = min(self.settings.meter_interval_ms // 2, _BUILDING_REPORT_MAX_MS)
+        self.scheduler.after(interval_ms, partial(self._report_building, ref))
         now_ms = self.scheduler.now_ms
         if now_ms < self.silent_until_ms.get(ref.id, 0):
             return

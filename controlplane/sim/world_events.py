@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 __all__ = ["WorldEvents"]
 
 _GAP_HOURS = 0.5
+"""Mean time between two vehicles at a connector of a small network, where much is to happen."""
+_GAP_LARGE_HOURS = 3.0
+"""At one of a large network: some four vehicles a day."""
 _STAYS_HOURS = (0.1, 0.5, 1.0, 4.0, 8.0)
 _POSTPONED_MS = 60_000
 _HOST_CLOCK_MS = 45_000
@@ -59,7 +62,8 @@ class WorldEvents:
     # --- vehicles ---------------------------------------------------------------------------------
 
     def _plan_arrival(self, station: VirtualStation, number: int) -> None:
-        gap_ms = round(self._world.random.expovariate(1 / _GAP_HOURS) * MS_PER_HOUR)
+        gap_hours = _GAP_LARGE_HOURS if self._world.large else _GAP_HOURS
+        gap_ms = round(self._world.random.expovariate(1 / gap_hours) * MS_PER_HOUR)
         self._after(gap_ms, partial(self._arrive, station, number))
 
     def _arrive(self, station: VirtualStation, number: int) -> None:

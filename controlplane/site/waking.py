@@ -16,8 +16,8 @@ from controlplane.site.round import Cause
 
 __all__ = ["QUIET_ROUNDS_MAX", "RAISE_ROUNDS", "wake_ms"]
 
-QUIET_ROUNDS_MAX = 10
-"""However little is awaited, every tenth round is worked out."""
+QUIET_ROUNDS_MAX = 20
+"""However little is awaited, every twentieth round is worked out."""
 
 RAISE_ROUNDS = 5
 """Rounds between two small increases of a connector that runs."""
