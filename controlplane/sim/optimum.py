@@ -19,10 +19,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from controlplane.network import ChargerConfig, ConnectorConfig, SiteConfig
+from controlplane.sim.vehicle import Vehicle
+from controlplane.sim.violations import Violations
 from controlplane.sim.virtual_outlet import VirtualOutlet
 from controlplane.sim.virtual_station import VirtualStation
 
-__all__ = ["Moment", "shortfalls"]
+__all__ = ["Moment", "OptimumWatch", "shortfalls"]
 
 _ROW_A = 2.0
 _SHARE_A = 2.0
@@ -70,8 +72,36 @@ class _Claim:
         return self.could_a - self.offered_a
 
 
-def shortfalls(moment: Moment, *, lent: bool) -> list[str]:
-    """Everybody who gets less than at the optimum, in words; none where this is the optimum.
+class OptimumWatch:
+    """Who gets less than at the optimum, and for how long: while nobody comes, goes or fails, a
+    shortfall ends within `within_ms`."""
+
+    def __init__(self, rule: str, violations: Violations, *, lent: bool, within_ms: int) -> None:
+        self.longest_ms = 0
+        """The longest that somebody was short, by what was looked at."""
+        self._rule = rule
+        self._violations = violations
+        self._lent = lent
+        self._within_ms = within_ms
+        self._since_ms: dict[str, int] = {}
+
+    def begin(self, now_ms: int, moment: Moment) -> None:
+        """Faults have stopped: whoever is short is so from now on."""
+        self._since_ms = dict.fromkeys(shortfalls(moment, lent=self._lent), now_ms)
+
+    def look(self, now_ms: int, moment: Moment) -> None:
+        """Look at this instant."""
+        short = shortfalls(moment, lent=self._lent)
+        self._since_ms = {name: self._since_ms.get(name, now_ms) for name in short}
+        for name, words in short.items():
+            lasted_ms = now_ms - self._since_ms[name]
+            if lasted_ms > self._within_ms >= self.longest_ms:
+                self._violations.record(now_ms, self._rule, f"{name} {words}")
+            self.longest_ms = max(self.longest_ms, lasted_ms)
+
+
+def shortfalls(moment: Moment, *, lent: bool) -> dict[str, str]:
+    """Everybody who gets less than at the optimum, and why in words; none at the optimum.
 
     Args:
         lent: whether what vehicles do not take must have been lent by now.
@@ -79,9 +109,9 @@ def shortfalls(moment: Moment, *, lent: bool) -> list[str]:
     sites = [_Site(moment, site) for site in moment.sites]
     spare_a = moment.feeder_a - sum(site.used_a(lent=lent) for site in sites)
     slack_a = sum(max(_CAP_A, _CAP_SHARE * site.used_a(lent=False)) for site in sites)
-    found = []
+    found: dict[str, str] = {}
     for site in sites:
-        found += site.shortfalls(feeder_full=spare_a <= slack_a, lent=lent)
+        found |= site.shortfalls(feeder_full=spare_a <= slack_a, lent=lent)
     return found
 
 
@@ -152,27 +182,22 @@ class _Site:
             for row in rows
         )
 
-    def shortfalls(self, *, feeder_full: bool, lent: bool) -> list[str]:
-        found = []
+    def shortfalls(self, *, feeder_full: bool, lent: bool) -> dict[str, str]:
+        found: dict[str, str] = {}
         for claim in self._claims:
-            if not claim.charging or claim.short_a <= _ROW_A:
+            if not claim.charging or claim.short_a <= _ROW_A or feeder_full:
                 continue
+            offered = f"is offered {claim.offered_a:.2f} A of {claim.could_a:.2f} A"
             # What it lacks to run at all, or a little more where it runs.
             step_a = max(_ROW_A, claim.least_a - claim.reserved_a)
             full = [row for row in claim.rows if self._left_a(row, lent=lent) < step_a]
-            if not full and not feeder_full:
+            if not full:
                 left_a = min(self._left_a(row, lent=lent) for row in claim.rows)
-                found.append(
-                    f"{claim.name} is offered {claim.offered_a:.2f} A, could take "
-                    f"{claim.could_a:.2f} A, and {left_a:.2f} A are left on all its rows"
-                )
-            elif full and not feeder_full and claim.offered_a >= claim.least_a:
+                found[claim.name] = f"{offered}, and {left_a:.2f} A are left on all its rows"
+            elif claim.offered_a >= claim.least_a:
                 better = [self._favoured(claim, row) for row in full]
                 if all(better):
-                    found.append(
-                        f"{claim.name} is offered {claim.offered_a:.2f} A of {claim.could_a:.2f} A "
-                        f"while {better[0]}"
-                    )
+                    found[claim.name] = f"{offered} while {better[0]}"
         return found
 
     def _favoured(self, claim: _Claim, row: int) -> str:
@@ -208,10 +233,17 @@ def _claim(
         least_a=connector.current_min_a,
         could_a=could_a,
         weight=connector.weight,
-        # Offered nothing, it cannot show that it would take something: it is one that waits.
-        charging=vehicle is not None and usable_a >= connector.current_min_a,
+        charging=vehicle is not None and _claims(vehicle, connector, usable_a),
         lends_a=max(0.0, outlet.offered_a - keeps_a),
     )
+
+
+def _claims(vehicle: Vehicle, connector: ConnectorConfig, usable_a: float) -> bool:
+    """Whether it can be seen to want current. One that pauses by itself, or that needs more than its
+    connector's described minimum to start, is understood only over many minutes."""
+    spec = vehicle.spec
+    steady = spec.rhythm_s is None and spec.current_min_a <= connector.current_min_a
+    return steady and usable_a >= connector.current_min_a
 
 
 def _path(circuit: str | None, parents: Mapping[str, str | None]) -> list[str]:

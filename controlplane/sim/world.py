@@ -29,7 +29,7 @@ from controlplane.network import ChargerConfig, SiteConfig
 from controlplane.sim.buildings import Buildings
 from controlplane.sim.checkers import EnergyChecker
 from controlplane.sim.network_faults import NetworkFaults, parse_faults
-from controlplane.sim.optimum import Moment, shortfalls
+from controlplane.sim.optimum import Moment, OptimumWatch
 from controlplane.sim.row_checker import RowChecker
 from controlplane.sim.violations import Violations
 from controlplane.sim.virtual_host import Scheduler, VirtualHost
@@ -50,6 +50,8 @@ _COMMISSIONING_MS = 600_000
 _STRETCH_MS = 4 * MS_PER_HOUR
 _CALM_MS = 300_000
 _REST_MS = 900_000
+_OPTIMUM_MS = 60_000
+_LENDING_MS = 180_000
 _RETRY_MS = 5_000
 _LOOK_MS, _LOOK_LARGE_MS = 5_000, 30_000
 _BUILDING_REPORT_MAX_MS = 120_000
@@ -110,7 +112,8 @@ def run(
         "sessions": len(world.host.store.sessions),
         "delivered_wh": world.delivered_wh,
         "utilisation_max": round(world.rows.utilisation_max, 4),
-        "optimum_s": world.optimum_s,
+        "optimum_s": world.optimum.longest_ms // MS_PER_S,
+        "lending_s": world.lending.longest_ms // MS_PER_S,
         "speed": round((world.scheduler.now_ms - _START_MS) / MS_PER_S / spent_s, 1),
         "digest": world.host.digest,
         "details": [str(violation) for violation in found[:_VIOLATIONS_SHOWN]],
@@ -134,9 +137,6 @@ class World:
         self.limits_a: dict[str, float] = {}
         """Of sites that were told to stay below their supply."""
         self.feeder_limit_w: int | None = None
-        self.optimum_s = 0
-        """The longest that the optimum took to be reached, in seconds."""
-        self.calms: list[tuple[int | None, int | None, list[str]]] = []
         self.receiving = True
         self.line = VirtualLine(self.scheduler, self.faults, self.violations)
         self.host = VirtualHost(
@@ -167,6 +167,12 @@ class World:
             self.violations,
             grace_ms=2 * (settings.meter_interval_ms + settings.ramp_ms)
             + 10 * settings.call_timeout_ms,
+        )
+        self.optimum = OptimumWatch(
+            "less than the optimum", self.violations, lent=False, within_ms=_OPTIMUM_MS
+        )
+        self.lending = OptimumWatch(
+            "not lent what is left", self.violations, lent=True, within_ms=_LENDING_MS
         )
         self._events = WorldEvents(self)
 
@@ -231,21 +237,14 @@ class World:
         for station in self.stations.values():
             station.behave(honest=True)
             self.line.open(station)
-        begun_ms = self.scheduler.now_ms
-        reached_ms: int | None = None
-        words: list[str] = []
-        lent_ms: int | None = None
-        while self.scheduler.now_ms < begun_ms + _CALM_MS:
+        watches = (self.optimum, self.lending)
+        for watch in watches:
+            watch.begin(self.scheduler.now_ms, self._moment())
+        end_ms = self.scheduler.now_ms + _CALM_MS
+        while self.scheduler.now_ms < end_ms:
             self._pass(_LOOK_LARGE_MS if self.large else _LOOK_MS)
-            since_ms = self.scheduler.now_ms - begun_ms
-            missing = shortfalls(self._moment(), lent=False)
-            if missing:
-                reached_ms, words = None, missing
-            elif reached_ms is None:
-                reached_ms = since_ms
-            if lent_ms is None and not shortfalls(self._moment(), lent=True):
-                lent_ms = since_ms
-        self.calms.append((reached_ms, lent_ms, words))
+            for watch in watches:
+                watch.look(self.scheduler.now_ms, self._moment())
         for station in self.stations.values():
             station.behave(honest=False)
 
