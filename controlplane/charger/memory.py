@@ -113,6 +113,8 @@ class Session(msgspec.Struct, array_like=True):
     """Sequence number and time of the latest TransactionEvents."""
     doubts: int = 0
     """How many of its messages were quarantined."""
+    boost_until_ms: int | None = None
+    """Until when it goes first."""
 
 
 class Healing(msgspec.Struct, array_like=True):
