@@ -14,8 +14,8 @@ The rule, exactly. On every phase of every circuit and feeder, at the end of eve
    reachability, has brought the alarm `limit_exceeded`.
 
 The rating is the highest that the description gave the circuit: an owner who describes less is
-obeyed as soon as that is possible, which `optimum.py` checks. A checker trusts nothing that Loadstar
-says of itself: currents come from vehicles, offers from the stations' own profiles."""
+obeyed as soon as that is possible, which `optimum.py` checks. A checker trusts nothing that
+Loadstar says of itself: currents come from vehicles, offers from the stations' own profiles."""
 
 from __future__ import annotations
 
