@@ -178,8 +178,7 @@ class _Site:
         """What the site needs of its feeder, on its worst phase."""
         rows = range(self._supply, self._supply + 3)
         return max(
-            self._room_a[row] - self._left_a(row, lent=lent) + self._building_a[row]
-            for row in rows
+            self._room_a[row] - self._left_a(row, lent=lent) + self._building_a[row] for row in rows
         )
 
     def shortfalls(self, *, feeder_full: bool, lent: bool) -> dict[str, str]:

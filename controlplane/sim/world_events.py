@@ -22,10 +22,12 @@ if TYPE_CHECKING:
 
 __all__ = ["WorldEvents"]
 
-_LIVELY = (0.5, (0.1, 0.5, 1.0, 4.0, 8.0))
+Rhythm = tuple[float, tuple[float, ...]]
+
+_LIVELY: Rhythm = (0.5, (0.1, 0.5, 1.0, 4.0, 8.0))
 """Mean hours between two vehicles at a connector, and how many hours they stay."""
-_BUSTLING = (0.1, (0.02, 0.1, 0.25, 0.5))
-_LARGE = (3.0, (0.1, 0.5, 1.0, 4.0, 8.0))
+_BUSTLING: Rhythm = (0.1, (0.02, 0.1, 0.25, 0.5))
+_LARGE: Rhythm = (3.0, (0.1, 0.5, 1.0, 4.0, 8.0))
 """On a large network: some four vehicles a day."""
 _POSTPONED_MS = 60_000
 _HOST_CLOCK_MS = 45_000
