@@ -74,7 +74,8 @@ def run_seeds(
 
 
 def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+    sys.stderr.write(f"{text}\n")
+    sys.stderr.flush()
 
 
 def main() -> int:
@@ -94,7 +95,7 @@ def main() -> int:
         faults=options.faults,
         workers=max(1, options.workers),
     )
-    print(json.dumps(result, indent=2))
+    sys.stdout.write(json.dumps(result, indent=2) + "\n")
     failed = result["failed"]
     if failed is None:
         return 0

@@ -67,7 +67,7 @@ def test_a_seed_decides_everything_in_every_process() -> None:
 
 @pytest.mark.parametrize("faults", ["drop,unknown", "", "ALL"])
 def test_an_unknown_fault_is_refused_with_the_known_ones(faults: str) -> None:
-    with pytest.raises(InvalidInput, match="known: .*drop"):
+    with pytest.raises(InvalidInput, match=r"known: .*drop"):
         run(seed=1, hours=1.0, faults=faults)
 
 
