@@ -365,6 +365,8 @@ class SiteActor:
             for used, may in zip(rows.liability_ma[:lines], rows.capacity_ma[:lines], strict=True)
         ):
             self._round(site, now_ms)
+        elif self._round_at_ms is None:
+            self._round_by(now_ms + self._settings.round_interval_ms)
 
     def _site_power(
         self, site: LiveSite, request: ReportSitePower, now_ms: int
