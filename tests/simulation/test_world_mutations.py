@@ -75,7 +75,7 @@ PLANTED: dict[str, tuple[Planted, str, int]] = {
     ),
     "a failed limit is forgotten": (
         counting("allowed_ma", lambda e: max(e.held_ma, e.draining_ma, _in_flight(e))),
-        "lost,reject,mute",
+        "all",
         1,
     ),
     "an increase counts only once acknowledged": (
@@ -101,7 +101,7 @@ PLANTED: dict[str, tuple[Planted, str, int]] = {
     ),
     "what was in flight at a crash is forgotten": (
         (Entry, "recovered", _forget_pending),
-        "crash,lost,delay,mute",
+        "crash,lost,delay,mute,drop",
         1,
     ),
     "increases leave without credit": ((release, "_room", _no_credit_check), "none", 1),
