@@ -187,7 +187,9 @@ class Vehicle:
             return max(0.0, self._offers[0][0] - self._clock_s)
         target_a = self._target_a()
         tapers = self.soc >= self.spec.taper_soc
-        declines = tapers and target_a > 0 and 0 < self.current_a - target_a <= _TAPER_STEP_A
+        # Never where it is the offer that declined: more than that must not flow for long.
+        declines = tapers and 0 < target_a < self.current_a <= self._heard_a
+        declines = declines and self.current_a - target_a <= _TAPER_STEP_A
         if self.current_a != target_a and not declines:
             return 0.0
         return min(self._dozes_in_s(), self._turns_in_s(), self._fills_in_s(tapers=tapers))

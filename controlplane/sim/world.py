@@ -51,8 +51,8 @@ _COMMISSIONING_MS = 600_000
 _STRETCH_MS = 4 * MS_PER_HOUR
 _CALM_MS = 300_000
 _REST_MS = 900_000
-_OPTIMUM_MS = 120_000
-_LENDING_MS = 240_000
+_NEWS_MS = 60_000
+"""Of one change of the optimum: rounds, a charger's answer, reports to the feeder and its caps."""
 _RETRY_MS = 5_000
 _LOOK_MS, _LOOK_LARGE_MS = 5_000, 30_000
 _BUILDING_REPORT_MAX_MS = 120_000
@@ -169,11 +169,15 @@ class World:
             grace_ms=2 * (settings.meter_interval_ms + settings.ramp_ms)
             + 10 * settings.call_timeout_ms,
         )
+        # A call whose answer was lost, the ramp of who gives back, and then the news of it.
+        within_ms = settings.call_timeout_ms + settings.ramp_ms + _NEWS_MS
         self.optimum = OptimumWatch(
-            "less than the optimum", self.violations, lent=False, within_ms=_OPTIMUM_MS
+            "less than the optimum", self.violations, lent=False, within_ms=within_ms
         )
+        # Twice the ramp until a habit is believed, seen by samples before and after.
+        within_ms += 2 * (settings.ramp_ms + settings.meter_interval_ms)
         self.lending = OptimumWatch(
-            "not lent what is left", self.violations, lent=True, within_ms=_LENDING_MS
+            "not lent what is left", self.violations, lent=True, within_ms=within_ms
         )
         self._events = WorldEvents(self)
 
