@@ -36,7 +36,9 @@ _BUILDING_SWING_A = 7.0
 _BUILDING_HOURS = 48
 _SPARE_A = 8.0
 _ROOM_SHARE = 0.35
-"""What a circuit carries of all that hangs on it."""
+"""What a supply carries of all that hangs on it."""
+_PANEL_SHARES = (0.35, 0.6)
+"""The same of panels: they bind before the supply does, or after."""
 _OFFLINE_A = (0.0, 3.0, 6.0)
 _LINES = ((1,), (2,), (3,), (1, 2), (1, 2, 3), (2, 3, 1), (3, 1, 2))
 _DC_CURRENT_MAX_A = 48.0
@@ -64,10 +66,9 @@ def _site(random: Random, id: str, numbers: list[int]) -> SiteConfig:
     chargers = [_charger(random, number, offline_a) for number in numbers]
     margin_percent = random.choice((0.0, 15.0))
     panels = [[charger for charger in chargers if charger.circuit == panel] for panel in _PANELS]
-    supply_a, *panels_a = (
-        _rating_a(group, margin_percent, building_a=building_a)
-        for group, building_a in ((chargers, _BUILDING_MAX_A), *((each, 0.0) for each in panels))
-    )
+    supply_a = _rating_a(chargers, margin_percent, building_a=_BUILDING_MAX_A)
+    panel_share = random.choice(_PANEL_SHARES)
+    panels_a = [_rating_a(each, margin_percent, share=panel_share) for each in panels]
     return SiteConfig(
         id=id,
         feeder="feeder0",
@@ -112,7 +113,13 @@ def _charger(random: Random, number: int, offline_a: float) -> ChargerConfig:
     )
 
 
-def _rating_a(chargers: list[ChargerConfig], margin_percent: float, *, building_a: float) -> float:
+def _rating_a(
+    chargers: list[ChargerConfig],
+    margin_percent: float,
+    *,
+    building_a: float = 0.0,
+    share: float = _ROOM_SHARE,
+) -> float:
     """Room for a part of what the chargers could draw, and never less than what makes silence of
     all safe."""
     least_a = 0.0
@@ -125,7 +132,7 @@ def _rating_a(chargers: list[ChargerConfig], margin_percent: float, *, building_
         ]
         silent_a = sum(charger.offline_current_a for charger, _ in connectors)
         could_a = sum(connector.current_max_a for _, connector in connectors)
-        least_a = max(least_a, silent_a, could_a * _ROOM_SHARE)
+        least_a = max(least_a, silent_a, could_a * share)
     return math.ceil((building_a + max(least_a, _SPARE_A)) / (1.0 - margin_percent / 100.0))
 
 

@@ -12,20 +12,21 @@ import pytest
 from controlplane.sim.world import run
 from controlplane.site import release
 from controlplane.site.ledger import Entry
-from controlplane.site.tree import Leaf
+from controlplane.site.tree import Leaf, SiteTree
 
 SEEDS_MAX = 25
 CHARGERS, HOURS = 10, 2.0
-ROW_RULE = "row over its rating"
+RULES = ("row over its rating", "no alarm about a station that lies", "no room made for a lie")
 
 Planted = tuple[Any, str, Any]
 
 
 def exposed(first_seed: int, faults: str) -> bool:
-    """Whether some world sees a row over its rating; the seed that is known to leads."""
+    """Whether some world sees a row over its rating or a lie that is let pass; the seed that is
+    known to leads."""
     for seed in range(first_seed, first_seed + SEEDS_MAX):
         result = run(seed=seed, hours=HOURS, chargers=CHARGERS, faults=faults)
-        if any(ROW_RULE in detail for detail in result["details"]):
+        if any(rule in detail for rule in RULES for detail in result["details"]):
             return True
     return False
 
@@ -52,6 +53,16 @@ def _forget_pending(entry: Entry) -> None:
     entry.online = entry.settled = False
 
 
+def _meter_never_exceeds(entry: Entry, current_ma: int, **sample: Any) -> bool:
+    changed = _METERED(entry, current_ma, **sample)
+    entry.excess_ma = 0
+    return changed
+
+
+def _no_building(tree: SiteTree, *_: object) -> list[int]:
+    return [0] * tree.rows
+
+
 def _no_credit_check(leaf: Leaf, *_: object) -> tuple[int, int]:
     return leaf.max_ma, -1
 
@@ -65,6 +76,7 @@ def _first_phase_only(leaf: Leaf, entry: Entry, *sums: Sequence[int]) -> tuple[i
 
 
 _EXPIRED = Entry.expired
+_METERED = Entry.metered
 _ROOM = release._room
 
 PLANTED: dict[str, tuple[Planted, str, int]] = {
@@ -104,6 +116,12 @@ PLANTED: dict[str, tuple[Planted, str, int]] = {
         "crash,lost,delay,mute,drop",
         1,
     ),
+    "what the meter shows above the limit counts nothing": (
+        (Entry, "metered", _meter_never_exceeds),
+        "ignore",
+        1,
+    ),
+    "the building counts nothing": ((SiteTree, "building_ma", _no_building), "none", 1),
     "increases leave without credit": ((release, "_room", _no_credit_check), "none", 1),
     "credit is checked on the own circuit only": ((release, "_room", _own_circuit_only), "none", 1),
     "credit is checked on the first phase only": ((release, "_room", _first_phase_only), "none", 1),
