@@ -7,9 +7,9 @@ limit further, and a meter only tells what others take."""
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from controlplane.ids import CHARGER_ID_PATTERN, NAME_PATTERN
 from controlplane.units import MS_PER_S, ma_from_a
@@ -118,17 +118,27 @@ class WordOrder(StrEnum):
 _Address = Annotated[int, Field(ge=0, le=65_535)]
 
 
-class MeterRegisters(DescribedModel):
-    """Address (from 0) of the first register of each line's current."""
+def _one_or_several(value: Any) -> Any:
+    return (value,) if isinstance(value, int) else value
 
-    l1: _Address
-    l2: _Address
-    l3: _Address
+
+_Addresses = Annotated[
+    tuple[_Address, ...], Field(min_length=1, max_length=8), BeforeValidator(_one_or_several)
+]
+
+
+class MeterRegisters(DescribedModel):
+    """Address (from 0) of the first register of each line's current; the values of several are
+    summed."""
+
+    l1: _Addresses
+    l2: _Addresses
+    l3: _Addresses
 
 
 class ModbusMeterConfig(DescribedModel):
     """A meter that is read over Modbus TCP every `interval_s`; a register's value times `scale_a`
-    is amperes."""
+    is amperes, import positive: a negative scale turns a meter that was mounted the other way."""
 
     kind: Literal["modbus"]
     host: Annotated[str, Field(min_length=1, max_length=253)]
@@ -138,15 +148,17 @@ class ModbusMeterConfig(DescribedModel):
     register_type: RegisterType = RegisterType.INPUT
     format: RegisterFormat = RegisterFormat.FLOAT32
     word_order: WordOrder = WordOrder.BIG
-    scale_a: Annotated[float, Field(gt=0, le=1_000, allow_inf_nan=False)] = 1.0
+    scale_a: Annotated[float, Field(ge=-1_000, le=1_000, allow_inf_nan=False)] = 1.0
     interval_s: Annotated[float, Field(ge=0.2, le=3_600, allow_inf_nan=False)] = 5.0
 
     @model_validator(mode="after")
     def _value_fits(self) -> Self:
         if self.format not in (RegisterFormat.INT16, RegisterFormat.UINT16):
-            for line, address in self.registers:
-                if address == 65_535:
+            for line, addresses in self.registers:
+                if 65_535 in addresses:
                     raise ValueError(f"registers.{line}: {self.format} needs two registers")
+        if self.scale_a == 0:
+            raise ValueError("scale_a must not be 0")
         return self
 
 

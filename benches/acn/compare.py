@@ -54,6 +54,8 @@ class Run:
         round_us: processor time of one decision of the algorithm, mean over the periods in which
             somebody is plugged in.
         core_us: of it, the call of the core; None for the others.
+        switched_off: how often a vehicle that was charging and wanted more got nothing; None for
+            the others.
         row_load_percent: the fullest row at any time, of its limit.
         bounds: on the optimum, where the algorithm is that.
     """
@@ -64,6 +66,7 @@ class Run:
     cpu_s: float
     round_us: float
     core_us: float | None
+    switched_off: int | None
     row_load_percent: float
     bounds: dict[str, float] | None = None
 
@@ -156,6 +159,7 @@ def simulate(algorithm: str, capacity_kw: int, *, stock: bool = False) -> Run:
         core_us=(
             round(1e6 * scheduler.core_s / clock.rounds, 1) if algorithm in POLICIES else None
         ),
+        switched_off=scheduler.switched_off if algorithm in POLICIES else None,
         row_load_percent=round(100 * load, 4),
         bounds=bounds,
     )
@@ -205,6 +209,7 @@ def _report(runs: list[Run], capacities_kw: list[int]) -> dict[str, Any]:
                     "cpu_s": of_capacity[name].cpu_s,
                     "round_us": of_capacity[name].round_us,
                     "core_us": of_capacity[name].core_us,
+                    "switched_off": of_capacity[name].switched_off,
                     "row_load_percent": of_capacity[name].row_load_percent,
                 }
                 for name in (*_PEERS, *POLICIES, _LOOKAHEAD, _OFFLINE)
@@ -245,7 +250,7 @@ def _table(report: dict[str, Any]) -> str:
             f"{capacity_kw} kW transformer; the optimum lies between "
             f"{bounds['lower_percent']:.3f} and {bounds['upper_percent']:.3f} %",
             f"{'algorithm':<20}{'delivered %':>12}{'published %':>12}{'of optimum %':>14}"
-            f"{'round us':>12}{'cpu s':>9}",
+            f"{'round us':>12}{'cpu s':>9}{'switched off':>14}",
         ]
         for name, run in result["algorithms"].items():
             published = result["published_percent"].get(name)
@@ -253,6 +258,7 @@ def _table(report: dict[str, Any]) -> str:
                 f"{name:<20}{run['delivered_percent']:>12.3f}"
                 f"{'' if published is None else format(published, '.3f'):>12}"
                 f"{run['of_optimum_percent']:>14.2f}{run['round_us']:>12.0f}{run['cpu_s']:>9.1f}"
+                f"{'' if run['switched_off'] is None else run['switched_off']:>14}"
             )
     return "\n".join(lines).lstrip("\n") + "\n"
 

@@ -25,6 +25,7 @@ from controlplane.api.v1 import electrical_pb2, sites_pb2, sites_pb2_grpc
 from controlplane.errors import NotFound
 from controlplane.ids import ActorKind, ActorRef, ChargerId, SiteId
 from controlplane.network import SiteConfig
+from controlplane.site.demand import Source
 from controlplane.site.messages import (
     CircuitView,
     ConnectorAllocation,
@@ -43,12 +44,19 @@ from controlplane.site.messages import (
 )
 from controlplane.store.reader import PAGE_SIZE_MAX
 from controlplane.store.records import LimitDecision, SiteRecord
+from controlplane.units import MS_PER_S
 
 __all__ = ["Sites", "allocation_to_message", "require_site"]
 
 CURRENT_MAX_MA = 100_000_000
 POWER_MAX_W = 10**12
 _DECISIONS_DEFAULT = 10
+
+_SOURCES = {
+    Source.DRIVER: sites_pb2.DEMAND_SOURCE_DRIVER,
+    Source.VEHICLE: sites_pb2.DEMAND_SOURCE_VEHICLE,
+    Source.FORECAST: sites_pb2.DEMAND_SOURCE_FORECAST,
+}
 
 
 class Sites(sites_pb2_grpc.SitesServiceServicer):
@@ -399,7 +407,18 @@ def _connector_to_message(connector: ConnectorAllocation) -> sites_pb2.Connector
         measured_ma=connector.measured_ma,
         reason=connector.reason,
         operator_limit_ma=connector.override_ma,
+        energy_needed_wh=connector.energy_needed_wh,
+        laxity_s=None if connector.laxity_ms is None else connector.laxity_ms // MS_PER_S,
+        departure_time=timestamp(connector.departure_ms),
+        need_source=_source(connector.need_source),
+        departure_source=_source(connector.departure_source),
     )
+
+
+def _source(source: str | None) -> sites_pb2.DemandSource.ValueType:
+    if source is None:
+        return sites_pb2.DEMAND_SOURCE_UNSPECIFIED
+    return _SOURCES[Source(source)]
 
 
 def _phases(currents: PhaseCurrents) -> electrical_pb2.PhaseCurrents:

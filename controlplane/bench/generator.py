@@ -17,6 +17,7 @@ from controlplane.errors import Unavailable
 __all__ = ["ChildProcess", "LoadGenerator"]
 
 _GOODBYE_S = 10.0
+_LINE_MAX_BYTES = 4_194_304
 
 
 class ChildProcess:
@@ -33,6 +34,7 @@ class ChildProcess:
             self._module,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
+            limit=_LINE_MAX_BYTES,
         )
         return self
 

@@ -9,7 +9,6 @@ failure and is never counted."""
 from __future__ import annotations
 
 import asyncio
-import json
 import sys
 import time
 from collections import deque
@@ -20,17 +19,15 @@ from typing import Any
 import msgspec
 import uvloop
 
-from controlplane.bench.websocket_client import WebSocketClient
+from controlplane.bench.station import ANSWER_TIMEOUT_S, VOLTAGE_V, BenchStation, Timestamps
 
 __all__ = ["LoadReport", "Order", "main"]
 
-_ANSWER_TIMEOUT_S = 30.0
 _CONNECTING_AT_ONCE = 50
 _TICK_S = 0.002
 _ANSWER_HEAD_BYTES = 24
 """Where the message id of a CALLRESULT is looked for: decoding each answer would cost more than
 sending the question."""
-_VOLTAGE_V = 230
 _VEHICLE_MAX_A = 16.0
 _METER_VALUES = (
     '[2,"%d","MeterValues",{"connectorId":1,"transactionId":%d,"meterValue":[{"timestamp":"%s",'
@@ -74,91 +71,29 @@ class LoadReport(msgspec.Struct, frozen=True):
     reason: str = ""
 
 
-class _Timestamps:
-    """RFC 3339 texts of instants, formatted once a second."""
+class _Station(BenchStation):
+    """A station with a vehicle that takes what it may, up to 16 A."""
 
-    def __init__(self) -> None:
-        self._second = -1
-        self._text = ""
-
-    def text(self, instant_ms: int) -> str:
-        second, millisecond = divmod(instant_ms, 1_000)
-        if second != self._second:
-            self._second = second
-            self._text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
-        return f"{self._text}.{millisecond:03d}Z"
-
-
-class _Station:
-    """One charge point with one connector and a vehicle that takes what it may, up to 16 A."""
-
-    def __init__(self, identity: str, timestamps: _Timestamps) -> None:
-        self.identity = identity
-        self.transaction_id = 0
+    def __init__(self, identity: str, timestamps: Timestamps) -> None:
+        super().__init__(identity, timestamps)
         self.latencies_s: list[float] = []
         self.refused = 0
         self.outstanding = False
-        self.lost = ""
         self.next_due: Callable[[], float | None] = lambda: None
-        self._timestamps = timestamps
-        self._socket: WebSocketClient | None = None
-        self._message_id = 0
         self._due = 0.0
         self._sample_ms = 0
         self._limit_a = _VEHICLE_MAX_A
         self._register_wh = 0.0
-        self._waiter: asyncio.Future[dict[str, Any]] | None = None
 
-    async def connect(self, port: int) -> None:
-        """Open the socket and boot as 1.6 section 4.2 wants it: BootNotification, then the status
-        of the charge point and of its connector."""
-        loop = asyncio.get_running_loop()
-        _, self._socket = await loop.create_connection(
-            lambda: WebSocketClient(
-                host=f"127.0.0.1:{port}", path=f"/ocpp/{self.identity}", subprotocol="ocpp1.6"
-            ),
-            "127.0.0.1",
-            port,
-        )
-        self._socket.on_text = self._received
-        self._socket.on_lost = self._ended
-        await asyncio.wait_for(self._socket.opened, _ANSWER_TIMEOUT_S)
-        boot = {
-            "chargePointVendor": "Loadstar",
-            "chargePointModel": "Bench",
-            "chargePointSerialNumber": self.identity,
-            "firmwareVersion": "1.0",
-        }
-        answer = await self._request("BootNotification", boot)
-        if answer.get("status") != "Accepted":
-            raise ConnectionError(f"{self.identity}: the boot was answered {answer}")
-        for connector_id in (0, 1):
-            await self._status(connector_id, "Available")
-
-    async def start(self) -> None:
-        """Plug in and start a transaction."""
-        await self._status(1, "Preparing")
+    async def start(self, meter_wh: int = 0) -> None:
         self._sample_ms = time.time_ns() // 1_000_000
-        answer = await self._request(
-            "StartTransaction",
-            {
-                "connectorId": 1,
-                "idTag": "BENCH",
-                "meterStart": 0,
-                "timestamp": self._timestamps.text(self._sample_ms),
-            },
-        )
-        if answer["idTagInfo"]["status"] != "Accepted":
-            raise ConnectionError(f"{self.identity}: the transaction was answered {answer}")
-        self.transaction_id = answer["transactionId"]
-        await self._status(1, "Charging")
+        await super().start(meter_wh)
 
     def send_sample(self, due: float) -> None:
         """Send MeterValues that were due at `due` of the monotonic clock."""
-        assert self._socket is not None
         now_ms = max(time.time_ns() // 1_000_000, self._sample_ms + 1)
         current_a = min(self._limit_a, _VEHICLE_MAX_A)
-        power_w = current_a * 3 * _VOLTAGE_V
+        power_w = current_a * 3 * VOLTAGE_V
         self._register_wh += power_w * (now_ms - self._sample_ms) / 3_600_000
         self._sample_ms, self._due, self.outstanding = now_ms, due, True
         self._message_id += 1
@@ -172,41 +107,17 @@ class _Station:
             current_a,
             current_a,
         )
-        self._socket.send_text(frame.encode())
+        self._send(frame)
 
-    def close(self) -> None:
-        if self._socket is not None:
-            self._socket.close()
+    def _take_limit(self, purpose: str, limit: float, unit: str) -> None:
+        self._limit_a = limit / (3 * VOLTAGE_V) if unit == "W" else limit
 
-    async def _status(self, connector_id: int, status: str) -> None:
-        await self._request(
-            "StatusNotification",
-            {"connectorId": connector_id, "errorCode": "NoError", "status": status},
-        )
-
-    async def _request(self, action: str, payload: dict[str, Any]) -> dict[str, Any]:
-        assert self._socket is not None
-        if self.lost:
-            raise ConnectionError(f"{self.identity}: {self.lost}")
-        self._message_id += 1
-        self._waiter = asyncio.get_running_loop().create_future()
-        frame = json.dumps([2, str(self._message_id), action, payload], separators=(",", ":"))
-        self._socket.send_text(frame.encode())
-        return await asyncio.wait_for(self._waiter, _ANSWER_TIMEOUT_S)
-
-    def _received(self, text: bytes) -> None:
-        kind = text[1:2]
-        if kind == b"2":
-            self._called(*json.loads(text)[1:])
-        elif self._waiter is not None:
-            self._answered_request(json.loads(text))
-        elif self.outstanding:
-            ours = b'"%d"' % self._message_id in text[:_ANSWER_HEAD_BYTES]
-            self._answered_sample(accepted=ours and kind == b"3")
-
-    def _answered_sample(self, *, accepted: bool) -> None:
+    def _answered_unasked(self, text: bytes) -> None:
+        if not self.outstanding:
+            return
+        ours = b'"%d"' % self._message_id in text[:_ANSWER_HEAD_BYTES]
         self.outstanding = False
-        if accepted:
+        if ours and text[1:2] == b"3":
             self.latencies_s.append(time.perf_counter() - self._due)
         else:
             self.refused += 1
@@ -214,43 +125,13 @@ class _Station:
         if due is not None:
             self.send_sample(due)
 
-    def _answered_request(self, frame: list[Any]) -> None:
-        waiter, self._waiter = self._waiter, None
-        if waiter is None or waiter.done():
-            return
-        if frame[0] == 3:
-            waiter.set_result(frame[2])
-        else:
-            waiter.set_exception(ConnectionError(f"{self.identity}: {frame[2]}: {frame[3]}"))
-
-    def _called(self, message_id: str, action: str, payload: dict[str, Any]) -> None:
-        assert self._socket is not None
-        answer: dict[str, Any] = {"status": "Accepted"}
-        if action == "SetChargingProfile":
-            schedule = payload["csChargingProfiles"]["chargingSchedule"]
-            limit = schedule["chargingSchedulePeriod"][0]["limit"]
-            watts = schedule["chargingRateUnit"] == "W"
-            self._limit_a = limit / (3 * _VOLTAGE_V) if watts else limit
-        elif action == "GetConfiguration":
-            answer = {"configurationKey": [], "unknownKey": payload.get("key", [])}
-        elif action not in {"ChangeConfiguration", "ClearChargingProfile", "TriggerMessage"}:
-            frame: list[Any] = [4, message_id, "NotImplemented", action, {}]
-            self._socket.send_text(json.dumps(frame).encode())
-            return
-        self._socket.send_text(json.dumps([3, message_id, answer]).encode())
-
-    def _ended(self, reason: str) -> None:
-        self.lost = reason
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_exception(ConnectionError(f"{self.identity}: {reason}"))
-
 
 class _Load:
     """All stations of one run, and the phases they go through."""
 
     def __init__(self) -> None:
         self._stations: list[_Station] = []
-        self._timestamps = _Timestamps()
+        self._timestamps = Timestamps()
 
     async def carry_out(self, order: Order) -> LoadReport:
         """Carry out one order.
@@ -348,7 +229,7 @@ class _Load:
 
     async def _drained(self) -> int:
         """Wait for what is outstanding; how many stations were left without an answer."""
-        give_up = time.perf_counter() + _ANSWER_TIMEOUT_S
+        give_up = time.perf_counter() + ANSWER_TIMEOUT_S
         while time.perf_counter() < give_up:
             if not any(station.outstanding and not station.lost for station in self._stations):
                 break

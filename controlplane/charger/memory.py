@@ -19,6 +19,7 @@ from controlplane.charger.energy import POWER_UNKNOWN_W, Register
 from controlplane.ids import ChargerId, SessionId, SiteId
 from controlplane.network import ChargerConfig, LimitUnit
 from controlplane.ocpp.events import ConnectorStatus, TransactionEnded
+from controlplane.site.messages import VehicleLimits
 from controlplane.units import w_from_ma
 
 __all__ = [
@@ -91,6 +92,8 @@ class Connector(msgspec.Struct, array_like=True):
     power_w: int | None = None
     current_ma: tuple[int | None, int | None, int | None] = (None, None, None)
     soc_percent: float | None = None
+    vehicle: VehicleLimits | None = None
+    """What a vehicle said before its transaction began."""
 
 
 class Session(msgspec.Struct, array_like=True):
@@ -120,6 +123,8 @@ class Session(msgspec.Struct, array_like=True):
     """How many of its messages were quarantined."""
     boost_until_ms: int | None = None
     """Until when it goes first."""
+    vehicle: VehicleLimits | None = None
+    """What the vehicle said of itself."""
 
 
 class Healing(msgspec.Struct, array_like=True):

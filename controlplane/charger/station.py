@@ -124,6 +124,9 @@ class Station:
     def _ended(self, turn: Turn, event: events.TransactionEnded) -> Answer:
         return self._transactions.ended(turn, event)
 
+    def _needs_notified(self, turn: Turn, event: events.ChargingNeedsNotified) -> Answer:
+        return self._transactions.needs_notified(turn, event)
+
     def _data_transferred(self, turn: Turn, event: events.DataTransferred) -> Answer:
         self._note(turn, "DataTransfer", msgspec.to_builtins(event))
         return Done()
@@ -142,6 +145,7 @@ class Station:
 _HEARD: Final[dict[type[Event], Callable[[Station, Turn, Any], Answer]]] = {
     events.Authorize: Station._authorize,
     events.Booted: Station._booted,
+    events.ChargingNeedsNotified: Station._needs_notified,
     events.DataTransferred: Station._data_transferred,
     events.Heartbeat: Station._heartbeat,
     events.MeterReported: Station._metered,

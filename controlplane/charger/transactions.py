@@ -17,15 +17,16 @@ from controlplane.charger.metering import Metering, session_record, trusted_ms
 from controlplane.charger.turn import Turn
 from controlplane.errors import Refusal
 from controlplane.ids import SessionId
-from controlplane.ocpp.dialect import TokenAnswer
+from controlplane.ocpp.dialect import NeedsAnswer, TokenAnswer
 from controlplane.ocpp.events import (
+    ChargingNeedsNotified,
     ConnectorStatus,
     MeterReported,
     TransactionEnded,
     TransactionStarted,
     TransactionUpdated,
 )
-from controlplane.site.messages import ConnectorState, SessionDemand
+from controlplane.site.messages import ConnectorState, SessionDemand, VehicleLimits
 from controlplane.store.records import SessionRecord
 from controlplane.units import MS_PER_HOUR
 
@@ -37,6 +38,10 @@ BOOST_MAX_MS: Final = 24 * MS_PER_HOUR
 _ENDED_MAX: Final = 16
 """Ended sessions that are remembered to recognise repetitions; an offline queue seldom has more."""
 _OPEN_MAX: Final = 64
+_NEEDS_KEPT_MS: Final = 600_000
+"""How long what a vehicle said waits for its transaction; after that it was another vehicle."""
+_STAY_MAX_MS: Final = 7 * 24 * 3_600_000
+"""A vehicle that says it leaves later than this has not understood the question."""
 _UNMATCHED_MAX: Final = 8
 _EVENTS_SEEN_MAX: Final = 64
 _EVENTS_SEEN_ENDED_MAX: Final = 16
@@ -149,6 +154,42 @@ class Transactions:
                 session = None
         self._metering.take_all(turn, connector_id, session, event.readings)
 
+    def needs_notified(self, turn: Turn, event: ChargingNeedsNotified) -> NeedsAnswer:
+        """A vehicle says what it needs (2.x part 2 K15, and K17 where it does so again).
+
+        With a transaction the site sends a profile at once, which is Accepted (K15.FR.03); before
+        one it can only follow later, which is Processing (K15.FR.05); a station that belongs to
+        nobody, or an EVSE that nobody described, gets none, which is Rejected (K15.FR.04).
+        """
+        described = self._memory.described
+        if described is None or described.connector(event.connector_id) is None:
+            return NeedsAnswer("Rejected")
+        connector = self._memory.connector(event.connector_id)
+        if connector is None or turn.site_id is None:
+            return NeedsAnswer("Rejected")
+        session = self._memory.open_session_on(connector.id)
+        said = _vehicle_limits(event, session, turn.now_ms)
+        if session is None:
+            connector.vehicle = said
+        else:
+            session.vehicle = said
+        turn.changed = True
+        turn.emit(
+            "session.vehicle_needs",
+            session_id=None if session is None else session.session_id,
+            connector_id=connector.id,
+            need_wh=said.need_wh,
+            departure_ms=said.departure_ms,
+            current_min_ma=said.current_min_ma,
+            current_max_ma=said.current_max_ma,
+            power_max_w=said.power_max_w,
+            soc_percent=said.soc_percent,
+        )
+        if session is None:
+            return NeedsAnswer("Processing")
+        self.tell_state(turn, connector.id)
+        return NeedsAnswer("Accepted")
+
     def status_changed(self, turn: Turn, connector: Connector, status: ConnectorStatus) -> None:
         """1.6 tells the state of charging by the connector's status."""
         session = self._memory.open_session_on(connector.id)
@@ -251,6 +292,7 @@ class Transactions:
                 and (session.id_token is not None or session.charging_state in _AUTHORISED),
                 session.id_token,
                 session.boost_until_ms,
+                session.vehicle,
             )
         turn.tell_site(ConnectorState(memory.charger_id, connector_id, status, demand))
 
@@ -309,6 +351,10 @@ class Transactions:
         if connector is not None and connector.status is ConnectorStatus.AVAILABLE:
             # Said before the vehicle came; the station's own word follows, if it sends one.
             connector.status = ConnectorStatus.OCCUPIED
+        if connector is not None and connector.vehicle is not None:
+            if turn.now_ms - connector.vehicle.said_ms <= _NEEDS_KEPT_MS:
+                session.vehicle = connector.vehicle
+            connector.vehicle = None
         turn.changed = True
         return session
 
@@ -463,6 +509,27 @@ class Transactions:
             refused = turn.site_id is None or self._memory.undescribed(connector_id)
             status = "Invalid" if refused else "Accepted"
         return TokenAnswer(status, transaction_number)
+
+
+def _vehicle_limits(
+    event: ChargingNeedsNotified, session: Session | None, now_ms: int
+) -> VehicleLimits:
+    """What the vehicle said, with its energy counted from the session's begin."""
+    had_wh = 0 if session is None else session.register.energy_wh
+    leaves_ms = event.departure_ms
+    if leaves_ms is not None and not now_ms < leaves_ms <= now_ms + _STAY_MAX_MS:
+        leaves_ms = None
+    return VehicleLimits(
+        current_min_ma=event.current_min_ma,
+        current_max_ma=event.current_max_ma,
+        phases=event.phases,
+        power_max_w=event.power_max_w,
+        soc_percent=event.soc_percent,
+        capacity_wh=event.capacity_wh,
+        need_wh=None if event.energy_wh is None else had_wh + event.energy_wh,
+        departure_ms=leaves_ms,
+        said_ms=now_ms,
+    )
 
 
 _TELLS_CHARGING: Final = frozenset(

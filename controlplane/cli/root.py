@@ -13,7 +13,9 @@ from controlplane.cli import (
     charger_commands,
     feeders,
     grid_events,
+    meters,
     network,
+    openadr,
     sessions,
     sites,
     up,
@@ -49,6 +51,8 @@ app.add_typer(sessions.app, name="sessions", rich_help_panel="Operate")
 app.add_typer(feeders.app, name="feeders", rich_help_panel="Operate")
 app.add_typer(grid_events.app, name="grid-events", rich_help_panel="Operate")
 app.add_typer(network.app, name="network", rich_help_panel="Operate")
+app.command("openadr", rich_help_panel="Connect")(openadr.openadr)
+app.add_typer(meters.app, name="meters", rich_help_panel="Connect")
 app.command("why", rich_help_panel="Operate")(why.why)
 app.command("allocate", rich_help_panel="Measure")(allocate.allocate)
 app.add_typer(workloads.bench, name="bench", rich_help_panel="Measure")

@@ -121,7 +121,9 @@ async def _serve(
     settings: Settings, network: NetworkConfig | None, *, one_process: bool, ready_file: Path | None
 ) -> None:
     from controlplane.api.server import serve
+    from controlplane.integrations.modbus.polling import MeterPolling
     from controlplane.runtime.node import start_node
+    from controlplane.runtime.telemetry import Telemetry
 
     stopping = asyncio.Event()
     _stop_on_signals(stopping)
@@ -131,15 +133,22 @@ async def _serve(
         _stop_on_signals(stopping)
     try:
         api = await serve(settings, node.client, node.reader, clock=node.clock)
+        meters = MeterPolling(node.client, node.reader, node.clock)
+        telemetry = Telemetry(settings, "supervisor")
+        telemetry.counters("meters", meters.counts)
+        telemetry.gauges("meters", meters.states)
         try:
             changes = await api.apply(network) if network else []
+            meters.start()
             _greet(settings, node, api, [change.action for change in changes])
             reporter = asyncio.create_task(_report(node, api, ready_file))
             await stopping.wait()
             reporter.cancel()
             typer.echo("Loadstar stops.")
         finally:
+            await meters.stop()
             await api.stop()
+            await asyncio.to_thread(telemetry.close)
     finally:
         await node.stop()
 

@@ -14,7 +14,7 @@ from controlplane.cli.connection import (
     connected,
     instant,
 )
-from controlplane.cli.output import amperes, moment, print_json, table
+from controlplane.cli.output import amperes, energy, moment, print_json, table, word
 
 if TYPE_CHECKING:
     from controlplane.api.v1 import sites_pb2
@@ -108,6 +108,9 @@ def _show_now(found: sites_pb2.ExplainConnectorResponse) -> None:
         f"limit {limit}, draws {draws}, counted {amperes(allocation.liability_ma)}\n"
         f"{allocation.reason}"
     )
+    wish = _wish(allocation)
+    if wish:
+        typer.echo(wish)
     table(
         ["", "#At most", "From", "Because"],
         (
@@ -130,3 +133,22 @@ def _show_now(found: sites_pb2.ExplainConnectorResponse) -> None:
             ),
             title="Who shares what binds",
         )
+
+
+def _wish(allocation: sites_pb2.ConnectorAllocation) -> str:
+    """What the session needs by when, who says so, and how long it could wait."""
+    from controlplane.api.v1 import sites_pb2
+
+    parts = []
+    if allocation.HasField("energy_needed_wh"):
+        source = word(sites_pb2.DemandSource, allocation.need_source)
+        parts.append(f"needs {energy(allocation.energy_needed_wh)} more ({source})")
+    if allocation.HasField("departure_time"):
+        source = word(sites_pb2.DemandSource, allocation.departure_source)
+        parts.append(f"leaves {moment(allocation, 'departure_time')} UTC ({source})")
+    if allocation.HasField("laxity_s"):
+        minutes = abs(allocation.laxity_s) // 60
+        lasting = f"{minutes // 60} h {minutes % 60:02d} min"
+        late = allocation.laxity_s < 0
+        parts.append(f"{lasting} short of being ready" if late else f"could wait {lasting}")
+    return ", ".join(parts)

@@ -149,6 +149,76 @@ def bench_allocate(
         raise typer.Exit(1)
 
 
+@bench.command("grid-event")
+def bench_grid_event(
+    chargers: Annotated[
+        int, typer.Option(help="How many stations charge.", min=10, max=20_000)
+    ] = 2_000,
+    ramp_s: Annotated[
+        float,
+        typer.Option(
+            "--ramp", help="Seconds the slowest vehicle takes to follow a limit.", min=0, max=30
+        ),
+    ] = 28.0,
+    sample_interval_s: Annotated[
+        float,
+        typer.Option(
+            "--sample-interval", help="Seconds between MeterValues of a station.", min=1, max=300
+        ),
+    ] = 4.0,
+    json_path: JsonPath = None,
+) -> None:
+    """Measure how fast a feeder's limit takes hold, and how safely.
+
+    A node serves stations on many sites under one feeder, all charging at their limits. The
+    feeder's limit falls to half of what they draw, and is lifted again. Every limit is recorded at
+    the stations and judged there: ends with status 1 where a station was raised before the room for
+    it was free.
+
+    \b
+    loadstar bench grid-event --json -
+    loadstar bench grid-event --chargers 200 --ramp 5
+    """
+    from controlplane.bench.grid_event import run
+
+    result = _measured(
+        lambda: run(chargers=chargers, ramp_s=ramp_s, sample_interval_s=sample_interval_s)
+    )
+    _write(result, json_path)
+    if result["violations"]:
+        raise typer.Exit(1)
+
+
+@bench.command("site-round")
+def bench_site_round(
+    connectors: Annotated[
+        int, typer.Option(help="Size of the site, a multiple of 4.", min=40, max=1_000)
+    ] = 100,
+    events: Annotated[
+        int, typer.Option(help="How many vehicles arrive, and leave again.", min=1, max=10_000)
+    ] = 300,
+    json_path: JsonPath = None,
+) -> None:
+    """Measure the way from an event at a site to the limits on the wire.
+
+    Vehicles arrive at a site of many connectors, and leave; the building's load rises. Timed is
+    everything from the frame or the report that tells of it until the last limit that follows has
+    come in at its station. Ends with status 1 where a station was raised before the room for it
+    was free.
+
+    \b
+    loadstar bench site-round --json -
+    """
+    from controlplane.bench.site_round import run
+
+    if connectors % 4:
+        raise typer.BadParameter("not a multiple of 4", param_hint="--connectors")
+    result = _measured(lambda: run(connectors=connectors, events=events))
+    _write(result, json_path)
+    if result["violations"]:
+        raise typer.Exit(1)
+
+
 def sim(
     seed: Annotated[int, typer.Option(help="Decides everything; the same seed, the same run.")] = 1,
     hours: Annotated[float, typer.Option(help="Virtual hours.", min=0.01, max=8_784)] = 24.0,

@@ -32,9 +32,13 @@ class Reports(Generic[Report]):
         self._last = report
         return report
 
+    def unmet(self, cap_ma: int | None) -> bool:
+        """Whether the feeder above was told of meters that show more than the cap."""
+        return self._last is not None and cap_ma is not None and self._last.measured_ma > cap_ma
+
     def urgent(self, report: Report, cap_ma: int | None) -> bool:
-        """Whether the feeder should hear this now: the sender came within its cap, outgrew it,
-        wants something clearly different, or can shed clearly less."""
+        """Whether the feeder should hear this now: the sender came within its cap, outgrew it, its
+        meters show that it did, it wants something clearly different, or can shed clearly less."""
         last = self._last
         if last is None:
             return True
@@ -43,6 +47,9 @@ class Reports(Generic[Report]):
             was_within = last.cap_id == report.cap_id and last.liability_ma <= cap_ma
             if within != was_within:
                 return within or last.cap_id == report.cap_id
+            if self.unmet(cap_ma) and report.measured_ma <= cap_ma:
+                # Whoever asked for the reduction waits for the meters to show it.
+                return True
         elif last.cap_id != report.cap_id:
             return True
         step_ma = max(STEP_MA, last.wanted_ma // 10)

@@ -6,7 +6,7 @@ what it has no meaning for it answers with None, which the actor turns into NotS
 
 from __future__ import annotations
 
-from typing import Any, Final, Protocol
+from typing import Any, Final, Literal, Protocol
 
 import msgspec
 
@@ -21,6 +21,7 @@ __all__ = [
     "BootAnswer",
     "Dialect",
     "Done",
+    "NeedsAnswer",
     "TimeAnswer",
     "TokenAnswer",
     "limit_value",
@@ -51,6 +52,13 @@ class BootAnswer(Answer, frozen=True):
 
 class TimeAnswer(Answer, frozen=True):
     now_ms: int
+
+
+class NeedsAnswer(Answer, frozen=True):
+    """What becomes of a vehicle's charging needs: Accepted, a limit follows at once; Processing, it
+    follows when there is a session it can be for; Rejected, none will."""
+
+    status: Literal["Accepted", "Processing", "Rejected"]
 
 
 class TokenAnswer(Answer, frozen=True):

@@ -14,6 +14,7 @@ import msgspec
 __all__ = [
     "Authorize",
     "Booted",
+    "ChargingNeedsNotified",
     "ConnectorStatus",
     "DataTransferred",
     "Event",
@@ -130,6 +131,24 @@ class TransactionEnded(Event, frozen=True, tag="tx_ended"):
     id_token: str | None = None
     offline: bool = False
     readings: tuple[MeterReading, ...] = ()
+
+
+class ChargingNeedsNotified(Event, frozen=True, tag="charging_needs"):
+    """What a vehicle says of itself (2.x, over ISO 15118); None where it did not say.
+
+    `energy_wh` is what it still wants at this moment. Currents are those of one phase, of
+    alternating current; a vehicle on direct current gives its power. `connector_id` 0 is no EVSE.
+    """
+
+    connector_id: int
+    departure_ms: int | None = None
+    energy_wh: int | None = None
+    current_min_ma: int | None = None
+    current_max_ma: int | None = None
+    phases: int | None = None
+    power_max_w: int | None = None
+    soc_percent: int | None = None
+    capacity_wh: int | None = None
 
 
 class DataTransferred(Event, frozen=True, tag="data_transfer"):

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from controlplane.ocpp.events import MeterReading
 
-__all__ = ["energy_wh", "instant_ms", "readings", "small_integer"]
+__all__ = ["energy_wh", "instant_ms", "milliamperes", "readings", "small_integer"]
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND: Final = timedelta(milliseconds=1)
@@ -76,6 +76,12 @@ def energy_wh(value: Any) -> int | None:
     """A register in watt-hours, rounded down to the watt-hour; None where it is no number."""
     number = _number(value)
     return None if number is None else math.floor(number + 1e-6)
+
+
+def milliamperes(value: Any) -> int | None:
+    """A current given in amperes; None where it is no number above 0."""
+    number = _number(value)
+    return round(number * 1_000) if number is not None and number > 0 else None
 
 
 def small_integer(value: Any, *, maximum: int) -> int:

@@ -15,6 +15,7 @@ from controlplane.ocpp.dialect import (
     SEQ_NO_MAX,
     Answer,
     BootAnswer,
+    NeedsAnswer,
     TimeAnswer,
     TokenAnswer,
     limit_value,
@@ -22,7 +23,13 @@ from controlplane.ocpp.dialect import (
 )
 from controlplane.ocpp.events import ConnectorStatus, Event, MeterReading
 from controlplane.ocpp.framing import Fault
-from controlplane.ocpp.readings import instant_ms, readings, small_integer
+from controlplane.ocpp.readings import (
+    energy_wh,
+    instant_ms,
+    milliamperes,
+    readings,
+    small_integer,
+)
 from controlplane.units import iso_from_ms
 
 __all__ = ["Dialect201"]
@@ -54,6 +61,7 @@ _NOTICES: Final = frozenset(
         "NotifyChargingLimit",
         "NotifyCustomerInformation",
         "NotifyDisplayMessages",
+        "NotifyEVChargingSchedule",
         "NotifyEvent",
         "NotifyMonitoringReport",
         "NotifyReport",
@@ -172,6 +180,40 @@ def _transaction_event(payload: dict[str, Any]) -> Event:
             )
 
 
+_PHASES: Final = {"AC_single_phase": 1, "AC_two_phase": 2, "AC_three_phase": 3}
+
+
+def _charging_needs(payload: dict[str, Any]) -> Event:
+    """K15, K17. Zeros count as not said: vehicles fill in what they do not know with them."""
+    needs = payload["chargingNeeds"]
+    alternating = needs.get("acChargingParameters", {})
+    direct = needs.get("dcChargingParameters", {})
+    power_max_w = _positive(direct.get("evMaxPower"))
+    if power_max_w is None:
+        voltage_v, current_a = direct.get("evMaxVoltage", 0), direct.get("evMaxCurrent", 0)
+        power_max_w = _positive(voltage_v * current_a)
+    capacity_wh = _positive(direct.get("evEnergyCapacity"))
+    soc_percent = direct.get("stateOfCharge")
+    wanted_wh = _positive(alternating.get("energyAmount")) or _positive(direct.get("energyAmount"))
+    if wanted_wh is None and capacity_wh is not None and soc_percent is not None:
+        wanted_wh = capacity_wh * max(0, direct.get("fullSoC", 100) - soc_percent) // 100
+    return events.ChargingNeedsNotified(
+        connector_id=_evse(payload["evseId"]),
+        departure_ms=instant_ms(needs.get("departureTime")),
+        energy_wh=wanted_wh,
+        current_min_ma=milliamperes(alternating.get("evMinCurrent")),
+        current_max_ma=milliamperes(alternating.get("evMaxCurrent")),
+        phases=_PHASES.get(needs["requestedEnergyTransfer"]),
+        power_max_w=power_max_w,
+        soc_percent=soc_percent,
+        capacity_wh=capacity_wh,
+    )
+
+
+def _positive(value: Any) -> int | None:
+    return energy_wh(value) or None
+
+
 def _data_transferred(payload: dict[str, Any]) -> Event:
     return events.DataTransferred(
         vendor_id=payload["vendorId"],
@@ -186,6 +228,7 @@ _EVENTS: Final[dict[str, Callable[[dict[str, Any]], Event]]] = {
     "DataTransfer": _data_transferred,
     "Heartbeat": _heartbeat,
     "MeterValues": _metered,
+    "NotifyEVChargingNeeds": _charging_needs,
     "StatusNotification": _status_changed,
     "TransactionEvent": _transaction_event,
 }
@@ -330,6 +373,11 @@ class Dialect201:
             return {"currentTime": iso_from_ms(answer.now_ms)}
         if isinstance(answer, TokenAnswer):
             return {} if answer.status is None else {"idTokenInfo": {"status": answer.status}}
+        if isinstance(answer, NeedsAnswer):
+            return {"status": answer.status}
+        if action == "NotifyEVChargingSchedule":
+            # K15.FR.07: the station has held it against the limit; the ledger counts the limit.
+            return {"status": "Accepted"}
         if action == "DataTransfer":
             # P02: no vendor's extensions are built in.
             return {"status": "UnknownVendorId"}

@@ -225,8 +225,11 @@ class ActorLoop:
         now_ms = self._clock.now_ms()
         for ref, key in self.timers.due(now_ms):
             self._queue.append((self.residents.find(ref), TimerFired(key), None))
-        queue = self._queue
-        for _ in range(min(len(queue), _STEPS_AT_ONCE)):
+        # What the steps send each other is stepped in the same turn, so that a station's news, the
+        # round that it sets off and the limits that follow share one commit.
+        queue, steps_left = self._queue, _STEPS_AT_ONCE
+        while queue and steps_left:
+            steps_left -= 1
             resident, message, sender = queue.popleft()
             if resident.actor is None:
                 self._wait(resident, message, sender)

@@ -39,7 +39,7 @@ from controlplane.site.configure import (
     removal_effects,
     validated,
 )
-from controlplane.site.demand import Demand, Habit, Pace, Turn
+from controlplane.site.demand import Pace
 from controlplane.site.explain import explanation
 from controlplane.site.limiting import take_limit
 from controlplane.site.live import LiveConnector, LiveSite
@@ -57,6 +57,7 @@ from controlplane.site.messages import (
     LimitOutcome,
     PhaseCurrents,
     ReportBuildingLoad,
+    ReportMeterState,
     ReportSitePower,
     SetCircuitLimit,
     SetConnectorLimit,
@@ -189,6 +190,8 @@ class SiteActor:
                 return self._explain(site, request, now_ms)
             case ReportBuildingLoad():
                 return self._building_load(site, request, now_ms)
+            case ReportMeterState():
+                return self._meter_state(site, request, now_ms)
             case ReportSitePower():
                 return self._site_power(site, request, now_ms)
             case SetSiteLimit() | SetCircuitLimit() | SetConnectorLimit():
@@ -219,6 +222,7 @@ class SiteActor:
             before is not None and before.config.building_load != config.building_load
         ):
             state.building = None
+            state.meter_fault = ""
         state.describe(config)
         site = self._site = LiveSite(state, self._settings)
         self._undescribed -= site.by_key.keys()
@@ -388,6 +392,13 @@ class SiteActor:
                 self._round_by(now_ms + self._settings.round_interval_ms)
         return site.view(now_ms)
 
+    def _meter_state(self, site: LiveSite, request: ReportMeterState, now_ms: int) -> SiteView:
+        if bool(request.fault) != bool(site.state.meter_fault):
+            site.state.meter_fault = request.fault
+            self._durable = True
+            self._round(site, now_ms)
+        return site.view(now_ms)
+
     def _save_building(self, site: LiveSite, load: BuildingLoad) -> None:
         """Write the load when it moved, or when the saved one is about to look stale."""
         saved = self._building_saved
@@ -415,8 +426,9 @@ class SiteActor:
         if connector is None:
             return
         demand = connector.demand
-        if demand is not None and message.energy_wh is not None:
-            demand.energy_wh = message.energy_wh
+        if demand is not None:
+            demand.energy_wh = message.energy_wh or demand.energy_wh
+            demand.soc_percent = message.soc_percent or demand.soc_percent
         highest_ma, confirms = connector.take_sample(
             message, voltage_v=site.config.voltage_v, now_ms=now_ms
         )
@@ -431,7 +443,9 @@ class SiteActor:
             ramp_ms=self._settings.ramp_ms,
             confirms=confirms,
         )
-        if demand is not None and demand.habit.metered(entry, now_ms=now_ms, pace=self._pace):
+        if demand is not None and demand.behaviour.metered(
+            connector.leaf, entry, message, now_ms=now_ms, pace=self._pace
+        ):
             self._quiet = False
         if entry.liability_ma != counted_ma:
             self._round_soon(site, now_ms)
@@ -464,25 +478,14 @@ class SiteActor:
         if connector is None:
             self._undescribed_state(site, key, running=message.session is not None, now_ms=now_ms)
             return
-        before = connector.demand
         session = message.session
-        self._durable |= connector.entry.session(None if session is None else session.session_id)
-        if session is None:
-            connector.demand = None
-            connector.measured_ma = connector.measured_w = None
-        elif before is None or before.session.session_id != session.session_id:
-            running = (connector.entry.acknowledged_ma or 0) >= connector.leaf.min_ma
-            connector.demand = Demand(
-                message.status, session, session.energy_wh, Habit(), Turn(running, now_ms)
-            )
-        else:
-            connector.demand = Demand(
-                message.status, session, session.energy_wh, before.habit, before.turn
-            )
+        matters = connector.entry.session(None if session is None else session.session_id)
+        differs, learned = site.take_state(connector, message, now_ms, self._pace)
+        self._durable |= matters or learned
         if session is not None and session.boost_until_ms is not None:
             self._set_limit_timer(site, now_ms)
-        if before is None or connector.demand is None or before.differs(connector.demand):
-            self._round_soon(site, now_ms)
+        if matters or differs:
+            self._round_soon(site, now_ms, critical=True)
 
     def _undescribed_state(
         self, site: LiveSite, key: ConnectorKey, *, running: bool, now_ms: int
@@ -502,7 +505,7 @@ class SiteActor:
             )
         if changed:
             self._durable = True
-            self._round_soon(site, now_ms)
+            self._round_soon(site, now_ms, critical=True)
 
     # --- from the feeder --------------------------------------------------------------------------
 
@@ -548,10 +551,11 @@ class SiteActor:
 
     # --- rounds -----------------------------------------------------------------------------------
 
-    def _round_soon(self, site: LiveSite, now_ms: int) -> None:
+    def _round_soon(self, site: LiveSite, now_ms: int, *, critical: bool = False) -> None:
         """A round at once, unless one has just been: then a tenth of the interval after it, so
-        that a hundred chargers that answer together cost two rounds and not a hundred."""
-        gap_ms = self._settings.round_interval_ms // 10
+        that a hundred chargers that answer together cost two rounds and not a hundred. What others
+        must make room for is `critical` and waits a tenth of that."""
+        gap_ms = self._settings.round_interval_ms // (100 if critical else 10)
         if self._rounded_ms is None or now_ms - self._rounded_ms >= gap_ms:
             self._round(site, now_ms)
         else:
@@ -579,6 +583,7 @@ class SiteActor:
         self._keep_window(site, now_ms)
         rows = site.budget(now_ms)
         site.take_terms(now_ms)
+        site.consider(now_ms, self._pace)
         site.plan = site.solve(rows, now_ms=now_ms, pace=self._pace)
         released = release(
             site.tree,
@@ -595,10 +600,7 @@ class SiteActor:
         for position, limit_ma in released.limits:
             reason = "" if picture is None else decision_words(picture, position, limit_ma)
             self._send_limit(site, site.connectors[position], limit_ma, reason, now_ms)
-        for connector in site.connectors:
-            if connector.demand is not None:
-                on = (connector.entry.asked_ma or 0) >= max(1, connector.leaf.min_ma)
-                connector.demand.turn.observe(on=on, now_ms=now_ms)
+        site.observe(now_ms)
         overloads = site.check.overloads(site.entries, rows.building_ma)
         if any(overload.ours for overload in overloads):
             site.state.violations += 1
@@ -612,6 +614,7 @@ class SiteActor:
                 undescribed=self._undescribed,
                 stale=stale,
                 plan=site.plan,
+                meter_fault=site.state.meter_fault,
                 contract=site.power.contract_words(now_ms, rows.building_ma),
             ),
         )
@@ -627,6 +630,9 @@ class SiteActor:
         self._round_at_ms = None
         if site.busy:
             self._round_by(wake_ms(site, settings=settings, pace=self._pace, now_ms=now_ms))
+        if self._reports.unmet(site.state.cap_ma):
+            # The feeder waits to hear that what is drawn is within the cap.
+            self._round_by(now_ms + settings.round_interval_ms)
 
     def _keep_window(self, site: LiveSite, now_ms: int) -> None:
         """Count the contract's energy; tell of windows that ended. The window rides in any
@@ -651,6 +657,7 @@ class SiteActor:
         site.state.limit_id += 1
         before_ma = connector.entry.asked_ma
         connector.entry.sent(site.state.limit_id, limit_ma, now_ms=now_ms)
+        connector.calm.again = False
         self._durable = True
         key = connector.leaf.key
         message = ApplyLimit(

@@ -45,6 +45,7 @@ def present_alarms(
     undescribed: Collection[ConnectorKey],
     stale: bool,
     plan: Plan,
+    meter_fault: str = "",
     contract: str = "",
 ) -> dict[tuple[str, str], str]:
     """Everything that is wrong at this moment; `contract` says in words why the contract's power
@@ -74,6 +75,8 @@ def present_alarms(
         present["building_meter_stale", tree.config.id] = (
             "the building meter has fallen silent; nobody is raised"
         )
+    if meter_fault:
+        present["meter_unreachable", tree.config.id] = meter_fault
     if contract:
         present["contract_exceeded", tree.config.id] = contract
     for short in plan.shortfalls:

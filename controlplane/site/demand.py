@@ -1,111 +1,56 @@
 """What each connector could use, and who goes first where not everybody can be served.
 
-Nothing here is durable: sessions are told again after a crash, habits are learned again within
-minutes. Invariant: demand only ever narrows what a connector is offered; what it may draw is the
-ledger's business alone."""
+Need and departure are the driver's word, else the vehicle's, else a forecast, and each says which
+it is. Nothing here is durable but what `forecast.History` keeps: sessions are told again after a
+crash, behaviour is learned again within minutes. Invariant: demand only ever narrows what a
+connector is offered, and orders connectors; what it may draw is the ledger's business alone."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Final
 
 from controlplane.ids import ConnectorKey
 from controlplane.ocpp.events import ConnectorStatus
+from controlplane.site.behaviour import START_MAX_MA, Behaviour, Nudge
+from controlplane.site.forecast import Forecast
 from controlplane.site.ledger import Entry
-from controlplane.site.messages import SessionDemand
+from controlplane.site.messages import SessionDemand, VehicleLimits
 from controlplane.site.policy import UNRULED, Terms
 from controlplane.site.tree import Leaf
+from controlplane.site.urgency import STEP_UNKNOWN, Pace, Turn, admission, urgency_step
 from controlplane.units import MS_PER_HOUR
 
-__all__ = ["TIER_BOOST", "TIER_HOLDING", "Demand", "Habit", "Pace", "Turn", "tier_of"]
+__all__ = ["TIER_BOOST", "TIER_HOLDING", "Demand", "Pace", "Source", "Turn", "tier_of"]
 
 TIER_BOOST: Final = 0
 """Served before all priorities: what somebody asked to go first for a while."""
 
+TIER_FIRST: Final = 10
+TIERS_PER_PRIORITY: Final = 10
+"""Priority p (0 to 9) has the tiers from 10 + 10 * p on, one per step of urgency."""
+
 TIER_HOLDING: Final = 200
 """Served after all priorities: vehicles that do not charge, but may wake."""
 
-HEADROOM_MIN_MA = 2_000
-"""What a vehicle is offered above what it draws, so that it shows when it wants more."""
+URGENT_STEP_MAX: Final = 1
+"""Steps up to this one have less than an hour to spare."""
+
+_NOT_SAID = VehicleLimits()
 
 
-def tier_of(priority: int) -> int:
-    """The core's tier of a priority, 0 to 9. Up to nine more urgent tiers fit before the next."""
-    return 10 + 10 * priority
+class Source(StrEnum):
+    """Who says so."""
+
+    DRIVER = "driver"
+    VEHICLE = "vehicle"
+    FORECAST = "forecast"
 
 
-@dataclass(frozen=True, slots=True)
-class Pace:
-    """Durations that follow from how long a vehicle takes to obey (`ActorSettings.ramp_ms`)."""
-
-    ramp_ms: int
-
-    @property
-    def habit_ms(self) -> int:
-        """How long a vehicle must draw less than it is offered before the rest is lent."""
-        return 2 * self.ramp_ms
-
-    @property
-    def probe_ms(self) -> int:
-        """How often a vehicle that was narrowed is offered everything again."""
-        return 20 * self.ramp_ms
-
-    @property
-    def dwell_ms(self) -> int:
-        """How long a vehicle charges at least before it may be paused for another's turn."""
-        return 10 * self.ramp_ms
-
-    @property
-    def turn_ms(self) -> int:
-        """How long a paused vehicle waits until it goes before those that are charging."""
-        return 30 * self.ramp_ms
-
-
-@dataclass(slots=True)
-class Habit:
-    """What the meter teaches about one session: how much of its limit it uses."""
-
-    cap_ma: int | None = None
-    capped_ms: int = 0
-    below_since_ms: int | None = None
-
-    def metered(self, entry: Entry, *, now_ms: int, pace: Pace) -> bool:
-        """Learn from the entry's newest sample; a limit that is still being followed teaches
-        nothing. True if what the vehicle is offered changes by it."""
-        before_ma = self.cap_ma
-        self._learn(entry, now_ms=now_ms, pace=pace)
-        return self.cap_ma != before_ma
-
-    def _learn(self, entry: Entry, *, now_ms: int, pace: Pace) -> None:
-        measured, limit = entry.measured_ma, entry.asked_ma
-        if measured is None or limit is None or entry.settling:
-            self.below_since_ms = None
-            return
-        headroom_ma = max(HEADROOM_MIN_MA, measured // 10)
-        if self.cap_ma is not None and (
-            measured > limit - headroom_ma // 2 or now_ms - self.capped_ms >= pace.probe_ms
-        ):
-            self.cap_ma = self.below_since_ms = None
-        elif limit == 0 or measured >= limit - headroom_ma:
-            self.below_since_ms = None
-        elif self.below_since_ms is None or self.below_since_ms < entry.acknowledged_ms:
-            self.below_since_ms = now_ms
-        elif now_ms - self.below_since_ms >= pace.habit_ms:
-            if self.cap_ma is None:
-                self.capped_ms = now_ms
-            self.cap_ma = measured + headroom_ma
-
-
-@dataclass(slots=True)
-class Turn:
-    """Since when a session has been charging or paused by us."""
-
-    on: bool = False
-    since_ms: int = 0
-
-    def observe(self, *, on: bool, now_ms: int) -> None:
-        if on != self.on:
-            self.on, self.since_ms = on, now_ms
+def tier_of(priority: int, step: int = STEP_UNKNOWN) -> int:
+    """The tier of a priority (0 to 9) and a step of urgency."""
+    return TIER_FIRST + TIERS_PER_PRIORITY * priority + step
 
 
 @dataclass(slots=True)
@@ -115,14 +60,30 @@ class Demand:
     status: ConnectorStatus | None
     session: SessionDemand
     energy_wh: int
-    habit: Habit
+    behaviour: Behaviour
     turn: Turn
+    forecast: Forecast | None = None
+    soc_percent: float | None = None
+    """As last measured."""
+    step: int = STEP_UNKNOWN
+    """Its urgency, as of the last round."""
+    left_wh: int | None = None
+    """What it still takes, where it is nearly full."""
     terms: Terms = UNRULED
     """What the site's hours and rules give its session at the moment."""
     boosted: bool = False
     """It goes first at the moment, because somebody asked for that."""
     override_ma: int | None = None
     """What an operator holds its connector to at the moment."""
+    _considered: tuple[int, int | None] = (-1, None)
+    """When the last round was, and the laxity at that instant."""
+
+    # --- what it wants ----------------------------------------------------------------------------
+
+    @property
+    def vehicle(self) -> VehicleLimits:
+        """What the vehicle said of itself."""
+        return self.session.vehicle or _NOT_SAID
 
     @property
     def charging(self) -> bool:
@@ -131,6 +92,8 @@ class Demand:
 
     @property
     def satisfied(self) -> bool:
+        """Whether it has what its driver asked for; what a vehicle or a forecast says serves
+        nobody off."""
         need_wh = self.session.need_wh
         return need_wh is not None and self.energy_wh >= need_wh
 
@@ -138,25 +101,90 @@ class Demand:
     def holding(self) -> bool:
         """It does not charge for reasons of its own, or has all it needs: it is offered its
         minimum where there is room, because it may wake."""
+        if self.behaviour.nudge is Nudge.OFFER:
+            return False
         return not self.charging or self.satisfied
 
-    def differs(self, other: Demand) -> bool:
-        """Whether another round could come out differently for it."""
-        return (
-            self.holding != other.holding
-            or self.session.session_id != other.session.session_id
-            or self.session.need_wh != other.session.need_wh
-            or self.session.departure_ms != other.session.departure_ms
-            or self.session.id_token != other.session.id_token
-            or self.session.boost_until_ms != other.session.boost_until_ms
+    @property
+    def need(self) -> tuple[int, Source] | None:
+        """The energy of the whole session, in Wh, and who says so."""
+        expected_wh = None if self.forecast is None else self.forecast.need_wh
+        return _first(self.session.need_wh, self.vehicle.need_wh, expected_wh)
+
+    def departure(self, now_ms: int) -> tuple[int, Source] | None:
+        """When it leaves, and who says so. A departure that has passed was not true."""
+        expected_ms = None if self.forecast is None else self.forecast.departure_ms
+        driver_ms, vehicle_ms = self.session.departure_ms, self.vehicle.departure_ms
+        return _first(
+            driver_ms if driver_ms is not None and driver_ms > now_ms else None,
+            vehicle_ms if vehicle_ms is not None and vehicle_ms > now_ms else None,
+            expected_ms if expected_ms is not None and expected_ms > now_ms else None,
         )
+
+    def energy_needed_wh(self) -> int | None:
+        """What is still missing: of the need, and no more than fits into the battery."""
+        need = self.need
+        if need is None:
+            return None
+        missing_wh = max(0, need[0] - self.energy_wh)
+        if self.vehicle.capacity_wh is not None and self.soc_percent is not None:
+            empty_wh = int(self.vehicle.capacity_wh * (100 - self.soc_percent) / 100)
+            missing_wh = min(missing_wh, max(0, empty_wh))
+        return missing_wh if self.left_wh is None else min(missing_wh, self.left_wh)
+
+    def power_max_w(self, leaf: Leaf) -> int:
+        """The most that the vehicle can take at this connector, as far as it said or showed."""
+        vehicle, known = self.vehicle, self.behaviour.known
+        power_w = leaf.power_max_w
+        if not leaf.direct_current:
+            conductors = len(leaf.phases)
+            # Measured conductors count before those that were announced.
+            used = min(known.phases or vehicle.phases or conductors, conductors)
+            carried_ma = self.current_max_ma(leaf) * used
+            power_w = power_w * carried_ma // (leaf.max_ma * conductors)
+        for least_w in (known.power_max_w, vehicle.power_max_w):
+            if least_w is not None:
+                power_w = min(power_w, least_w)
+        return power_w
+
+    def current_min_ma(self, leaf: Leaf) -> int:
+        """The least at which the vehicle begins: never below the connector's own minimum, for which
+        the pilot signal has no word."""
+        behaviour = self.behaviour
+        # What only failed so far is not held against a vehicle that may wait of its own accord.
+        start_ma = behaviour.start_ma if self.charging else (behaviour.known.start_ma or 0)
+        # A vehicle that says it needs more than any is known to would only starve itself.
+        learned_ma = min(max(start_ma, self.vehicle.current_min_ma or 0), START_MAX_MA)
+        return min(max(leaf.min_ma, learned_ma), leaf.max_ma)
+
+    def current_max_ma(self, leaf: Leaf) -> int:
+        """The most the vehicle takes per phase, by its own word."""
+        said_ma = self.vehicle.current_max_ma
+        if said_ma is None or leaf.direct_current:
+            return leaf.max_ma
+        return min(leaf.max_ma, max(said_ma, self.current_min_ma(leaf)))
+
+    # --- who goes first ---------------------------------------------------------------------------
+
+    def laxity_ms(self, leaf: Leaf, now_ms: int) -> int | None:
+        """How long the session could wait at full power and still be ready; None where need or
+        departure is unknown."""
+        return self._urgency(leaf, now_ms)[0]
+
+    def urgent(self, leaf: Leaf, now_ms: int) -> bool:
+        """Whether it charges and will not be ready unless it gets nearly all it can take from now
+        on, by what its driver or vehicle said."""
+        if self.holding:
+            return False
+        laxity_ms, guessed = self._urgency(leaf, now_ms)
+        return urgency_step(laxity_ms, forecast=guessed) <= URGENT_STEP_MAX
 
     def tier(self, leaf: Leaf) -> int:
         if self.holding:
             return TIER_HOLDING
         if self.boosted:
             return TIER_BOOST
-        return tier_of(self.priority(leaf))
+        return tier_of(self.priority(leaf), self.step)
 
     def priority(self, leaf: Leaf) -> int:
         """0 to 9, by its rule or its connector."""
@@ -170,27 +198,64 @@ class Demand:
         """What it may be given at most, by rules and operators; None where they do not say."""
         return self.override_ma if self.terms.may_charge else 0
 
-    def laxity_ms(self, leaf: Leaf, now_ms: int) -> int | None:
-        """How long the session could wait at full power and still be ready; None where need or
-        departure is unknown."""
-        need_wh, departure_ms = self.session.need_wh, self.session.departure_ms
-        if need_wh is None or departure_ms is None or leaf.power_max_w == 0:
-            return None
-        deficit_wh = max(0, need_wh - self.energy_wh)
-        return departure_ms - now_ms - deficit_wh * MS_PER_HOUR // leaf.power_max_w
+    def consider(self, leaf: Leaf, entry: Entry, *, now_ms: int, pace: Pace) -> bool:
+        """Let time pass, once before each round; True if the vehicle is to be told anew."""
+        behaviour = self.behaviour
+        was = behaviour.nudge
+        lacks = not self.satisfied
+        changed = behaviour.consider(
+            leaf,
+            entry,
+            willing=lacks and self.charging,
+            declines=lacks and self.status is ConnectorStatus.SUSPENDED_EV,
+            now_ms=now_ms,
+            pace=pace,
+        )
+        self.left_wh = behaviour.left_wh(now_ms, pace)
+        laxity_ms, guessed = self._urgency(leaf, now_ms)
+        self._considered = (now_ms, laxity_ms)
+        self.step = urgency_step(laxity_ms, forecast=guessed, before=self.step)
+        return changed and was is not Nudge.OFFER and behaviour.nudge is Nudge.OFFER
 
-    def order(self, leaf: Leaf, now_ms: int, pace: Pace) -> tuple[int, int, int, ConnectorKey]:
-        """Sort key of admission: lowest first.
+    def order(
+        self, leaf: Leaf, now_ms: int, pace: Pace
+    ) -> tuple[tuple[int, int, int], ConnectorKey]:
+        """Sort key of admission within a tier: lowest first."""
+        at_ms, laxity_ms = self._considered
+        if at_ms != now_ms:
+            laxity_ms = self.laxity_ms(leaf, now_ms)
+        keep = self.behaviour.delicate
+        return admission(self.turn, laxity_ms, now_ms=now_ms, pace=pace, keep=keep), leaf.key
 
-        A vehicle that charges is kept for a dwell; then those go first that have waited a turn,
-        whoever has the least laxity leading; then who charges; then who was paused lately.
-        """
-        lasted_ms = now_ms - self.turn.since_ms
-        if self.turn.on:
-            group = 0 if lasted_ms < pace.dwell_ms else 2
-        else:
-            group = 1 if lasted_ms >= pace.turn_ms else 3
-        laxity_ms = self.laxity_ms(leaf, now_ms)
-        # Who was switched on last stays; who was switched off first comes back first.
-        waited = -self.turn.since_ms if self.turn.on else self.turn.since_ms
-        return (group, 2**62 if laxity_ms is None else laxity_ms, waited, leaf.key)
+    def differs(self, other: Demand) -> bool:
+        """Whether another round could come out differently for it."""
+        return (
+            self.holding != other.holding
+            or self.session.session_id != other.session.session_id
+            or self.session.need_wh != other.session.need_wh
+            or self.session.departure_ms != other.session.departure_ms
+            or self.session.vehicle != other.session.vehicle
+            or self.session.id_token != other.session.id_token
+            or self.session.boost_until_ms != other.session.boost_until_ms
+        )
+
+    def _urgency(self, leaf: Leaf, now_ms: int) -> tuple[int | None, bool]:
+        """The laxity, and whether it rests on a forecast."""
+        missing_wh = self.energy_needed_wh()
+        departure = None if missing_wh is None else self.departure(now_ms)
+        need, power_w = self.need, self.power_max_w(leaf)
+        if missing_wh is None or need is None or departure is None or power_w <= 0:
+            return None, False
+        guessed = Source.FORECAST in (need[1], departure[1])
+        return departure[0] - now_ms - missing_wh * MS_PER_HOUR // power_w, guessed
+
+
+def _first(
+    driver: int | None, vehicle: int | None, forecast: int | None
+) -> tuple[int, Source] | None:
+    """The first that is known."""
+    if driver is not None:
+        return driver, Source.DRIVER
+    if vehicle is not None:
+        return vehicle, Source.VEHICLE
+    return None if forecast is None else (forecast, Source.FORECAST)

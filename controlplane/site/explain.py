@@ -27,7 +27,7 @@ _ROW_CAUSES = frozenset({Cause.ROW, Cause.PAUSED, Cause.TIGHT})
 
 def explanation(picture: Picture, position: int, now_ms: int) -> ConnectorExplanation:
     """Explain the connector at a position of the tree."""
-    allocation = connector_allocation(picture, position)
+    allocation = connector_allocation(picture, position, now_ms)
     why = Why(Cause.UNSTEERED) if picture.plan is None else picture.plan.why[position]
     factors = [
         *_own(picture, position, why, allocation.target_ma),
@@ -58,6 +58,8 @@ def _own(picture: Picture, position: int, why: Why, target_ma: int) -> Iterator[
     )
     words = {
         Cause.HABIT: "the vehicle draws less than it was offered; the rest is lent to others",
+        Cause.VEHICLE_MAXIMUM: "the vehicle said that it takes no more",
+        Cause.NUDGED: "the vehicle sleeps; it is paused for a moment to wake it",
         Cause.HOLDING: "the vehicle takes no more at present; its minimum is kept for it",
         Cause.STALE: "the building meter has fallen silent; nobody is raised",
     }.get(why.cause)

@@ -5,17 +5,26 @@ plan is the same connector, in the order of the description."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from zoneinfo import ZoneInfo
 
 from controlplane.config import ActorSettings
 from controlplane.ids import ChargerId
 from controlplane.limit_schedule import limit_at, next_change_ms
 from controlplane.network import SiteConfig
+from controlplane.ocpp.events import ConnectorStatus
+from controlplane.site.behaviour import Behaviour, Nudge
 from controlplane.site.check import LedgerCheck
-from controlplane.site.demand import Demand, Pace
+from controlplane.site.demand import Demand, Pace, Turn
+from controlplane.site.forecast import History, Vehicle
 from controlplane.site.ledger import Entry
 from controlplane.site.live_power import LivePower
-from controlplane.site.messages import ConnectorMetered, PhaseCurrents, SiteView
+from controlplane.site.messages import (
+    ConnectorMetered,
+    ConnectorState,
+    PhaseCurrents,
+    SiteView,
+)
 from controlplane.site.policy import Policy
 from controlplane.site.release import Calm
 from controlplane.site.round import Budget, Plan, budget, plan
@@ -105,6 +114,8 @@ class LiveSite:
         self.chargers: dict[ChargerId, list[LiveConnector]] = {}
         for connector in self.connectors:
             self.chargers.setdefault(connector.leaf.key.charger_id, []).append(connector)
+        self.history = History.restore(state.history)
+        self.zone = ZoneInfo(self.config.time_zone)
         self.power = LivePower(state, self.config, self.tree, self.connectors, settings)
         self.plan: Plan | None = None
         self.waiting: dict[int, int] = {}
@@ -118,6 +129,96 @@ class LiveSite:
                 connector.measured_ma = before.by_key[key].measured_ma
                 connector.measured_w = before.by_key[key].measured_w
                 connector.measured_at_ms = before.by_key[key].measured_at_ms
+
+    # --- what vehicles want -----------------------------------------------------------------------
+
+    def take_state(
+        self, connector: LiveConnector, message: ConnectorState, now_ms: int, pace: Pace
+    ) -> tuple[bool, bool]:
+        """Take in the status and the session of a connector. Whether another round could come out
+        differently, and whether something was learned that is durable."""
+        before, session = connector.demand, message.session
+        had_session, learned = before is not None, False
+        if before is not None and (
+            session is None or before.session.session_id != session.session_id
+        ):
+            learned = self._ended(before, now_ms)
+            connector.demand = before = None
+        if session is None:
+            connector.demand = connector.measured_ma = connector.measured_w = None
+            # The status alone of a connector that stays without a session changes no round.
+            return had_session, learned
+        if before is None:
+            running = (connector.entry.acknowledged_ma or 0) >= connector.leaf.min_ma
+            demand = Demand(
+                message.status, session, session.energy_wh, Behaviour(), Turn(running, now_ms)
+            )
+        else:
+            demand = replace(
+                before, status=message.status, session=session, energy_wh=session.energy_wh
+            )
+            faulted = ConnectorStatus.FAULTED
+            if message.status is faulted and before.status is not faulted:
+                demand.behaviour.faulted(now_ms=now_ms, pace=pace)
+        connector.demand = demand
+        if before is None or before.session.id_token != session.id_token:
+            self._forecast(demand, now_ms)
+            if demand.behaviour.known == Vehicle():
+                # Whose it is may be said only after it was plugged in.
+                demand.behaviour.known = self.history.vehicle(session.id_token)
+        said = None if before is None else before.session.vehicle
+        if session.vehicle is not None and session.vehicle != said:
+            # K15.FR.08, K17.FR.08: its station is told a limit within a minute, be it the same.
+            connector.calm.again = True
+        return before is None or before.differs(demand), learned
+
+    def consider(self, now_ms: int, pace: Pace) -> None:
+        """Let time pass for every session, before a round."""
+        for connector in self.connectors:
+            demand = connector.demand
+            if demand is None:
+                continue
+            expected = demand.forecast
+            if (
+                expected is not None
+                and expected.departure_ms is not None
+                and expected.departure_ms <= now_ms
+            ):
+                self._forecast(demand, now_ms)
+            connector.calm.again |= demand.consider(
+                connector.leaf, connector.entry, now_ms=now_ms, pace=pace
+            )
+
+    def observe(self, now_ms: int) -> None:
+        """Note who charges and who is paused, after a round; a nudge is no pause."""
+        for connector in self.connectors:
+            demand = connector.demand
+            if demand is not None:
+                on = (connector.entry.asked_ma or 0) >= max(1, connector.leaf.min_ma)
+                nudged = demand.behaviour.nudge is not Nudge.NONE
+                demand.turn.observe(on=on or (nudged and demand.turn.on), now_ms=now_ms)
+
+    def _forecast(self, demand: Demand, now_ms: int) -> None:
+        session = demand.session
+        demand.forecast = self.history.forecast(
+            session.id_token, started_ms=session.started_ms, now_ms=now_ms, zone=self.zone
+        )
+
+    def _ended(self, demand: Demand, now_ms: int) -> bool:
+        session = demand.session
+        learned = self.history.ended(
+            session.id_token,
+            started_ms=session.started_ms,
+            ended_ms=now_ms,
+            energy_wh=demand.energy_wh,
+            zone=self.zone,
+            vehicle=demand.behaviour.known,
+        )
+        if learned:
+            self.state.history = self.history.snapshot()
+        return learned
+
+    # --- the rows ---------------------------------------------------------------------------------
 
     @property
     def busy(self) -> bool:

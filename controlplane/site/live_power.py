@@ -267,7 +267,7 @@ class LivePower:
         """Per connector, whether it need not wait for the sun."""
         return [
             connector.demand is not None
-            and exempt_from_surplus(connector.leaf, connector.demand, now_ms, self._pace)
+            and exempt_from_surplus(connector.leaf, connector.demand, now_ms)
             for connector in self._connectors
         ]
 

@@ -25,6 +25,7 @@ __all__ = [
     "LimitFactor",
     "LimitOutcome",
     "ReportBuildingLoad",
+    "ReportMeterState",
     "ReportSitePower",
     "RowShare",
     "SessionDemand",
@@ -36,6 +37,7 @@ __all__ = [
     "SitePowerView",
     "SiteRequest",
     "SiteView",
+    "VehicleLimits",
 ]
 
 PhaseCurrents = tuple[int, int, int]
@@ -56,10 +58,30 @@ class ChargerPresence(Message, frozen=True, tag="charger_presence"):
     default_ma: int | None
 
 
+class VehicleLimits(msgspec.Struct, frozen=True):
+    """What a vehicle said of itself (OCPP 2.x NotifyEVChargingNeeds); None where it did not.
+
+    Currents are per phase, of alternating current; `power_max_w` is the vehicle's side of a
+    rectifier. `need_wh` is of the whole session, what it had when it spoke included. `said_ms` is
+    when it spoke last: whatever its station is told after that answers it.
+    """
+
+    current_min_ma: int | None = None
+    current_max_ma: int | None = None
+    phases: int | None = None
+    power_max_w: int | None = None
+    soc_percent: int | None = None
+    capacity_wh: int | None = None
+    need_wh: int | None = None
+    departure_ms: int | None = None
+    said_ms: int = 0
+
+
 class SessionDemand(msgspec.Struct, frozen=True):
-    """What the session on a connector still wants. `charging` is False while the vehicle or the
-    driver holds it; `id_token` is what the driver identified with; until `boost_until_ms` the
-    session goes first."""
+    """What the session on a connector still wants. `need_wh` and `departure_ms` are the driver's
+    word, `vehicle` is the vehicle's. `charging` is False while the vehicle or the driver holds
+    it; `id_token` is what the driver identified with; until `boost_until_ms` the session goes
+    first."""
 
     session_id: SessionId
     started_ms: int
@@ -69,6 +91,7 @@ class SessionDemand(msgspec.Struct, frozen=True):
     charging: bool
     id_token: str | None = None
     boost_until_ms: int | None = None
+    vehicle: VehicleLimits | None = None
 
 
 class ConnectorState(Message, frozen=True, tag="connector_state"):
@@ -149,6 +172,13 @@ class ReportBuildingLoad(msgspec.Struct, frozen=True, tag="report_building_load"
     current_ma: PhaseCurrents
 
 
+class ReportMeterState(msgspec.Struct, frozen=True, tag="report_meter_state"):
+    """Whoever reads the building's meter for the site cannot (`fault` says why), or can again
+    (empty). The alarm `meter_unreachable` follows it. Answered with `SiteView`."""
+
+    fault: str
+
+
 class ReportSitePower(msgspec.Struct, frozen=True, tag="report_site_power"):
     """What the solar plant gives (0 and up) and the battery takes (below 0: it gives) at an
     instant; `battery_soc_percent` is 0 to 100. Answered with `SiteView`."""
@@ -211,6 +241,7 @@ SiteRequest = (
     ConfigureSite
     | DeleteSite
     | ReportBuildingLoad
+    | ReportMeterState
     | ReportSitePower
     | SetSiteLimit
     | SetCircuitLimit
@@ -240,7 +271,11 @@ class CircuitView(msgspec.Struct, frozen=True):
 class ConnectorAllocation(msgspec.Struct, frozen=True):
     """One connector at this moment. `target_ma` is what the last round wants, `limit_ma` what is
     acknowledged, `liability_ma` what counts on the rows, `reason` why, in words; `override_ma` the
-    operator's limit, where one is in force."""
+    operator's limit, where one is in force.
+
+    `energy_needed_wh` is what is still missing, `laxity_ms` how long the session could wait at full
+    power and still be ready; None where need or departure is unknown. `need_source` and
+    `departure_source` tell who says so: `driver`, `vehicle` or `forecast`; None for nobody."""
 
     charger_id: ChargerId
     connector_id: int
@@ -251,6 +286,11 @@ class ConnectorAllocation(msgspec.Struct, frozen=True):
     measured_ma: int | None
     reason: str
     override_ma: int | None = None
+    energy_needed_wh: int | None = None
+    laxity_ms: int | None = None
+    departure_ms: int | None = None
+    need_source: str | None = None
+    departure_source: str | None = None
 
 
 class SitePowerView(msgspec.Struct, frozen=True):

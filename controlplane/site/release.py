@@ -33,6 +33,9 @@ class Calm:
     raised_ms: int | None = None
     differs_up: bool = False
     differs_since_ms: int | None = None
+    again: bool = False
+    """Its limit is to be sent once more, though it may not have changed: its vehicle waits for an
+    answer, or for news that wakes it."""
 
     def differs(self, change_ma: int, *, now_ms: int) -> int:
         """How long the target has differed in this direction, in ms."""
@@ -90,11 +93,12 @@ def release(
             target = min(target, _without_profile_ma(leaf, entry))
         asked = entry.asked_ma
         change = 0 if asked is None else target - asked
-        patient = calm[position].differs(change, now_ms=now_ms) >= patience_ms
+        again = calm[position].again
+        patient = calm[position].differs(change, now_ms=now_ms) >= patience_ms or again
         if change > 0 or (asked is None and target > _secure_ma(entry)):
             if asked is None or patient or change >= DEADBAND_MA:
                 raises[position] = target
-        elif _goes_down(leaf, entry, target, over, patient=patient) and entry.may_send(
+        elif _goes_down(leaf, entry, target, over, patient=patient, again=again) and entry.may_send(
             target, now_ms=now_ms
         ):
             limits.append((position, target))
@@ -128,7 +132,8 @@ def _raise(
         limit_ma = target if target <= room_ma else room_ma - room_ma % leaf.step_ma
         if limit_ma < target and not _worth_a_part(leaf, entry, limit_ma):
             waiting[position] = short_row
-            if entry.reassert and entry.asked_ma is not None and not entry.pending:
+            doubtful = entry.reassert or calm[position].again
+            if doubtful and entry.asked_ma is not None and not entry.pending:
                 # It cannot have more yet; that it still has what it had is worth knowing.
                 limit_ma = entry.asked_ma
                 if entry.may_send(limit_ma, now_ms=now_ms):
@@ -150,13 +155,13 @@ def _raise(
 
 
 def _goes_down(
-    leaf: Leaf, entry: Entry, target: int, over: Sequence[bool], *, patient: bool
+    leaf: Leaf, entry: Entry, target: int, over: Sequence[bool], *, patient: bool, again: bool
 ) -> bool:
     """Whether a target at or below what counts is to be sent."""
     if entry.asked_ma is None:
         return True
     if target == entry.asked_ma:
-        doubtful = entry.reassert or entry.uncertain_ma > 0 or entry.failures > 0
+        doubtful = entry.reassert or entry.uncertain_ma > 0 or entry.failures > 0 or again
         return doubtful and not entry.pending
     return patient or entry.asked_ma - target >= DEADBAND_MA or any(over[row] for row in leaf.rows)
 

@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from controlplane import _core
+from controlplane.site.behaviour import Nudge
 from controlplane.site.demand import TIER_HOLDING, Demand, Pace
 from controlplane.site.ledger import Entry
 from controlplane.site.tree import Leaf, SiteTree
@@ -39,9 +40,13 @@ class Cause(Enum):
     UNSTEERED = auto()
     """The charger is offline, not settled, unknown, or refuses limits."""
     OWN_MAXIMUM = auto()
+    VEHICLE_MAXIMUM = auto()
+    """The vehicle said that it takes no more."""
     HABIT = auto()
     """It draws less; the rest is lent."""
     HOLDING = auto()
+    NUDGED = auto()
+    """It sleeps: offered nothing for a moment, so that the next offer wakes it."""
     ROW = auto()
     PAUSED = auto()
     TIGHT = auto()
@@ -176,8 +181,10 @@ def budget(
 _NO_SESSION = Why(Cause.NO_SESSION)
 _UNSTEERED = Why(Cause.UNSTEERED)
 _OWN_MAXIMUM = Why(Cause.OWN_MAXIMUM)
+_VEHICLE_MAXIMUM = Why(Cause.VEHICLE_MAXIMUM)
 _HABIT = Why(Cause.HABIT)
 _HOLDING = Why(Cause.HOLDING)
+_NUDGED = Why(Cause.NUDGED)
 _STALE = Why(Cause.STALE)
 
 
@@ -311,9 +318,9 @@ def _share(
     share.fixed_ma = max(0, entry.excess_ma - entry.held_ma) if entry.excess_ma else 0
     share.planned = True
     share.tier, share.weight = demand.tier(leaf), demand.weight(leaf)
-    share.min_ma, share.max_ma = leaf.min_ma, leaf.max_ma
-    share.full_ma = leaf.max_ma
-    share.why = _OWN_MAXIMUM
+    share.min_ma = demand.current_min_ma(leaf)
+    share.max_ma = share.full_ma = demand.current_max_ma(leaf)
+    share.why = _OWN_MAXIMUM if share.max_ma == leaf.max_ma else _VEHICLE_MAXIMUM
     tight, tight_row = rows.tight, None
     for row in leaf.rows:
         if tight[row]:
@@ -321,17 +328,19 @@ def _share(
             break
     share.guaranteed = tight_row is None
     if demand.holding:
-        share.max_ma = share.full_ma = leaf.min_ma
+        share.max_ma = share.full_ma = share.min_ma
         share.why = _HOLDING
     _hold(share, demand)
     if tight_row is not None:
         _limit(share, share.fallback_ma, Why(Cause.TIGHT, tight_row))
     elif share.fallback_ma >= leaf.min_ma:
-        share.min_ma = share.fallback_ma
-        share.max_ma = share.full_ma = max(share.max_ma, share.fallback_ma)
+        share.min_ma = max(share.min_ma, share.fallback_ma)
+        share.max_ma = share.full_ma = max(share.max_ma, share.min_ma)
     if stale:
         floor_ma = share.fallback_ma if share.guaranteed else 0
         _limit(share, max(entry.asked_ma or 0, floor_ma), _STALE)
+    if demand.behaviour.nudge is Nudge.REST:
+        _limit(share, 0, _NUDGED)
     return share
 
 
@@ -375,6 +384,7 @@ def _grant(
         if (demand := demands[position]) is not None
         and demand.terms.guaranteed_ma
         and not demand.holding
+        and demand.behaviour.nudge is not Nudge.REST
     ]
     if not entitled:
         return ()
@@ -411,9 +421,10 @@ def _room_beside_kept(tree: SiteTree, shares: Sequence[_Share], rows: Budget) ->
 
 def _narrow(share: _Share, demand: Demand) -> bool:
     """Offer a vehicle that draws less than its limit what it draws and some headroom."""
-    if not share.planned or demand.habit.cap_ma is None:
+    behaviour = demand.behaviour
+    if not share.planned or behaviour.cap_ma is None or behaviour.nudge is not Nudge.NONE:
         return False
-    cap_ma = max(demand.habit.cap_ma, share.min_ma)
+    cap_ma = max(behaviour.cap_ma, share.min_ma)
     if cap_ma >= share.max_ma:
         return False
     share.max_ma, share.why = cap_ma, _HABIT

@@ -21,13 +21,10 @@ BATTERY_HOLD_H = 4
 """The battery is asked for no more than it could give for a quarter of an hour: 1 / 4 h."""
 
 
-def exempt_from_surplus(leaf: Leaf, demand: Demand, now_ms: int, pace: Pace) -> bool:
+def exempt_from_surplus(leaf: Leaf, demand: Demand, now_ms: int) -> bool:
     """Whether a session charges without sun as well: it is served before all others, or would soon
     be too late for its departure. What a rule guarantees is kept in any case."""
-    if demand.boosted or demand.priority(leaf) == 0:
-        return True
-    laxity_ms = demand.laxity_ms(leaf, now_ms)
-    return laxity_ms is not None and laxity_ms < 2 * pace.turn_ms
+    return demand.boosted or demand.priority(leaf) == 0 or demand.urgent(leaf, now_ms)
 
 
 @dataclass(slots=True)

@@ -1,4 +1,5 @@
-"""What a site must not forget: its description, its ledger, the load and the limits it was told.
+"""What a site must not forget: its description, its ledger, the load and the limits it was told,
+and who its drivers are.
 
 Invariant: a limit that left is in a snapshot of the same commit, so a host that takes over counts
 at least what the lost one had sent."""
@@ -62,10 +63,15 @@ class SiteState(msgspec.Struct):
     grid: GridEvents = msgspec.field(default_factory=GridEvents)
     round: int = 0
     violations: int = 0
+    history: bytes = b""
+    """`forecast.History` as it was last saved: it changes with the end of a session only, and
+    snapshots are many."""
     window: ContractWindow | None = None
     """Of the contract; None where there is none."""
     alarms: dict[tuple[str, str], str] = {}
     """Those that are on, by name and subject, in words."""
+    meter_fault: str = ""
+    """Why the building's meter cannot be read; empty while it can, or nobody has said."""
     overrides: Overrides = msgspec.field(default_factory=Overrides)
 
     def describe(self, config: SiteConfig) -> None:

@@ -85,7 +85,8 @@ def site_view(picture: Picture, now_ms: int) -> SiteView:
             for node, circuit in enumerate(picture.tree.config.circuits)
         ),
         connectors=tuple(
-            connector_allocation(picture, position) for position in range(len(picture.entries))
+            connector_allocation(picture, position, now_ms)
+            for position in range(len(picture.entries))
         ),
         power=picture.power,
     )
@@ -105,15 +106,18 @@ def _phases(rows: Sequence[int], node: int) -> PhaseCurrents:
     return (rows[node * 3], rows[node * 3 + 1], rows[node * 3 + 2])
 
 
-def connector_allocation(picture: Picture, position: int) -> ConnectorAllocation:
+def connector_allocation(picture: Picture, position: int, now_ms: int) -> ConnectorAllocation:
     """One connector, by its position in the tree."""
     entry = picture.entries[position]
     target_ma = None if picture.plan is None else picture.plan.target_ma[position]
     if target_ma is None:
         target_ma = 0 if entry.session_id is None else (entry.asked_ma or 0)
+    demand, leaf = picture.demands[position], picture.tree.leaves[position]
+    need = None if demand is None else demand.need
+    departure = None if demand is None else demand.departure(now_ms)
     return ConnectorAllocation(
-        charger_id=picture.tree.leaves[position].key.charger_id,
-        connector_id=picture.tree.leaves[position].key.connector_id,
+        charger_id=leaf.key.charger_id,
+        connector_id=leaf.key.connector_id,
         session_id=entry.session_id,
         target_ma=target_ma,
         limit_ma=entry.acknowledged_ma if entry.session_id is not None else entry.default_ma,
@@ -121,6 +125,11 @@ def connector_allocation(picture: Picture, position: int) -> ConnectorAllocation
         measured_ma=entry.measured_ma,
         reason=_reason(picture, position, target_ma),
         override_ma=picture.override_ma[position],
+        energy_needed_wh=None if demand is None else demand.energy_needed_wh(),
+        laxity_ms=None if demand is None else demand.laxity_ms(leaf, now_ms),
+        departure_ms=None if departure is None else departure[0],
+        need_source=None if need is None else need[1].value,
+        departure_source=None if departure is None else departure[1].value,
     )
 
 
@@ -181,31 +190,37 @@ def _waiting(picture: Picture, row: int) -> str:
     return f"waiting for {blockers[0]}{more} to confirm its reduction"
 
 
+_FIXED_WORDS = {
+    Cause.NUDGED: "vehicle did not resume after a pause: paused once more to wake it",
+    Cause.HOLDING: "vehicle takes no more at present: offered its minimum in case it wakes",
+    Cause.SURPLUS: "waits for the sun: the solar surplus allows no more",
+    Cause.STALE: "building meter is stale: nobody is raised",
+    Cause.NO_SESSION: "not steered at the moment",
+    Cause.UNSTEERED: "not steered at the moment",
+}
+
+
 def _words(picture: Picture, why: Why, leaf: Leaf, target_ma: int) -> str:
     row = row_words(picture, why.row) if why.row >= 0 else ""
     match why.cause:
         case Cause.OWN_MAXIMUM:
             return f"own maximum of {amperes(leaf.max_ma)}"
+        case Cause.VEHICLE_MAXIMUM:
+            return f"the vehicle's own maximum of {amperes(target_ma)}"
         case Cause.HABIT:
             return f"draws less than offered: held at {amperes(target_ma)}, the rest is lent"
-        case Cause.HOLDING:
-            return "vehicle takes no more at present: offered its minimum in case it wakes"
         case Cause.ROW:
             return f"limited by {row}"
         case Cause.PAUSED:
             return f"paused: no room for its minimum on {row}"
         case Cause.TIGHT:
             return f"held at its default: {row} has no room beyond the default profiles"
-        case Cause.SURPLUS:
-            return "waits for the sun: the solar surplus allows no more"
-        case Cause.STALE:
-            return "building meter is stale: nobody is raised"
         case Cause.CLOSED:
             return closed_words(picture)
         case Cause.OVERRIDE:
             return override_words(picture, leaf)
-        case Cause.NO_SESSION | Cause.UNSTEERED:
-            return "not steered at the moment"
+        case _:
+            return _FIXED_WORDS[why.cause]
 
 
 def closed_words(picture: Picture) -> str:

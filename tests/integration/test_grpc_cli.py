@@ -290,6 +290,7 @@ async def test_a_session_from_the_command_line(up: Up) -> None:
         assert any(factor["kind"] == "circuit" for factor in explained["factors"])
         why = (await asyncio.to_thread(run, "why", "DEPOT-1/1")).output
         assert "What bounds it" in why
+        assert "leaves 2100-01-01 06:00:00 UTC (driver), could wait" in why
         past = await asyncio.to_thread(run, "why", "DEPOT-1/1", "--at", "2020-01-01T00:00:00Z")
         assert "had been given no limit" in past.output
 

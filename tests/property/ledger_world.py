@@ -42,6 +42,7 @@ from controlplane.site.messages import (
     SetCircuitLimit,
     SetConnectorLimit,
     SiteView,
+    VehicleLimits,
 )
 from controlplane.store.records import ActorSnapshot
 
@@ -60,6 +61,9 @@ class Outlet:
     obeys_ms: int = 0
     id_token: str | None = None
     boost_until_ms: int | None = None
+    demand: SessionDemand | None = None
+    """What driver and vehicle say, where they say anything."""
+    delivered_wh: int = 0
 
     def limit_ma(self, default_ma: int | None) -> int:
         if self.session_id is not None and self.profile_ma is not None:
@@ -93,9 +97,13 @@ class World:
         building: bool = False,
         power: bool = False,
         policy: bool = False,
+        wishes: bool = False,
         actor: type[SiteActor] = SiteActor,
     ) -> None:
         self.random = random.Random(seed)
+        self.wishes = random.Random(seed) if wishes else None
+        """Where drivers and vehicles say what they need, and some sleep: drawn apart, so that the
+        worlds without are the same as ever."""
         self.policy = policy
         self.held_ma: dict[tuple[str, int], int] = {}
         """Operators' limits in force, by connector."""
@@ -342,7 +350,7 @@ class World:
         outlet = station.outlets[connector_id]
         session = None
         if outlet.session_id is not None:
-            session = SessionDemand(
+            session = outlet.demand or SessionDemand(
                 outlet.session_id,
                 self.now_ms,
                 0,
@@ -446,6 +454,8 @@ class World:
             return
         self.sessions += 1
         outlet.session_id, outlet.profile_ma = SessionId(f"session-{self.sessions}"), None
+        outlet.demand = self._wish(outlet.session_id)
+        outlet.delivered_wh = 0
         outlet.draws_ma = outlet.limit_ma(station.default_ma)
         outlet.boost_until_ms = None
         if self.policy:
@@ -453,6 +463,30 @@ class World:
         self.check()
         if station.online:
             self._report_state(station, connector_id)
+
+    def _wish(self, session_id: SessionId) -> SessionDemand | None:
+        """A driver who says something, or whose vehicle does, or who has been here before."""
+        rng = self.wishes
+        if rng is None:
+            return None
+        vehicle = VehicleLimits(
+            current_min_ma=rng.choice([None, 5_000, 8_000, 40_000]),
+            current_max_ma=rng.choice([None, 1, 10_000, 80_000]),
+            phases=rng.choice([None, 1, 3]),
+            need_wh=rng.choice([None, 0, 5_000]),
+            departure_ms=self.now_ms + rng.randint(-1, 4) * 600_000,
+            said_ms=self.now_ms,
+        )
+        return SessionDemand(
+            session_id,
+            self.now_ms - rng.choice([0, 3_600_000]),
+            0,
+            rng.choice([None, 0, 2_000, 50_000]),
+            rng.choice([None, self.now_ms + rng.randint(0, 7_200_000)]),
+            charging=rng.random() < 0.8,
+            id_token=rng.choice([None, "ann", "bob"]),
+            vehicle=rng.choice([None, vehicle]),
+        )
 
     def unplug(self, station: Station, connector_id: int) -> None:
         outlet = station.outlets[connector_id]
@@ -468,6 +502,9 @@ class World:
         limit_ma = outlet.limit_ma(station.default_ma)
         if outlet.session_id is not None and outlet.draws_ma <= limit_ma:
             all_of_it = self.random.random() < 0.7
+            if self.wishes is not None and self.wishes.random() < 0.4:
+                outlet.draws_ma = 0
+                return
             outlet.draws_ma = limit_ma if all_of_it else self.random.randint(0, limit_ma)
 
     def meter(self, station: Station, connector_id: int) -> None:
@@ -485,10 +522,11 @@ class World:
                 self.now_ms,
                 (current[0], current[1], current[2]),
                 None,
-                None,
+                outlet.delivered_wh or None,
                 None,
             )
         )
+        outlet.delivered_wh += 300
 
     def connect(self, station: Station) -> None:
         if station.online and station.settled:

@@ -44,6 +44,17 @@ def test_no_row_is_ever_over_its_rating(seed: int) -> None:
     assert world.view().violations == 0
 
 
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1))
+def test_no_wish_and_no_sleeper_puts_a_row_over_its_rating(seed: int) -> None:
+    """Drivers and vehicles say whatever they like, some do not draw and are nudged."""
+    world = World(seed, wishes=True, policy=seed % 2 == 0)
+    for _ in range(100):
+        world.happen()
+        world.advance(world.random.choice([300, 2_000, 15_000, 90_000]))
+    assert world.view().violations == 0
+
+
 @settings(max_examples=25, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1))
 @example(seed=7746)  # a charger that lost its profile came back while its row bore too much

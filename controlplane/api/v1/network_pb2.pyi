@@ -501,42 +501,39 @@ Global___CircuitDescription: _TypeAlias = CircuitDescription  # noqa: Y015
 
 @_typing.final
 class MeterRegistersDescription(_message.Message):
-    """Addresses, from 0, of the first register of each line's current."""
+    """Addresses, from 0, of the first register of each line's current. At least one for each line; the values
+    of several are summed.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
     L1_FIELD_NUMBER: _builtins.int
     L2_FIELD_NUMBER: _builtins.int
     L3_FIELD_NUMBER: _builtins.int
-    l1: _builtins.int
-    """On L1."""
-    l2: _builtins.int
-    """On L2."""
-    l3: _builtins.int
-    """On L3."""
+    @_builtins.property
+    def l1(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """On L1."""
+
+    @_builtins.property
+    def l2(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """On L2."""
+
+    @_builtins.property
+    def l3(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """On L3."""
+
     def __init__(
         self,
         *,
-        l1: _builtins.int | None = ...,
-        l2: _builtins.int | None = ...,
-        l3: _builtins.int | None = ...,
+        l1: _abc.Iterable[_builtins.int] | None = ...,
+        l2: _abc.Iterable[_builtins.int] | None = ...,
+        l3: _abc.Iterable[_builtins.int] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_l1", b"_l1", "_l2", b"_l2", "_l3", b"_l3", "l1", b"l1", "l2", b"l2", "l3", b"l3"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_l1", b"_l1", "_l2", b"_l2", "_l3", b"_l3", "l1", b"l1", "l2", b"l2", "l3", b"l3"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["l1", b"l1", "l2", b"l2", "l3", b"l3"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType__l1: _TypeAlias = _typing.Literal["l1"]  # noqa: Y015
-    _WhichOneofArgType__l1: _TypeAlias = _typing.Literal["_l1", b"_l1"]  # noqa: Y015
-    _WhichOneofReturnType__l2: _TypeAlias = _typing.Literal["l2"]  # noqa: Y015
-    _WhichOneofArgType__l2: _TypeAlias = _typing.Literal["_l2", b"_l2"]  # noqa: Y015
-    _WhichOneofReturnType__l3: _TypeAlias = _typing.Literal["l3"]  # noqa: Y015
-    _WhichOneofArgType__l3: _TypeAlias = _typing.Literal["_l3", b"_l3"]  # noqa: Y015
-    @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__l1) -> _WhichOneofReturnType__l1 | None: ...
-    @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__l2) -> _WhichOneofReturnType__l2 | None: ...
-    @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__l3) -> _WhichOneofReturnType__l3 | None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___MeterRegistersDescription: _TypeAlias = MeterRegistersDescription  # noqa: Y015
 
@@ -582,7 +579,9 @@ class BuildingMeterDescription(_message.Message):
     word_order: Global___WordOrder.ValueType
     """Modbus: default big."""
     scale_a: _builtins.float
-    """Modbus: amperes for a value of 1. Default 1."""
+    """Modbus: amperes for a value of 1, import positive: below 0 for a meter that was mounted the other
+    way. Default 1.
+    """
     interval_s: _builtins.float
     """Modbus: seconds between two readings, 0.2 to 3,600 and below `stale_after_s`. Default 5 s."""
     @_builtins.property

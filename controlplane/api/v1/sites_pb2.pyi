@@ -10,6 +10,7 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -20,6 +21,36 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _DemandSource:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _DemandSourceEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_DemandSource.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    DEMAND_SOURCE_UNSPECIFIED: _DemandSource.ValueType  # 0
+    """Nobody knows."""
+    DEMAND_SOURCE_DRIVER: _DemandSource.ValueType  # 1
+    """The driver said so (`SessionsService.SetSessionNeed`)."""
+    DEMAND_SOURCE_VEHICLE: _DemandSource.ValueType  # 2
+    """The vehicle said so (OCPP 2.x NotifyEVChargingNeeds)."""
+    DEMAND_SOURCE_FORECAST: _DemandSource.ValueType  # 3
+    """Expected from earlier sessions of the driver, or of the site."""
+
+class DemandSource(_DemandSource, metaclass=_DemandSourceEnumTypeWrapper):
+    """Where a need or a departure is known from. The driver's word counts before the vehicle's, and both before a
+    forecast.
+    """
+
+DEMAND_SOURCE_UNSPECIFIED: DemandSource.ValueType  # 0
+"""Nobody knows."""
+DEMAND_SOURCE_DRIVER: DemandSource.ValueType  # 1
+"""The driver said so (`SessionsService.SetSessionNeed`)."""
+DEMAND_SOURCE_VEHICLE: DemandSource.ValueType  # 2
+"""The vehicle said so (OCPP 2.x NotifyEVChargingNeeds)."""
+DEMAND_SOURCE_FORECAST: DemandSource.ValueType  # 3
+"""Expected from earlier sessions of the driver, or of the site."""
+Global___DemandSource: _TypeAlias = DemandSource  # noqa: Y015
 
 @_typing.final
 class Site(_message.Message):
@@ -126,6 +157,11 @@ class ConnectorAllocation(_message.Message):
     MEASURED_MA_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     OPERATOR_LIMIT_MA_FIELD_NUMBER: _builtins.int
+    ENERGY_NEEDED_WH_FIELD_NUMBER: _builtins.int
+    LAXITY_S_FIELD_NUMBER: _builtins.int
+    DEPARTURE_TIME_FIELD_NUMBER: _builtins.int
+    NEED_SOURCE_FIELD_NUMBER: _builtins.int
+    DEPARTURE_SOURCE_FIELD_NUMBER: _builtins.int
     charger_id: _builtins.str
     """The charger."""
     connector_id: _builtins.int
@@ -144,6 +180,20 @@ class ConnectorAllocation(_message.Message):
     """Why it has what it has, in words."""
     operator_limit_ma: _builtins.int
     """The operator's limit per phase (`SetConnectorLimit`); absent where none is in force."""
+    energy_needed_wh: _builtins.int
+    """What its session still needs; absent while nobody knows."""
+    laxity_s: _builtins.int
+    """How long its session could wait at full power and still be ready; below 0 it cannot be. Absent
+    while need or departure is unknown. The least goes first among sessions of one priority.
+    """
+    need_source: Global___DemandSource.ValueType
+    """Who says what it needs."""
+    departure_source: Global___DemandSource.ValueType
+    """Who says when it leaves."""
+    @_builtins.property
+    def departure_time(self) -> _timestamp_pb2.Timestamp:
+        """When its vehicle leaves; absent while nobody knows."""
+
     def __init__(
         self,
         *,
@@ -156,17 +206,30 @@ class ConnectorAllocation(_message.Message):
         measured_ma: _builtins.int | None = ...,
         reason: _builtins.str = ...,
         operator_limit_ma: _builtins.int | None = ...,
+        energy_needed_wh: _builtins.int | None = ...,
+        laxity_s: _builtins.int | None = ...,
+        departure_time: _timestamp_pb2.Timestamp | None = ...,
+        need_source: Global___DemandSource.ValueType = ...,
+        departure_source: Global___DemandSource.ValueType = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_limit_ma", b"_limit_ma", "_measured_ma", b"_measured_ma", "_operator_limit_ma", b"_operator_limit_ma", "limit_ma", b"limit_ma", "measured_ma", b"measured_ma", "operator_limit_ma", b"operator_limit_ma"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_energy_needed_wh", b"_energy_needed_wh", "_laxity_s", b"_laxity_s", "_limit_ma", b"_limit_ma", "_measured_ma", b"_measured_ma", "_operator_limit_ma", b"_operator_limit_ma", "departure_time", b"departure_time", "energy_needed_wh", b"energy_needed_wh", "laxity_s", b"laxity_s", "limit_ma", b"limit_ma", "measured_ma", b"measured_ma", "operator_limit_ma", b"operator_limit_ma"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_limit_ma", b"_limit_ma", "_measured_ma", b"_measured_ma", "_operator_limit_ma", b"_operator_limit_ma", "charger_id", b"charger_id", "connector_id", b"connector_id", "liability_ma", b"liability_ma", "limit_ma", b"limit_ma", "measured_ma", b"measured_ma", "operator_limit_ma", b"operator_limit_ma", "reason", b"reason", "session_id", b"session_id", "target_ma", b"target_ma"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_energy_needed_wh", b"_energy_needed_wh", "_laxity_s", b"_laxity_s", "_limit_ma", b"_limit_ma", "_measured_ma", b"_measured_ma", "_operator_limit_ma", b"_operator_limit_ma", "charger_id", b"charger_id", "connector_id", b"connector_id", "departure_source", b"departure_source", "departure_time", b"departure_time", "energy_needed_wh", b"energy_needed_wh", "laxity_s", b"laxity_s", "liability_ma", b"liability_ma", "limit_ma", b"limit_ma", "measured_ma", b"measured_ma", "need_source", b"need_source", "operator_limit_ma", b"operator_limit_ma", "reason", b"reason", "session_id", b"session_id", "target_ma", b"target_ma"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__energy_needed_wh: _TypeAlias = _typing.Literal["energy_needed_wh"]  # noqa: Y015
+    _WhichOneofArgType__energy_needed_wh: _TypeAlias = _typing.Literal["_energy_needed_wh", b"_energy_needed_wh"]  # noqa: Y015
+    _WhichOneofReturnType__laxity_s: _TypeAlias = _typing.Literal["laxity_s"]  # noqa: Y015
+    _WhichOneofArgType__laxity_s: _TypeAlias = _typing.Literal["_laxity_s", b"_laxity_s"]  # noqa: Y015
     _WhichOneofReturnType__limit_ma: _TypeAlias = _typing.Literal["limit_ma"]  # noqa: Y015
     _WhichOneofArgType__limit_ma: _TypeAlias = _typing.Literal["_limit_ma", b"_limit_ma"]  # noqa: Y015
     _WhichOneofReturnType__measured_ma: _TypeAlias = _typing.Literal["measured_ma"]  # noqa: Y015
     _WhichOneofArgType__measured_ma: _TypeAlias = _typing.Literal["_measured_ma", b"_measured_ma"]  # noqa: Y015
     _WhichOneofReturnType__operator_limit_ma: _TypeAlias = _typing.Literal["operator_limit_ma"]  # noqa: Y015
     _WhichOneofArgType__operator_limit_ma: _TypeAlias = _typing.Literal["_operator_limit_ma", b"_operator_limit_ma"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__energy_needed_wh) -> _WhichOneofReturnType__energy_needed_wh | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__laxity_s) -> _WhichOneofReturnType__laxity_s | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__limit_ma) -> _WhichOneofReturnType__limit_ma | None: ...
     @_typing.overload

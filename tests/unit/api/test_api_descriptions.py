@@ -60,6 +60,13 @@ METERS: list[dict[str, Any] | None] = [
         "scale_a": 0.001,
         "interval_s": 0.2,
     },
+    {
+        "kind": "modbus",
+        "host": "gateway",
+        "registers": {"l1": [0, 6], "l2": [2, 8], "l3": [4, 10]},
+        "scale_a": -0.1,
+        "interval_s": 0.5,
+    },
 ]
 POWERS: list[dict[str, Any]] = [
     {},

@@ -173,13 +173,14 @@ class Bench:
         status = values.pop("status", ConnectorStatus.CHARGING)
         demand = SessionDemand(
             session_id=name,
-            started_ms=self.now_ms,
+            started_ms=values.pop("started_ms", self.now_ms),
             energy_wh=values.pop("energy_wh", 0),
             need_wh=values.pop("need_wh", None),
             departure_ms=values.pop("departure_ms", None),
             charging=values.pop("charging", True),
             id_token=values.pop("id_token", None),
             boost_until_ms=values.pop("boost_until_ms", None),
+            vehicle=values.pop("vehicle", None),
         )
         assert not values
         self.tell(ConnectorState(ChargerId(id), connector_id, status, demand))
@@ -189,7 +190,13 @@ class Bench:
         self.tell(ConnectorState(ChargerId(id), connector_id, ConnectorStatus.AVAILABLE, None))
         self.advance(150)
 
-    def meter(self, id: str, *currents_a: float | None, power_w: int | None = None) -> None:
+    def meter(
+        self,
+        id: str,
+        *currents_a: float | None,
+        power_w: int | None = None,
+        energy_wh: int | None = None,
+    ) -> None:
         padded = [None if each is None else int(each * 1_000) for each in currents_a]
         padded += [None] * (3 - len(padded))
         self.tell(
@@ -199,7 +206,7 @@ class Bench:
                 self.now_ms,
                 (padded[0], padded[1], padded[2]),
                 power_w,
-                None,
+                energy_wh,
                 None,
             )
         )

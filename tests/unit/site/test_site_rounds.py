@@ -5,10 +5,16 @@ from __future__ import annotations
 from site_bench import START_MS, Bench, charger, site
 
 from controlplane.config import ActorSettings
-from controlplane.ids import FeederId
+from controlplane.ids import ChargerId, FeederId, SessionId
 from controlplane.ocpp.commands import CommandState
 from controlplane.ocpp.events import ConnectorStatus
-from controlplane.site.messages import CapChanged, SetSiteLimit, SiteView
+from controlplane.site.messages import (
+    CapChanged,
+    ConnectorState,
+    SessionDemand,
+    SetSiteLimit,
+    SiteView,
+)
 from controlplane.units import MS_PER_HOUR
 
 FEEDER = FeederId("feeder-1")
@@ -490,6 +496,38 @@ def test_reports_to_the_feeder() -> None:
     bench.reports.clear()
     bench.advance(20_000)
     assert len(bench.reports) == 4, "one each interval"
+
+
+def test_the_feeder_hears_at_once_when_the_meters_show_a_cap_is_met() -> None:
+    bench = Bench(site([charger("A"), charger("B")], supply_a=80, feeder="feeder-1"))
+    bench.tell(CapChanged(FEEDER, 1, 64_000))
+    bench.plug("A")
+    bench.plug("B")
+    bench.settle(5_000)
+    bench.meter("A", 32, 32, 32)
+    bench.meter("B", 32, 32, 32)
+    bench.tell(CapChanged(FEEDER, 2, 40_000))
+    bench.settle(40_000)
+    assert bench.reports[-1].liability_ma == 40_000, "silent meters: the ramp's time is over"
+    assert bench.reports[-1].measured_ma == 64_000
+    bench.meter("A", 20, 20, 20)
+    bench.reports.clear()
+    bench.meter("B", 20, 20, 20)
+    bench.advance(1_000)
+    assert [report.measured_ma for report in bench.reports] == [40_000]
+
+
+def test_a_newcomer_need_not_wait_though_a_round_has_just_been() -> None:
+    bench = Bench(site([charger("A"), charger("B", offline_a=6)], supply_a=40))
+    bench.plug("A")
+    bench.settle(5_000)
+    bench.meter("A", 32, 32, 32)
+    bench.settle(5_000)
+    for name, session_id in (("A", "session-A-1"), ("B", "new")):
+        bench.now_ms += 10
+        demand = SessionDemand(SessionId(session_id), START_MS, 0, 5_000, None, charging=True)
+        bench.tell(ConnectorState(ChargerId(name), 1, ConnectorStatus.CHARGING, demand))
+    assert bench.pending()["A"] == 20, "the reduction that makes room leaves at once"
 
 
 def test_a_limit_now_and_one_scheduled() -> None:

@@ -1,0 +1,1 @@
+"""Building meters that are read over Modbus TCP."""
