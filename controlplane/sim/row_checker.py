@@ -218,11 +218,14 @@ class RowChecker:
             if not (above and lying and station.connection):
                 self._lied_since_ms.pop(index, None)
                 continue
-            since_ms = max(self._lied_since_ms.setdefault(index, now_ms), station.connected_ms)
             name = station.spec.id
             if len(station.outlets) > 1:
                 name += f"/{outlet.spec.connector_id}"
-            if now_ms - since_ms > self._grace_ms and name not in self.alarmed:
+            since_ms = max(self._lied_since_ms.setdefault(index, now_ms), station.connected_ms)
+            if name in self.alarmed:
+                # A host that takes over may see for itself first: it has as long again.
+                self._lied_since_ms[index] = now_ms
+            elif now_ms - since_ms > self._grace_ms:
                 self._violations.record(now_ms, "no alarm about a station that lies", name)
                 self._lied_since_ms[index] = now_ms
 

@@ -36,9 +36,7 @@ _BUILDING_SWING_A = 7.0
 _BUILDING_HOURS = 48
 _SPARE_A = 8.0
 _ROOM_SHARE = 0.35
-"""What a supply carries of all that hangs on it."""
-_PANEL_SHARES = (0.35, 0.6)
-"""The same of panels: they bind before the supply does, or after."""
+"""What a circuit carries of all that hangs on it."""
 _OFFLINE_A = (0.0, 3.0, 6.0)
 _LINES = ((1,), (2,), (3,), (1, 2), (1, 2, 3), (2, 3, 1), (3, 1, 2))
 _DC_CURRENT_MAX_A = 48.0
@@ -67,8 +65,7 @@ def _site(random: Random, id: str, numbers: list[int]) -> SiteConfig:
     margin_percent = random.choice((0.0, 15.0))
     panels = [[charger for charger in chargers if charger.circuit == panel] for panel in _PANELS]
     supply_a = _rating_a(chargers, margin_percent, building_a=_BUILDING_MAX_A)
-    panel_share = random.choice(_PANEL_SHARES)
-    panels_a = [_rating_a(each, margin_percent, share=panel_share) for each in panels]
+    panels_a = [_rating_a(each, margin_percent) for each in panels]
     return SiteConfig(
         id=id,
         feeder="feeder0",
@@ -118,7 +115,6 @@ def _rating_a(
     margin_percent: float,
     *,
     building_a: float = 0.0,
-    share: float = _ROOM_SHARE,
 ) -> float:
     """Room for a part of what the chargers could draw, and never less than what makes silence of
     all safe."""
@@ -132,7 +128,7 @@ def _rating_a(
         ]
         silent_a = sum(charger.offline_current_a for charger, _ in connectors)
         could_a = sum(connector.current_max_a for _, connector in connectors)
-        least_a = max(least_a, silent_a, could_a * share)
+        least_a = max(least_a, silent_a, could_a * _ROOM_SHARE)
     return math.ceil((building_a + max(least_a, _SPARE_A)) / (1.0 - margin_percent / 100.0))
 
 
