@@ -1,17 +1,17 @@
 """Is the allocation the offline optimum of the moment? An oracle over the whole tree, by its own
 arithmetic, that sees vehicles and stations and nothing of what Loadstar thinks.
 
-The optimum is the weighted max-min fair allocation over feeder, circuits and connectors, under what
-the rules reserve: the building's load, the margin, the default profile of every connector that has
-no session, the running vehicle's minimum. An allocation is that optimum if and only if everybody
-who could take more has a *bottleneck*: a row on its path that is full, and on which nobody of lower
-or equal claim holds more per weight. So no second solver is needed, and none can be wrong.
+An allocation wastes nothing if and only if everybody who could take more has a *bottleneck*: a row
+on its path that is full. So no second solver is needed, and none can be wrong. Full means full
+under what the rules reserve: the building's load, the margin, the default profile of every
+connector that has no session. Who goes first on a full row is a matter of weights, turns and
+urgency, which cannot be told from outside; that it is shared out fairly is for the core's own
+certificates.
 
 Tolerances, all in the chargers' own terms: a row is full with less than `_ROW_A` left (steps of up
-to 1 A, changes below half an ampere, a part of an increase not worth a message); shares are equal
-within `_SHARE_A`; a site's supply under a cap is full within 2 % of it, as caps change by no less.
-A vehicle that takes less than it is offered may keep 2 A or a tenth of that in hand and no more
-(`lent`)."""
+to 1 A, changes below half an ampere, a part of an increase not worth a message); a site's supply
+under a cap is full within 2 % of it, as caps change by no less. A vehicle that takes less than it
+is offered may keep 2 A or a tenth of that in hand and no more (`lent`)."""
 
 from __future__ import annotations
 
@@ -27,7 +27,6 @@ from controlplane.sim.virtual_station import VirtualStation
 __all__ = ["Moment", "OptimumWatch", "shortfalls"]
 
 _ROW_A = 2.0
-_SHARE_A = 2.0
 _HEADROOM_A, _HEADROOM_SHARE = 2.0, 0.1
 _LENT_TOLERANCE_A = 1.5
 _CAP_SHARE = 0.02
@@ -58,7 +57,6 @@ class _Claim:
     fallback_a: float
     least_a: float
     could_a: float
-    weight: int
     charging: bool
     lends_a: float
     """Offered, beyond what its vehicle takes and may keep in hand."""
@@ -193,22 +191,7 @@ class _Site:
             if not full:
                 left_a = min(self._left_a(row, lent=lent) for row in claim.rows)
                 found[claim.name] = f"{offered}, and {left_a:.2f} A are left on all its rows"
-            elif claim.offered_a >= claim.least_a:
-                better = [self._favoured(claim, row) for row in full]
-                if all(better):
-                    found[claim.name] = f"{offered} while {better[0]}"
         return found
-
-    def _favoured(self, claim: _Claim, row: int) -> str:
-        """Somebody on a full row who holds more per weight than this one and could do with less."""
-        for other in self._claims:
-            if other is claim or row not in other.rows or not other.charging:
-                continue
-            floor_a = max(other.least_a, other.fallback_a)
-            fair_a = max(claim.offered_a * other.weight / claim.weight, floor_a)
-            if other.offered_a > fair_a + _SHARE_A * max(1.0, other.weight / claim.weight):
-                return f"{other.name} has {other.offered_a:.2f} A"
-        return ""
 
 
 def _claim(
@@ -222,7 +205,9 @@ def _claim(
     takes_a = 0.0 if vehicle is None else min(usable_a, outlet.offered_a)
     fallback_a = min(charger.offline_current_a, connector.current_max_a)
     keeps_a = takes_a + max(_HEADROOM_A, takes_a * _HEADROOM_SHARE) + _LENT_TOLERANCE_A
-    keeps_a = max(keeps_a, connector.current_min_a, fallback_a)
+    # One that sleeps keeps what it needs to begin.
+    begins_a = 0.0 if vehicle is None else vehicle.spec.current_min_a + _LENT_TOLERANCE_A
+    keeps_a = max(keeps_a, connector.current_min_a, begins_a, fallback_a)
     could_a = min(usable_a, connector.current_max_a)
     return _Claim(
         name=f"{charger.id}/{connector.id}",
@@ -231,7 +216,6 @@ def _claim(
         fallback_a=fallback_a,
         least_a=connector.current_min_a,
         could_a=could_a,
-        weight=connector.weight,
         charging=vehicle is not None and _claims(vehicle, connector, usable_a),
         lends_a=max(0.0, outlet.offered_a - keeps_a),
     )
