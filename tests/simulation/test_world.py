@@ -18,7 +18,7 @@ from controlplane.sim.checkers import AnswerChecker, EnergyChecker
 from controlplane.sim.network_faults import FAULTS
 from controlplane.sim.optimum import shortfalls
 from controlplane.sim.row_checker import RowChecker
-from controlplane.sim.vehicle import Draw
+from controlplane.sim.vehicle import Draw, Vehicle, VehicleSpec
 from controlplane.sim.violations import Violations
 from controlplane.sim.virtual_quirks import Quirks
 from controlplane.sim.world import World, run
@@ -155,20 +155,35 @@ def test_room_that_nobody_makes_for_a_lie_is_seen() -> None:
     assert any("CP2 at 12 A" in violation.detail for violation in violations.found)
 
 
-def test_the_oracle_sees_room_that_is_left_and_favours() -> None:
+def test_the_oracle_sees_room_that_is_left() -> None:
     world = _world()
-    world.live(1.0)
-    moment = world.moment()
-    assert shortfalls(moment, lent=False) == {}
-    outlet = next(
-        outlet
-        for station in world.stations.values()
-        for outlet in station.outlets
-        if outlet.vehicle is not None and outlet.vehicle.usable_a() > 6 and outlet.offered_a > 9
+    station = world.stations["CP0"]
+    spec = VehicleSpec(battery_wh=60_000, current_max_a=16, current_min_a=6)
+    station.plug(Vehicle(spec, soc=0.3, outlet_phases=len(station.outlet.spec.lines)), "CARD")
+    station.outlet.offered_a = 16.0
+    assert shortfalls(world.moment(), lent=False) == {}
+    station.outlet.offered_a = 8.0
+    assert "left on all its rows" in shortfalls(world.moment(), lent=False)["CP0/1"]
+
+
+def test_the_oracle_sees_a_row_that_is_full() -> None:
+    world = _world()
+    station, charger = world.stations["CP0"], world.sites["site0"].chargers[0]
+    spec = VehicleSpec(battery_wh=60_000, current_max_a=16, current_min_a=6)
+    station.plug(Vehicle(spec, soc=0.3, outlet_phases=len(station.outlet.spec.lines)), "CARD")
+    station.outlet.offered_a = 8.0
+    full = world.sites["site0"].model_copy(
+        update={
+            "circuits": tuple(
+                circuit.model_copy(update={"rating_a": 9.0})
+                if circuit.id == charger.circuit
+                else circuit
+                for circuit in world.sites["site0"].circuits
+            )
+        }
     )
-    outlet.offered_a = 0.0
-    words = shortfalls(moment, lent=False)
-    assert any("left on all its rows" in each for each in words.values())
+    world.sites["site0"] = full
+    assert shortfalls(world.moment(), lent=False) == {}
 
 
 def test_the_answer_checker_sees_silence_and_chatter() -> None:
