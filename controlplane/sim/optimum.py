@@ -72,9 +72,11 @@ class _Claim:
 
 class OptimumWatch:
     """Who gets less than at the optimum, and for how long: while nobody comes, goes or fails, a
-    shortfall ends within `within_ms`."""
+    shortfall ends within `within_ms`; None only measures how long it lasts."""
 
-    def __init__(self, rule: str, violations: Violations, *, lent: bool, within_ms: int) -> None:
+    def __init__(
+        self, rule: str, violations: Violations, *, lent: bool, within_ms: int | None
+    ) -> None:
         self.longest_ms = 0
         """The longest that somebody was short, by what was looked at."""
         self._rule = rule
@@ -93,7 +95,8 @@ class OptimumWatch:
         self._since_ms = {name: self._since_ms.get(name, now_ms) for name in short}
         for name, words in short.items():
             lasted_ms = now_ms - self._since_ms[name]
-            if lasted_ms > self._within_ms >= self.longest_ms:
+            within_ms = self._within_ms
+            if within_ms is not None and lasted_ms > within_ms >= self.longest_ms:
                 self._violations.record(now_ms, self._rule, f"{name} {words}")
             self.longest_ms = max(self.longest_ms, lasted_ms)
 

@@ -174,10 +174,10 @@ class World:
         self.optimum = OptimumWatch(
             "less than the optimum", self.violations, lent=False, within_ms=within_ms
         )
-        # Twice the ramp until a habit is believed, seen by samples before and after.
-        within_ms += 2 * (settings.ramp_ms + settings.meter_interval_ms)
+        # Lending what a vehicle does not take follows habits that are learned over minutes and
+        # probed again: measured, and not judged.
         self.lending = OptimumWatch(
-            "not lent what is left", self.violations, lent=True, within_ms=within_ms
+            "not lent what is left", self.violations, lent=True, within_ms=None
         )
         self._events = WorldEvents(self)
 
