@@ -157,6 +157,8 @@ class ChargerMemory(msgspec.Struct):
     unmatched_ends: list[TransactionEnded] = []
     """Ends that came before anything else of their transaction."""
     healing: Healing = msgspec.field(default_factory=Healing)
+    cleared: bool = False
+    """Whether the station has answered that what others left behind is gone."""
 
     def connector(self, connector_id: int) -> Connector | None:
         """The connector, remembered from now on; None where there are too many."""

@@ -230,10 +230,14 @@ def sim(
 ) -> None:
     """Run the actors of production in a simulated world full of faults.
 
-    It drops, delays, repeats and reorders messages and kills hosts, and checks every row at every
-    tick. Ends with status 1 where anything was violated; the seed replays it.
+    It loses, delays and repeats messages, kills hosts in the middle of their work, and lets
+    stations break their word; it checks every row at every tick, energy to the watt-hour, and the
+    allocation against the optimum whenever faults stop. Ends with status 1 where anything was
+    violated; the printed command replays it. Faults: see docs/world.md.
 
     \b
+    loadstar sim --seed 1 --hours 2 --chargers 1000 --faults none --json -
+    loadstar sim --seed 7 --faults crash,lost,ignore
     loadstar sim --seed 7 --hours 48 --faults all
     """
     from controlplane.sim.world import run

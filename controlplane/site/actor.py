@@ -73,6 +73,7 @@ from controlplane.site.report import completed, site_observation, site_report
 from controlplane.site.round import Budget
 from controlplane.site.state import BuildingLoad, SiteState
 from controlplane.site.view import decision_words
+from controlplane.site.waking import QUIET_ROUNDS_MAX, RAISE_ROUNDS, wake_ms
 from controlplane.store.records import ActorSnapshot, LimitDecision
 
 __all__ = ["SiteActor"]
@@ -83,15 +84,13 @@ FUTURE_MAX_MS = 60_000
 SAMPLES_MISSED_MAX = 3
 """A connector that missed so many meter samples counts with what it may draw."""
 
-QUIET_ROUNDS_MAX = 10
-"""Where nothing was heard and nothing is awaited, only every tenth round is worked out."""
-
 WINDOW_SAVE_MS = 60_000
 """A contract's window is written at least so often while rounds run."""
 
 STALL_ROUNDS_MAX = 10
-"""A site that steers hears its own timer every round. Where more than so many went by unheard, no
-more than one is known to have passed for vehicles: the clock may have been set."""
+"""A site whose vehicles follow a lower limit hears its own timer within this; a quiet one sleeps for
+`QUIET_ROUNDS_MAX` more. Where more went by unheard, no more than one round is known to have passed
+for vehicles: the clock may have been set."""
 
 BUILDING_STEP_MA = 500
 """A change of the building load that is worth a snapshot."""
@@ -144,6 +143,7 @@ class SiteActor:
         """Take one message; see `controlplane.actor.Actor`."""
         self._effects = []
         self._durable = False
+        quiet = self._quiet
         if self._site is not None:
             self._mind_clock(self._site, now_ms)
         if isinstance(message, Ask):
@@ -152,6 +152,8 @@ class SiteActor:
             self._hear(self._site, message, now_ms)
         elif isinstance(message, CapChanged):
             self._leave(message, now_ms)
+        if quiet and not self._quiet and self._site is not None:
+            self._round_by(now_ms + self._settings.round_interval_ms)
         if self._durable and self._site is not None:
             snapshot = ActorSnapshot(ref=self.ref, state=self._site.state.snapshot())
             self._effects.append(Persist(snapshot))
@@ -164,7 +166,11 @@ class SiteActor:
         if heard_ms is None:
             return
         elapsed_ms, interval_ms = now_ms - heard_ms, self._settings.round_interval_ms
-        if elapsed_ms > STALL_ROUNDS_MAX * interval_ms and not since_crash:
+        stalled = elapsed_ms > STALL_ROUNDS_MAX * interval_ms and (
+            elapsed_ms > (STALL_ROUNDS_MAX + QUIET_ROUNDS_MAX) * interval_ms
+            or any(entry.draining_ma for entry in site.entries)
+        )
+        if stalled and not since_crash:
             site.clock_set(elapsed_ms - interval_ms, now_ms)
             self._durable |= any(entry.settling for entry in site.entries)
         elif elapsed_ms <= -interval_ms:
@@ -192,7 +198,7 @@ class SiteActor:
                 self._cap_changed(site, message, now_ms)
             case TimerFired(key="round"):
                 self._round_at_ms = None
-                self._round_due(site, now_ms)
+                self._round(site, now_ms)
             case TimerFired(key="limit"):
                 self._limit_due(site, now_ms)
             case TimerFired(key="window"):
@@ -603,21 +609,6 @@ class SiteActor:
             self._round_at_ms = at_ms
             self._effects.append(SetTimer("round", at_ms))
 
-    def _round_due(self, site: LiveSite, now_ms: int) -> None:
-        """The interval is over: a round, unless it could only repeat the last one."""
-        interval_ms = self._settings.round_interval_ms
-        last_ms = self._rounded_ms
-        if (
-            not self._quiet
-            or last_ms is None
-            or now_ms - last_ms >= QUIET_ROUNDS_MAX * interval_ms
-            or site.stale(now_ms) != site.stale(last_ms)
-        ):
-            self._round(site, now_ms)
-            return
-        site.state.round += 1
-        self._round_by(now_ms + interval_ms)
-
     def _round(self, site: LiveSite, now_ms: int) -> None:
         settings = self._settings
         site.state.round += 1
@@ -645,7 +636,7 @@ class SiteActor:
             [connector.calm for connector in site.connectors],
             now_ms=now_ms,
             patience_ms=settings.ramp_ms,
-            raise_interval_ms=5 * settings.round_interval_ms,
+            raise_interval_ms=RAISE_ROUNDS * settings.round_interval_ms,
         )
         site.waiting = released.waiting
         picture = site.picture(now_ms) if released.limits else None
@@ -678,9 +669,12 @@ class SiteActor:
             self._observe_grid(site, left, now_ms, reducing=bool(released.limits))
         if site.config.feeder is not None:
             self._report(site, left, now_ms, only_urgent=True)
-        self._quiet = not (site.restless or self._reports.unmet(site.state.cap_ma))
+        self._quiet = True
         self._round_at_ms = None
         if site.busy:
+            self._round_by(wake_ms(site, settings=settings, pace=self._pace, now_ms=now_ms))
+        if self._reports.unmet(site.state.cap_ma):
+            # The feeder waits to hear that what is drawn is within the cap.
             self._round_by(now_ms + settings.round_interval_ms)
 
     def _keep_window(self, site: LiveSite, now_ms: int) -> None:

@@ -29,7 +29,7 @@ from controlplane.site.messages import (
 )
 from controlplane.site.policy import Policy
 from controlplane.site.release import Calm
-from controlplane.site.round import Budget, Cause, Plan, budget, plan
+from controlplane.site.round import Budget, Plan, budget, plan
 from controlplane.site.state import SiteState
 from controlplane.site.tree import Leaf, SiteTree
 from controlplane.site.view import Picture, site_view
@@ -262,21 +262,6 @@ class LiveSite:
     def busy(self) -> bool:
         """Whether the next round can find anything changed without being told."""
         return any(entry.session_id is not None or entry.settling for entry in self.entries)
-
-    @property
-    def restless(self) -> bool:
-        """Whether the next round can come out differently though nothing was heard: an answer or a
-        vehicle is awaited, a change waits until it has lasted, somebody waits for a turn."""
-        if self.plan is None:
-            return True
-        for entry, target_ma, why in zip(
-            self.entries, self.plan.target_ma, self.plan.why, strict=True
-        ):
-            if entry.settling or entry.failures or why.cause is Cause.PAUSED:
-                return True
-            if target_ma is not None and target_ma != entry.asked_ma:
-                return True
-        return False
 
     def take_terms(self, now_ms: int) -> None:
         """Give every session what rules, hours, boosts and operators say at this instant."""

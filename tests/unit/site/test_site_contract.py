@@ -190,7 +190,7 @@ def test_a_window_is_written_once_a_minute() -> None:
     for _ in range(120):
         bench.building(5, 5, 5)
         bench.advance(1_000)
-    assert bench.snapshots - before < 12
+    assert bench.snapshots - before < 16
 
 
 def test_sun_that_was_measured_may_be_drawn_on_top() -> None:
