@@ -18,7 +18,7 @@ from controlplane.api.backend import (
 )
 from controlplane.api.pace import Pace
 from controlplane.api.v1 import electrical_pb2, sessions_pb2, sessions_pb2_grpc
-from controlplane.charger.messages import SetSessionNeed
+from controlplane.charger.messages import AbandonSession, SetSessionNeed
 from controlplane.errors import NotFound
 from controlplane.ids import ActorKind, ActorRef, ChargerId, SessionId, SiteId
 from controlplane.store.records import MeterSample, SessionRecord, SessionState
@@ -134,6 +134,19 @@ class Sessions(sessions_pb2_grpc.SessionsServiceServicer):
             request_id=request.request_id,
         )
         return sessions_pb2.SetSessionNeedResponse(session=session_to_message(changed))
+
+    async def AbandonSession(
+        self, request: sessions_pb2.AbandonSessionRequest, context: Any
+    ) -> sessions_pb2.AbandonSessionResponse:
+        session = await require_session(self._backend, request.session_id)
+        closed = await self._backend.ask(
+            ActorRef(ActorKind.CHARGER, session.charger_id),
+            AbandonSession(session_id=session.session_id),
+            SessionRecord,
+            context,
+            request_id=request.request_id,
+        )
+        return sessions_pb2.AbandonSessionResponse(session=session_to_message(closed))
 
     async def _as_measured(
         self, sessions: list[SessionRecord], caller: Caller

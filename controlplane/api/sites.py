@@ -22,23 +22,27 @@ from controlplane.api.configuring import CONFIGURE_TIMEOUT_S, configure_site
 from controlplane.api.descriptions import site_from_message, site_to_message
 from controlplane.api.v1 import electrical_pb2, sites_pb2, sites_pb2_grpc
 from controlplane.errors import NotFound
-from controlplane.ids import ActorKind, ActorRef, SiteId
+from controlplane.ids import ActorKind, ActorRef, ChargerId, SiteId
 from controlplane.network import SiteConfig
 from controlplane.site.messages import (
     CircuitView,
     ConnectorAllocation,
+    ConnectorExplanation,
     DeleteSite,
+    ExplainConnector,
     GetSite,
     PhaseCurrents,
     ReportBuildingLoad,
     SiteDeleted,
     SiteView,
 )
-from controlplane.store.records import SiteRecord
+from controlplane.store.reader import PAGE_SIZE_MAX
+from controlplane.store.records import LimitDecision, SiteRecord
 
 __all__ = ["Sites", "allocation_to_message", "require_site"]
 
 CURRENT_MAX_MA = 100_000_000
+_DECISIONS_DEFAULT = 10
 
 
 class Sites(sites_pb2_grpc.SitesServiceServicer):
@@ -125,6 +129,32 @@ class Sites(sites_pb2_grpc.SitesServiceServicer):
                 yield sites_pb2.WatchSiteAllocationResponse(allocation=allocation_to_message(view))
             await asyncio.sleep(interval_s)
 
+    async def ExplainConnector(
+        self, request: sites_pb2.ExplainConnectorRequest, context: Any
+    ) -> sites_pb2.ExplainConnectorResponse:
+        required(request, "charger_id")
+        charger = await self._backend.reader.charger(ChargerId(request.charger_id))
+        if charger is None:
+            raise NotFound(
+                f"no site has a charger {request.charger_id!r}",
+                reason="CHARGER_UNKNOWN",
+                metadata={"charger_id": request.charger_id},
+            )
+        count = request.decision_count or _DECISIONS_DEFAULT
+        if not 1 <= count <= PAGE_SIZE_MAX:
+            raise invalid("decision_count", f"1 to {PAGE_SIZE_MAX}")
+        asked = ExplainConnector(charger.charger_id, request.connector_id)
+        found = await self._backend.ask(_ref(charger.site_id), asked, ConnectorExplanation, context)
+        now_ms = self._backend.clock.now_ms()
+        at_ms = instant_ms(request, "time")
+        decisions = await self._backend.reader.limit_decisions(
+            charger.charger_id,
+            found.allocation.connector_id,
+            until_ms=now_ms if at_ms is None else at_ms,
+            limit=count,
+        )
+        return explanation_to_message(found, decisions, at_ms=at_ms)
+
     async def ReportBuildingLoad(
         self, request: sites_pb2.ReportBuildingLoadRequest, context: Any
     ) -> sites_pb2.ReportBuildingLoadResponse:
@@ -186,6 +216,36 @@ def allocation_to_message(view: SiteView) -> sites_pb2.SiteAllocation:
         violations=view.violations,
         circuits=[_circuit_to_message(circuit) for circuit in view.circuits],
         connectors=[_connector_to_message(connector) for connector in view.connectors],
+    )
+
+
+def explanation_to_message(
+    found: ConnectorExplanation, decisions: list[LimitDecision], *, at_ms: int | None
+) -> sites_pb2.ExplainConnectorResponse:
+    """An explanation as a message; of a moment that is past only the decisions are known."""
+    told = [
+        sites_pb2.LimitDecision(
+            time=timestamp(decision.at_ms),
+            session_id=decision.session_id or "",
+            limit_ma=decision.limit_ma,
+            before_ma=decision.before_ma,
+            reason=decision.reason,
+        )
+        for decision in decisions
+    ]
+    if at_ms is not None:
+        return sites_pb2.ExplainConnectorResponse(
+            site_id=found.site_id, time=timestamp(at_ms), decisions=told
+        )
+    return sites_pb2.ExplainConnectorResponse(
+        site_id=found.site_id,
+        time=timestamp(found.at_ms),
+        allocation=_connector_to_message(found.allocation),
+        factors=[
+            sites_pb2.LimitFactor(**msgspec.structs.asdict(factor)) for factor in found.factors
+        ],
+        shares=[sites_pb2.RowShare(**msgspec.structs.asdict(share)) for share in found.shares],
+        decisions=told,
     )
 
 

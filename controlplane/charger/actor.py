@@ -31,6 +31,7 @@ from controlplane.charger.healing import HEALING_TIMER, Healer
 from controlplane.charger.limits import limit_answered, limit_wanted
 from controlplane.charger.memory import ChargerMemory, Described
 from controlplane.charger.messages import (
+    AbandonSession,
     ApplyLimit,
     ChargerAssigned,
     ChargerUnassigned,
@@ -445,6 +446,11 @@ class ChargerActor:
                 turn.effects.append(Answer(message.ask_id, refusal))
         elif isinstance(request, SetSessionNeed):
             turn.effects.append(Answer(message.ask_id, self._transactions.set_need(turn, request)))
+        elif isinstance(request, AbandonSession):
+            closed = self._transactions.abandon(
+                turn, request.session_id, online=bool(self._queue.connection)
+            )
+            turn.effects.append(Answer(message.ask_id, closed))
         elif isinstance(request, GetCharger):
             view = charger_view(
                 self._memory, online=bool(self._queue.connection), last_seen_ms=self._last_seen_ms

@@ -182,6 +182,16 @@ class ChargerMemory(msgspec.Struct):
             return status
         return session.charging_state
 
+    def undescribed(self, connector_id: int) -> bool:
+        """Whether the charger is described and this connector of it is not; 0 stands for none in
+        particular."""
+        described = self.described
+        return (
+            bool(connector_id)
+            and described is not None
+            and (described.connector(connector_id) is None)
+        )
+
     def power_max_w(self, connector_id: int) -> int:
         """The most that the hardware of a connector can deliver."""
         described = None if self.described is None else self.described.connector(connector_id)

@@ -13,6 +13,7 @@ from controlplane.ocpp.commands import AnyCommand
 from controlplane.ocpp.events import ConnectorStatus
 
 __all__ = [
+    "AbandonSession",
     "ApplyLimit",
     "ChargerAssigned",
     "ChargerRequest",
@@ -128,11 +129,19 @@ class SetSessionNeed(msgspec.Struct, frozen=True, tag="set_session_need"):
     departure_ms: int | None = None
 
 
+class AbandonSession(msgspec.Struct, frozen=True, tag="abandon_session"):
+    """Close a session whose charger will not come back, on an operator's word: it ends with the
+    last reading and no longer counts on the rows. Refused while the charger is connected. Answered
+    with `SessionRecord`. Should the charger speak of the session after all, it runs again."""
+
+    session_id: SessionId
+
+
 class GetCharger(msgspec.Struct, frozen=True, tag="get_charger"):
     """Answered with `ChargerView`."""
 
 
-ChargerRequest = Execute | SetSessionNeed | GetCharger
+ChargerRequest = Execute | SetSessionNeed | AbandonSession | GetCharger
 
 
 class ConnectorView(msgspec.Struct, frozen=True):

@@ -30,6 +30,8 @@ from controlplane.store.records import SessionRecord
 
 __all__ = ["Transactions"]
 
+ABANDONED: Final = "Abandoned"
+"""Why a session ended that an operator gave up; the only end that can be taken back."""
 _ENDED_MAX: Final = 16
 """Ended sessions that are remembered to recognise repetitions; an offline queue seldom has more."""
 _OPEN_MAX: Final = 64
@@ -84,11 +86,13 @@ class Transactions:
             self._match_end(turn, session)
         elif event.seq_no is not None and self._note_event(session, event.seq_no, event.at_ms):
             self._start_came_late(turn, session, event)
-        return self._token_answer(turn, event.id_token, session.number)
+        return self._token_answer(
+            turn, event.id_token, session.number, connector_id=session.connector_id
+        )
 
     def updated(self, turn: Turn, event: TransactionUpdated) -> TokenAnswer:
         """A running transaction changed or was measured (2.x)."""
-        session = self.find(event.transaction_id)
+        session = self._spoken_of(turn, event.transaction_id)
         opens = session is None
         if session is None:
             # Its start was lost or is still to come.
@@ -107,11 +111,13 @@ class Transactions:
                 self._announce_start(turn, session, None)
             self._update(turn, session, event)
             self._match_end(turn, session)
-        return self._token_answer(turn, event.id_token, session.number)
+        return self._token_answer(
+            turn, event.id_token, session.number, connector_id=session.connector_id
+        )
 
     def ended(self, turn: Turn, event: TransactionEnded) -> TokenAnswer:
         """A transaction is over, or is said once more to be over."""
-        session = self.find(event.transaction_id)
+        session = self._spoken_of(turn, event.transaction_id)
         if session is None:
             self._end_unmatched(turn, event)
         elif session.ended_ms is None:
@@ -136,7 +142,7 @@ class Transactions:
                     self._metering.take_all(turn, connector_id, None, before)
         else:
             # A 1.6 station that mixes its transactions up must not move energy between sessions.
-            session = self.find(event.transaction_id)
+            session = self._spoken_of(turn, event.transaction_id)
             if session is not None and session.connector_id != connector_id:
                 session = None
         self._metering.take_all(turn, connector_id, session, event.readings)
@@ -183,6 +189,40 @@ class Transactions:
         )
         self.tell_state(turn, session.connector_id)
         return record
+
+    def abandon(
+        self, turn: Turn, session_id: SessionId, *, online: bool
+    ) -> SessionRecord | Refusal:
+        """Close a session whose charger will not come back."""
+        session = self._memory.session(session_id)
+        facts: dict[str, str] = {"session_id": session_id}
+        if session is None:
+            return Refusal("not_found", "SESSION_NOT_FOUND", "no such session here", facts)
+        if session.ended_ms is not None:
+            return Refusal("precondition", "SESSION_ENDED", "the session has ended", facts)
+        if online:
+            return Refusal(
+                "precondition", "CHARGER_ONLINE", "the charger is connected: stop it instead", facts
+            )
+        self._close(turn, session, turn.now_ms, ABANDONED)
+        return session_record(self._memory, session)
+
+    def _spoken_of(self, turn: Turn, transaction_id: str) -> Session | None:
+        """The session of a transaction that the station speaks of; one that was given up for lost
+        runs again, because what it draws counts."""
+        session = self.find(transaction_id)
+        if session is not None and session.stop_reason == ABANDONED:
+            session.ended_ms = session.stop_reason = session.meter_stop_wh = None
+            turn.changed = True
+            turn.effects.append(Persist(session_record(self._memory, session)))
+            turn.emit(
+                "session.resumed",
+                session_id=session.session_id,
+                connector_id=session.connector_id,
+                transaction_id=session.transaction_id,
+            )
+            self.tell_state(turn, session.connector_id)
+        return session
 
     def tell_state(self, turn: Turn, connector_id: int) -> None:
         """Tell the site the state of a connector; connector 0 has none that it could steer."""
@@ -399,12 +439,19 @@ class Transactions:
         return True
 
     def _token_answer(
-        self, turn: Turn, id_token: str | None, transaction_number: int | None
+        self,
+        turn: Turn,
+        id_token: str | None,
+        transaction_number: int | None,
+        *,
+        connector_id: int = 0,
     ) -> TokenAnswer:
-        """A charger that belongs to nobody authorises nobody."""
+        """A charger that belongs to nobody authorises nobody; nor does one on a connector that its
+        owner did not describe, because no circuit counts what it draws."""
         status = None
         if id_token is not None:
-            status = "Invalid" if turn.site_id is None else "Accepted"
+            refused = turn.site_id is None or self._memory.undescribed(connector_id)
+            status = "Invalid" if refused else "Accepted"
         return TokenAnswer(status, transaction_number)
 
 

@@ -16,6 +16,7 @@ from controlplane.cli import (
     sessions,
     sites,
     up,
+    why,
     workloads,
 )
 from controlplane.cli.connection import (
@@ -46,6 +47,7 @@ app.add_typer(sites.app, name="sites", rich_help_panel="Operate")
 app.add_typer(sessions.app, name="sessions", rich_help_panel="Operate")
 app.add_typer(feeders.app, name="feeders", rich_help_panel="Operate")
 app.add_typer(network.app, name="network", rich_help_panel="Operate")
+app.command("why", rich_help_panel="Operate")(why.why)
 app.command("allocate", rich_help_panel="Measure")(allocate.allocate)
 app.add_typer(workloads.bench, name="bench", rich_help_panel="Measure")
 app.command("sim", rich_help_panel="Measure")(workloads.sim)

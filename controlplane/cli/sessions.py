@@ -204,6 +204,32 @@ def need(
         _show(session)
 
 
+@app.command("abandon")
+def abandon(
+    session_id: SessionId, address: Address = DEFAULT_ADDRESS, as_json: Json = False
+) -> None:
+    """Close the session of a charger that is dead for good.
+
+    It ends with its last reading and no longer takes up room on its circuits; the charger can then
+    be removed from its site. Only you know that it can draw nothing any more: a connected charger
+    is refused.
+
+    \b
+    loadstar sessions abandon S-17
+    """
+    from controlplane.api.v1 import sessions_pb2
+
+    with connected(address) as channel:
+        request = sessions_pb2.AbandonSessionRequest(
+            session_id=session_id, request_id=new_request_id()
+        )
+        session = _stub(channel).AbandonSession(request, timeout=CALL_TIMEOUT_S).session
+    if as_json:
+        print_json(session)
+    else:
+        _show(session)
+
+
 def _stub(channel: grpc.Channel) -> SessionsServiceStub:
     from controlplane.api.v1 import sessions_pb2_grpc
 

@@ -32,7 +32,7 @@ from controlplane.limit_schedule import (
     next_change_ms,
     scheduled,
 )
-from controlplane.site.alarms import Alarms, present_alarms
+from controlplane.site.alarms import alarm_changes, present_alarms
 from controlplane.site.configure import (
     assignment,
     busy_refusal,
@@ -44,14 +44,17 @@ from controlplane.site.configure import (
     validated,
 )
 from controlplane.site.demand import Demand, Habit, Pace, Turn
+from controlplane.site.explain import explanation
 from controlplane.site.live import LiveConnector, LiveSite
 from controlplane.site.messages import (
     CapChanged,
     ChargerPresence,
     ConfigureSite,
+    ConnectorExplanation,
     ConnectorMetered,
     ConnectorState,
     DeleteSite,
+    ExplainConnector,
     GetSite,
     LimitOutcome,
     ReportBuildingLoad,
@@ -64,7 +67,8 @@ from controlplane.site.release import release
 from controlplane.site.report import FeederReports, site_report
 from controlplane.site.round import Budget, plan
 from controlplane.site.state import BuildingLoad, SiteState
-from controlplane.store.records import ActorSnapshot
+from controlplane.site.view import decision_words
+from controlplane.store.records import ActorSnapshot, LimitDecision
 
 __all__ = ["SiteActor"]
 
@@ -86,7 +90,8 @@ class SiteActor:
         self._settings = settings
         self._pace = Pace(settings.ramp_ms)
         self._site = LiveSite(SiteState.restore(snapshot)) if snapshot else None
-        self._alarms = Alarms()
+        self._undescribed: set[ConnectorKey] = set()
+        """Connectors with a session that the description does not have."""
         self._reports = FeederReports()
         self._rounded_ms: int | None = None
         self._round_at_ms: int | None = None
@@ -161,6 +166,8 @@ class SiteActor:
         match request:
             case GetSite():
                 return site.view(now_ms)
+            case ExplainConnector():
+                return self._explain(site, request, now_ms)
             case ReportBuildingLoad():
                 return self._building_load(site, request, now_ms)
             case SetSiteLimit():
@@ -191,6 +198,7 @@ class SiteActor:
             state.building = None
         state.describe(config)
         site = self._site = LiveSite(state)
+        self._undescribed -= site.by_key.keys()
         if before is not None:
             site.inherit(before)
         self._durable = True
@@ -213,6 +221,23 @@ class SiteActor:
         self._effects.append(Emit("site.deleted", {"site_id": self.ref.id}))
         self._site = None
         return SiteDeleted(SiteId(self.ref.id))
+
+    def _explain(
+        self, site: LiveSite, request: ExplainConnector, now_ms: int
+    ) -> ConnectorExplanation | Refusal:
+        connectors = site.chargers.get(request.charger_id, [])
+        if request.connector_id == 0 and len(connectors) == 1:
+            key = connectors[0].leaf.key
+        else:
+            key = ConnectorKey(request.charger_id, request.connector_id)
+        if key not in site.by_key:
+            known = ", ".join(str(each.leaf.key) for each in connectors) or "none of this charger"
+            what = (
+                "which connector is meant" if request.connector_id == 0 else f"no connector {key}"
+            )
+            words = f"{what}: site {self.ref.id} has {known}"
+            return refusal("not_found", "CONNECTOR_UNKNOWN", words, self.ref.id)
+        return explanation(site.picture(now_ms), site.tree.index[key], now_ms)
 
     def _set_limit(self, site: LiveSite, request: SetSiteLimit, now_ms: int) -> SiteView | Refusal:
         from_ms = now_ms if request.from_ms is None else request.from_ms
@@ -259,7 +284,8 @@ class SiteActor:
         last = site.state.building
         if last is not None and request.at_ms < last.at_ms:
             return site.view(now_ms)
-        self._quiet &= last is not None and last.current_ma == request.current_ma
+        same = last is not None and last.current_ma == request.current_ma
+        self._quiet &= same and not site.stale(now_ms)
         site.state.building = BuildingLoad(request.at_ms, request.current_ma)
         self._save_building(site, site.state.building)
         rows = site.budget(now_ms)
@@ -329,8 +355,10 @@ class SiteActor:
             self._round_by(now_ms + self._settings.round_interval_ms)
 
     def _connector_state(self, site: LiveSite, message: ConnectorState, now_ms: int) -> None:
-        connector = site.by_key.get(ConnectorKey(message.charger_id, message.connector_id))
+        key = ConnectorKey(message.charger_id, message.connector_id)
+        connector = site.by_key.get(key)
         if connector is None:
+            self._undescribed_state(site, key, running=message.session is not None, now_ms=now_ms)
             return
         before = connector.demand
         session = message.session
@@ -349,6 +377,16 @@ class SiteActor:
             )
         if before is None or connector.demand is None or before.differs(connector.demand):
             self._round_soon(site, now_ms)
+
+    def _undescribed_state(
+        self, site: LiveSite, key: ConnectorKey, *, running: bool, now_ms: int
+    ) -> None:
+        """News of a connector that nobody described; a charger invents no more than it may."""
+        if running and key.charger_id in site.chargers:
+            self._undescribed.add(key)
+        else:
+            self._undescribed.discard(key)
+        self._round_soon(site, now_ms)
 
     def _presence(self, site: LiveSite, message: ChargerPresence, now_ms: int) -> None:
         changed = False
@@ -457,8 +495,10 @@ class SiteActor:
             raise_interval_ms=5 * settings.round_interval_ms,
         )
         site.waiting = released.waiting
+        picture = site.picture(now_ms) if released.limits else None
         for position, limit_ma in released.limits:
-            self._send_limit(site, site.connectors[position], limit_ma, now_ms)
+            reason = "" if picture is None else decision_words(picture, position, limit_ma)
+            self._send_limit(site, site.connectors[position], limit_ma, reason, now_ms)
         for connector in site.connectors:
             if connector.demand is not None:
                 on = (connector.entry.asked_ma or 0) >= max(1, connector.leaf.min_ma)
@@ -467,25 +507,32 @@ class SiteActor:
         if any(overload.ours for overload in overloads):
             site.state.violations += 1
             self._durable = True
-        self._effects += self._alarms.changes(
+        events = alarm_changes(
+            site.state.alarms,
             present_alarms(
                 site.tree,
                 site.entries,
                 overloads=overloads,
+                undescribed=self._undescribed,
                 stale=stale,
                 plan_checked=site.plan.checked,
-            )
+            ),
         )
-        self._report(site, site.budget(now_ms), only_urgent=True)
+        self._durable |= bool(events)
+        self._effects += events
+        if site.config.feeder is not None:
+            left = site.budget(now_ms) if released.limits else rows
+            self._report(site, left, only_urgent=True)
         self._quiet = not site.restless
         self._round_at_ms = None
         if site.busy:
             self._round_by(now_ms + settings.round_interval_ms)
 
     def _send_limit(
-        self, site: LiveSite, connector: LiveConnector, limit_ma: int, now_ms: int
+        self, site: LiveSite, connector: LiveConnector, limit_ma: int, reason: str, now_ms: int
     ) -> None:
         site.state.limit_id += 1
+        before_ma = connector.entry.asked_ma
         connector.entry.sent(site.state.limit_id, limit_ma, now_ms=now_ms)
         self._durable = True
         key = connector.leaf.key
@@ -496,6 +543,16 @@ class SiteActor:
             session_id=connector.entry.session_id,
         )
         self._effects.append(Send(charger_ref(key.charger_id), message))
+        decision = LimitDecision(
+            charger_id=key.charger_id,
+            connector_id=key.connector_id,
+            session_id=connector.entry.session_id,
+            at_ms=now_ms,
+            limit_ma=limit_ma,
+            before_ma=before_ma,
+            reason=reason,
+        )
+        self._effects.append(Persist(decision))
 
     # --- timers -----------------------------------------------------------------------------------
 

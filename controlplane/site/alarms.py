@@ -1,35 +1,33 @@
 """What an operator has to know about a site, told once when it begins and once when it ends.
 
-Invariant: the journal gets two events per alarm, however many rounds it lasts."""
+Invariant: the journal gets two events per alarm, however many rounds it lasts and whatever hosts
+die meanwhile."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from controlplane.actor import Emit
+from controlplane.ids import ConnectorKey
 from controlplane.site.check import Overload
 from controlplane.site.ledger import Entry
 from controlplane.site.tree import SiteTree
 
-__all__ = ["Alarms", "present_alarms"]
+__all__ = ["alarm_changes", "present_alarms"]
 
 
-class Alarms:
-    """The alarms that are on."""
-
-    def __init__(self) -> None:
-        self._on: dict[tuple[str, str], str] = {}
-
-    def changes(self, present: Mapping[tuple[str, str], str]) -> list[Emit]:
-        """Events for what began and what ended since the last call; `present` maps an alarm's name
-        and its subject to words."""
-        ended = [key for key in self._on if key not in present]
-        begun = [key for key in present if key not in self._on]
-        events = [_event(*key, words=self._on.pop(key), active=False) for key in ended]
-        for key in begun:
-            self._on[key] = present[key]
-            events.append(_event(*key, words=present[key], active=True))
-        return events
+def alarm_changes(
+    on: dict[tuple[str, str], str], present: Mapping[tuple[str, str], str]
+) -> list[Emit]:
+    """Events for what began and what ended; `on` holds the alarms that are on and is brought up to
+    date. Both map an alarm's name and its subject to words."""
+    ended = [key for key in on if key not in present]
+    begun = [key for key in present if key not in on]
+    events = [_event(*key, words=on.pop(key), active=False) for key in ended]
+    for key in begun:
+        on[key] = present[key]
+        events.append(_event(*key, words=present[key], active=True))
+    return events
 
 
 def _event(alarm: str, subject: str, *, words: str, active: bool) -> Emit:
@@ -43,6 +41,7 @@ def present_alarms(
     entries: Sequence[Entry],
     *,
     overloads: Sequence[Overload],
+    undescribed: Collection[ConnectorKey],
     stale: bool,
     plan_checked: bool,
 ) -> dict[tuple[str, str], str]:
@@ -57,6 +56,11 @@ def present_alarms(
             present["limit_refused", leaf.name] = (
                 f"{leaf.name} did not take {entry.failures} limits in a row"
             )
+    for key in undescribed:
+        present["connector_undescribed", str(key)] = (
+            f"a session runs on {key}, which the site's description does not have: nothing steers "
+            "it and no circuit counts it"
+        )
     for overload in overloads:
         row = f"circuit {overload.circuit_id} phase {overload.phase}"
         present["overload" if not overload.ours else "violation", row] = (

@@ -55,7 +55,8 @@ class PendingLimit(msgspec.Struct, frozen=True, array_like=True):
 class Entry(msgspec.Struct, array_like=True):
     """The account of one connector. Currents are milliamperes per phase, 0 and up.
 
-    Methods that take news return True when something durable changed.
+    Methods that take news return True when something durable changed. What counts is asked for
+    several times per connector and round: comparisons cost a third of what calls of `max` do.
     """
 
     hardware_ma: int
@@ -89,38 +90,45 @@ class Entry(msgspec.Struct, array_like=True):
     def fallback_ma(self) -> int:
         """What the connector may draw without a transaction profile: a default profile that is
         being replaced counts as the larger of both."""
-        if self.default_ma is None:
-            return self.hardware_ma
-        return min(max(self.default_ma, self.offline_ma), self.hardware_ma)
+        default_ma, offline_ma, hardware_ma = self.default_ma, self.offline_ma, self.hardware_ma
+        if default_ma is None:
+            return hardware_ma
+        larger_ma = default_ma if default_ma > offline_ma else offline_ma
+        return larger_ma if larger_ma < hardware_ma else hardware_ma
 
     @property
     def held_ma(self) -> int:
         """The limit in force, as far as the charger has said."""
-        if self.acknowledged_ma is None:
+        acknowledged_ma = self.acknowledged_ma
+        if acknowledged_ma is None:
             return self.fallback_ma
         if not (self.online and self.settled) or self.reassert:
             # It may have ended the transaction, or lost its profiles, while it was away or booted.
-            return max(self.acknowledged_ma, self.fallback_ma)
-        return self.acknowledged_ma
+            return max(acknowledged_ma, self.fallback_ma)
+        return acknowledged_ma
 
     @property
     def allowed_ma(self) -> int:
         """The largest limit that may be in force: held, in doubt, in flight, or still followed."""
-        allowed = max(self.held_ma, self.uncertain_ma, self.draining_ma)
-        for pending in self.pending:
-            allowed = max(allowed, pending.limit_ma)
-        return allowed
+        allowed_ma, uncertain_ma, draining_ma = self.held_ma, self.uncertain_ma, self.draining_ma
+        allowed_ma = uncertain_ma if uncertain_ma > allowed_ma else allowed_ma
+        allowed_ma = draining_ma if draining_ma > allowed_ma else allowed_ma
+        if self.pending:
+            return max(allowed_ma, *[pending.limit_ma for pending in self.pending])
+        return allowed_ma
 
     @property
     def liability_ma(self) -> int:
         """What counts on every row above the connector."""
-        return max(self.allowed_ma, self.excess_ma)
+        allowed_ma, excess_ma = self.allowed_ma, self.excess_ma
+        return allowed_ma if allowed_ma > excess_ma else excess_ma
 
     @property
     def reserve_ma(self) -> int:
         """What must stay free for it. A transaction can end at any moment, and what comes next
         starts under the default profile: room below that cannot be given to others."""
-        return max(self.liability_ma, self.fallback_ma)
+        liability_ma, fallback_ma = self.liability_ma, self.fallback_ma
+        return liability_ma if liability_ma > fallback_ma else fallback_ma
 
     @property
     def asked_ma(self) -> int | None:

@@ -140,19 +140,20 @@ class LiveSite:
             capped=self.config.feeder is None or state.cap_id > 0,
         )
 
-    def view(self, now_ms: int) -> SiteView:
-        return site_view(
-            Picture(
-                state=self.state,
-                tree=self.tree,
-                entries=self.entries,
-                demands=self.demands,
-                measured_ma=[connector.measured_ma for connector in self.connectors],
-                rows=self.budget(now_ms),
-                plan=self.plan,
-                waiting=self.waiting,
-                limit_ma=limit_at(self.state.windows, now_ms),
-                stale=self.stale(now_ms),
-            ),
-            now_ms,
+    def picture(self, now_ms: int) -> Picture:
+        """All that views and explanations are drawn from."""
+        return Picture(
+            state=self.state,
+            tree=self.tree,
+            entries=self.entries,
+            demands=self.demands,
+            measured_ma=[connector.measured_ma for connector in self.connectors],
+            rows=self.budget(now_ms),
+            plan=self.plan,
+            waiting=self.waiting,
+            limit_ma=limit_at(self.state.windows, now_ms),
+            stale=self.stale(now_ms),
         )
+
+    def view(self, now_ms: int) -> SiteView:
+        return site_view(self.picture(now_ms), now_ms)

@@ -15,12 +15,16 @@ __all__ = [
     "CircuitView",
     "ConfigureSite",
     "ConnectorAllocation",
+    "ConnectorExplanation",
     "ConnectorMetered",
     "ConnectorState",
     "DeleteSite",
+    "ExplainConnector",
     "GetSite",
+    "LimitFactor",
     "LimitOutcome",
     "ReportBuildingLoad",
+    "RowShare",
     "SessionDemand",
     "SetSiteLimit",
     "SiteConfigured",
@@ -150,7 +154,17 @@ class GetSite(msgspec.Struct, frozen=True, tag="get_site"):
     """Answered with `SiteView`."""
 
 
-SiteRequest = ConfigureSite | DeleteSite | ReportBuildingLoad | SetSiteLimit | GetSite
+class ExplainConnector(msgspec.Struct, frozen=True, tag="explain_connector"):
+    """Why a connector may draw what it may; `connector_id` 0 is the only one of its charger.
+    Answered with `ConnectorExplanation`."""
+
+    charger_id: ChargerId
+    connector_id: int
+
+
+SiteRequest = (
+    ConfigureSite | DeleteSite | ReportBuildingLoad | SetSiteLimit | GetSite | ExplainConnector
+)
 
 
 class CircuitView(msgspec.Struct, frozen=True):
@@ -196,3 +210,35 @@ class SiteView(msgspec.Struct, frozen=True, tag="site_view"):
     violations: int
     circuits: tuple[CircuitView, ...]
     connectors: tuple[ConnectorAllocation, ...]
+
+
+class LimitFactor(msgspec.Struct, frozen=True):
+    """One thing that bounds a connector: no more than `limit_ma` per phase. `subject` is what it
+    comes from (a circuit's phase, the charger); `binding` marks what stopped the last round."""
+
+    kind: str
+    subject: str
+    limit_ma: int
+    binding: bool
+    words: str
+
+
+class RowShare(msgspec.Struct, frozen=True):
+    """Another connector on the row that binds."""
+
+    charger_id: ChargerId
+    connector_id: int
+    target_ma: int
+    liability_ma: int
+    tier: int
+
+
+class ConnectorExplanation(msgspec.Struct, frozen=True, tag="connector_explanation"):
+    """Why a connector may draw what it may at this moment: everything that bounds it, tightest
+    first, and whom it shares the row with that binds."""
+
+    site_id: SiteId
+    at_ms: int
+    allocation: ConnectorAllocation
+    factors: tuple[LimitFactor, ...]
+    shares: tuple[RowShare, ...]

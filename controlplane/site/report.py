@@ -43,16 +43,15 @@ class FeederReports:
 
 def site_report(site: LiveSite, rows: Budget) -> SiteReport:
     """The site's sums on its worst phase, building included."""
-    tree, entries = site.tree, site.entries
+    tree = site.tree
     wanted = rows.reserve_ma if site.plan is None else tree.row_sums(site.plan.wanted_ma)
-    fallback = tree.row_sums([entry.fallback_ma for entry in entries])
     measured = measured_rows(tree, [connector.measured_ma for connector in site.connectors])
     supply = tree.supply_rows
 
     def worst(sums: list[int]) -> int:
         return max(rows.building_ma[row] + sums[row] for row in supply)
 
-    floor_ma = worst(fallback)
+    floor_ma = worst(rows.fallback_ma)
     able_ma = max(tree.rating_ma[row] - tree.margin_ma[row] for row in supply)
     return SiteReport(
         site_id=SiteId(tree.config.id),

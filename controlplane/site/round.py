@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 
+import msgspec
 import numpy as np
 
 from controlplane import _core
@@ -43,22 +44,28 @@ class Cause(Enum):
     STALE = auto()
 
 
-@dataclass(frozen=True, slots=True)
-class Why:
+class Why(msgspec.Struct, frozen=True):
+    """The cause, and the row where one is to blame."""
+
     cause: Cause
     row: int = -1
 
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """The rows at one moment; every list has an entry per row, in mA."""
+    """The rows at one moment; every list has an entry per row, in mA, but for the last two."""
 
     building_ma: list[int]
     capacity_ma: list[int]
     """What may be given to chargers."""
     liability_ma: list[int]
     reserve_ma: list[int]
+    fallback_ma: list[int]
     tight: list[bool]
+    own_fallback_ma: list[int]
+    """Per connector, as `Entry.fallback_ma`."""
+    own_reserve_ma: list[int]
+    """Per connector, as `Entry.reserve_ma`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,28 +98,42 @@ def budget(
         capped: False while the site's feeder has not yet said what the site may draw: then its
             fallbacks are all it gets.
     """
-    fallback = tree.row_sums([entry.fallback_ma for entry in entries])
+    own_fallback = [entry.fallback_ma for entry in entries]
+    own_liability = [entry.liability_ma for entry in entries]
+    own_reserve = [entry.reserve_ma for entry in entries]
+    fallback = tree.row_sums(own_fallback)
+    supply = tree.supply_rows
     capacity, tight = [], []
     for row, rating_ma in enumerate(tree.rating_ma):
         room = rating_ma - building_ma[row]
         within_margin = room - tree.margin_ma[row]
-        if row in tree.supply_rows and supply_limit_ma is not None:
+        if row in supply and supply_limit_ma is not None:
             room = min(room, supply_limit_ma - building_ma[row])
-        if row in tree.supply_rows and not capped:
+        if row in supply and not capped:
             room = min(room, fallback[row])
         tight.append(fallback[row] > room)
         capacity.append(max(min(within_margin, room), min(fallback[row], room)))
     return Budget(
         building_ma=building_ma,
         capacity_ma=capacity,
-        liability_ma=tree.row_sums([entry.liability_ma for entry in entries]),
-        reserve_ma=tree.row_sums([entry.reserve_ma for entry in entries]),
+        liability_ma=tree.row_sums(own_liability),
+        reserve_ma=tree.row_sums(own_reserve),
+        fallback_ma=fallback,
         tight=tight,
+        own_fallback_ma=own_fallback,
+        own_reserve_ma=own_reserve,
     )
 
 
-@dataclass(slots=True)
-class _Share:
+_NO_SESSION = Why(Cause.NO_SESSION)
+_UNSTEERED = Why(Cause.UNSTEERED)
+_OWN_MAXIMUM = Why(Cause.OWN_MAXIMUM)
+_HABIT = Why(Cause.HABIT)
+_HOLDING = Why(Cause.HOLDING)
+_STALE = Why(Cause.STALE)
+
+
+class _Share(msgspec.Struct):
     """One connector as it goes into the solver."""
 
     leaf: Leaf
@@ -123,7 +144,7 @@ class _Share:
     max_ma: int = 0
     full_ma: int = 0
     tier: int = TIER_HOLDING
-    why: Why = Why(Cause.NO_SESSION)
+    why: Why = _NO_SESSION
     """The cause where not a row but `max_ma` stops it."""
     planned: bool = False
     guaranteed: bool = False
@@ -142,8 +163,10 @@ def plan(
 ) -> Plan:
     """Solve one round."""
     shares = [
-        _share(leaf, entry, demand, rows, stale=stale)
-        for leaf, entry, demand in zip(tree.leaves, entries, demands, strict=True)
+        _share(position, leaf, entry, demand, rows, stale=stale)
+        for position, (leaf, entry, demand) in enumerate(
+            zip(tree.leaves, entries, demands, strict=True)
+        )
     ]
     order = _order(tree, shares, demands, now_ms=now_ms, pace=pace)
     result = _solve(tree, shares, rows, order)
@@ -169,26 +192,32 @@ def plan(
     )
 
 
-def _share(leaf: Leaf, entry: Entry, demand: Demand | None, rows: Budget, *, stale: bool) -> _Share:
-    share = _Share(leaf, fallback_ma=entry.fallback_ma, fixed_ma=entry.reserve_ma)
+def _share(
+    position: int, leaf: Leaf, entry: Entry, demand: Demand | None, rows: Budget, *, stale: bool
+) -> _Share:
+    share = _Share(leaf, rows.own_fallback_ma[position], rows.own_reserve_ma[position])
     if entry.session_id is None and entry.online and entry.default_ma is not None:
         return share
     steerable = entry.online and entry.settled and not entry.stuck
     if demand is None or not steerable or entry.session_id != demand.session.session_id:
-        share.why = Why(Cause.UNSTEERED)
+        share.why = _UNSTEERED
         return share
     # A vehicle that draws more than it was allowed takes that off its rows, and is still steered.
-    share.fixed_ma = max(0, entry.excess_ma - entry.held_ma)
+    share.fixed_ma = max(0, entry.excess_ma - entry.held_ma) if entry.excess_ma else 0
     share.planned = True
     share.tier = demand.tier(leaf)
     share.min_ma, share.max_ma = leaf.min_ma, leaf.max_ma
     share.full_ma = leaf.max_ma
-    share.why = Why(Cause.OWN_MAXIMUM)
-    tight_row = next((row for row in leaf.rows if rows.tight[row]), None)
+    share.why = _OWN_MAXIMUM
+    tight, tight_row = rows.tight, None
+    for row in leaf.rows:
+        if tight[row]:
+            tight_row = row
+            break
     share.guaranteed = tight_row is None
     if demand.holding:
         share.max_ma = share.full_ma = leaf.min_ma
-        share.why = Why(Cause.HOLDING)
+        share.why = _HOLDING
     if tight_row is not None:
         _limit(share, share.fallback_ma, Why(Cause.TIGHT, tight_row))
     elif share.fallback_ma >= leaf.min_ma:
@@ -196,7 +225,7 @@ def _share(leaf: Leaf, entry: Entry, demand: Demand | None, rows: Budget, *, sta
         share.max_ma = share.full_ma = max(share.max_ma, share.fallback_ma)
     if stale:
         floor_ma = share.fallback_ma if share.guaranteed else 0
-        _limit(share, max(entry.asked_ma or 0, floor_ma), Why(Cause.STALE))
+        _limit(share, max(entry.asked_ma or 0, floor_ma), _STALE)
     return share
 
 
@@ -216,7 +245,7 @@ def _narrow(share: _Share, demand: Demand) -> bool:
     cap_ma = max(demand.habit.cap_ma, share.min_ma)
     if cap_ma >= share.max_ma:
         return False
-    share.max_ma, share.why = cap_ma, Why(Cause.HABIT)
+    share.max_ma, share.why = cap_ma, _HABIT
     return True
 
 
@@ -258,17 +287,18 @@ def _solve(tree: SiteTree, shares: Sequence[_Share], rows: Budget, order: Sequen
     rank[list(order)] = np.arange(len(order))
     min_ma = np.array([share.min_ma for share in shares], dtype=np.int64)
     max_ma = np.array([share.max_ma for share in shares], dtype=np.int64)
-    step_ma = np.array([share.leaf.step_ma for share in shares], dtype=np.int64)
     weight = np.array([share.leaf.weight for share in shares], dtype=np.int64)
     tier = np.array([share.tier for share in shares], dtype=np.uint8)
     demand = _core.Demand(
-        min_ma=min_ma, max_ma=max_ma, step_ma=step_ma, weight=weight, tier=tier, rank=rank
+        min_ma=min_ma, max_ma=max_ma, step_ma=tree.step_ma, weight=weight, tier=tier, rank=rank
     )
     fixed = [share.fixed_ma for share in shares]
     left_out: dict[int, int] = {}
     while True:
         solved = _core.allocate(tree.network, _capacity(tree, rows, fixed), demand)
-        binding_row, admitted = solved.binding_row.tolist(), solved.admitted.tolist()
+        binding_row, admitted = solved.binding_row.tolist(), solved.admitted
+        if admitted.all():
+            break
         fallen = [
             position
             for position in order
@@ -284,13 +314,14 @@ def _solve(tree: SiteTree, shares: Sequence[_Share], rows: Budget, order: Sequen
             fixed[position] += shares[position].fallback_ma
             min_ma[position] = max_ma[position] = 0
     current_ma = solved.current_ma.tolist()
-    used = tree.row_sums([sum(pair) for pair in zip(fixed, current_ma, strict=True)])
-    room = [have - taken for have, taken in zip(rows.capacity_ma, used, strict=True)]
-    for position in _readmitted(shares, room, [each for each in order if each in left_out]):
-        share = shares[position]
-        fixed[position] -= share.fallback_ma
-        current_ma[position] = min_ma[position] = share.min_ma
-        max_ma[position] = share.max_ma
+    if left_out:
+        used = tree.row_sums([sum(pair) for pair in zip(fixed, current_ma, strict=True)])
+        room = [have - taken for have, taken in zip(rows.capacity_ma, used, strict=True)]
+        for position in _readmitted(shares, room, [each for each in order if each in left_out]):
+            share = shares[position]
+            fixed[position] -= share.fallback_ma
+            current_ma[position] = min_ma[position] = share.min_ma
+            max_ma[position] = share.max_ma
     over = _core.check(
         tree.network,
         _capacity(tree, rows, fixed),

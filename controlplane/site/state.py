@@ -39,6 +39,8 @@ class SiteState(msgspec.Struct):
     cap_ma: int | None = None
     round: int = 0
     violations: int = 0
+    alarms: dict[tuple[str, str], str] = {}
+    """Those that are on, by name and subject, in words."""
 
     def describe(self, config: SiteConfig) -> None:
         """Take a new description: connectors that stay keep their account."""

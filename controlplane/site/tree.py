@@ -6,6 +6,7 @@ the description does."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -57,6 +58,8 @@ class SiteTree:
         )
         self.index = {leaf.key: position for position, leaf in enumerate(self.leaves)}
         self.rating_ma = [circuit.rating_ma for circuit in config.circuits for _ in range(3)]
+        self.step_ma = np.array([leaf.step_ma for leaf in self.leaves], dtype=np.int64)
+        self._carried = _Carried(self.leaves, len(self.rating_ma))
         self.margin_ma = [-int(-rating * config.margin_percent // 100) for rating in self.rating_ma]
         building = config.building_load
         self.building_nodes = () if building is None else paths[index[building.circuit]]
@@ -92,14 +95,36 @@ class SiteTree:
             load_ma[node * 3 : node * 3 + 3] = current_ma
         return load_ma
 
-    def row_sums(self, leaf_ma: list[int]) -> list[int]:
+    def row_sums(self, leaf_ma: Sequence[int]) -> list[int]:
         """The sum on every row of one current per connector."""
-        sums = [0] * self.rows
-        for leaf, current_ma in zip(self.leaves, leaf_ma, strict=True):
-            if current_ma:
-                for row in leaf.rows:
-                    sums[row] += current_ma
-        return sums
+        return self._carried.sums(leaf_ma)
+
+
+class _Carried:
+    """Which connectors each row carries, laid out so that all rows are summed in one pass."""
+
+    def __init__(self, leaves: Sequence[Leaf], rows: int) -> None:
+        below: list[list[int]] = [[] for _ in range(rows)]
+        for position, leaf in enumerate(leaves):
+            for row in leaf.rows:
+                below[row].append(position)
+        self._rows = rows
+        self._leaves = len(leaves)
+        # `reduceat` knows no empty segments.
+        self._loaded = np.array([row for row in range(rows) if below[row]], dtype=np.intp)
+        lengths = [len(below[row]) for row in self._loaded.tolist()]
+        self._starts = np.cumsum([0, *lengths[:-1]], dtype=np.intp)[: len(lengths)]
+        self._below = np.array([each for row in below for each in row], dtype=np.intp)
+
+    def sums(self, leaf_ma: Sequence[int]) -> list[int]:
+        sums = np.zeros(self._rows, dtype=np.int64)
+        if len(leaf_ma) != self._leaves:
+            raise ValueError(f"{len(leaf_ma)} currents for {self._leaves} connectors")
+        if len(self._loaded):
+            currents = np.array(leaf_ma, dtype=np.int64)
+            sums[self._loaded] = np.add.reduceat(currents[self._below], self._starts)
+        listed: list[int] = sums.tolist()
+        return listed
 
 
 def _path(node: int, parents: list[int]) -> tuple[int, ...]:

@@ -15,7 +15,15 @@ from controlplane.site.round import Budget, Cause, Plan, Why
 from controlplane.site.state import SiteState
 from controlplane.site.tree import Leaf, SiteTree
 
-__all__ = ["Picture", "measured_rows", "site_view"]
+__all__ = [
+    "Picture",
+    "amperes",
+    "connector_allocation",
+    "decision_words",
+    "measured_rows",
+    "row_words",
+    "site_view",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +68,9 @@ def site_view(picture: Picture, now_ms: int) -> SiteView:
             )
             for node, circuit in enumerate(picture.tree.config.circuits)
         ),
-        connectors=tuple(_connector(picture, position) for position in range(len(picture.entries))),
+        connectors=tuple(
+            connector_allocation(picture, position) for position in range(len(picture.entries))
+        ),
     )
 
 
@@ -78,7 +88,8 @@ def _phases(rows: Sequence[int], node: int) -> PhaseCurrents:
     return (rows[node * 3], rows[node * 3 + 1], rows[node * 3 + 2])
 
 
-def _connector(picture: Picture, position: int) -> ConnectorAllocation:
+def connector_allocation(picture: Picture, position: int) -> ConnectorAllocation:
+    """One connector, by its position in the tree."""
     entry = picture.entries[position]
     target_ma = None if picture.plan is None else picture.plan.target_ma[position]
     if target_ma is None:
@@ -99,26 +110,44 @@ def _reason(picture: Picture, position: int, target_ma: int) -> str:
     """Why the connector may draw what it may: what is unusual first, then what the ledger waits
     for, then what the plan found."""
     entry, leaf = picture.entries[position], picture.tree.leaves[position]
-    counted = f"counted at {_amperes(entry.liability_ma)}"
     if entry.excess_ma:
-        return f"draws {_amperes(entry.excess_ma)} against a limit of {_amperes(entry.held_ma)}"
+        return f"draws {amperes(entry.excess_ma)} against a limit of {amperes(entry.held_ma)}"
     if entry.default_ma is None and entry.acknowledged_ma is None:
-        return f"default profile not acknowledged yet: {counted}, its rating"
+        return f"default profile not acknowledged yet: {_counted(entry)}, its rating"
     if not entry.online:
-        return f"charger offline: {counted}"
+        return f"charger offline: {_counted(entry)}"
     if not entry.settled:
-        return f"charger not settled after its boot: {counted}"
+        return f"charger not settled after its boot: {_counted(entry)}"
     if entry.session_id is None:
-        return f"no session: {counted}, its default profile"
+        return f"no session: {_counted(entry)}, its default profile"
     if entry.stuck:
-        return f"{entry.failures} limits failed in a row: {counted}, tried again"
+        return f"{entry.failures} limits failed in a row: {_counted(entry)}, tried again"
     if entry.reducing and entry.asked_ma is not None:
-        return f"reduction to {_amperes(entry.asked_ma)} not confirmed yet: {counted}"
+        return f"reduction to {amperes(entry.asked_ma)} not confirmed yet: {_counted(entry)}"
     if position in picture.waiting:
         return _waiting(picture, picture.waiting[position])
     if picture.plan is None or picture.demands[position] is None:
-        return f"session not known in full yet: {counted}"
+        return f"session not known in full yet: {_counted(entry)}"
     return _words(picture, picture.plan.why[position], leaf, target_ma)
+
+
+def decision_words(picture: Picture, position: int, limit_ma: int) -> str:
+    """Why the last round gives a connector this limit now; where that is only a part of what it
+    wants, whom the rest waits for."""
+    plan, entry = picture.plan, picture.entries[position]
+    target_ma = None if plan is None else plan.target_ma[position]
+    if plan is None or target_ma is None:
+        return "told again what it was told before"
+    if entry.stuck:
+        return f"{entry.failures} limits failed in a row: asked for the least it needs"
+    words = _words(picture, plan.why[position], picture.tree.leaves[position], target_ma)
+    if limit_ma < target_ma:
+        return f"{words}; a part of {amperes(target_ma)}, the rest waits for room"
+    return words
+
+
+def _counted(entry: Entry) -> str:
+    return f"counted at {amperes(entry.liability_ma)}"
 
 
 def _waiting(picture: Picture, row: int) -> str:
@@ -135,12 +164,12 @@ def _waiting(picture: Picture, row: int) -> str:
 
 
 def _words(picture: Picture, why: Why, leaf: Leaf, target_ma: int) -> str:
-    row = _row_words(picture, why.row) if why.row >= 0 else ""
+    row = row_words(picture, why.row) if why.row >= 0 else ""
     match why.cause:
         case Cause.OWN_MAXIMUM:
-            return f"own maximum of {_amperes(leaf.max_ma)}"
+            return f"own maximum of {amperes(leaf.max_ma)}"
         case Cause.HABIT:
-            return f"draws less than offered: held at {_amperes(target_ma)}, the rest is lent"
+            return f"draws less than offered: held at {amperes(target_ma)}, the rest is lent"
         case Cause.HOLDING:
             return "vehicle takes no more at present: offered its minimum in case it wakes"
         case Cause.ROW:
@@ -155,7 +184,7 @@ def _words(picture: Picture, why: Why, leaf: Leaf, target_ma: int) -> str:
             return "not steered at the moment"
 
 
-def _row_words(picture: Picture, row: int) -> str:
+def row_words(picture: Picture, row: int) -> str:
     """The row, and on the supply whether it is the rating or a given limit that binds."""
     name = picture.tree.row_name(row)
     if row not in picture.tree.supply_rows:
@@ -166,8 +195,9 @@ def _row_words(picture: Picture, row: int) -> str:
     if least is None or least >= rating_ma:
         return name
     source = "the feeder's cap" if least == cap_ma else "the site's limit"
-    return f"{name} ({source} of {_amperes(least)})"
+    return f"{name} ({source} of {amperes(least)})"
 
 
-def _amperes(current_ma: int) -> str:
+def amperes(current_ma: int) -> str:
+    """A current for people."""
     return f"{current_ma / 1_000:g} A"

@@ -27,6 +27,7 @@ from controlplane.store.records import (
     ChargerRemoved,
     FeederRecord,
     FeederRemoved,
+    LimitDecision,
     MeterSample,
     QuarantineRecord,
     Record,
@@ -162,6 +163,8 @@ class StoreWriter:
         for record in records:
             if isinstance(record, MeterSample):
                 samples.append(record)
+            elif isinstance(record, LimitDecision):
+                rows.setdefault(LimitDecision, []).append(msgspec.structs.asdict(record))
             elif isinstance(record, QuarantineRecord):
                 rows.setdefault(QuarantineRecord, []).append(_quarantine_row(record))
             else:
@@ -237,6 +240,7 @@ def _writes(dialect: str) -> dict[type, Executable]:
         FeederRemoved: removal(schema.feeder),
         ChargerRemoved: removal(schema.charger),
         SessionRecord: upsert(schema.session),
+        LimitDecision: insert(schema.limit_decision),
         QuarantineRecord: insert(schema.quarantine),
         JournalLine: insert(schema.journal),
         RequestResult: upsert(schema.request_result),

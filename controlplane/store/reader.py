@@ -26,6 +26,7 @@ from controlplane.store.records import (
     ChargerRecord,
     FeederRecord,
     JournalEvent,
+    LimitDecision,
     MeterSample,
     QuarantineRecord,
     Record,
@@ -188,6 +189,24 @@ class StoreReader:
             }
 
         return await self._run(read)
+
+    async def limit_decisions(
+        self, charger_id: ChargerId, connector_id: int, *, until_ms: int, limit: int = 10
+    ) -> list[LimitDecision]:
+        """The `limit` decisions about a connector that were taken last at or before `until_ms`,
+        newest first."""
+        columns = schema.limit_decision.c
+        query = (
+            select(*(columns[name] for name in LimitDecision.__struct_fields__))
+            .where(
+                columns.charger_id == charger_id,
+                columns.connector_id == connector_id,
+                columns.at_ms <= until_ms,
+            )
+            .order_by(desc(columns.at_ms), desc(columns.decision_id))
+            .limit(_bounded(limit, PAGE_SIZE_MAX))
+        )
+        return await self._run(lambda connection: _records(connection, query, LimitDecision))
 
     async def quarantined(self, charger_id: ChargerId, limit: int = 100) -> list[QuarantineRecord]:
         """The newest `limit` quarantined records of a charger, newest first."""

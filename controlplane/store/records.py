@@ -16,6 +16,7 @@ __all__ = [
     "FeederRecord",
     "FeederRemoved",
     "JournalEvent",
+    "LimitDecision",
     "MeterSample",
     "QuarantineRecord",
     "Record",
@@ -132,6 +133,19 @@ class MeterSample(Record, frozen=True, tag="meter", array_like=True):
     current_l2_ma: int | None = None
     current_l3_ma: int | None = None
     soc_percent: float | None = None
+
+
+class LimitDecision(Record, frozen=True, tag="limit_decision", array_like=True):
+    """A limit that a site gave a connector, and why, in words; appended. `before_ma` is the limit
+    that stood before it, None for the first one of a session."""
+
+    charger_id: ChargerId
+    connector_id: int
+    session_id: SessionId | None
+    at_ms: int
+    limit_ma: int
+    before_ma: int | None
+    reason: str
 
 
 class QuarantineRecord(Record, frozen=True, tag="quarantine"):

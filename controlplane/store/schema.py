@@ -25,6 +25,7 @@ __all__ = [
     "feeder",
     "journal",
     "journal_head",
+    "limit_decision",
     "metadata",
     "meter_sample",
     "quarantine",
@@ -122,6 +123,20 @@ meter_sample = Table(
     Column("current_l3_ma", BigInteger),
     Column("soc_percent", Float),
     Index("meter_sample_by_session", "session_id", "sample_id"),
+)
+
+limit_decision = Table(
+    "limit_decision",
+    metadata,
+    Column("decision_id", _ROW_ID, primary_key=True),
+    Column("charger_id", Text, nullable=False),
+    Column("connector_id", Integer, nullable=False),
+    Column("session_id", Text),
+    Column("at_ms", BigInteger, nullable=False),
+    Column("limit_ma", BigInteger, nullable=False),
+    Column("before_ma", BigInteger),
+    Column("reason", Text, nullable=False),
+    Index("limit_decision_by_connector", "charger_id", "connector_id", "at_ms"),
 )
 
 quarantine = Table(

@@ -243,6 +243,18 @@ async def test_a_session_from_the_command_line(up: Up) -> None:
         shown = await asyncio.to_thread(run, "sessions", "get", session_id, "--samples", "5")
         assert "1.00 kWh" in shown.output
 
+        explained: dict[str, Any] = {"decisions": []}
+        while not explained["decisions"]:
+            assert time.monotonic() < until_s
+            explained = await asyncio.to_thread(answer, up, "why", "DEPOT-1/1")
+        assert explained["site_id"] == "depot"
+        assert explained["decisions"][0]["reason"]
+        assert any(factor["kind"] == "circuit" for factor in explained["factors"])
+        why = (await asyncio.to_thread(run, "why", "DEPOT-1/1")).output
+        assert "What bounds it" in why
+        past = await asyncio.to_thread(run, "why", "DEPOT-1/1", "--at", "2020-01-01T00:00:00Z")
+        assert "had been given no limit" in past.output
+
         settings = await asyncio.to_thread(run, "chargers", "settings", "DEPOT-1", "Colour")
         assert "UnknownKey" in settings.output
         refused = await asyncio.to_thread(

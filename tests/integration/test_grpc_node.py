@@ -423,6 +423,13 @@ async def test_a_session_from_start_to_stop(example: Loadstar) -> None:
         listed = await active_session(example)
         assert listed.energy_wh == 500
 
+        with pytest.raises(grpc.aio.AioRpcError) as not_given_up:
+            await example.sessions.AbandonSession(
+                sessions_pb2.AbandonSessionRequest(session_id=session.session_id)
+            )
+        assert not_given_up.value.code() is grpc.StatusCode.FAILED_PRECONDITION
+        assert "connected" in (not_given_up.value.details() or "")
+
         stop = chargers_pb2.RemoteStopRequest(
             charger_id="DEPOT-1", session_id=session.session_id, request_id="stop-1"
         )

@@ -60,6 +60,11 @@ class SessionsServiceStub:
                 request_serializer=controlplane_dot_api_dot_v1_dot_sessions__pb2.SetSessionNeedRequest.SerializeToString,
                 response_deserializer=controlplane_dot_api_dot_v1_dot_sessions__pb2.SetSessionNeedResponse.FromString,
                 _registered_method=True)
+        self.AbandonSession = channel.unary_unary(
+                '/controlplane.api.v1.SessionsService/AbandonSession',
+                request_serializer=controlplane_dot_api_dot_v1_dot_sessions__pb2.AbandonSessionRequest.SerializeToString,
+                response_deserializer=controlplane_dot_api_dot_v1_dot_sessions__pb2.AbandonSessionResponse.FromString,
+                _registered_method=True)
 
 
 class SessionsServiceServicer:
@@ -108,6 +113,19 @@ class SessionsServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def AbandonSession(self, request, context):
+        """Closes a session whose charger will not come back (burnt, stolen, taken down), on the caller's word
+        that it can draw nothing any more. The session ends with its last reading, reason `Abandoned`; what
+        it counted on its circuits is free again, and the charger can be removed from its site. Should the
+        charger speak of the session after all, it runs again.
+
+        Errors: NOT_FOUND; FAILED_PRECONDITION where the session has ended, or where the charger is
+        connected (reason `CHARGER_ONLINE`: stop it instead).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_SessionsServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -135,6 +153,11 @@ def add_SessionsServiceServicer_to_server(servicer, server):
                     servicer.SetSessionNeed,
                     request_deserializer=controlplane_dot_api_dot_v1_dot_sessions__pb2.SetSessionNeedRequest.FromString,
                     response_serializer=controlplane_dot_api_dot_v1_dot_sessions__pb2.SetSessionNeedResponse.SerializeToString,
+            ),
+            'AbandonSession': grpc.unary_unary_rpc_method_handler(
+                    servicer.AbandonSession,
+                    request_deserializer=controlplane_dot_api_dot_v1_dot_sessions__pb2.AbandonSessionRequest.FromString,
+                    response_serializer=controlplane_dot_api_dot_v1_dot_sessions__pb2.AbandonSessionResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -273,6 +296,33 @@ class SessionsService:
             '/controlplane.api.v1.SessionsService/SetSessionNeed',
             controlplane_dot_api_dot_v1_dot_sessions__pb2.SetSessionNeedRequest.SerializeToString,
             controlplane_dot_api_dot_v1_dot_sessions__pb2.SetSessionNeedResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AbandonSession(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/controlplane.api.v1.SessionsService/AbandonSession',
+            controlplane_dot_api_dot_v1_dot_sessions__pb2.AbandonSessionRequest.SerializeToString,
+            controlplane_dot_api_dot_v1_dot_sessions__pb2.AbandonSessionResponse.FromString,
             options,
             channel_credentials,
             insecure,

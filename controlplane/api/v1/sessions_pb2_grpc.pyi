@@ -52,6 +52,15 @@ class SessionsServiceStub:
     Errors: NOT_FOUND; FAILED_PRECONDITION where the session has ended; INVALID_ARGUMENT where neither
     value is given.
     """
+    AbandonSession: _grpc.UnaryUnaryMultiCallable[_sessions_pb2.AbandonSessionRequest, _sessions_pb2.AbandonSessionResponse]
+    """Closes a session whose charger will not come back (burnt, stolen, taken down), on the caller's word
+    that it can draw nothing any more. The session ends with its last reading, reason `Abandoned`; what
+    it counted on its circuits is free again, and the charger can be removed from its site. Should the
+    charger speak of the session after all, it runs again.
+
+    Errors: NOT_FOUND; FAILED_PRECONDITION where the session has ended, or where the charger is
+    connected (reason `CHARGER_ONLINE`: stop it instead).
+    """
 
 @_typing.type_check_only
 class SessionsServiceAsyncStub(SessionsServiceStub):
@@ -76,6 +85,15 @@ class SessionsServiceAsyncStub(SessionsServiceStub):
 
     Errors: NOT_FOUND; FAILED_PRECONDITION where the session has ended; INVALID_ARGUMENT where neither
     value is given.
+    """
+    AbandonSession: _aio.UnaryUnaryMultiCallable[_sessions_pb2.AbandonSessionRequest, _sessions_pb2.AbandonSessionResponse]  # type: ignore[assignment]
+    """Closes a session whose charger will not come back (burnt, stolen, taken down), on the caller's word
+    that it can draw nothing any more. The session ends with its last reading, reason `Abandoned`; what
+    it counted on its circuits is free again, and the charger can be removed from its site. Should the
+    charger speak of the session after all, it runs again.
+
+    Errors: NOT_FOUND; FAILED_PRECONDITION where the session has ended, or where the charger is
+    connected (reason `CHARGER_ONLINE`: stop it instead).
     """
 
 class SessionsServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -128,6 +146,21 @@ class SessionsServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Errors: NOT_FOUND; FAILED_PRECONDITION where the session has ended; INVALID_ARGUMENT where neither
         value is given.
+        """
+
+    @_abc_1.abstractmethod
+    def AbandonSession(
+        self,
+        request: _sessions_pb2.AbandonSessionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_sessions_pb2.AbandonSessionResponse, _abc.Awaitable[_sessions_pb2.AbandonSessionResponse]]:
+        """Closes a session whose charger will not come back (burnt, stolen, taken down), on the caller's word
+        that it can draw nothing any more. The session ends with its last reading, reason `Abandoned`; what
+        it counted on its circuits is free again, and the charger can be removed from its site. Should the
+        charger speak of the session after all, it runs again.
+
+        Errors: NOT_FOUND; FAILED_PRECONDITION where the session has ended, or where the charger is
+        connected (reason `CHARGER_ONLINE`: stop it instead).
         """
 
 def add_SessionsServiceServicer_to_server(servicer: SessionsServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

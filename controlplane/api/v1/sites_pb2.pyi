@@ -641,3 +641,209 @@ class ReportBuildingLoadResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ReportBuildingLoadResponse: _TypeAlias = ReportBuildingLoadResponse  # noqa: Y015
+
+@_typing.final
+class LimitFactor(_message.Message):
+    """One thing that bounds a connector."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KIND_FIELD_NUMBER: _builtins.int
+    SUBJECT_FIELD_NUMBER: _builtins.int
+    LIMIT_MA_FIELD_NUMBER: _builtins.int
+    BINDING_FIELD_NUMBER: _builtins.int
+    WORDS_FIELD_NUMBER: _builtins.int
+    kind: _builtins.str
+    """What sort of thing, such as `hardware`, `vehicle`, `circuit`, `ledger`."""
+    subject: _builtins.str
+    """What it comes from, such as `circuit panel-1 phase L2`."""
+    limit_ma: _builtins.int
+    """No more than this per phase."""
+    binding: _builtins.bool
+    """Whether it is what stopped the last round from giving more."""
+    words: _builtins.str
+    """The same for people."""
+    def __init__(
+        self,
+        *,
+        kind: _builtins.str = ...,
+        subject: _builtins.str = ...,
+        limit_ma: _builtins.int = ...,
+        binding: _builtins.bool = ...,
+        words: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["binding", b"binding", "kind", b"kind", "limit_ma", b"limit_ma", "subject", b"subject", "words", b"words"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LimitFactor: _TypeAlias = LimitFactor  # noqa: Y015
+
+@_typing.final
+class RowShare(_message.Message):
+    """Another connector on the row that binds."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHARGER_ID_FIELD_NUMBER: _builtins.int
+    CONNECTOR_ID_FIELD_NUMBER: _builtins.int
+    TARGET_MA_FIELD_NUMBER: _builtins.int
+    LIABILITY_MA_FIELD_NUMBER: _builtins.int
+    TIER_FIELD_NUMBER: _builtins.int
+    charger_id: _builtins.str
+    """Its charger."""
+    connector_id: _builtins.int
+    """The connector."""
+    target_ma: _builtins.int
+    """What the last round wants it to have, per phase."""
+    liability_ma: _builtins.int
+    """What counts on the row for it."""
+    tier: _builtins.int
+    """In which order connectors are served: lower tiers first, inside a tier fairly."""
+    def __init__(
+        self,
+        *,
+        charger_id: _builtins.str = ...,
+        connector_id: _builtins.int = ...,
+        target_ma: _builtins.int = ...,
+        liability_ma: _builtins.int = ...,
+        tier: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["charger_id", b"charger_id", "connector_id", b"connector_id", "liability_ma", b"liability_ma", "target_ma", b"target_ma", "tier", b"tier"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RowShare: _TypeAlias = RowShare  # noqa: Y015
+
+@_typing.final
+class LimitDecision(_message.Message):
+    """A limit that a connector was given."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TIME_FIELD_NUMBER: _builtins.int
+    SESSION_ID_FIELD_NUMBER: _builtins.int
+    LIMIT_MA_FIELD_NUMBER: _builtins.int
+    BEFORE_MA_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    session_id: _builtins.str
+    """The session."""
+    limit_ma: _builtins.int
+    """The limit, per phase."""
+    before_ma: _builtins.int
+    """The limit that stood before it; absent for the first of a session."""
+    reason: _builtins.str
+    """Why, in words."""
+    @_builtins.property
+    def time(self) -> _timestamp_pb2.Timestamp:
+        """When."""
+
+    def __init__(
+        self,
+        *,
+        time: _timestamp_pb2.Timestamp | None = ...,
+        session_id: _builtins.str = ...,
+        limit_ma: _builtins.int = ...,
+        before_ma: _builtins.int | None = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_before_ma", b"_before_ma", "before_ma", b"before_ma", "time", b"time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_before_ma", b"_before_ma", "before_ma", b"before_ma", "limit_ma", b"limit_ma", "reason", b"reason", "session_id", b"session_id", "time", b"time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__before_ma: _TypeAlias = _typing.Literal["before_ma"]  # noqa: Y015
+    _WhichOneofArgType__before_ma: _TypeAlias = _typing.Literal["_before_ma", b"_before_ma"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__before_ma) -> _WhichOneofReturnType__before_ma | None: ...
+
+Global___LimitDecision: _TypeAlias = LimitDecision  # noqa: Y015
+
+@_typing.final
+class ExplainConnectorRequest(_message.Message):
+    """Which connector, and when."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHARGER_ID_FIELD_NUMBER: _builtins.int
+    CONNECTOR_ID_FIELD_NUMBER: _builtins.int
+    TIME_FIELD_NUMBER: _builtins.int
+    DECISION_COUNT_FIELD_NUMBER: _builtins.int
+    charger_id: _builtins.str
+    """The charger."""
+    connector_id: _builtins.int
+    """The connector; 0 is the only one of its charger."""
+    decision_count: _builtins.int
+    """How many decisions up to that moment; 0 means 10, at most 1,000."""
+    @_builtins.property
+    def time(self) -> _timestamp_pb2.Timestamp:
+        """The moment; absent means now."""
+
+    def __init__(
+        self,
+        *,
+        charger_id: _builtins.str = ...,
+        connector_id: _builtins.int = ...,
+        time: _timestamp_pb2.Timestamp | None = ...,
+        decision_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["time", b"time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["charger_id", b"charger_id", "connector_id", b"connector_id", "decision_count", b"decision_count", "time", b"time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExplainConnectorRequest: _TypeAlias = ExplainConnectorRequest  # noqa: Y015
+
+@_typing.final
+class ExplainConnectorResponse(_message.Message):
+    """Why it draws what it draws."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SITE_ID_FIELD_NUMBER: _builtins.int
+    TIME_FIELD_NUMBER: _builtins.int
+    ALLOCATION_FIELD_NUMBER: _builtins.int
+    FACTORS_FIELD_NUMBER: _builtins.int
+    SHARES_FIELD_NUMBER: _builtins.int
+    DECISIONS_FIELD_NUMBER: _builtins.int
+    site_id: _builtins.str
+    """The site."""
+    @_builtins.property
+    def time(self) -> _timestamp_pb2.Timestamp:
+        """The moment that is explained."""
+
+    @_builtins.property
+    def allocation(self) -> Global___ConnectorAllocation:
+        """The connector as it is; absent for a moment that is past."""
+
+    @_builtins.property
+    def factors(self) -> _containers.RepeatedCompositeFieldContainer[Global___LimitFactor]:
+        """Everything that bounds it, tightest first; empty for a moment that is past."""
+
+    @_builtins.property
+    def shares(self) -> _containers.RepeatedCompositeFieldContainer[Global___RowShare]:
+        """Who shares the row that binds; empty for a moment that is past."""
+
+    @_builtins.property
+    def decisions(self) -> _containers.RepeatedCompositeFieldContainer[Global___LimitDecision]:
+        """The limits it was given up to the moment, newest first."""
+
+    def __init__(
+        self,
+        *,
+        site_id: _builtins.str = ...,
+        time: _timestamp_pb2.Timestamp | None = ...,
+        allocation: Global___ConnectorAllocation | None = ...,
+        factors: _abc.Iterable[Global___LimitFactor] | None = ...,
+        shares: _abc.Iterable[Global___RowShare] | None = ...,
+        decisions: _abc.Iterable[Global___LimitDecision] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["allocation", b"allocation", "time", b"time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allocation", b"allocation", "decisions", b"decisions", "factors", b"factors", "shares", b"shares", "site_id", b"site_id", "time", b"time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExplainConnectorResponse: _TypeAlias = ExplainConnectorResponse  # noqa: Y015

@@ -70,6 +70,11 @@ class SitesServiceStub:
                 request_serializer=controlplane_dot_api_dot_v1_dot_sites__pb2.WatchSiteAllocationRequest.SerializeToString,
                 response_deserializer=controlplane_dot_api_dot_v1_dot_sites__pb2.WatchSiteAllocationResponse.FromString,
                 _registered_method=True)
+        self.ExplainConnector = channel.unary_unary(
+                '/controlplane.api.v1.SitesService/ExplainConnector',
+                request_serializer=controlplane_dot_api_dot_v1_dot_sites__pb2.ExplainConnectorRequest.SerializeToString,
+                response_deserializer=controlplane_dot_api_dot_v1_dot_sites__pb2.ExplainConnectorResponse.FromString,
+                _registered_method=True)
         self.ReportBuildingLoad = channel.unary_unary(
                 '/controlplane.api.v1.SitesService/ReportBuildingLoad',
                 request_serializer=controlplane_dot_api_dot_v1_dot_sites__pb2.ReportBuildingLoadRequest.SerializeToString,
@@ -143,6 +148,17 @@ class SitesServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ExplainConnector(self, request, context):
+        """Why a connector draws what it draws: at this moment everything that bounds it and whom it shares
+        with, and at any moment, past ones included, the limits it was given and the reason of each.
+
+        Errors: NOT_FOUND where no site has such a charger or connector, or where the charger has several
+        connectors and none is named.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ReportBuildingLoad(self, request, context):
         """Takes in a measurement of the building's own load, from a meter on the circuit that the description
         names. To be repeated well within `stale_after_s`.
@@ -190,6 +206,11 @@ def add_SitesServiceServicer_to_server(servicer, server):
                     servicer.WatchSiteAllocation,
                     request_deserializer=controlplane_dot_api_dot_v1_dot_sites__pb2.WatchSiteAllocationRequest.FromString,
                     response_serializer=controlplane_dot_api_dot_v1_dot_sites__pb2.WatchSiteAllocationResponse.SerializeToString,
+            ),
+            'ExplainConnector': grpc.unary_unary_rpc_method_handler(
+                    servicer.ExplainConnector,
+                    request_deserializer=controlplane_dot_api_dot_v1_dot_sites__pb2.ExplainConnectorRequest.FromString,
+                    response_serializer=controlplane_dot_api_dot_v1_dot_sites__pb2.ExplainConnectorResponse.SerializeToString,
             ),
             'ReportBuildingLoad': grpc.unary_unary_rpc_method_handler(
                     servicer.ReportBuildingLoad,
@@ -387,6 +408,33 @@ class SitesService:
             '/controlplane.api.v1.SitesService/WatchSiteAllocation',
             controlplane_dot_api_dot_v1_dot_sites__pb2.WatchSiteAllocationRequest.SerializeToString,
             controlplane_dot_api_dot_v1_dot_sites__pb2.WatchSiteAllocationResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExplainConnector(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/controlplane.api.v1.SitesService/ExplainConnector',
+            controlplane_dot_api_dot_v1_dot_sites__pb2.ExplainConnectorRequest.SerializeToString,
+            controlplane_dot_api_dot_v1_dot_sites__pb2.ExplainConnectorResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -64,6 +64,13 @@ class SitesServiceStub:
 
     Errors: NOT_FOUND; UNAVAILABLE while the site's host moves: open the stream again.
     """
+    ExplainConnector: _grpc.UnaryUnaryMultiCallable[_sites_pb2.ExplainConnectorRequest, _sites_pb2.ExplainConnectorResponse]
+    """Why a connector draws what it draws: at this moment everything that bounds it and whom it shares
+    with, and at any moment, past ones included, the limits it was given and the reason of each.
+
+    Errors: NOT_FOUND where no site has such a charger or connector, or where the charger has several
+    connectors and none is named.
+    """
     ReportBuildingLoad: _grpc.UnaryUnaryMultiCallable[_sites_pb2.ReportBuildingLoadRequest, _sites_pb2.ReportBuildingLoadResponse]
     """Takes in a measurement of the building's own load, from a meter on the circuit that the description
     names. To be repeated well within `stale_after_s`.
@@ -106,6 +113,13 @@ class SitesServiceAsyncStub(SitesServiceStub):
     Rounds that a slow reader missed are left out: what arrives is always the newest.
 
     Errors: NOT_FOUND; UNAVAILABLE while the site's host moves: open the stream again.
+    """
+    ExplainConnector: _aio.UnaryUnaryMultiCallable[_sites_pb2.ExplainConnectorRequest, _sites_pb2.ExplainConnectorResponse]  # type: ignore[assignment]
+    """Why a connector draws what it draws: at this moment everything that bounds it and whom it shares
+    with, and at any moment, past ones included, the limits it was given and the reason of each.
+
+    Errors: NOT_FOUND where no site has such a charger or connector, or where the charger has several
+    connectors and none is named.
     """
     ReportBuildingLoad: _aio.UnaryUnaryMultiCallable[_sites_pb2.ReportBuildingLoadRequest, _sites_pb2.ReportBuildingLoadResponse]  # type: ignore[assignment]
     """Takes in a measurement of the building's own load, from a meter on the circuit that the description
@@ -188,6 +202,19 @@ class SitesServiceServicer(metaclass=_abc_1.ABCMeta):
         Rounds that a slow reader missed are left out: what arrives is always the newest.
 
         Errors: NOT_FOUND; UNAVAILABLE while the site's host moves: open the stream again.
+        """
+
+    @_abc_1.abstractmethod
+    def ExplainConnector(
+        self,
+        request: _sites_pb2.ExplainConnectorRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_sites_pb2.ExplainConnectorResponse, _abc.Awaitable[_sites_pb2.ExplainConnectorResponse]]:
+        """Why a connector draws what it draws: at this moment everything that bounds it and whom it shares
+        with, and at any moment, past ones included, the limits it was given and the reason of each.
+
+        Errors: NOT_FOUND where no site has such a charger or connector, or where the charger has several
+        connectors and none is named.
         """
 
     @_abc_1.abstractmethod

@@ -9,7 +9,7 @@ import pytest
 from charger_driver import START_MS, Charger
 
 from controlplane.actor import Ask
-from controlplane.charger.messages import SetSessionNeed
+from controlplane.charger.messages import AbandonSession, SetSessionNeed
 from controlplane.errors import Refusal
 from controlplane.ids import SessionId
 from controlplane.site.messages import ConnectorMetered, ConnectorState
@@ -567,3 +567,51 @@ def test_impossible_needs_are_refused(session_id: str, need_wh: int, kind: str) 
     (refusal,) = charger.answered("a")
     assert isinstance(refusal, Refusal)
     assert refusal.kind == kind
+
+
+# --- given up -------------------------------------------------------------------------------------
+
+
+def test_a_dead_chargers_session_can_be_given_up_and_comes_back_with_its_charger() -> None:
+    charger = settled()
+    number = charger.start_16(1_000)
+    charger.wait(60_000)
+    charger.meter_16(1_400, number)
+    charger.tell(Ask("online", AbandonSession(SessionId("CP1-1"))))
+    (refusal,) = charger.answered("online")
+    assert isinstance(refusal, Refusal)
+    assert refusal.reason == "CHARGER_ONLINE"
+
+    charger.disconnect()
+    charger.tell(Ask("gone", AbandonSession(SessionId("CP1-1"))))
+    (closed,) = charger.answered("gone")
+    assert isinstance(closed, SessionRecord)
+    assert (closed.state, closed.energy_wh, closed.stop_reason) == (
+        SessionState.ENDED,
+        400,
+        "Abandoned",
+    )
+    assert charger.told(ConnectorState)[-1].session is None
+    charger.tell(Ask("again", AbandonSession(SessionId("CP1-1"))))
+    (refusal,) = charger.answered("again")
+    assert isinstance(refusal, Refusal)
+    assert refusal.reason == "SESSION_ENDED"
+
+    charger.connect()
+    charger.meter_16(2_000, number)
+    demand = charger.told(ConnectorState)[-1].session
+    assert demand is not None
+    assert demand.session_id == "CP1-1"
+    assert last_session(charger).state is SessionState.ACTIVE
+    charger.stop_16(number, 2_500)
+    assert (last_session(charger).energy_wh, last_session(charger).stop_reason) == (1_500, "Local")
+
+
+def test_a_connector_that_nobody_described_authorises_nobody() -> None:
+    charger = settled()
+    start = {"idTag": "TAG", "meterStart": 0, "timestamp": charger.at()}
+    answer = charger.call("StartTransaction", connectorId=2, **start)
+    assert answer["idTagInfo"]["status"] == "Invalid"
+    assert charger.told(ConnectorState)[-1].connector_id == 2
+    answer = charger.call("StartTransaction", connectorId=1, **start)
+    assert answer["idTagInfo"]["status"] == "Accepted"

@@ -279,7 +279,7 @@ def test_news_of_strangers_changes_nothing() -> None:
     bench = Bench(site([charger("A")]))
     snapshots = bench.snapshots
     bench.tell(TimerFired("unknown"))
-    bench.plug("A", connector_id=9)
+    bench.plug("stranger")
     bench.meter("stranger", 5)
     bench.offline("stranger")
     assert bench.limits == []
@@ -298,3 +298,31 @@ def test_an_idle_site_sleeps() -> None:
 def test_a_fresh_actor_without_a_snapshot_waits_to_be_described() -> None:
     actor = SiteActor(ActorRef(ActorKind.SITE, "site-1"), ActorSettings(), None)
     assert actor.activate(START_MS) == []
+
+
+def test_a_session_on_a_connector_that_nobody_described_raises_an_alarm() -> None:
+    bench = Bench(site([charger("A")]))
+    bench.plug("A", connector_id=9)
+    bench.settle(2_000)
+    assert bench.alarms() == ["connector_undescribed"]
+    bench.configure(site([charger("A"), charger("B")]))
+    assert bench.alarms() == ["connector_undescribed"]
+    bench.unplug("A", connector_id=9)
+    bench.settle(2_000)
+    assert bench.alarms() == []
+
+
+def test_an_alarm_that_ends_while_no_host_serves_is_told_all_the_same() -> None:
+    bench = Bench(site([charger("A")], building_load={"circuit": "supply"}))
+    bench.plug("A")
+    bench.building(10, 10, 10)
+    bench.settle(120_000)
+    assert bench.alarms() == ["building_meter_stale"]
+    bench.crash()
+    bench.online("A")
+    bench.plug("A")
+    bench.settle(5_000)
+    assert bench.alarms() == ["building_meter_stale"]
+    bench.building(10, 10, 10)
+    bench.settle(5_000)
+    assert bench.alarms() == []

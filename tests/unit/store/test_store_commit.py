@@ -20,6 +20,7 @@ from controlplane.store.records import (
     ChargerRemoved,
     FeederRecord,
     FeederRemoved,
+    LimitDecision,
     MeterSample,
     QuarantineRecord,
     SessionRecord,
@@ -84,9 +85,15 @@ async def test_every_record_is_read_back_as_it_was_written(
     charger = ChargerRecord(ChargerId("CP1"), SiteId("S1"), "hash", 3)
     quarantine = QuarantineRecord(ChargerId("CP1"), 4, "WHY", "MeterValues", {"a": [1]})
     snapshot = ActorSnapshot(SITE, b"\x00state")
+    decisions = [
+        LimitDecision(ChargerId("CP1"), 1, SessionId("s1"), at_ms, 16_000, before_ma, "room")
+        for at_ms, before_ma in ((5, None), (6, 6_000))
+    ]
     ended = session(1, state=SessionState.ENDED, ended_ms=9, stop_reason="Local", need_wh=5)
     writer.commit(
-        CommitBatch(records=[site, feeder, charger, quarantine, snapshot, ended, sample(1)])
+        CommitBatch(
+            records=[site, feeder, charger, quarantine, snapshot, ended, sample(1), *decisions]
+        )
     )
     assert await reader.sites() == [site]
     assert await reader.site(SiteId("S1")) == site
@@ -95,6 +102,10 @@ async def test_every_record_is_read_back_as_it_was_written(
     assert await reader.charger(ChargerId("CP1")) == charger
     assert await reader.chargers_named([ChargerId("CP1"), ChargerId("X")]) == {"CP1": charger}
     assert await reader.quarantined(ChargerId("CP1")) == [quarantine]
+    found = await reader.limit_decisions(ChargerId("CP1"), 1, until_ms=6)
+    assert found == decisions[::-1]
+    assert await reader.limit_decisions(ChargerId("CP1"), 1, until_ms=5) == decisions[:1]
+    assert await reader.limit_decisions(ChargerId("CP1"), 2, until_ms=6) == []
     assert await reader.snapshots([SITE]) == {SITE: b"\x00state"}
     assert await reader.session(SessionId("s001")) == ended
     assert await reader.meter_samples(SessionId("s1")) == [sample(1)]
