@@ -95,7 +95,7 @@ class ActorsDay:
         self._outcome = Outcome(
             delivered_wh={},
             slot_wh=np.zeros((len(feeder.sites), SLOTS)),
-            peak_a=np.zeros(len(rows)),
+            slot_peak_a=np.zeros((len(rows), SLOTS)),
             over_h=np.zeros(len(rows)),
         )
 
@@ -104,6 +104,7 @@ class ActorsDay:
         called with the number of each quarter hour that is over."""
         self._commission()
         self.scheduler.run_until(self._feeder.start_ms)
+        self._meter.take_peaks_a()
         for visit in self._visits:
             session = visit.session
             self._at(session.arrival_ms, partial(self._arrive, visit))
@@ -125,13 +126,13 @@ class ActorsDay:
     def _finish(self) -> Outcome:
         outcome = self._outcome
         outcome.delivered_wh = {visit.id: self._delivered_wh(visit) for visit in self._visits}
-        outcome.peak_a = np.array(self._meter.peak_ma) / 1_000
         return outcome
 
     def _close_slot(self, slot: int) -> None:
         """Read all meters, and see who is ready."""
         for station in self.stations.values():
             station.settle()
+        self._outcome.slot_peak_a[:, slot] = self._meter.take_peaks_a()
         for site, plan in enumerate(self._feeder.sites):
             total_wh = sum(self.stations[spec.id].outlet.register_wh for spec in plan.stations)
             self._outcome.slot_wh[site, slot] = total_wh - self._site_wh[site]

@@ -6,10 +6,11 @@ for it alone. Each row carries on average over a quarter hour what is left of it
 building. First the delivered energy is made as large as can be, then, without giving any of it up,
 the cost as small.
 
-This is a relaxation: whatever any controller does within the ratings, its quarter hours' means keep
-these rows, and minimum currents, margins, ramps, tapers and not knowing the future are left out. So
-no controller delivers more than `bound_wh`, which does not rest on the solver's word but on its dual
-solution, by weak duality: for any y >= 0, energy <= b y + sum of u max(0, 1 - A' y)."""
+This is a relaxation: whatever any controller does within the ratings, its means over quarter hours
+keep these rows, and minimum currents, margins, ramps, tapers and not knowing the future are left
+out. So no controller delivers more than `bound_wh`, which does not rest on the solver's word but on
+weak duality, with its dual values as y: for any y >= 0, energy <= b y + sum of u max(0, 1 - A' y).
+"""
 
 from __future__ import annotations
 
@@ -68,9 +69,7 @@ class _Program:
         return len(self.most_wh)
 
 
-def solve(
-    feeder: FeederDay, rows: Rows, tariff: Tariff, possible_wh: dict[str, float]
-) -> Optimum:
+def solve(feeder: FeederDay, rows: Rows, tariff: Tariff, possible_wh: dict[str, float]) -> Optimum:
     """The offline optimum of this feeder.
 
     Raises:
@@ -146,7 +145,7 @@ def _buildings_a(feeder: FeederDay, rows: Rows) -> Floats:
     """Mean over each quarter hour, shape (rows, 96)."""
     minutes_ms = [feeder.start_ms + n * MINUTE_MS for n in range(SLOTS * _MINUTES_A_SLOT)]
     load_a = rows.buildings_a(feeder, [at_ms + MINUTE_MS // 2 for at_ms in minutes_ms])
-    return load_a.reshape(len(rows), SLOTS, _MINUTES_A_SLOT).mean(axis=2)
+    return np.asarray(load_a.reshape(len(rows), SLOTS, _MINUTES_A_SLOT).mean(axis=2))
 
 
 # --- HiGHS ----------------------------------------------------------------------------------------
@@ -254,7 +253,7 @@ def _outcome(
             visit.id: float(taken_wh[number].sum()) for number, visit in enumerate(visits)
         },
         slot_wh=slot_wh,
-        peak_a=load_a.max(axis=1),
+        slot_peak_a=load_a,
         over_h=np.zeros(len(rows)),
     )
     numbers = {visit.id: number for number, visit in enumerate(visits)}

@@ -37,7 +37,7 @@ def report(lived: Sequence[LivedFeeder], *, day: date, tariff: Tariff) -> dict[s
     if len(optima) == len(lived):
         ways["optimum"] = [each.outcome for each in optima]
     visits = [visit for each in lived for visit in each.feeder.visits]
-    possible_wh = {id: wh for each in lived for id, wh in each.possible_wh.items()}
+    possible_wh = sum(wh for each in lived for wh in each.possible_wh.values())
     requested_kwh = sum(visit.session.requested_wh for visit in visits) / 1_000
     missing = next((each.optimum_missing for each in lived if each.optimum_missing), None)
     return {
@@ -48,7 +48,7 @@ def report(lived: Sequence[LivedFeeder], *, day: date, tariff: Tariff) -> dict[s
         "sessions": len(visits),
         "sessions_stored": sum(each.sessions for each in lived),
         "requested_kwh": round(requested_kwh, 1),
-        "possible_kwh": round(sum(possible_wh.values()) / 1_000, 1),
+        "possible_kwh": round(possible_wh / 1_000, 1),
         "optimum_bound_kwh": (
             round(sum(each.bound_wh for each in optima) / 1_000, 1) if ways["optimum"] else None
         ),
@@ -132,7 +132,7 @@ def _site(lived: LivedFeeder, site: int) -> dict[str, Any]:
     plan = lived.feeder.sites[site]
     return {
         "id": plan.config.id,
-        "lived_day": plan.source.date.isoformat(),
+        "lived_day": plan.source.day.isoformat(),
         "lived_at": plan.source.campus,
         "chargers": len(plan.stations),
         "sessions": len(plan.visits),
@@ -179,10 +179,16 @@ def table(result: dict[str, Any]) -> str:
         ("  of what was requested", lambda way: f"{way['of_requested_percent']:.1f} %"),
         ("  of what was possible alone", lambda way: f"{way['of_possible_percent']:.1f} %"),
         *(
-            (f"vehicles ready to {share} % when leaving", lambda way, share=share: _ready(way, share))
+            (
+                f"vehicles ready to {share} % when leaving",
+                lambda way, share=share: _ready(way, share),
+            )
             for share in _SHARES_PERCENT
         ),
-        ("highest quarter hour of charging, MW", lambda way: f"{way['charging_peak_kw'] / 1e3:.2f}"),
+        (
+            "highest quarter hour of charging, MW",
+            lambda way: f"{way['charging_peak_kw'] / 1e3:.2f}",
+        ),
         ("fullest row, of its rating", lambda way: f"{way['row_peak_percent']:.1f} %"),
         ("sites with a row over its rating", lambda way: f"{way['sites_over_rating']}"),
         ("longest time over, h", lambda way: f"{way['over_rating_longest_h']:.1f}"),

@@ -60,9 +60,7 @@ class Rows:
         """The rows that one line of a site's building loads."""
         return [node * 3 + line for node in self._building_nodes[site]]
 
-    def buildings_a(
-        self, feeder: FeederDay, instants_ms: Sequence[int]
-    ) -> NDArray[np.float64]:
+    def buildings_a(self, feeder: FeederDay, instants_ms: Sequence[int]) -> NDArray[np.float64]:
         """What buildings alone put on each row, shape (rows, instants)."""
         load_a = np.zeros((len(self), len(instants_ms)))
         for site, plan in enumerate(feeder.sites):
@@ -99,8 +97,7 @@ class RowMeter:
         self._rating_ma = [round(rating_a * 1_000) for rating_a in rows.rating_a.tolist()]
         self._drawn_ma = [0] * count
         self._counted_ma = [0] * count
-        self.peak_ma = [0] * count
-        """The most that was drawn at any instant."""
+        self._peak_ma = [0] * count
         self._over: dict[str, str] = {}
         self._lines: dict[str, list[list[int]]] = {}
         self._last: dict[str, list[tuple[int, int]]] = {}
@@ -141,11 +138,16 @@ class RowMeter:
             more_ma = self._buildings[site][line] - before[line]
             self._add(self._rows.of_building(site, line), more_ma, more_ma, now_ms)
 
+    def take_peaks_a(self) -> NDArray[np.float64]:
+        """The most that each row carried since this was asked last."""
+        peaks_ma, self._peak_ma = self._peak_ma, list(self._drawn_ma)
+        return np.array(peaks_ma) / 1_000
+
     def _add(self, rows: list[int], drawn_ma: int, counted_ma: int, now_ms: int) -> None:
         for row in rows:
             self._drawn_ma[row] += drawn_ma
             self._counted_ma[row] += counted_ma
-            self.peak_ma[row] = max(self.peak_ma[row], self._drawn_ma[row])
+            self._peak_ma[row] = max(self._peak_ma[row], self._drawn_ma[row])
             over = self._counted_ma[row] > self._allowed_ma[row]
             if over or self._over:
                 self._judge(row, now_ms, over=over)

@@ -182,9 +182,9 @@ def _charger(id: str, number: int, random: Random) -> ChargerConfig:
     """Three in five draw 16 A from three phases, the others 32 A from one; in each kind, the first
     line wanders from station to station, as electricians connect them."""
     turn = number % 3
-    if random.random() < 0.6:
-        lines, current_max_a = (turn, (turn + 1) % 3, (turn + 2) % 3), 16.0
-    else:
+    lines: tuple[int, ...] = (turn, (turn + 1) % 3, (turn + 2) % 3)
+    current_max_a = 16.0
+    if random.random() >= 0.6:
         lines, current_max_a = (turn,), 32.0
     connector = ConnectorConfig(
         id=1,
@@ -203,9 +203,7 @@ def _charger(id: str, number: int, random: Random) -> ChargerConfig:
     )
 
 
-def _circuits(
-    chargers: list[ChargerConfig], building: BuildingLoad
-) -> tuple[CircuitConfig, ...]:
+def _circuits(chargers: list[ChargerConfig], building: BuildingLoad) -> tuple[CircuitConfig, ...]:
     rows = tuple(
         CircuitConfig(
             id=row,
@@ -288,9 +286,7 @@ def _peak_a(building: BuildingLoad) -> float:
 # --- its vehicles ---------------------------------------------------------------------------------
 
 
-def _visit(
-    id: str, site: int, charger: ChargerConfig, session: Session, random: Random
-) -> Visit:
+def _visit(id: str, site: int, charger: ChargerConfig, session: Session, random: Random) -> Visit:
     """A vehicle that has room for what its driver asked for and stops there: at the top of its
     battery, or at the limit that its driver has set."""
     connector = charger.connectors[0]

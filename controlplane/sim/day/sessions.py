@@ -56,12 +56,12 @@ class SiteDay:
     """What one workplace saw on one date: the sessions that began on it, by arrival."""
 
     campus: str
-    date: date
+    day: date
     sessions: tuple[Session, ...]
 
     def moved(self, day: date) -> SiteDay:
         """The same sessions on another date, at the same times of day."""
-        by_ms = midnight_ms(day) - midnight_ms(self.date)
+        by_ms = midnight_ms(day) - midnight_ms(self.day)
         return replace(self, sessions=tuple(session.moved(by_ms) for session in self.sessions))
 
 
@@ -82,7 +82,7 @@ def days(day: date, sites: int) -> list[SiteDay]:
         InvalidInput: there are no sessions of that date, or not that many days of its kind.
     """
     known = _site_days()
-    dates = sorted({date for _, date in known})
+    dates = sorted({known_day for _, known_day in known})
     if day not in dates:
         raise InvalidInput(
             f"no sessions of {day}; there are those of every day from {dates[0]} to {dates[-1]}",

@@ -53,9 +53,7 @@ def load_tariff(day: date) -> Tariff:
     """The tariff as it holds on a day."""
     document = json.loads((DATA / "sce_tou_ev_4_march_2019.json").read_text(encoding="utf-8"))
     schedule = next(each for each in document["schedule"] if _applies(each, day))
-    hours = [
-        schedule["tariffs"][bisect_right(schedule["times"], hour) - 1] for hour in range(24)
-    ]
+    hours = [schedule["tariffs"][bisect_right(schedule["times"], hour) - 1] for hour in range(24)]
     _, days_of_month = monthrange(day.year, day.month)
     return Tariff(
         name=f"{document['name']}, effective {document['effective']}",

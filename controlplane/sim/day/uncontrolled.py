@@ -61,9 +61,9 @@ def live_uncontrolled(feeder: FeederDay, rows: Rows, alone: dict[str, Alone]) ->
             load_a[rows.of_line(visit.charger_id, line), span] += each.current_a
     over = load_a > rows.rating_a[:, None]
     return Outcome(
-        delivered_wh={id: each.total_wh for id, each in alone.items()},
+        delivered_wh={visit.id: alone[visit.id].total_wh for visit in feeder.visits},
         slot_wh=minute_wh.reshape(len(feeder.sites), SLOTS, _MINUTES_A_SLOT).sum(axis=2),
-        peak_a=load_a.max(axis=1),
+        slot_peak_a=load_a.reshape(len(rows), SLOTS, _MINUTES_A_SLOT).max(axis=2),
         over_h=over.sum(axis=1) / 60,
         ready=_ready(feeder, alone),
     )
