@@ -182,9 +182,7 @@ def sim(
     ] = None,
     picture: Annotated[
         str | None,
-        typer.Option(
-            metavar="PATH", callback=_writable_file, help="Draw the day as an SVG."
-        ),
+        typer.Option(metavar="PATH", callback=_writable_file, help="Draw the day as an SVG."),
     ] = None,
     json_path: JsonPath = None,
 ) -> None:
