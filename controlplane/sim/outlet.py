@@ -38,6 +38,8 @@ class OutletSpec:
     current_max_a: float
     voltage_v: int = 230
     direct_current: bool = False
+    efficiency: float = 1.0
+    """What reaches the vehicle of what is drawn from the grid."""
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ purpose, level and connector, is replaced."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Literal
@@ -65,6 +65,10 @@ class Profile:
     valid_to_ms: int | None = None
     transaction_id: str | None = None
 
+    def for_any_transaction(self) -> Profile:
+        """The same profile without the transaction that it was meant for."""
+        return replace(self, transaction_id=None)
+
     def period_at(self, at_ms: int, *, transaction_start_ms: int | None) -> Period | None:
         """The period in force, or None where this profile says nothing about the instant."""
         if self.valid_from_ms is not None and at_ms < self.valid_from_ms:
@@ -103,7 +107,8 @@ class Profile:
 @dataclass(frozen=True)
 class Situation:
     """What the limit of a connector depends on besides its profiles. A maximum of the whole station
-    is divided equally among its `connectors`."""
+    is divided equally among its `connectors`; a limit in watts is one of what reaches the vehicle,
+    which is `efficiency` of what the grid gives."""
 
     connector_id: int
     voltage_v: int
@@ -112,6 +117,7 @@ class Situation:
     connectors: int = 1
     transaction_id: str | None = None
     transaction_start_ms: int | None = None
+    efficiency: float = 1.0
 
 
 @dataclass
@@ -236,7 +242,8 @@ class ProfileBook:
 def _amperes(period: Period, unit: Literal["A", "W"], situation: Situation) -> float:
     if unit == "A":
         return period.limit
-    return period.limit / (situation.voltage_v * min(period.phases or 3, situation.phases))
+    phases = min(period.phases or 3, situation.phases)
+    return period.limit / (situation.voltage_v * phases * situation.efficiency)
 
 
 _PURPOSES = {

@@ -7,6 +7,7 @@ gained."""
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -16,6 +17,9 @@ from controlplane.errors import InvalidInput
 __all__ = ["Draw", "Vehicle", "VehicleSpec", "VehicleState"]
 
 _S_PER_HOUR = 3_600
+_TAPER_STEP_S = 30.0
+"""How long the slow decline near full may be taken for a standstill."""
+_TAPER_STEP_A = 0.2
 
 
 class VehicleState(StrEnum):
@@ -46,6 +50,7 @@ class VehicleSpec:
         ramp_up_a_per_s, ramp_down_a_per_s: how fast the current follows.
         sleep_after_s: length of a pause after which it falls asleep; None never does.
         wake_delay_s: from a fresh offer until a sleeper listens again.
+        rhythm_s: it draws for so long, then rests as long, and so on; None draws on.
     """
 
     battery_wh: float
@@ -61,6 +66,7 @@ class VehicleSpec:
     ramp_down_a_per_s: float = 40.0
     sleep_after_s: float | None = None
     wake_delay_s: float = 5.0
+    rhythm_s: float | None = None
 
     def __post_init__(self) -> None:
         if self.phases not in (1, 2, 3):
@@ -71,6 +77,8 @@ class VehicleSpec:
             raise InvalidInput("charge_limit_soc lies between 0 and 1")
         if min(self.battery_wh, self.current_max_a, self.power_max_w) <= 0:
             raise InvalidInput("a vehicle has a battery and takes current")
+        if self.rhythm_s is not None and self.rhythm_s <= 0:
+            raise InvalidInput("a rhythm takes time")
         if min(self.ramp_up_a_per_s, self.ramp_down_a_per_s) <= 0:
             raise InvalidInput("a vehicle follows its offer")
 
@@ -168,9 +176,58 @@ class Vehicle:
         elif self.asleep and self._clock_s >= self._awake_from_s:
             self.asleep = False
 
+    def usable_a(self) -> float:
+        """Amperes per phase that it would draw at this moment, were it offered everything."""
+        return 0.0 if self.asleep or self._rests() else self.acceptable_a()
+
+    def steady_s(self) -> float:
+        """How long its current stays what it is while the offer does, so that it may be left alone:
+        0 while it moves, `inf` where only another offer changes anything."""
+        if self._offers:
+            return max(0.0, self._offers[0][0] - self._clock_s)
+        target_a = self._target_a()
+        tapers = self.soc >= self.spec.taper_soc
+        if not (tapers and 0 < self.current_a - target_a <= _TAPER_STEP_A and target_a):
+            if self.current_a != target_a:
+                return 0.0
+        return min(self._dozes_in_s(), self._turns_in_s(), self._fills_in_s(tapers=tapers))
+
+    def _dozes_in_s(self) -> float:
+        if self.asleep:
+            wakes = self._paused_since_s is None
+            return max(0.0, self._awake_from_s - self._clock_s) if wakes else math.inf
+        if self.spec.sleep_after_s is None or self._paused_since_s is None:
+            return math.inf
+        return max(0.0, self._paused_since_s + self.spec.sleep_after_s - self._clock_s)
+
+    def _turns_in_s(self) -> float:
+        rhythm_s = self.spec.rhythm_s
+        if rhythm_s is None or self.full:
+            return math.inf
+        return rhythm_s - self._clock_s % rhythm_s
+
+    def _fills_in_s(self, *, tapers: bool) -> float:
+        """Until the battery is full or, below its taper, until that begins."""
+        if self.current_a == 0:
+            return math.inf
+        until_soc = self.spec.charge_limit_soc
+        if not tapers:
+            until_soc = min(until_soc, self.spec.taper_soc)
+        gain_w = self.current_a * self.voltage_v * self.phases * self.spec.efficiency
+        left_s = max(0.0, until_soc - self.soc) * self.spec.battery_wh / gain_w * _S_PER_HOUR
+        return min(left_s, _TAPER_STEP_S) if tapers else left_s
+
+    def _rests(self) -> bool:
+        """Whether it takes a rest of its own rhythm."""
+        rhythm_s = self.spec.rhythm_s
+        return rhythm_s is not None and self._clock_s // rhythm_s % 2 == 1
+
+    def _target_a(self) -> float:
+        willing = not (self.asleep or self._rests()) and self._heard_a >= self.spec.current_min_a
+        return min(self._heard_a, self.acceptable_a()) if willing else 0.0
+
     def _ramp(self, duration_s: float) -> None:
-        willing = not self.asleep and self._heard_a >= self.spec.current_min_a
-        target_a = min(self._heard_a, self.acceptable_a()) if willing else 0.0
+        target_a = self._target_a()
         if target_a > self.current_a:
             step_a = self.spec.ramp_up_a_per_s * duration_s
             self.current_a = min(target_a, self.current_a + step_a)

@@ -15,6 +15,7 @@ from controlplane.units import iso_from_ms, ms_from_datetime
 __all__ = ["DIALECTS", "VirtualDialect"]
 
 Payload = dict[str, Any]
+_BATTERY_V = 400
 _PURPOSES = {
     "ChargePointMaxProfile": Purpose.STATION_MAX,
     "ChargingStationMaxProfile": Purpose.STATION_MAX,
@@ -64,8 +65,12 @@ def _sampled_values(outlet: Outlet, context: str, *, words: bool) -> list[Payloa
         ("Energy.Active.Import.Register", int(outlet.register_wh), "Wh", None),
         ("Power.Active.Import", round(outlet.draw.power_w), "W", None),
     ]
-    for conductor, current_a in enumerate(outlet.currents_a()):
-        rows.append(("Current.Import", round(current_a, 3), "A", f"L{conductor + 1}"))
+    if outlet.spec.direct_current:
+        # At the battery's voltage: no current of the grid.
+        rows.append(("Current.Import", round(outlet.draw.power_w / _BATTERY_V, 3), "A", None))
+    else:
+        for conductor, current_a in enumerate(outlet.currents_a()):
+            rows.append(("Current.Import", round(current_a, 3), "A", f"L{conductor + 1}"))
     values = []
     for measurand, value, word, phase in rows:
         written: Payload = {"context": context, "measurand": measurand}

@@ -2,9 +2,10 @@
 in memory, and can die.
 
 Invariants kept, the same as in production: an actor sees one message at a time; what leaves the
-host is released only after the records of the same batch were committed; a crash before the commit
-leaves no trace, one after it loses what was to be sent; all that survives a crash is the
-store."""
+host is released only after the records of the same steps were committed; a commit may end between
+any two steps of a cascade, so a crash leaves the first so many of them in the store, of which the
+first so many have been told to the world; all that survives a crash is the store. News between
+shards may be lost or late, and keeps its order per pair."""
 
 from __future__ import annotations
 
@@ -14,6 +15,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from itertools import count
+from random import Random
 
 import msgspec
 
@@ -47,7 +49,6 @@ from controlplane.store.records import (
 __all__ = ["Scheduler", "VirtualHost", "VirtualStore"]
 
 _BATCH_STEPS_MAX = 10_000
-_BETWEEN_SHARDS_MS = 5
 
 
 class Scheduler:
@@ -83,18 +84,17 @@ class VirtualStore:
         """The samples of a session that a new host reads back, in the order of receipt."""
         return self.samples.get(session_id, ())
 
-    def commit(self, records: list[Record]) -> None:
-        for record in records:
-            match record:
-                case ActorSnapshot():
-                    self.snapshots[record.ref] = record.state
-                case SessionRecord():
-                    self.sessions[record.session_id] = record
-                case MeterSample(session_id=str(session_id)):
-                    kept = self.samples.setdefault(session_id, deque(maxlen=READINGS_EACH))
-                    kept.append(record)
-                case QuarantineRecord():
-                    self.quarantine.append(record)
+    def commit(self, record: Record) -> None:
+        match record:
+            case ActorSnapshot():
+                self.snapshots[record.ref] = record.state
+            case MeterSample(session_id=str(session_id)):
+                kept = self.samples.setdefault(session_id, deque(maxlen=READINGS_EACH))
+                kept.append(record)
+            case SessionRecord():
+                self.sessions[record.session_id] = record
+            case QuarantineRecord():
+                self.quarantine.append(record)
 
 
 class VirtualHost:
@@ -106,21 +106,27 @@ class VirtualHost:
         settings: ActorSettings,
         *,
         released: Callable[[Effect], None],
-        loses: Callable[[], bool],
+        between_shards_ms: Callable[[], int | None] = lambda: 5,
+        noticed: Callable[[ActorRef, Emit], None] = lambda _, __: None,
+        random: Random | None = None,
     ) -> None:
         self.store = VirtualStore()
         self.up = True
         self._scheduler = scheduler
         self._settings = settings
         self._released = released
-        self._loses = loses
+        self._between_shards_ms = between_shards_ms
+        self._noticed = noticed
+        self._random = random or Random(0)
+        self._clock_off_ms = 0
+        self._arrivals_ms: dict[tuple[ActorRef, ActorRef], int] = {}
         self._actors: dict[ActorRef, Actor] = {}
         self._timers: dict[tuple[ActorRef, str], int] = {}
         self._timer_numbers = count()
         self._asks: dict[str, Callable[[msgspec.Struct], None]] = {}
         self._ask_numbers = count()
         self._introduced: dict[ActorRef, str] = {}
-        self._dies: str = ""
+        self._dies = False
         self._died: Callable[[], None] = lambda: None
         self._digest = hashlib.blake2b(digest_size=16)
         self._encoder = msgspec.msgpack.Encoder()
@@ -157,17 +163,27 @@ class VirtualHost:
         self._asks[ask_id] = answered
         self.tell(ref, Ask(ask_id=ask_id, request=request))
 
-    def crash_soon(self, when: str, died: Callable[[], None]) -> None:
-        """Die in the next batch, `before` or `after` its commit, and call `died`."""
-        self._dies, self._died = when, died
+    def crash_soon(self, died: Callable[[], None]) -> None:
+        """Die within the next cascade, and call `died`."""
+        self._dies, self._died = True, died
 
-    def recover(self) -> None:
-        """Come back with nothing but the store: sites and feeders at once, chargers with the first
-        message for each."""
+    def spare(self) -> None:
+        """Do not die after all."""
+        self._dies = False
+
+    def recover(self, *, clock_off_ms: int = 0) -> None:
+        """Come back with nothing but the store, on a machine whose clock is off by so much: sites
+        and feeders at once, chargers with the first message for each."""
         self.up = True
+        self._clock_off_ms = clock_off_ms
         stored = [ref for ref in self.store.snapshots if ref.kind is not ActorKind.CHARGER]
         refs = sorted(stored, key=lambda ref: (ref.kind.value, ref.id))
-        self._batch(deque(), [(ref, effect) for ref in refs for effect in self._activate(ref)])
+        self._batch(deque(), [(ref, self._activate(ref)) for ref in refs])
+
+    @property
+    def _now_ms(self) -> int:
+        """What the clock of this host shows."""
+        return self._scheduler.now_ms + self._clock_off_ms
 
     def _activate(self, ref: ActorRef) -> list[Effect]:
         actor = create_actor(ref, self._settings, self.store.snapshots.get(ref))
@@ -175,68 +191,91 @@ class VirtualHost:
             sessions = actor.open_sessions
             actor.restore_readings([s for each in sessions for s in self.store.latest(each)])
         self._actors[ref] = actor
-        return actor.activate(self._scheduler.now_ms)
+        return actor.activate(self._now_ms)
 
     def _step(self, ref: ActorRef, message: Message) -> list[Effect]:
-        effects = [] if ref in self._actors else self._activate(ref)
-        return effects + self._actors[ref].step(message, self._scheduler.now_ms)
+        actor = self._actors.get(ref)
+        if actor is None:
+            activated = self._activate(ref)
+            return activated + self._actors[ref].step(message, self._now_ms)
+        return actor.step(message, self._now_ms)
 
     def _batch(
         self,
         messages: deque[tuple[ActorRef, Message]],
-        effects: list[tuple[ActorRef, Effect]],
+        steps: list[tuple[ActorRef, list[Effect]]],
     ) -> None:
         """Steps until the shard is quiet, then the commit, then the release."""
-        steps = 0
-        collected: list[tuple[ActorRef, Effect]] = []
+        collected: list[list[tuple[ActorRef, Effect]]] = []
         while True:
-            for ref, effect in effects:
-                if isinstance(effect, Send) and _share_a_shard(ref, effect.to):
-                    messages.append((effect.to, effect.message))
-                else:
-                    collected.append((ref, effect))
+            for ref, effects in steps:
+                kept: list[tuple[ActorRef, Effect]] = []
+                for effect in effects:
+                    if type(effect) is Send and _share_a_shard(ref, effect.to):
+                        messages.append((effect.to, effect.message))
+                    else:
+                        kept.append((ref, effect))
+                if kept:
+                    collected.append(kept)
             if not messages:
                 break
-            steps += 1
             ref, message = messages.popleft()
-            if steps > _BATCH_STEPS_MAX:
+            if len(collected) > _BATCH_STEPS_MAX:
                 raise RuntimeError(f"actors do not come to rest: {ref} hears {message}")
-            effects = [(ref, effect) for effect in self._step(ref, message)]
+            steps = [(ref, self._step(ref, message))]
         self._finish(collected)
 
-    def _finish(self, collected: list[tuple[ActorRef, Effect]]) -> None:
-        if self._dies == "before":
+    def _finish(self, collected: list[list[tuple[ActorRef, Effect]]]) -> None:
+        """Commit and release. A host that dies has committed the first steps, and released the
+        first of those."""
+        committed = released = len(collected)
+        if self._dies:
+            committed = self._random.randint(0, len(collected))
+            released = self._random.randint(0, committed)
+        for step in collected[:committed]:
+            self._digest.update(self._encoder.encode(step))
+            for _, effect in step:
+                if type(effect) is Persist:
+                    self.store.commit(effect.record)
+        dies, self._dies = self._dies, False
+        if dies:
+            # Before its last words arrive: what they bring about finds nobody here.
+            self.up = False
+        for step in collected[:released]:
+            for ref, effect in step:
+                self._carry_out(ref, effect)
+        if dies:
             self._die()
-            return
-        for ref, effect in collected:
-            self._digest.update(self._encoder.encode((ref, effect)))
-        self.store.commit([effect.record for _, effect in collected if isinstance(effect, Persist)])
-        if self._dies == "after":
-            self._die()
-            return
-        for ref, effect in collected:
-            self._carry_out(ref, effect)
 
     def _carry_out(self, ref: ActorRef, effect: Effect) -> None:
         match effect:
-            case Persist() | Emit():
+            case Persist():
                 pass
+            case Emit():
+                self._noticed(ref, effect)
             case SetTimer(key, at_ms):
                 number = next(self._timer_numbers)
                 self._timers[ref, key] = number
-                self._scheduler.after(
-                    at_ms - self._scheduler.now_ms, lambda: self._fire(ref, key, number)
-                )
+                self._scheduler.after(at_ms - self._now_ms, lambda: self._fire(ref, key, number))
             case CancelTimer(key):
                 self._timers.pop((ref, key), None)
             case Send(to, message):
-                if not self._loses():
-                    self._scheduler.after(_BETWEEN_SHARDS_MS, lambda: self.tell(to, message))
+                self._post(ref, to, message)
             case Answer(ask_id, response):
                 if (answered := self._asks.pop(ask_id, None)) is not None:
                     answered(response)
             case _:
                 self._released(effect)
+
+    def _post(self, sender: ActorRef, to: ActorRef, message: Message) -> None:
+        """News for another shard."""
+        delay_ms = self._between_shards_ms()
+        if delay_ms is None:
+            return
+        now_ms = self._scheduler.now_ms
+        at_ms = max(now_ms + delay_ms, self._arrivals_ms.get((sender, to), 0))
+        self._arrivals_ms[sender, to] = at_ms
+        self._scheduler.after(at_ms - now_ms, lambda: self.tell(to, message))
 
     def _fire(self, ref: ActorRef, key: str, number: int) -> None:
         if self._timers.get((ref, key)) == number:
@@ -244,7 +283,6 @@ class VirtualHost:
             self.tell(ref, TimerFired(key))
 
     def _die(self) -> None:
-        self._dies, self.up = "", False
         self._actors, self._timers, self._asks, self._introduced = {}, {}, {}, {}
         self._died()
 

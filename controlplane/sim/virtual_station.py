@@ -3,28 +3,36 @@ in virtual time instead of a socket.
 
 Invariants: one CALL outstanding at a time; what belongs to a transaction is kept and repeated with
 new message ids until it is answered, across lost connections and restarts; the rest is said once.
-An outlet offers what the profiles in the book allow at the instant, whether the line is up or
-not."""
+An outlet offers what the profiles that are in force allow at the instant, whether the line is up or
+not. A station without quirks has in force what it accepted; nothing of it costs anything while
+nothing about it changes."""
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from controlplane.sim.network_faults import NetworkFaults
-from controlplane.sim.outlet import Outlet, StationSpec, Transaction
-from controlplane.sim.profiles import ProfileBook, Purpose, Situation
+from controlplane.sim.outlet import StationSpec, Transaction
+from controlplane.sim.profiles import Profile, ProfileBook, Purpose, Situation
 from controlplane.sim.vehicle import Vehicle
 from controlplane.sim.virtual_dialects import DIALECTS
 from controlplane.sim.virtual_host import Scheduler
+from controlplane.sim.virtual_outlet import VirtualOutlet
+from controlplane.sim.virtual_quirks import HONEST, Quirks
 
-__all__ = ["ClosedBook", "VirtualStation"]
+__all__ = ["ClosedBook", "Frame", "VirtualStation"]
 
 _ANSWER_TIMEOUT_MS = 30_000
 _OUTBOX_MAX = 2_000
 _STATE_DWELL_MS = 2_000
+_LIE_LASTS_MS = 45_000
+"""How long a vehicle may go on drawing what a station offered against its word: the slowest ramp
+takes half a minute."""
+_CLOCK_JUMP_MS = 600_000
 _METER_SETTINGS = {"MeterValueSampleInterval", "SampledDataCtrlr.TxUpdatedInterval"}
 
 Frame = list[Any]
@@ -50,9 +58,13 @@ class ClosedBook:
     drawn_wh: float
 
 
+def _nobody(station: VirtualStation, outlet: VirtualOutlet) -> None:
+    """Where nobody watches."""
+
+
 class VirtualStation:
-    """One station with one outlet. `send` puts a frame on the line; it is called only while the
-    line is up."""
+    """One station. `send` puts a frame on the line; it is called only while the line is up.
+    `watch` is called whenever what an outlet draws or may draw has changed."""
 
     def __init__(
         self,
@@ -61,126 +73,219 @@ class VirtualStation:
         scheduler: Scheduler,
         faults: NetworkFaults,
         send: Callable[[Frame], None],
+        watch: Callable[[VirtualStation, VirtualOutlet], None] = _nobody,
+        quirks: Quirks = HONEST,
     ) -> None:
         self.spec = spec
         self.dialect = DIALECTS[spec.version]
-        self.outlet = Outlet(spec.outlets[0])
+        self.outlets = [VirtualOutlet(outlet) for outlet in spec.outlets]
         self.book = ProfileBook()
+        """The profiles that it accepted."""
+        self.quirks = self._nature = quirks
         self.connection = ""
         """Empty while the line is down; the world sets it."""
+        self.connected_ms = 0
         self.running = True
         self.refused: list[str] = []
         """Transaction messages that were answered with an error: chargers repeat them for ever."""
         self.closed: list[ClosedBook] = []
+        self._in_force = ProfileBook() if quirks.lies else self.book
+        self._clock_off_ms = quirks.clock_off_ms
         self._scheduler = scheduler
         self._faults = faults
         self._send = send
+        self._watch = watch
         self._outbox: deque[_Outgoing] = deque()
         self._booted = False
         self._outstanding = ""
         self._message_number = 0
         self._meter_interval_ms = 60_000
-        self._sample_due_ms = 0
-        self._drawn_start_wh = 0.0
+
+    @property
+    def outlet(self) -> VirtualOutlet:
+        """The only outlet of a station that has one, else the first."""
+        return self.outlets[0]
 
     @property
     def backlog(self) -> int:
         """Messages that wait for an answer."""
         return len(self._outbox)
 
-    # --- the vehicle and the meter ----------------------------------------------------------------
+    # --- vehicles and meters ----------------------------------------------------------------------
 
-    def plug(self, vehicle: Vehicle, id_token: str) -> None:
-        """A vehicle arrives; its driver is known to the station."""
-        self.outlet.vehicle, self.outlet.id_token = vehicle, id_token
-        self._tell_state()
+    def plug(self, vehicle: Vehicle, id_token: str, number: int = 0) -> None:
+        """A vehicle arrives at the outlet `number`; its driver is known to the station."""
+        outlet = self.outlets[number]
+        outlet.advanced_ms = self._scheduler.now_ms
+        outlet.vehicle, outlet.id_token = vehicle, id_token
+        self._tell_state(outlet)
         if self.running:
-            self._begin()
+            self._begin(outlet)
 
-    def unplug(self) -> None:
+    def unplug(self, number: int = 0) -> None:
         """The vehicle leaves, and its transaction ends with it."""
-        self._end("EVDisconnected")
-        self.outlet.vehicle = None
-        self.outlet.step(0.0, 0.0)
-        self._tell_state()
+        outlet = self.outlets[number]
+        self._end(outlet, "EVDisconnected")
+        outlet.vehicle = None
+        outlet.step(0.0, 0.0)
+        self._watch(self, outlet)
+        self._tell_state(outlet)
 
-    def step(self, duration_s: float) -> None:
-        """Let the outlet live until now."""
-        outlet, now_ms = self.outlet, self._scheduler.now_ms
-        transaction = outlet.transaction
-        offered_a = 0.0
+    def settle(self) -> None:
+        """Bring every meter up to this instant."""
+        for outlet in self.outlets:
+            outlet.advance(self._scheduler.now_ms)
+
+    def behave(self, *, honest: bool) -> None:
+        """Be without quirks for a while, with in force what was promised; or as by nature."""
+        self.quirks = HONEST if honest else self._nature
+        lies = self.quirks.lies
+        self._in_force = ProfileBook(list(self.book.profiles)) if lies else self.book
+        if honest:
+            self._clock_off_ms = 0
+        self._renew_all()
+
+    def _renew(self, outlet: VirtualOutlet) -> None:
+        """Offer what the profiles allow now."""
+        now_ms = self._scheduler.now_ms
+        transaction, offered_a, promised_a = outlet.transaction, 0.0, 0.0
         if transaction is not None:
-            offered_a = self.book.limit_a(self._situation(transaction), now_ms)
-        outlet.step(duration_s, offered_a)
-        if outlet.state_now() is outlet.state:
-            outlet.state_since_ms = now_ms
-        elif now_ms - outlet.state_since_ms >= _STATE_DWELL_MS and self.running:
-            self._tell_state()
-        if transaction is not None and now_ms >= self._sample_due_ms:
-            self._sample_due_ms = now_ms + self._meter_interval_ms
-            if len(self._outbox) < _OUTBOX_MAX:
-                self._post(*self.dialect.sampled(outlet, transaction, now_ms), transaction)
+            situation = self._situation(outlet, transaction)
+            promised_a = offered_a = self.book.limit_a(situation, now_ms)
+            if self._in_force is not self.book:
+                offered_a = self._in_force.limit_a(situation, now_ms)
+            if self.quirks.whole_amperes:
+                offered_a = float(math.floor(offered_a + 1e-9))
+        lied = outlet.offered_a > outlet.promised_a + 1e-9
+        if lied or offered_a > promised_a + 1e-9:
+            outlet.liar_until_ms = now_ms + _LIE_LASTS_MS
+        outlet.promised_a = promised_a
+        outlet.offer(offered_a, now_ms)
+        self._changed(outlet)
 
-    def _situation(self, transaction: Transaction) -> Situation:
-        spec = self.outlet.spec
+    def _changed(self, outlet: VirtualOutlet) -> None:
+        """Tell who watches, and come back when the vehicle does something by itself."""
+        self._watch(self, outlet)
+        now_ms = self._scheduler.now_ms
+        if outlet.tells_ms is None and outlet.state_now() is not outlet.state:
+            outlet.tells_ms = now_ms + _STATE_DWELL_MS
+            self._scheduler.after(_STATE_DWELL_MS, lambda: self._dwelt(outlet))
+        next_ms = outlet.next_change_ms(now_ms)
+        if next_ms is None or (outlet.wake_ms is not None and now_ms < outlet.wake_ms <= next_ms):
+            return
+        outlet.wake_ms = next_ms
+        self._scheduler.after(next_ms - now_ms, lambda: self._wake(outlet, next_ms))
+
+    def _wake(self, outlet: VirtualOutlet, at_ms: int) -> None:
+        if outlet.wake_ms == at_ms:
+            outlet.wake_ms = None
+            outlet.advance(at_ms)
+            self._changed(outlet)
+
+    def _dwelt(self, outlet: VirtualOutlet) -> None:
+        outlet.tells_ms = None
+        if self.running and outlet.state_now() is not outlet.state:
+            self._tell_state(outlet)
+
+    def _sample(self, outlet: VirtualOutlet, transaction: Transaction) -> None:
+        if outlet.transaction is not transaction:
+            return
+        outlet.advance(self._scheduler.now_ms)
+        self._changed(outlet)
+        self._sample_later(outlet, transaction)
+        if len(self._outbox) < _OUTBOX_MAX:
+            self._post(*self.dialect.sampled(outlet, transaction, self._clock_ms()), transaction)
+
+    def _sample_later(self, outlet: VirtualOutlet, transaction: Transaction) -> None:
+        self._scheduler.after(self._meter_interval_ms, lambda: self._sample(outlet, transaction))
+
+    def _situation(self, outlet: VirtualOutlet, transaction: Transaction) -> Situation:
+        spec = outlet.spec
         return Situation(
             connector_id=spec.connector_id,
             voltage_v=spec.voltage_v,
             phases=len(spec.lines),
             current_max_a=spec.current_max_a,
+            connectors=len(self.outlets),
             transaction_id=transaction.id,
-            transaction_start_ms=transaction.started_ms,
+            transaction_start_ms=outlet.began_ms,
+            efficiency=spec.efficiency,
         )
 
-    def _begin(self) -> None:
-        outlet, now_ms = self.outlet, self._scheduler.now_ms
+    def _clock_ms(self) -> int:
+        """What its own clock shows."""
+        now_ms = self._scheduler.now_ms
+        if self._clock_off_ms is None:
+            return now_ms % 86_400_000
+        return now_ms + self._clock_off_ms
+
+    def _begin(self, outlet: VirtualOutlet) -> None:
+        now_ms = self._scheduler.now_ms
         assert outlet.vehicle is not None
+        outlet.advance(now_ms)
         transaction = Transaction(
-            id_token=outlet.id_token, started_ms=now_ms, register_start_wh=int(outlet.register_wh)
+            id_token=outlet.id_token,
+            started_ms=self._clock_ms(),
+            register_start_wh=int(outlet.register_wh),
         )
         if self.spec.version == "2.0.1":
-            transaction.id = f"{self.spec.id}-{now_ms}"
+            transaction.id = f"{self.spec.id}-{outlet.spec.connector_id}-{now_ms}"
         outlet.transaction = transaction
-        self._drawn_start_wh = outlet.vehicle.drawn_wh
-        self._sample_due_ms = now_ms + self._meter_interval_ms
+        outlet.began_ms = now_ms
+        outlet.drawn_start_wh = outlet.vehicle.drawn_wh
         self._post(*self.dialect.started(outlet, transaction), transaction)
+        self._sample_later(outlet, transaction)
+        self._renew(outlet)
 
-    def _end(self, reason: str) -> None:
-        outlet, transaction = self.outlet, self.outlet.transaction
+    def _end(self, outlet: VirtualOutlet, reason: str) -> None:
+        outlet.advance(self._scheduler.now_ms)
+        transaction = outlet.transaction
         if transaction is None or outlet.vehicle is None:
             return
-        transaction.ended_ms = self._scheduler.now_ms
+        transaction.ended_ms = self._clock_ms()
         transaction.register_stop_wh = int(outlet.register_wh)
-        drawn_wh = outlet.vehicle.drawn_wh - self._drawn_start_wh
+        drawn_wh = outlet.vehicle.drawn_wh - outlet.drawn_start_wh
         self.closed.append(ClosedBook(self.spec.id, transaction, drawn_wh))
         self._post(*self.dialect.ended(outlet, transaction, reason), transaction)
         self.book.end_transaction(transaction.id, outlet.spec.connector_id)
+        if self._in_force is not self.book and not self.quirks.outlives:
+            self._in_force.end_transaction(transaction.id, outlet.spec.connector_id)
         outlet.transaction = None
+        self._renew(outlet)
 
-    def _tell_state(self) -> None:
-        outlet = self.outlet
+    def _tell_state(self, outlet: VirtualOutlet) -> None:
         outlet.state, outlet.state_since_ms = outlet.state_now(), self._scheduler.now_ms
-        for action, payload in self.dialect.state(outlet, self._scheduler.now_ms):
+        for action, payload in self.dialect.state(outlet, self._clock_ms()):
             self._post(action, payload, None)
 
     # --- power and the line -----------------------------------------------------------------------
 
     def power_off(self) -> None:
-        """Lose power: the transaction ends where it stood; books and default profiles are kept."""
-        self._end("PowerLoss")
+        """Lose power: transactions end where they stood; books and default profiles are kept, but
+        for a station that forgets."""
+        for outlet in self.outlets:
+            self._end(outlet, "PowerLoss")
+        if self.quirks.amnesia:
+            self._in_force.profiles = []
         self.running = self._booted = False
 
     def power_on(self) -> None:
         """Start again, with whatever is plugged in."""
         self.running = True
-        if self.outlet.vehicle is not None:
-            self._begin()
+        self._clock_off_ms = self.quirks.clock_off_ms
+        for outlet in self.outlets:
+            if outlet.vehicle is not None:
+                self._begin(outlet)
 
     def opened(self) -> None:
         """The line is up."""
         self._outstanding = ""
+        self.connected_ms = self._scheduler.now_ms
+        if self.quirks.clock_jumps:
+            self._clock_off_ms = self._faults.random.randrange(-_CLOCK_JUMP_MS, _CLOCK_JUMP_MS)
         if self._booted:
-            self._tell_state()
+            for outlet in self.outlets:
+                self._tell_state(outlet)
             self._pump()
         else:
             self._boot()
@@ -233,7 +338,9 @@ class VirtualStation:
     def received(self, frame: Frame) -> None:
         """Take one frame from the line."""
         if frame[0] == 2:
-            self._send(self._answer(*frame[1:]))
+            answer = self._answer(*frame[1:])
+            if not self._faults.chance(self.quirks.mute):
+                self._send(answer)
         elif frame[1] == self._outstanding:
             self._outstanding = ""
             self._answered(frame)
@@ -243,7 +350,10 @@ class VirtualStation:
         if not self._booted:
             self._booted = frame[0] == 3 and frame[2]["status"] == "Accepted"
             if self._booted:
-                self._tell_state()
+                if self._clock_off_ms is None:
+                    self._clock_off_ms = 0
+                for outlet in self.outlets:
+                    self._tell_state(outlet)
                 self._pump()
             else:
                 self._scheduler.after(_ANSWER_TIMEOUT_MS, self._boot)
@@ -264,23 +374,54 @@ class VirtualStation:
             case "SetChargingProfile":
                 return [3, message_id, {"status": self._take_profile(payload)}]
             case "ClearChargingProfile":
-                cleared = self.book.clear(**self.dialect.cleared(payload))
+                criteria = self.dialect.cleared(payload)
+                cleared = self.book.clear(**criteria)
+                if self._in_force is not self.book:
+                    self._in_force.clear(**criteria)
+                self._renew_all()
                 return [3, message_id, {"status": "Accepted" if cleared else "Unknown"}]
             case "ChangeConfiguration" | "SetVariables":
                 settings, answer = self.dialect.settings(payload)
                 for name in _METER_SETTINGS & settings.keys():
                     self._meter_interval_ms = max(1, int(settings[name])) * 1_000
                 return [3, message_id, answer]
+            case "TriggerMessage":
+                if payload.get("requestedMessage") == "BootNotification":
+                    self._scheduler.after(0, self._boot)
+                return [3, message_id, {"status": "Accepted"}]
             case _:
                 return [4, message_id, "NotImplemented", f"{action} is not simulated", {}]
 
     def _take_profile(self, payload: dict[str, Any]) -> str:
-        profile, transaction = self.dialect.profile(payload), self.outlet.transaction
+        profile = self.dialect.profile(payload)
         if self._faults.happens("reject") or profile.unit != self.spec.unit:
             return "Rejected"
-        if profile.purpose is Purpose.TRANSACTION and (
-            transaction is None or profile.transaction_id not in (None, transaction.id)
-        ):
+        if profile.purpose is Purpose.TRANSACTION and not self._fits(profile):
             return "Rejected"
         self.book.install(profile)
+        if self._in_force is not self.book and not self._faults.chance(self.quirks.ignores):
+            self._scheduler.after(self.quirks.late_ms, lambda: self._bring_into_force(profile))
+        self._renew_all()
         return "Accepted"
+
+    def _fits(self, profile: Profile) -> bool:
+        """Whether the profile is of a transaction that runs, and has run for long enough."""
+        for outlet in self.outlets:
+            transaction = outlet.transaction
+            if outlet.spec.connector_id == profile.connector_id and transaction is not None:
+                ran_ms = self._scheduler.now_ms - outlet.began_ms
+                known = profile.transaction_id in (None, transaction.id)
+                return known and ran_ms >= self.quirks.early_ms
+        return False
+
+    def _bring_into_force(self, profile: Profile) -> None:
+        """What was accepted holds at last, if it still stands in the book."""
+        if self._in_force is not self.book and profile in self.book.profiles:
+            if self.quirks.outlives and profile.purpose is Purpose.TRANSACTION:
+                profile = profile.for_any_transaction()
+            self._in_force.install(profile)
+            self._renew_all()
+
+    def _renew_all(self) -> None:
+        for outlet in self.outlets:
+            self._renew(outlet)

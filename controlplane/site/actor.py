@@ -68,15 +68,13 @@ from controlplane.site.report import FeederReports, site_report
 from controlplane.site.round import Budget, plan
 from controlplane.site.state import BuildingLoad, SiteState
 from controlplane.site.view import decision_words
+from controlplane.site.waking import RAISE_ROUNDS, wake_ms
 from controlplane.store.records import ActorSnapshot, LimitDecision
 
 __all__ = ["SiteActor"]
 
 FUTURE_MAX_MS = 60_000
 """How far ahead of our clock a building meter may be."""
-
-QUIET_ROUNDS_MAX = 10
-"""Where nothing was heard and nothing is awaited, only every tenth round is worked out."""
 
 BUILDING_STEP_MA = 500
 """A change of the building load that is worth a snapshot."""
@@ -121,12 +119,15 @@ class SiteActor:
         """Take one message; see `controlplane.actor.Actor`."""
         self._effects = []
         self._durable = False
+        quiet = self._quiet
         if isinstance(message, Ask):
             self._effects.append(Answer(message.ask_id, self._answer(message.request, now_ms)))
         elif self._site is not None:
             self._hear(self._site, message, now_ms)
         elif isinstance(message, CapChanged):
             self._leave(message)
+        if quiet and not self._quiet and self._site is not None:
+            self._round_by(now_ms + self._settings.round_interval_ms)
         if self._durable and self._site is not None:
             snapshot = ActorSnapshot(ref=self.ref, state=self._site.state.snapshot())
             self._effects.append(Persist(snapshot))
@@ -147,7 +148,7 @@ class SiteActor:
                 self._cap_changed(site, message, now_ms)
             case TimerFired(key="round"):
                 self._round_at_ms = None
-                self._round_due(site, now_ms)
+                self._round(site, now_ms)
             case TimerFired(key="limit"):
                 self._limit_due(site, now_ms)
             case TimerFired(key="report"):
@@ -291,8 +292,6 @@ class SiteActor:
         rows = site.budget(now_ms)
         if any(used > may for used, may in zip(rows.liability_ma, rows.capacity_ma, strict=True)):
             self._round(site, now_ms)
-        elif self._round_at_ms is None:
-            self._round_by(now_ms + self._settings.round_interval_ms)
         return site.view(now_ms)
 
     def _save_building(self, site: LiveSite, load: BuildingLoad) -> None:
@@ -445,21 +444,6 @@ class SiteActor:
             self._round_at_ms = at_ms
             self._effects.append(SetTimer("round", at_ms))
 
-    def _round_due(self, site: LiveSite, now_ms: int) -> None:
-        """The interval is over: a round, unless it could only repeat the last one."""
-        interval_ms = self._settings.round_interval_ms
-        last_ms = self._rounded_ms
-        if (
-            not self._quiet
-            or last_ms is None
-            or now_ms - last_ms >= QUIET_ROUNDS_MAX * interval_ms
-            or site.stale(now_ms) != site.stale(last_ms)
-        ):
-            self._round(site, now_ms)
-            return
-        site.state.round += 1
-        self._round_by(now_ms + interval_ms)
-
     def _round(self, site: LiveSite, now_ms: int) -> None:
         settings = self._settings
         site.state.round += 1
@@ -492,7 +476,7 @@ class SiteActor:
             [connector.calm for connector in site.connectors],
             now_ms=now_ms,
             patience_ms=settings.ramp_ms,
-            raise_interval_ms=5 * settings.round_interval_ms,
+            raise_interval_ms=RAISE_ROUNDS * settings.round_interval_ms,
         )
         site.waiting = released.waiting
         picture = site.picture(now_ms) if released.limits else None
@@ -523,10 +507,10 @@ class SiteActor:
         if site.config.feeder is not None:
             left = site.budget(now_ms) if released.limits else rows
             self._report(site, left, only_urgent=True)
-        self._quiet = not site.restless
+        self._quiet = True
         self._round_at_ms = None
         if site.busy:
-            self._round_by(now_ms + settings.round_interval_ms)
+            self._round_by(wake_ms(site, settings=settings, pace=self._pace, now_ms=now_ms))
 
     def _send_limit(
         self, site: LiveSite, connector: LiveConnector, limit_ma: int, reason: str, now_ms: int

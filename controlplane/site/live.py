@@ -15,7 +15,7 @@ from controlplane.site.demand import Demand
 from controlplane.site.ledger import Entry
 from controlplane.site.messages import ConnectorMetered, PhaseCurrents, SiteView
 from controlplane.site.release import Calm
-from controlplane.site.round import Budget, Cause, Plan, budget
+from controlplane.site.round import Budget, Plan, budget
 from controlplane.site.state import SiteState
 from controlplane.site.tree import Leaf, SiteTree
 from controlplane.site.view import Picture, site_view
@@ -93,21 +93,6 @@ class LiveSite:
     def busy(self) -> bool:
         """Whether the next round can find anything changed without being told."""
         return any(entry.session_id is not None or entry.settling for entry in self.entries)
-
-    @property
-    def restless(self) -> bool:
-        """Whether the next round can come out differently though nothing was heard: an answer or a
-        vehicle is awaited, a change waits until it has lasted, somebody waits for a turn."""
-        if self.plan is None:
-            return True
-        for entry, target_ma, why in zip(
-            self.entries, self.plan.target_ma, self.plan.why, strict=True
-        ):
-            if entry.settling or entry.failures or why.cause is Cause.PAUSED:
-                return True
-            if target_ma is not None and target_ma != entry.asked_ma:
-                return True
-        return False
 
     @property
     def demands(self) -> list[Demand | None]:

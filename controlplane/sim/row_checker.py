@@ -1,0 +1,262 @@
+"""No conductor over its rating, looked at on every tick, from outside.
+
+The rule, exactly. On every phase of every circuit and feeder, at the end of every tick:
+
+1. *May draw.* The building load, plus for each outlet on each of its conductors the larger of what
+   flows and what its station offers, is within the rating. This holds at every tick and under every
+   fault. What an outlet's station offers beyond the profiles it accepted is a lie that nobody can
+   know before the meter tells: while a station lies, and for the 45 s after that a vehicle may need
+   to follow, such an outlet counts with what was promised, everybody else with the truth.
+2. *Does draw.* Where lies put what flows over the rating, Loadstar has `grace_ms` to see it and to
+   make room: after that, no outlet on the row may still be offered, unchanged for as long, more
+   than its default profile by a station that does not lie and was reachable all the time.
+3. *Alarm.* A vehicle that draws over 1 A more than its station promised, for `grace_ms` of
+   reachability, has brought the alarm `limit_exceeded`.
+
+The rating is the highest that the description gave the circuit: an owner who describes less is
+obeyed as soon as that is possible, which `optimum.py` checks. A checker trusts nothing that Loadstar
+says of itself: currents come from vehicles, offers from the stations' own profiles."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from controlplane.network import FeederConfig, Phase, SiteConfig
+from controlplane.sim.violations import Violations
+from controlplane.sim.virtual_outlet import VirtualOutlet
+from controlplane.sim.virtual_station import VirtualStation
+
+__all__ = ["FEEDER_MARGIN", "RowChecker"]
+
+FEEDER_MARGIN = 0.15
+"""A feeder's description has no margin of its own, so its owner states a power that is this much
+below what the conductor takes: buildings move between two reports, and while chargers are away."""
+
+_ROUNDING_A = 0.001
+"""What a limit in watts may gain per connector when it is turned into amperes."""
+_LIE_SEEN_A = 1.0
+"""A meter that stands less above its limit than this proves nothing."""
+
+Floats = NDArray[np.float64]
+
+
+class RowChecker:
+    """See the module's docstring. `alarmed` says whether the alarm about a connector is on."""
+
+    def __init__(
+        self,
+        sites: Sequence[SiteConfig],
+        feeders: Sequence[FeederConfig],
+        stations: Mapping[str, VirtualStation],
+        violations: Violations,
+        *,
+        grace_ms: int,
+    ) -> None:
+        self._violations = violations
+        self._grace_ms = grace_ms
+        self.alarmed: set[str] = set()
+        """Connectors about which Loadstar has raised `limit_exceeded`, by the alarm's subject."""
+        self.utilisation_max = 0.0
+        """The highest share of a rating that was drawn."""
+        self._names: list[str] = []
+        self._node: dict[str, int] = {}
+        ratings_a: list[float] = []
+        for feeder in feeders:
+            self._add_node(f"feeder {feeder.id}")
+            ratings_a.append(feeder.current_max_ma / 1_000 / (1 - FEEDER_MARGIN))
+        for site in sites:
+            for circuit in site.circuits:
+                self._add_node(f"{site.id}/{circuit.id}")
+                ratings_a.append(circuit.rating_a)
+        self._rating_a = np.repeat(np.array(ratings_a), 3)
+        self._outlets: list[tuple[VirtualStation, VirtualOutlet]] = []
+        self._first_slot: list[int] = []
+        self._lay_out(sites, stations)
+        slots = self._first_slot[-1] if self._first_slot else 0
+        self._flows_a = np.zeros(slots)
+        self._counts_a = np.zeros(slots)
+        self._dirty = True
+        self._liars: set[int] = set()
+        self._over_since_ms: dict[int, int] = {}
+        self._lied_since_ms: dict[int, int] = {}
+
+    def _add_node(self, name: str) -> None:
+        self._node[name] = len(self._names)
+        self._names.append(name)
+
+    def _lay_out(
+        self, sites: Sequence[SiteConfig], stations: Mapping[str, VirtualStation]
+    ) -> None:
+        """Number outlets and their conductors (slots), and list which slot is on which row."""
+        rows: list[int] = []
+        slots: list[int] = []
+        building_rows: list[int] = []
+        building_loads: list[int] = []
+        slot = 0
+        for number, site in enumerate(sites):
+            parents = {circuit.id: circuit.parent for circuit in site.circuits}
+            if site.building_load is not None:
+                for node in self._above(site, site.building_load.circuit, parents):
+                    building_rows += [node * 3 + column for column in range(3)]
+                    building_loads += [number * 3 + column for column in range(3)]
+            for charger in site.chargers:
+                nodes = self._above(site, charger.circuit, parents)
+                for outlet in stations[charger.id].outlets:
+                    outlet.index = len(self._outlets)
+                    self._outlets.append((stations[charger.id], outlet))
+                    self._first_slot.append(slot)
+                    for line in outlet.spec.lines:
+                        rows += [node * 3 + line for node in nodes]
+                        slots += [slot] * len(nodes)
+                        slot += 1
+        self._first_slot.append(slot)
+        self._entry_row = np.array(rows, dtype=np.intp)
+        self._entry_slot = np.array(slots, dtype=np.intp)
+        self._building_row = np.array(building_rows, dtype=np.intp)
+        self._building_load = np.array(building_loads, dtype=np.intp)
+        below = np.bincount(self._entry_row, minlength=len(self._rating_a))
+        self._tolerance_a = _ROUNDING_A * below
+
+    def _above(
+        self, site: SiteConfig, circuit: str | None, parents: Mapping[str, str | None]
+    ) -> list[int]:
+        nodes = []
+        while circuit:
+            nodes.append(self._node[f"{site.id}/{circuit}"])
+            circuit = parents[circuit]
+        return nodes + ([self._node[f"feeder {site.feeder}"]] if site.feeder else [])
+
+    # --- news -------------------------------------------------------------------------------------
+
+    def described(self, site: SiteConfig) -> None:
+        """A site's description has changed; its circuits are the same."""
+        for circuit in site.circuits:
+            row = self._node[f"{site.id}/{circuit.id}"] * 3
+            self._rating_a[row : row + 3] = np.maximum(
+                self._rating_a[row : row + 3], circuit.rating_a
+            )
+
+    def watch(self, station: VirtualStation, outlet: VirtualOutlet) -> None:
+        """What an outlet draws or may draw has changed."""
+        self._dirty = True
+        index = outlet.index
+        if station.quirks.lies or index in self._liars:
+            self._liars.add(index)
+        self._count(outlet, outlet.offered_a)
+
+    def _count(self, outlet: VirtualOutlet, may_a: float, *, flows_count: bool = True) -> None:
+        first = self._first_slot[outlet.index]
+        draw = outlet.draw
+        for conductor in range(len(outlet.spec.lines)):
+            flows_a = draw.current_a if conductor < draw.phases else 0.0
+            self._flows_a[first + conductor] = flows_a
+            counts_a = max(flows_a, may_a) if flows_count else may_a
+            self._counts_a[first + conductor] = counts_a
+
+    # --- the tick ---------------------------------------------------------------------------------
+
+    def check(self, now_ms: int, buildings_a: Floats, *, moved: bool = True) -> None:
+        """Look at this instant.
+
+        Args:
+            buildings_a: what each site's building draws, per line.
+            moved: whether it differs from that of the tick before.
+        """
+        if self._liars:
+            self._look_at_liars(now_ms)
+        if not (self._dirty or moved or self._over_since_ms):
+            return
+        self._dirty = False
+        rows = len(self._rating_a)
+        building_a = np.bincount(
+            self._building_row, weights=buildings_a.ravel()[self._building_load], minlength=rows
+        )
+        drawn_a = building_a + self._sum(self._flows_a)
+        counted_a = building_a + self._sum(self._counts_a)
+        self.utilisation_max = max(
+            self.utilisation_max, float(np.max(drawn_a / self._rating_a, initial=0.0))
+        )
+        over = counted_a > self._rating_a + self._tolerance_a + 1e-9
+        self._violations.lasting_all(
+            now_ms,
+            "row over its rating",
+            {
+                self._row_name(row): f"{counted_a[row]:.3f} A, of which {drawn_a[row]:.3f} A flow, "
+                f"rated {self._rating_a[row]:g} A"
+                for row in np.flatnonzero(over).tolist()
+            },
+        )
+        if self._liars:
+            flows_over = drawn_a > self._rating_a + _LIE_SEEN_A * len(self._liars)
+            self._make_room(now_ms, set(np.flatnonzero(flows_over & ~over).tolist()))
+
+    def _sum(self, slots_a: Floats) -> Floats:
+        return np.bincount(
+            self._entry_row, weights=slots_a[self._entry_slot], minlength=len(self._rating_a)
+        )
+
+    def _row_name(self, row: int) -> str:
+        return f"{self._names[row // 3]} {list(Phase)[row % 3].value}"
+
+    # --- stations that lie ------------------------------------------------------------------------
+
+    def _look_at_liars(self, now_ms: int) -> None:
+        """Count liars with what they promised, and see that the alarm is raised."""
+        self._dirty = True
+        for index in sorted(self._liars):
+            station, outlet = self._outlets[index]
+            lying = now_ms < outlet.liar_until_ms
+            may_a = outlet.promised_a if lying else outlet.offered_a
+            self._count(outlet, may_a, flows_count=not lying)
+            if not lying and not station.quirks.lies:
+                self._liars.discard(index)
+            above = outlet.draw.current_a > outlet.promised_a + _LIE_SEEN_A
+            if not (above and lying and station.connection):
+                self._lied_since_ms.pop(index, None)
+                continue
+            since_ms = max(
+                self._lied_since_ms.setdefault(index, now_ms), station.connected_ms
+            )
+            name = station.spec.id
+            if len(station.outlets) > 1:
+                name += f"/{outlet.spec.connector_id}"
+            if now_ms - since_ms > self._grace_ms and name not in self.alarmed:
+                self._violations.record(now_ms, "no alarm about a station that lies", name)
+                self._lied_since_ms[index] = now_ms
+
+    def _make_room(self, now_ms: int, over: set[int]) -> None:
+        for row in [row for row in self._over_since_ms if row not in over]:
+            del self._over_since_ms[row]
+        for row in sorted(over):
+            since_ms = self._over_since_ms.setdefault(row, now_ms)
+            if now_ms - since_ms <= self._grace_ms:
+                continue
+            left = self._reducible(row, now_ms - self._grace_ms)
+            if left:
+                self._violations.record(
+                    now_ms, "no room made for a lie", f"{self._row_name(row)}: {', '.join(left)}"
+                )
+                self._over_since_ms[row] = now_ms
+
+    def _reducible(self, row: int, before_ms: int) -> list[str]:
+        """Who could long have been given less."""
+        slots = set(self._entry_slot[self._entry_row == row].tolist())
+        found = []
+        for index, (station, outlet) in enumerate(self._outlets):
+            if self._first_slot[index] not in slots and not any(
+                slot in slots
+                for slot in range(self._first_slot[index], self._first_slot[index + 1])
+            ):
+                continue
+            if (
+                index not in self._liars
+                and station.connection
+                and station.connected_ms < before_ms
+                and outlet.stayed_since_ms < before_ms
+                and outlet.offered_a > outlet.default_a + _LIE_SEEN_A
+            ):
+                found.append(f"{station.spec.id} at {outlet.offered_a:g} A")
+        return found

@@ -1,0 +1,85 @@
+"""When a site's next round could come out differently from its last although nothing is heard.
+
+Most sites stand still most of the time, and a round that can only repeat the last one is not worth
+its work. Invariant: everything that a round reads and that changes by the passing of time alone has
+its instant here; where one is not known, the round after the usual interval looks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from controlplane.config import ActorSettings
+from controlplane.site.demand import Pace
+from controlplane.site.live import LiveConnector, LiveSite
+from controlplane.site.release import DEADBAND_MA
+from controlplane.site.round import Cause
+
+__all__ = ["QUIET_ROUNDS_MAX", "RAISE_ROUNDS", "wake_ms"]
+
+QUIET_ROUNDS_MAX = 20
+"""However little is awaited, every twentieth round is worked out."""
+
+RAISE_ROUNDS = 5
+"""Rounds between two small increases of a connector that runs."""
+
+
+def wake_ms(site: LiveSite, *, settings: ActorSettings, pace: Pace, now_ms: int) -> int:
+    """The instant of the round after the one that was worked out at `now_ms`."""
+    interval_ms = settings.round_interval_ms
+    latest_ms = now_ms + QUIET_ROUNDS_MAX * interval_ms
+    plan = site.plan
+    if plan is None:
+        return now_ms + interval_ms
+    for position, connector in enumerate(site.connectors):
+        target_ma = plan.target_ma[position]
+        if target_ma is None and not connector.entry.settling:
+            continue
+        for at_ms in _instants(
+            connector,
+            target_ma,
+            waits=position in site.waiting,
+            settings=settings,
+            now_ms=now_ms,
+        ):
+            latest_ms = min(latest_ms, max(at_ms, now_ms + interval_ms))
+    building = site.state.building
+    if building is not None:
+        stale_ms = building.at_ms + site.tree.stale_after_ms + 1
+        if stale_ms > now_ms:
+            latest_ms = min(latest_ms, stale_ms)
+    if any(why.cause is Cause.PAUSED for why in plan.why):
+        for connector in site.connectors:
+            if connector.demand is not None:
+                turn = connector.demand.turn
+                turns_ms = turn.since_ms + (pace.dwell_ms if turn.on else pace.turn_ms)
+                if turns_ms > now_ms:
+                    latest_ms = min(latest_ms, turns_ms)
+    return latest_ms
+
+
+def _instants(
+    connector: LiveConnector,
+    target_ma: int | None,
+    *,
+    waits: bool,
+    settings: ActorSettings,
+    now_ms: int,
+) -> Iterator[int]:
+    """When something about one connector runs out, or may be tried (again). A limit that waits for
+    room waits for what others give back, of which news comes."""
+    entry, calm = connector.entry, connector.calm
+    if entry.draining_ma:
+        yield entry.acknowledged_ms + settings.ramp_ms
+    if entry.pending:
+        yield entry.pending[0].sent_ms + 4 * settings.call_timeout_ms
+        return
+    if entry.uncertain_ma or entry.reassert or entry.failures:
+        yield entry.retry_ms
+    elif target_ma is not None and target_ma != entry.asked_ma and not waits:
+        small = abs(target_ma - (entry.asked_ma or 0)) < DEADBAND_MA
+        if small and calm.differs_since_ms is not None:
+            yield calm.differs_since_ms + settings.ramp_ms
+        elif calm.raised_ms is not None:
+            yield calm.raised_ms + RAISE_ROUNDS * settings.round_interval_ms
+        else:
+            yield now_ms
