@@ -56,7 +56,7 @@ rounds, meter values and reports that nothing else decides how long it takes to 
 _COMMISSIONING_MS = 600_000
 _REST_MS = 900_000
 _TRAVEL_MS = 20
-_BUILDING_REPORT_MS = 60_000
+_BUILDING_REPORT_MS = 120_000
 _TELLS_AFTER_MS = 60_000
 """How long a driver takes to enter what is needed."""
 

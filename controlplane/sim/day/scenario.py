@@ -166,7 +166,7 @@ def _site(feeder_id: str, index: int, site_day: SiteDay, day: date, random: Rand
         margin_percent=_MARGIN_PERCENT,
         circuits=_circuits(list(chargers.values()), building),
         building_load=BuildingLoadConfig(
-            circuit="supply", assumed_a=_peak_a(building), stale_after_s=180
+            circuit="supply", assumed_a=_peak_a(building), stale_after_s=300
         ),
         chargers=tuple(chargers.values()),
     )
