@@ -31,7 +31,7 @@ def live_day(
     from controlplane.errors import LoadstarError
     from controlplane.sim.day.picture import draw
     from controlplane.sim.day.report import table
-    from controlplane.sim.day.run import parse_day, run_day
+    from controlplane.sim.day.run import WORKERS_MAX, parse_day, run_day
 
     try:
         date = parse_day(day or DAY)
@@ -39,7 +39,7 @@ def live_day(
             date,
             sites=SITES if sites is None else sites,
             seed=seed,
-            workers=workers or len(os.sched_getaffinity(0)),
+            workers=workers or min(WORKERS_MAX, os.cpu_count() or 1),
             progress=lambda words: typer.echo(words, err=True),
         )
     except LoadstarError as error:
@@ -47,7 +47,11 @@ def live_day(
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
     if picture is not None:
-        title = f"{date.day} {date:%B %Y}: {result['sites']} sites, {result['sessions']:,} sessions"
+        sites_lived, sessions = result["sites"], result["sessions"]
+        title = (
+            f"{date.day} {date:%B %Y}: {sites_lived} site{'s' * (sites_lived != 1)}, "
+            f"{sessions:,} sessions"
+        )
         Path(picture).write_text(draw(lived, title=title), encoding="utf-8")
     document = json.dumps(result, indent=2) + "\n"
     if json_path == "-":

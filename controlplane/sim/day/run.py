@@ -24,8 +24,9 @@ from controlplane.sim.day.scenario import FeederDay, feeder_days
 from controlplane.sim.day.tariff import load_tariff
 from controlplane.sim.day.uncontrolled import charge_alone, live_uncontrolled
 
-__all__ = ["LivedFeeder", "live_feeder", "parse_day", "run_day"]
+__all__ = ["WORKERS_MAX", "LivedFeeder", "live_feeder", "parse_day", "run_day"]
 
+WORKERS_MAX = 64
 _VIOLATIONS_SHOWN = 20
 
 
@@ -121,8 +122,8 @@ def run_day(
     Raises:
         InvalidInput: an unknown day, or an argument out of range.
     """
-    if not 1 <= workers <= 64:
-        raise InvalidInput("workers: 1 to 64")
+    if not 1 <= workers <= WORKERS_MAX:
+        raise InvalidInput(f"workers: 1 to {WORKERS_MAX}")
     begun_s = time.perf_counter()
     feeders = feeder_days(day, sites=sites, seed=seed)
     progress(
@@ -130,13 +131,18 @@ def run_day(
         f"{sum(len(plan.stations) for feeder in feeders for plan in feeder.sites):,} chargers, "
         f"{sum(len(feeder.visits) for feeder in feeders):,} sessions"
     )
+    replay = f"loadstar sim --day {day} --sites {sites} --seed {seed}"
     lived: dict[str, LivedFeeder] = {}
-    for done in _live_all(feeders, day, workers):
-        lived[done.feeder.config.id] = done
-        progress(
-            f"{done.feeder.config.id} done ({len(lived)} of {len(feeders)}): "
-            f"{done.messages:,} messages, {done.violations} violations, {done.cpu_s:.0f} s"
-        )
+    try:
+        for done in _live_all(feeders, day, workers):
+            lived[done.feeder.config.id] = done
+            progress(
+                f"{done.feeder.config.id} done ({len(lived)} of {len(feeders)}): "
+                f"{done.messages:,} messages, {done.violations} violations, {done.cpu_s:.0f} s"
+            )
+    except Exception as error:
+        error.add_note(f"replay: {replay}")
+        raise
     in_order = [lived[feeder.config.id] for feeder in feeders]
     result = report(in_order, day=day, tariff=load_tariff(day))
     result |= {
@@ -146,7 +152,7 @@ def run_day(
         "workers": workers,
         "seed": seed,
         "digest": _digest(in_order),
-        "replay": f"loadstar sim --day {day} --sites {sites} --seed {seed}",
+        "replay": replay,
     }
     return result, in_order
 
