@@ -47,8 +47,9 @@ _SERVED_AT_ONCE = 0.5
 """The share of its chargers that a supply carries at full current beside its building."""
 _ROW_SHARE = 0.7
 """The same of each of the two rows of chargers below the supply."""
-_FEEDER_SHARE = 0.85
-"""A feeder's rating over the sum of its sites' supplies: their peaks do not fall together."""
+_FEEDER_SHARE = 0.75
+"""Of what its sites' supplies have for chargers, what a feeder carries beside all their buildings:
+the peaks of many sites do not fall together."""
 _FEEDER_DESCRIBED = 0.98
 """A feeder's description has no margin of its own, so its owner states a little less than the
 conductor takes: buildings move between two reports."""
@@ -138,7 +139,9 @@ def _feeder(number: int, site_days: list[SiteDay], day: date, *, seed: int) -> F
     )
     # One site alone has nobody to share with: its feeder carries all of its supply.
     share = _FEEDER_SHARE if len(plans) > 1 else 1.0
-    rating_a = math.floor(sum(plan.config.supply.rating_a for plan in plans) * share)
+    buildings_a = sum(_peak_a(plan.building) for plan in plans)
+    supplies_a = sum(plan.config.supply.rating_a for plan in plans)
+    rating_a = math.floor(buildings_a + (supplies_a - buildings_a) * share)
     config = FeederConfig(
         id=feeder_id,
         power_max_w=math.floor(rating_a * _FEEDER_DESCRIBED * VOLTAGE_V * 3),
