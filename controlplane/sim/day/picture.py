@@ -125,10 +125,10 @@ def _buildings_a(lived: LivedFeeder) -> Floats:
 
 
 def _worst_row(lived: Sequence[LivedFeeder]) -> _Panel:
-    """The row that would carry most of its rating without control."""
-    loads = [(each.uncontrolled.peak_a / each.rows.rating_a) for each in lived]
-    feeder = int(np.argmax([load.max() for load in loads]))
-    row = int(loads[feeder].argmax())
+    """The row that would go furthest over its rating without control, in amperes."""
+    over_a = [each.uncontrolled.peak_a - each.rows.rating_a for each in lived]
+    feeder = int(np.argmax([each.max() for each in over_a]))
+    row = int(over_a[feeder].argmax())
     rows = lived[feeder].rows
     series = [
         _Series("building", "building", _buildings_a(lived[feeder])[row]),

@@ -21,13 +21,14 @@ from controlplane.sim.day.outcome import Outcome
 from controlplane.sim.day.report import report
 from controlplane.sim.day.rows import Rows
 from controlplane.sim.day.scenario import FeederDay, feeder_days
-from controlplane.sim.day.tariff import load_tariff
+from controlplane.sim.day.tariff import SLOT_H, load_tariff
 from controlplane.sim.day.uncontrolled import charge_alone, live_uncontrolled
 
 __all__ = ["WORKERS_MAX", "LivedFeeder", "live_feeder", "parse_day", "run_day"]
 
 WORKERS_MAX = 64
 _VIOLATIONS_SHOWN = 20
+_PROGRESS_H = 3
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,9 @@ def parse_day(text: str) -> date:
         ) from error
 
 
-def live_feeder(feeder: FeederDay, day: date) -> LivedFeeder:
+def live_feeder(
+    feeder: FeederDay, day: date, progress: Callable[[str], None] = lambda _: None
+) -> LivedFeeder:
     """Live through one feeder's day all three ways."""
     rows = Rows(feeder)
     alone = charge_alone(feeder)
@@ -79,8 +82,14 @@ def live_feeder(feeder: FeederDay, day: date) -> LivedFeeder:
     except Unavailable as error:
         missing = error.message
     world = ActorsDay(feeder, rows, possible_wh)
+
+    def after(slot: int) -> None:
+        hour = (slot + 1) * SLOT_H
+        if hour % _PROGRESS_H == 0:
+            progress(f"{feeder.config.id} {hour:02.0f}:00, {world.messages:,} messages")
+
     begun_s = time.process_time()
-    loadstar = world.live()
+    loadstar = world.live(after)
     cpu_s = time.process_time() - begun_s
     found = world.violations.found
     return LivedFeeder(
@@ -134,7 +143,7 @@ def run_day(
     replay = f"loadstar sim --day {day} --sites {sites} --seed {seed}"
     lived: dict[str, LivedFeeder] = {}
     try:
-        for done in _live_all(feeders, day, workers):
+        for done in _live_all(feeders, day, workers, progress):
             lived[done.feeder.config.id] = done
             progress(
                 f"{done.feeder.config.id} done ({len(lived)} of {len(feeders)}): "
@@ -157,10 +166,13 @@ def run_day(
     return result, in_order
 
 
-def _live_all(feeders: list[FeederDay], day: date, workers: int) -> Iterator[LivedFeeder]:
+def _live_all(
+    feeders: list[FeederDay], day: date, workers: int, progress: Callable[[str], None]
+) -> Iterator[LivedFeeder]:
+    """Feeder by feeder here, which can say more of its progress, or in processes."""
     if workers == 1 or len(feeders) == 1:
         for feeder in feeders:
-            yield live_feeder(feeder, day)
+            yield live_feeder(feeder, day, progress)
         return
     with ProcessPoolExecutor(min(workers, len(feeders)), get_context("spawn")) as pool:
         waiting = [pool.submit(live_feeder, feeder, day) for feeder in feeders]
