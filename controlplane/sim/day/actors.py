@@ -132,6 +132,7 @@ class ActorsDay:
         """Read all meters, and see who is ready."""
         for station in self.stations.values():
             station.settle()
+            self._watch(station, station.outlet)
         self._outcome.slot_peak_a[:, slot] = self._meter.take_peaks_a()
         for site, plan in enumerate(self._feeder.sites):
             total_wh = sum(self.stations[spec.id].outlet.register_wh for spec in plan.stations)
