@@ -7,6 +7,7 @@ the integer milliampere properties."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from enum import StrEnum
 from functools import cached_property
@@ -19,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from controlplane.errors import InvalidInput
 from controlplane.ids import CHARGER_ID_PATTERN, NAME_PATTERN, ChargerId, ConnectorKey
+from controlplane.rules import RULES_MAX, HoursConfig, RuleConfig
 from controlplane.units import ma_from_a, ma_from_w
 
 __all__ = [
@@ -207,7 +209,8 @@ class BuildingLoadConfig(_Model):
 
 class SiteConfig(_Model):
     """A place with one supply. `voltage_v` is line to neutral. `margin_percent` of every rating is
-    never given away."""
+    never given away. Outside `opening_hours`, where there are any, only sessions are served whose
+    rule says so."""
 
     id: Name
     name: str = ""
@@ -218,6 +221,8 @@ class SiteConfig(_Model):
     circuits: tuple[CircuitConfig, ...]
     building_load: BuildingLoadConfig | None = None
     chargers: tuple[ChargerConfig, ...] = ()
+    opening_hours: Annotated[tuple[HoursConfig, ...], Field(max_length=50)] = ()
+    rules: Annotated[tuple[RuleConfig, ...], Field(max_length=RULES_MAX)] = ()
 
     @field_validator("time_zone")
     @classmethod
@@ -229,6 +234,15 @@ class SiteConfig(_Model):
                 f"{time_zone!r} is no IANA time zone, such as Europe/Berlin"
             ) from error
         return time_zone
+
+    @field_validator("rules")
+    @classmethod
+    def _rules_once(cls, rules: tuple[RuleConfig, ...]) -> tuple[RuleConfig, ...]:
+        ids = [rule.id for rule in rules]
+        for rule_id in ids:
+            if ids.count(rule_id) > 1:
+                raise ValueError(f"two rules share the id {rule_id!r}")
+        return rules
 
     @model_validator(mode="after")
     def _tree(self) -> Self:
@@ -268,6 +282,7 @@ class SiteConfig(_Model):
                 raise ValueError(f"site {self.id}: two chargers share the id {charger.id!r}")
             ids.add(charger.id)
         self._offline_currents_fit()
+        self._guarantees_possible()
         return self
 
     def _offline_currents_fit(self) -> None:
@@ -292,6 +307,15 @@ class SiteConfig(_Model):
                         f"of its chargers add up to {load_ma[circuit.id, phase] / 1000:g} A, over "
                         f"its rating of {circuit.rating_a:g} A; lower offline_current_a"
                     )
+
+    def _guarantees_possible(self) -> None:
+        """How many sessions a rule will meet nobody knows, but one alone must fit."""
+        for rule in self.rules:
+            if rule.guaranteed_ma > self.supply.rating_ma:
+                raise ValueError(
+                    f"site {self.id}: rule {rule.id} guarantees {rule.guaranteed_a:g} A, over the "
+                    f"rating of its supply of {self.supply.rating_a:g} A"
+                )
 
     @cached_property
     def supply(self) -> CircuitConfig:
@@ -456,7 +480,13 @@ def _place(path: tuple[int | str, ...], document: Any, below: str) -> str:
 
 
 class _Loader(yaml.SafeLoader):
-    """Refuses a key that stands twice in one mapping, where YAML would silently keep the last."""
+    """Refuses a key that stands twice in one mapping, where YAML would silently keep the last, and
+    reads `19:00` as a time of day, where YAML 1.1 would read 1140, a number of base sixty."""
+
+    yaml_implicit_resolvers: dict[str, Any] = {  # noqa: RUF012 - as its base declares it
+        first: [("tag:yaml.org,2002:str", re.compile(r"[0-9]{1,2}:[0-9]{2}$")), *known]
+        for first, known in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         written = [key.value for key, _ in node.value if key.tag != "tag:yaml.org,2002:merge"]

@@ -35,6 +35,7 @@ __all__ = [
     "page_size",
     "required",
     "seconds",
+    "span_ms",
     "timestamp",
 ]
 
@@ -197,6 +198,18 @@ def instant_ms(message: Any, field: str) -> int | None:
     except (ValueError, OverflowError) as error:
         raise invalid(field, "an instant between the years 1 and 9999") from error
     return given.ToMilliseconds()
+
+
+def span_ms(request: Any) -> tuple[int | None, int | None]:
+    """`start_time` and `end_time` of a request, None where they were left away.
+
+    Raises:
+        InvalidInput: one of them is no instant, or the end is not after the start.
+    """
+    from_ms, until_ms = instant_ms(request, "start_time"), instant_ms(request, "end_time")
+    if from_ms is not None and until_ms is not None and until_ms <= from_ms:
+        raise invalid("end_time", "after start_time")
+    return from_ms, until_ms
 
 
 def _check_request_id(request_id: str) -> None:

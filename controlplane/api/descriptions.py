@@ -28,8 +28,13 @@ __all__ = [
 Model = TypeVar("Model", bound=BaseModel)
 Description = TypeVar("Description", bound=Message)
 
-_ENUM_PREFIXES = {"Phase": "PHASE_", "LimitUnit": "LIMIT_UNIT_", "CurrentType": "CURRENT_TYPE_"}
-_LOWER_CASE_ENUMS = frozenset({"CurrentType"})
+_ENUM_PREFIXES = {
+    "Phase": "PHASE_",
+    "LimitUnit": "LIMIT_UNIT_",
+    "CurrentType": "CURRENT_TYPE_",
+    "Weekday": "WEEKDAY_",
+}
+_LOWER_CASE_ENUMS = frozenset({"CurrentType", "Weekday"})
 
 
 def site_from_message(message: network_pb2.SiteDescription) -> SiteConfig:

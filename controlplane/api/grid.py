@@ -6,10 +6,10 @@ from typing import Any
 
 from controlplane.api.backend import (
     Backend,
-    instant_ms,
     invalid,
     page_size,
     required,
+    span_ms,
     timestamp,
 )
 from controlplane.api.configuring import CONFIGURE_TIMEOUT_S, configure_feeder
@@ -109,7 +109,7 @@ class Grid(grid_pb2_grpc.GridServiceServicer):
         if not 0 <= request.power_w <= _POWER_MAX_W:
             raise invalid("power_w", f"0 to {_POWER_MAX_W} W")
         await self._require_feeder(request.feeder_id)
-        from_ms, until_ms = _span(request)
+        from_ms, until_ms = span_ms(request)
         view = await self._backend.ask(
             _feeder_ref(request.feeder_id),
             SetFeederLimit(power_w=request.power_w, from_ms=from_ms, until_ms=until_ms),
@@ -139,7 +139,7 @@ class Grid(grid_pb2_grpc.GridServiceServicer):
         if not 0 <= request.limit_ma <= CURRENT_MAX_MA:
             raise invalid("limit_ma", f"0 to {CURRENT_MAX_MA} mA")
         await require_site(self._backend, request.site_id)
-        from_ms, until_ms = _span(request)
+        from_ms, until_ms = span_ms(request)
         view = await self._backend.ask(
             ActorRef(ActorKind.SITE, request.site_id),
             SetSiteLimit(limit_ma=request.limit_ma, from_ms=from_ms, until_ms=until_ms),
@@ -189,15 +189,6 @@ class Grid(grid_pb2_grpc.GridServiceServicer):
                     reason="FEEDER_IN_USE",
                     metadata={"feeder_id": feeder_id, "site_id": record.site_id},
                 )
-
-
-def _span(
-    request: grid_pb2.SetFeederLimitRequest | grid_pb2.SetSiteLimitRequest,
-) -> tuple[int | None, int | None]:
-    from_ms, until_ms = instant_ms(request, "start_time"), instant_ms(request, "end_time")
-    if from_ms is not None and until_ms is not None and until_ms <= from_ms:
-        raise invalid("end_time", "after start_time")
-    return from_ms, until_ms
 
 
 def _feeder_to_message(record: FeederRecord) -> grid_pb2.Feeder:

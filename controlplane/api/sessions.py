@@ -119,15 +119,19 @@ class Sessions(sessions_pb2_grpc.SessionsServiceServicer):
     ) -> sessions_pb2.SetSessionNeedResponse:
         need_wh = request.need_wh if request.HasField("need_wh") else None
         departure_ms = instant_ms(request, "departure_time")
-        if need_wh is None and departure_ms is None:
-            raise invalid("need_wh", "need_wh or departure_time must be given")
+        boost_until_ms = instant_ms(request, "boost_until_time")
+        if need_wh is None and departure_ms is None and boost_until_ms is None:
+            raise invalid("need_wh", "need_wh, departure_time or boost_until_time must be given")
         if need_wh is not None and not 0 <= need_wh <= _NEED_MAX_WH:
             raise invalid("need_wh", f"0 to {_NEED_MAX_WH} Wh")
         session = await require_session(self._backend, request.session_id)
         changed = await self._backend.ask(
             ActorRef(ActorKind.CHARGER, session.charger_id),
             SetSessionNeed(
-                session_id=session.session_id, need_wh=need_wh, departure_ms=departure_ms
+                session_id=session.session_id,
+                need_wh=need_wh,
+                departure_ms=departure_ms,
+                boost_until_ms=boost_until_ms,
             ),
             SessionRecord,
             context,
@@ -236,6 +240,7 @@ def session_to_message(session: SessionRecord) -> sessions_pb2.Session:
         need_wh=session.need_wh,
         departure_time=timestamp(session.departure_ms),
         stop_reason=session.stop_reason or "",
+        boost_until_time=timestamp(session.boost_until_ms),
     )
 
 

@@ -16,6 +16,7 @@ from controlplane.api.backend import (
     page_size,
     required,
     seconds,
+    span_ms,
     timestamp,
 )
 from controlplane.api.configuring import CONFIGURE_TIMEOUT_S, configure_site
@@ -33,6 +34,8 @@ from controlplane.site.messages import (
     GetSite,
     PhaseCurrents,
     ReportBuildingLoad,
+    SetCircuitLimit,
+    SetConnectorLimit,
     SiteDeleted,
     SiteView,
 )
@@ -178,6 +181,60 @@ class Sites(sites_pb2_grpc.SitesServiceServicer):
         )
         return sites_pb2.ReportBuildingLoadResponse(allocation=allocation_to_message(view))
 
+    async def SetCircuitLimit(
+        self, request: sites_pb2.SetCircuitLimitRequest, context: Any
+    ) -> sites_pb2.SetCircuitLimitResponse:
+        required(request, "site_id", "circuit_id", "limit_ma")
+        from_ms, until_ms = _limit_span(request)
+        limit = SetCircuitLimit(request.circuit_id, request.limit_ma, from_ms, until_ms)
+        return sites_pb2.SetCircuitLimitResponse(
+            allocation=await self._limited(request, limit, context)
+        )
+
+    async def ClearCircuitLimit(
+        self, request: sites_pb2.ClearCircuitLimitRequest, context: Any
+    ) -> sites_pb2.ClearCircuitLimitResponse:
+        required(request, "site_id", "circuit_id")
+        limit = SetCircuitLimit(request.circuit_id, None)
+        return sites_pb2.ClearCircuitLimitResponse(
+            allocation=await self._limited(request, limit, context)
+        )
+
+    async def SetConnectorLimit(
+        self, request: sites_pb2.SetConnectorLimitRequest, context: Any
+    ) -> sites_pb2.SetConnectorLimitResponse:
+        required(request, "site_id", "charger_id", "connector_id", "limit_ma")
+        from_ms, until_ms = _limit_span(request)
+        limit = SetConnectorLimit(
+            ChargerId(request.charger_id),
+            request.connector_id,
+            request.limit_ma,
+            from_ms,
+            until_ms,
+        )
+        return sites_pb2.SetConnectorLimitResponse(
+            allocation=await self._limited(request, limit, context)
+        )
+
+    async def ClearConnectorLimit(
+        self, request: sites_pb2.ClearConnectorLimitRequest, context: Any
+    ) -> sites_pb2.ClearConnectorLimitResponse:
+        required(request, "site_id", "charger_id", "connector_id")
+        limit = SetConnectorLimit(ChargerId(request.charger_id), request.connector_id, None)
+        return sites_pb2.ClearConnectorLimitResponse(
+            allocation=await self._limited(request, limit, context)
+        )
+
+    async def _limited(
+        self, request: Any, limit: msgspec.Struct, caller: Caller
+    ) -> sites_pb2.SiteAllocation:
+        """Tell a site the limit of something in it; the allocation that follows."""
+        await require_site(self._backend, request.site_id)
+        view = await self._backend.ask(
+            _ref(request.site_id), limit, SiteView, caller, request_id=request.request_id
+        )
+        return allocation_to_message(view)
+
     async def _site(self, config: SiteConfig) -> sites_pb2.Site:
         record = await self._backend.reader.site(SiteId(config.id))
         return sites_pb2.Site(
@@ -188,6 +245,14 @@ class Sites(sites_pb2_grpc.SitesServiceServicer):
     async def _view(self, site_id: str, caller: Caller) -> SiteView:
         await require_site(self._backend, site_id)
         return await self._backend.ask(_ref(site_id), GetSite(), SiteView, caller)
+
+
+def _limit_span(
+    request: sites_pb2.SetCircuitLimitRequest | sites_pb2.SetConnectorLimitRequest,
+) -> tuple[int | None, int | None]:
+    if not 0 <= request.limit_ma <= CURRENT_MAX_MA:
+        raise invalid("limit_ma", f"0 to {CURRENT_MAX_MA} mA")
+    return span_ms(request)
 
 
 async def require_site(backend: Backend, site_id: str) -> SiteRecord:
@@ -264,6 +329,7 @@ def _circuit_to_message(circuit: CircuitView) -> sites_pb2.CircuitState:
         building=_phases(circuit.building_ma),
         liability=_phases(circuit.liability_ma),
         measured=_phases(circuit.measured_ma),
+        limit_ma=circuit.limit_ma,
     )
 
 
@@ -277,6 +343,7 @@ def _connector_to_message(connector: ConnectorAllocation) -> sites_pb2.Connector
         liability_ma=connector.liability_ma,
         measured_ma=connector.measured_ma,
         reason=connector.reason,
+        operator_limit_ma=connector.override_ma,
     )
 
 

@@ -355,6 +355,8 @@ class ChargerActor:
             self._tell_outcome(turn, order.limit, result.state)
         if order.origin is Origin.HEALING:
             self._healer.concluded(turn, result)
+        if order.origin is Origin.SETTLING:
+            self._settling.answered(turn, order.command, result.state)
         if order.origin is Origin.SETTLING and self._queue.connection:
             if self._settling.settled:
                 self._tell_presence(turn)

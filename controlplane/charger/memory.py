@@ -113,6 +113,8 @@ class Session(msgspec.Struct, array_like=True):
     """Sequence number and time of the latest TransactionEvents."""
     doubts: int = 0
     """How many of its messages were quarantined."""
+    boost_until_ms: int | None = None
+    """Until when it goes first."""
 
 
 class Healing(msgspec.Struct, array_like=True):
@@ -145,6 +147,8 @@ class ChargerMemory(msgspec.Struct):
     unmatched_ends: list[TransactionEnded] = []
     """Ends that came before anything else of their transaction."""
     healing: Healing = msgspec.field(default_factory=Healing)
+    cleared: bool = False
+    """Whether the station has answered that what others left behind is gone."""
 
     def connector(self, connector_id: int) -> Connector | None:
         """The connector, remembered from now on; None where there are too many."""

@@ -121,12 +121,14 @@ class Execute(msgspec.Struct, frozen=True, tag="execute"):
 
 
 class SetSessionNeed(msgspec.Struct, frozen=True, tag="set_session_need"):
-    """The driver's wish for a running session; None leaves a value as it is. Answered with
-    `SessionRecord`."""
+    """The driver's wish for a running session; None leaves a value as it is. Until
+    `boost_until_ms`, at most a day ahead, it goes first; an instant that is past ends that.
+    Answered with `SessionRecord`."""
 
     session_id: SessionId
     need_wh: int | None = None
     departure_ms: int | None = None
+    boost_until_ms: int | None = None
 
 
 class AbandonSession(msgspec.Struct, frozen=True, tag="abandon_session"):

@@ -57,6 +57,7 @@ def session_record(memory: ChargerMemory, session: Session) -> SessionRecord:
         need_wh=session.need_wh,
         departure_ms=session.departure_ms,
         stop_reason=session.stop_reason,
+        boost_until_ms=session.boost_until_ms,
     )
 
 

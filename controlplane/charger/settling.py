@@ -1,9 +1,11 @@
 """What a station is told once it has settled after a boot or a reconnect.
 
 First the default profile of every connector, because it is what makes silence safe: the site counts
-a charger without one with its hardware's rating. Where that is so, whatever another system left
-behind is cleared before: a profile of a higher stack level would go before ours, and a 2.0.1
-station refuses a second one of the same level (part 2 K01.FR.52 and 53). Then sampling: how often,
+a charger without one with its hardware's rating. Before the first, whatever another system left
+behind is cleared: a profile of a higher stack level would go before ours, and a 2.0.1 station
+refuses a second one of the same level (part 2 K01.FR.52 and 53). That is done once and never again:
+to clear our own default profile would let vehicles draw what the hardware can until the next one is
+in force, and an acknowledgement that was lost is no reason for that. Then sampling: how often,
 and which measurands, from the fullest list to the shortest, since there are stations that refuse a
 list for one entry. A refusal never keeps a station from being settled."""
 
@@ -18,7 +20,14 @@ from controlplane.charger.limits import limit_command
 from controlplane.charger.memory import ChargerMemory
 from controlplane.charger.turn import Turn
 from controlplane.config import ActorSettings
-from controlplane.ocpp.commands import ClearLimits, Command, LimitPurpose, SetLimit, SetSettings
+from controlplane.ocpp.commands import (
+    ClearLimits,
+    Command,
+    CommandState,
+    LimitPurpose,
+    SetLimit,
+    SetSettings,
+)
 from controlplane.ocpp.dialect import Dialect
 from controlplane.units import MS_PER_S
 
@@ -124,12 +133,18 @@ class Settling:
         self._phase = Phase.PREPARING
         memory = self._memory
         preparations = _preparations(memory, dialect, self._settings)
-        if memory.described is None or memory.default_ma() is not None:
+        if memory.described is None or memory.cleared:
             return preparations
         for connector in memory.connectors.values():
             connector.default_ma = None
         turn.changed = True
         return (ClearLimits(LimitPurpose.DEFAULT), *preparations)
+
+    def answered(self, turn: Turn, command: Command, state: CommandState) -> None:
+        """Take in what the station said to one of the preparations."""
+        silent = state in (CommandState.TIMED_OUT, CommandState.OFFLINE)
+        if isinstance(command, ClearLimits) and not silent:
+            self._memory.cleared = turn.changed = True
 
     def prepared(self, turn: Turn, connection: str) -> bool:
         """Everything it was told has been answered; whether it is settled by that."""

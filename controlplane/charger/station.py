@@ -51,6 +51,7 @@ class Station:
         exchanged = any(known) and known != (event.vendor, event.model, event.serial_number)
         memory.vendor, memory.model = event.vendor, event.model
         memory.firmware, memory.serial_number = event.firmware, event.serial_number
+        memory.cleared &= not exchanged
         for connector in memory.connectors.values():
             # Profiles of transactions need not survive a reboot; none survives new hardware.
             connector.limit_ma = None

@@ -27,11 +27,13 @@ from controlplane.ocpp.events import (
 )
 from controlplane.site.messages import ConnectorState, SessionDemand
 from controlplane.store.records import SessionRecord
+from controlplane.units import MS_PER_HOUR
 
-__all__ = ["Transactions"]
+__all__ = ["BOOST_MAX_MS", "Transactions"]
 
 ABANDONED: Final = "Abandoned"
 """Why a session ended that an operator gave up; the only end that can be taken back."""
+BOOST_MAX_MS: Final = 24 * MS_PER_HOUR
 _ENDED_MAX: Final = 16
 """Ended sessions that are remembered to recognise repetitions; an offline queue seldom has more."""
 _OPEN_MAX: Final = 64
@@ -173,10 +175,15 @@ class Transactions:
             return Refusal("precondition", "SESSION_ENDED", "the session has ended", facts)
         if wish.need_wh is not None and wish.need_wh < 0:
             return Refusal("invalid_input", "NEED_NEGATIVE", "need_wh is 0 or more", facts)
+        if (wish.boost_until_ms or 0) > turn.now_ms + BOOST_MAX_MS:
+            return Refusal("invalid_input", "BOOST_TOO_LONG", "a boost lasts a day at most", facts)
         if wish.need_wh is not None:
             session.need_wh = wish.need_wh
         if wish.departure_ms is not None:
             session.departure_ms = wish.departure_ms
+        if wish.boost_until_ms is not None:
+            in_future = wish.boost_until_ms > turn.now_ms
+            session.boost_until_ms = wish.boost_until_ms if in_future else None
         turn.changed = True
         record = session_record(self._memory, session)
         turn.effects.append(Persist(record))
@@ -186,6 +193,7 @@ class Transactions:
             connector_id=session.connector_id,
             need_wh=session.need_wh,
             departure_ms=session.departure_ms,
+            boost_until_ms=session.boost_until_ms,
         )
         self.tell_state(turn, session.connector_id)
         return record
@@ -241,6 +249,8 @@ class Transactions:
                 session.departure_ms,
                 status not in _NOT_CHARGING
                 and (session.id_token is not None or session.charging_state in _AUTHORISED),
+                session.id_token,
+                session.boost_until_ms,
             )
         turn.tell_site(ConnectorState(memory.charger_id, connector_id, status, demand))
 

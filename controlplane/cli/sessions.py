@@ -19,6 +19,7 @@ from controlplane.cli.output import echo_json, energy, moment, print_json, table
 
 if TYPE_CHECKING:
     import grpc
+    from google.protobuf.timestamp_pb2 import Timestamp
 
     from controlplane.api.v1 import sessions_pb2
     from controlplane.api.v1.sessions_pb2_grpc import SessionsServiceStub
@@ -178,23 +179,35 @@ def need(
     departure: Annotated[
         str | None, typer.Option(help="When the vehicle leaves, RFC 3339.")
     ] = None,
+    boost_min: Annotated[
+        int | None,
+        typer.Option(
+            "--boost",
+            help="For so many minutes it goes before all others; 0 ends that.",
+            metavar="MINUTES",
+            min=0,
+            max=24 * 60,
+        ),
+    ] = None,
     address: Address = DEFAULT_ADDRESS,
     as_json: Json = False,
 ) -> None:
-    """Say how much a driver needs and by when.
+    """Say how much a driver needs and by when, or let a session go first for a while.
 
     \b
     loadstar sessions need S-17 --energy 22.5 --departure 2026-05-01T17:30:00+02:00
+    loadstar sessions need S-17 --boost 30
     """
     from controlplane.api.v1 import sessions_pb2
 
-    if energy_kwh is None and departure is None:
-        raise typer.BadParameter("give --energy, --departure or both")
+    if energy_kwh is None and departure is None and boost_min is None:
+        raise typer.BadParameter("give --energy, --departure or --boost")
     with connected(address) as channel:
         request = sessions_pb2.SetSessionNeedRequest(
             session_id=session_id,
             need_wh=None if energy_kwh is None else round(energy_kwh * 1_000),
             departure_time=instant("--departure", departure),
+            boost_until_time=None if boost_min is None else _from_now(channel, minutes=boost_min),
             request_id=new_request_id(),
         )
         session = _stub(channel).SetSessionNeed(request, timeout=CALL_TIMEOUT_S).session
@@ -230,6 +243,17 @@ def abandon(
         _show(session)
 
 
+def _from_now(channel: grpc.Channel, *, minutes: int) -> Timestamp:
+    """So many minutes from now on, by Loadstar's clock, which may run faster than ours."""
+    from google.protobuf.timestamp_pb2 import Timestamp
+
+    from controlplane.api.v1 import system_pb2, system_pb2_grpc
+
+    stub = system_pb2_grpc.SystemServiceStub(channel)
+    now = stub.GetStatus(system_pb2.GetStatusRequest(), timeout=CALL_TIMEOUT_S).time
+    return Timestamp(seconds=now.seconds + minutes * 60, nanos=now.nanos)
+
+
 def _stub(channel: grpc.Channel) -> SessionsServiceStub:
     from controlplane.api.v1 import sessions_pb2_grpc
 
@@ -253,5 +277,6 @@ def _show(session: sessions_pb2.Session) -> None:
             ["Energy", energy(session.energy_wh)],
             ["Need", energy(session.need_wh) if session.HasField("need_wh") else ""],
             ["Leaves (UTC)", moment(session, "departure_time")],
+            ["Goes first until (UTC)", moment(session, "boost_until_time")],
         ],
     )

@@ -199,39 +199,88 @@ def limit(
         float | None, typer.Option("--current", help="Amperes per phase, building included.", min=0)
     ] = None,
     clear: Annotated[bool, typer.Option("--clear", help="Lift whatever limit was set.")] = False,
+    circuit: Annotated[str, typer.Option(help="Only this circuit of the site.")] = "",
+    connector: Annotated[
+        str,
+        typer.Option(help="Only the sessions of this connector.", metavar="CHARGER/CONNECTOR"),
+    ] = "",
     start: Annotated[str | None, typer.Option("--from", help="RFC 3339; now by default.")] = None,
     end: Annotated[str | None, typer.Option("--until", help="RFC 3339; open by default.")] = None,
     address: Address = DEFAULT_ADDRESS,
     as_json: Json = False,
 ) -> None:
-    """Limit the current of a whole site, now or for a time to come, or lift the limit.
+    """Limit the current of a site, or of a circuit or connector in it, now or for a time to come,
+    or lift the limit.
 
     \b
     loadstar sites limit depot --current 40
     loadstar sites limit depot --current 40 --from 2026-05-01T17:00Z --until 2026-05-01T20:00Z
+    loadstar sites limit depot --circuit panel --current 25
+    loadstar sites limit depot --connector DEPOT-1/2 --current 0
     loadstar sites limit depot --clear
     """
-    from controlplane.api.v1 import grid_pb2, grid_pb2_grpc
-    from controlplane.units import ma_from_a
-
     if (current_a is None) != clear:
         raise typer.BadParameter("give either --current or --clear")
+    if circuit and connector:
+        raise typer.BadParameter("give either --circuit or --connector")
+    given: dict[str, Any] = {"site_id": site_id, "request_id": new_request_id()}
+    if current_a is not None:
+        from controlplane.units import ma_from_a
+
+        given |= {
+            "limit_ma": ma_from_a(current_a),
+            "start_time": instant("--from", start),
+            "end_time": instant("--until", end),
+        }
     with connected(address) as channel:
-        stub = grid_pb2_grpc.GridServiceStub(channel)
-        found: sites_pb2.SiteAllocation
-        if current_a is None:
-            lifted = grid_pb2.ClearSiteLimitRequest(site_id=site_id, request_id=new_request_id())
-            found = stub.ClearSiteLimit(lifted, timeout=CALL_TIMEOUT_S).allocation
+        if circuit:
+            found = _limit_circuit(channel, given | {"circuit_id": circuit})
+        elif connector:
+            found = _limit_connector(channel, given | _connector(connector))
         else:
-            request = grid_pb2.SetSiteLimitRequest(
-                site_id=site_id,
-                limit_ma=ma_from_a(current_a),
-                start_time=instant("--from", start),
-                end_time=instant("--until", end),
-                request_id=new_request_id(),
-            )
-            found = stub.SetSiteLimit(request, timeout=CALL_TIMEOUT_S).allocation
+            found = _limit_site(channel, given)
     _show(found, as_json=as_json)
+
+
+def _limit_site(channel: grpc.Channel, given: dict[str, Any]) -> sites_pb2.SiteAllocation:
+    from controlplane.api.v1 import grid_pb2, grid_pb2_grpc
+
+    stub = grid_pb2_grpc.GridServiceStub(channel)
+    if "limit_ma" in given:
+        request = grid_pb2.SetSiteLimitRequest(**given)
+        return stub.SetSiteLimit(request, timeout=CALL_TIMEOUT_S).allocation
+    lifted = grid_pb2.ClearSiteLimitRequest(**given)
+    return stub.ClearSiteLimit(lifted, timeout=CALL_TIMEOUT_S).allocation
+
+
+def _limit_circuit(channel: grpc.Channel, given: dict[str, Any]) -> sites_pb2.SiteAllocation:
+    from controlplane.api.v1 import sites_pb2
+
+    if "limit_ma" in given:
+        request = sites_pb2.SetCircuitLimitRequest(**given)
+        return _stub(channel).SetCircuitLimit(request, timeout=CALL_TIMEOUT_S).allocation
+    lifted = sites_pb2.ClearCircuitLimitRequest(**given)
+    return _stub(channel).ClearCircuitLimit(lifted, timeout=CALL_TIMEOUT_S).allocation
+
+
+def _limit_connector(channel: grpc.Channel, given: dict[str, Any]) -> sites_pb2.SiteAllocation:
+    from controlplane.api.v1 import sites_pb2
+
+    if "limit_ma" in given:
+        request = sites_pb2.SetConnectorLimitRequest(**given)
+        return _stub(channel).SetConnectorLimit(request, timeout=CALL_TIMEOUT_S).allocation
+    lifted = sites_pb2.ClearConnectorLimitRequest(**given)
+    return _stub(channel).ClearConnectorLimit(lifted, timeout=CALL_TIMEOUT_S).allocation
+
+
+def _connector(name: str) -> dict[str, Any]:
+    """The charger and the number of a connector, such as `DEPOT-1/2`; `/1` may be left away."""
+    charger_id, _, number = name.partition("/")
+    if number and not number.isdecimal():
+        raise typer.BadParameter(
+            f"{name!r} is no connector, such as DEPOT-1/2", param_hint="--connector"
+        )
+    return {"charger_id": charger_id, "connector_id": int(number or 1)}
 
 
 @app.command("report-load")
@@ -301,11 +350,12 @@ def _show(found: sites_pb2.SiteAllocation, *, as_json: bool) -> None:
         f"{found.violations} VIOLATIONS" if found.violations else "",
     ]
     table(
-        ["Circuit", "#Rating", "#Building", "#May draw", "#Draws", "#Free"],
+        ["Circuit", "#Rating", "#Limit", "#Building", "#May draw", "#Draws", "#Free"],
         (
             [
                 circuit.circuit_id,
                 _phases(circuit.rating),
+                amperes(circuit.limit_ma) if circuit.HasField("limit_ma") else "",
                 _phases(circuit.building),
                 _phases(circuit.liability),
                 _phases(circuit.measured),

@@ -13,6 +13,8 @@ from controlplane.sim.vehicle import Draw, Vehicle
 
 __all__ = ["Outlet", "OutletSpec", "OutletState", "StationSpec", "Transaction"]
 
+PILOT_MIN_A = 6.0
+"""IEC 61851-1: a pilot signal cannot offer less."""
 NO_DRAW = Draw(0.0, 0, 0.0, 0.0)
 
 
@@ -121,6 +123,8 @@ class Outlet:
             return OutletState.FINISHING if finished else OutletState.PREPARING
         if self.draw.current_a > 0:
             return OutletState.CHARGING
-        if self.offered_a < self.vehicle.spec.current_min_a:
+        # A station knows what it offers, and not what this vehicle would need to start.
+        least_a = 0.0 if self.spec.direct_current else PILOT_MIN_A
+        if self.offered_a <= 0 or self.offered_a < least_a:
             return OutletState.SUSPENDED_EVSE
         return OutletState.SUSPENDED_EV

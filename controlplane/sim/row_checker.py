@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from controlplane.network import FeederConfig, Phase, SiteConfig
 from controlplane.sim.violations import Violations
 from controlplane.sim.virtual_outlet import VirtualOutlet
-from controlplane.sim.virtual_station import VirtualStation
+from controlplane.sim.virtual_station import LIE_LASTS_MS, VirtualStation
 
 __all__ = ["FEEDER_MARGIN", "RowChecker"]
 
@@ -208,6 +208,8 @@ class RowChecker:
         self._dirty = True
         for index in sorted(self._liars):
             station, outlet = self._outlets[index]
+            if outlet.offered_a > outlet.promised_a + _ROUNDING_A:
+                outlet.liar_until_ms = now_ms + LIE_LASTS_MS
             lying = now_ms < outlet.liar_until_ms
             may_a = outlet.promised_a if lying else outlet.offered_a
             self._count(outlet, may_a, flows_count=not lying)

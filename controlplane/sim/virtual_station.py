@@ -24,12 +24,12 @@ from controlplane.sim.virtual_host import Scheduler
 from controlplane.sim.virtual_outlet import VirtualOutlet
 from controlplane.sim.virtual_quirks import HONEST, Quirks
 
-__all__ = ["ClosedBook", "Frame", "VirtualStation"]
+__all__ = ["LIE_LASTS_MS", "ClosedBook", "Frame", "VirtualStation"]
 
 _ANSWER_TIMEOUT_MS = 30_000
 _OUTBOX_MAX = 2_000
 _STATE_DWELL_MS = 2_000
-_LIE_LASTS_MS = 45_000
+LIE_LASTS_MS = 45_000
 """How long a vehicle may go on drawing what a station offered against its word: the slowest ramp
 takes half a minute."""
 _CLOCK_JUMP_MS = 600_000
@@ -158,7 +158,7 @@ class VirtualStation:
                 offered_a = float(math.floor(offered_a + 1e-9))
         lied = outlet.offered_a > outlet.promised_a + 1e-9
         if lied or offered_a > promised_a + 1e-9:
-            outlet.liar_until_ms = now_ms + _LIE_LASTS_MS
+            outlet.liar_until_ms = now_ms + LIE_LASTS_MS
         outlet.promised_a = promised_a
         outlet.offer(offered_a, now_ms)
         self._changed(outlet)

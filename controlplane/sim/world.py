@@ -50,8 +50,8 @@ _COMMISSIONING_MS = 600_000
 _STRETCH_MS = 4 * MS_PER_HOUR
 _CALM_MS = 300_000
 _REST_MS = 900_000
-_OPTIMUM_MS = 60_000
-_LENDING_MS = 180_000
+_OPTIMUM_MS = 120_000
+_LENDING_MS = 240_000
 _RETRY_MS = 5_000
 _LOOK_MS, _LOOK_LARGE_MS = 5_000, 30_000
 _BUILDING_REPORT_MAX_MS = 120_000
@@ -234,6 +234,7 @@ class World:
         """Faults stop, nobody comes or goes: within a minute the allocation is the optimum."""
         self.faults.on = self.receiving = False
         self.host.spare()
+        self.silent_until_ms.clear()
         for station in self.stations.values():
             station.behave(honest=True)
             self.line.open(station)

@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 
 __all__ = ["WorldEvents"]
 
-_GAP_HOURS = 0.5
-"""Mean time between two vehicles at a connector of a small network, where much is to happen."""
-_GAP_LARGE_HOURS = 3.0
-"""At one of a large network: some four vehicles a day."""
-_STAYS_HOURS = (0.1, 0.5, 1.0, 4.0, 8.0)
+_LIVELY = (0.5, (0.1, 0.5, 1.0, 4.0, 8.0))
+"""Mean hours between two vehicles at a connector, and how many hours they stay."""
+_BUSTLING = (0.1, (0.02, 0.1, 0.25, 0.5))
+_LARGE = (3.0, (0.1, 0.5, 1.0, 4.0, 8.0))
+"""On a large network: some four vehicles a day."""
 _POSTPONED_MS = 60_000
 _HOST_CLOCK_MS = 45_000
 _RATING_FACTORS = (1.0, 1.0, 1.1, 1.3)
@@ -38,6 +38,8 @@ class WorldEvents:
 
     def __init__(self, world: World) -> None:
         self._world = world
+        rhythm = _LARGE if world.large else world.random.choice((_LIVELY, _BUSTLING))
+        self._gap_hours, self._stays_hours = rhythm
         self._described = dict(world.sites)
         """As the network was drawn: what ratings return to."""
 
@@ -62,8 +64,7 @@ class WorldEvents:
     # --- vehicles ---------------------------------------------------------------------------------
 
     def _plan_arrival(self, station: VirtualStation, number: int) -> None:
-        gap_hours = _GAP_LARGE_HOURS if self._world.large else _GAP_HOURS
-        gap_ms = round(self._world.random.expovariate(1 / gap_hours) * MS_PER_HOUR)
+        gap_ms = round(self._world.random.expovariate(1 / self._gap_hours) * MS_PER_HOUR)
         self._after(gap_ms, partial(self._arrive, station, number))
 
     def _arrive(self, station: VirtualStation, number: int) -> None:
@@ -75,7 +76,7 @@ class WorldEvents:
         outlet = station.spec.outlets[number]
         vehicle = draw_vehicle(world.random, outlet, cautious=cautious)
         station.plug(vehicle, f"CARD{station.spec.id}", number)
-        stay_ms = round(world.random.choice(_STAYS_HOURS) * MS_PER_HOUR)
+        stay_ms = round(world.random.choice(self._stays_hours) * MS_PER_HOUR)
         self._after(stay_ms, partial(self._leave, station, number))
 
     def _leave(self, station: VirtualStation, number: int) -> None:

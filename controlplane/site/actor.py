@@ -26,12 +26,6 @@ from controlplane.config import ActorSettings
 from controlplane.errors import Refusal
 from controlplane.feeder.messages import SiteLeft
 from controlplane.ids import ActorRef, ConnectorKey, SiteId
-from controlplane.limit_schedule import (
-    WINDOWS_MAX,
-    LimitWindow,
-    next_change_ms,
-    scheduled,
-)
 from controlplane.site.alarms import alarm_changes, present_alarms
 from controlplane.site.configure import (
     assignment,
@@ -45,6 +39,7 @@ from controlplane.site.configure import (
 )
 from controlplane.site.demand import Demand, Habit, Pace, Turn
 from controlplane.site.explain import explanation
+from controlplane.site.limiting import take_limit
 from controlplane.site.live import LiveConnector, LiveSite
 from controlplane.site.messages import (
     CapChanged,
@@ -58,6 +53,8 @@ from controlplane.site.messages import (
     GetSite,
     LimitOutcome,
     ReportBuildingLoad,
+    SetCircuitLimit,
+    SetConnectorLimit,
     SetSiteLimit,
     SiteConfigured,
     SiteDeleted,
@@ -171,7 +168,7 @@ class SiteActor:
                 return self._explain(site, request, now_ms)
             case ReportBuildingLoad():
                 return self._building_load(site, request, now_ms)
-            case SetSiteLimit():
+            case SetSiteLimit() | SetCircuitLimit() | SetConnectorLimit():
                 return self._set_limit(site, request, now_ms)
             case DeleteSite():
                 return self._delete(site)
@@ -209,7 +206,7 @@ class SiteActor:
         event = {"site_id": config.id, "chargers": len(config.chargers)}
         self._effects.append(Emit("site.configured", event))
         self._set_report_timer(site, now_ms)
-        self._round(site, now_ms)
+        self._limit_due(site, now_ms)
         return answer
 
     def _delete(self, site: LiveSite) -> SiteDeleted | Refusal:
@@ -240,27 +237,17 @@ class SiteActor:
             return refusal("not_found", "CONNECTOR_UNKNOWN", words, self.ref.id)
         return explanation(site.picture(now_ms), site.tree.index[key], now_ms)
 
-    def _set_limit(self, site: LiveSite, request: SetSiteLimit, now_ms: int) -> SiteView | Refusal:
-        from_ms = now_ms if request.from_ms is None else request.from_ms
-        if request.limit_ma is not None and request.limit_ma < 0:
-            return refusal("invalid_input", "LIMIT_NEGATIVE", "limit_ma is 0 or above", self.ref.id)
-        if request.until_ms is not None and request.until_ms <= max(from_ms, now_ms):
-            return refusal(
-                "invalid_input",
-                "WINDOW_EMPTY",
-                "until_ms is not after from_ms and now",
-                self.ref.id,
-            )
-        window = LimitWindow(request.limit_ma, from_ms, request.until_ms)
-        windows = scheduled(site.state.windows, window, now_ms=now_ms)
-        if len(windows) > WINDOWS_MAX:
-            return refusal(
-                "exhausted", "WINDOWS_FULL", f"a site holds {WINDOWS_MAX} limits", self.ref.id
-            )
-        site.state.windows = windows
+    def _set_limit(
+        self,
+        site: LiveSite,
+        request: SetSiteLimit | SetCircuitLimit | SetConnectorLimit,
+        now_ms: int,
+    ) -> SiteView | Refusal:
+        event = take_limit(site, request, now_ms)
+        if isinstance(event, Refusal):
+            return event
         self._durable = True
-        event = {"limit_ma": request.limit_ma, "from_ms": from_ms, "until_ms": request.until_ms}
-        self._effects.append(Emit("site.limit_changed", event))
+        self._effects.append(event)
         self._limit_due(site, now_ms)
         return site.view(now_ms)
 
@@ -374,6 +361,8 @@ class SiteActor:
             connector.demand = Demand(
                 message.status, session, session.energy_wh, before.habit, before.turn
             )
+        if session is not None and session.boost_until_ms is not None:
+            self._set_limit_timer(site, now_ms)
         if before is None or connector.demand is None or before.differs(connector.demand):
             self._round_soon(site, now_ms)
 
@@ -459,6 +448,7 @@ class SiteActor:
                 )
         stale = site.stale(now_ms)
         rows = site.budget(now_ms)
+        site.take_terms(now_ms)
         site.plan = plan(
             site.tree,
             site.entries,
@@ -499,7 +489,7 @@ class SiteActor:
                 overloads=overloads,
                 undescribed=self._undescribed,
                 stale=stale,
-                plan_checked=site.plan.checked,
+                plan=site.plan,
             ),
         )
         self._durable |= bool(events)
@@ -541,7 +531,7 @@ class SiteActor:
     # --- timers -----------------------------------------------------------------------------------
 
     def _set_limit_timer(self, site: LiveSite, now_ms: int) -> None:
-        at_ms = next_change_ms(site.state.windows, now_ms)
+        at_ms = site.next_change_ms(now_ms)
         if at_ms is not None:
             self._effects.append(SetTimer("limit", at_ms))
 

@@ -11,6 +11,7 @@ from controlplane.actor import Emit
 from controlplane.ids import ConnectorKey
 from controlplane.site.check import Overload
 from controlplane.site.ledger import Entry
+from controlplane.site.round import Plan
 from controlplane.site.tree import SiteTree
 
 __all__ = ["alarm_changes", "present_alarms"]
@@ -43,7 +44,7 @@ def present_alarms(
     overloads: Sequence[Overload],
     undescribed: Collection[ConnectorKey],
     stale: bool,
-    plan_checked: bool,
+    plan: Plan,
 ) -> dict[tuple[str, str], str]:
     """Everything that is wrong at this moment."""
     present: dict[tuple[str, str], str] = {}
@@ -71,7 +72,14 @@ def present_alarms(
         present["building_meter_stale", tree.config.id] = (
             "the building meter has fallen silent; nobody is raised"
         )
-    if not plan_checked:
+    for short in plan.shortfalls:
+        name = tree.leaves[short.position].name
+        why = "the site is cautious at the moment" if short.row < 0 else tree.row_name(short.row)
+        present["guarantee_unmet", name] = (
+            f"{name} is guaranteed {short.guaranteed_ma / 1_000:g} A by its rule and can be given "
+            f"{short.granted_ma / 1_000:g} A: {why}"
+        )
+    if not plan.checked:
         present["plan_refused", tree.config.id] = (
             "the check of the round found a row over its capacity; nobody is raised"
         )

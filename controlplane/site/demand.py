@@ -7,21 +7,31 @@ ledger's business alone."""
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from controlplane.ids import ConnectorKey
 from controlplane.ocpp.events import ConnectorStatus
 from controlplane.site.ledger import Entry
 from controlplane.site.messages import SessionDemand
+from controlplane.site.policy import UNRULED, Terms
 from controlplane.site.tree import Leaf
 from controlplane.units import MS_PER_HOUR
 
-__all__ = ["Demand", "Habit", "Pace", "Turn"]
+__all__ = ["TIER_BOOST", "TIER_HOLDING", "Demand", "Habit", "Pace", "Turn", "tier_of"]
 
-TIER_HOLDING = 10
-"""Served after all priorities (0 to 9): vehicles that do not charge, but may wake."""
+TIER_BOOST: Final = 0
+"""Served before all priorities: what somebody asked to go first for a while."""
+
+TIER_HOLDING: Final = 200
+"""Served after all priorities: vehicles that do not charge, but may wake."""
 
 HEADROOM_MIN_MA = 2_000
 """What a vehicle is offered above what it draws, so that it shows when it wants more."""
+
+
+def tier_of(priority: int) -> int:
+    """The core's tier of a priority, 0 to 9. Up to nine more urgent tiers fit before the next."""
+    return 10 + 10 * priority
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +117,12 @@ class Demand:
     energy_wh: int
     habit: Habit
     turn: Turn
+    terms: Terms = UNRULED
+    """What the site's hours and rules give its session at the moment."""
+    boosted: bool = False
+    """It goes first at the moment, because somebody asked for that."""
+    override_ma: int | None = None
+    """What an operator holds its connector to at the moment."""
 
     @property
     def charging(self) -> bool:
@@ -131,10 +147,27 @@ class Demand:
             or self.session.session_id != other.session.session_id
             or self.session.need_wh != other.session.need_wh
             or self.session.departure_ms != other.session.departure_ms
+            or self.session.id_token != other.session.id_token
+            or self.session.boost_until_ms != other.session.boost_until_ms
         )
 
     def tier(self, leaf: Leaf) -> int:
-        return TIER_HOLDING if self.holding else leaf.priority
+        if self.holding:
+            return TIER_HOLDING
+        if self.boosted:
+            return TIER_BOOST
+        return tier_of(self.priority(leaf))
+
+    def priority(self, leaf: Leaf) -> int:
+        return leaf.priority if self.terms.priority is None else self.terms.priority
+
+    def weight(self, leaf: Leaf) -> int:
+        return leaf.weight if self.terms.weight is None else self.terms.weight
+
+    @property
+    def ceiling_ma(self) -> int | None:
+        """What it may be given at most, by rules and operators; None where they do not say."""
+        return self.override_ma if self.terms.may_charge else 0
 
     def laxity_ms(self, leaf: Leaf, now_ms: int) -> int | None:
         """How long the session could wait at full power and still be ready; None where need or

@@ -8,9 +8,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from controlplane.ids import SiteId
+from controlplane.site.demand import tier_of
 from controlplane.site.messages import ConnectorExplanation, LimitFactor, RowShare
 from controlplane.site.round import Cause, Why
-from controlplane.site.view import Picture, amperes, connector_allocation, row_words
+from controlplane.site.view import (
+    Picture,
+    amperes,
+    closed_words,
+    connector_allocation,
+    override_words,
+    row_words,
+)
 
 __all__ = ["explanation"]
 
@@ -23,6 +31,7 @@ def explanation(picture: Picture, position: int, now_ms: int) -> ConnectorExplan
     why = Why(Cause.UNSTEERED) if picture.plan is None else picture.plan.why[position]
     factors = [
         *_own(picture, position, why, allocation.target_ma),
+        *_rules(picture, position, why),
         *_circuits(picture, position, why),
         *_ledger(picture, position, allocation.reason),
     ]
@@ -54,6 +63,28 @@ def _own(picture: Picture, position: int, why: Why, target_ma: int) -> Iterator[
     if words is not None:
         kind = "building_meter" if why.cause is Cause.STALE else "vehicle"
         yield LimitFactor(kind, leaf.name, target_ma, binding=True, words=words)
+
+
+def _rules(picture: Picture, position: int, why: Why) -> Iterator[LimitFactor]:
+    """What opening hours and operators allow."""
+    leaf, demand = picture.tree.leaves[position], picture.demands[position]
+    if demand is not None and not demand.terms.may_charge:
+        yield LimitFactor(
+            kind="opening_hours",
+            subject=picture.tree.config.id,
+            limit_ma=0,
+            binding=why.cause is Cause.CLOSED,
+            words=closed_words(picture),
+        )
+    override_ma = picture.override_ma[position]
+    if override_ma is not None:
+        yield LimitFactor(
+            kind="operator",
+            subject=leaf.name,
+            limit_ma=override_ma,
+            binding=why.cause is Cause.OVERRIDE,
+            words=override_words(picture, leaf),
+        )
 
 
 def _circuits(picture: Picture, position: int, why: Why) -> Iterator[LimitFactor]:
@@ -101,7 +132,9 @@ def _shares(picture: Picture, position: int, why: Why) -> Iterator[RowShare]:
             connector_id=leaf.key.connector_id,
             target_ma=picture.plan.target_ma[other] or 0,
             liability_ma=picture.entries[other].liability_ma,
-            tier=leaf.priority if (demand := picture.demands[other]) is None else demand.tier(leaf),
+            tier=tier_of(leaf.priority)
+            if (demand := picture.demands[other]) is None
+            else demand.tier(leaf),
         )
         for other, leaf in enumerate(picture.tree.leaves)
         if other != position and why.row in leaf.rows and picture.entries[other].liability_ma

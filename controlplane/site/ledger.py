@@ -230,9 +230,12 @@ class Entry(msgspec.Struct, array_like=True):
         after_acknowledgement = (
             now_ms > self.acknowledged_ms and at_ms + STAMP_RESOLUTION_MS > self.acknowledged_ms
         )
-        if self.draining_ma and after_acknowledgement:
+        if self.draining_ma and now_ms - self.acknowledged_ms >= ramp_ms:
+            # Whatever the station's clock says: what still flows above the limit is an excess.
+            self.draining_ma = 0
+        elif self.draining_ma and after_acknowledgement:
             obeys = confirms and current_ma <= self.held_ma + tolerance_ma(self.held_ma)
-            if now_ms - self.acknowledged_ms >= ramp_ms or (obeys and current_ma <= self.held_ma):
+            if obeys and current_ma <= self.held_ma:
                 self.draining_ma = 0
             elif obeys:
                 # Near enough to be on its way, but what it draws above the limit still flows.

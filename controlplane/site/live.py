@@ -8,12 +8,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from controlplane.ids import ChargerId
-from controlplane.limit_schedule import limit_at
+from controlplane.limit_schedule import limit_at, next_change_ms
 from controlplane.network import SiteConfig
 from controlplane.site.check import LedgerCheck
 from controlplane.site.demand import Demand
 from controlplane.site.ledger import Entry
 from controlplane.site.messages import ConnectorMetered, PhaseCurrents, SiteView
+from controlplane.site.policy import Policy
 from controlplane.site.release import Calm
 from controlplane.site.round import Budget, Plan, budget
 from controlplane.site.state import SiteState
@@ -69,6 +70,7 @@ class LiveSite:
         self.state = state
         self.config = SiteConfig.model_validate_json(state.config)
         self.tree = SiteTree(self.config)
+        self.policy = Policy(self.config)
         self.check = LedgerCheck(self.config)
         self.connectors = [
             LiveConnector(leaf, entry)
@@ -93,6 +95,27 @@ class LiveSite:
     def busy(self) -> bool:
         """Whether the next round can find anything changed without being told."""
         return any(entry.session_id is not None or entry.settling for entry in self.entries)
+
+    def take_terms(self, now_ms: int) -> None:
+        """Give every session what rules, hours, boosts and operators say at this instant."""
+        overrides = self.state.overrides
+        for connector in self.connectors:
+            demand = connector.demand
+            if demand is not None:
+                session = demand.session
+                demand.terms = self.policy.terms(session.id_token, now_ms)
+                demand.boosted = (session.boost_until_ms or 0) > now_ms
+                demand.override_ma = overrides.connector_ma(connector.leaf.key, now_ms)
+
+    def next_change_ms(self, now_ms: int) -> int | None:
+        """The next instant at which limits, hours or boosts are others than now."""
+        instants = [
+            next_change_ms(self.state.windows, now_ms),
+            self.state.overrides.next_change_ms(now_ms),
+            self.policy.standing(now_ms).until_ms,
+            *(demand.session.boost_until_ms for demand in self.demands if demand is not None),
+        ]
+        return min((each for each in instants if each is not None and each > now_ms), default=None)
 
     @property
     def demands(self) -> list[Demand | None]:
@@ -123,7 +146,19 @@ class LiveSite:
             building_ma=self.building_ma(now_ms),
             supply_limit_ma=min((each for each in limits if each is not None), default=None),
             capped=self.config.feeder is None or state.cap_id > 0,
+            circuit_limits_ma=self.circuit_limits_ma(now_ms),
         )
+
+    def circuit_limits_ma(self, now_ms: int) -> dict[int, int]:
+        """The operators' limits in force, by node."""
+        overrides = self.state.overrides
+        if not overrides.circuits:
+            return {}
+        found = (
+            (node, overrides.circuit_ma(circuit.id, now_ms))
+            for node, circuit in enumerate(self.config.circuits)
+        )
+        return {node: limit_ma for node, limit_ma in found if limit_ma is not None}
 
     def picture(self, now_ms: int) -> Picture:
         """All that views and explanations are drawn from."""
@@ -138,6 +173,12 @@ class LiveSite:
             waiting=self.waiting,
             limit_ma=limit_at(self.state.windows, now_ms),
             stale=self.stale(now_ms),
+            circuit_limits_ma=self.circuit_limits_ma(now_ms),
+            override_ma=[
+                self.state.overrides.connector_ma(connector.leaf.key, now_ms)
+                for connector in self.connectors
+            ],
+            opens=self.policy.opens(now_ms),
         )
 
     def view(self, now_ms: int) -> SiteView:

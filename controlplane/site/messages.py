@@ -26,6 +26,8 @@ __all__ = [
     "ReportBuildingLoad",
     "RowShare",
     "SessionDemand",
+    "SetCircuitLimit",
+    "SetConnectorLimit",
     "SetSiteLimit",
     "SiteConfigured",
     "SiteDeleted",
@@ -53,7 +55,8 @@ class ChargerPresence(Message, frozen=True, tag="charger_presence"):
 
 class SessionDemand(msgspec.Struct, frozen=True):
     """What the session on a connector still wants. `charging` is False while the vehicle or the
-    driver holds it."""
+    driver holds it; `id_token` is what the driver identified with; until `boost_until_ms` the
+    session goes first."""
 
     session_id: SessionId
     started_ms: int
@@ -61,6 +64,8 @@ class SessionDemand(msgspec.Struct, frozen=True):
     need_wh: int | None
     departure_ms: int | None
     charging: bool
+    id_token: str | None = None
+    boost_until_ms: int | None = None
 
 
 class ConnectorState(Message, frozen=True, tag="connector_state"):
@@ -150,6 +155,27 @@ class SetSiteLimit(msgspec.Struct, frozen=True, tag="set_site_limit"):
     until_ms: int | None = None
 
 
+class SetCircuitLimit(msgspec.Struct, frozen=True, tag="set_circuit_limit"):
+    """Hold one circuit to `limit_ma` per phase, building included, from `from_ms` (None: now) to
+    `until_ms` (None: until changed); None lifts it. Answered with `SiteView`."""
+
+    circuit_id: str
+    limit_ma: int | None
+    from_ms: int | None = None
+    until_ms: int | None = None
+
+
+class SetConnectorLimit(msgspec.Struct, frozen=True, tag="set_connector_limit"):
+    """Give the sessions of one connector no more than `limit_ma` per phase; as
+    `SetCircuitLimit`."""
+
+    charger_id: ChargerId
+    connector_id: int
+    limit_ma: int | None
+    from_ms: int | None = None
+    until_ms: int | None = None
+
+
 class GetSite(msgspec.Struct, frozen=True, tag="get_site"):
     """Answered with `SiteView`."""
 
@@ -163,14 +189,21 @@ class ExplainConnector(msgspec.Struct, frozen=True, tag="explain_connector"):
 
 
 SiteRequest = (
-    ConfigureSite | DeleteSite | ReportBuildingLoad | SetSiteLimit | GetSite | ExplainConnector
+    ConfigureSite
+    | DeleteSite
+    | ReportBuildingLoad
+    | SetSiteLimit
+    | SetCircuitLimit
+    | SetConnectorLimit
+    | GetSite
+    | ExplainConnector
 )
 
 
 class CircuitView(msgspec.Struct, frozen=True):
     """One circuit at this moment, per phase. `liability_ma` is what its chargers may draw,
     `measured_ma` what their meters show, `building_ma` the building load on it; `capacity_ma` is
-    what may be given to chargers."""
+    what may be given to chargers; `limit_ma` the operator's limit, where one is in force."""
 
     circuit_id: str
     rating_ma: PhaseCurrents
@@ -178,11 +211,13 @@ class CircuitView(msgspec.Struct, frozen=True):
     building_ma: PhaseCurrents
     liability_ma: PhaseCurrents
     measured_ma: PhaseCurrents
+    limit_ma: int | None = None
 
 
 class ConnectorAllocation(msgspec.Struct, frozen=True):
     """One connector at this moment. `target_ma` is what the last round wants, `limit_ma` what is
-    acknowledged, `liability_ma` what counts on the rows, `reason` why, in words."""
+    acknowledged, `liability_ma` what counts on the rows, `reason` why, in words; `override_ma` the
+    operator's limit, where one is in force."""
 
     charger_id: ChargerId
     connector_id: int
@@ -192,6 +227,7 @@ class ConnectorAllocation(msgspec.Struct, frozen=True):
     liability_ma: int
     measured_ma: int | None
     reason: str
+    override_ma: int | None = None
 
 
 class SiteView(msgspec.Struct, frozen=True, tag="site_view"):

@@ -1,7 +1,7 @@
 """One allocation round: what every connector should draw, solved exactly by the Rust core.
 
-Row capacity for charging = rating (and, on the supply, cap and limit) - building load - margin -
-what cannot be steered. Two rules make it safe against what nobody announces:
+Row capacity for charging = rating (and cap and limits, where there are any) - building load -
+margin - what cannot be steered. Two rules make it safe against what nobody announces:
 
 * A session may end at any moment and leave its connector at the default profile. So no row is
   planned so full that all its fallbacks would not fit, and nobody is sent below its fallback where
@@ -13,7 +13,7 @@ Invariant: targets are a wish. Only `release.py` turns one into a limit, against
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 
@@ -25,7 +25,7 @@ from controlplane.site.demand import TIER_HOLDING, Demand, Pace
 from controlplane.site.ledger import Entry
 from controlplane.site.tree import Leaf, SiteTree
 
-__all__ = ["Budget", "Cause", "Plan", "Why", "budget", "plan"]
+__all__ = ["Budget", "Cause", "Plan", "Shortfall", "Why", "budget", "plan"]
 
 
 class Cause(Enum):
@@ -42,6 +42,10 @@ class Cause(Enum):
     PAUSED = auto()
     TIGHT = auto()
     STALE = auto()
+    CLOSED = auto()
+    """Outside opening hours, and no rule serves it then."""
+    OVERRIDE = auto()
+    """An operator's limit on its connector."""
 
 
 class Why(msgspec.Struct, frozen=True):
@@ -69,6 +73,17 @@ class Budget:
 
 
 @dataclass(frozen=True, slots=True)
+class Shortfall:
+    """A guaranteed minimum that cannot be given in full; `row` is the one that is short, -1 where
+    what the session may be offered is less for another reason."""
+
+    position: int
+    guaranteed_ma: int
+    granted_ma: int
+    row: int
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """What a round wants. `target_ma` is None for a connector without a session that can be planned
     with; `order` lists the positions of the others, who goes first leading."""
@@ -80,6 +95,7 @@ class Plan:
     """What each connector would be given if there were room for all."""
     checked: bool
     """Whether the core's own check found every row within its capacity."""
+    shortfalls: tuple[Shortfall, ...] = ()
 
 
 def budget(
@@ -89,6 +105,7 @@ def budget(
     building_ma: list[int],
     supply_limit_ma: int | None,
     capped: bool,
+    circuit_limits_ma: Mapping[int, int] = {},
 ) -> Budget:
     """Add up the rows.
 
@@ -97,6 +114,7 @@ def budget(
         supply_limit_ma: the lower of cap and limit on the whole site, building included.
         capped: False while the site's feeder has not yet said what the site may draw: then its
             fallbacks are all it gets.
+        circuit_limits_ma: operators' limits by node, building included.
     """
     own_fallback = [entry.fallback_ma for entry in entries]
     own_liability = [entry.liability_ma for entry in entries]
@@ -109,6 +127,8 @@ def budget(
         within_margin = room - tree.margin_ma[row]
         if row in supply and supply_limit_ma is not None:
             room = min(room, supply_limit_ma - building_ma[row])
+        if row // 3 in circuit_limits_ma:
+            room = min(room, circuit_limits_ma[row // 3] - building_ma[row])
         if row in supply and not capped:
             room = min(room, fallback[row])
         tight.append(fallback[row] > room)
@@ -144,11 +164,22 @@ class _Share(msgspec.Struct):
     max_ma: int = 0
     full_ma: int = 0
     tier: int = TIER_HOLDING
+    weight: int = 1
+    ceiling_ma: int | None = None
+    """What rules and operators allow it at most, in whole steps and not below its minimum; None
+    where they do not say."""
+    first: bool = False
+    """Its minimum is guaranteed by a rule, and fits: it is admitted before everybody else."""
     why: Why = _NO_SESSION
     """The cause where not a row but `max_ma` stops it."""
     planned: bool = False
     guaranteed: bool = False
     """Its fallback is reserved on all its rows, so that giving it less frees nothing."""
+
+    @property
+    def kept_ma(self) -> int:
+        """What its rows keep for it while it is not admitted."""
+        return self.fallback_ma if self.planned and self.guaranteed else 0
 
 
 def plan(
@@ -169,6 +200,8 @@ def plan(
         )
     ]
     order = _order(tree, shares, demands, now_ms=now_ms, pace=pace)
+    shortfalls = _grant(tree, shares, demands, rows, order)
+    order.sort(key=lambda position: not shares[position].first)
     result = _solve(tree, shares, rows, order)
     if result.contended:
         narrowed = False
@@ -187,8 +220,12 @@ def plan(
         target_ma=targets,
         why=why,
         order=order,
-        wanted_ma=[share.full_ma if share.planned else share.fixed_ma for share in shares],
+        wanted_ma=[
+            max(share.full_ma, entry.fallback_ma) if share.planned else share.fixed_ma
+            for share, entry in zip(shares, entries, strict=True)
+        ],
         checked=result.checked,
+        shortfalls=shortfalls,
     )
 
 
@@ -198,6 +235,9 @@ def _share(
     share = _Share(leaf, rows.own_fallback_ma[position], rows.own_reserve_ma[position])
     if entry.session_id is None and entry.online and entry.default_ma is not None:
         return share
+    if demand is not None and demand.ceiling_ma is not None:
+        whole_ma = demand.ceiling_ma - demand.ceiling_ma % leaf.step_ma
+        share.ceiling_ma = whole_ma if whole_ma >= leaf.min_ma else 0
     steerable = entry.online and entry.settled and not entry.stuck
     if demand is None or not steerable or entry.session_id != demand.session.session_id:
         share.why = _UNSTEERED
@@ -205,7 +245,7 @@ def _share(
     # A vehicle that draws more than it was allowed takes that off its rows, and is still steered.
     share.fixed_ma = max(0, entry.excess_ma - entry.held_ma) if entry.excess_ma else 0
     share.planned = True
-    share.tier = demand.tier(leaf)
+    share.tier, share.weight = demand.tier(leaf), demand.weight(leaf)
     share.min_ma, share.max_ma = leaf.min_ma, leaf.max_ma
     share.full_ma = leaf.max_ma
     share.why = _OWN_MAXIMUM
@@ -218,6 +258,7 @@ def _share(
     if demand.holding:
         share.max_ma = share.full_ma = leaf.min_ma
         share.why = _HOLDING
+    _hold(share, demand)
     if tight_row is not None:
         _limit(share, share.fallback_ma, Why(Cause.TIGHT, tight_row))
     elif share.fallback_ma >= leaf.min_ma:
@@ -236,6 +277,70 @@ def _limit(share: _Share, max_ma: int, why: Why) -> None:
     share.max_ma, share.why = max_ma, why
     if max_ma < share.min_ma:
         share.min_ma = share.max_ma = 0
+
+
+def _hold(share: _Share, demand: Demand) -> None:
+    """Offer no more than rules and operators allow. What its rows keep for its default profile
+    beyond that stays kept, because the session may end at any moment."""
+    ceiling_ma = share.ceiling_ma
+    if ceiling_ma is None:
+        return
+    if ceiling_ma < share.fallback_ma:
+        if share.guaranteed:
+            share.fixed_ma += share.fallback_ma - ceiling_ma
+        share.fallback_ma = ceiling_ma
+    share.full_ma = min(share.full_ma, ceiling_ma)
+    cause = Cause.OVERRIDE if demand.terms.may_charge else Cause.CLOSED
+    _limit(share, ceiling_ma, Why(cause))
+
+
+def _grant(
+    tree: SiteTree,
+    shares: Sequence[_Share],
+    demands: Sequence[Demand | None],
+    rows: Budget,
+    order: Sequence[int],
+) -> tuple[Shortfall, ...]:
+    """Raise minimums to what rules guarantee, as far as the rows can bear it beside everybody's
+    fallback; inside a priority, who came first keeps what it has."""
+    entitled = [
+        (demand.priority(tree.leaves[position]), demand.session.started_ms, position, demand)
+        for position in order
+        if (demand := demands[position]) is not None
+        and demand.terms.guaranteed_ma
+        and not demand.holding
+    ]
+    if not entitled:
+        return ()
+    room = _room_beside_kept(tree, shares, rows)
+    shortfalls = []
+    for _, _, position, demand in sorted(entitled, key=lambda each: each[:3]):
+        share = shares[position]
+        leaf = share.leaf
+        wish_ma = -(-demand.terms.guaranteed_ma // leaf.step_ma) * leaf.step_ma
+        wish_ma = min(max(wish_ma, leaf.min_ma, share.min_ma), leaf.max_ma)
+        if share.ceiling_ma is not None:
+            wish_ma = min(wish_ma, share.ceiling_ma)
+        short_row = min(leaf.rows, key=room.__getitem__)
+        room_ma = max(0, share.kept_ma + room[short_row])
+        granted_ma = min(wish_ma, share.max_ma, room_ma)
+        if granted_ma < wish_ma:
+            granted_ma -= granted_ma % leaf.step_ma
+            row = short_row if room_ma <= share.max_ma else share.why.row
+            if granted_ma < max(share.min_ma, 1):
+                granted_ma = 0
+            shortfalls.append(Shortfall(position, wish_ma, granted_ma, row))
+        if granted_ma > 0:
+            share.min_ma, share.first = granted_ma, True
+            for row in leaf.rows:
+                room[row] -= max(0, granted_ma - share.kept_ma)
+    return tuple(shortfalls)
+
+
+def _room_beside_kept(tree: SiteTree, shares: Sequence[_Share], rows: Budget) -> list[int]:
+    """What is left on every row when nobody has more than is kept for it."""
+    kept = tree.row_sums([share.fixed_ma + share.kept_ma for share in shares])
+    return [have - taken for have, taken in zip(rows.capacity_ma, kept, strict=True)]
 
 
 def _narrow(share: _Share, demand: Demand) -> bool:
@@ -277,7 +382,8 @@ class _Result:
 def _solve(tree: SiteTree, shares: Sequence[_Share], rows: Budget, order: Sequence[int]) -> _Result:
     """Share the rows out.
 
-    A connector that is not admitted still takes its fallback, if its rows guarantee that. So
+    Guaranteed minimums come first, whatever their tier, and who has no room beside them stands
+    back. A connector that is not admitted still takes its fallback, if its rows guarantee that. So
     the others share what is left without it: solved again until nobody else falls out, which each
     time takes at least one connector more out of play. Who fell out comes back where room is left
     after all.
@@ -287,13 +393,16 @@ def _solve(tree: SiteTree, shares: Sequence[_Share], rows: Budget, order: Sequen
     rank[list(order)] = np.arange(len(order))
     min_ma = np.array([share.min_ma for share in shares], dtype=np.int64)
     max_ma = np.array([share.max_ma for share in shares], dtype=np.int64)
-    weight = np.array([share.leaf.weight for share in shares], dtype=np.int64)
+    weight = np.array([share.weight for share in shares], dtype=np.int64)
     tier = np.array([share.tier for share in shares], dtype=np.uint8)
     demand = _core.Demand(
         min_ma=min_ma, max_ma=max_ma, step_ma=tree.step_ma, weight=weight, tier=tier, rank=rank
     )
     fixed = [share.fixed_ma for share in shares]
-    left_out: dict[int, int] = {}
+    left_out = _stand_back(tree, shares, rows, order)
+    for position in left_out:
+        fixed[position] += shares[position].kept_ma
+        min_ma[position] = max_ma[position] = 0
     while True:
         solved = _core.allocate(tree.network, _capacity(tree, rows, fixed), demand)
         binding_row, admitted = solved.binding_row.tolist(), solved.admitted
@@ -319,7 +428,7 @@ def _solve(tree: SiteTree, shares: Sequence[_Share], rows: Budget, order: Sequen
         room = [have - taken for have, taken in zip(rows.capacity_ma, used, strict=True)]
         for position in _readmitted(shares, room, [each for each in order if each in left_out]):
             share = shares[position]
-            fixed[position] -= share.fallback_ma
+            fixed[position] -= share.kept_ma
             current_ma[position] = min_ma[position] = share.min_ma
             max_ma[position] = share.max_ma
     over = _core.check(
@@ -334,6 +443,29 @@ def _solve(tree: SiteTree, shares: Sequence[_Share], rows: Budget, order: Sequen
     return _Result(current_ma, binding_row, contended, checked=over.size == 0)
 
 
+def _stand_back(
+    tree: SiteTree, shares: Sequence[_Share], rows: Budget, order: Sequence[int]
+) -> dict[int, int]:
+    """Who has no room for its minimum once guaranteed minimums are served, and the row that is
+    short. The core admits by tier, so those are kept from it."""
+    if not any(share.first for share in shares):
+        return {}
+    room = _room_beside_kept(tree, shares, rows)
+    left_out: dict[int, int] = {}
+    for position in order:
+        share = shares[position]
+        more_ma = share.min_ma - share.kept_ma
+        if more_ma <= 0:
+            continue
+        short_row = next((row for row in share.leaf.rows if room[row] < more_ma), None)
+        if short_row is not None:
+            left_out[position] = short_row
+            continue
+        for row in share.leaf.rows:
+            room[row] -= more_ma
+    return left_out
+
+
 def _capacity(tree: SiteTree, rows: Budget, fixed: list[int]) -> _core.Capacity:
     """What is left on every row, once `fixed` per connector is taken off."""
     left = [have - used for have, used in zip(rows.capacity_ma, tree.row_sums(fixed), strict=True)]
@@ -346,7 +478,7 @@ def _readmitted(shares: Sequence[_Share], room: list[int], candidates: Sequence[
     found = []
     for position in candidates:
         share = shares[position]
-        more_ma = share.min_ma - share.fallback_ma
+        more_ma = share.min_ma - share.kept_ma
         if more_ma <= 0 or all(room[row] >= more_ma for row in share.leaf.rows):
             found.append(position)
             for row in share.leaf.rows:
@@ -360,6 +492,8 @@ def _least(share: _Share, entry: Entry) -> int | None:
     if entry.session_id is None or not (entry.online and entry.settled and entry.stuck):
         return None
     least_ma = min(max(share.leaf.min_ma, share.fallback_ma), share.leaf.max_ma)
+    if share.ceiling_ma is not None:
+        least_ma = min(least_ma, share.ceiling_ma)
     return min(least_ma, entry.liability_ma)
 
 

@@ -12,6 +12,7 @@ from controlplane.limit_schedule import LimitWindow
 from controlplane.network import SiteConfig
 from controlplane.site.ledger import Entry
 from controlplane.site.messages import PhaseCurrents
+from controlplane.site.overrides import Overrides
 
 __all__ = ["BuildingLoad", "SiteState"]
 
@@ -41,9 +42,10 @@ class SiteState(msgspec.Struct):
     violations: int = 0
     alarms: dict[tuple[str, str], str] = {}
     """Those that are on, by name and subject, in words."""
+    overrides: Overrides = msgspec.field(default_factory=Overrides)
 
     def describe(self, config: SiteConfig) -> None:
-        """Take a new description: connectors that stay keep their account."""
+        """Take a new description: what stays keeps its account and its limits."""
         known = dict(self.entries)
         self.config = config.model_dump_json(exclude_defaults=True).encode()
         self.entries = []
@@ -52,6 +54,10 @@ class SiteState(msgspec.Struct):
             entry.hardware_ma = connector.current_max_ma
             entry.offline_ma = min(charger.offline_current_ma, connector.current_max_ma)
             self.entries.append((key, entry))
+        self.overrides.keep(
+            circuits=[circuit.id for circuit in config.circuits],
+            connectors=[key for key, _ in self.entries],
+        )
 
     def snapshot(self) -> bytes:
         return msgspec.msgpack.encode(self)

@@ -18,9 +18,11 @@ from controlplane.site.tree import Leaf, SiteTree
 __all__ = [
     "Picture",
     "amperes",
+    "closed_words",
     "connector_allocation",
     "decision_words",
     "measured_rows",
+    "override_words",
     "row_words",
     "site_view",
 ]
@@ -42,6 +44,12 @@ class Picture:
     """Connectors whose increase waits for room, and the row that is short."""
     limit_ma: int | None
     stale: bool
+    circuit_limits_ma: Mapping[int, int]
+    """Operators' limits in force, by node."""
+    override_ma: Sequence[int | None]
+    """Per connector, the operator's limit in force."""
+    opens: str
+    """When the site opens next; empty where it is open."""
 
 
 def site_view(picture: Picture, now_ms: int) -> SiteView:
@@ -65,6 +73,7 @@ def site_view(picture: Picture, now_ms: int) -> SiteView:
                 building_ma=_phases(picture.rows.building_ma, node),
                 liability_ma=_phases(picture.rows.liability_ma, node),
                 measured_ma=_phases(measured, node),
+                limit_ma=picture.circuit_limits_ma.get(node),
             )
             for node, circuit in enumerate(picture.tree.config.circuits)
         ),
@@ -103,6 +112,7 @@ def connector_allocation(picture: Picture, position: int) -> ConnectorAllocation
         liability_ma=entry.liability_ma,
         measured_ma=entry.measured_ma,
         reason=_reason(picture, position, target_ma),
+        override_ma=picture.override_ma[position],
     )
 
 
@@ -180,22 +190,39 @@ def _words(picture: Picture, why: Why, leaf: Leaf, target_ma: int) -> str:
             return f"held at its default: {row} has no room beyond the default profiles"
         case Cause.STALE:
             return "building meter is stale: nobody is raised"
+        case Cause.CLOSED:
+            return closed_words(picture)
+        case Cause.OVERRIDE:
+            return override_words(picture, leaf)
         case Cause.NO_SESSION | Cause.UNSTEERED:
             return "not steered at the moment"
 
 
+def closed_words(picture: Picture) -> str:
+    """That the site is closed, and until when."""
+    return "outside opening hours" + (picture.opens and f", open from {picture.opens}")
+
+
+def override_words(picture: Picture, leaf: Leaf) -> str:
+    """The operator's limit on a connector."""
+    limit_ma = picture.override_ma[picture.tree.index[leaf.key]] or 0
+    words = f"the operator's limit of {amperes(limit_ma)}"
+    too_low = 0 < limit_ma < leaf.min_ma
+    return f"{words}, below its minimum of {amperes(leaf.min_ma)}" if too_low else words
+
+
 def row_words(picture: Picture, row: int) -> str:
-    """The row, and on the supply whether it is the rating or a given limit that binds."""
+    """The row, and whether it is the rating or a given limit that binds."""
     name = picture.tree.row_name(row)
-    if row not in picture.tree.supply_rows:
-        return name
-    cap_ma, limit_ma = picture.state.cap_ma, picture.limit_ma
-    least = min((each for each in (cap_ma, limit_ma) if each is not None), default=None)
+    given = {"the operator's limit": picture.circuit_limits_ma.get(row // 3)}
+    if row in picture.tree.supply_rows:
+        given |= {"the feeder's cap": picture.state.cap_ma, "the site's limit": picture.limit_ma}
+    known = [(limit_ma, source) for source, limit_ma in given.items() if limit_ma is not None]
     rating_ma = picture.tree.rating_ma[row] - picture.tree.margin_ma[row]
-    if least is None or least >= rating_ma:
+    least_ma, source = min(known, default=(rating_ma, ""))
+    if least_ma >= rating_ma:
         return name
-    source = "the feeder's cap" if least == cap_ma else "the site's limit"
-    return f"{name} ({source} of {amperes(least)})"
+    return f"{name} ({source} of {amperes(least_ma)})"
 
 
 def amperes(current_ma: int) -> str:

@@ -96,7 +96,7 @@ class SessionRecord(Record, frozen=True, tag="session"):
 
     `energy_wh` is what the registers showed between begin and end, never below zero.
     `meter_start_wh` and `meter_stop_wh` are the register itself. `need_wh` and `departure_ms` are
-    what the driver asked for, or None."""
+    what the driver asked for, or None; until `boost_until_ms` it was to go first."""
 
     session_id: SessionId
     charger_id: ChargerId
@@ -113,6 +113,7 @@ class SessionRecord(Record, frozen=True, tag="session"):
     need_wh: int | None = None
     departure_ms: int | None = None
     stop_reason: str | None = None
+    boost_until_ms: int | None = None
 
 
 class MeterSample(Record, frozen=True, tag="meter", array_like=True):

@@ -101,6 +101,7 @@ session = Table(
     Column("need_wh", BigInteger),
     Column("departure_ms", BigInteger),
     Column("stop_reason", Text),
+    Column("boost_until_ms", BigInteger),
     Index("session_by_start", "started_ms", "session_id"),
     Index("session_by_site", "site_id", "started_ms", "session_id"),
     Index("session_by_charger", "charger_id", "started_ms", "session_id"),

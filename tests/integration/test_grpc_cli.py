@@ -174,6 +174,15 @@ def test_a_site_is_created_shown_changed_limited_and_deleted(up: Up, tmp_path: P
     limited = answer(up, "sites", "limit", "annex", "--current", "10.5")
     assert limited["limit_ma"] == 10_500
     assert "limit_ma" not in answer(up, "sites", "limit", "annex", "--clear")
+    held = answer(up, "sites", "limit", "annex", "--circuit", "supply", "--current", "8")
+    assert held["circuits"][0]["limit_ma"] == 8_000
+    assert "8.0" in loadstar(up, "sites", "allocation", "annex").output
+    held = answer(up, "sites", "limit", "annex", "--circuit", "supply", "--clear")
+    assert "limit_ma" not in held["circuits"][0]
+    cellar = ("--circuit", "cellar", "--clear")
+    assert (
+        "no circuit 'cellar'" in loadstar(up, "sites", "limit", "annex", *cellar, status=1).output
+    )
     reported = answer(up, "sites", "report-load", "annex", "1.5", "2", "0")
     assert reported["building_load_stale"] is False
     assert "supply" in loadstar(up, "sites", "allocation", "annex").output
@@ -203,6 +212,8 @@ def test_feeders_are_shown_and_limited(up: Up) -> None:
         ("feeders", "limit", "north"),
         ("sites", "limit", "depot", "--current", "1", "--clear"),
         ("sites", "limit", "depot", "--current", "1", "--from", "tomorrow"),
+        ("sites", "limit", "depot", "--clear", "--circuit", "panel", "--connector", "DEPOT-1"),
+        ("sites", "limit", "depot", "--clear", "--connector", "DEPOT-1/left"),
         ("sessions", "need", "S-1"),
         ("events", "--after", "-1"),
         ("chargers", "stop", "DEPOT-1"),
@@ -239,6 +250,17 @@ async def test_a_session_from_the_command_line(up: Up) -> None:
         wish = ("--energy", "12.5", "--departure", "2100-01-01T08:00:00+02:00")
         need = await asyncio.to_thread(answer, up, "sessions", "need", session_id, *wish)
         assert (need["need_wh"], need["departure_time"]) == (12_500, "2100-01-01T06:00:00Z")
+        boost = ("sessions", "need", session_id, "--boost")
+        boosted = await asyncio.to_thread(answer, up, *boost, "9")
+        assert boosted["need_wh"] == 12_500, "what was not given stays as it is"
+        assert "boost_until_time" in boosted
+        ended = await asyncio.to_thread(answer, up, *boost, "0")
+        assert "boost_until_time" not in ended
+        limit = ("sites", "limit", "depot", "--connector", "DEPOT-1/1")
+        held = await asyncio.to_thread(answer, up, *limit, "--current", "0")
+        assert held["connectors"][0]["operator_limit_ma"] == 0
+        held = await asyncio.to_thread(answer, up, *limit, "--clear")
+        assert "operator_limit_ma" not in held["connectors"][0]
         await station.meter(2_000)
         shown = await asyncio.to_thread(run, "sessions", "get", session_id, "--samples", "5")
         assert "1.00 kWh" in shown.output

@@ -414,6 +414,11 @@ async def test_a_session_from_start_to_stop(example: Loadstar) -> None:
         )
         assert need.session.need_wh == 20_000
 
+        boost = sessions_pb2.SetSessionNeedRequest(
+            session_id=session.session_id, boost_until_time=Timestamp(seconds=4_000_000_000)
+        )
+        assert (await refused(example.sessions.SetSessionNeed(boost))).reason == "BOOST_TOO_LONG"
+
         await station.meter(1_500)
         samples = await example.sessions.ListMeterSamples(
             sessions_pb2.ListMeterSamplesRequest(session_id=session.session_id)
@@ -660,6 +665,15 @@ async def test_the_allocation_counts_building_load_and_limits(example: Loadstar)
     assert [c.charger_id for c in found.connectors][:2] == ["DEPOT-1", "DEPOT-1"]
     lifted = await example.grid.ClearSiteLimit(grid_pb2.ClearSiteLimitRequest(site_id="depot"))
     assert not lifted.allocation.HasField("limit_ma")
+
+    held = await example.sites.SetCircuitLimit(
+        sites_pb2.SetCircuitLimitRequest(site_id="depot", circuit_id="panel", limit_ma=25_000)
+    )
+    assert held.allocation.circuits[1].limit_ma == 25_000
+    unknown = sites_pb2.SetConnectorLimitRequest(
+        site_id="depot", charger_id="KIOSK-1", connector_id=1, limit_ma=0
+    )
+    assert (await refused(example.sites.SetConnectorLimit(unknown))).reason == "CONNECTOR_UNKNOWN"
 
     none = await refused(
         example.sites.ReportBuildingLoad(

@@ -38,6 +38,8 @@ from controlplane.site.messages import (
     LimitOutcome,
     ReportBuildingLoad,
     SessionDemand,
+    SetCircuitLimit,
+    SetConnectorLimit,
     SiteView,
 )
 from controlplane.store.records import ActorSnapshot
@@ -55,6 +57,8 @@ class Outlet:
     profile_ma: int | None = None
     draws_ma: int = 0
     obeys_ms: int = 0
+    id_token: str | None = None
+    boost_until_ms: int | None = None
 
     def limit_ma(self, default_ma: int | None) -> int:
         if self.session_id is not None and self.profile_ma is not None:
@@ -77,12 +81,23 @@ class Station:
 
 
 class World:
-    """See the module's docstring. `faults` False makes everybody obey at once."""
+    """See the module's docstring. `faults` False makes everybody obey at once; with `policy` the
+    site opens and closes, has rules for groups, and operators hold parts of it to limits."""
 
     def __init__(
-        self, seed: int, *, building: bool = False, actor: type[SiteActor] = SiteActor
+        self,
+        seed: int,
+        *,
+        building: bool = False,
+        policy: bool = False,
+        actor: type[SiteActor] = SiteActor,
     ) -> None:
         self.random = random.Random(seed)
+        self.policy = policy
+        self.held_ma: dict[tuple[str, int], int] = {}
+        """Operators' limits in force, by connector."""
+        self.limited: list[tuple[int, SetCircuitLimit | SetConnectorLimit]] = []
+        """All that operators asked, and when."""
         self.now_ms = 1_700_000_000_000
         self.faults = True
         self.building_ma = 0
@@ -158,8 +173,36 @@ class World:
                 if self.building
                 else None,
                 "chargers": chargers,
+                **(self._draw_policy() if self.policy else {}),
             }
         )
+
+    def _draw_policy(self) -> dict[str, Any]:
+        """Hours of a few minutes, because worlds live for a quarter of an hour; they begin on a
+        Tuesday at 22:13:20 UTC."""
+        rng = self.random
+
+        def hours() -> list[dict[str, str]]:
+            edges = sorted(rng.sample(range(8, 40), 4))
+            times = [f"22:{minute:02}" for minute in edges]
+            return [
+                {"from": begin, "to": end}
+                for begin, end in zip(times[::2], times[1::2], strict=True)
+            ]
+
+        return {
+            "opening_hours": rng.choice([[], hours(), hours()]),
+            "rules": [
+                {
+                    "id": "fleet",
+                    "id_tokens": ["FLEET-*"],
+                    "priority": rng.choice([None, 0, 9]),
+                    "guaranteed_a": rng.choice([None, 8, 16, 30]),
+                    "outside_hours": rng.random() < 0.5,
+                },
+                {"id": "staff", "id_tokens": ["STAFF-*"], "weight": 5, "hours": hours()},
+            ],
+        }
 
     # --- the runtime's part -----------------------------------------------------------------------
 
@@ -178,6 +221,8 @@ class World:
                     self.timers[key] = at_ms
                 case Send(to=to, message=ApplyLimit() as limit):
                     self.sent.append(limit)
+                    held_ma = self.held_ma.get((to.id, limit.connector_id), limit.limit_ma)
+                    assert limit.limit_ma <= held_ma, "sent above the operator's limit"
                     self._enqueue(self.stations[to.id], limit)
                 case Emit():
                     self.events.append(effect)
@@ -276,7 +321,16 @@ class World:
         outlet = station.outlets[connector_id]
         session = None
         if outlet.session_id is not None:
-            session = SessionDemand(outlet.session_id, self.now_ms, 0, None, None, charging=True)
+            session = SessionDemand(
+                outlet.session_id,
+                self.now_ms,
+                0,
+                None,
+                None,
+                charging=True,
+                id_token=outlet.id_token,
+                boost_until_ms=outlet.boost_until_ms,
+            )
         status = ConnectorStatus.AVAILABLE if session is None else ConnectorStatus.CHARGING
         self.tell(ConnectorState(ChargerId(station.config.id), connector_id, status, session))
 
@@ -333,7 +387,34 @@ class World:
             self.lose_host()
         elif self.building:
             self.report_building(rng.randint(0, 10_000))
+        if self.policy and rng.random() < 0.3:
+            self.rule(station, connector_id)
         self.check()
+
+    def rule(self, station: Station, connector_id: int) -> None:
+        """Somebody holds a circuit or a connector to a limit, lifts one, or boosts a session."""
+        rng = self.random
+        limit_ma = rng.choice([None, 0, rng.randint(0, 40_000)])
+        what = rng.random()
+        if what < 0.4:
+            circuit_id = rng.choice(self.config.circuits).id
+            until_ms = rng.choice([None, self.now_ms + rng.randint(1, 120_000)])
+            self.limit(SetCircuitLimit(circuit_id, limit_ma, until_ms=until_ms))
+        elif what < 0.8:
+            charger_id = station.config.id
+            if limit_ma is None:
+                self.held_ma.pop((charger_id, connector_id), None)
+            else:
+                self.held_ma[charger_id, connector_id] = limit_ma
+            self.limit(SetConnectorLimit(ChargerId(charger_id), connector_id, limit_ma))
+        elif station.online and station.outlets[connector_id].session_id is not None:
+            until_ms = self.now_ms + rng.randint(1, 300_000)
+            station.outlets[connector_id].boost_until_ms = until_ms
+            self._report_state(station, connector_id)
+
+    def limit(self, request: SetCircuitLimit | SetConnectorLimit) -> None:
+        self.limited.append((self.now_ms, request))
+        self.tell(Ask("o", request))
 
     def plug(self, station: Station, connector_id: int) -> None:
         outlet = station.outlets[connector_id]
@@ -342,6 +423,9 @@ class World:
         self.sessions += 1
         outlet.session_id, outlet.profile_ma = SessionId(f"session-{self.sessions}"), None
         outlet.draws_ma = outlet.limit_ma(station.default_ma)
+        outlet.boost_until_ms = None
+        if self.policy:
+            outlet.id_token = self.random.choice([None, "GUEST", "FLEET-1", "STAFF-1"])
         self.check()
         if station.online:
             self._report_state(station, connector_id)

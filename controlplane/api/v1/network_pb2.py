@@ -25,21 +25,23 @@ _sym_db = _symbol_database.Default()
 from controlplane.api.v1 import electrical_pb2 as controlplane_dot_api_dot_v1_dot_electrical__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!controlplane/api/v1/network.proto\x12\x13\x63ontrolplane.api.v1\x1a$controlplane/api/v1/electrical.proto\"\x9e\x02\n\x14\x43onnectorDescription\x12\n\n\x02id\x18\x01 \x01(\x05\x12*\n\x06phases\x18\x02 \x03(\x0e\x32\x1a.controlplane.api.v1.Phase\x12\x1a\n\rcurrent_min_a\x18\x03 \x01(\x01H\x00\x88\x01\x01\x12\x1a\n\rcurrent_max_a\x18\x04 \x01(\x01H\x01\x88\x01\x01\x12\x1b\n\x0e\x63urrent_step_a\x18\x05 \x01(\x01H\x02\x88\x01\x01\x12\x15\n\x08priority\x18\x06 \x01(\x05H\x03\x88\x01\x01\x12\x13\n\x06weight\x18\x07 \x01(\x05H\x04\x88\x01\x01\x42\x10\n\x0e_current_min_aB\x10\n\x0e_current_max_aB\x11\n\x0f_current_step_aB\x0b\n\t_priorityB\t\n\x07_weight\"\xf8\x02\n\x12\x43hargerDescription\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0f\n\x07\x63ircuit\x18\x02 \x01(\t\x12=\n\nconnectors\x18\x03 \x03(\x0b\x32).controlplane.api.v1.ConnectorDescription\x12\x36\n\x0c\x63urrent_type\x18\x04 \x01(\x0e\x32 .controlplane.api.v1.CurrentType\x12\x32\n\nlimit_unit\x18\x05 \x01(\x0e\x32\x1e.controlplane.api.v1.LimitUnit\x12\x1e\n\x11offline_current_a\x18\x06 \x01(\x01H\x00\x88\x01\x01\x12\x1a\n\rpassword_hash\x18\x07 \x01(\tH\x01\x88\x01\x01\x12\x1f\n\x12\x65\x66\x66iciency_percent\x18\x08 \x01(\x01H\x02\x88\x01\x01\x42\x14\n\x12_offline_current_aB\x10\n\x0e_password_hashB\x15\n\x13_efficiency_percent\"B\n\x12\x43ircuitDescription\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0e\n\x06parent\x18\x02 \x01(\t\x12\x10\n\x08rating_a\x18\x03 \x01(\x01\"~\n\x17\x42uildingLoadDescription\x12\x0f\n\x07\x63ircuit\x18\x01 \x01(\t\x12\x16\n\tassumed_a\x18\x02 \x01(\x01H\x00\x88\x01\x01\x12\x1a\n\rstale_after_s\x18\x03 \x01(\x01H\x01\x88\x01\x01\x42\x0c\n\n_assumed_aB\x10\n\x0e_stale_after_s\"\xf2\x02\n\x0fSiteDescription\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0e\n\x06\x66\x65\x65\x64\x65r\x18\x03 \x01(\t\x12\x16\n\tvoltage_v\x18\x04 \x01(\x05H\x00\x88\x01\x01\x12\x16\n\ttime_zone\x18\x05 \x01(\tH\x01\x88\x01\x01\x12\x1b\n\x0emargin_percent\x18\x06 \x01(\x01H\x02\x88\x01\x01\x12\x39\n\x08\x63ircuits\x18\x07 \x03(\x0b\x32\'.controlplane.api.v1.CircuitDescription\x12\x43\n\rbuilding_load\x18\x08 \x01(\x0b\x32,.controlplane.api.v1.BuildingLoadDescription\x12\x39\n\x08\x63hargers\x18\t \x03(\x0b\x32\'.controlplane.api.v1.ChargerDescriptionB\x0c\n\n_voltage_vB\x0c\n\n_time_zoneB\x11\n\x0f_margin_percent\"h\n\x11\x46\x65\x65\x64\x65rDescription\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x13\n\x0bpower_max_w\x18\x03 \x01(\x03\x12\x16\n\tvoltage_v\x18\x04 \x01(\x05H\x00\x88\x01\x01\x42\x0c\n\n_voltage_v\"\x82\x01\n\x12NetworkDescription\x12\x37\n\x07\x66\x65\x65\x64\x65rs\x18\x01 \x03(\x0b\x32&.controlplane.api.v1.FeederDescription\x12\x33\n\x05sites\x18\x02 \x03(\x0b\x32$.controlplane.api.v1.SiteDescription\"|\n\rNetworkChange\x12\x13\n\tfeeder_id\x18\x01 \x01(\tH\x00\x12\x11\n\x07site_id\x18\x02 \x01(\tH\x00\x12\x38\n\x06\x61\x63tion\x18\x03 \x01(\x0e\x32(.controlplane.api.v1.NetworkChangeActionB\t\n\x07\x65lement\"\x98\x01\n\x13\x41pplyNetworkRequest\x12:\n\x07network\x18\x01 \x01(\x0b\x32\'.controlplane.api.v1.NetworkDescriptionH\x00\x12\x0e\n\x04yaml\x18\x02 \x01(\tH\x00\x12\x15\n\rvalidate_only\x18\x03 \x01(\x08\x12\x12\n\nrequest_id\x18\x04 \x01(\tB\n\n\x08\x64ocument\"K\n\x14\x41pplyNetworkResponse\x12\x33\n\x07\x63hanges\x18\x01 \x03(\x0b\x32\".controlplane.api.v1.NetworkChange\"J\n\x14\x45xportNetworkRequest\x12\x32\n\x06\x66ormat\x18\x01 \x01(\x0e\x32\".controlplane.api.v1.NetworkFormat\"o\n\x15\x45xportNetworkResponse\x12:\n\x07network\x18\x01 \x01(\x0b\x32\'.controlplane.api.v1.NetworkDescriptionH\x00\x12\x0e\n\x04yaml\x18\x02 \x01(\tH\x00\x42\n\n\x08\x64ocument*U\n\x0b\x43urrentType\x12\x1c\n\x18\x43URRENT_TYPE_UNSPECIFIED\x10\x00\x12\x13\n\x0f\x43URRENT_TYPE_AC\x10\x01\x12\x13\n\x0f\x43URRENT_TYPE_DC\x10\x02*K\n\tLimitUnit\x12\x1a\n\x16LIMIT_UNIT_UNSPECIFIED\x10\x00\x12\x10\n\x0cLIMIT_UNIT_A\x10\x01\x12\x10\n\x0cLIMIT_UNIT_W\x10\x02*\xa7\x01\n\x13NetworkChangeAction\x12%\n!NETWORK_CHANGE_ACTION_UNSPECIFIED\x10\x00\x12!\n\x1dNETWORK_CHANGE_ACTION_CREATED\x10\x01\x12!\n\x1dNETWORK_CHANGE_ACTION_UPDATED\x10\x02\x12#\n\x1fNETWORK_CHANGE_ACTION_UNCHANGED\x10\x03*e\n\rNetworkFormat\x12\x1e\n\x1aNETWORK_FORMAT_UNSPECIFIED\x10\x00\x12\x1b\n\x17NETWORK_FORMAT_MESSAGES\x10\x01\x12\x17\n\x13NETWORK_FORMAT_YAML\x10\x02\x32\xdd\x01\n\x0eNetworkService\x12\x63\n\x0c\x41pplyNetwork\x12(.controlplane.api.v1.ApplyNetworkRequest\x1a).controlplane.api.v1.ApplyNetworkResponse\x12\x66\n\rExportNetwork\x12).controlplane.api.v1.ExportNetworkRequest\x1a*.controlplane.api.v1.ExportNetworkResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!controlplane/api/v1/network.proto\x12\x13\x63ontrolplane.api.v1\x1a$controlplane/api/v1/electrical.proto\"\x9e\x02\n\x14\x43onnectorDescription\x12\n\n\x02id\x18\x01 \x01(\x05\x12*\n\x06phases\x18\x02 \x03(\x0e\x32\x1a.controlplane.api.v1.Phase\x12\x1a\n\rcurrent_min_a\x18\x03 \x01(\x01H\x00\x88\x01\x01\x12\x1a\n\rcurrent_max_a\x18\x04 \x01(\x01H\x01\x88\x01\x01\x12\x1b\n\x0e\x63urrent_step_a\x18\x05 \x01(\x01H\x02\x88\x01\x01\x12\x15\n\x08priority\x18\x06 \x01(\x05H\x03\x88\x01\x01\x12\x13\n\x06weight\x18\x07 \x01(\x05H\x04\x88\x01\x01\x42\x10\n\x0e_current_min_aB\x10\n\x0e_current_max_aB\x11\n\x0f_current_step_aB\x0b\n\t_priorityB\t\n\x07_weight\"\xf8\x02\n\x12\x43hargerDescription\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0f\n\x07\x63ircuit\x18\x02 \x01(\t\x12=\n\nconnectors\x18\x03 \x03(\x0b\x32).controlplane.api.v1.ConnectorDescription\x12\x36\n\x0c\x63urrent_type\x18\x04 \x01(\x0e\x32 .controlplane.api.v1.CurrentType\x12\x32\n\nlimit_unit\x18\x05 \x01(\x0e\x32\x1e.controlplane.api.v1.LimitUnit\x12\x1e\n\x11offline_current_a\x18\x06 \x01(\x01H\x00\x88\x01\x01\x12\x1a\n\rpassword_hash\x18\x07 \x01(\tH\x01\x88\x01\x01\x12\x1f\n\x12\x65\x66\x66iciency_percent\x18\x08 \x01(\x01H\x02\x88\x01\x01\x42\x14\n\x12_offline_current_aB\x10\n\x0e_password_hashB\x15\n\x13_efficiency_percent\"B\n\x12\x43ircuitDescription\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0e\n\x06parent\x18\x02 \x01(\t\x12\x10\n\x08rating_a\x18\x03 \x01(\x01\"~\n\x17\x42uildingLoadDescription\x12\x0f\n\x07\x63ircuit\x18\x01 \x01(\t\x12\x16\n\tassumed_a\x18\x02 \x01(\x01H\x00\x88\x01\x01\x12\x1a\n\rstale_after_s\x18\x03 \x01(\x01H\x01\x88\x01\x01\x42\x0c\n\n_assumed_aB\x10\n\x0e_stale_after_s\"X\n\x10HoursDescription\x12*\n\x04\x64\x61ys\x18\x01 \x03(\x0e\x32\x1c.controlplane.api.v1.Weekday\x12\x0c\n\x04\x66rom\x18\x02 \x01(\t\x12\n\n\x02to\x18\x03 \x01(\t\"\xed\x01\n\x0fRuleDescription\x12\n\n\x02id\x18\x01 \x01(\t\x12\x11\n\tid_tokens\x18\x02 \x03(\t\x12\x15\n\x08priority\x18\x03 \x01(\x05H\x00\x88\x01\x01\x12\x13\n\x06weight\x18\x04 \x01(\x05H\x01\x88\x01\x01\x12\x19\n\x0cguaranteed_a\x18\x05 \x01(\x01H\x02\x88\x01\x01\x12\x34\n\x05hours\x18\x06 \x03(\x0b\x32%.controlplane.api.v1.HoursDescription\x12\x15\n\routside_hours\x18\x07 \x01(\x08\x42\x0b\n\t_priorityB\t\n\x07_weightB\x0f\n\r_guaranteed_a\"\xe5\x03\n\x0fSiteDescription\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0e\n\x06\x66\x65\x65\x64\x65r\x18\x03 \x01(\t\x12\x16\n\tvoltage_v\x18\x04 \x01(\x05H\x00\x88\x01\x01\x12\x16\n\ttime_zone\x18\x05 \x01(\tH\x01\x88\x01\x01\x12\x1b\n\x0emargin_percent\x18\x06 \x01(\x01H\x02\x88\x01\x01\x12\x39\n\x08\x63ircuits\x18\x07 \x03(\x0b\x32\'.controlplane.api.v1.CircuitDescription\x12\x43\n\rbuilding_load\x18\x08 \x01(\x0b\x32,.controlplane.api.v1.BuildingLoadDescription\x12\x39\n\x08\x63hargers\x18\t \x03(\x0b\x32\'.controlplane.api.v1.ChargerDescription\x12<\n\ropening_hours\x18\n \x03(\x0b\x32%.controlplane.api.v1.HoursDescription\x12\x33\n\x05rules\x18\x0b \x03(\x0b\x32$.controlplane.api.v1.RuleDescriptionB\x0c\n\n_voltage_vB\x0c\n\n_time_zoneB\x11\n\x0f_margin_percent\"h\n\x11\x46\x65\x65\x64\x65rDescription\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x13\n\x0bpower_max_w\x18\x03 \x01(\x03\x12\x16\n\tvoltage_v\x18\x04 \x01(\x05H\x00\x88\x01\x01\x42\x0c\n\n_voltage_v\"\x82\x01\n\x12NetworkDescription\x12\x37\n\x07\x66\x65\x65\x64\x65rs\x18\x01 \x03(\x0b\x32&.controlplane.api.v1.FeederDescription\x12\x33\n\x05sites\x18\x02 \x03(\x0b\x32$.controlplane.api.v1.SiteDescription\"|\n\rNetworkChange\x12\x13\n\tfeeder_id\x18\x01 \x01(\tH\x00\x12\x11\n\x07site_id\x18\x02 \x01(\tH\x00\x12\x38\n\x06\x61\x63tion\x18\x03 \x01(\x0e\x32(.controlplane.api.v1.NetworkChangeActionB\t\n\x07\x65lement\"\x98\x01\n\x13\x41pplyNetworkRequest\x12:\n\x07network\x18\x01 \x01(\x0b\x32\'.controlplane.api.v1.NetworkDescriptionH\x00\x12\x0e\n\x04yaml\x18\x02 \x01(\tH\x00\x12\x15\n\rvalidate_only\x18\x03 \x01(\x08\x12\x12\n\nrequest_id\x18\x04 \x01(\tB\n\n\x08\x64ocument\"K\n\x14\x41pplyNetworkResponse\x12\x33\n\x07\x63hanges\x18\x01 \x03(\x0b\x32\".controlplane.api.v1.NetworkChange\"J\n\x14\x45xportNetworkRequest\x12\x32\n\x06\x66ormat\x18\x01 \x01(\x0e\x32\".controlplane.api.v1.NetworkFormat\"o\n\x15\x45xportNetworkResponse\x12:\n\x07network\x18\x01 \x01(\x0b\x32\'.controlplane.api.v1.NetworkDescriptionH\x00\x12\x0e\n\x04yaml\x18\x02 \x01(\tH\x00\x42\n\n\x08\x64ocument*U\n\x0b\x43urrentType\x12\x1c\n\x18\x43URRENT_TYPE_UNSPECIFIED\x10\x00\x12\x13\n\x0f\x43URRENT_TYPE_AC\x10\x01\x12\x13\n\x0f\x43URRENT_TYPE_DC\x10\x02*K\n\tLimitUnit\x12\x1a\n\x16LIMIT_UNIT_UNSPECIFIED\x10\x00\x12\x10\n\x0cLIMIT_UNIT_A\x10\x01\x12\x10\n\x0cLIMIT_UNIT_W\x10\x02*\x99\x01\n\x07Weekday\x12\x17\n\x13WEEKDAY_UNSPECIFIED\x10\x00\x12\x0f\n\x0bWEEKDAY_MON\x10\x01\x12\x0f\n\x0bWEEKDAY_TUE\x10\x02\x12\x0f\n\x0bWEEKDAY_WED\x10\x03\x12\x0f\n\x0bWEEKDAY_THU\x10\x04\x12\x0f\n\x0bWEEKDAY_FRI\x10\x05\x12\x0f\n\x0bWEEKDAY_SAT\x10\x06\x12\x0f\n\x0bWEEKDAY_SUN\x10\x07*\xa7\x01\n\x13NetworkChangeAction\x12%\n!NETWORK_CHANGE_ACTION_UNSPECIFIED\x10\x00\x12!\n\x1dNETWORK_CHANGE_ACTION_CREATED\x10\x01\x12!\n\x1dNETWORK_CHANGE_ACTION_UPDATED\x10\x02\x12#\n\x1fNETWORK_CHANGE_ACTION_UNCHANGED\x10\x03*e\n\rNetworkFormat\x12\x1e\n\x1aNETWORK_FORMAT_UNSPECIFIED\x10\x00\x12\x1b\n\x17NETWORK_FORMAT_MESSAGES\x10\x01\x12\x17\n\x13NETWORK_FORMAT_YAML\x10\x02\x32\xdd\x01\n\x0eNetworkService\x12\x63\n\x0c\x41pplyNetwork\x12(.controlplane.api.v1.ApplyNetworkRequest\x1a).controlplane.api.v1.ApplyNetworkResponse\x12\x66\n\rExportNetwork\x12).controlplane.api.v1.ExportNetworkRequest\x1a*.controlplane.api.v1.ExportNetworkResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'controlplane.api.v1.network_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_CURRENTTYPE']._serialized_start=2119
-  _globals['_CURRENTTYPE']._serialized_end=2204
-  _globals['_LIMITUNIT']._serialized_start=2206
-  _globals['_LIMITUNIT']._serialized_end=2281
-  _globals['_NETWORKCHANGEACTION']._serialized_start=2284
-  _globals['_NETWORKCHANGEACTION']._serialized_end=2451
-  _globals['_NETWORKFORMAT']._serialized_start=2453
-  _globals['_NETWORKFORMAT']._serialized_end=2554
+  _globals['_CURRENTTYPE']._serialized_start=2564
+  _globals['_CURRENTTYPE']._serialized_end=2649
+  _globals['_LIMITUNIT']._serialized_start=2651
+  _globals['_LIMITUNIT']._serialized_end=2726
+  _globals['_WEEKDAY']._serialized_start=2729
+  _globals['_WEEKDAY']._serialized_end=2882
+  _globals['_NETWORKCHANGEACTION']._serialized_start=2885
+  _globals['_NETWORKCHANGEACTION']._serialized_end=3052
+  _globals['_NETWORKFORMAT']._serialized_start=3054
+  _globals['_NETWORKFORMAT']._serialized_end=3155
   _globals['_CONNECTORDESCRIPTION']._serialized_start=97
   _globals['_CONNECTORDESCRIPTION']._serialized_end=383
   _globals['_CHARGERDESCRIPTION']._serialized_start=386
@@ -48,22 +50,26 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CIRCUITDESCRIPTION']._serialized_end=830
   _globals['_BUILDINGLOADDESCRIPTION']._serialized_start=832
   _globals['_BUILDINGLOADDESCRIPTION']._serialized_end=958
-  _globals['_SITEDESCRIPTION']._serialized_start=961
-  _globals['_SITEDESCRIPTION']._serialized_end=1331
-  _globals['_FEEDERDESCRIPTION']._serialized_start=1333
-  _globals['_FEEDERDESCRIPTION']._serialized_end=1437
-  _globals['_NETWORKDESCRIPTION']._serialized_start=1440
-  _globals['_NETWORKDESCRIPTION']._serialized_end=1570
-  _globals['_NETWORKCHANGE']._serialized_start=1572
-  _globals['_NETWORKCHANGE']._serialized_end=1696
-  _globals['_APPLYNETWORKREQUEST']._serialized_start=1699
-  _globals['_APPLYNETWORKREQUEST']._serialized_end=1851
-  _globals['_APPLYNETWORKRESPONSE']._serialized_start=1853
-  _globals['_APPLYNETWORKRESPONSE']._serialized_end=1928
-  _globals['_EXPORTNETWORKREQUEST']._serialized_start=1930
-  _globals['_EXPORTNETWORKREQUEST']._serialized_end=2004
-  _globals['_EXPORTNETWORKRESPONSE']._serialized_start=2006
-  _globals['_EXPORTNETWORKRESPONSE']._serialized_end=2117
-  _globals['_NETWORKSERVICE']._serialized_start=2557
-  _globals['_NETWORKSERVICE']._serialized_end=2778
+  _globals['_HOURSDESCRIPTION']._serialized_start=960
+  _globals['_HOURSDESCRIPTION']._serialized_end=1048
+  _globals['_RULEDESCRIPTION']._serialized_start=1051
+  _globals['_RULEDESCRIPTION']._serialized_end=1288
+  _globals['_SITEDESCRIPTION']._serialized_start=1291
+  _globals['_SITEDESCRIPTION']._serialized_end=1776
+  _globals['_FEEDERDESCRIPTION']._serialized_start=1778
+  _globals['_FEEDERDESCRIPTION']._serialized_end=1882
+  _globals['_NETWORKDESCRIPTION']._serialized_start=1885
+  _globals['_NETWORKDESCRIPTION']._serialized_end=2015
+  _globals['_NETWORKCHANGE']._serialized_start=2017
+  _globals['_NETWORKCHANGE']._serialized_end=2141
+  _globals['_APPLYNETWORKREQUEST']._serialized_start=2144
+  _globals['_APPLYNETWORKREQUEST']._serialized_end=2296
+  _globals['_APPLYNETWORKRESPONSE']._serialized_start=2298
+  _globals['_APPLYNETWORKRESPONSE']._serialized_end=2373
+  _globals['_EXPORTNETWORKREQUEST']._serialized_start=2375
+  _globals['_EXPORTNETWORKREQUEST']._serialized_end=2449
+  _globals['_EXPORTNETWORKRESPONSE']._serialized_start=2451
+  _globals['_EXPORTNETWORKRESPONSE']._serialized_end=2562
+  _globals['_NETWORKSERVICE']._serialized_start=3158
+  _globals['_NETWORKSERVICE']._serialized_end=3379
 # @@protoc_insertion_point(module_scope)

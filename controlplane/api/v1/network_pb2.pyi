@@ -68,6 +68,50 @@ LIMIT_UNIT_W: LimitUnit.ValueType  # 2
 """Watts over all phases."""
 Global___LimitUnit: _TypeAlias = LimitUnit  # noqa: Y015
 
+class _Weekday:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _WeekdayEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Weekday.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    WEEKDAY_UNSPECIFIED: _Weekday.ValueType  # 0
+    """Not given."""
+    WEEKDAY_MON: _Weekday.ValueType  # 1
+    """Monday."""
+    WEEKDAY_TUE: _Weekday.ValueType  # 2
+    """Tuesday."""
+    WEEKDAY_WED: _Weekday.ValueType  # 3
+    """Wednesday."""
+    WEEKDAY_THU: _Weekday.ValueType  # 4
+    """Thursday."""
+    WEEKDAY_FRI: _Weekday.ValueType  # 5
+    """Friday."""
+    WEEKDAY_SAT: _Weekday.ValueType  # 6
+    """Saturday."""
+    WEEKDAY_SUN: _Weekday.ValueType  # 7
+    """Sunday."""
+
+class Weekday(_Weekday, metaclass=_WeekdayEnumTypeWrapper):
+    """A day of the week, by the site's own clock."""
+
+WEEKDAY_UNSPECIFIED: Weekday.ValueType  # 0
+"""Not given."""
+WEEKDAY_MON: Weekday.ValueType  # 1
+"""Monday."""
+WEEKDAY_TUE: Weekday.ValueType  # 2
+"""Tuesday."""
+WEEKDAY_WED: Weekday.ValueType  # 3
+"""Wednesday."""
+WEEKDAY_THU: Weekday.ValueType  # 4
+"""Thursday."""
+WEEKDAY_FRI: Weekday.ValueType  # 5
+"""Friday."""
+WEEKDAY_SAT: Weekday.ValueType  # 6
+"""Saturday."""
+WEEKDAY_SUN: Weekday.ValueType  # 7
+"""Sunday."""
+Global___Weekday: _TypeAlias = Weekday  # noqa: Y015
+
 class _NetworkChangeAction:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -329,6 +373,102 @@ class BuildingLoadDescription(_message.Message):
 Global___BuildingLoadDescription: _TypeAlias = BuildingLoadDescription  # noqa: Y015
 
 @_typing.final
+class HoursDescription(_message.Message):
+    """From one time of day to another, by the site's own clock."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DAYS_FIELD_NUMBER: _builtins.int
+    FROM_FIELD_NUMBER: _builtins.int
+    TO_FIELD_NUMBER: _builtins.int
+    to: _builtins.str
+    """`HH:MM`, up to 24:00; on the next day where it is not after `from`."""
+    @_builtins.property
+    def days(self) -> _containers.RepeatedScalarFieldContainer[Global___Weekday.ValueType]:
+        """The days on which they begin. Empty: every day."""
+
+    def __init__(
+        self,
+        *,
+        days: _abc.Iterable[Global___Weekday.ValueType] | None = ...,
+        to: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["days", b"days", "from", b"from", "to", b"to"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___HoursDescription: _TypeAlias = HoursDescription  # noqa: Y015
+
+@_typing.final
+class RuleDescription(_message.Message):
+    """What holds for a group of drivers. The first rule that names a session's token and whose hours hold
+    decides.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    ID_TOKENS_FIELD_NUMBER: _builtins.int
+    PRIORITY_FIELD_NUMBER: _builtins.int
+    WEIGHT_FIELD_NUMBER: _builtins.int
+    GUARANTEED_A_FIELD_NUMBER: _builtins.int
+    HOURS_FIELD_NUMBER: _builtins.int
+    OUTSIDE_HOURS_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    """Unique in the site."""
+    priority: _builtins.int
+    """0 to 9; 0 is served first. Default: the connector's own."""
+    weight: _builtins.int
+    """1 to 1,000; shares inside a priority follow it. Default: the connector's own."""
+    guaranteed_a: _builtins.float
+    """What its sessions are given per phase before anybody else is given anything, while that is
+    electrically possible. Default: nothing is guaranteed.
+    """
+    outside_hours: _builtins.bool
+    """Its sessions are served outside the site's opening hours, too."""
+    @_builtins.property
+    def id_tokens(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """As drivers identify themselves, in upper or lower case alike. One that ends in `*` stands for all
+        that begin so; `*` alone is everybody.
+        """
+
+    @_builtins.property
+    def hours(self) -> _containers.RepeatedCompositeFieldContainer[Global___HoursDescription]:
+        """When the rule holds. Empty: always."""
+
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        id_tokens: _abc.Iterable[_builtins.str] | None = ...,
+        priority: _builtins.int | None = ...,
+        weight: _builtins.int | None = ...,
+        guaranteed_a: _builtins.float | None = ...,
+        hours: _abc.Iterable[Global___HoursDescription] | None = ...,
+        outside_hours: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_guaranteed_a", b"_guaranteed_a", "_priority", b"_priority", "_weight", b"_weight", "guaranteed_a", b"guaranteed_a", "priority", b"priority", "weight", b"weight"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_guaranteed_a", b"_guaranteed_a", "_priority", b"_priority", "_weight", b"_weight", "guaranteed_a", b"guaranteed_a", "hours", b"hours", "id", b"id", "id_tokens", b"id_tokens", "outside_hours", b"outside_hours", "priority", b"priority", "weight", b"weight"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__guaranteed_a: _TypeAlias = _typing.Literal["guaranteed_a"]  # noqa: Y015
+    _WhichOneofArgType__guaranteed_a: _TypeAlias = _typing.Literal["_guaranteed_a", b"_guaranteed_a"]  # noqa: Y015
+    _WhichOneofReturnType__priority: _TypeAlias = _typing.Literal["priority"]  # noqa: Y015
+    _WhichOneofArgType__priority: _TypeAlias = _typing.Literal["_priority", b"_priority"]  # noqa: Y015
+    _WhichOneofReturnType__weight: _TypeAlias = _typing.Literal["weight"]  # noqa: Y015
+    _WhichOneofArgType__weight: _TypeAlias = _typing.Literal["_weight", b"_weight"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__guaranteed_a) -> _WhichOneofReturnType__guaranteed_a | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__priority) -> _WhichOneofReturnType__priority | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__weight) -> _WhichOneofReturnType__weight | None: ...
+
+Global___RuleDescription: _TypeAlias = RuleDescription  # noqa: Y015
+
+@_typing.final
 class SiteDescription(_message.Message):
     """A place with one supply."""
 
@@ -343,6 +483,8 @@ class SiteDescription(_message.Message):
     CIRCUITS_FIELD_NUMBER: _builtins.int
     BUILDING_LOAD_FIELD_NUMBER: _builtins.int
     CHARGERS_FIELD_NUMBER: _builtins.int
+    OPENING_HOURS_FIELD_NUMBER: _builtins.int
+    RULES_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """1 to 63 letters, digits and `._-`, beginning with a letter or digit; unique in the network."""
     name: _builtins.str
@@ -367,6 +509,16 @@ class SiteDescription(_message.Message):
     def chargers(self) -> _containers.RepeatedCompositeFieldContainer[Global___ChargerDescription]:
         """The chargers that stand here."""
 
+    @_builtins.property
+    def opening_hours(self) -> _containers.RepeatedCompositeFieldContainer[Global___HoursDescription]:
+        """When it serves vehicles, by its own clock. Outside, sessions are given nothing but what a rule with
+        `outside_hours` grants. Empty: always.
+        """
+
+    @_builtins.property
+    def rules(self) -> _containers.RepeatedCompositeFieldContainer[Global___RuleDescription]:
+        """Who goes first, in the order in which they are tried."""
+
     def __init__(
         self,
         *,
@@ -379,10 +531,12 @@ class SiteDescription(_message.Message):
         circuits: _abc.Iterable[Global___CircuitDescription] | None = ...,
         building_load: Global___BuildingLoadDescription | None = ...,
         chargers: _abc.Iterable[Global___ChargerDescription] | None = ...,
+        opening_hours: _abc.Iterable[Global___HoursDescription] | None = ...,
+        rules: _abc.Iterable[Global___RuleDescription] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_margin_percent", b"_margin_percent", "_time_zone", b"_time_zone", "_voltage_v", b"_voltage_v", "building_load", b"building_load", "margin_percent", b"margin_percent", "time_zone", b"time_zone", "voltage_v", b"voltage_v"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_margin_percent", b"_margin_percent", "_time_zone", b"_time_zone", "_voltage_v", b"_voltage_v", "building_load", b"building_load", "chargers", b"chargers", "circuits", b"circuits", "feeder", b"feeder", "id", b"id", "margin_percent", b"margin_percent", "name", b"name", "time_zone", b"time_zone", "voltage_v", b"voltage_v"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_margin_percent", b"_margin_percent", "_time_zone", b"_time_zone", "_voltage_v", b"_voltage_v", "building_load", b"building_load", "chargers", b"chargers", "circuits", b"circuits", "feeder", b"feeder", "id", b"id", "margin_percent", b"margin_percent", "name", b"name", "opening_hours", b"opening_hours", "rules", b"rules", "time_zone", b"time_zone", "voltage_v", b"voltage_v"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__margin_percent: _TypeAlias = _typing.Literal["margin_percent"]  # noqa: Y015
     _WhichOneofArgType__margin_percent: _TypeAlias = _typing.Literal["_margin_percent", b"_margin_percent"]  # noqa: Y015

@@ -66,6 +66,7 @@ class Session(_message.Message):
     NEED_WH_FIELD_NUMBER: _builtins.int
     DEPARTURE_TIME_FIELD_NUMBER: _builtins.int
     STOP_REASON_FIELD_NUMBER: _builtins.int
+    BOOST_UNTIL_TIME_FIELD_NUMBER: _builtins.int
     session_id: _builtins.str
     """Given by Loadstar; unique for all time."""
     charger_id: _builtins.str
@@ -102,6 +103,10 @@ class Session(_message.Message):
     def departure_time(self) -> _timestamp_pb2.Timestamp:
         """When the driver leaves; absent where nobody said."""
 
+    @_builtins.property
+    def boost_until_time(self) -> _timestamp_pb2.Timestamp:
+        """Until when it goes first, however others are ranked; absent where nobody asked for that."""
+
     def __init__(
         self,
         *,
@@ -120,10 +125,11 @@ class Session(_message.Message):
         need_wh: _builtins.int | None = ...,
         departure_time: _timestamp_pb2.Timestamp | None = ...,
         stop_reason: _builtins.str = ...,
+        boost_until_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_meter_start_wh", b"_meter_start_wh", "_meter_stop_wh", b"_meter_stop_wh", "_need_wh", b"_need_wh", "departure_time", b"departure_time", "end_time", b"end_time", "meter_start_wh", b"meter_start_wh", "meter_stop_wh", b"meter_stop_wh", "need_wh", b"need_wh", "start_time", b"start_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_meter_start_wh", b"_meter_start_wh", "_meter_stop_wh", b"_meter_stop_wh", "_need_wh", b"_need_wh", "boost_until_time", b"boost_until_time", "departure_time", b"departure_time", "end_time", b"end_time", "meter_start_wh", b"meter_start_wh", "meter_stop_wh", b"meter_stop_wh", "need_wh", b"need_wh", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_meter_start_wh", b"_meter_start_wh", "_meter_stop_wh", b"_meter_stop_wh", "_need_wh", b"_need_wh", "charger_id", b"charger_id", "connector_id", b"connector_id", "departure_time", b"departure_time", "end_time", b"end_time", "energy_wh", b"energy_wh", "id_token", b"id_token", "meter_start_wh", b"meter_start_wh", "meter_stop_wh", b"meter_stop_wh", "need_wh", b"need_wh", "session_id", b"session_id", "site_id", b"site_id", "start_time", b"start_time", "state", b"state", "stop_reason", b"stop_reason", "transaction_id", b"transaction_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_meter_start_wh", b"_meter_start_wh", "_meter_stop_wh", b"_meter_stop_wh", "_need_wh", b"_need_wh", "boost_until_time", b"boost_until_time", "charger_id", b"charger_id", "connector_id", b"connector_id", "departure_time", b"departure_time", "end_time", b"end_time", "energy_wh", b"energy_wh", "id_token", b"id_token", "meter_start_wh", b"meter_start_wh", "meter_stop_wh", b"meter_stop_wh", "need_wh", b"need_wh", "session_id", b"session_id", "site_id", b"site_id", "start_time", b"start_time", "state", b"state", "stop_reason", b"stop_reason", "transaction_id", b"transaction_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__meter_start_wh: _TypeAlias = _typing.Literal["meter_start_wh"]  # noqa: Y015
     _WhichOneofArgType__meter_start_wh: _TypeAlias = _typing.Literal["_meter_start_wh", b"_meter_start_wh"]  # noqa: Y015
@@ -435,6 +441,7 @@ class SetSessionNeedRequest(_message.Message):
     NEED_WH_FIELD_NUMBER: _builtins.int
     DEPARTURE_TIME_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    BOOST_UNTIL_TIME_FIELD_NUMBER: _builtins.int
     session_id: _builtins.str
     """The session."""
     need_wh: _builtins.int
@@ -445,6 +452,12 @@ class SetSessionNeedRequest(_message.Message):
     def departure_time(self) -> _timestamp_pb2.Timestamp:
         """When the vehicle leaves; absent leaves it as it is."""
 
+    @_builtins.property
+    def boost_until_time(self) -> _timestamp_pb2.Timestamp:
+        """Until when the session goes before all others, at most a day ahead; an instant that is past ends
+        that. Absent leaves it as it is.
+        """
+
     def __init__(
         self,
         *,
@@ -452,10 +465,11 @@ class SetSessionNeedRequest(_message.Message):
         need_wh: _builtins.int | None = ...,
         departure_time: _timestamp_pb2.Timestamp | None = ...,
         request_id: _builtins.str = ...,
+        boost_until_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_need_wh", b"_need_wh", "departure_time", b"departure_time", "need_wh", b"need_wh"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_need_wh", b"_need_wh", "boost_until_time", b"boost_until_time", "departure_time", b"departure_time", "need_wh", b"need_wh"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_need_wh", b"_need_wh", "departure_time", b"departure_time", "need_wh", b"need_wh", "request_id", b"request_id", "session_id", b"session_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_need_wh", b"_need_wh", "boost_until_time", b"boost_until_time", "departure_time", b"departure_time", "need_wh", b"need_wh", "request_id", b"request_id", "session_id", b"session_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__need_wh: _TypeAlias = _typing.Literal["need_wh"]  # noqa: Y015
     _WhichOneofArgType__need_wh: _TypeAlias = _typing.Literal["_need_wh", b"_need_wh"]  # noqa: Y015

@@ -106,8 +106,8 @@ class SessionsServiceServicer:
     def SetSessionNeed(self, request, context):
         """Says what the driver needs. The allocation serves the vehicle that has least time to spare first.
 
-        Errors: NOT_FOUND; FAILED_PRECONDITION where the session has ended; INVALID_ARGUMENT where neither
-        value is given.
+        Errors: NOT_FOUND; FAILED_PRECONDITION where the session has ended; INVALID_ARGUMENT where no value is
+        given, or the boost is longer than a day.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

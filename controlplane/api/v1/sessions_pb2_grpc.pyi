@@ -49,8 +49,8 @@ class SessionsServiceStub:
     SetSessionNeed: _grpc.UnaryUnaryMultiCallable[_sessions_pb2.SetSessionNeedRequest, _sessions_pb2.SetSessionNeedResponse]
     """Says what the driver needs. The allocation serves the vehicle that has least time to spare first.
 
-    Errors: NOT_FOUND; FAILED_PRECONDITION where the session has ended; INVALID_ARGUMENT where neither
-    value is given.
+    Errors: NOT_FOUND; FAILED_PRECONDITION where the session has ended; INVALID_ARGUMENT where no value is
+    given, or the boost is longer than a day.
     """
     AbandonSession: _grpc.UnaryUnaryMultiCallable[_sessions_pb2.AbandonSessionRequest, _sessions_pb2.AbandonSessionResponse]
     """Closes a session whose charger will not come back (burnt, stolen, taken down), on the caller's word
@@ -83,8 +83,8 @@ class SessionsServiceAsyncStub(SessionsServiceStub):
     SetSessionNeed: _aio.UnaryUnaryMultiCallable[_sessions_pb2.SetSessionNeedRequest, _sessions_pb2.SetSessionNeedResponse]  # type: ignore[assignment]
     """Says what the driver needs. The allocation serves the vehicle that has least time to spare first.
 
-    Errors: NOT_FOUND; FAILED_PRECONDITION where the session has ended; INVALID_ARGUMENT where neither
-    value is given.
+    Errors: NOT_FOUND; FAILED_PRECONDITION where the session has ended; INVALID_ARGUMENT where no value is
+    given, or the boost is longer than a day.
     """
     AbandonSession: _aio.UnaryUnaryMultiCallable[_sessions_pb2.AbandonSessionRequest, _sessions_pb2.AbandonSessionResponse]  # type: ignore[assignment]
     """Closes a session whose charger will not come back (burnt, stolen, taken down), on the caller's word
@@ -144,8 +144,8 @@ class SessionsServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_sessions_pb2.SetSessionNeedResponse, _abc.Awaitable[_sessions_pb2.SetSessionNeedResponse]]:
         """Says what the driver needs. The allocation serves the vehicle that has least time to spare first.
 
-        Errors: NOT_FOUND; FAILED_PRECONDITION where the session has ended; INVALID_ARGUMENT where neither
-        value is given.
+        Errors: NOT_FOUND; FAILED_PRECONDITION where the session has ended; INVALID_ARGUMENT where no value is
+        given, or the boost is longer than a day.
         """
 
     @_abc_1.abstractmethod

@@ -63,8 +63,11 @@ class CircuitState(_message.Message):
     BUILDING_FIELD_NUMBER: _builtins.int
     LIABILITY_FIELD_NUMBER: _builtins.int
     MEASURED_FIELD_NUMBER: _builtins.int
+    LIMIT_MA_FIELD_NUMBER: _builtins.int
     circuit_id: _builtins.str
     """The circuit's id in the site's description."""
+    limit_ma: _builtins.int
+    """The operator's limit per phase (`SetCircuitLimit`); absent where none is in force."""
     @_builtins.property
     def rating(self) -> _electrical_pb2.PhaseCurrents:
         """What it carries."""
@@ -96,12 +99,15 @@ class CircuitState(_message.Message):
         building: _electrical_pb2.PhaseCurrents | None = ...,
         liability: _electrical_pb2.PhaseCurrents | None = ...,
         measured: _electrical_pb2.PhaseCurrents | None = ...,
+        limit_ma: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["building", b"building", "capacity", b"capacity", "liability", b"liability", "measured", b"measured", "rating", b"rating"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_limit_ma", b"_limit_ma", "building", b"building", "capacity", b"capacity", "liability", b"liability", "limit_ma", b"limit_ma", "measured", b"measured", "rating", b"rating"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["building", b"building", "capacity", b"capacity", "circuit_id", b"circuit_id", "liability", b"liability", "measured", b"measured", "rating", b"rating"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_limit_ma", b"_limit_ma", "building", b"building", "capacity", b"capacity", "circuit_id", b"circuit_id", "liability", b"liability", "limit_ma", b"limit_ma", "measured", b"measured", "rating", b"rating"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__limit_ma: _TypeAlias = _typing.Literal["limit_ma"]  # noqa: Y015
+    _WhichOneofArgType__limit_ma: _TypeAlias = _typing.Literal["_limit_ma", b"_limit_ma"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__limit_ma) -> _WhichOneofReturnType__limit_ma | None: ...
 
 Global___CircuitState: _TypeAlias = CircuitState  # noqa: Y015
 
@@ -119,6 +125,7 @@ class ConnectorAllocation(_message.Message):
     LIABILITY_MA_FIELD_NUMBER: _builtins.int
     MEASURED_MA_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
+    OPERATOR_LIMIT_MA_FIELD_NUMBER: _builtins.int
     charger_id: _builtins.str
     """The charger."""
     connector_id: _builtins.int
@@ -135,6 +142,8 @@ class ConnectorAllocation(_message.Message):
     """What its meter shows on its most loaded conductor; absent while nobody knows."""
     reason: _builtins.str
     """Why it has what it has, in words."""
+    operator_limit_ma: _builtins.int
+    """The operator's limit per phase (`SetConnectorLimit`); absent where none is in force."""
     def __init__(
         self,
         *,
@@ -146,19 +155,24 @@ class ConnectorAllocation(_message.Message):
         liability_ma: _builtins.int = ...,
         measured_ma: _builtins.int | None = ...,
         reason: _builtins.str = ...,
+        operator_limit_ma: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_limit_ma", b"_limit_ma", "_measured_ma", b"_measured_ma", "limit_ma", b"limit_ma", "measured_ma", b"measured_ma"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_limit_ma", b"_limit_ma", "_measured_ma", b"_measured_ma", "_operator_limit_ma", b"_operator_limit_ma", "limit_ma", b"limit_ma", "measured_ma", b"measured_ma", "operator_limit_ma", b"operator_limit_ma"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_limit_ma", b"_limit_ma", "_measured_ma", b"_measured_ma", "charger_id", b"charger_id", "connector_id", b"connector_id", "liability_ma", b"liability_ma", "limit_ma", b"limit_ma", "measured_ma", b"measured_ma", "reason", b"reason", "session_id", b"session_id", "target_ma", b"target_ma"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_limit_ma", b"_limit_ma", "_measured_ma", b"_measured_ma", "_operator_limit_ma", b"_operator_limit_ma", "charger_id", b"charger_id", "connector_id", b"connector_id", "liability_ma", b"liability_ma", "limit_ma", b"limit_ma", "measured_ma", b"measured_ma", "operator_limit_ma", b"operator_limit_ma", "reason", b"reason", "session_id", b"session_id", "target_ma", b"target_ma"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__limit_ma: _TypeAlias = _typing.Literal["limit_ma"]  # noqa: Y015
     _WhichOneofArgType__limit_ma: _TypeAlias = _typing.Literal["_limit_ma", b"_limit_ma"]  # noqa: Y015
     _WhichOneofReturnType__measured_ma: _TypeAlias = _typing.Literal["measured_ma"]  # noqa: Y015
     _WhichOneofArgType__measured_ma: _TypeAlias = _typing.Literal["_measured_ma", b"_measured_ma"]  # noqa: Y015
+    _WhichOneofReturnType__operator_limit_ma: _TypeAlias = _typing.Literal["operator_limit_ma"]  # noqa: Y015
+    _WhichOneofArgType__operator_limit_ma: _TypeAlias = _typing.Literal["_operator_limit_ma", b"_operator_limit_ma"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__limit_ma) -> _WhichOneofReturnType__limit_ma | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__measured_ma) -> _WhichOneofReturnType__measured_ma | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__operator_limit_ma) -> _WhichOneofReturnType__operator_limit_ma | None: ...
 
 Global___ConnectorAllocation: _TypeAlias = ConnectorAllocation  # noqa: Y015
 
@@ -643,6 +657,266 @@ class ReportBuildingLoadResponse(_message.Message):
 Global___ReportBuildingLoadResponse: _TypeAlias = ReportBuildingLoadResponse  # noqa: Y015
 
 @_typing.final
+class SetCircuitLimitRequest(_message.Message):
+    """A limit on a circuit."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SITE_ID_FIELD_NUMBER: _builtins.int
+    CIRCUIT_ID_FIELD_NUMBER: _builtins.int
+    LIMIT_MA_FIELD_NUMBER: _builtins.int
+    START_TIME_FIELD_NUMBER: _builtins.int
+    END_TIME_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    site_id: _builtins.str
+    """The site."""
+    circuit_id: _builtins.str
+    """The circuit's id in the site's description."""
+    limit_ma: _builtins.int
+    """What the circuit may carry on each phase, 0 mA and up. Must be given: 0 stops all charging on it."""
+    request_id: _builtins.str
+    """See the head of `electrical.proto`."""
+    @_builtins.property
+    def start_time(self) -> _timestamp_pb2.Timestamp:
+        """From when on; absent means now."""
+
+    @_builtins.property
+    def end_time(self) -> _timestamp_pb2.Timestamp:
+        """Until when; absent means until it is changed or cleared."""
+
+    def __init__(
+        self,
+        *,
+        site_id: _builtins.str = ...,
+        circuit_id: _builtins.str = ...,
+        limit_ma: _builtins.int | None = ...,
+        start_time: _timestamp_pb2.Timestamp | None = ...,
+        end_time: _timestamp_pb2.Timestamp | None = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_limit_ma", b"_limit_ma", "end_time", b"end_time", "limit_ma", b"limit_ma", "start_time", b"start_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_limit_ma", b"_limit_ma", "circuit_id", b"circuit_id", "end_time", b"end_time", "limit_ma", b"limit_ma", "request_id", b"request_id", "site_id", b"site_id", "start_time", b"start_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__limit_ma: _TypeAlias = _typing.Literal["limit_ma"]  # noqa: Y015
+    _WhichOneofArgType__limit_ma: _TypeAlias = _typing.Literal["_limit_ma", b"_limit_ma"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__limit_ma) -> _WhichOneofReturnType__limit_ma | None: ...
+
+Global___SetCircuitLimitRequest: _TypeAlias = SetCircuitLimitRequest  # noqa: Y015
+
+@_typing.final
+class SetCircuitLimitResponse(_message.Message):
+    """The limit was taken in."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ALLOCATION_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def allocation(self) -> Global___SiteAllocation:
+        """The site as it is at this moment."""
+
+    def __init__(
+        self,
+        *,
+        allocation: Global___SiteAllocation | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["allocation", b"allocation"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allocation", b"allocation"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetCircuitLimitResponse: _TypeAlias = SetCircuitLimitResponse  # noqa: Y015
+
+@_typing.final
+class ClearCircuitLimitRequest(_message.Message):
+    """Which circuit's limit is lifted."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SITE_ID_FIELD_NUMBER: _builtins.int
+    CIRCUIT_ID_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    site_id: _builtins.str
+    """The site."""
+    circuit_id: _builtins.str
+    """The circuit's id in the site's description."""
+    request_id: _builtins.str
+    """See the head of `electrical.proto`."""
+    def __init__(
+        self,
+        *,
+        site_id: _builtins.str = ...,
+        circuit_id: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["circuit_id", b"circuit_id", "request_id", b"request_id", "site_id", b"site_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ClearCircuitLimitRequest: _TypeAlias = ClearCircuitLimitRequest  # noqa: Y015
+
+@_typing.final
+class ClearCircuitLimitResponse(_message.Message):
+    """The limit is lifted."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ALLOCATION_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def allocation(self) -> Global___SiteAllocation:
+        """The site as it is at this moment."""
+
+    def __init__(
+        self,
+        *,
+        allocation: Global___SiteAllocation | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["allocation", b"allocation"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allocation", b"allocation"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ClearCircuitLimitResponse: _TypeAlias = ClearCircuitLimitResponse  # noqa: Y015
+
+@_typing.final
+class SetConnectorLimitRequest(_message.Message):
+    """A limit on a connector."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SITE_ID_FIELD_NUMBER: _builtins.int
+    CHARGER_ID_FIELD_NUMBER: _builtins.int
+    CONNECTOR_ID_FIELD_NUMBER: _builtins.int
+    LIMIT_MA_FIELD_NUMBER: _builtins.int
+    START_TIME_FIELD_NUMBER: _builtins.int
+    END_TIME_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    site_id: _builtins.str
+    """The site."""
+    charger_id: _builtins.str
+    """The charger."""
+    connector_id: _builtins.int
+    """The connector."""
+    limit_ma: _builtins.int
+    """What its sessions may draw on each phase, 0 mA and up. Must be given: 0 stops charging on it."""
+    request_id: _builtins.str
+    """See the head of `electrical.proto`."""
+    @_builtins.property
+    def start_time(self) -> _timestamp_pb2.Timestamp:
+        """From when on; absent means now."""
+
+    @_builtins.property
+    def end_time(self) -> _timestamp_pb2.Timestamp:
+        """Until when; absent means until it is changed or cleared."""
+
+    def __init__(
+        self,
+        *,
+        site_id: _builtins.str = ...,
+        charger_id: _builtins.str = ...,
+        connector_id: _builtins.int = ...,
+        limit_ma: _builtins.int | None = ...,
+        start_time: _timestamp_pb2.Timestamp | None = ...,
+        end_time: _timestamp_pb2.Timestamp | None = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_limit_ma", b"_limit_ma", "end_time", b"end_time", "limit_ma", b"limit_ma", "start_time", b"start_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_limit_ma", b"_limit_ma", "charger_id", b"charger_id", "connector_id", b"connector_id", "end_time", b"end_time", "limit_ma", b"limit_ma", "request_id", b"request_id", "site_id", b"site_id", "start_time", b"start_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__limit_ma: _TypeAlias = _typing.Literal["limit_ma"]  # noqa: Y015
+    _WhichOneofArgType__limit_ma: _TypeAlias = _typing.Literal["_limit_ma", b"_limit_ma"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__limit_ma) -> _WhichOneofReturnType__limit_ma | None: ...
+
+Global___SetConnectorLimitRequest: _TypeAlias = SetConnectorLimitRequest  # noqa: Y015
+
+@_typing.final
+class SetConnectorLimitResponse(_message.Message):
+    """The limit was taken in."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ALLOCATION_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def allocation(self) -> Global___SiteAllocation:
+        """The site as it is at this moment."""
+
+    def __init__(
+        self,
+        *,
+        allocation: Global___SiteAllocation | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["allocation", b"allocation"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allocation", b"allocation"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetConnectorLimitResponse: _TypeAlias = SetConnectorLimitResponse  # noqa: Y015
+
+@_typing.final
+class ClearConnectorLimitRequest(_message.Message):
+    """Which connector's limit is lifted."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SITE_ID_FIELD_NUMBER: _builtins.int
+    CHARGER_ID_FIELD_NUMBER: _builtins.int
+    CONNECTOR_ID_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    site_id: _builtins.str
+    """The site."""
+    charger_id: _builtins.str
+    """The charger."""
+    connector_id: _builtins.int
+    """The connector."""
+    request_id: _builtins.str
+    """See the head of `electrical.proto`."""
+    def __init__(
+        self,
+        *,
+        site_id: _builtins.str = ...,
+        charger_id: _builtins.str = ...,
+        connector_id: _builtins.int = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["charger_id", b"charger_id", "connector_id", b"connector_id", "request_id", b"request_id", "site_id", b"site_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ClearConnectorLimitRequest: _TypeAlias = ClearConnectorLimitRequest  # noqa: Y015
+
+@_typing.final
+class ClearConnectorLimitResponse(_message.Message):
+    """The limit is lifted."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ALLOCATION_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def allocation(self) -> Global___SiteAllocation:
+        """The site as it is at this moment."""
+
+    def __init__(
+        self,
+        *,
+        allocation: Global___SiteAllocation | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["allocation", b"allocation"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allocation", b"allocation"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ClearConnectorLimitResponse: _TypeAlias = ClearConnectorLimitResponse  # noqa: Y015
+
+@_typing.final
 class LimitFactor(_message.Message):
     """One thing that bounds a connector."""
 
@@ -654,7 +928,7 @@ class LimitFactor(_message.Message):
     BINDING_FIELD_NUMBER: _builtins.int
     WORDS_FIELD_NUMBER: _builtins.int
     kind: _builtins.str
-    """What sort of thing, such as `hardware`, `vehicle`, `circuit`, `ledger`."""
+    """What sort of thing, such as `hardware`, `vehicle`, `opening_hours`, `operator`, `circuit`, `ledger`."""
     subject: _builtins.str
     """What it comes from, such as `circuit panel-1 phase L2`."""
     limit_ma: _builtins.int

@@ -80,6 +80,26 @@ class SitesServiceStub:
                 request_serializer=controlplane_dot_api_dot_v1_dot_sites__pb2.ReportBuildingLoadRequest.SerializeToString,
                 response_deserializer=controlplane_dot_api_dot_v1_dot_sites__pb2.ReportBuildingLoadResponse.FromString,
                 _registered_method=True)
+        self.SetCircuitLimit = channel.unary_unary(
+                '/controlplane.api.v1.SitesService/SetCircuitLimit',
+                request_serializer=controlplane_dot_api_dot_v1_dot_sites__pb2.SetCircuitLimitRequest.SerializeToString,
+                response_deserializer=controlplane_dot_api_dot_v1_dot_sites__pb2.SetCircuitLimitResponse.FromString,
+                _registered_method=True)
+        self.ClearCircuitLimit = channel.unary_unary(
+                '/controlplane.api.v1.SitesService/ClearCircuitLimit',
+                request_serializer=controlplane_dot_api_dot_v1_dot_sites__pb2.ClearCircuitLimitRequest.SerializeToString,
+                response_deserializer=controlplane_dot_api_dot_v1_dot_sites__pb2.ClearCircuitLimitResponse.FromString,
+                _registered_method=True)
+        self.SetConnectorLimit = channel.unary_unary(
+                '/controlplane.api.v1.SitesService/SetConnectorLimit',
+                request_serializer=controlplane_dot_api_dot_v1_dot_sites__pb2.SetConnectorLimitRequest.SerializeToString,
+                response_deserializer=controlplane_dot_api_dot_v1_dot_sites__pb2.SetConnectorLimitResponse.FromString,
+                _registered_method=True)
+        self.ClearConnectorLimit = channel.unary_unary(
+                '/controlplane.api.v1.SitesService/ClearConnectorLimit',
+                request_serializer=controlplane_dot_api_dot_v1_dot_sites__pb2.ClearConnectorLimitRequest.SerializeToString,
+                response_deserializer=controlplane_dot_api_dot_v1_dot_sites__pb2.ClearConnectorLimitResponse.FromString,
+                _registered_method=True)
 
 
 class SitesServiceServicer:
@@ -169,6 +189,40 @@ class SitesServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def SetCircuitLimit(self, request, context):
+        """Holds one circuit to a current on each phase, building included, now or for a time to come. It never
+        raises anything above a rating, and is in force once whoever draws has let go: watch the liability.
+        Where several limits of a circuit hold at one moment, the one that was set last counts.
+
+        Errors: NOT_FOUND; INVALID_ARGUMENT where the limit ends before it begins; RESOURCE_EXHAUSTED where
+        the site holds 2,000 limits of circuits and connectors.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ClearCircuitLimit(self, request, context):
+        """Lifts whatever limit was set on a circuit, scheduled ones included. Errors: NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetConnectorLimit(self, request, context):
+        """Gives the sessions of one connector no more than a current on each phase, as SetCircuitLimit. What it
+        may draw without a session, its default profile, stays counted. Errors: as SetCircuitLimit.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ClearConnectorLimit(self, request, context):
+        """Lifts whatever limit was set on a connector, scheduled ones included. Errors: NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_SitesServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -216,6 +270,26 @@ def add_SitesServiceServicer_to_server(servicer, server):
                     servicer.ReportBuildingLoad,
                     request_deserializer=controlplane_dot_api_dot_v1_dot_sites__pb2.ReportBuildingLoadRequest.FromString,
                     response_serializer=controlplane_dot_api_dot_v1_dot_sites__pb2.ReportBuildingLoadResponse.SerializeToString,
+            ),
+            'SetCircuitLimit': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetCircuitLimit,
+                    request_deserializer=controlplane_dot_api_dot_v1_dot_sites__pb2.SetCircuitLimitRequest.FromString,
+                    response_serializer=controlplane_dot_api_dot_v1_dot_sites__pb2.SetCircuitLimitResponse.SerializeToString,
+            ),
+            'ClearCircuitLimit': grpc.unary_unary_rpc_method_handler(
+                    servicer.ClearCircuitLimit,
+                    request_deserializer=controlplane_dot_api_dot_v1_dot_sites__pb2.ClearCircuitLimitRequest.FromString,
+                    response_serializer=controlplane_dot_api_dot_v1_dot_sites__pb2.ClearCircuitLimitResponse.SerializeToString,
+            ),
+            'SetConnectorLimit': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetConnectorLimit,
+                    request_deserializer=controlplane_dot_api_dot_v1_dot_sites__pb2.SetConnectorLimitRequest.FromString,
+                    response_serializer=controlplane_dot_api_dot_v1_dot_sites__pb2.SetConnectorLimitResponse.SerializeToString,
+            ),
+            'ClearConnectorLimit': grpc.unary_unary_rpc_method_handler(
+                    servicer.ClearConnectorLimit,
+                    request_deserializer=controlplane_dot_api_dot_v1_dot_sites__pb2.ClearConnectorLimitRequest.FromString,
+                    response_serializer=controlplane_dot_api_dot_v1_dot_sites__pb2.ClearConnectorLimitResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -462,6 +536,114 @@ class SitesService:
             '/controlplane.api.v1.SitesService/ReportBuildingLoad',
             controlplane_dot_api_dot_v1_dot_sites__pb2.ReportBuildingLoadRequest.SerializeToString,
             controlplane_dot_api_dot_v1_dot_sites__pb2.ReportBuildingLoadResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetCircuitLimit(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/controlplane.api.v1.SitesService/SetCircuitLimit',
+            controlplane_dot_api_dot_v1_dot_sites__pb2.SetCircuitLimitRequest.SerializeToString,
+            controlplane_dot_api_dot_v1_dot_sites__pb2.SetCircuitLimitResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ClearCircuitLimit(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/controlplane.api.v1.SitesService/ClearCircuitLimit',
+            controlplane_dot_api_dot_v1_dot_sites__pb2.ClearCircuitLimitRequest.SerializeToString,
+            controlplane_dot_api_dot_v1_dot_sites__pb2.ClearCircuitLimitResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetConnectorLimit(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/controlplane.api.v1.SitesService/SetConnectorLimit',
+            controlplane_dot_api_dot_v1_dot_sites__pb2.SetConnectorLimitRequest.SerializeToString,
+            controlplane_dot_api_dot_v1_dot_sites__pb2.SetConnectorLimitResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ClearConnectorLimit(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/controlplane.api.v1.SitesService/ClearConnectorLimit',
+            controlplane_dot_api_dot_v1_dot_sites__pb2.ClearConnectorLimitRequest.SerializeToString,
+            controlplane_dot_api_dot_v1_dot_sites__pb2.ClearConnectorLimitResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -77,6 +77,22 @@ class SitesServiceStub:
 
     Errors: NOT_FOUND; FAILED_PRECONDITION where the site describes no building load.
     """
+    SetCircuitLimit: _grpc.UnaryUnaryMultiCallable[_sites_pb2.SetCircuitLimitRequest, _sites_pb2.SetCircuitLimitResponse]
+    """Holds one circuit to a current on each phase, building included, now or for a time to come. It never
+    raises anything above a rating, and is in force once whoever draws has let go: watch the liability.
+    Where several limits of a circuit hold at one moment, the one that was set last counts.
+
+    Errors: NOT_FOUND; INVALID_ARGUMENT where the limit ends before it begins; RESOURCE_EXHAUSTED where
+    the site holds 2,000 limits of circuits and connectors.
+    """
+    ClearCircuitLimit: _grpc.UnaryUnaryMultiCallable[_sites_pb2.ClearCircuitLimitRequest, _sites_pb2.ClearCircuitLimitResponse]
+    """Lifts whatever limit was set on a circuit, scheduled ones included. Errors: NOT_FOUND."""
+    SetConnectorLimit: _grpc.UnaryUnaryMultiCallable[_sites_pb2.SetConnectorLimitRequest, _sites_pb2.SetConnectorLimitResponse]
+    """Gives the sessions of one connector no more than a current on each phase, as SetCircuitLimit. What it
+    may draw without a session, its default profile, stays counted. Errors: as SetCircuitLimit.
+    """
+    ClearConnectorLimit: _grpc.UnaryUnaryMultiCallable[_sites_pb2.ClearConnectorLimitRequest, _sites_pb2.ClearConnectorLimitResponse]
+    """Lifts whatever limit was set on a connector, scheduled ones included. Errors: NOT_FOUND."""
 
 @_typing.type_check_only
 class SitesServiceAsyncStub(SitesServiceStub):
@@ -127,6 +143,22 @@ class SitesServiceAsyncStub(SitesServiceStub):
 
     Errors: NOT_FOUND; FAILED_PRECONDITION where the site describes no building load.
     """
+    SetCircuitLimit: _aio.UnaryUnaryMultiCallable[_sites_pb2.SetCircuitLimitRequest, _sites_pb2.SetCircuitLimitResponse]  # type: ignore[assignment]
+    """Holds one circuit to a current on each phase, building included, now or for a time to come. It never
+    raises anything above a rating, and is in force once whoever draws has let go: watch the liability.
+    Where several limits of a circuit hold at one moment, the one that was set last counts.
+
+    Errors: NOT_FOUND; INVALID_ARGUMENT where the limit ends before it begins; RESOURCE_EXHAUSTED where
+    the site holds 2,000 limits of circuits and connectors.
+    """
+    ClearCircuitLimit: _aio.UnaryUnaryMultiCallable[_sites_pb2.ClearCircuitLimitRequest, _sites_pb2.ClearCircuitLimitResponse]  # type: ignore[assignment]
+    """Lifts whatever limit was set on a circuit, scheduled ones included. Errors: NOT_FOUND."""
+    SetConnectorLimit: _aio.UnaryUnaryMultiCallable[_sites_pb2.SetConnectorLimitRequest, _sites_pb2.SetConnectorLimitResponse]  # type: ignore[assignment]
+    """Gives the sessions of one connector no more than a current on each phase, as SetCircuitLimit. What it
+    may draw without a session, its default profile, stays counted. Errors: as SetCircuitLimit.
+    """
+    ClearConnectorLimit: _aio.UnaryUnaryMultiCallable[_sites_pb2.ClearConnectorLimitRequest, _sites_pb2.ClearConnectorLimitResponse]  # type: ignore[assignment]
+    """Lifts whatever limit was set on a connector, scheduled ones included. Errors: NOT_FOUND."""
 
 class SitesServiceServicer(metaclass=_abc_1.ABCMeta):
     """Sites: what stands where, and who may draw how much at this moment."""
@@ -228,5 +260,45 @@ class SitesServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Errors: NOT_FOUND; FAILED_PRECONDITION where the site describes no building load.
         """
+
+    @_abc_1.abstractmethod
+    def SetCircuitLimit(
+        self,
+        request: _sites_pb2.SetCircuitLimitRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_sites_pb2.SetCircuitLimitResponse, _abc.Awaitable[_sites_pb2.SetCircuitLimitResponse]]:
+        """Holds one circuit to a current on each phase, building included, now or for a time to come. It never
+        raises anything above a rating, and is in force once whoever draws has let go: watch the liability.
+        Where several limits of a circuit hold at one moment, the one that was set last counts.
+
+        Errors: NOT_FOUND; INVALID_ARGUMENT where the limit ends before it begins; RESOURCE_EXHAUSTED where
+        the site holds 2,000 limits of circuits and connectors.
+        """
+
+    @_abc_1.abstractmethod
+    def ClearCircuitLimit(
+        self,
+        request: _sites_pb2.ClearCircuitLimitRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_sites_pb2.ClearCircuitLimitResponse, _abc.Awaitable[_sites_pb2.ClearCircuitLimitResponse]]:
+        """Lifts whatever limit was set on a circuit, scheduled ones included. Errors: NOT_FOUND."""
+
+    @_abc_1.abstractmethod
+    def SetConnectorLimit(
+        self,
+        request: _sites_pb2.SetConnectorLimitRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_sites_pb2.SetConnectorLimitResponse, _abc.Awaitable[_sites_pb2.SetConnectorLimitResponse]]:
+        """Gives the sessions of one connector no more than a current on each phase, as SetCircuitLimit. What it
+        may draw without a session, its default profile, stays counted. Errors: as SetCircuitLimit.
+        """
+
+    @_abc_1.abstractmethod
+    def ClearConnectorLimit(
+        self,
+        request: _sites_pb2.ClearConnectorLimitRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_sites_pb2.ClearConnectorLimitResponse, _abc.Awaitable[_sites_pb2.ClearConnectorLimitResponse]]:
+        """Lifts whatever limit was set on a connector, scheduled ones included. Errors: NOT_FOUND."""
 
 def add_SitesServiceServicer_to_server(servicer: SitesServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -32,6 +32,7 @@ from controlplane.network import (
     SiteConfig,
     load_network,
 )
+from controlplane.rules import HoursConfig, RuleConfig, Weekday
 
 EXAMPLE = Path(__file__).parents[3] / "deploy/examples/network.yaml"
 
@@ -60,6 +61,26 @@ def connectors(draw: st.DrawFn, id: int) -> ConnectorConfig:
         priority=draw(st.integers(0, 9)),
         weight=draw(st.integers(1, 1_000)),
     )
+
+
+times = st.builds("{:02}:{:02}".format, st.integers(0, 23), st.integers(0, 59))
+hours = st.builds(
+    lambda days, edges: HoursConfig.model_validate(
+        {"days": days, "from": edges[0], "to": edges[1]}
+    ),
+    st.lists(st.sampled_from(Weekday), min_size=1, unique=True),
+    st.lists(times, min_size=2, max_size=2, unique=True),
+)
+rules = st.builds(
+    RuleConfig,
+    id=names,
+    id_tokens=st.lists(st.from_regex(r"[A-Z0-9]{1,20}\*?", fullmatch=True), min_size=1, max_size=3),
+    priority=st.none() | st.integers(0, 9),
+    weight=st.none() | st.integers(1, 1_000),
+    guaranteed_a=st.none() | st.floats(0.1, 100),
+    hours=st.lists(hours, max_size=2),
+    outside_hours=st.booleans(),
+)
 
 
 @st.composite
@@ -99,6 +120,8 @@ def sites(draw: st.DrawFn) -> SiteConfig:
             )
         ),
         chargers=chargers,
+        opening_hours=tuple(draw(st.lists(hours, max_size=2))),
+        rules=tuple(draw(st.lists(rules, max_size=2, unique_by=lambda rule: rule.id))),
     )
 
 

@@ -132,14 +132,38 @@ def test_what_another_system_left_behind_is_cleared_once(
 
 def test_what_was_cleared_is_not_counted_on() -> None:
     charger = Charger()
-    charger.settle()
-    charger.assign(connectors=2)
+    charger.assign()
+    charger.connect()
     charger.wait(SETTINGS.settle_ms)
     assert charger.last_call().action == "ClearChargingProfile"
     charger.answer()
     charger.answer(status="Rejected")
     charger.accept_all()
     assert charger.told(ChargerPresence)[-1].default_ma is None
+
+
+def test_a_default_profile_in_doubt_is_replaced_and_never_cleared() -> None:
+    """Cleared, it would let vehicles draw what the hardware can until the next is in force."""
+    charger = Charger()
+    charger.settle()
+    charger.assign(connectors=2)
+    charger.wait(SETTINGS.settle_ms)
+    assert charger.last_call().action == "SetChargingProfile"
+    charger.wait(SETTINGS.call_timeout_ms)
+    charger.accept_all()
+    charger.connect()
+    charger.wait(SETTINGS.settle_ms)
+    assert charger.last_call().action == "SetChargingProfile"
+
+
+def test_a_clearing_that_was_never_answered_is_repeated() -> None:
+    charger = Charger()
+    charger.assign()
+    charger.connect()
+    for _ in range(2):
+        charger.wait(SETTINGS.settle_ms)
+        assert charger.last_call().action == "ClearChargingProfile"
+        charger.connect()
 
 
 def test_a_refused_default_profile_is_not_counted_on() -> None:

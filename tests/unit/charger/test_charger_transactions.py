@@ -550,6 +550,32 @@ def test_a_need_is_stored_journalled_and_told() -> None:
     assert demand.need_wh == 20_000
 
 
+def test_a_boost_is_stored_told_and_survives_the_host() -> None:
+    charger = settled()
+    charger.start_16()
+    until_ms = charger.now_ms + HOUR_MS
+    charger.tell(Ask("a", SetSessionNeed(SessionId("CP1-1"), boost_until_ms=until_ms)))
+    assert last_session(charger).boost_until_ms == until_ms
+    for each in (charger, charger.reborn()):
+        demand = each.told(ConnectorState)[-1].session
+        assert demand is not None
+        assert (demand.boost_until_ms, demand.id_token) == (until_ms, "TAG")
+    charger.tell(Ask("b", SetSessionNeed(SessionId("CP1-1"), boost_until_ms=charger.now_ms)))
+    assert last_session(charger).boost_until_ms is None
+    assert [each["boost_until_ms"] for each in charger.journal("session.need")] == [until_ms, None]
+
+
+def test_a_boost_lasts_a_day_at_most() -> None:
+    charger = settled()
+    charger.start_16()
+    long_ms = charger.now_ms + 24 * HOUR_MS + 1
+    charger.tell(Ask("a", SetSessionNeed(SessionId("CP1-1"), 1_000, boost_until_ms=long_ms)))
+    (refusal,) = charger.answered("a")
+    assert isinstance(refusal, Refusal)
+    assert refusal.reason == "BOOST_TOO_LONG"
+    assert last_session(charger).need_wh is None, "nothing of it was taken"
+
+
 @pytest.mark.parametrize(
     ("session_id", "need_wh", "kind"),
     [

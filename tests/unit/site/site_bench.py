@@ -177,6 +177,8 @@ class Bench:
             need_wh=values.pop("need_wh", None),
             departure_ms=values.pop("departure_ms", None),
             charging=values.pop("charging", True),
+            id_token=values.pop("id_token", None),
+            boost_until_ms=values.pop("boost_until_ms", None),
         )
         assert not values
         self.tell(ConnectorState(ChargerId(id), connector_id, status, demand))
