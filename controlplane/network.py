@@ -8,34 +8,51 @@ the integer milliampere properties."""
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 from zoneinfo import ZoneInfo
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
 from controlplane.errors import InvalidInput
-from controlplane.ids import CHARGER_ID_PATTERN, NAME_PATTERN, ChargerId, ConnectorKey
+from controlplane.ids import CHARGER_ID_PATTERN, ChargerId, ConnectorKey
+from controlplane.network_power import (
+    Amperes,
+    BatteryConfig,
+    BuildingLoadConfig,
+    ContractConfig,
+    DescribedModel,
+    Name,
+    OcppMeterConfig,
+    Phase,
+    SolarConfig,
+    SolarMode,
+)
 from controlplane.rules import RULES_MAX, HoursConfig, RuleConfig
 from controlplane.units import ma_from_a, ma_from_w
 
 __all__ = [
+    "BatteryConfig",
     "BuildingLoadConfig",
     "ChargerConfig",
     "CircuitConfig",
     "ConnectorConfig",
+    "ContractConfig",
     "CurrentType",
     "FeederConfig",
     "LimitUnit",
     "NetworkConfig",
     "Phase",
     "SiteConfig",
+    "SolarConfig",
     "dump_network",
     "dump_site",
+    "feeder_faults",
     "load_network",
     "parse_network",
     "parse_site",
@@ -43,22 +60,6 @@ __all__ = [
 ]
 
 _ELEMENTS_MAX = 5_000_000
-
-_NAME = NAME_PATTERN.pattern
-Name = Annotated[str, Field(pattern=f"^{_NAME}$")]
-Amperes = Annotated[float, Field(ge=0, le=100_000, allow_inf_nan=False)]
-
-
-class Phase(StrEnum):
-    """A line of the site. The order L1, L2, L3 is the column order of every per-phase array."""
-
-    L1 = "L1"
-    L2 = "L2"
-    L3 = "L3"
-
-    @property
-    def column(self) -> int:
-        return int(self.value[1]) - 1
 
 
 class CurrentType(StrEnum):
@@ -74,11 +75,7 @@ class LimitUnit(StrEnum):
     W = "W"
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=True)
-
-
-class ConnectorConfig(_Model):
+class ConnectorConfig(DescribedModel):
     """One connector. `phases` says on which line of the site each of its conductors sits, in the
     connector's own order: `[L2]` is a one-phase outlet on L2, `[L2, L3, L1]` a three-phase one that
     is rotated."""
@@ -118,7 +115,7 @@ class ConnectorConfig(_Model):
         return max(1, ma_from_a(self.current_step_a))
 
 
-class ChargerConfig(_Model):
+class ChargerConfig(DescribedModel):
     """One charger (OCPP: charge point, charging station).
 
     `offline_current_a` is what each of its connectors may draw when nobody steers it: installed as
@@ -137,6 +134,15 @@ class ChargerConfig(_Model):
     password_hash: str | None = None
     """Argon2 hash for HTTP Basic (security profile 1); none means security profile 0. See `loadstar
     chargers password`."""
+    meter_only: bool = False
+    """A dedicated meter that speaks OCPP: it connects like a charger and has no connectors."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _meter_has_no_connectors(cls, values: Any) -> Any:
+        if isinstance(values, dict) and values.get("meter_only") is True:
+            return {"connectors": (), **values}
+        return values
 
     @field_validator("id")
     @classmethod
@@ -151,9 +157,17 @@ class ChargerConfig(_Model):
         cls, connectors: tuple[ConnectorConfig, ...]
     ) -> tuple[ConnectorConfig, ...]:
         ids = [connector.id for connector in connectors]
-        if not ids or len(set(ids)) != len(ids):
+        if len(set(ids)) != len(ids):
             raise ValueError("a charger has one or more connectors with different ids")
         return connectors
+
+    @model_validator(mode="after")
+    def _connectors_or_meter(self) -> Self:
+        if self.meter_only and self.connectors:
+            raise ValueError(f"charger {self.id}: a meter has no connectors")
+        if not self.meter_only and not self.connectors:
+            raise ValueError("a charger has one or more connectors with different ids")
+        return self
 
     @model_validator(mode="after")
     def _direct_current_in_watts(self) -> Self:
@@ -180,7 +194,7 @@ class ChargerConfig(_Model):
         )
 
 
-class CircuitConfig(_Model):
+class CircuitConfig(DescribedModel):
     """A conductor with a breaker; `rating_a` holds on each phase. The one circuit without a parent
     is the site's supply."""
 
@@ -193,21 +207,7 @@ class CircuitConfig(_Model):
         return ma_from_a(self.rating_a)
 
 
-class BuildingLoadConfig(_Model):
-    """What else draws from `circuit`. Reported values count until they are `stale_after_s` old;
-    before the first report `assumed_a` counts on each phase, and once stale nobody is raised above
-    what was guaranteed."""
-
-    circuit: Name
-    assumed_a: Amperes = 0.0
-    stale_after_s: Annotated[float, Field(gt=0, le=86_400)] = 60.0
-
-    @property
-    def assumed_ma(self) -> int:
-        return ma_from_a(self.assumed_a)
-
-
-class SiteConfig(_Model):
+class SiteConfig(DescribedModel):
     """A place with one supply. `voltage_v` is line to neutral. `margin_percent` of every rating is
     never given away. Outside `opening_hours`, where there are any, only sessions are served whose
     rule says so."""
@@ -223,6 +223,9 @@ class SiteConfig(_Model):
     chargers: tuple[ChargerConfig, ...] = ()
     opening_hours: Annotated[tuple[HoursConfig, ...], Field(max_length=50)] = ()
     rules: Annotated[tuple[RuleConfig, ...], Field(max_length=RULES_MAX)] = ()
+    contract: ContractConfig | None = None
+    solar: SolarConfig | None = None
+    battery: BatteryConfig | None = None
 
     @field_validator("time_zone")
     @classmethod
@@ -281,9 +284,25 @@ class SiteConfig(_Model):
             if charger.id in ids:
                 raise ValueError(f"site {self.id}: two chargers share the id {charger.id!r}")
             ids.add(charger.id)
+        self._meter_is_there()
         self._offline_currents_fit()
         self._guarantees_possible()
         return self
+
+    def _meter_is_there(self) -> None:
+        meter = None if self.building_load is None else self.building_load.meter
+        if not isinstance(meter, OcppMeterConfig):
+            return
+        charger = next((each for each in self.chargers if each.id == meter.charger), None)
+        if charger is None:
+            raise ValueError(
+                f"site {self.id}: building_load.meter names an unknown charger {meter.charger!r}"
+            )
+        if charger.connector(meter.connector) is not None:
+            raise ValueError(
+                f"site {self.id}: building_load.meter: connector {meter.connector} of charger "
+                f"{meter.charger} feeds a vehicle; its own meter is connector 0"
+            )
 
     def _offline_currents_fit(self) -> None:
         """Silence everywhere must be safe: the sum of all offline currents within every rating, on
@@ -308,6 +327,20 @@ class SiteConfig(_Model):
                         f"its rating of {circuit.rating_a:g} A; lower offline_current_a"
                     )
 
+    def main_meter_interval_s(self, charger_id: str) -> int | None:
+        """How often the main meter of a charger is wanted: four times before it is stale; None
+        where it does not measure the building."""
+        building = self.building_load
+        meter = None if building is None else building.meter
+        if building is None or not isinstance(meter, OcppMeterConfig):
+            return None
+        return max(1, int(building.stale_after_s // 4)) if meter.charger == charger_id else None
+
+    @property
+    def surplus_only(self) -> bool:
+        """Whether charging that is not urgent waits for the sun."""
+        return self.solar is not None and self.solar.mode is SolarMode.SURPLUS
+
     def _guarantees_possible(self) -> None:
         """How many sessions a rule will meet nobody knows, but one alone must fit."""
         for rule in self.rules:
@@ -328,11 +361,13 @@ class SiteConfig(_Model):
                 yield ConnectorKey(ChargerId(charger.id), connector.id), charger, connector
 
 
-class FeederConfig(_Model):
-    """A grid feeder that supplies sites. `power_max_w` is shared by them."""
+class FeederConfig(DescribedModel):
+    """A grid feeder that supplies sites and other feeders, whose `parent` it is. `power_max_w` is
+    shared by all below it."""
 
     id: Name
     name: str = ""
+    parent: Name | None = None
     power_max_w: Annotated[int, Field(gt=0, le=10**12)]
     voltage_v: Annotated[int, Field(ge=50, le=1_000)] = 230
 
@@ -345,7 +380,7 @@ class FeederConfig(_Model):
 Description = TypeVar("Description", bound=BaseModel)
 
 
-class NetworkConfig(_Model):
+class NetworkConfig(DescribedModel):
     """A whole network: what `loadstar up --network FILE` loads and `loadstar network export`
     writes."""
 
@@ -358,6 +393,8 @@ class NetworkConfig(_Model):
         feeders = {feeder.id for feeder in self.feeders}
         if len(feeders) != len(self.feeders):
             raise ValueError("two feeders share an id")
+        for fault in feeder_faults({feeder.id: feeder for feeder in self.feeders}):
+            raise ValueError(fault)
         chargers: dict[str, str] = {}
         sites: set[str] = set()
         for site in self.sites:
@@ -374,6 +411,29 @@ class NetworkConfig(_Model):
                     )
                 chargers[charger.id] = site.id
         return self
+
+
+def feeder_faults(feeders: Mapping[str, FeederConfig]) -> Iterator[str]:
+    """What is wrong with how feeders supply each other, in words."""
+    for feeder in feeders.values():
+        if feeder.parent is None:
+            continue
+        parent = feeders.get(feeder.parent)
+        if parent is None:
+            yield f"feeder {feeder.id} names an unknown parent {feeder.parent!r}"
+            continue
+        if parent.voltage_v != feeder.voltage_v:
+            yield (
+                f"feeder {feeder.id} and its parent {parent.id} differ in voltage_v: describe both "
+                "at the voltage of the sites"
+            )
+        above = parent
+        passed = {feeder.id}
+        while above.id not in passed and above.parent is not None and above.parent in feeders:
+            passed.add(above.id)
+            above = feeders[above.parent]
+        if above.id == feeder.id:
+            yield f"feeder {feeder.id} would in the end be supplied by itself"
 
 
 def load_network(path: Path) -> NetworkConfig:
@@ -445,7 +505,13 @@ def violations(
         message = fault["msg"].removeprefix("Value error, ")
         if fault["type"] == "string_type" and isinstance(fault["input"], int | float):
             message += f": write it in quotes, {str(fault['input'])!r}"
-        found.append((_place(fault["loc"], document, below), message))
+        # Which kind of meter it is stands in no place of the document.
+        steps = tuple(
+            step
+            for before, step in pairwise(("", *fault["loc"]))
+            if not (before == "meter" and step in ("ocpp", "modbus"))
+        )
+        found.append((_place(steps, document, below), message))
     return tuple(found)
 
 

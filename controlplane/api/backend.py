@@ -69,6 +69,9 @@ class Backend:
     configuring: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held while a description is checked against the directory and brought into force, so that two
     sites cannot claim one charger at once."""
+    creating_grid_events: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held while an event is taken in, so that two targets cannot have one with the same id. Not
+    the lock above: a wish of the grid does not wait for a large network to be described."""
 
     async def ask(
         self,
@@ -88,13 +91,15 @@ class Backend:
         remaining_s = caller.time_remaining()
         if remaining_s is not None:
             timeout_s = min(timeout_s, remaining_s)
-        if request_id:
-            _check_request_id(request_id)
-            name = request.__struct_config__.tag or type(request).__name__
-            request_id = f"{name}:{ref}:{request_id}"
+        request_id = _scoped(request_id, ref, type(request))
         return await self.client.ask(
             ref, request, response, timeout_s=max(timeout_s, 0.001), request_id=request_id
         )
+
+    async def answered(self, ref: ActorRef, request: type[msgspec.Struct], request_id: str) -> bool:
+        """Whether a request of this type and id was answered by the actor before."""
+        scoped = _scoped(request_id, ref, request)
+        return bool(scoped) and await self.reader.request_result(scoped) is not None
 
     async def follow(
         self, after: int, *, interval_s: float = _EVENTS_WAIT_S
@@ -210,6 +215,14 @@ def span_ms(request: Any) -> tuple[int | None, int | None]:
     if from_ms is not None and until_ms is not None and until_ms <= from_ms:
         raise invalid("end_time", "after start_time")
     return from_ms, until_ms
+
+
+def _scoped(request_id: str, ref: ActorRef, request: type[msgspec.Struct]) -> str:
+    """The id under which the answer to a request is kept; "" where the caller gave none."""
+    if not request_id:
+        return ""
+    _check_request_id(request_id)
+    return f"{request.__struct_config__.tag or request.__name__}:{ref}:{request_id}"
 
 
 def _check_request_id(request_id: str) -> None:

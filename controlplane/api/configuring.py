@@ -13,7 +13,7 @@ from controlplane.api.backend import Backend, Caller
 from controlplane.errors import AlreadyExists, InvalidInput, Precondition
 from controlplane.feeder.messages import ConfigureFeeder, FeederConfigured
 from controlplane.ids import ActorKind, ActorRef, ChargerId, FeederId, SiteId
-from controlplane.network import FeederConfig, NetworkConfig, SiteConfig
+from controlplane.network import FeederConfig, NetworkConfig, SiteConfig, feeder_faults
 from controlplane.site.messages import ConfigureSite, SiteConfigured
 
 __all__ = ["Change", "apply_network", "configure_feeder", "configure_site", "network_in_force"]
@@ -39,7 +39,43 @@ async def configure_feeder(
     create_only: bool = False,
     update_only: bool = False,
 ) -> None:
-    """Tell the feeder's actor its description."""
+    """Check the description against the other feeders and tell the feeder's actor.
+
+    Raises:
+        InvalidInput: the parent does not exist, or would in the end be supplied by this feeder.
+        LoadstarError: the feeder's actor refused.
+    """
+    async with backend.configuring:
+        others: dict[str, FeederConfig] = {
+            record.feeder_id: FeederConfig.model_validate_json(record.config)
+            for record in await backend.reader.feeders()
+        }
+        faults = list(feeder_faults({**others, config.id: config}))
+        if faults:
+            raise InvalidInput(
+                faults[0],
+                reason="FEEDER_PARENT_INVALID",
+                violations=tuple(("feeder.parent", fault) for fault in faults),
+            )
+        await _tell_feeder(
+            backend,
+            config,
+            caller,
+            request_id=request_id,
+            create_only=create_only,
+            update_only=update_only,
+        )
+
+
+async def _tell_feeder(
+    backend: Backend,
+    config: FeederConfig,
+    caller: Caller,
+    *,
+    request_id: str,
+    create_only: bool = False,
+    update_only: bool = False,
+) -> None:
     await backend.ask(
         ActorRef(ActorKind.FEEDER, config.id),
         ConfigureFeeder(
@@ -111,7 +147,8 @@ async def apply_network(
     request_id: str,
     validate_only: bool = False,
 ) -> list[Change]:
-    """Create what is new and replace what differs, feeders first; delete nothing.
+    """Create what is new and replace what differs, feeders first, each after the one that supplies
+    it; delete nothing.
 
     Returns:
         Every feeder and site of `network` with what was done, in the order in which it was done.
@@ -124,16 +161,27 @@ async def apply_network(
     async with backend.configuring:
         in_force = await network_in_force(backend)
         sites = await _in_order(backend, network.sites)
-        feeder_changes = _compared(ActorKind.FEEDER, network.feeders, in_force.feeders)
+        feeders = _parents_first(network.feeders)
+        feeder_changes = _compared(ActorKind.FEEDER, feeders, in_force.feeders)
         site_changes = _compared(ActorKind.SITE, sites, in_force.sites)
         if not validate_only:
-            for change, feeder in zip(feeder_changes, network.feeders, strict=True):
+            for change, feeder in zip(feeder_changes, feeders, strict=True):
                 if change.action != "unchanged":
-                    await configure_feeder(backend, feeder, caller, request_id=request_id)
+                    await _tell_feeder(backend, feeder, caller, request_id=request_id)
             for change, site in zip(site_changes, sites, strict=True):
                 if change.action != "unchanged":
                     await _tell_site(backend, site, caller, request_id=request_id)
         return feeder_changes + site_changes
+
+
+def _parents_first(feeders: tuple[FeederConfig, ...]) -> list[FeederConfig]:
+    """`feeders`, which do not supply each other in a circle, from the grid downwards."""
+    by_id = {feeder.id: feeder for feeder in feeders}
+
+    def depth(feeder: FeederConfig) -> int:
+        return 0 if feeder.parent is None else 1 + depth(by_id[feeder.parent])
+
+    return sorted(feeders, key=depth)
 
 
 async def _tell_site(

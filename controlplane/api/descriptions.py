@@ -29,12 +29,18 @@ Model = TypeVar("Model", bound=BaseModel)
 Description = TypeVar("Description", bound=Message)
 
 _ENUM_PREFIXES = {
-    "Phase": "PHASE_",
-    "LimitUnit": "LIMIT_UNIT_",
     "CurrentType": "CURRENT_TYPE_",
+    "LimitUnit": "LIMIT_UNIT_",
+    "Measures": "MEASURES_",
+    "MeterKind": "METER_KIND_",
+    "Phase": "PHASE_",
+    "RegisterFormat": "REGISTER_FORMAT_",
+    "RegisterType": "REGISTER_TYPE_",
+    "SolarMode": "SOLAR_MODE_",
     "Weekday": "WEEKDAY_",
+    "WordOrder": "WORD_ORDER_",
 }
-_LOWER_CASE_ENUMS = frozenset({"CurrentType", "Weekday"})
+_UPPER_CASE_ENUMS = frozenset({"LimitUnit", "Phase"})
 
 
 def site_from_message(message: network_pb2.SiteDescription) -> SiteConfig:
@@ -117,7 +123,7 @@ def _word(enum: EnumDescriptor, number: int) -> Any:
     if named is None:
         return number
     word = named.name.removeprefix(_ENUM_PREFIXES[enum.name])
-    return word.lower() if enum.name in _LOWER_CASE_ENUMS else word
+    return word if enum.name in _UPPER_CASE_ENUMS else word.lower()
 
 
 def _filled(message: Description, config: BaseModel) -> Description:

@@ -1,11 +1,11 @@
-"""`GridService`: feeders, and limits on feeders and sites, from now on or for a time to come."""
+"""`GridService`: feeders, and limits on feeders and sites, from now on or for a time to come. What
+concerns grid events stands in `grid_events.py`."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from controlplane.api.backend import (
-    Backend,
     invalid,
     page_size,
     required,
@@ -14,14 +14,23 @@ from controlplane.api.backend import (
 )
 from controlplane.api.configuring import CONFIGURE_TIMEOUT_S, configure_feeder
 from controlplane.api.descriptions import feeder_from_message, feeder_to_message
+from controlplane.api.grid_events import (
+    POWER_MAX_W,
+    GridEventCalls,
+    grid_event_to_message,
+    id_field,
+    require_feeder,
+)
 from controlplane.api.sites import CURRENT_MAX_MA, allocation_to_message, require_site
 from controlplane.api.v1 import grid_pb2, grid_pb2_grpc
-from controlplane.errors import NotFound, Precondition
+from controlplane.errors import Precondition
 from controlplane.feeder.messages import (
     DeleteFeeder,
     FeederDeleted,
     FeederView,
     GetFeeder,
+    MemberShare,
+    Overload,
     SetFeederLimit,
 )
 from controlplane.ids import ActorKind, ActorRef, FeederId
@@ -29,16 +38,18 @@ from controlplane.network import FeederConfig
 from controlplane.site.messages import SetSiteLimit, SiteView
 from controlplane.store.records import FeederRecord
 
-__all__ = ["Grid"]
+__all__ = ["Grid", "state_to_message"]
 
-_POWER_MAX_W = 10**12
+_OVERLOAD_REASONS = {
+    "silent": grid_pb2.OVERLOAD_REASON_SILENT,
+    "floor": grid_pb2.OVERLOAD_REASON_FLOOR,
+    "awaited": grid_pb2.OVERLOAD_REASON_AWAITED,
+    "draws_more": grid_pb2.OVERLOAD_REASON_DRAWS_MORE,
+}
 
 
-class Grid(grid_pb2_grpc.GridServiceServicer):
+class Grid(GridEventCalls, grid_pb2_grpc.GridServiceServicer):
     """Answers `controlplane.api.v1.GridService`."""
-
-    def __init__(self, backend: Backend) -> None:
-        self._backend = backend
 
     async def CreateFeeder(
         self, request: grid_pb2.CreateFeederRequest, context: Any
@@ -63,12 +74,12 @@ class Grid(grid_pb2_grpc.GridServiceServicer):
     async def GetFeeder(
         self, request: grid_pb2.GetFeederRequest, context: Any
     ) -> grid_pb2.GetFeederResponse:
-        record = await self._require_feeder(request.feeder_id)
+        record = await require_feeder(self._backend, request.feeder_id)
         view = await self._backend.ask(
             _feeder_ref(request.feeder_id), GetFeeder(), FeederView, context
         )
         return grid_pb2.GetFeederResponse(
-            feeder=_feeder_to_message(record), state=_state_to_message(view)
+            feeder=_feeder_to_message(record), state=state_to_message(view)
         )
 
     async def ListFeeders(
@@ -106,9 +117,9 @@ class Grid(grid_pb2_grpc.GridServiceServicer):
         self, request: grid_pb2.SetFeederLimitRequest, context: Any
     ) -> grid_pb2.SetFeederLimitResponse:
         required(request, "feeder_id", "power_w")
-        if not 0 <= request.power_w <= _POWER_MAX_W:
-            raise invalid("power_w", f"0 to {_POWER_MAX_W} W")
-        await self._require_feeder(request.feeder_id)
+        if not 0 <= request.power_w <= POWER_MAX_W:
+            raise invalid("power_w", f"0 to {POWER_MAX_W} W")
+        await require_feeder(self._backend, request.feeder_id)
         from_ms, until_ms = span_ms(request)
         view = await self._backend.ask(
             _feeder_ref(request.feeder_id),
@@ -117,12 +128,12 @@ class Grid(grid_pb2_grpc.GridServiceServicer):
             context,
             request_id=request.request_id,
         )
-        return grid_pb2.SetFeederLimitResponse(state=_state_to_message(view))
+        return grid_pb2.SetFeederLimitResponse(state=state_to_message(view))
 
     async def ClearFeederLimit(
         self, request: grid_pb2.ClearFeederLimitRequest, context: Any
     ) -> grid_pb2.ClearFeederLimitResponse:
-        await self._require_feeder(request.feeder_id)
+        await require_feeder(self._backend, request.feeder_id)
         view = await self._backend.ask(
             _feeder_ref(request.feeder_id),
             SetFeederLimit(power_w=None),
@@ -130,7 +141,7 @@ class Grid(grid_pb2_grpc.GridServiceServicer):
             context,
             request_id=request.request_id,
         )
-        return grid_pb2.ClearFeederLimitResponse(state=_state_to_message(view))
+        return grid_pb2.ClearFeederLimitResponse(state=state_to_message(view))
 
     async def SetSiteLimit(
         self, request: grid_pb2.SetSiteLimitRequest, context: Any
@@ -169,19 +180,16 @@ class Grid(grid_pb2_grpc.GridServiceServicer):
             update_time=timestamp(record.updated_ms if record else None),
         )
 
-    async def _require_feeder(self, feeder_id: str) -> FeederRecord:
-        record = await self._backend.reader.feeder(FeederId(feeder_id)) if feeder_id else None
-        if record is None:
-            raise NotFound(
-                f"there is no feeder {feeder_id!r}",
-                reason="FEEDER_UNKNOWN",
-                metadata={"feeder_id": feeder_id},
-            )
-        return record
-
     async def _refuse_while_supplying(self, feeder_id: str) -> None:
-        # The feeder's actor knows the sites that have reported to it; the store also knows those
-        # that have only been described.
+        # The feeder's actor knows what has reported to it; the store also knows what has only been
+        # described.
+        for feeder in await self._backend.reader.feeders():
+            if FeederConfig.model_validate_json(feeder.config).parent == feeder_id:
+                raise Precondition(
+                    f"feeder {feeder_id} supplies feeder {feeder.feeder_id}",
+                    reason="FEEDER_IN_USE",
+                    metadata={"feeder_id": feeder_id, "supplied_feeder_id": feeder.feeder_id},
+                )
         for record in await self._backend.reader.sites():
             if record.feeder_id == feeder_id:
                 raise Precondition(
@@ -198,20 +206,44 @@ def _feeder_to_message(record: FeederRecord) -> grid_pb2.Feeder:
     )
 
 
-def _state_to_message(view: FeederView) -> grid_pb2.FeederState:
+def state_to_message(view: FeederView) -> grid_pb2.FeederState:
+    """A feeder's view of itself, as a message."""
     return grid_pb2.FeederState(
         time=timestamp(view.at_ms),
         limit_ma=view.limit_ma,
-        sites=[
-            grid_pb2.FeederShare(
-                site_id=share.site_id,
-                cap_ma=share.cap_ma,
-                acknowledged=share.acknowledged,
-                wanted_ma=share.wanted_ma,
-                liability_ma=share.liability_ma,
-                measured_ma=share.measured_ma,
+        sites=[_share_to_message(share, site_id=share.id) for share in view.sites],
+        feeders=[_share_to_message(share, feeder_id=share.id) for share in view.feeders],
+        cap_ma=view.cap_ma,
+        measured_w=view.measured_w,
+        liability_w=view.liability_w,
+        overload=None if view.overload is None else _overload_to_message(view.overload),
+        events=[grid_event_to_message(event, _feeder_ref(view.feeder_id)) for event in view.events],
+    )
+
+
+def _share_to_message(share: MemberShare, **member: str) -> grid_pb2.FeederShare:
+    return grid_pb2.FeederShare(
+        cap_ma=share.cap_ma,
+        acknowledged=share.acknowledged,
+        wanted_ma=share.wanted_ma,
+        liability_ma=share.liability_ma,
+        measured_ma=share.measured_ma,
+        measured_w=share.measured_w,
+        **member,
+    )
+
+
+def _overload_to_message(overload: Overload) -> grid_pb2.FeederOverload:
+    return grid_pb2.FeederOverload(
+        start_time=timestamp(overload.since_ms),
+        excess_ma=overload.excess_ma,
+        shares=[
+            grid_pb2.FeederOverloadShare(
+                reason=_OVERLOAD_REASONS[share.cause],
+                excess_ma=share.excess_ma,
+                **id_field(share.member),
             )
-            for share in view.sites
+            for share in overload.shares
         ],
     )
 

@@ -34,9 +34,11 @@ from controlplane.site.messages import (
     GetSite,
     PhaseCurrents,
     ReportBuildingLoad,
+    ReportSitePower,
     SetCircuitLimit,
     SetConnectorLimit,
     SiteDeleted,
+    SitePowerView,
     SiteView,
 )
 from controlplane.store.reader import PAGE_SIZE_MAX
@@ -45,6 +47,7 @@ from controlplane.store.records import LimitDecision, SiteRecord
 __all__ = ["Sites", "allocation_to_message", "require_site"]
 
 CURRENT_MAX_MA = 100_000_000
+POWER_MAX_W = 10**12
 _DECISIONS_DEFAULT = 10
 
 
@@ -126,7 +129,10 @@ class Sites(sites_pb2_grpc.SitesServiceServicer):
         while True:
             view = await self._view(request.site_id, context)
             # A round that changed nothing differs from the one before only in its number and time.
-            same = told and msgspec.structs.replace(view, at_ms=told.at_ms, round=told.round)
+            # So do energy and power that are counted up to now.
+            same = told and msgspec.structs.replace(
+                view, at_ms=told.at_ms, round=told.round, power=told.power
+            )
             if told is None or same != told:
                 told = view
                 yield sites_pb2.WatchSiteAllocationResponse(allocation=allocation_to_message(view))
@@ -180,6 +186,35 @@ class Sites(sites_pb2_grpc.SitesServiceServicer):
             request_id="" if at_ms is None else request.request_id,
         )
         return sites_pb2.ReportBuildingLoadResponse(allocation=allocation_to_message(view))
+
+    async def ReportSitePower(
+        self, request: sites_pb2.ReportSitePowerRequest, context: Any
+    ) -> sites_pb2.ReportSitePowerResponse:
+        required(request, "site_id")
+        await require_site(self._backend, request.site_id)
+        if not 0 <= request.solar_w <= POWER_MAX_W:
+            raise invalid("solar_w", f"0 to {POWER_MAX_W} W")
+        if not -POWER_MAX_W <= request.battery_w <= POWER_MAX_W:
+            raise invalid("battery_w", f"-{POWER_MAX_W} to {POWER_MAX_W} W")
+        soc_percent = (
+            request.battery_soc_percent if request.HasField("battery_soc_percent") else None
+        )
+        if soc_percent is not None and not 0 <= soc_percent <= 100:
+            raise invalid("battery_soc_percent", "0 to 100")
+        at_ms = instant_ms(request, "measure_time")
+        view = await self._backend.ask(
+            _ref(request.site_id),
+            ReportSitePower(
+                at_ms=self._backend.clock.now_ms() if at_ms is None else at_ms,
+                solar_w=request.solar_w,
+                battery_w=request.battery_w,
+                battery_soc_percent=soc_percent,
+            ),
+            SiteView,
+            context,
+            request_id="" if at_ms is None else request.request_id,
+        )
+        return sites_pb2.ReportSitePowerResponse(allocation=allocation_to_message(view))
 
     async def SetCircuitLimit(
         self, request: sites_pb2.SetCircuitLimitRequest, context: Any
@@ -281,6 +316,7 @@ def allocation_to_message(view: SiteView) -> sites_pb2.SiteAllocation:
         violations=view.violations,
         circuits=[_circuit_to_message(circuit) for circuit in view.circuits],
         connectors=[_connector_to_message(connector) for connector in view.connectors],
+        power=None if view.power is None else _power_to_message(view.power),
     )
 
 
@@ -330,6 +366,25 @@ def _circuit_to_message(circuit: CircuitView) -> sites_pb2.CircuitState:
         liability=_phases(circuit.liability_ma),
         measured=_phases(circuit.measured_ma),
         limit_ma=circuit.limit_ma,
+    )
+
+
+def _power_to_message(power: SitePowerView) -> sites_pb2.SitePower:
+    return sites_pb2.SitePower(
+        draws_w=power.draws_w,
+        measured=power.measured,
+        contract_w=power.contract_w,
+        window_start_time=timestamp(power.window_start_ms),
+        window_end_time=timestamp(power.window_end_ms),
+        used_wh=power.used_wh,
+        allowed_w=power.allowed_w,
+        last_mean_w=power.last_mean_w,
+        last_held=power.last_held,
+        solar_w=power.solar_w,
+        battery_w=power.battery_w,
+        battery_soc_percent=power.battery_soc_percent,
+        report_stale=power.report_stale,
+        surplus_w=power.surplus_w,
     )
 
 

@@ -387,7 +387,9 @@ class ChargerActor:
     def _assigned(self, turn: Turn, message: ChargerAssigned) -> None:
         memory = self._memory
         described = Described.of(
-            ChargerConfig.model_validate_json(message.config), voltage_v=message.voltage_v
+            ChargerConfig.model_validate_json(message.config),
+            voltage_v=message.voltage_v,
+            main_meter_interval_s=message.main_meter_interval_s,
         )
         moved = memory.site_id != message.site_id
         changed = memory.described != described

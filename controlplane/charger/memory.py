@@ -51,9 +51,13 @@ class Described(msgspec.Struct, frozen=True):
     connectors: tuple[DescribedConnector, ...]
     efficiency_permille: int = 1_000
     """What reaches the vehicle of what is taken from the grid."""
+    main_meter_interval_s: int | None = None
+    """How often its main meter is wanted; None where nobody reads it."""
 
     @classmethod
-    def of(cls, config: ChargerConfig, *, voltage_v: int) -> Described:
+    def of(
+        cls, config: ChargerConfig, *, voltage_v: int, main_meter_interval_s: int | None = None
+    ) -> Described:
         return cls(
             voltage_v,
             config.limit_unit,
@@ -63,6 +67,7 @@ class Described(msgspec.Struct, frozen=True):
                 for connector in config.connectors
             ),
             config.efficiency_permille,
+            main_meter_interval_s,
         )
 
     def connector(self, connector_id: int) -> DescribedConnector | None:

@@ -84,11 +84,13 @@ class StationFailed(Message, frozen=True, tag="station_failed"):
 
 
 class ChargerAssigned(Message, frozen=True, tag="charger_assigned"):
-    """The charger belongs to this site, described like this (`network.ChargerConfig` as JSON)."""
+    """The charger belongs to this site, described like this (`network.ChargerConfig` as JSON).
+    Where its main meter measures the building, it is to be sent every `main_meter_interval_s`."""
 
     site_id: SiteId
     voltage_v: int
     config: bytes
+    main_meter_interval_s: int | None = None
 
 
 class ChargerUnassigned(Message, frozen=True, tag="charger_unassigned"):

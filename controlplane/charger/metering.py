@@ -127,7 +127,10 @@ class Metering:
             self.take_register(turn, session, reading.energy_wh, at_ms)
         if session is not None and session.ended_ms is not None:
             return None
-        if connector_id == 0 or not self._measured(
+        if connector_id == 0 and session is not None:
+            # A session of which nobody knows yet where it runs; connector 0 is the main meter.
+            return None
+        if not self._measured(
             connector_id, at_ms, reading.power_w, reading.current_ma, reading.soc_percent
         ):
             return None

@@ -7,7 +7,8 @@ refuses a second one of the same level (part 2 K01.FR.52 and 53). That is done o
 to clear our own default profile would let vehicles draw what the hardware can until the next one is
 in force, and an acknowledgement that was lost is no reason for that. Then sampling: how often,
 and which measurands, from the fullest list to the shortest, since there are stations that refuse a
-list for one entry. A refusal never keeps a station from being settled."""
+list for one entry. Last the main meter, where it measures the building. A refusal never keeps a
+station from being settled."""
 
 from __future__ import annotations
 
@@ -79,6 +80,8 @@ def _preparations(
     yield from _default_limits(memory)
     yield dialect.sampling(seconds(settings.meter_interval_ms))
     yield SetSettings({dialect.measurands_setting: dialect.measurands[0]})
+    if memory.described.main_meter_interval_s is not None:
+        yield dialect.main_meter(memory.described.main_meter_interval_s)
 
 
 class Phase(Enum):

@@ -15,7 +15,7 @@ from controlplane.cli.connection import (
     instant,
     new_request_id,
 )
-from controlplane.cli.output import amperes, moment, print_json, table
+from controlplane.cli.output import amperes, moment, print_json, table, word
 
 if TYPE_CHECKING:
     import grpc
@@ -55,11 +55,12 @@ def list_feeders(address: Address = DEFAULT_ADDRESS, as_json: Json = False) -> N
         print_json(found)
         return
     table(
-        ["Feeder", "Name", "#Power", "Described (UTC)"],
+        ["Feeder", "Name", "Supplied by", "#Power", "Described (UTC)"],
         (
             [
                 feeder.description.id,
                 feeder.description.name,
+                feeder.description.parent,
                 f"{feeder.description.power_max_w / 1_000:g} kW",
                 moment(feeder, "update_time"),
             ]
@@ -72,7 +73,7 @@ def list_feeders(address: Address = DEFAULT_ADDRESS, as_json: Json = False) -> N
 def get_feeder(
     feeder_id: FeederId, address: Address = DEFAULT_ADDRESS, as_json: Json = False
 ) -> None:
-    """Show what a feeder may carry and what each of its sites was given.
+    """Show what a feeder may carry and what each of its sites and feeders was given.
 
     \b
     loadstar feeders get north
@@ -140,18 +141,32 @@ def _stub(channel: grpc.Channel) -> GridServiceStub:
 
 
 def _show(feeder_id: str, state: grid_pb2.FeederState) -> None:
+    from controlplane.api.v1 import grid_pb2
+
     table(
-        ["Site", "#Cap", "Confirmed", "#Wants", "#May draw", "#Draws"],
+        ["Supplies", "#Cap", "Confirmed", "#Wants", "#May draw", "#Draws"],
         (
             [
-                share.site_id,
+                share.site_id or f"feeder {share.feeder_id}",
                 amperes(share.cap_ma) if share.HasField("cap_ma") else "",
                 "yes" if share.acknowledged else "no",
                 amperes(share.wanted_ma),
                 amperes(share.liability_ma),
                 amperes(share.measured_ma),
             ]
-            for share in state.sites
+            for share in [*state.sites, *state.feeders]
         ),
-        title=f"{feeder_id} at {moment(state, 'time')} UTC: {amperes(state.limit_ma)} per phase",
+        title=(
+            f"{feeder_id} at {moment(state, 'time')} UTC: {amperes(state.limit_ma)} per phase, "
+            f"draws {state.measured_w / 1_000:g} kW, may draw {state.liability_w / 1_000:g} kW"
+        ),
     )
+    if state.HasField("overload"):
+        typer.echo(
+            f"{amperes(state.overload.excess_ma)} over since "
+            f"{moment(state.overload, 'start_time')}, because of"
+        )
+        for share in state.overload.shares:
+            reason = word(grid_pb2.OverloadReason, share.reason)
+            name = share.site_id or f"feeder {share.feeder_id}"
+            typer.echo(f"  {name}: {reason}, {amperes(share.excess_ma)} too much")

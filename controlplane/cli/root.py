@@ -12,6 +12,7 @@ from controlplane.cli import (
     allocate,
     charger_commands,
     feeders,
+    grid_events,
     network,
     sessions,
     sites,
@@ -46,6 +47,7 @@ app.add_typer(charger_commands.app, name="chargers", rich_help_panel="Operate")
 app.add_typer(sites.app, name="sites", rich_help_panel="Operate")
 app.add_typer(sessions.app, name="sessions", rich_help_panel="Operate")
 app.add_typer(feeders.app, name="feeders", rich_help_panel="Operate")
+app.add_typer(grid_events.app, name="grid-events", rich_help_panel="Operate")
 app.add_typer(network.app, name="network", rich_help_panel="Operate")
 app.command("why", rich_help_panel="Operate")(why.why)
 app.command("allocate", rich_help_panel="Measure")(allocate.allocate)

@@ -312,6 +312,43 @@ def report_load(
     _show(response.allocation, as_json=as_json)
 
 
+@app.command("report-power")
+def report_power(
+    site_id: SiteId,
+    solar_w: Annotated[int, typer.Option("--solar", help="Watts from the solar plant.", min=0)] = 0,
+    battery_w: Annotated[
+        int, typer.Option("--battery", help="Watts into the battery; below 0 it gives.")
+    ] = 0,
+    soc_percent: Annotated[
+        float | None,
+        typer.Option("--soc", help="State of charge of the battery, per cent.", min=0, max=100),
+    ] = None,
+    address: Address = DEFAULT_ADDRESS,
+    as_json: Json = False,
+) -> None:
+    """Report what the solar plant gives and the battery takes, every few seconds.
+
+    Where the site's description has `solar` with `mode: surplus`, vehicles in no hurry charge from
+    what the building leaves over. A report older than `stale_after_s` counts as no sun.
+
+    \b
+    loadstar sites report-power depot --solar 18500
+    loadstar sites report-power depot --solar 18500 --battery -3000 --soc 64
+    """
+    from controlplane.api.v1 import sites_pb2
+
+    with connected(address) as channel:
+        request = sites_pb2.ReportSitePowerRequest(
+            site_id=site_id,
+            solar_w=solar_w,
+            battery_w=battery_w,
+            battery_soc_percent=soc_percent,
+            request_id=new_request_id(),
+        )
+        response = _stub(channel).ReportSitePower(request, timeout=CALL_TIMEOUT_S)
+    _show(response.allocation, as_json=as_json)
+
+
 def _stub(channel: grpc.Channel) -> SitesServiceStub:
     from controlplane.api.v1 import sites_pb2_grpc
 
@@ -367,6 +404,9 @@ def _show(found: sites_pb2.SiteAllocation, *, as_json: bool) -> None:
         + "".join(f", {part}" for part in limits if part)
         + " (amperes on L1/L2/L3)",
     )
+    if found.HasField("power"):
+        for line in _power_lines(found.power):
+            typer.echo(line)
     table(
         ["Connector", "#Target", "#Limit", "#Counted", "#Draws", "Session", "Why"],
         (
@@ -382,6 +422,30 @@ def _show(found: sites_pb2.SiteAllocation, *, as_json: bool) -> None:
             for connector in found.connectors
         ),
     )
+
+
+def _power_lines(power: sites_pb2.SitePower) -> list[str]:
+    """Contract and sun in words."""
+    lines = []
+    draws = f"{'draws' if power.measured else 'draws at most'} {power.draws_w / 1_000:.1f} kW"
+    if power.HasField("contract_w"):
+        words = (
+            f"Contract {power.contract_w / 1_000:g} kW until {moment(power, 'window_end_time')}: "
+            f"{draws}, used {power.used_wh / 1_000:.2f} kWh, may draw "
+            f"{power.allowed_w / 1_000:.1f} kW"
+        )
+        if power.HasField("last_mean_w"):
+            held = "held" if power.last_held else "EXCEEDED"
+            words += f"; window before {power.last_mean_w / 1_000:.1f} kW, {held}"
+        lines.append(words)
+    if power.HasField("solar_w"):
+        words = f"Sun {power.solar_w / 1_000:.1f} kW, battery {power.battery_w / 1_000:+.1f} kW"
+        if power.HasField("battery_soc_percent"):
+            words += f" at {power.battery_soc_percent:g} %"
+        lines.append(words + (": report is stale" if power.report_stale else ""))
+    if power.HasField("surplus_w"):
+        lines.append(f"Surplus for charging {power.surplus_w / 1_000:.1f} kW")
+    return lines
 
 
 def _phases(

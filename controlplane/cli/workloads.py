@@ -188,8 +188,10 @@ def sim(
 ) -> None:
     """Run the actors of production in a simulated world full of faults, or through a real day.
 
-    It drops, delays, repeats and reorders messages and kills hosts, and checks every row at every
-    tick. Ends with status 1 where anything was violated; the seed replays it.
+    It loses, delays and repeats messages, kills hosts in the middle of their work, and lets
+    stations break their word; it checks every row at every tick, energy to the watt-hour, and the
+    allocation against the optimum whenever faults stop. Ends with status 1 where anything was
+    violated; the printed command replays it. Faults: see docs/world.md.
 
     With `--day` nothing fails, and the question is what was made of the day: energy, deadlines,
     peaks and cost under Loadstar, without any control, and by a linear program that knew the whole
@@ -200,6 +202,8 @@ def sim(
     prices yet: its cost is what fair sharing happens to cost. All of it: docs/day.md.
 
     \b
+    loadstar sim --seed 1 --hours 2 --chargers 1000 --faults none --json -
+    loadstar sim --seed 7 --faults crash,lost,ignore
     loadstar sim --seed 7 --hours 48 --faults all
     loadstar sim --sites 100 --day 2019-06-12 --json -
     loadstar sim --sites 20 --day 2019-06-15 --picture day.svg

@@ -1,4 +1,7 @@
-"""The actor of one feeder: hears its sites and its owner, divides its capacity, sends caps.
+"""The actor of one feeder: hears what it supplies and its owner, divides its capacity, sends caps.
+
+A feeder that is itself supplied by another one stands to it as a site does: it reports what all
+below it want and may draw, and divides no more than the cap it is given.
 
 Invariant: what the sites may draw together, counted as in `ledger.py`, is brought under the
 capacity at once when that falls, and never brought above it."""
@@ -21,52 +24,41 @@ from controlplane.actor import (
     TimerFired,
 )
 from controlplane.config import ActorSettings
+from controlplane.demand_curve import Curve
 from controlplane.errors import Refusal
-from controlplane.feeder.ledger import SiteAccount, caps_to_send
+from controlplane.feeder.ledger import Account, caps_to_send
 from controlplane.feeder.messages import (
     ConfigureFeeder,
     DeleteFeeder,
     FeederConfigured,
     FeederDeleted,
+    FeederLeft,
+    FeederReport,
     FeederView,
     GetFeeder,
+    MemberShare,
     SetFeederLimit,
     SiteLeft,
     SiteReport,
-    SiteShare,
 )
-from controlplane.ids import ActorKind, ActorRef, FeederId, SiteId
+from controlplane.feeder.reporting import Reports
+from controlplane.feeder.state import FeederState, Sums
+from controlplane.grid_events import CancelGridEvent, CreateGridEvent, GetGridEvent, GridEvent
+from controlplane.ids import ActorKind, ActorRef, FeederId
 from controlplane.limit_schedule import (
     WINDOWS_MAX,
     LimitWindow,
-    limit_at,
     next_change_ms,
     scheduled,
 )
 from controlplane.network import FeederConfig, violations
 from controlplane.site.messages import CapChanged
 from controlplane.store.records import ActorSnapshot, FeederRecord, FeederRemoved
-from controlplane.units import ma_from_w
 
 __all__ = ["FeederActor"]
 
 REPORTS_MISSED_MAX = 3
-"""A site that missed so many reports is silent: it keeps what it has and gets no more."""
-
-
-class FeederState(msgspec.Struct):
-    """The durable state of a feeder."""
-
-    config: bytes
-    """`network.FeederConfig` as JSON."""
-    sites: dict[SiteId, SiteAccount] = {}
-    cap_id: int = 0
-    """The last one given out; never given out again."""
-    windows: tuple[LimitWindow, ...] = ()
-    """Limits in watts."""
-    listens_until_ms: int = 0
-    """A new feeder first lets every site report once: what a site that was not heard draws by its
-    floor must not be given to another."""
+"""Who missed so many reports is silent: it keeps what it has and gets no more."""
 
 
 class FeederActor:
@@ -75,11 +67,15 @@ class FeederActor:
     def __init__(self, ref: ActorRef, settings: ActorSettings, snapshot: bytes | None) -> None:
         self.ref = ref
         self._settings = settings
+        self._patience_ms = REPORTS_MISSED_MAX * settings.site_report_interval_ms
         self._state: FeederState | None = None
         self._config: FeederConfig | None = None
         if snapshot:
             self._state = msgspec.msgpack.decode(snapshot, type=FeederState)
             self._config = FeederConfig.model_validate_json(self._state.config)
+        self._curves: dict[ActorRef, Curve] = {}
+        """What was last reported; told again within an interval after a crash."""
+        self._reports: Reports[FeederReport] = Reports()
         self._divided_ms: int | None = None
         self._divide_at_ms: int | None = None
         self._durable = False
@@ -88,13 +84,15 @@ class FeederActor:
     # --- the runtime's side -----------------------------------------------------------------------
 
     def activate(self, now_ms: int) -> list[Effect]:
-        """Resume: caps stand as they were sent; sites have their usual time to report."""
+        """Resume: caps stand as they were sent; everybody has the usual time to report."""
         self._effects = []
         if self._state is not None:
-            for account in self._state.sites.values():
+            for account in self._state.members().values():
                 account.reported_ms = now_ms
             self._divide_by(now_ms + self._settings.site_report_interval_ms)
             self._set_limit_timer(self._state, now_ms)
+            self._set_grid_timer(self._state, now_ms)
+            self._set_report_timer(now_ms)
         return self._effects
 
     def step(self, message: Message, now_ms: int) -> list[Effect]:
@@ -106,6 +104,8 @@ class FeederActor:
             self._effects.append(Answer(message.ask_id, self._answer(message.request, now_ms)))
         elif state is not None and config is not None:
             self._hear(state, config, message, now_ms)
+        elif isinstance(message, CapChanged):
+            self._leave(message.feeder_id, now_ms)
         if self._durable and self._state is not None:
             snapshot = msgspec.msgpack.encode(self._state)
             self._effects.append(Persist(ActorSnapshot(ref=self.ref, state=snapshot)))
@@ -115,17 +115,23 @@ class FeederActor:
         self, state: FeederState, config: FeederConfig, message: Message, now_ms: int
     ) -> None:
         match message:
-            case SiteReport():
+            case SiteReport() | FeederReport():
                 self._reported(state, config, message, now_ms)
-            case SiteLeft():
-                if state.sites.pop(message.site_id, None) is not None:
-                    self._durable = True
-                    self._divide(state, config, now_ms)
+            case SiteLeft() | FeederLeft():
+                self._left(state, config, message, now_ms)
+            case CapChanged():
+                self._cap_changed(state, config, message, now_ms)
             case TimerFired(key="divide"):
                 self._divide_at_ms = None
                 self._divide(state, config, now_ms)
             case TimerFired(key="limit"):
                 self._set_limit_timer(state, now_ms)
+                self._divide(state, config, now_ms)
+            case TimerFired(key="report"):
+                self._report(state, config, self._sums(state, config, now_ms))
+                self._set_report_timer(now_ms)
+            case TimerFired(key="grid"):
+                self._advance_grid(state, config, now_ms)
                 self._divide(state, config, now_ms)
             case _:
                 # A timer of an older version, or news for another kind of actor: no harm.
@@ -142,8 +148,10 @@ class FeederActor:
                 return self._view(state, config, now_ms)
             case SetFeederLimit():
                 return self._set_limit(state, config, request, now_ms)
+            case CreateGridEvent() | CancelGridEvent() | GetGridEvent():
+                return self._grid_event(state, config, request, now_ms)
             case DeleteFeeder():
-                return self._delete(state)
+                return self._delete(state, config, now_ms)
         return self._refusal(
             "invalid_input", "REQUEST_UNKNOWN", "a feeder does not know this request"
         )
@@ -151,6 +159,33 @@ class FeederActor:
     # --- from the owner ---------------------------------------------------------------------------
 
     def _configure(self, request: ConfigureFeeder, now_ms: int) -> FeederConfigured | Refusal:
+        config = self._validated(request)
+        if isinstance(config, Refusal):
+            return config
+        before = self._config
+        feeder_id = FeederId(config.id)
+        if config == before:
+            return FeederConfigured(feeder_id)
+        stored = config.model_dump_json(exclude_defaults=True).encode()
+        if self._state is None:
+            listens_until_ms = now_ms + self._settings.site_report_interval_ms
+            self._state = FeederState(config=stored, listens_until_ms=listens_until_ms)
+        if before is not None and before.parent != config.parent:
+            self._state.parent_cap_id, self._state.parent_cap_ma = 0, None
+            self._reports = Reports()
+            if before.parent is not None:
+                self._leave(FeederId(before.parent), now_ms)
+        self._state.config = stored
+        self._config = config
+        self._durable = True
+        self._effects.append(Persist(FeederRecord(feeder_id, stored, now_ms)))
+        event = {"feeder_id": config.id, "power_max_w": config.power_max_w, "parent": config.parent}
+        self._effects.append(Emit("feeder.configured", event))
+        self._set_report_timer(now_ms)
+        self._divide(self._state, config, now_ms)
+        return FeederConfigured(feeder_id)
+
+    def _validated(self, request: ConfigureFeeder) -> FeederConfig | Refusal:
         if request.create_only and self._state is not None:
             return self._refusal("already_exists", "FEEDER_EXISTS", f"feeder {self.ref.id} exists")
         if request.update_only and self._state is None:
@@ -170,33 +205,25 @@ class FeederActor:
                 "FEEDER_INVALID",
                 f"id: the description is of feeder {config.id}, sent to feeder {self.ref.id}",
             )
-        feeder_id = FeederId(config.id)
-        if config == self._config:
-            return FeederConfigured(feeder_id)
-        stored = config.model_dump_json(exclude_defaults=True).encode()
-        if self._state is None:
-            listens_until_ms = now_ms + self._settings.site_report_interval_ms
-            self._state = FeederState(config=stored, listens_until_ms=listens_until_ms)
-        self._state.config = stored
-        self._config = config
-        self._durable = True
-        self._effects.append(Persist(FeederRecord(feeder_id, stored, now_ms)))
-        event = {"feeder_id": config.id, "power_max_w": config.power_max_w}
-        self._effects.append(Emit("feeder.configured", event))
-        self._divide(self._state, config, now_ms)
-        return FeederConfigured(feeder_id)
+        return config
 
-    def _delete(self, state: FeederState) -> FeederDeleted | Refusal:
-        if state.sites:
+    def _delete(
+        self, state: FeederState, config: FeederConfig, now_ms: int
+    ) -> FeederDeleted | Refusal:
+        members = state.members()
+        if members:
             return self._refusal(
                 "precondition",
                 "SITES_REPORT",
-                f"sites {', '.join(sorted(state.sites))} still belong to feeder {self.ref.id}",
+                f"{', '.join(map(str, members))} still belong to feeder {self.ref.id}",
             )
         feeder_id = FeederId(self.ref.id)
+        self._effects += state.grid.close(self.ref, now_ms)
+        if config.parent is not None:
+            self._leave(FeederId(config.parent), now_ms)
         self._effects.append(Persist(FeederRemoved(feeder_id)))
         self._effects.append(Persist(ActorSnapshot(ref=self.ref, state=b"")))
-        self._effects += [CancelTimer("divide"), CancelTimer("limit")]
+        self._effects += [CancelTimer(key) for key in ("divide", "limit", "grid", "report")]
         self._effects.append(Emit("feeder.deleted", {"feeder_id": self.ref.id}))
         self._state = self._config = self._divide_at_ms = None
         return FeederDeleted(feeder_id)
@@ -225,76 +252,210 @@ class FeederActor:
         self._divide(state, config, now_ms)
         return self._view(state, config, now_ms)
 
+    def _grid_event(
+        self,
+        state: FeederState,
+        config: FeederConfig,
+        request: CreateGridEvent | CancelGridEvent | GetGridEvent,
+        now_ms: int,
+    ) -> GridEvent | Refusal:
+        answer, effects = state.grid.answer(request, self.ref, now_ms)
+        self._effects += effects
+        self._durable |= bool(effects)
+        if effects:
+            self._advance_grid(state, config, now_ms)
+            self._divide(state, config, now_ms)
+        return answer if isinstance(answer, Refusal) else answer.copy()
+
+    def _advance_grid(self, state: FeederState, config: FeederConfig, now_ms: int) -> None:
+        sums = self._sums(state, config, now_ms)
+        effects = state.grid.advance(sums.observation(), self.ref)
+        self._effects += effects
+        self._durable |= bool(effects)
+
     def _view(self, state: FeederState, config: FeederConfig, now_ms: int) -> FeederView:
+        sums = self._sums(state, config, now_ms)
         return FeederView(
             feeder_id=FeederId(self.ref.id),
             config=state.config,
             at_ms=now_ms,
-            limit_ma=_capacity_ma(state, config, now_ms),
+            limit_ma=state.capacity_ma(config, sums, now_ms),
+            cap_ma=state.parent_cap_ma,
+            measured_w=sums.measured_w,
+            liability_w=sums.allowed_w,
             sites=tuple(
-                SiteShare(
-                    site_id=site_id,
-                    cap_ma=account.cap_ma if account.cap_id > 0 else None,
-                    acknowledged=account.confirmed,
-                    wanted_ma=account.wanted_ma,
-                    liability_ma=account.liability_ma,
-                    measured_ma=account.measured_ma,
-                )
+                self._share(site_id, account, config, now_ms)
                 for site_id, account in sorted(state.sites.items())
+            ),
+            feeders=tuple(
+                self._share(feeder_id, account, config, now_ms)
+                for feeder_id, account in sorted(state.feeders.items())
+            ),
+            overload=state.overloads.present,
+            events=state.grid.listed(),
+        )
+
+    def _share(self, id: str, account: Account, config: FeederConfig, now_ms: int) -> MemberShare:
+        return MemberShare(
+            id=id,
+            cap_ma=account.cap_ma if account.cap_id > 0 else None,
+            acknowledged=account.confirmed,
+            wanted_ma=account.wanted_ma,
+            liability_ma=account.liability_ma,
+            measured_ma=account.measured_ma,
+            measured_w=account.drawn_w(
+                voltage_v=config.voltage_v, now_ms=now_ms, patience_ms=self._patience_ms
             ),
         )
 
-    # --- from sites -------------------------------------------------------------------------------
+    # --- from below -------------------------------------------------------------------------------
 
     def _reported(
-        self, state: FeederState, config: FeederConfig, report: SiteReport, now_ms: int
+        self,
+        state: FeederState,
+        config: FeederConfig,
+        report: SiteReport | FeederReport,
+        now_ms: int,
     ) -> None:
-        account = state.sites.get(report.site_id)
-        if account is None:
-            account = state.sites[report.site_id] = SiteAccount()
-            self._durable = True
+        if isinstance(report, SiteReport):
+            account = state.sites.setdefault(report.site_id, Account())
+        else:
+            account = state.feeders.setdefault(report.feeder_id, Account())
+        if account.overtaken(report.at_ms):
+            return
+        self._curves[_sender(report)] = report.curve
+        # It is new, and must be known after a crash as well.
+        self._durable |= account.reported_ms == 0
         # A feeder that was deleted and described again must not give out ids that sites have seen.
         state.cap_id = max(state.cap_id, report.cap_id)
         self._durable |= account.reported(report, now_ms=now_ms)
         gap_ms = self._settings.round_interval_ms // 10
         if self._divided_ms is None or now_ms - self._divided_ms >= gap_ms:
             self._divide(state, config, now_ms)
-        else:
-            self._divide_by(self._divided_ms + gap_ms)
+            return
+        self._divide_by(self._divided_ms + gap_ms)
+        if config.parent is not None or state.grid.awaiting:
+            # Others wait for what this report may have freed.
+            self._tell(state, config, now_ms)
+
+    def _left(
+        self,
+        state: FeederState,
+        config: FeederConfig,
+        message: SiteLeft | FeederLeft,
+        now_ms: int,
+    ) -> None:
+        member = _sender(message)
+        account = state.members().get(member)
+        if account is None or account.overtaken(message.at_ms):
+            return
+        state.forget(member)
+        self._curves.pop(member, None)
+        self._durable = True
+        self._divide(state, config, now_ms)
+
+    # --- from and to the feeder above -------------------------------------------------------------
+
+    def _cap_changed(
+        self, state: FeederState, config: FeederConfig, message: CapChanged, now_ms: int
+    ) -> None:
+        if message.feeder_id != config.parent:
+            self._leave(message.feeder_id, now_ms)
+            return
+        if message.cap_id == state.parent_cap_id:
+            # The feeder did not hear our report.
+            self._report(state, config, self._sums(state, config, now_ms))
+        if message.cap_id <= state.parent_cap_id:
+            return
+        state.parent_cap_id, state.parent_cap_ma = message.cap_id, message.cap_ma
+        self._durable = True
+        self._divide(state, config, now_ms)
+
+    def _leave(self, feeder_id: FeederId, now_ms: int) -> None:
+        """Tell a feeder that it does not supply this one, again if it did not hear that before."""
+        message = FeederLeft(FeederId(self.ref.id), now_ms)
+        self._effects.append(Send(ActorRef(ActorKind.FEEDER, feeder_id), message))
+
+    def _report(self, state: FeederState, config: FeederConfig, sums: Sums) -> None:
+        if config.parent is None:
+            return
+        curve = sums.curve(state, config, self._curves, patience_ms=self._patience_ms)
+        report = msgspec.structs.replace(sums.report(state, config), curve=curve)
+        report = self._reports.stamped(report)
+        self._effects.append(Send(ActorRef(ActorKind.FEEDER, config.parent), report))
+
+    # --- what it comes to -------------------------------------------------------------------------
 
     def _divide(self, state: FeederState, config: FeederConfig, now_ms: int) -> None:
         if now_ms < state.listens_until_ms:
+            # The feeder above listens as well: it must hear of the floors in time.
             self._divide_by(state.listens_until_ms)
+            self._tell(state, config, now_ms)
             return
         self._divided_ms = now_ms
         interval_ms = self._settings.site_report_interval_ms
-        patience_ms = REPORTS_MISSED_MAX * interval_ms
+        members = state.members()
+        capacity_ma = state.capacity_ma(config, self._sums(state, config, now_ms), now_ms)
         caps = caps_to_send(
-            state.sites,
-            capacity_ma=_capacity_ma(state, config, now_ms),
+            members,
+            self._curves,
+            capacity_ma=capacity_ma,
             now_ms=now_ms,
-            patience_ms=patience_ms,
+            patience_ms=self._patience_ms,
         )
-        for site_id, cap_ma in caps:
+        reducing = False
+        for member, cap_ma in caps:
             state.cap_id += 1
-            account = state.sites[site_id]
+            account = members[member]
+            reducing |= account.cap_id > 0 and cap_ma < account.cap_ma
             account.sent(state.cap_id, cap_ma, now_ms=now_ms)
             self._durable = True
-            self._send_cap(site_id, account)
-        for site_id, account in state.sites.items():
-            # A silent site may have left without our hearing of it; asked again, it says so.
-            silent = account.silent(now_ms=now_ms, patience_ms=patience_ms)
-            due = now_ms - account.sent_ms >= interval_ms
-            if account.cap_id and due and (silent or not account.confirmed):
+            self._send_cap(member, account)
+        for member, account in members.items():
+            # A silent one may have left without our hearing of it; asked again, it says so.
+            silent = account.silent(now_ms=now_ms, patience_ms=self._patience_ms)
+            late = now_ms - account.sent_ms >= interval_ms
+            if account.cap_id and late and (silent or not account.confirmed):
                 account.sent_ms = now_ms
-                self._send_cap(site_id, account)
+                self._send_cap(member, account)
+        events = state.overloads.changes(
+            members,
+            capacity_ma=capacity_ma,
+            now_ms=now_ms,
+            patience_ms=self._patience_ms,
+            grace_ms=self._settings.call_timeout_ms + self._settings.ramp_ms,
+        )
+        self._effects += events
+        self._durable |= bool(events)
         self._divide_at_ms = None
-        if state.sites:
+        if members:
             self._divide_by(now_ms + interval_ms)
+        self._tell(state, config, now_ms, reducing=reducing)
 
-    def _send_cap(self, site_id: SiteId, account: SiteAccount) -> None:
+    def _tell(
+        self,
+        state: FeederState,
+        config: FeederConfig,
+        now_ms: int,
+        *,
+        reducing: bool = False,
+    ) -> None:
+        """Let the grid's events and the feeder above know where the sums stand."""
+        sums = self._sums(state, config, now_ms)
+        effects = state.grid.observe(sums.observation(reducing=reducing), self.ref)
+        self._effects += effects
+        self._durable |= bool(effects)
+        self._set_grid_timer(state, now_ms)
+        report = sums.report(state, config)
+        if self._reports.urgent(report, state.parent_cap_ma):
+            self._report(state, config, sums)
+
+    def _sums(self, state: FeederState, config: FeederConfig, now_ms: int) -> Sums:
+        return Sums.of(state, config, now_ms=now_ms, patience_ms=self._patience_ms)
+
+    def _send_cap(self, member: ActorRef, account: Account) -> None:
         message = CapChanged(FeederId(self.ref.id), account.cap_id, account.cap_ma)
-        self._effects.append(Send(ActorRef(ActorKind.SITE, site_id), message))
+        self._effects.append(Send(member, message))
 
     def _divide_by(self, at_ms: int) -> None:
         if self._divide_at_ms is None or at_ms < self._divide_at_ms:
@@ -306,12 +467,22 @@ class FeederActor:
         if at_ms is not None:
             self._effects.append(SetTimer("limit", at_ms))
 
+    def _set_report_timer(self, now_ms: int) -> None:
+        if self._config is not None and self._config.parent is not None:
+            self._effects.append(
+                SetTimer("report", now_ms + self._settings.site_report_interval_ms)
+            )
+
+    def _set_grid_timer(self, state: FeederState, now_ms: int) -> None:
+        at_ms = state.grid.next_due_ms(now_ms)
+        if at_ms is not None:
+            self._effects.append(SetTimer("grid", at_ms))
+
     def _refusal(self, kind: str, reason: str, message: str) -> Refusal:
         return Refusal(kind, reason, message, {"feeder_id": self.ref.id})
 
 
-def _capacity_ma(state: FeederState, config: FeederConfig, now_ms: int) -> int:
-    """The balanced per-phase current that the feeder carries at an instant."""
-    limit_w = limit_at(state.windows, now_ms)
-    power_w = config.power_max_w if limit_w is None else min(limit_w, config.power_max_w)
-    return ma_from_w(power_w, voltage_v=config.voltage_v, phases=3)
+def _sender(message: SiteReport | FeederReport | SiteLeft | FeederLeft) -> ActorRef:
+    if isinstance(message, SiteReport | SiteLeft):
+        return ActorRef(ActorKind.SITE, message.site_id)
+    return ActorRef(ActorKind.FEEDER, message.feeder_id)

@@ -1,31 +1,44 @@
-"""What a `FeederActor` can be told: by its sites and by the API."""
+"""What a `FeederActor` can be told: by the sites and feeders below it and by the API. The feeder
+above it tells it `site.messages.CapChanged`, as it tells a site."""
 
 from __future__ import annotations
 
 import msgspec
 
 from controlplane.actor import Message
-from controlplane.ids import FeederId, SiteId
+from controlplane.demand_curve import Curve
+from controlplane.grid_events import CancelGridEvent, CreateGridEvent, GetGridEvent, GridEvent
+from controlplane.ids import ActorRef, FeederId, SiteId
 
 __all__ = [
     "ConfigureFeeder",
     "DeleteFeeder",
     "FeederConfigured",
     "FeederDeleted",
+    "FeederLeft",
+    "FeederReport",
     "FeederRequest",
     "FeederView",
     "GetFeeder",
+    "MemberShare",
+    "Overload",
+    "OverloadShare",
     "SetFeederLimit",
     "SiteLeft",
     "SiteReport",
-    "SiteShare",
 ]
 
 
 class SiteReport(Message, frozen=True, tag="site_report"):
     """A site's sums, per phase on its worst phase, building included: `floor_ma` cannot be shed,
     `wanted_ma` would be used, `liability_ma` may be drawn at this moment; `cap_id` is the last cap
-    it took in (0: none)."""
+    it took in (0: none). `curve` says how it gets from floor to wanted; where it is empty, all of
+    it is wanted alike.
+
+    `measured_w` is what its meters show in all, and what may be drawn where they are silent; None
+    where the sender does not say. `at_ms` is the sender's clock, by which a report that was
+    overtaken is known; 0 where it does not say.
+    """
 
     site_id: SiteId
     cap_id: int
@@ -33,12 +46,37 @@ class SiteReport(Message, frozen=True, tag="site_report"):
     wanted_ma: int
     liability_ma: int
     measured_ma: int
+    measured_w: int | None = None
+    curve: Curve = ()
+    at_ms: int = 0
+
+
+class FeederReport(Message, frozen=True, tag="feeder_report"):
+    """The same of a feeder, for all below it. Its liability is what it has let its sites draw."""
+
+    feeder_id: FeederId
+    cap_id: int
+    floor_ma: int
+    wanted_ma: int
+    liability_ma: int
+    measured_ma: int
+    measured_w: int | None = None
+    curve: Curve = ()
+    at_ms: int = 0
 
 
 class SiteLeft(Message, frozen=True, tag="site_left"):
-    """The site was deleted or moved to another feeder."""
+    """The site was deleted or moved to another feeder. `at_ms` as in `SiteReport`."""
 
     site_id: SiteId
+    at_ms: int = 0
+
+
+class FeederLeft(Message, frozen=True, tag="feeder_left"):
+    """The feeder was deleted or is supplied by another one."""
+
+    feeder_id: FeederId
+    at_ms: int = 0
 
 
 class ConfigureFeeder(msgspec.Struct, frozen=True, tag="configure_feeder"):
@@ -55,7 +93,7 @@ class FeederConfigured(msgspec.Struct, frozen=True, tag="feeder_configured"):
 
 
 class DeleteFeeder(msgspec.Struct, frozen=True, tag="delete_feeder"):
-    """Refused while sites report to it. Answered with `FeederDeleted`."""
+    """Refused while sites or feeders report to it. Answered with `FeederDeleted`."""
 
 
 class FeederDeleted(msgspec.Struct, frozen=True, tag="feeder_deleted"):
@@ -75,23 +113,59 @@ class GetFeeder(msgspec.Struct, frozen=True, tag="get_feeder"):
     """Answered with `FeederView`."""
 
 
-FeederRequest = ConfigureFeeder | DeleteFeeder | SetFeederLimit | GetFeeder
+FeederRequest = (
+    ConfigureFeeder
+    | DeleteFeeder
+    | SetFeederLimit
+    | GetFeeder
+    | CreateGridEvent
+    | CancelGridEvent
+    | GetGridEvent
+)
 
 
-class SiteShare(msgspec.Struct, frozen=True):
-    site_id: SiteId
+class MemberShare(msgspec.Struct, frozen=True):
+    """The part of a site or feeder."""
+
+    id: str
     cap_ma: int | None
     acknowledged: bool
     wanted_ma: int
     liability_ma: int
     measured_ma: int
+    measured_w: int
+
+
+class OverloadShare(msgspec.Struct, frozen=True):
+    """Who keeps a feeder above its capacity, why (`overload.Cause`), and by how much it exceeds
+    what it is to draw."""
+
+    member: ActorRef
+    cause: str
+    excess_ma: int
+
+
+class Overload(msgspec.Struct, frozen=True):
+    """`excess_ma` is by how much, per phase, what may be drawn exceeds the capacity."""
+
+    since_ms: int
+    excess_ma: int
+    shares: tuple[OverloadShare, ...]
 
 
 class FeederView(msgspec.Struct, frozen=True, tag="feeder_view"):
-    """`config` is `network.FeederConfig` as JSON; `limit_ma` the capacity in force per phase."""
+    """`config` is `network.FeederConfig` as JSON; `limit_ma` the capacity in force per phase;
+    `cap_ma` what the feeder above allows, None where there is none or it has not spoken."""
 
     feeder_id: FeederId
     config: bytes
     at_ms: int
     limit_ma: int
-    sites: tuple[SiteShare, ...]
+    cap_ma: int | None
+    measured_w: int
+    liability_w: int
+    sites: tuple[MemberShare, ...]
+    """By id, as are the feeders."""
+    feeders: tuple[MemberShare, ...]
+    overload: Overload | None
+    events: tuple[GridEvent, ...]

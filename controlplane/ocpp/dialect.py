@@ -101,6 +101,10 @@ class Dialect(Protocol):
     def sampling(self, interval_s: int) -> Command:
         """The command that makes a station sample running transactions every `interval_s`."""
 
+    def main_meter(self, interval_s: int) -> Command:
+        """The command that makes a station send its main meter every `interval_s`, whether somebody
+        charges or not: only its clock-aligned values do that."""
+
 
 _PROFILE_OF_PURPOSE: Final = {
     LimitPurpose.CHARGER_MAX: 1,

@@ -317,3 +317,11 @@ class Dialect16:
 
     def sampling(self, interval_s: int) -> Command:
         return commands.SetSettings({"MeterValueSampleInterval": str(interval_s)})
+
+    def main_meter(self, interval_s: int) -> Command:
+        return commands.SetSettings(
+            {
+                "MeterValuesAlignedData": "Current.Import,Power.Active.Import",
+                "ClockAlignedDataInterval": str(interval_s),
+            }
+        )

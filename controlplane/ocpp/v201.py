@@ -396,3 +396,11 @@ class Dialect201:
 
     def sampling(self, interval_s: int) -> Command:
         return commands.SetSettings({"SampledDataCtrlr.TxUpdatedInterval": str(interval_s)})
+
+    def main_meter(self, interval_s: int) -> Command:
+        return commands.SetSettings(
+            {
+                "AlignedDataCtrlr.Measurands": "Current.Import,Power.Active.Import",
+                "AlignedDataCtrlr.Interval": str(interval_s),
+            }
+        )

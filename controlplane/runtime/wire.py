@@ -24,7 +24,13 @@ from controlplane.charger.messages import (
     StationFailed,
     StationReplied,
 )
-from controlplane.feeder.messages import FeederRequest, SiteLeft, SiteReport
+from controlplane.feeder.messages import (
+    FeederLeft,
+    FeederReport,
+    FeederRequest,
+    SiteLeft,
+    SiteReport,
+)
 from controlplane.ids import ActorKind, ActorRef, ChargerId, SiteId
 from controlplane.site.messages import (
     CapChanged,
@@ -65,6 +71,8 @@ ActorMessage = (
     | CapChanged
     | SiteReport
     | SiteLeft
+    | FeederReport
+    | FeederLeft
 )
 
 

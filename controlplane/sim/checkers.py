@@ -46,9 +46,7 @@ class AnswerChecker:
 
     def check(self, now_ms: int) -> None:
         late = [
-            key
-            for key, waiting in self._waiting.items()
-            if now_ms - waiting[0] > _ANSWER_WITHIN_MS
+            key for key, waiting in self._waiting.items() if now_ms - waiting[0] > _ANSWER_WITHIN_MS
         ]
         for key in late:
             self._violations.record(now_ms, "not answered", " ".join(key))

@@ -34,12 +34,12 @@ _USUAL_DELAY_MS = 20
 _BETWEEN_SHARDS_MS = 5
 _MEAN_S = {
     "drop": 1_800,
-    "offline": 14_400,
-    "reboot": 28_800,
-    "crash": 3_600,
-    "meter": 7_200,
-    "grid": 3_600,
-    "describe": 7_200,
+    "offline": 7_200,
+    "reboot": 7_200,
+    "crash": 900,
+    "meter": 3_600,
+    "grid": 1_800,
+    "describe": 3_600,
 }
 """Mean time between two faults of a kind: of one station, one site, or the host."""
 _PROBABILITY = {"delay": 0.1, "duplicate": 0.01, "lost": 0.03, "reject": 0.1, "shard": 0.1}

@@ -178,8 +178,7 @@ class _Site:
         """What the site needs of its feeder, on its worst phase."""
         rows = range(self._supply, self._supply + 3)
         return max(
-            self._room_a[row] - self._left_a(row, lent=lent) + self._building_a[row]
-            for row in rows
+            self._room_a[row] - self._left_a(row, lent=lent) + self._building_a[row] for row in rows
         )
 
     def shortfalls(self, *, feeder_full: bool, lent: bool) -> dict[str, str]:
@@ -201,7 +200,7 @@ class _Site:
         return found
 
     def _favoured(self, claim: _Claim, row: int) -> str:
-        """Somebody on a full row who holds more per weight than this one, and could do with less."""
+        """Somebody on a full row who holds more per weight than this one and could do with less."""
         for other in self._claims:
             if other is claim or row not in other.rows or not other.charging:
                 continue
@@ -239,8 +238,8 @@ def _claim(
 
 
 def _claims(vehicle: Vehicle, connector: ConnectorConfig, usable_a: float) -> bool:
-    """Whether it can be seen to want current. One that pauses by itself, or that needs more than its
-    connector's described minimum to start, is understood only over many minutes."""
+    """Whether it can be seen to want current. One that pauses by itself, or that needs more than
+    its connector's described minimum to start, is understood only over many minutes."""
     spec = vehicle.spec
     steady = spec.rhythm_s is None and spec.current_min_a <= connector.current_min_a
     return steady and usable_a >= connector.current_min_a

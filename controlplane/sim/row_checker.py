@@ -14,8 +14,8 @@ The rule, exactly. On every phase of every circuit and feeder, at the end of eve
    reachability, has brought the alarm `limit_exceeded`.
 
 The rating is the highest that the description gave the circuit: an owner who describes less is
-obeyed as soon as that is possible, which `optimum.py` checks. A checker trusts nothing that Loadstar
-says of itself: currents come from vehicles, offers from the stations' own profiles."""
+obeyed as soon as that is possible, which `optimum.py` checks. A checker trusts nothing that
+Loadstar says of itself: currents come from vehicles, offers from the stations' own profiles."""
 
 from __future__ import annotations
 
@@ -87,9 +87,7 @@ class RowChecker:
         self._node[name] = len(self._names)
         self._names.append(name)
 
-    def _lay_out(
-        self, sites: Sequence[SiteConfig], stations: Mapping[str, VirtualStation]
-    ) -> None:
+    def _lay_out(self, sites: Sequence[SiteConfig], stations: Mapping[str, VirtualStation]) -> None:
         """Number outlets and their conductors (slots), and list which slot is on which row."""
         rows: list[int] = []
         slots: list[int] = []
@@ -194,9 +192,10 @@ class RowChecker:
             self._make_room(now_ms, set(np.flatnonzero(flows_over & ~over).tolist()))
 
     def _sum(self, slots_a: Floats) -> Floats:
-        return np.bincount(
+        sums_a: Floats = np.bincount(
             self._entry_row, weights=slots_a[self._entry_slot], minlength=len(self._rating_a)
-        )
+        ).astype(np.float64)
+        return sums_a
 
     def _row_name(self, row: int) -> str:
         return f"{self._names[row // 3]} {list(Phase)[row % 3].value}"
@@ -219,9 +218,7 @@ class RowChecker:
             if not (above and lying and station.connection):
                 self._lied_since_ms.pop(index, None)
                 continue
-            since_ms = max(
-                self._lied_since_ms.setdefault(index, now_ms), station.connected_ms
-            )
+            since_ms = max(self._lied_since_ms.setdefault(index, now_ms), station.connected_ms)
             name = station.spec.id
             if len(station.outlets) > 1:
                 name += f"/{outlet.spec.connector_id}"

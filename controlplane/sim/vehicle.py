@@ -187,9 +187,9 @@ class Vehicle:
             return max(0.0, self._offers[0][0] - self._clock_s)
         target_a = self._target_a()
         tapers = self.soc >= self.spec.taper_soc
-        if not (tapers and 0 < self.current_a - target_a <= _TAPER_STEP_A and target_a):
-            if self.current_a != target_a:
-                return 0.0
+        declines = tapers and target_a > 0 and 0 < self.current_a - target_a <= _TAPER_STEP_A
+        if self.current_a != target_a and not declines:
+            return 0.0
         return min(self._dozes_in_s(), self._turns_in_s(), self._fills_in_s(tapers=tapers))
 
     def _dozes_in_s(self) -> float:

@@ -36,9 +36,7 @@ _REDIAL_MS = 5_000
 class VirtualLine:
     """Every connection of a world. `host` and `stations` are set before the first frame."""
 
-    def __init__(
-        self, scheduler: Scheduler, faults: NetworkFaults, violations: Violations
-    ) -> None:
+    def __init__(self, scheduler: Scheduler, faults: NetworkFaults, violations: Violations) -> None:
         self.host: VirtualHost
         self.stations: Mapping[str, VirtualStation] = {}
         self.messages = 0

@@ -1,7 +1,8 @@
 """How stations of the deterministic world fall short of OCPP, as those in the field do.
 
 Invariant: a quirk that makes a station break a promise (to offer no more than the profiles it
-accepted) shows as `Quirks.lies`, so that a checker can tell what a station did from what it said."""
+accepted) shows as `Quirks.lies`, so that a checker can tell what a station did from what it
+said."""
 
 from __future__ import annotations
 

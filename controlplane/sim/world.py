@@ -34,6 +34,7 @@ from controlplane.sim.row_checker import RowChecker
 from controlplane.sim.violations import Violations
 from controlplane.sim.virtual_host import Scheduler, VirtualHost
 from controlplane.sim.virtual_line import VirtualLine
+from controlplane.sim.virtual_outlet import VirtualOutlet
 from controlplane.sim.virtual_quirks import draw_quirks
 from controlplane.sim.virtual_station import VirtualStation
 from controlplane.sim.world_events import WorldEvents
@@ -183,12 +184,15 @@ class World:
             scheduler=self.scheduler,
             faults=self.faults,
             send=lambda frame: self.line.up(charger.id, frame),
-            watch=lambda station, outlet: self.rows.watch(station, outlet),
+            watch=self._watch,
             quirks=draw_quirks(self.faults.names, random),
         )
         for outlet in station.outlets:
             outlet.default_a = min(charger.offline_current_a, outlet.spec.current_max_a)
         return station
+
+    def _watch(self, station: VirtualStation, outlet: VirtualOutlet) -> None:
+        self.rows.watch(station, outlet)
 
     @property
     def delivered_wh(self) -> int:
@@ -240,16 +244,17 @@ class World:
             self.line.open(station)
         watches = (self.optimum, self.lending)
         for watch in watches:
-            watch.begin(self.scheduler.now_ms, self._moment())
+            watch.begin(self.scheduler.now_ms, self.moment())
         end_ms = self.scheduler.now_ms + _CALM_MS
         while self.scheduler.now_ms < end_ms:
             self._pass(_LOOK_LARGE_MS if self.large else _LOOK_MS)
             for watch in watches:
-                watch.look(self.scheduler.now_ms, self._moment())
+                watch.look(self.scheduler.now_ms, self.moment())
         for station in self.stations.values():
             station.behave(honest=False)
 
-    def _moment(self) -> Moment:
+    def moment(self) -> Moment:
+        """What the optimum follows from at this instant."""
         now_a = self.buildings.current_a(self.scheduler.now_ms)
         limit_w = self.feeder_limit_w
         power_w = min(self.feeder.power_max_w, limit_w or self.feeder.power_max_w)

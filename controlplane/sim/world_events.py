@@ -22,15 +22,17 @@ if TYPE_CHECKING:
 
 __all__ = ["WorldEvents"]
 
-_LIVELY = (0.5, (0.1, 0.5, 1.0, 4.0, 8.0))
+Rhythm = tuple[float, tuple[float, ...]]
+
+_LIVELY: Rhythm = (0.5, (0.1, 0.5, 1.0, 4.0, 8.0))
 """Mean hours between two vehicles at a connector, and how many hours they stay."""
-_BUSTLING = (0.1, (0.02, 0.1, 0.25, 0.5))
-_LARGE = (3.0, (0.1, 0.5, 1.0, 4.0, 8.0))
+_BUSTLING: Rhythm = (0.1, (0.02, 0.1, 0.25, 0.5))
+_LARGE: Rhythm = (3.0, (0.1, 0.5, 1.0, 4.0, 8.0))
 """On a large network: some four vehicles a day."""
 _POSTPONED_MS = 60_000
 _HOST_CLOCK_MS = 45_000
 _RATING_FACTORS = (1.0, 1.0, 1.1, 1.3)
-_OFFLINE_A = (4.0, 5.0, 6.0)
+_OFFLINE_LESS_A = (0.0, 1.0, 2.0)
 
 
 class WorldEvents:
@@ -172,7 +174,8 @@ class WorldEvents:
         else:
             number = random.randrange(len(site.chargers))
             chargers = list(site.chargers)
-            offline_a = random.choice(_OFFLINE_A)
+            drawn_a = self._described[site_id].chargers[number].offline_current_a
+            offline_a = max(0.0, drawn_a - random.choice(_OFFLINE_LESS_A))
             chargers[number] = chargers[number].model_copy(update={"offline_current_a": offline_a})
             changed = site.model_copy(update={"chargers": tuple(chargers)})
         # Fresh, so that nothing worked out for the old description sticks to the new one.

@@ -35,6 +35,9 @@ _BUILDING_SWING_A = 7.0
 """Below the margin of the smallest supply."""
 _BUILDING_HOURS = 48
 _SPARE_A = 8.0
+_ROOM_SHARE = 0.35
+"""What a circuit carries of all that hangs on it."""
+_OFFLINE_A = (0.0, 3.0, 6.0)
 _LINES = ((1,), (2,), (3,), (1, 2), (1, 2, 3), (2, 3, 1), (3, 1, 2))
 _DC_CURRENT_MAX_A = 48.0
 """Of the grid, on each phase: a small fast charger of 33 kW."""
@@ -57,7 +60,8 @@ def _site(random: Random, id: str, numbers: list[int]) -> SiteConfig:
     """A supply for the building and two panels. Either the building moves and a margin holds what
     it may add while chargers are out of reach, so that no fault can make a violation unavoidable,
     or it stands still and there is no margin that could hide a mistake."""
-    chargers = [_charger(random, number) for number in numbers]
+    offline_a = random.choice(_OFFLINE_A)
+    chargers = [_charger(random, number, offline_a) for number in numbers]
     margin_percent = random.choice((0.0, 15.0))
     panels = [[charger for charger in chargers if charger.circuit == panel] for panel in _PANELS]
     supply_a, *panels_a = (
@@ -81,7 +85,7 @@ def _site(random: Random, id: str, numbers: list[int]) -> SiteConfig:
     )
 
 
-def _charger(random: Random, number: int) -> ChargerConfig:
+def _charger(random: Random, number: int, offline_a: float) -> ChargerConfig:
     """Most have one connector and alternating current; some have two, some are fast chargers."""
     kind = random.choice(("ac", "ac", "ac", "ac", "double", "dc"))
     connectors = []
@@ -104,21 +108,25 @@ def _charger(random: Random, number: int) -> ChargerConfig:
         current_type=CurrentType.DC if kind == "dc" else CurrentType.AC,
         efficiency_percent=_EFFICIENCY_PERCENT if kind == "dc" else None,
         limit_unit=unit,
+        offline_current_a=offline_a,
     )
 
 
 def _rating_a(chargers: list[ChargerConfig], margin_percent: float, *, building_a: float) -> float:
-    """The smallest rating under which silence of all is safe, and room for little more."""
-    offline_a = max(
-        sum(
-            charger.offline_current_a
+    """Room for a part of what the chargers could draw, and never less than what makes silence of
+    all safe."""
+    least_a = 0.0
+    for phase in Phase:
+        connectors = [
+            (charger, connector)
             for charger in chargers
             for connector in charger.connectors
             if phase in connector.phases
-        )
-        for phase in Phase
-    )
-    return math.ceil((building_a + offline_a * 1.2 + _SPARE_A) / (1.0 - margin_percent / 100.0))
+        ]
+        silent_a = sum(charger.offline_current_a for charger, _ in connectors)
+        could_a = sum(connector.current_max_a for _, connector in connectors)
+        least_a = max(least_a, silent_a, could_a * _ROOM_SHARE)
+    return math.ceil((building_a + max(least_a, _SPARE_A)) / (1.0 - margin_percent / 100.0))
 
 
 def station_spec(charger: ChargerConfig, version: Literal["1.6", "2.0.1"]) -> StationSpec:
@@ -162,7 +170,7 @@ def draw_vehicle(random: Random, outlet: OutletSpec, *, cautious: bool) -> Vehic
         current_max_a=80.0 if direct else random.choice((10.0, 16.0, 32.0)),
         current_min_a=0.5 if direct else random.choice((6.0, 6.0, 8.0)),
         # As fast as a pilot signal, or slow: half a minute from full to nothing.
-        ramp_down_a_per_s=random.choice((40.0, 40.0, 2.0 if direct else 1.2)),
+        ramp_down_a_per_s=random.choice((40.0, 2.0 if direct else 1.2)),
         sleep_after_s=random.choice((None, None, 1_800.0)),
         rhythm_s=random.uniform(120, 900) if cautious and random.random() < 0.3 else None,
     )

@@ -24,7 +24,9 @@ from controlplane.actor import (
 from controlplane.charger.messages import ApplyLimit
 from controlplane.config import ActorSettings
 from controlplane.errors import Refusal
-from controlplane.feeder.messages import SiteLeft
+from controlplane.feeder.messages import SiteLeft, SiteReport
+from controlplane.feeder.reporting import Reports
+from controlplane.grid_events import CancelGridEvent, CreateGridEvent, GetGridEvent, GridEvent
 from controlplane.ids import ActorRef, ConnectorKey, SiteId
 from controlplane.site.alarms import alarm_changes, present_alarms
 from controlplane.site.configure import (
@@ -41,6 +43,7 @@ from controlplane.site.demand import Demand, Habit, Pace, Turn
 from controlplane.site.explain import explanation
 from controlplane.site.limiting import take_limit
 from controlplane.site.live import LiveConnector, LiveSite
+from controlplane.site.live_power import window_event
 from controlplane.site.messages import (
     CapChanged,
     ChargerPresence,
@@ -52,7 +55,9 @@ from controlplane.site.messages import (
     ExplainConnector,
     GetSite,
     LimitOutcome,
+    PhaseCurrents,
     ReportBuildingLoad,
+    ReportSitePower,
     SetCircuitLimit,
     SetConnectorLimit,
     SetSiteLimit,
@@ -61,8 +66,8 @@ from controlplane.site.messages import (
     SiteView,
 )
 from controlplane.site.release import release
-from controlplane.site.report import FeederReports, site_report
-from controlplane.site.round import Budget, plan
+from controlplane.site.report import completed, site_observation, site_report
+from controlplane.site.round import Budget
 from controlplane.site.state import BuildingLoad, SiteState
 from controlplane.site.view import decision_words
 from controlplane.site.waking import RAISE_ROUNDS, wake_ms
@@ -72,6 +77,12 @@ __all__ = ["SiteActor"]
 
 FUTURE_MAX_MS = 60_000
 """How far ahead of our clock a building meter may be."""
+
+SAMPLES_MISSED_MAX = 3
+"""A connector that missed so many meter samples counts with what it may draw."""
+
+WINDOW_SAVE_MS = 60_000
+"""A contract's window is written at least so often while rounds run."""
 
 BUILDING_STEP_MA = 500
 """A change of the building load that is worth a snapshot."""
@@ -84,15 +95,18 @@ class SiteActor:
         self.ref = ref
         self._settings = settings
         self._pace = Pace(settings.ramp_ms)
-        self._site = LiveSite(SiteState.restore(snapshot)) if snapshot else None
+        self._site = LiveSite(SiteState.restore(snapshot), settings) if snapshot else None
         self._undescribed: set[ConnectorKey] = set()
         """Connectors with a session that the description does not have."""
-        self._reports = FeederReports()
+        self._reports: Reports[SiteReport] = Reports()
         self._rounded_ms: int | None = None
         self._round_at_ms: int | None = None
         self._quiet = False
         """Whether nothing was heard since the last round that could change the next."""
         self._building_saved: BuildingLoad | None = None
+        self._window_saved_ms = 0
+        self._window_end_ms: int | None = None
+        """The end of a contract's window for which the timer is set."""
         self._durable = False
         self._effects: list[Effect] = []
 
@@ -108,6 +122,7 @@ class SiteActor:
             self._effects += [assignment(config, charger) for charger in config.chargers]
             self._round_by(now_ms + self._settings.round_interval_ms)
             self._set_limit_timer(self._site, now_ms)
+            self._set_grid_timer(self._site, now_ms)
             if self._site.config.feeder is not None:
                 self._effects.append(SetTimer("report", now_ms))
         return self._effects
@@ -122,7 +137,7 @@ class SiteActor:
         elif self._site is not None:
             self._hear(self._site, message, now_ms)
         elif isinstance(message, CapChanged):
-            self._leave(message)
+            self._leave(message, now_ms)
         if quiet and not self._quiet and self._site is not None:
             self._round_by(now_ms + self._settings.round_interval_ms)
         if self._durable and self._site is not None:
@@ -148,8 +163,14 @@ class SiteActor:
                 self._round(site, now_ms)
             case TimerFired(key="limit"):
                 self._limit_due(site, now_ms)
+            case TimerFired(key="window"):
+                self._window_end_ms = None
+                self._round(site, now_ms)
+            case TimerFired(key="grid"):
+                self._advance_grid(site, now_ms)
+                self._round(site, now_ms)
             case TimerFired(key="report"):
-                self._report(site, site.budget(now_ms))
+                self._report(site, site.budget(now_ms), now_ms)
                 self._set_report_timer(site, now_ms)
             case _:
                 # A timer of an older version, or news for another kind of actor: no harm.
@@ -168,10 +189,14 @@ class SiteActor:
                 return self._explain(site, request, now_ms)
             case ReportBuildingLoad():
                 return self._building_load(site, request, now_ms)
+            case ReportSitePower():
+                return self._site_power(site, request, now_ms)
             case SetSiteLimit() | SetCircuitLimit() | SetConnectorLimit():
                 return self._set_limit(site, request, now_ms)
+            case CreateGridEvent() | CancelGridEvent() | GetGridEvent():
+                return self._grid_event(site, request, now_ms)
             case DeleteSite():
-                return self._delete(site)
+                return self._delete(site, now_ms)
         return refusal(
             "invalid_input", "REQUEST_UNKNOWN", "a site does not know this request", self.ref.id
         )
@@ -189,13 +214,13 @@ class SiteActor:
         state = SiteState(config=b"") if before is None else before.state
         if before is not None and before.config.feeder != config.feeder:
             state.cap_id, state.cap_ma = 0, None
-            self._reports = FeederReports()
+            self._reports = Reports()
         if config.building_load is None or (
             before is not None and before.config.building_load != config.building_load
         ):
             state.building = None
         state.describe(config)
-        site = self._site = LiveSite(state)
+        site = self._site = LiveSite(state, self._settings)
         self._undescribed -= site.by_key.keys()
         if before is not None:
             site.inherit(before)
@@ -209,15 +234,17 @@ class SiteActor:
         self._limit_due(site, now_ms)
         return answer
 
-    def _delete(self, site: LiveSite) -> SiteDeleted | Refusal:
+    def _delete(self, site: LiveSite, now_ms: int) -> SiteDeleted | Refusal:
         busy = busy_refusal(site.connectors, self.ref.id)
         if busy is not None:
             return busy
-        self._effects += removal_effects(site.config)
+        self._effects += site.state.grid.close(self.ref, now_ms)
+        self._effects += removal_effects(site.config, now_ms=now_ms)
         self._effects.append(Persist(ActorSnapshot(ref=self.ref, state=b"")))
-        self._effects += [CancelTimer(key) for key in ("round", "limit", "report")]
+        timers = ("round", "limit", "grid", "report", "window")
+        self._effects += [CancelTimer(key) for key in timers]
         self._effects.append(Emit("site.deleted", {"site_id": self.ref.id}))
-        self._site = None
+        self._site = self._window_end_ms = None
         return SiteDeleted(SiteId(self.ref.id))
 
     def _explain(
@@ -255,6 +282,40 @@ class SiteActor:
         self._set_limit_timer(site, now_ms)
         self._round(site, now_ms)
 
+    def _grid_event(
+        self,
+        site: LiveSite,
+        request: CreateGridEvent | CancelGridEvent | GetGridEvent,
+        now_ms: int,
+    ) -> GridEvent | Refusal:
+        answer, effects = site.state.grid.answer(request, self.ref, now_ms)
+        self._effects += effects
+        self._durable |= bool(effects)
+        if effects:
+            self._advance_grid(site, now_ms)
+            self._round(site, now_ms)
+        return answer if isinstance(answer, Refusal) else answer.copy()
+
+    def _advance_grid(self, site: LiveSite, now_ms: int) -> None:
+        now = site_observation(
+            site, site.budget(now_ms), now_ms=now_ms, stale_ms=self._sample_stale_ms
+        )
+        effects = site.state.grid.advance(now, self.ref)
+        self._effects += effects
+        self._durable |= bool(effects)
+
+    def _observe_grid(
+        self, site: LiveSite, rows: Budget, now_ms: int, *, reducing: bool = False
+    ) -> None:
+        """Tell the grid's events what is drawn and may be drawn."""
+        now = site_observation(
+            site, rows, now_ms=now_ms, stale_ms=self._sample_stale_ms, reducing=reducing
+        )
+        effects = site.state.grid.observe(now, self.ref)
+        self._effects += effects
+        self._durable |= bool(effects)
+        self._set_grid_timer(site, now_ms)
+
     def _building_load(
         self, site: LiveSite, request: ReportBuildingLoad, now_ms: int
     ) -> SiteView | Refusal:
@@ -269,16 +330,62 @@ class SiteActor:
             return refusal(
                 "invalid_input", "AT_IN_FUTURE", "at_ms is ahead of Loadstar's clock", self.ref.id
             )
+        self._building_measured(site, request.current_ma, None, at_ms=request.at_ms, now_ms=now_ms)
+        return site.view(now_ms)
+
+    def _building_measured(
+        self,
+        site: LiveSite,
+        current_ma: PhaseCurrents,
+        power_w: int | None,
+        *,
+        at_ms: int,
+        now_ms: int,
+    ) -> None:
+        """Take in what the building's meter shows, from wherever it came; see
+        `BuildingLoad.follow` on its stamps."""
         last = site.state.building
-        if last is not None and request.at_ms < last.at_ms:
-            return site.view(now_ms)
-        same = last is not None and last.current_ma == request.current_ma
+        load = BuildingLoad.follow(
+            last,
+            site.power.building(current_ma, power_w, at_ms=at_ms, now_ms=now_ms),
+            at_ms=at_ms,
+            now_ms=now_ms,
+        )
+        if load is None:
+            return
+        same = last is not None and last.current_ma == load.current_ma
         self._quiet &= same and not site.stale(now_ms)
-        site.state.building = BuildingLoad(request.at_ms, request.current_ma)
-        self._save_building(site, site.state.building)
-        rows = site.budget(now_ms)
-        if any(used > may for used, may in zip(rows.liability_ma, rows.capacity_ma, strict=True)):
+        site.state.building = load
+        self._save_building(site, load)
+        rows, lines = site.budget(now_ms), site.tree.lines
+        if site.state.grid.awaiting:
+            self._observe_grid(site, rows, now_ms)
+        if any(
+            used > may
+            for used, may in zip(rows.liability_ma[:lines], rows.capacity_ma[:lines], strict=True)
+        ):
             self._round(site, now_ms)
+        elif self._round_at_ms is None:
+            self._round_by(now_ms + self._settings.round_interval_ms)
+
+    def _site_power(
+        self, site: LiveSite, request: ReportSitePower, now_ms: int
+    ) -> SiteView | Refusal:
+        if not request.plausible:
+            return refusal(
+                "invalid_input",
+                "POWER_INVALID",
+                "solar_w is 0 or above, battery_soc_percent 0 to 100",
+                self.ref.id,
+            )
+        if request.at_ms > now_ms + FUTURE_MAX_MS:
+            return refusal(
+                "invalid_input", "AT_IN_FUTURE", "at_ms is ahead of Loadstar's clock", self.ref.id
+            )
+        if site.power.solar.take(request, now_ms=now_ms):
+            self._quiet = False
+            if self._round_at_ms is None:
+                self._round_by(now_ms + self._settings.round_interval_ms)
         return site.view(now_ms)
 
     def _save_building(self, site: LiveSite, load: BuildingLoad) -> None:
@@ -297,13 +404,22 @@ class SiteActor:
     # --- from chargers ----------------------------------------------------------------------------
 
     def _metered(self, site: LiveSite, message: ConnectorMetered, now_ms: int) -> None:
+        if site.power.reads(message.charger_id, message.connector_id):
+            lines = site.power.metered_lines(message)
+            if lines is not None:
+                self._building_measured(
+                    site, lines, message.power_w, at_ms=message.at_ms, now_ms=now_ms
+                )
+            return
         connector = site.by_key.get(ConnectorKey(message.charger_id, message.connector_id))
         if connector is None:
             return
         demand = connector.demand
         if demand is not None and message.energy_wh is not None:
             demand.energy_wh = message.energy_wh
-        highest_ma, confirms = connector.take_sample(message, voltage_v=site.config.voltage_v)
+        highest_ma, confirms = connector.take_sample(
+            message, voltage_v=site.config.voltage_v, now_ms=now_ms
+        )
         if highest_ma is None:
             return
         entry = connector.entry
@@ -319,6 +435,8 @@ class SiteActor:
             self._quiet = False
         if entry.liability_ma != counted_ma:
             self._round_soon(site, now_ms)
+        elif site.state.grid.awaiting:
+            self._observe_grid(site, site.budget(now_ms), now_ms)
 
     def _outcome(self, site: LiveSite, message: LimitOutcome, now_ms: int) -> None:
         connector = site.by_key.get(ConnectorKey(message.charger_id, message.connector_id))
@@ -351,7 +469,7 @@ class SiteActor:
         self._durable |= connector.entry.session(None if session is None else session.session_id)
         if session is None:
             connector.demand = None
-            connector.measured_ma = None
+            connector.measured_ma = connector.measured_w = None
         elif before is None or before.session.session_id != session.session_id:
             running = (connector.entry.acknowledged_ma or 0) >= connector.leaf.min_ma
             connector.demand = Demand(
@@ -388,18 +506,19 @@ class SiteActor:
 
     # --- from the feeder --------------------------------------------------------------------------
 
-    def _leave(self, message: CapChanged) -> None:
+    def _leave(self, message: CapChanged, now_ms: int) -> None:
         """Tell a feeder that this is none of its sites, again if it did not hear that before."""
-        self._effects.append(Send(feeder_ref(message.feeder_id), SiteLeft(SiteId(self.ref.id))))
+        left = SiteLeft(SiteId(self.ref.id), now_ms)
+        self._effects.append(Send(feeder_ref(message.feeder_id), left))
 
     def _cap_changed(self, site: LiveSite, message: CapChanged, now_ms: int) -> None:
         state = site.state
         if message.feeder_id != site.config.feeder:
-            self._leave(message)
+            self._leave(message, now_ms)
             return
         if message.cap_id == state.cap_id:
             # The feeder did not hear our report.
-            self._report(site, site.budget(now_ms))
+            self._report(site, site.budget(now_ms), now_ms)
         if message.cap_id <= state.cap_id:
             return
         if state.cap_ma != message.cap_ma or state.cap_id == 0:
@@ -408,13 +527,23 @@ class SiteActor:
         self._durable = True
         self._round(site, now_ms)
 
-    def _report(self, site: LiveSite, rows: Budget, *, only_urgent: bool = False) -> None:
+    def _report(
+        self, site: LiveSite, rows: Budget, now_ms: int, *, only_urgent: bool = False
+    ) -> None:
         if site.config.feeder is None:
             return
-        report = site_report(site, rows)
+        report = site_report(site, rows, now_ms=now_ms)
         if only_urgent and not self._reports.urgent(report, site.state.cap_ma):
             return
-        self._reports.sent(report)
+        report = completed(
+            report,
+            site,
+            rows,
+            now_ms=now_ms,
+            stale_ms=self._sample_stale_ms,
+            pace=self._pace,
+        )
+        report = self._reports.stamped(report)
         self._effects.append(Send(feeder_ref(site.config.feeder), report))
 
     # --- rounds -----------------------------------------------------------------------------------
@@ -447,17 +576,10 @@ class SiteActor:
                     backoff_max_ms=settings.call_timeout_ms,
                 )
         stale = site.stale(now_ms)
+        self._keep_window(site, now_ms)
         rows = site.budget(now_ms)
         site.take_terms(now_ms)
-        site.plan = plan(
-            site.tree,
-            site.entries,
-            site.demands,
-            rows,
-            stale=stale,
-            now_ms=now_ms,
-            pace=self._pace,
-        )
+        site.plan = site.solve(rows, now_ms=now_ms, pace=self._pace)
         released = release(
             site.tree,
             site.entries,
@@ -490,17 +612,38 @@ class SiteActor:
                 undescribed=self._undescribed,
                 stale=stale,
                 plan=site.plan,
+                contract=site.power.contract_words(now_ms, rows.building_ma),
             ),
         )
         self._durable |= bool(events)
         self._effects += events
+        left = site.budget(now_ms) if released.limits else rows
+        # Of an idle site, nothing is heard until somebody comes.
+        if not site.busy or site.state.grid.wants_observation(now_ms):
+            self._observe_grid(site, left, now_ms, reducing=bool(released.limits))
         if site.config.feeder is not None:
-            left = site.budget(now_ms) if released.limits else rows
-            self._report(site, left, only_urgent=True)
+            self._report(site, left, now_ms, only_urgent=True)
         self._quiet = True
         self._round_at_ms = None
         if site.busy:
             self._round_by(wake_ms(site, settings=settings, pace=self._pace, now_ms=now_ms))
+
+    def _keep_window(self, site: LiveSite, now_ms: int) -> None:
+        """Count the contract's energy; tell of windows that ended. The window rides in any
+        snapshot, and has one of its own as seldom as a lost minute may matter."""
+        closed = site.power.keep_window(
+            now_ms, building_ma=site.building_ma(now_ms), stale=site.stale(now_ms)
+        )
+        self._effects += [window_event(window) for window in closed]
+        end_ms = site.power.window_end_ms
+        if end_ms is None:
+            return
+        if closed or now_ms - self._window_saved_ms >= WINDOW_SAVE_MS:
+            self._durable = True
+            self._window_saved_ms = now_ms
+        if end_ms != self._window_end_ms:
+            self._window_end_ms = end_ms
+            self._effects.append(SetTimer("window", end_ms))
 
     def _send_limit(
         self, site: LiveSite, connector: LiveConnector, limit_ma: int, reason: str, now_ms: int
@@ -534,6 +677,15 @@ class SiteActor:
         at_ms = site.next_change_ms(now_ms)
         if at_ms is not None:
             self._effects.append(SetTimer("limit", at_ms))
+
+    def _set_grid_timer(self, site: LiveSite, now_ms: int) -> None:
+        at_ms = site.state.grid.next_due_ms(now_ms)
+        if at_ms is not None:
+            self._effects.append(SetTimer("grid", at_ms))
+
+    @property
+    def _sample_stale_ms(self) -> int:
+        return SAMPLES_MISSED_MAX * self._settings.meter_interval_ms
 
     def _set_report_timer(self, site: LiveSite, now_ms: int) -> None:
         if site.config.feeder is not None:

@@ -45,8 +45,10 @@ def present_alarms(
     undescribed: Collection[ConnectorKey],
     stale: bool,
     plan: Plan,
+    contract: str = "",
 ) -> dict[tuple[str, str], str]:
-    """Everything that is wrong at this moment."""
+    """Everything that is wrong at this moment; `contract` says in words why the contract's power
+    cannot be held, and is empty where it can."""
     present: dict[tuple[str, str], str] = {}
     for leaf, entry in zip(tree.leaves, entries, strict=True):
         if entry.excess_ma:
@@ -72,6 +74,8 @@ def present_alarms(
         present["building_meter_stale", tree.config.id] = (
             "the building meter has fallen silent; nobody is raised"
         )
+    if contract:
+        present["contract_exceeded", tree.config.id] = contract
     for short in plan.shortfalls:
         name = tree.leaves[short.position].name
         why = "the site is cautious at the moment" if short.row < 0 else tree.row_name(short.row)

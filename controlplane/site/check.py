@@ -53,7 +53,11 @@ class LedgerCheck:
         self._ours: frozenset[int] = frozenset()
 
     def overloads(self, entries: Sequence[Entry], building_ma: Sequence[int]) -> list[Overload]:
-        """Every row that is over; call it once per round, it compares with the round before."""
+        """Every line that is over; call it once per round, it compares with the round before.
+
+        `building_ma` has an entry per row; the total power, which no conductor bounds, is left out.
+        """
+        building_ma = building_ma[: len(self._rows)]
         liability_ma = self._sums([entry.liability_ma for entry in entries])
         reserved_ma = self._sums([entry.reserve_ma for entry in entries])
         before_ma = reserved_ma if self._reserved_ma is None else self._reserved_ma

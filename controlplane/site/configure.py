@@ -112,7 +112,10 @@ def description_effects(
     same_voltage = before is not None and before.voltage_v == config.voltage_v
     for charger in config.chargers:
         old = known.pop(charger.id, None)
-        if old == charger and same_voltage:
+        same_meter = before is not None and before.main_meter_interval_s(
+            charger.id
+        ) == config.main_meter_interval_s(charger.id)
+        if old == charger and same_voltage and same_meter:
             continue
         record = ChargerRecord(ChargerId(charger.id), site_id, charger.password_hash, now_ms)
         effects.append(Persist(record))
@@ -120,7 +123,7 @@ def description_effects(
     for gone in known:
         effects += _unassigned(ChargerId(gone), site_id)
     if before is not None and before.feeder is not None and before.feeder != config.feeder:
-        effects.append(Send(feeder_ref(before.feeder), SiteLeft(site_id)))
+        effects.append(Send(feeder_ref(before.feeder), SiteLeft(site_id, now_ms)))
     return effects
 
 
@@ -129,18 +132,23 @@ def assignment(config: SiteConfig, charger: ChargerConfig) -> Send:
     description = charger.model_dump_json(exclude_defaults=True).encode()
     return Send(
         charger_ref(ChargerId(charger.id)),
-        ChargerAssigned(SiteId(config.id), config.voltage_v, description),
+        ChargerAssigned(
+            SiteId(config.id),
+            config.voltage_v,
+            description,
+            config.main_meter_interval_s(charger.id),
+        ),
     )
 
 
-def removal_effects(config: SiteConfig) -> list[Effect]:
+def removal_effects(config: SiteConfig, *, now_ms: int) -> list[Effect]:
     """News of a site that is no more."""
     site_id = SiteId(config.id)
     effects: list[Effect] = [Persist(SiteRemoved(site_id))]
     for charger in config.chargers:
         effects += _unassigned(ChargerId(charger.id), site_id)
     if config.feeder is not None:
-        effects.append(Send(feeder_ref(config.feeder), SiteLeft(site_id)))
+        effects.append(Send(feeder_ref(config.feeder), SiteLeft(site_id, now_ms)))
     return effects
 
 

@@ -159,6 +159,7 @@ class Demand:
         return tier_of(self.priority(leaf))
 
     def priority(self, leaf: Leaf) -> int:
+        """0 to 9, by its rule or its connector."""
         return leaf.priority if self.terms.priority is None else self.terms.priority
 
     def weight(self, leaf: Leaf) -> int:

@@ -33,6 +33,7 @@ def explanation(picture: Picture, position: int, now_ms: int) -> ConnectorExplan
         *_own(picture, position, why, allocation.target_ma),
         *_rules(picture, position, why),
         *_circuits(picture, position, why),
+        *_power(picture, position, why, allocation.target_ma),
         *_ledger(picture, position, allocation.reason),
     ]
     factors.sort(key=lambda factor: (not factor.binding, factor.limit_ma))
@@ -114,6 +115,28 @@ def _circuits(picture: Picture, position: int, why: Why) -> Iterator[LimitFactor
         )
 
 
+def _power(picture: Picture, position: int, why: Why, target_ma: int) -> Iterator[LimitFactor]:
+    """What contract and sun leave, per phase."""
+    tree, rows, leaf = picture.tree, picture.rows, picture.tree.leaves[position]
+    if tree.power_row is not None and tree.config.contract is not None:
+        own_ma = len(leaf.phases) * picture.entries[position].liability_ma
+        others_ma = rows.liability_ma[tree.power_row] - own_ma
+        room_ma = max(0, rows.capacity_ma[tree.power_row] - others_ma)
+        yield LimitFactor(
+            kind="contract",
+            subject=tree.row_name(tree.power_row),
+            limit_ma=room_ma // len(leaf.phases),
+            binding=why.cause in _ROW_CAUSES and why.row == tree.power_row,
+            words=(
+                f"the contract leaves chargers {amperes(rows.capacity_ma[tree.power_row])}, summed "
+                f"over conductors, {amperes(others_ma)} of which count for others"
+            ),
+        )
+    if why.cause is Cause.SURPLUS:
+        words = "the session is in no hurry, and sun and battery give no more"
+        yield LimitFactor("surplus", leaf.name, target_ma, binding=True, words=words)
+
+
 def _ledger(picture: Picture, position: int, reason: str) -> Iterator[LimitFactor]:
     """What was given is not what is wanted while a charger or another one has to confirm first."""
     entry = picture.entries[position]
@@ -137,6 +160,8 @@ def _shares(picture: Picture, position: int, why: Why) -> Iterator[RowShare]:
             else demand.tier(leaf),
         )
         for other, leaf in enumerate(picture.tree.leaves)
-        if other != position and why.row in leaf.rows and picture.entries[other].liability_ma
+        if other != position
+        and (why.row in leaf.rows or why.row == picture.tree.power_row)
+        and picture.entries[other].liability_ma
     ]
     yield from sorted(found, key=lambda share: (-share.target_ma, share.charger_id))

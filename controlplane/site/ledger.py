@@ -138,6 +138,11 @@ class Entry(msgspec.Struct, array_like=True):
         return self.acknowledged_ma
 
     @property
+    def idle(self) -> bool:
+        """No vehicle draws, and none can without being heard of."""
+        return self.online and self.session_id is None
+
+    @property
     def stuck(self) -> bool:
         return self.failures >= FAILURES_STUCK
 

@@ -7,20 +7,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from controlplane.config import ActorSettings
 from controlplane.ids import ChargerId
 from controlplane.limit_schedule import limit_at, next_change_ms
 from controlplane.network import SiteConfig
 from controlplane.site.check import LedgerCheck
-from controlplane.site.demand import Demand
+from controlplane.site.demand import Demand, Pace
 from controlplane.site.ledger import Entry
+from controlplane.site.live_power import LivePower
 from controlplane.site.messages import ConnectorMetered, PhaseCurrents, SiteView
 from controlplane.site.policy import Policy
 from controlplane.site.release import Calm
-from controlplane.site.round import Budget, Plan, budget
+from controlplane.site.round import Budget, Plan, budget, plan
 from controlplane.site.state import SiteState
 from controlplane.site.tree import Leaf, SiteTree
 from controlplane.site.view import Picture, site_view
-from controlplane.units import ma_from_w
+from controlplane.units import ma_from_w, w_from_ma
 
 __all__ = ["LiveConnector", "LiveSite"]
 
@@ -35,8 +37,27 @@ class LiveConnector:
     calm: Calm = field(default_factory=Calm)
     measured_ma: PhaseCurrents | None = None
     """On the lines of the site."""
+    measured_w: int | None = None
+    measured_at_ms: int = 0
 
-    def take_sample(self, sample: ConnectorMetered, *, voltage_v: int) -> tuple[int | None, bool]:
+    def allowed_w(self, *, voltage_v: int) -> int:
+        """What it may draw."""
+        conductors = len(self.leaf.phases)
+        return w_from_ma(self.entry.liability_ma, voltage_v=voltage_v, phases=conductors)
+
+    def drawn_w(self, *, voltage_v: int, now_ms: int, stale_ms: int) -> int:
+        """What it draws by its last sample, if that is not older than `stale_ms`; else what it may
+        draw. Without a session it draws nothing."""
+        reachable = self.entry.online and self.entry.settled
+        if reachable and self.entry.session_id is None:
+            return 0
+        if reachable and self.measured_w is not None and now_ms - self.measured_at_ms <= stale_ms:
+            return self.measured_w
+        return self.allowed_w(voltage_v=voltage_v)
+
+    def take_sample(
+        self, sample: ConnectorMetered, *, voltage_v: int, now_ms: int
+    ) -> tuple[int | None, bool]:
         """Keep a sample per line; give the highest conductor in mA (None: the sample has no
         current) and whether it can confirm a decrease.
 
@@ -60,13 +81,16 @@ class LiveConnector:
         for column, current_ma in zip(leaf.phases, currents, strict=True):
             lines[column] = current_ma
         self.measured_ma = (lines[0], lines[1], lines[2])
+        even_w = w_from_ma(sum(lines), voltage_v=voltage_v, phases=1)
+        self.measured_w = max(0, even_w if sample.power_w is None else sample.power_w)
+        self.measured_at_ms = now_ms
         return max(0, *currents), confirms
 
 
 class LiveSite:
     """A described site: the durable state and what is derived from it."""
 
-    def __init__(self, state: SiteState) -> None:
+    def __init__(self, state: SiteState, settings: ActorSettings) -> None:
         self.state = state
         self.config = SiteConfig.model_validate_json(state.config)
         self.tree = SiteTree(self.config)
@@ -81,15 +105,19 @@ class LiveSite:
         self.chargers: dict[ChargerId, list[LiveConnector]] = {}
         for connector in self.connectors:
             self.chargers.setdefault(connector.leaf.key.charger_id, []).append(connector)
+        self.power = LivePower(state, self.config, self.tree, self.connectors, settings)
         self.plan: Plan | None = None
         self.waiting: dict[int, int] = {}
 
     def inherit(self, before: LiveSite) -> None:
         """Take over what is not durable from the description that this one replaces."""
+        self.power.inherit(before.power)
         for key, connector in self.by_key.items():
             if key in before.by_key:
                 connector.demand = before.by_key[key].demand
                 connector.measured_ma = before.by_key[key].measured_ma
+                connector.measured_w = before.by_key[key].measured_w
+                connector.measured_at_ms = before.by_key[key].measured_at_ms
 
     @property
     def busy(self) -> bool:
@@ -137,16 +165,42 @@ class LiveSite:
         l1, l2, l3 = (max(floor_ma, current_ma) for current_ma in building.current_ma)
         return self.tree.building_ma((l1, l2, l3))
 
-    def budget(self, now_ms: int) -> Budget:
+    def limit_ma(self, now_ms: int) -> int | None:
+        """The lower of what was set and of what the grid asked of this site; None: neither."""
+        limits = [limit_at(self.state.windows, now_ms)]
+        limit_w = self.state.grid.limit_w()
+        if limit_w is not None:
+            limits.append(ma_from_w(limit_w, voltage_v=self.config.voltage_v, phases=3))
+        return min((each for each in limits if each is not None), default=None)
+
+    def budget(self, now_ms: int, *, capped: bool = True) -> Budget:
+        """The rows; where not `capped`, as if the feeder had no say."""
         state = self.state
-        limits = [limit_at(state.windows, now_ms), state.cap_ma]
+        limits = [self.limit_ma(now_ms), state.cap_ma if capped else None]
+        building_ma = self.building_ma(now_ms)
         return budget(
             self.tree,
             self.entries,
-            building_ma=self.building_ma(now_ms),
+            building_ma=building_ma,
             supply_limit_ma=min((each for each in limits if each is not None), default=None),
-            capped=self.config.feeder is None or state.cap_id > 0,
+            capped=not capped or self.config.feeder is None or state.cap_id > 0,
+            contract_ma=self.power.contract_ma(now_ms, building_ma),
+            surplus_ma=self.power.surplus_ma(now_ms, building_ma),
             circuit_limits_ma=self.circuit_limits_ma(now_ms),
+        )
+
+    def solve(self, rows: Budget, *, now_ms: int, pace: Pace, narrowed: bool = False) -> Plan:
+        """What every connector should draw within `rows`; see `round.plan`."""
+        return plan(
+            self.tree,
+            self.entries,
+            self.demands,
+            rows,
+            stale=self.stale(now_ms),
+            now_ms=now_ms,
+            pace=pace,
+            exempt=self.power.exempt(now_ms) if rows.surplus_ma is not None else (),
+            narrowed=narrowed,
         )
 
     def circuit_limits_ma(self, now_ms: int) -> dict[int, int]:
@@ -171,8 +225,11 @@ class LiveSite:
             rows=self.budget(now_ms),
             plan=self.plan,
             waiting=self.waiting,
-            limit_ma=limit_at(self.state.windows, now_ms),
+            limit_ma=self.limit_ma(now_ms),
             stale=self.stale(now_ms),
+            power=self.power.view(
+                now_ms, building_ma=self.building_ma(now_ms), stale=self.stale(now_ms)
+            ),
             circuit_limits_ma=self.circuit_limits_ma(now_ms),
             override_ma=[
                 self.state.overrides.connector_ma(connector.leaf.key, now_ms)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from controlplane.actor import Message
+from controlplane.grid_events import CancelGridEvent, CreateGridEvent, GetGridEvent
 from controlplane.ids import ChargerId, FeederId, SessionId, SiteId
 from controlplane.ocpp.commands import CommandState
 from controlplane.ocpp.events import ConnectorStatus
@@ -24,6 +25,7 @@ __all__ = [
     "LimitFactor",
     "LimitOutcome",
     "ReportBuildingLoad",
+    "ReportSitePower",
     "RowShare",
     "SessionDemand",
     "SetCircuitLimit",
@@ -31,6 +33,7 @@ __all__ = [
     "SetSiteLimit",
     "SiteConfigured",
     "SiteDeleted",
+    "SitePowerView",
     "SiteRequest",
     "SiteView",
 ]
@@ -79,7 +82,7 @@ class ConnectorState(Message, frozen=True, tag="connector_state"):
 
 class ConnectorMetered(Message, frozen=True, tag="connector_metered"):
     """A connector was measured. Currents per conductor of the connector; `energy_wh` is the
-    session's so far."""
+    session's so far. Connector 0 is the charger's own main meter, on the lines of the site."""
 
     charger_id: ChargerId
     connector_id: int
@@ -146,6 +149,22 @@ class ReportBuildingLoad(msgspec.Struct, frozen=True, tag="report_building_load"
     current_ma: PhaseCurrents
 
 
+class ReportSitePower(msgspec.Struct, frozen=True, tag="report_site_power"):
+    """What the solar plant gives (0 and up) and the battery takes (below 0: it gives) at an
+    instant; `battery_soc_percent` is 0 to 100. Answered with `SiteView`."""
+
+    at_ms: int
+    solar_w: int = 0
+    battery_w: int = 0
+    battery_soc_percent: float | None = None
+
+    @property
+    def plausible(self) -> bool:
+        """Whether the values are within their ranges."""
+        soc_percent = self.battery_soc_percent
+        return self.solar_w >= 0 and (soc_percent is None or 0 <= soc_percent <= 100)
+
+
 class SetSiteLimit(msgspec.Struct, frozen=True, tag="set_site_limit"):
     """Cap the whole site per phase from `from_ms` (None: now) to `until_ms` (None: until changed);
     `limit_ma` None lifts it. Answered with `SiteView`."""
@@ -192,11 +211,15 @@ SiteRequest = (
     ConfigureSite
     | DeleteSite
     | ReportBuildingLoad
+    | ReportSitePower
     | SetSiteLimit
     | SetCircuitLimit
     | SetConnectorLimit
     | GetSite
     | ExplainConnector
+    | CreateGridEvent
+    | CancelGridEvent
+    | GetGridEvent
 )
 
 
@@ -230,6 +253,28 @@ class ConnectorAllocation(msgspec.Struct, frozen=True):
     override_ma: int | None = None
 
 
+class SitePowerView(msgspec.Struct, frozen=True):
+    """Contract, sun and battery at this moment; None for what is not described or not known.
+    `draws_w` is what the site draws from the grid by its meters or, where `measured` is False, at
+    most; `used_wh` what it has drawn since the window began, `allowed_w` what it may draw for the
+    rest of it."""
+
+    draws_w: int
+    measured: bool
+    contract_w: int | None
+    window_start_ms: int | None
+    window_end_ms: int | None
+    used_wh: int | None
+    allowed_w: int | None
+    last_mean_w: int | None
+    last_held: bool | None
+    solar_w: int | None
+    battery_w: int | None
+    battery_soc_percent: float | None
+    report_stale: bool
+    surplus_w: int | None
+
+
 class SiteView(msgspec.Struct, frozen=True, tag="site_view"):
     """`config` is `network.SiteConfig` as JSON. `violations` counts the rounds in which some row's
     building load plus liability was over its rating through what was released. Rows that the
@@ -246,6 +291,7 @@ class SiteView(msgspec.Struct, frozen=True, tag="site_view"):
     violations: int
     circuits: tuple[CircuitView, ...]
     connectors: tuple[ConnectorAllocation, ...]
+    power: SitePowerView | None = None
 
 
 class LimitFactor(msgspec.Struct, frozen=True):

@@ -72,7 +72,14 @@ def release(
         raise_interval_ms: the least time between two increases of one connector that runs, where
             the second is less than a quarter of what its hardware can.
     """
-    over = [used > may for used, may in zip(rows.liability_ma, rows.capacity_ma, strict=True)]
+    # Only lines overload. The row of the total power bounds a mean, and a small reduction for its
+    # sake may wait.
+    over = [
+        used > may
+        for used, may in zip(
+            rows.liability_ma[: tree.lines], rows.capacity_ma[: tree.lines], strict=True
+        )
+    ]
     limits: list[tuple[int, int]] = []
     raises: dict[int, int] = {}
     for position, (leaf, entry) in enumerate(zip(tree.leaves, entries, strict=True)):
@@ -136,9 +143,9 @@ def _raise(
             continue
         limits.append((position, limit_ma))
         calm[position].raised_ms = now_ms
-        for row in leaf.rows:
-            liability[row] += max(0, limit_ma - entry.liability_ma)
-            reserve[row] += max(0, limit_ma - entry.reserve_ma)
+        for row, times in leaf.loads:
+            liability[row] += times * max(0, limit_ma - entry.liability_ma)
+            reserve[row] += times * max(0, limit_ma - entry.reserve_ma)
     return limits, waiting
 
 
@@ -163,7 +170,7 @@ def _room(
 ) -> tuple[int, int]:
     """The highest limit that every row can bear, and the row that allows no more."""
     room_ma, short_row = leaf.max_ma, -1
-    for row in leaf.rows:
+    for row, times in leaf.loads:
         # Up to what it may draw already, a limit costs its rows nothing; up to its reserve, it
         # costs liability only.
         # A row that bears too much bears no raise at all, not even within what is counted: that may
@@ -171,8 +178,8 @@ def _room(
         if liability[row] > capacity[row]:
             may_draw = min(entry.liability_ma, _secure_ma(entry))
         else:
-            may_draw = entry.liability_ma + capacity[row] - liability[row]
-        may_reserve = entry.reserve_ma + max(0, capacity[row] - reserve[row])
+            may_draw = entry.liability_ma + (capacity[row] - liability[row]) // times
+        may_reserve = entry.reserve_ma + max(0, capacity[row] - reserve[row]) // times
         if min(may_draw, may_reserve) < room_ma:
             room_ma, short_row = min(may_draw, may_reserve), row
     return room_ma, short_row

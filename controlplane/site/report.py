@@ -1,57 +1,40 @@
-"""What a site tells its feeder, and when that cannot wait for the next interval.
+"""What a site tells its feeder: its sums, and how much it would draw at every level of fairness.
 
-Invariant: the first report after a cap in which the liability is within it leaves at once, because
-other sites wait for it."""
+Invariant: nothing is left out. Who cannot be steered stands in the floor, whoever is not metered
+counts with what it may draw."""
 
 from __future__ import annotations
 
+import msgspec
+
+from controlplane.demand_curve import Curve, Part, demand_curve
 from controlplane.feeder.messages import SiteReport
+from controlplane.grid_events import Observation
 from controlplane.ids import SiteId
+from controlplane.site.demand import Pace
 from controlplane.site.live import LiveSite
-from controlplane.site.round import Budget
+from controlplane.site.round import Budget, Plan
 from controlplane.site.view import measured_rows
+from controlplane.units import w_from_ma
 
-__all__ = ["FeederReports", "site_report"]
-
-WANTED_STEP_MA = 1_000
-
-
-class FeederReports:
-    """Remembers what the feeder was told last."""
-
-    def __init__(self) -> None:
-        self._last: SiteReport | None = None
-
-    def sent(self, report: SiteReport) -> None:
-        self._last = report
-
-    def urgent(self, report: SiteReport, cap_ma: int | None) -> bool:
-        """Whether the feeder should hear this now: the site came within its cap, outgrew it, or
-        wants something clearly different."""
-        last = self._last
-        if last is None:
-            return True
-        if cap_ma is not None:
-            within = report.liability_ma <= cap_ma
-            was_within = last.cap_id == report.cap_id and last.liability_ma <= cap_ma
-            if within != was_within:
-                return within or last.cap_id == report.cap_id
-        elif last.cap_id != report.cap_id:
-            return True
-        return abs(report.wanted_ma - last.wanted_ma) > max(WANTED_STEP_MA, last.wanted_ma // 10)
+__all__ = ["completed", "site_curve", "site_observation", "site_report"]
 
 
-def site_report(site: LiveSite, rows: Budget) -> SiteReport:
-    """The site's sums on its worst phase, building included."""
+def site_report(site: LiveSite, rows: Budget, *, now_ms: int) -> SiteReport:
+    """The site's sums on its worst phase, building included: all that tells whether the feeder is
+    to hear of it now. What else it is told, `completed` adds."""
     tree = site.tree
     wanted = rows.reserve_ma if site.plan is None else tree.row_sums(site.plan.wanted_ma)
+    least = rows.fallback_ma
+    if site.plan is not None:
+        least = tree.row_sums([share.least_ma for share in site.plan.shares])
     measured = measured_rows(tree, [connector.measured_ma for connector in site.connectors])
     supply = tree.supply_rows
 
     def worst(sums: list[int]) -> int:
         return max(rows.building_ma[row] + sums[row] for row in supply)
 
-    floor_ma = worst(rows.fallback_ma)
+    floor_ma = worst(least)
     able_ma = max(tree.rating_ma[row] - tree.margin_ma[row] for row in supply)
     return SiteReport(
         site_id=SiteId(tree.config.id),
@@ -60,4 +43,71 @@ def site_report(site: LiveSite, rows: Budget) -> SiteReport:
         wanted_ma=max(floor_ma, min(worst(wanted), able_ma)),
         liability_ma=worst(rows.liability_ma),
         measured_ma=worst(measured),
+        at_ms=now_ms,
     )
+
+
+def completed(
+    report: SiteReport, site: LiveSite, rows: Budget, *, now_ms: int, stale_ms: int, pace: Pace
+) -> SiteReport:
+    """The report with its curve and with the power that is drawn.
+
+    Args:
+        stale_ms: how long a connector's last sample says what it draws.
+    """
+    now = site_observation(site, rows, now_ms=now_ms, stale_ms=stale_ms)
+    report = msgspec.structs.replace(report, measured_w=now.measured_w)
+    if site.plan is None:
+        return report
+    floor_ma, curve = site_curve(site, now_ms=now_ms, pace=pace)
+    return msgspec.structs.replace(report, floor_ma=floor_ma, curve=curve)
+
+
+def site_curve(site: LiveSite, *, now_ms: int, pace: Pace) -> tuple[int, Curve]:
+    """The floor and the curve of a site: what its connectors would be given, were there no cap.
+
+    Vehicles count with what they have shown to take, because it is room for others that is decided
+    here.
+    """
+    rows = site.budget(now_ms, capped=False)
+    free = site.solve(rows, now_ms=now_ms, pace=pace, narrowed=True)
+    building_ma = [rows.building_ma[row] for row in site.tree.supply_rows]
+    return demand_curve(building_ma, _parts(site, free))
+
+
+def _parts(site: LiveSite, free: Plan) -> list[Part]:
+    """What every connector adds to the curve, in the order of admission."""
+    parts = []
+    served = set(free.order)
+    for position in [*free.order, *(set(range(len(free.shares))) - served)]:
+        share = free.shares[position]
+        parts.append(
+            Part(
+                lines=share.leaf.phases,
+                base_ma=share.least_ma,
+                fixed_ma=share.fixed_ma,
+                tier=share.tier,
+                weight=share.weight,
+                min_ma=share.min_ma,
+                top_ma=(free.target_ma[position] or 0) if share.planned else 0,
+                first=share.first,
+            )
+        )
+    return parts
+
+
+def site_observation(
+    site: LiveSite, rows: Budget, *, now_ms: int, stale_ms: int, reducing: bool = False
+) -> Observation:
+    """What the whole site draws, building included, and what it may draw."""
+    voltage_v = site.config.voltage_v
+    building_w = sum(
+        w_from_ma(rows.building_ma[row], voltage_v=voltage_v, phases=1)
+        for row in site.tree.supply_rows
+    )
+    drawn_w = [
+        connector.drawn_w(voltage_v=voltage_v, now_ms=now_ms, stale_ms=stale_ms)
+        for connector in site.connectors
+    ]
+    allowed_w = [connector.allowed_w(voltage_v=voltage_v) for connector in site.connectors]
+    return Observation(now_ms, building_w + sum(drawn_w), building_w + sum(allowed_w), reducing)

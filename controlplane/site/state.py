@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import msgspec
 
+from controlplane.grid_events import GridEvents
 from controlplane.ids import ConnectorKey
 from controlplane.limit_schedule import LimitWindow
 from controlplane.network import SiteConfig
 from controlplane.site.ledger import Entry
 from controlplane.site.messages import PhaseCurrents
 from controlplane.site.overrides import Overrides
+from controlplane.site.power import ContractWindow
 
 __all__ = ["BuildingLoad", "SiteState"]
 
@@ -22,6 +24,25 @@ class BuildingLoad(msgspec.Struct, frozen=True, array_like=True):
 
     at_ms: int
     current_ma: PhaseCurrents
+
+    @classmethod
+    def follow(
+        cls, last: BuildingLoad | None, current_ma: PhaseCurrents, *, at_ms: int, now_ms: int
+    ) -> BuildingLoad | None:
+        """The load after a measurement; None where a newer one is known.
+
+        A stamp ahead of our clock counts as of now: a fast clock must not keep a silent meter
+        fresh. A stamp that repeats proves no new measurement: the larger of both values counts, and
+        ages from the first. A last stamp in our own future, left by a clock that was set back,
+        makes way for whatever comes.
+        """
+        at_ms = min(at_ms, now_ms)
+        if last is not None and at_ms < last.at_ms <= now_ms:
+            return None
+        if last is not None and at_ms == last.at_ms:
+            l1, l2, l3 = (max(pair) for pair in zip(current_ma, last.current_ma, strict=True))
+            current_ma = (l1, l2, l3)
+        return cls(at_ms, current_ma)
 
 
 class SiteState(msgspec.Struct):
@@ -38,8 +59,11 @@ class SiteState(msgspec.Struct):
     cap_id: int = 0
     """0 until the feeder has spoken."""
     cap_ma: int | None = None
+    grid: GridEvents = msgspec.field(default_factory=GridEvents)
     round: int = 0
     violations: int = 0
+    window: ContractWindow | None = None
+    """Of the contract; None where there is none."""
     alarms: dict[tuple[str, str], str] = {}
     """Those that are on, by name and subject, in words."""
     overrides: Overrides = msgspec.field(default_factory=Overrides)

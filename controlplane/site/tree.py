@@ -2,7 +2,8 @@
 
 Invariant: row `node * 3 + phase` is one phase of one circuit, nodes in the order of the
 description; connectors in the order of `SiteConfig.connectors()`. Both orders hold for as long as
-the description does."""
+the description does. A site with a contract or a solar plant has one row more, at the end: its
+total power, as the sum of the currents of all conductors."""
 
 from __future__ import annotations
 
@@ -27,7 +28,10 @@ class Leaf:
     name: str
     """As people name it: the charger alone where it has but one connector."""
     rows: tuple[int, ...]
-    """Every row that carries its current, from its own circuit up to the supply."""
+    """Every line that carries its current, from its own circuit up to the supply."""
+    loads: tuple[tuple[int, int], ...]
+    """Every row on which it counts, and how often: once on its lines, once for each conductor on
+    the row of the total power."""
     phases: tuple[int, ...]
     """The column, 0 to 2, of the site's line on which each of its conductors sits."""
     min_ma: int
@@ -52,17 +56,33 @@ class SiteTree:
         ]
         paths = [_path(node, parents) for node in range(len(parents))]
         self.supply = parents.index(-1)
+        self.lines = 3 * len(config.circuits)
+        """How many rows are lines; these come first."""
+        powered = config.contract is not None or config.surplus_only
+        self.power_row = self.lines if powered else None
         self.leaves = tuple(
-            _leaf(key, charger, connector, path=paths[index[charger.circuit]], config=config)
+            _leaf(
+                key,
+                charger,
+                connector,
+                path=paths[index[charger.circuit]],
+                config=config,
+                power_row=self.power_row,
+            )
             for key, charger, connector in config.connectors()
         )
         self.index = {leaf.key: position for position, leaf in enumerate(self.leaves)}
         self.rating_ma = [circuit.rating_ma for circuit in config.circuits for _ in range(3)]
         self.step_ma = np.array([leaf.step_ma for leaf in self.leaves], dtype=np.int64)
-        self._carried = _Carried(self.leaves, len(self.rating_ma))
+        self._carried = _Carried(self.leaves, self.rows)
         self.margin_ma = [-int(-rating * config.margin_percent // 100) for rating in self.rating_ma]
         building = config.building_load
         self.building_nodes = () if building is None else paths[index[building.circuit]]
+        self.below_meter = tuple(
+            building is not None and index[building.circuit] in paths[index[charger.circuit]]
+            for _, charger, _ in config.connectors()
+        )
+        """Whether each connector hangs below the circuit on which the building is measured."""
         self.building_assumed_ma = 0 if building is None else building.assumed_ma
         self.stale_after_ms = 0 if building is None else round(building.stale_after_s * MS_PER_S)
         self.network = _core.Network(
@@ -74,11 +94,14 @@ class SiteTree:
                 [sum(1 << column for column in leaf.phases) for leaf in self.leaves],
                 dtype=np.uint8,
             ),
+            # At one volt the power of all is the sum of their currents.
+            combined_node=np.array([self.supply], dtype=np.int32) if powered else None,
+            combined_coefficient=_core.total_power_row(1)[np.newaxis] if powered else None,
         )
 
     @property
     def rows(self) -> int:
-        return len(self.rating_ma)
+        return self.lines + (self.power_row is not None)
 
     @property
     def supply_rows(self) -> range:
@@ -86,6 +109,8 @@ class SiteTree:
 
     def row_name(self, row: int) -> str:
         """The row in words, such as `circuit panel-1 phase L2`."""
+        if row == self.power_row:
+            return "the contract power of the site"
         return f"circuit {self.config.circuits[row // 3].id} phase L{row % 3 + 1}"
 
     def building_ma(self, current_ma: tuple[int, int, int]) -> list[int]:
@@ -93,7 +118,16 @@ class SiteTree:
         load_ma = [0] * self.rows
         for node in self.building_nodes:
             load_ma[node * 3 : node * 3 + 3] = current_ma
+        if self.power_row is not None:
+            load_ma[self.power_row] = sum(current_ma) if self.building_nodes else 0
         return load_ma
+
+    def power_sum(self, leaf_ma: Sequence[int]) -> int:
+        """One current per connector, summed over the conductors of all."""
+        return sum(
+            len(leaf.phases) * current_ma
+            for leaf, current_ma in zip(self.leaves, leaf_ma, strict=True)
+        )
 
     def row_sums(self, leaf_ma: Sequence[int]) -> list[int]:
         """The sum on every row of one current per connector."""
@@ -106,8 +140,8 @@ class _Carried:
     def __init__(self, leaves: Sequence[Leaf], rows: int) -> None:
         below: list[list[int]] = [[] for _ in range(rows)]
         for position, leaf in enumerate(leaves):
-            for row in leaf.rows:
-                below[row].append(position)
+            for row, times in leaf.loads:
+                below[row] += [position] * times
         self._rows = rows
         self._leaves = len(leaves)
         # `reduceat` knows no empty segments.
@@ -142,12 +176,16 @@ def _leaf(
     *,
     path: tuple[int, ...],
     config: SiteConfig,
+    power_row: int | None,
 ) -> Leaf:
     columns = tuple(phase.column for phase in connector.phases)
+    rows = tuple(node * 3 + column for node in path for column in columns)
+    power = () if power_row is None else ((power_row, len(columns)),)
     return Leaf(
         key=key,
         name=charger.id if len(charger.connectors) == 1 else str(key),
-        rows=tuple(node * 3 + column for node in path for column in columns),
+        rows=rows,
+        loads=(*((row, 1) for row in rows), *power),
         phases=columns,
         min_ma=connector.current_min_ma,
         max_ma=connector.current_max_ma,

@@ -10,7 +10,13 @@ from dataclasses import dataclass
 from controlplane.ids import SiteId
 from controlplane.site.demand import Demand
 from controlplane.site.ledger import Entry
-from controlplane.site.messages import CircuitView, ConnectorAllocation, PhaseCurrents, SiteView
+from controlplane.site.messages import (
+    CircuitView,
+    ConnectorAllocation,
+    PhaseCurrents,
+    SitePowerView,
+    SiteView,
+)
 from controlplane.site.round import Budget, Cause, Plan, Why
 from controlplane.site.state import SiteState
 from controlplane.site.tree import Leaf, SiteTree
@@ -50,6 +56,7 @@ class Picture:
     """Per connector, the operator's limit in force."""
     opens: str
     """When the site opens next; empty where it is open."""
+    power: SitePowerView | None = None
 
 
 def site_view(picture: Picture, now_ms: int) -> SiteView:
@@ -80,12 +87,13 @@ def site_view(picture: Picture, now_ms: int) -> SiteView:
         connectors=tuple(
             connector_allocation(picture, position) for position in range(len(picture.entries))
         ),
+        power=picture.power,
     )
 
 
 def measured_rows(tree: SiteTree, measured_ma: Sequence[PhaseCurrents | None]) -> list[int]:
     """What the meters of the connectors below each row show together."""
-    sums = [0] * tree.rows
+    sums = [0] * tree.lines
     for leaf, currents in zip(tree.leaves, measured_ma, strict=True):
         if currents is not None:
             for row in leaf.rows:
@@ -165,7 +173,7 @@ def _waiting(picture: Picture, row: int) -> str:
     blockers = [
         leaf.name
         for leaf, entry in zip(picture.tree.leaves, picture.entries, strict=True)
-        if entry.reducing and row in leaf.rows
+        if entry.reducing and (row in leaf.rows or row == picture.tree.power_row)
     ]
     if not blockers:
         return f"waiting for room on {picture.tree.row_name(row)}"
@@ -188,6 +196,8 @@ def _words(picture: Picture, why: Why, leaf: Leaf, target_ma: int) -> str:
             return f"paused: no room for its minimum on {row}"
         case Cause.TIGHT:
             return f"held at its default: {row} has no room beyond the default profiles"
+        case Cause.SURPLUS:
+            return "waits for the sun: the solar surplus allows no more"
         case Cause.STALE:
             return "building meter is stale: nobody is raised"
         case Cause.CLOSED:
@@ -214,6 +224,8 @@ def override_words(picture: Picture, leaf: Leaf) -> str:
 def row_words(picture: Picture, row: int) -> str:
     """The row, and whether it is the rating or a given limit that binds."""
     name = picture.tree.row_name(row)
+    if row == picture.tree.power_row:
+        return name
     given = {"the operator's limit": picture.circuit_limits_ma.get(row // 3)}
     if row in picture.tree.supply_rows:
         given |= {"the feeder's cap": picture.state.cap_ma, "the site's limit": picture.limit_ma}

@@ -26,7 +26,11 @@ RAISE_ROUNDS = 5
 def wake_ms(site: LiveSite, *, settings: ActorSettings, pace: Pace, now_ms: int) -> int:
     """The instant of the round after the one that was worked out at `now_ms`."""
     interval_ms = settings.round_interval_ms
-    latest_ms = now_ms + QUIET_ROUNDS_MAX * interval_ms
+    rounds = QUIET_ROUNDS_MAX
+    if site.tree.rows > site.tree.lines:
+        # What a contract leaves, or the sun gives, changes with every watt-hour.
+        rounds //= 2
+    latest_ms = now_ms + rounds * interval_ms
     plan = site.plan
     if plan is None:
         return now_ms + interval_ms

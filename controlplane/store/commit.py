@@ -27,6 +27,7 @@ from controlplane.store.records import (
     ChargerRemoved,
     FeederRecord,
     FeederRemoved,
+    GridEventRecord,
     LimitDecision,
     MeterSample,
     QuarantineRecord,
@@ -235,6 +236,7 @@ def _writes(dialect: str) -> dict[type, Executable]:
         ActorSnapshot: upsert(schema.actor_snapshot),
         SiteRecord: upsert(schema.site),
         FeederRecord: upsert(schema.feeder),
+        GridEventRecord: upsert(schema.grid_event),
         ChargerRecord: upsert(schema.charger),
         SiteRemoved: removal(schema.site),
         FeederRemoved: removal(schema.feeder),
@@ -281,6 +283,8 @@ def _upserted(record: Record) -> tuple[type, object]:
             return SiteRecord, record.site_id
         case FeederRecord() | FeederRemoved():
             return FeederRecord, record.feeder_id
+        case GridEventRecord():
+            return GridEventRecord, record.event_id
     raise TypeError(f"no table for {type(record).__name__}")
 
 

@@ -25,6 +25,7 @@ from controlplane.store.engine import connected, open_engine
 from controlplane.store.records import (
     ChargerRecord,
     FeederRecord,
+    GridEventRecord,
     JournalEvent,
     LimitDecision,
     MeterSample,
@@ -151,6 +152,38 @@ class StoreReader:
     async def feeder(self, id: FeederId) -> FeederRecord | None:
         """The feeder as described, or None."""
         return await self._one(schema.feeder, id, FeederRecord)
+
+    async def grid_events(
+        self,
+        *,
+        target: ActorRef | None = None,
+        open_only: bool = False,
+        page_size: int = 100,
+        page_token: str = "",
+    ) -> tuple[list[GridEventRecord], str]:
+        """Grid events of a target or of all, the latest start first, and the next page's token.
+
+        Raises:
+            InvalidInput: a page token that this method did not give out.
+        """
+        columns = schema.grid_event.c
+        query = select(schema.grid_event).order_by(desc(columns.start_ms), desc(columns.event_id))
+        if target is not None:
+            query = query.where(columns.target_kind == target.kind, columns.target_id == target.id)
+        if open_only:
+            query = query.where(columns.open.is_(True))
+        if page_token:
+            start_ms, event_id = _read_token(page_token, tuple[int, str])
+            query = query.where(
+                tuple_(columns.start_ms, columns.event_id) < tuple_(start_ms, event_id)
+            )
+        return await self._page(
+            query, GridEventRecord, page_size, lambda last: (last.start_ms, last.event_id)
+        )
+
+    async def grid_event(self, id: str) -> GridEventRecord | None:
+        """The grid event, or None."""
+        return await self._one(schema.grid_event, id, GridEventRecord)
 
     async def counts(self) -> StoreCounts:
         """How many feeders, sites, chargers and running sessions there are."""
@@ -338,6 +371,8 @@ def _record(row: Row[Any], record: type[Found]) -> Found:
     values = row._asdict()
     if record is SessionRecord:
         values["state"] = SessionState(values["state"])
+    if record is GridEventRecord:
+        values["target_kind"] = ActorKind(values["target_kind"])
     return record(**values)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from controlplane.ids import ActorRef, ChargerId, FeederId, SessionId, SiteId
+from controlplane.ids import ActorKind, ActorRef, ChargerId, FeederId, SessionId, SiteId
 
 __all__ = [
     "ActorSnapshot",
@@ -15,6 +15,7 @@ __all__ = [
     "ChargerRemoved",
     "FeederRecord",
     "FeederRemoved",
+    "GridEventRecord",
     "JournalEvent",
     "LimitDecision",
     "MeterSample",
@@ -67,6 +68,19 @@ class FeederRemoved(Record, frozen=True, tag="feeder_removed"):
     """Takes a feeder out of the list of feeders."""
 
     feeder_id: FeederId
+
+
+class GridEventRecord(Record, frozen=True, tag="grid_event"):
+    """What the grid wished of a feeder or a site, and what was made of it; `event` is
+    `grid_events.GridEvent` as JSON. Upserted by `event_id`."""
+
+    event_id: str
+    target_kind: ActorKind
+    target_id: str
+    open: bool
+    """It is to come or in force."""
+    start_ms: int
+    event: bytes
 
 
 class ChargerRecord(Record, frozen=True, tag="charger"):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     Column,
     Float,
     Index,
@@ -23,6 +24,7 @@ __all__ = [
     "actor_snapshot",
     "charger",
     "feeder",
+    "grid_event",
     "journal",
     "journal_head",
     "limit_decision",
@@ -72,6 +74,19 @@ feeder = Table(
     Column("feeder_id", Text, primary_key=True),
     Column("config", LargeBinary, nullable=False),
     Column("updated_ms", BigInteger, nullable=False),
+)
+
+grid_event = Table(
+    "grid_event",
+    metadata,
+    Column("event_id", Text, primary_key=True),
+    Column("target_kind", Text, nullable=False),
+    Column("target_id", Text, nullable=False),
+    Column("open", Boolean, nullable=False),
+    Column("start_ms", BigInteger, nullable=False),
+    Column("event", LargeBinary, nullable=False),
+    Index("grid_event_by_start", "start_ms", "event_id"),
+    Index("grid_event_by_target", "target_kind", "target_id", "start_ms", "event_id"),
 )
 
 charger = Table(

@@ -25,7 +25,13 @@ QUANTITY = re.compile(r"(double|int32|int64) (\w+) = ")
 UNITS = ("_ma", "_a", "_w", "_wh", "_v", "_s", "_us", "_percent")
 COUNTS = {
     "id",
+    "connector",
     "connector_id",
+    "port",
+    "unit",
+    "l1",  # addresses of registers
+    "l2",
+    "l3",
     "page_size",
     "limit",
     "priority",

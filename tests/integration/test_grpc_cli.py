@@ -206,10 +206,26 @@ def test_feeders_are_shown_and_limited(up: Up) -> None:
     assert "depot" in loadstar(up, "feeders", "get", "north").output
 
 
+def test_grid_events_from_the_command_line(up: Up) -> None:
+    asked = ("--feeder", "north", "--limit", "10", "--source", "utility", "--id", "evening")
+    assert answer(up, "grid-events", "create", *asked)["response"]["limit_w"] == 10_000
+    assert "evening" in loadstar(up, "grid-events", "list", "--feeder", "north", "--open").output
+    told = loadstar(up, "grid-events", "get", "evening").output
+    assert "limit 10 kW" in told
+    assert "baseline" in told
+    loadstar(up, "grid-events", "create", "--site", "depot", "--reduce-by", "5", "--id", "less")
+    assert answer(up, "grid-events", "cancel", "less")["state"] == "GRID_EVENT_STATE_ENDED"
+    loadstar(up, "grid-events", "create", "--feeder", "north", "--restore")
+    ended = answer(up, "grid-events", "get", "evening")
+    assert ended["state"] == "GRID_EVENT_STATE_ENDED"
+
+
 @pytest.mark.parametrize(
     "words",
     [
         ("feeders", "limit", "north"),
+        ("grid-events", "create", "--feeder", "north"),
+        ("grid-events", "create", "--limit", "5"),
         ("sites", "limit", "depot", "--current", "1", "--clear"),
         ("sites", "limit", "depot", "--current", "1", "--from", "tomorrow"),
         ("sites", "limit", "depot", "--clear", "--circuit", "panel", "--connector", "DEPOT-1"),

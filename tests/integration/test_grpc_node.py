@@ -685,6 +685,38 @@ async def test_the_allocation_counts_building_load_and_limits(example: Loadstar)
     assert none.code is grpc.StatusCode.FAILED_PRECONDITION
 
 
+async def test_contract_and_sun_are_reported_and_shown(example: Loadstar) -> None:
+    described = await example.sites.GetSite(sites_pb2.GetSiteRequest(site_id="kiosk"))
+    before = await example.sites.GetSiteAllocation(
+        sites_pb2.GetSiteAllocationRequest(site_id="kiosk")
+    )
+    assert not before.allocation.HasField("power")
+    description = described.site.description
+    description.contract.power_w = 20_000
+    description.solar.mode = network_pb2.SOLAR_MODE_SURPLUS
+    await example.sites.UpdateSite(sites_pb2.UpdateSiteRequest(site=description))
+    reported = await example.sites.ReportSitePower(
+        sites_pb2.ReportSitePowerRequest(
+            site_id="kiosk", solar_w=9_000, battery_w=-500, battery_soc_percent=55
+        )
+    )
+    power = reported.allocation.power
+    assert (power.contract_w, power.solar_w, power.battery_w) == (20_000, 9_000, -500)
+    assert power.battery_soc_percent == 55
+    assert power.window_end_time.seconds - power.window_start_time.seconds == 900
+    assert not power.report_stale
+    wrong = await refused(
+        example.sites.ReportSitePower(
+            sites_pb2.ReportSitePowerRequest(site_id="kiosk", battery_soc_percent=120)
+        )
+    )
+    assert wrong.code is grpc.StatusCode.INVALID_ARGUMENT
+    unknown = await refused(
+        example.sites.ReportSitePower(sites_pb2.ReportSitePowerRequest(site_id="nowhere"))
+    )
+    assert unknown.code is grpc.StatusCode.NOT_FOUND
+
+
 async def test_the_allocation_is_watched(example: Loadstar) -> None:
     watching = example.sites.WatchSiteAllocation(
         sites_pb2.WatchSiteAllocationRequest(site_id="depot", interval_s=0.2)

@@ -37,6 +37,7 @@ from controlplane.site.messages import (
     GetSite,
     LimitOutcome,
     ReportBuildingLoad,
+    ReportSitePower,
     SessionDemand,
     SetCircuitLimit,
     SetConnectorLimit,
@@ -81,14 +82,16 @@ class Station:
 
 
 class World:
-    """See the module's docstring. `faults` False makes everybody obey at once; with `policy` the
-    site opens and closes, has rules for groups, and operators hold parts of it to limits."""
+    """See the module's docstring. `faults` False makes everybody obey at once; `power` gives the
+    site a contract and, by chance, a solar plant; with `policy` the site opens and closes, has
+    rules for groups, and operators hold parts of it to limits."""
 
     def __init__(
         self,
         seed: int,
         *,
         building: bool = False,
+        power: bool = False,
         policy: bool = False,
         actor: type[SiteActor] = SiteActor,
     ) -> None:
@@ -102,6 +105,7 @@ class World:
         self.faults = True
         self.building_ma = 0
         self.building = building
+        self.sun = random.Random(seed) if power else None
         self.excused: set[tuple[str, int]] = set()
         self.events: list[Emit] = []
         self.sessions = 0
@@ -173,9 +177,22 @@ class World:
                 if self.building
                 else None,
                 "chargers": chargers,
+                **self._draw_power(),
                 **(self._draw_policy() if self.policy else {}),
             }
         )
+
+    def _draw_power(self) -> dict[str, Any]:
+        """A contract that is short, or generous, and the sun."""
+        if self.sun is None:
+            return {}
+        return {
+            "contract": {
+                "power_w": self.sun.choice([3_000, 15_000, 40_000]),
+                "window_s": self.sun.choice([60, 300, 900]),
+            },
+            "solar": {"mode": self.sun.choice(["off", "surplus"]), "grid_power_w": 5_000},
+        }
 
     def _draw_policy(self) -> dict[str, Any]:
         """Hours of a few minutes, because worlds live for a quarter of an hour; they begin on a
@@ -286,9 +303,13 @@ class World:
         outlet = station.outlets[limit.connector_id]
         if limit.session_id is None or outlet.session_id != limit.session_id:
             return False
+        before_ma = outlet.limit_ma(station.default_ma)
         outlet.profile_ma = limit.limit_ma
         if outlet.draws_ma > limit.limit_ma:
-            outlet.obeys_ms = self.now_ms + (self.random.randint(0, 28_000) if self.faults else 100)
+            obeys_ms = self.now_ms + (self.random.randint(0, 28_000) if self.faults else 100)
+            # A vehicle that is coming down already does not begin anew because it may have more.
+            if limit.limit_ma < before_ma or outlet.draws_ma <= before_ma:
+                outlet.obeys_ms = obeys_ms
         return True
 
     def _work(self, station: Station, limit: ApplyLimit) -> None:
@@ -363,7 +384,10 @@ class World:
         self.check()
 
     def happen(self) -> None:
-        """One random event."""
+        """One random event; where there is a solar plant, a report of it comes before."""
+        if self.sun is not None and self.sun.random() < 0.3:
+            report = ReportSitePower(self.now_ms, self.sun.randint(0, 50_000))
+            self.tell(Ask("p", report))
         rng = self.random
         station = rng.choice(list(self.stations.values()))
         connector_id = rng.choice(list(station.outlets))

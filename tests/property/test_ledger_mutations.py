@@ -59,7 +59,7 @@ def _no_credit_check(leaf: Leaf, *_: object) -> tuple[int, int]:
 
 
 def _own_circuit_only(leaf: Leaf, entry: Entry, *sums: Sequence[int]) -> tuple[int, int]:
-    return _ROOM(replace(leaf, rows=leaf.rows[: len(leaf.phases)]), entry, *sums)
+    return _ROOM(replace(leaf, loads=leaf.loads[: len(leaf.phases)]), entry, *sums)
 
 
 _EXPIRED = Entry.expired

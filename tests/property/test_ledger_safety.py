@@ -3,9 +3,31 @@ draw stays within the rating, whatever they do."""
 
 from __future__ import annotations
 
+from typing import Any
+
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from ledger_world import World
+
+from controlplane.site.actor import SiteActor
+from controlplane.site.live import LiveConnector, LiveSite
+
+
+class Accountable(SiteActor):
+    """Looks at the row of the total power whenever somebody is raised above what counts for him."""
+
+    raised = 0
+
+    def _send_limit(
+        self, site: LiveSite, connector: LiveConnector, limit_ma: int, *rest: Any
+    ) -> None:
+        counted_ma = connector.entry.liability_ma
+        super()._send_limit(site, connector, limit_ma, *rest)
+        if limit_ma > counted_ma and site.tree.power_row is not None:
+            rows = site.budget(rest[-1])
+            power_row = site.tree.power_row
+            assert rows.liability_ma[power_row] <= rows.capacity_ma[power_row]
+            type(self).raised += 1
 
 
 def live(world: World, events: int) -> World:
@@ -28,6 +50,28 @@ def test_no_row_is_ever_over_its_rating(seed: int) -> None:
 def test_a_changing_building_load_is_the_only_excuse(seed: int) -> None:
     world = live(World(seed, building=True), 120)
     assert world.view().violations == 0
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), building=st.booleans(), policy=st.booleans())
+def test_contract_and_sun_only_narrow(seed: int, building: bool, policy: bool) -> None:
+    """No row is over its rating, nothing is counted as a violation, nobody is raised before others
+    have given back what the contract does not bear, and every window is told of once."""
+    world = World(seed, building=building, power=True, policy=policy, actor=Accountable)
+    live(world, 120)
+    assert world.view().violations == 0
+    contract = world.config.contract
+    assert contract is not None
+    ended = [event.data for event in world.events if event.kind == "site.contract_window"]
+    ends_ms = [each["end_ms"] for each in ended]
+    assert ends_ms == sorted(set(ends_ms))
+    assert all(each["end_ms"] % contract.window_ms == 0 for each in ended)
+
+
+def test_contracts_leave_something_to_account_for() -> None:
+    Accountable.raised = 0
+    live(World(11, power=True, actor=Accountable), 120)
+    assert Accountable.raised > 5
 
 
 @settings(max_examples=25, deadline=None)

@@ -10,6 +10,7 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -20,6 +21,370 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _GridEventKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _GridEventKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_GridEventKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    GRID_EVENT_KIND_UNSPECIFIED: _GridEventKind.ValueType  # 0
+    """Not given; refused."""
+    GRID_EVENT_KIND_LIMIT: _GridEventKind.ValueType  # 1
+    """Draw no more than `power_w`."""
+    GRID_EVENT_KIND_REDUCE_BY: _GridEventKind.ValueType  # 2
+    """Draw `power_w` less than in the quarter hour before the start: see `GridEventResponse.baseline_w`."""
+    GRID_EVENT_KIND_RESTORE: _GridEventKind.ValueType  # 3
+    """At the start, end what the same source asked of this target before; an empty source ends what
+    anybody asked.
+    """
+
+class GridEventKind(_GridEventKind, metaclass=_GridEventKindEnumTypeWrapper):
+    """What the grid wishes."""
+
+GRID_EVENT_KIND_UNSPECIFIED: GridEventKind.ValueType  # 0
+"""Not given; refused."""
+GRID_EVENT_KIND_LIMIT: GridEventKind.ValueType  # 1
+"""Draw no more than `power_w`."""
+GRID_EVENT_KIND_REDUCE_BY: GridEventKind.ValueType  # 2
+"""Draw `power_w` less than in the quarter hour before the start: see `GridEventResponse.baseline_w`."""
+GRID_EVENT_KIND_RESTORE: GridEventKind.ValueType  # 3
+"""At the start, end what the same source asked of this target before; an empty source ends what
+anybody asked.
+"""
+Global___GridEventKind: _TypeAlias = GridEventKind  # noqa: Y015
+
+class _GridEventState:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _GridEventStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_GridEventState.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    GRID_EVENT_STATE_UNSPECIFIED: _GridEventState.ValueType  # 0
+    """Never sent."""
+    GRID_EVENT_STATE_SCHEDULED: _GridEventState.ValueType  # 1
+    """It is to come."""
+    GRID_EVENT_STATE_ACTIVE: _GridEventState.ValueType  # 2
+    """It is in force, and what is drawn has not yet been measured within it."""
+    GRID_EVENT_STATE_MET: _GridEventState.ValueType  # 3
+    """It is in force, and what is drawn has been measured within it."""
+    GRID_EVENT_STATE_ENDED: _GridEventState.ValueType  # 4
+    """It was in force until its end, until it was restored, or until it was called off."""
+    GRID_EVENT_STATE_CANCELLED: _GridEventState.ValueType  # 5
+    """It was called off before it began."""
+
+class GridEventState(_GridEventState, metaclass=_GridEventStateEnumTypeWrapper):
+    """How far an event is."""
+
+GRID_EVENT_STATE_UNSPECIFIED: GridEventState.ValueType  # 0
+"""Never sent."""
+GRID_EVENT_STATE_SCHEDULED: GridEventState.ValueType  # 1
+"""It is to come."""
+GRID_EVENT_STATE_ACTIVE: GridEventState.ValueType  # 2
+"""It is in force, and what is drawn has not yet been measured within it."""
+GRID_EVENT_STATE_MET: GridEventState.ValueType  # 3
+"""It is in force, and what is drawn has been measured within it."""
+GRID_EVENT_STATE_ENDED: GridEventState.ValueType  # 4
+"""It was in force until its end, until it was restored, or until it was called off."""
+GRID_EVENT_STATE_CANCELLED: GridEventState.ValueType  # 5
+"""It was called off before it began."""
+Global___GridEventState: _TypeAlias = GridEventState  # noqa: Y015
+
+class _OverloadReason:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _OverloadReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_OverloadReason.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    OVERLOAD_REASON_UNSPECIFIED: _OverloadReason.ValueType  # 0
+    """Never sent."""
+    OVERLOAD_REASON_SILENT: _OverloadReason.ValueType  # 1
+    """It was not heard for some time, and keeps what it was given."""
+    OVERLOAD_REASON_FLOOR: _OverloadReason.ValueType  # 2
+    """Building, offline currents and chargers that cannot be steered alone exceed what it was given."""
+    OVERLOAD_REASON_AWAITED: _OverloadReason.ValueType  # 3
+    """It has been told, and its chargers have not all let go yet."""
+    OVERLOAD_REASON_DRAWS_MORE: _OverloadReason.ValueType  # 4
+    """It draws more than it was allowed."""
+
+class OverloadReason(_OverloadReason, metaclass=_OverloadReasonEnumTypeWrapper):
+    """Why a site or feeder draws, or may draw, more than it is to."""
+
+OVERLOAD_REASON_UNSPECIFIED: OverloadReason.ValueType  # 0
+"""Never sent."""
+OVERLOAD_REASON_SILENT: OverloadReason.ValueType  # 1
+"""It was not heard for some time, and keeps what it was given."""
+OVERLOAD_REASON_FLOOR: OverloadReason.ValueType  # 2
+"""Building, offline currents and chargers that cannot be steered alone exceed what it was given."""
+OVERLOAD_REASON_AWAITED: OverloadReason.ValueType  # 3
+"""It has been told, and its chargers have not all let go yet."""
+OVERLOAD_REASON_DRAWS_MORE: OverloadReason.ValueType  # 4
+"""It draws more than it was allowed."""
+Global___OverloadReason: _TypeAlias = OverloadReason  # noqa: Y015
+
+@_typing.final
+class GridEvent(_message.Message):
+    """A wish of the grid."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EVENT_ID_FIELD_NUMBER: _builtins.int
+    FEEDER_ID_FIELD_NUMBER: _builtins.int
+    SITE_ID_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    POWER_W_FIELD_NUMBER: _builtins.int
+    START_TIME_FIELD_NUMBER: _builtins.int
+    END_TIME_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    RESPONSE_FIELD_NUMBER: _builtins.int
+    event_id: _builtins.str
+    """1 to 128 printable ASCII characters without blanks, unique for ever; made up where it is empty in a
+    request.
+    """
+    feeder_id: _builtins.str
+    """A feeder, with all sites below it."""
+    site_id: _builtins.str
+    """A whole site, building included."""
+    kind: Global___GridEventKind.ValueType
+    """What is wished."""
+    power_w: _builtins.int
+    """0 W and up, on three balanced phases. Must be given for LIMIT and REDUCE_BY."""
+    source: _builtins.str
+    """Who asks, in at most 128 characters: a name of the caller's own, such as a program of the utility."""
+    state: Global___GridEventState.ValueType
+    """Only in answers."""
+    @_builtins.property
+    def start_time(self) -> _timestamp_pb2.Timestamp:
+        """From when on; absent in a request means now. One in the past means from now on too, as what came
+        late, and is refused where it is more than an hour past.
+        """
+
+    @_builtins.property
+    def end_time(self) -> _timestamp_pb2.Timestamp:
+        """Until when; absent means until it is restored or called off."""
+
+    @_builtins.property
+    def response(self) -> Global___GridEventResponse:
+        """Only in answers: what was made of it."""
+
+    def __init__(
+        self,
+        *,
+        event_id: _builtins.str = ...,
+        feeder_id: _builtins.str = ...,
+        site_id: _builtins.str = ...,
+        kind: Global___GridEventKind.ValueType = ...,
+        power_w: _builtins.int | None = ...,
+        start_time: _timestamp_pb2.Timestamp | None = ...,
+        end_time: _timestamp_pb2.Timestamp | None = ...,
+        source: _builtins.str = ...,
+        state: Global___GridEventState.ValueType = ...,
+        response: Global___GridEventResponse | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_power_w", b"_power_w", "end_time", b"end_time", "feeder_id", b"feeder_id", "power_w", b"power_w", "response", b"response", "site_id", b"site_id", "start_time", b"start_time", "target", b"target"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_power_w", b"_power_w", "end_time", b"end_time", "event_id", b"event_id", "feeder_id", b"feeder_id", "kind", b"kind", "power_w", b"power_w", "response", b"response", "site_id", b"site_id", "source", b"source", "start_time", b"start_time", "state", b"state", "target", b"target"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__power_w: _TypeAlias = _typing.Literal["power_w"]  # noqa: Y015
+    _WhichOneofArgType__power_w: _TypeAlias = _typing.Literal["_power_w", b"_power_w"]  # noqa: Y015
+    _WhichOneofReturnType_target: _TypeAlias = _typing.Literal["feeder_id", "site_id"]  # noqa: Y015
+    _WhichOneofArgType_target: _TypeAlias = _typing.Literal["target", b"target"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__power_w) -> _WhichOneofReturnType__power_w | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_target) -> _WhichOneofReturnType_target | None: ...
+
+Global___GridEvent: _TypeAlias = GridEvent  # noqa: Y015
+
+@_typing.final
+class GridEventResponse(_message.Message):
+    """What was made of an event, and when. A moment that has not come is absent."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECEIVE_TIME_FIELD_NUMBER: _builtins.int
+    BASELINE_W_FIELD_NUMBER: _builtins.int
+    LIMIT_W_FIELD_NUMBER: _builtins.int
+    APPLY_TIME_FIELD_NUMBER: _builtins.int
+    ACKNOWLEDGE_TIME_FIELD_NUMBER: _builtins.int
+    MEET_TIME_FIELD_NUMBER: _builtins.int
+    MEASURED_W_FIELD_NUMBER: _builtins.int
+    MEASURED_MAX_W_FIELD_NUMBER: _builtins.int
+    REDUCED_WH_FIELD_NUMBER: _builtins.int
+    SAMPLES_FIELD_NUMBER: _builtins.int
+    FINISH_TIME_FIELD_NUMBER: _builtins.int
+    baseline_w: _builtins.int
+    """The mean power of the 15 min before the start, frozen at the start; absent before it, and where
+    nothing was measured then.
+    """
+    limit_w: _builtins.int
+    """What the wish came to; absent before the start and for RESTORE."""
+    measured_w: _builtins.int
+    """What is drawn, last measured while the event was in force."""
+    measured_max_w: _builtins.int
+    """The largest measured since `meet_time`; 0 before it."""
+    reduced_wh: _builtins.int
+    """Energy below the baseline since the start; 0 where no baseline is known."""
+    @_builtins.property
+    def receive_time(self) -> _timestamp_pb2.Timestamp:
+        """Loadstar took the event in."""
+
+    @_builtins.property
+    def apply_time(self) -> _timestamp_pb2.Timestamp:
+        """The first lower caps or limits left, or it was seen that none are needed."""
+
+    @_builtins.property
+    def acknowledge_time(self) -> _timestamp_pb2.Timestamp:
+        """All chargers have let go: what may be drawn is within the limit."""
+
+    @_builtins.property
+    def meet_time(self) -> _timestamp_pb2.Timestamp:
+        """What is drawn was measured within the limit. Whoever is not metered, or is silent, counts with
+        what it may draw.
+        """
+
+    @_builtins.property
+    def samples(self) -> _containers.RepeatedCompositeFieldContainer[Global___GridEventSample]:
+        """The course of the event, oldest first, from its start on: once a minute at first, and ever more
+        sparsely in long events, so that there are never more than 240.
+        """
+
+    @_builtins.property
+    def finish_time(self) -> _timestamp_pb2.Timestamp:
+        """When it ended or was called off."""
+
+    def __init__(
+        self,
+        *,
+        receive_time: _timestamp_pb2.Timestamp | None = ...,
+        baseline_w: _builtins.int | None = ...,
+        limit_w: _builtins.int | None = ...,
+        apply_time: _timestamp_pb2.Timestamp | None = ...,
+        acknowledge_time: _timestamp_pb2.Timestamp | None = ...,
+        meet_time: _timestamp_pb2.Timestamp | None = ...,
+        measured_w: _builtins.int = ...,
+        measured_max_w: _builtins.int = ...,
+        reduced_wh: _builtins.int = ...,
+        samples: _abc.Iterable[Global___GridEventSample] | None = ...,
+        finish_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_baseline_w", b"_baseline_w", "_limit_w", b"_limit_w", "acknowledge_time", b"acknowledge_time", "apply_time", b"apply_time", "baseline_w", b"baseline_w", "finish_time", b"finish_time", "limit_w", b"limit_w", "meet_time", b"meet_time", "receive_time", b"receive_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_baseline_w", b"_baseline_w", "_limit_w", b"_limit_w", "acknowledge_time", b"acknowledge_time", "apply_time", b"apply_time", "baseline_w", b"baseline_w", "finish_time", b"finish_time", "limit_w", b"limit_w", "measured_max_w", b"measured_max_w", "measured_w", b"measured_w", "meet_time", b"meet_time", "receive_time", b"receive_time", "reduced_wh", b"reduced_wh", "samples", b"samples"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__baseline_w: _TypeAlias = _typing.Literal["baseline_w"]  # noqa: Y015
+    _WhichOneofArgType__baseline_w: _TypeAlias = _typing.Literal["_baseline_w", b"_baseline_w"]  # noqa: Y015
+    _WhichOneofReturnType__limit_w: _TypeAlias = _typing.Literal["limit_w"]  # noqa: Y015
+    _WhichOneofArgType__limit_w: _TypeAlias = _typing.Literal["_limit_w", b"_limit_w"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__baseline_w) -> _WhichOneofReturnType__baseline_w | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__limit_w) -> _WhichOneofReturnType__limit_w | None: ...
+
+Global___GridEventResponse: _TypeAlias = GridEventResponse  # noqa: Y015
+
+@_typing.final
+class GridEventSample(_message.Message):
+    """One moment of an event."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TIME_FIELD_NUMBER: _builtins.int
+    MEASURED_W_FIELD_NUMBER: _builtins.int
+    ALLOWED_W_FIELD_NUMBER: _builtins.int
+    measured_w: _builtins.int
+    """What was drawn."""
+    allowed_w: _builtins.int
+    """What might have been drawn."""
+    @_builtins.property
+    def time(self) -> _timestamp_pb2.Timestamp:
+        """The moment."""
+
+    def __init__(
+        self,
+        *,
+        time: _timestamp_pb2.Timestamp | None = ...,
+        measured_w: _builtins.int = ...,
+        allowed_w: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["time", b"time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allowed_w", b"allowed_w", "measured_w", b"measured_w", "time", b"time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GridEventSample: _TypeAlias = GridEventSample  # noqa: Y015
+
+@_typing.final
+class FeederOverloadShare(_message.Message):
+    """Somebody who keeps a feeder above its capacity."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SITE_ID_FIELD_NUMBER: _builtins.int
+    FEEDER_ID_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    EXCESS_MA_FIELD_NUMBER: _builtins.int
+    site_id: _builtins.str
+    """A site."""
+    feeder_id: _builtins.str
+    """A feeder."""
+    reason: Global___OverloadReason.ValueType
+    """Why."""
+    excess_ma: _builtins.int
+    """By how much, per phase, it exceeds what it is to draw."""
+    def __init__(
+        self,
+        *,
+        site_id: _builtins.str = ...,
+        feeder_id: _builtins.str = ...,
+        reason: Global___OverloadReason.ValueType = ...,
+        excess_ma: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["feeder_id", b"feeder_id", "member", b"member", "site_id", b"site_id"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["excess_ma", b"excess_ma", "feeder_id", b"feeder_id", "member", b"member", "reason", b"reason", "site_id", b"site_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_member: _TypeAlias = _typing.Literal["site_id", "feeder_id"]  # noqa: Y015
+    _WhichOneofArgType_member: _TypeAlias = _typing.Literal["member", b"member"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_member) -> _WhichOneofReturnType_member | None: ...
+
+Global___FeederOverloadShare: _TypeAlias = FeederOverloadShare  # noqa: Y015
+
+@_typing.final
+class FeederOverload(_message.Message):
+    """A feeder whose sites may draw more than its capacity, for longer than letting go takes."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    START_TIME_FIELD_NUMBER: _builtins.int
+    EXCESS_MA_FIELD_NUMBER: _builtins.int
+    SHARES_FIELD_NUMBER: _builtins.int
+    excess_ma: _builtins.int
+    """By how much, per phase."""
+    @_builtins.property
+    def start_time(self) -> _timestamp_pb2.Timestamp:
+        """Since when."""
+
+    @_builtins.property
+    def shares(self) -> _containers.RepeatedCompositeFieldContainer[Global___FeederOverloadShare]:
+        """Because of whom, the largest excess first."""
+
+    def __init__(
+        self,
+        *,
+        start_time: _timestamp_pb2.Timestamp | None = ...,
+        excess_ma: _builtins.int = ...,
+        shares: _abc.Iterable[Global___FeederOverloadShare] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["start_time", b"start_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["excess_ma", b"excess_ma", "shares", b"shares", "start_time", b"start_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FeederOverload: _TypeAlias = FeederOverload  # noqa: Y015
 
 @_typing.final
 class Feeder(_message.Message):
@@ -53,18 +418,24 @@ Global___Feeder: _TypeAlias = Feeder  # noqa: Y015
 
 @_typing.final
 class FeederShare(_message.Message):
-    """One site's part of a feeder, per phase on the site's most loaded phase, building included."""
+    """One site's part of a feeder, per phase on the site's most loaded phase, building included; or another
+    feeder's part, with all below it.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
     SITE_ID_FIELD_NUMBER: _builtins.int
+    FEEDER_ID_FIELD_NUMBER: _builtins.int
     CAP_MA_FIELD_NUMBER: _builtins.int
     ACKNOWLEDGED_FIELD_NUMBER: _builtins.int
     WANTED_MA_FIELD_NUMBER: _builtins.int
     LIABILITY_MA_FIELD_NUMBER: _builtins.int
     MEASURED_MA_FIELD_NUMBER: _builtins.int
+    MEASURED_W_FIELD_NUMBER: _builtins.int
     site_id: _builtins.str
-    """The site."""
+    """A site."""
+    feeder_id: _builtins.str
+    """A feeder."""
     cap_ma: _builtins.int
     """What it was last told it may draw; absent before the first time."""
     acknowledged: _builtins.bool
@@ -75,23 +446,32 @@ class FeederShare(_message.Message):
     """What it may draw at this moment."""
     measured_ma: _builtins.int
     """What its meters show."""
+    measured_w: _builtins.int
+    """What it draws: measured, and what it may draw where nothing is measured or it is silent."""
     def __init__(
         self,
         *,
         site_id: _builtins.str = ...,
+        feeder_id: _builtins.str = ...,
         cap_ma: _builtins.int | None = ...,
         acknowledged: _builtins.bool = ...,
         wanted_ma: _builtins.int = ...,
         liability_ma: _builtins.int = ...,
         measured_ma: _builtins.int = ...,
+        measured_w: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_cap_ma", b"_cap_ma", "cap_ma", b"cap_ma"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_cap_ma", b"_cap_ma", "cap_ma", b"cap_ma", "feeder_id", b"feeder_id", "member", b"member", "site_id", b"site_id"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cap_ma", b"_cap_ma", "acknowledged", b"acknowledged", "cap_ma", b"cap_ma", "liability_ma", b"liability_ma", "measured_ma", b"measured_ma", "site_id", b"site_id", "wanted_ma", b"wanted_ma"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cap_ma", b"_cap_ma", "acknowledged", b"acknowledged", "cap_ma", b"cap_ma", "feeder_id", b"feeder_id", "liability_ma", b"liability_ma", "measured_ma", b"measured_ma", "measured_w", b"measured_w", "member", b"member", "site_id", b"site_id", "wanted_ma", b"wanted_ma"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__cap_ma: _TypeAlias = _typing.Literal["cap_ma"]  # noqa: Y015
     _WhichOneofArgType__cap_ma: _TypeAlias = _typing.Literal["_cap_ma", b"_cap_ma"]  # noqa: Y015
+    _WhichOneofReturnType_member: _TypeAlias = _typing.Literal["site_id", "feeder_id"]  # noqa: Y015
+    _WhichOneofArgType_member: _TypeAlias = _typing.Literal["member", b"member"]  # noqa: Y015
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__cap_ma) -> _WhichOneofReturnType__cap_ma | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_member) -> _WhichOneofReturnType_member | None: ...
 
 Global___FeederShare: _TypeAlias = FeederShare  # noqa: Y015
 
@@ -104,8 +484,22 @@ class FeederState(_message.Message):
     TIME_FIELD_NUMBER: _builtins.int
     LIMIT_MA_FIELD_NUMBER: _builtins.int
     SITES_FIELD_NUMBER: _builtins.int
+    FEEDERS_FIELD_NUMBER: _builtins.int
+    CAP_MA_FIELD_NUMBER: _builtins.int
+    MEASURED_W_FIELD_NUMBER: _builtins.int
+    LIABILITY_W_FIELD_NUMBER: _builtins.int
+    OVERLOAD_FIELD_NUMBER: _builtins.int
+    EVENTS_FIELD_NUMBER: _builtins.int
     limit_ma: _builtins.int
     """The capacity in force per phase, on three balanced phases."""
+    cap_ma: _builtins.int
+    """What the feeder above it last said that it may draw per phase; absent where there is none, or none
+    has spoken.
+    """
+    measured_w: _builtins.int
+    """What it draws with all below it: measured, and what it may draw where nothing is measured."""
+    liability_w: _builtins.int
+    """What may be drawn at this moment, on three balanced phases."""
     @_builtins.property
     def time(self) -> _timestamp_pb2.Timestamp:
         """The moment."""
@@ -114,18 +508,38 @@ class FeederState(_message.Message):
     def sites(self) -> _containers.RepeatedCompositeFieldContainer[Global___FeederShare]:
         """Ordered by site id."""
 
+    @_builtins.property
+    def feeders(self) -> _containers.RepeatedCompositeFieldContainer[Global___FeederShare]:
+        """The feeders below it, ordered by id."""
+
+    @_builtins.property
+    def overload(self) -> Global___FeederOverload:
+        """Absent where it is within its capacity."""
+
+    @_builtins.property
+    def events(self) -> _containers.RepeatedCompositeFieldContainer[Global___GridEvent]:
+        """Events to come or in force, the earliest start first, without their samples."""
+
     def __init__(
         self,
         *,
         time: _timestamp_pb2.Timestamp | None = ...,
         limit_ma: _builtins.int = ...,
         sites: _abc.Iterable[Global___FeederShare] | None = ...,
+        feeders: _abc.Iterable[Global___FeederShare] | None = ...,
+        cap_ma: _builtins.int | None = ...,
+        measured_w: _builtins.int = ...,
+        liability_w: _builtins.int = ...,
+        overload: Global___FeederOverload | None = ...,
+        events: _abc.Iterable[Global___GridEvent] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["time", b"time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_cap_ma", b"_cap_ma", "cap_ma", b"cap_ma", "overload", b"overload", "time", b"time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["limit_ma", b"limit_ma", "sites", b"sites", "time", b"time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cap_ma", b"_cap_ma", "cap_ma", b"cap_ma", "events", b"events", "feeders", b"feeders", "liability_w", b"liability_w", "limit_ma", b"limit_ma", "measured_w", b"measured_w", "overload", b"overload", "sites", b"sites", "time", b"time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__cap_ma: _TypeAlias = _typing.Literal["cap_ma"]  # noqa: Y015
+    _WhichOneofArgType__cap_ma: _TypeAlias = _typing.Literal["_cap_ma", b"_cap_ma"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__cap_ma) -> _WhichOneofReturnType__cap_ma | None: ...
 
 Global___FeederState: _TypeAlias = FeederState  # noqa: Y015
 
@@ -617,3 +1031,275 @@ class ClearSiteLimitResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ClearSiteLimitResponse: _TypeAlias = ClearSiteLimitResponse  # noqa: Y015
+
+@_typing.final
+class CreateGridEventRequest(_message.Message):
+    """A new event."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EVENT_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """See the head of `electrical.proto`."""
+    @_builtins.property
+    def event(self) -> Global___GridEvent:
+        """The event."""
+
+    def __init__(
+        self,
+        *,
+        event: Global___GridEvent | None = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["event", b"event", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CreateGridEventRequest: _TypeAlias = CreateGridEventRequest  # noqa: Y015
+
+@_typing.final
+class CreateGridEventResponse(_message.Message):
+    """The event was taken in."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EVENT_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def event(self) -> Global___GridEvent:
+        """As it stands."""
+
+    def __init__(
+        self,
+        *,
+        event: Global___GridEvent | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CreateGridEventResponse: _TypeAlias = CreateGridEventResponse  # noqa: Y015
+
+@_typing.final
+class GetGridEventRequest(_message.Message):
+    """Which event."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EVENT_ID_FIELD_NUMBER: _builtins.int
+    event_id: _builtins.str
+    """Its id."""
+    def __init__(
+        self,
+        *,
+        event_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["event_id", b"event_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetGridEventRequest: _TypeAlias = GetGridEventRequest  # noqa: Y015
+
+@_typing.final
+class GetGridEventResponse(_message.Message):
+    """One event."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EVENT_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def event(self) -> Global___GridEvent:
+        """With its samples."""
+
+    def __init__(
+        self,
+        *,
+        event: Global___GridEvent | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetGridEventResponse: _TypeAlias = GetGridEventResponse  # noqa: Y015
+
+@_typing.final
+class ListGridEventsRequest(_message.Message):
+    """Which events, and which page of them."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FEEDER_ID_FIELD_NUMBER: _builtins.int
+    SITE_ID_FIELD_NUMBER: _builtins.int
+    OPEN_ONLY_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    feeder_id: _builtins.str
+    """A feeder; not what concerns the feeders or sites below it."""
+    site_id: _builtins.str
+    """A site."""
+    open_only: _builtins.bool
+    """Only events that are to come or in force."""
+    page_size: _builtins.int
+    """At most 1,000; 0 means 100."""
+    page_token: _builtins.str
+    """From the page before; empty for the first."""
+    def __init__(
+        self,
+        *,
+        feeder_id: _builtins.str = ...,
+        site_id: _builtins.str = ...,
+        open_only: _builtins.bool = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["feeder_id", b"feeder_id", "site_id", b"site_id", "target", b"target"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["feeder_id", b"feeder_id", "open_only", b"open_only", "page_size", b"page_size", "page_token", b"page_token", "site_id", b"site_id", "target", b"target"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_target: _TypeAlias = _typing.Literal["feeder_id", "site_id"]  # noqa: Y015
+    _WhichOneofArgType_target: _TypeAlias = _typing.Literal["target", b"target"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_target) -> _WhichOneofReturnType_target | None: ...
+
+Global___ListGridEventsRequest: _TypeAlias = ListGridEventsRequest  # noqa: Y015
+
+@_typing.final
+class ListGridEventsResponse(_message.Message):
+    """A page of events."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EVENTS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Empty on the last page."""
+    @_builtins.property
+    def events(self) -> _containers.RepeatedCompositeFieldContainer[Global___GridEvent]:
+        """The latest start first, without their samples."""
+
+    def __init__(
+        self,
+        *,
+        events: _abc.Iterable[Global___GridEvent] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["events", b"events", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListGridEventsResponse: _TypeAlias = ListGridEventsResponse  # noqa: Y015
+
+@_typing.final
+class CancelGridEventRequest(_message.Message):
+    """Which event is called off."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EVENT_ID_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    event_id: _builtins.str
+    """Its id."""
+    request_id: _builtins.str
+    """See the head of `electrical.proto`."""
+    def __init__(
+        self,
+        *,
+        event_id: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["event_id", b"event_id", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CancelGridEventRequest: _TypeAlias = CancelGridEventRequest  # noqa: Y015
+
+@_typing.final
+class CancelGridEventResponse(_message.Message):
+    """The event is called off, or has ended."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EVENT_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def event(self) -> Global___GridEvent:
+        """As it stands."""
+
+    def __init__(
+        self,
+        *,
+        event: Global___GridEvent | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CancelGridEventResponse: _TypeAlias = CancelGridEventResponse  # noqa: Y015
+
+@_typing.final
+class WatchGridEventsRequest(_message.Message):
+    """Which events."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FEEDER_ID_FIELD_NUMBER: _builtins.int
+    SITE_ID_FIELD_NUMBER: _builtins.int
+    feeder_id: _builtins.str
+    """A feeder; not what concerns the feeders or sites below it."""
+    site_id: _builtins.str
+    """A site."""
+    def __init__(
+        self,
+        *,
+        feeder_id: _builtins.str = ...,
+        site_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["feeder_id", b"feeder_id", "site_id", b"site_id", "target", b"target"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["feeder_id", b"feeder_id", "site_id", b"site_id", "target", b"target"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_target: _TypeAlias = _typing.Literal["feeder_id", "site_id"]  # noqa: Y015
+    _WhichOneofArgType_target: _TypeAlias = _typing.Literal["target", b"target"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_target) -> _WhichOneofReturnType_target | None: ...
+
+Global___WatchGridEventsRequest: _TypeAlias = WatchGridEventsRequest  # noqa: Y015
+
+@_typing.final
+class WatchGridEventsResponse(_message.Message):
+    """An event at the beginning, or after a change."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EVENT_FIELD_NUMBER: _builtins.int
+    EVENT_KIND_FIELD_NUMBER: _builtins.int
+    event_kind: _builtins.str
+    """What happened to it, such as `grid.event_met`; empty at the beginning."""
+    @_builtins.property
+    def event(self) -> Global___GridEvent:
+        """As it stands, without its samples."""
+
+    def __init__(
+        self,
+        *,
+        event: Global___GridEvent | None = ...,
+        event_kind: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["event", b"event", "event_kind", b"event_kind"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WatchGridEventsResponse: _TypeAlias = WatchGridEventsResponse  # noqa: Y015

@@ -29,7 +29,8 @@ class GridServiceStub:
     """The grid side: feeders, and limits on feeders and sites, from now on or for a time to come.
 
     A limit never raises anything above a rating. It is in force once whoever draws has let go: watch the
-    liability, not the wish. Where several limits hold at one moment, the one that was set last counts.
+    liability, not the wish. Of the limits set with SetFeederLimit (or SetSiteLimit) that hold at one
+    moment, the one that was set last counts; of that one and all grid events in force, the lowest.
     """
 
     def __init__(self, channel):
@@ -83,24 +84,52 @@ class GridServiceStub:
                 request_serializer=controlplane_dot_api_dot_v1_dot_grid__pb2.ClearSiteLimitRequest.SerializeToString,
                 response_deserializer=controlplane_dot_api_dot_v1_dot_grid__pb2.ClearSiteLimitResponse.FromString,
                 _registered_method=True)
+        self.CreateGridEvent = channel.unary_unary(
+                '/controlplane.api.v1.GridService/CreateGridEvent',
+                request_serializer=controlplane_dot_api_dot_v1_dot_grid__pb2.CreateGridEventRequest.SerializeToString,
+                response_deserializer=controlplane_dot_api_dot_v1_dot_grid__pb2.CreateGridEventResponse.FromString,
+                _registered_method=True)
+        self.GetGridEvent = channel.unary_unary(
+                '/controlplane.api.v1.GridService/GetGridEvent',
+                request_serializer=controlplane_dot_api_dot_v1_dot_grid__pb2.GetGridEventRequest.SerializeToString,
+                response_deserializer=controlplane_dot_api_dot_v1_dot_grid__pb2.GetGridEventResponse.FromString,
+                _registered_method=True)
+        self.ListGridEvents = channel.unary_unary(
+                '/controlplane.api.v1.GridService/ListGridEvents',
+                request_serializer=controlplane_dot_api_dot_v1_dot_grid__pb2.ListGridEventsRequest.SerializeToString,
+                response_deserializer=controlplane_dot_api_dot_v1_dot_grid__pb2.ListGridEventsResponse.FromString,
+                _registered_method=True)
+        self.CancelGridEvent = channel.unary_unary(
+                '/controlplane.api.v1.GridService/CancelGridEvent',
+                request_serializer=controlplane_dot_api_dot_v1_dot_grid__pb2.CancelGridEventRequest.SerializeToString,
+                response_deserializer=controlplane_dot_api_dot_v1_dot_grid__pb2.CancelGridEventResponse.FromString,
+                _registered_method=True)
+        self.WatchGridEvents = channel.unary_stream(
+                '/controlplane.api.v1.GridService/WatchGridEvents',
+                request_serializer=controlplane_dot_api_dot_v1_dot_grid__pb2.WatchGridEventsRequest.SerializeToString,
+                response_deserializer=controlplane_dot_api_dot_v1_dot_grid__pb2.WatchGridEventsResponse.FromString,
+                _registered_method=True)
 
 
 class GridServiceServicer:
     """The grid side: feeders, and limits on feeders and sites, from now on or for a time to come.
 
     A limit never raises anything above a rating. It is in force once whoever draws has let go: watch the
-    liability, not the wish. Where several limits hold at one moment, the one that was set last counts.
+    liability, not the wish. Of the limits set with SetFeederLimit (or SetSiteLimit) that hold at one
+    moment, the one that was set last counts; of that one and all grid events in force, the lowest.
     """
 
     def CreateFeeder(self, request, context):
-        """Describes a new feeder. Errors: INVALID_ARGUMENT with field violations; ALREADY_EXISTS.
+        """Describes a new feeder. Errors: INVALID_ARGUMENT with field violations, also where its parent is not
+        described; ALREADY_EXISTS.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def UpdateFeeder(self, request, context):
-        """Replaces the description of a feeder. Errors: INVALID_ARGUMENT with field violations; NOT_FOUND.
+        """Replaces the description of a feeder. Errors: INVALID_ARGUMENT with field violations, also where its
+        parent is not described or would in the end be supplied by it; NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -121,7 +150,8 @@ class GridServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DeleteFeeder(self, request, context):
-        """Forgets a feeder. Errors: NOT_FOUND; FAILED_PRECONDITION while a site is supplied by it.
+        """Forgets a feeder. Errors: NOT_FOUND; FAILED_PRECONDITION while a site or another feeder is supplied
+        by it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -154,6 +184,52 @@ class GridServiceServicer:
 
     def ClearSiteLimit(self, request, context):
         """Lifts whatever limit was set on a site, scheduled ones included. Errors: NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateGridEvent(self, request, context):
+        """Takes in a wish of the grid: limit a feeder or a site to a power, reduce it by one, or restore it, at
+        once or at an instant to come. What was made of it is kept and can be asked for afterwards.
+
+        Errors: NOT_FOUND where the feeder or site is not described; ALREADY_EXISTS where another event has
+        this id; INVALID_ARGUMENT where the event is over already or ends before it begins, or the power is
+        missing; RESOURCE_EXHAUSTED where the target already holds 100 events to come or in force.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetGridEvent(self, request, context):
+        """One event, with what was made of it up to now. Errors: NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListGridEvents(self, request, context):
+        """Events of a feeder, of a site, or of all, the latest start first; ended ones included, without their
+        samples.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CancelGridEvent(self, request, context):
+        """Calls an event off, or ends it early. One that has ended stays as it is.
+
+        Errors: NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WatchGridEvents(self, request, context):
+        """Events as they change: first those that are to come or in force, then each at every change of state
+        or of its response, until the caller ends the stream. Without samples.
+
+        Errors: UNAVAILABLE while the journal is out of reach: open the stream again.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -207,6 +283,31 @@ def add_GridServiceServicer_to_server(servicer, server):
                     request_deserializer=controlplane_dot_api_dot_v1_dot_grid__pb2.ClearSiteLimitRequest.FromString,
                     response_serializer=controlplane_dot_api_dot_v1_dot_grid__pb2.ClearSiteLimitResponse.SerializeToString,
             ),
+            'CreateGridEvent': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateGridEvent,
+                    request_deserializer=controlplane_dot_api_dot_v1_dot_grid__pb2.CreateGridEventRequest.FromString,
+                    response_serializer=controlplane_dot_api_dot_v1_dot_grid__pb2.CreateGridEventResponse.SerializeToString,
+            ),
+            'GetGridEvent': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetGridEvent,
+                    request_deserializer=controlplane_dot_api_dot_v1_dot_grid__pb2.GetGridEventRequest.FromString,
+                    response_serializer=controlplane_dot_api_dot_v1_dot_grid__pb2.GetGridEventResponse.SerializeToString,
+            ),
+            'ListGridEvents': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListGridEvents,
+                    request_deserializer=controlplane_dot_api_dot_v1_dot_grid__pb2.ListGridEventsRequest.FromString,
+                    response_serializer=controlplane_dot_api_dot_v1_dot_grid__pb2.ListGridEventsResponse.SerializeToString,
+            ),
+            'CancelGridEvent': grpc.unary_unary_rpc_method_handler(
+                    servicer.CancelGridEvent,
+                    request_deserializer=controlplane_dot_api_dot_v1_dot_grid__pb2.CancelGridEventRequest.FromString,
+                    response_serializer=controlplane_dot_api_dot_v1_dot_grid__pb2.CancelGridEventResponse.SerializeToString,
+            ),
+            'WatchGridEvents': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchGridEvents,
+                    request_deserializer=controlplane_dot_api_dot_v1_dot_grid__pb2.WatchGridEventsRequest.FromString,
+                    response_serializer=controlplane_dot_api_dot_v1_dot_grid__pb2.WatchGridEventsResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'controlplane.api.v1.GridService', rpc_method_handlers)
@@ -219,7 +320,8 @@ class GridService:
     """The grid side: feeders, and limits on feeders and sites, from now on or for a time to come.
 
     A limit never raises anything above a rating. It is in force once whoever draws has let go: watch the
-    liability, not the wish. Where several limits hold at one moment, the one that was set last counts.
+    liability, not the wish. Of the limits set with SetFeederLimit (or SetSiteLimit) that hold at one
+    moment, the one that was set last counts; of that one and all grid events in force, the lowest.
     """
 
     @staticmethod
@@ -455,6 +557,141 @@ class GridService:
             '/controlplane.api.v1.GridService/ClearSiteLimit',
             controlplane_dot_api_dot_v1_dot_grid__pb2.ClearSiteLimitRequest.SerializeToString,
             controlplane_dot_api_dot_v1_dot_grid__pb2.ClearSiteLimitResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateGridEvent(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/controlplane.api.v1.GridService/CreateGridEvent',
+            controlplane_dot_api_dot_v1_dot_grid__pb2.CreateGridEventRequest.SerializeToString,
+            controlplane_dot_api_dot_v1_dot_grid__pb2.CreateGridEventResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetGridEvent(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/controlplane.api.v1.GridService/GetGridEvent',
+            controlplane_dot_api_dot_v1_dot_grid__pb2.GetGridEventRequest.SerializeToString,
+            controlplane_dot_api_dot_v1_dot_grid__pb2.GetGridEventResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListGridEvents(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/controlplane.api.v1.GridService/ListGridEvents',
+            controlplane_dot_api_dot_v1_dot_grid__pb2.ListGridEventsRequest.SerializeToString,
+            controlplane_dot_api_dot_v1_dot_grid__pb2.ListGridEventsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CancelGridEvent(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/controlplane.api.v1.GridService/CancelGridEvent',
+            controlplane_dot_api_dot_v1_dot_grid__pb2.CancelGridEventRequest.SerializeToString,
+            controlplane_dot_api_dot_v1_dot_grid__pb2.CancelGridEventResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchGridEvents(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/controlplane.api.v1.GridService/WatchGridEvents',
+            controlplane_dot_api_dot_v1_dot_grid__pb2.WatchGridEventsRequest.SerializeToString,
+            controlplane_dot_api_dot_v1_dot_grid__pb2.WatchGridEventsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -30,7 +30,8 @@ class GridServiceStub:
     """The grid side: feeders, and limits on feeders and sites, from now on or for a time to come.
 
     A limit never raises anything above a rating. It is in force once whoever draws has let go: watch the
-    liability, not the wish. Where several limits hold at one moment, the one that was set last counts.
+    liability, not the wish. Of the limits set with SetFeederLimit (or SetSiteLimit) that hold at one
+    moment, the one that was set last counts; of that one and all grid events in force, the lowest.
     """
 
     @_typing.overload
@@ -38,15 +39,21 @@ class GridServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> GridServiceAsyncStub: ...
     CreateFeeder: _grpc.UnaryUnaryMultiCallable[_grid_pb2.CreateFeederRequest, _grid_pb2.CreateFeederResponse]
-    """Describes a new feeder. Errors: INVALID_ARGUMENT with field violations; ALREADY_EXISTS."""
+    """Describes a new feeder. Errors: INVALID_ARGUMENT with field violations, also where its parent is not
+    described; ALREADY_EXISTS.
+    """
     UpdateFeeder: _grpc.UnaryUnaryMultiCallable[_grid_pb2.UpdateFeederRequest, _grid_pb2.UpdateFeederResponse]
-    """Replaces the description of a feeder. Errors: INVALID_ARGUMENT with field violations; NOT_FOUND."""
+    """Replaces the description of a feeder. Errors: INVALID_ARGUMENT with field violations, also where its
+    parent is not described or would in the end be supplied by it; NOT_FOUND.
+    """
     GetFeeder: _grpc.UnaryUnaryMultiCallable[_grid_pb2.GetFeederRequest, _grid_pb2.GetFeederResponse]
     """One feeder, with what each of its sites was given. Errors: NOT_FOUND."""
     ListFeeders: _grpc.UnaryUnaryMultiCallable[_grid_pb2.ListFeedersRequest, _grid_pb2.ListFeedersResponse]
     """All feeders as they were described, ordered by id."""
     DeleteFeeder: _grpc.UnaryUnaryMultiCallable[_grid_pb2.DeleteFeederRequest, _grid_pb2.DeleteFeederResponse]
-    """Forgets a feeder. Errors: NOT_FOUND; FAILED_PRECONDITION while a site is supplied by it."""
+    """Forgets a feeder. Errors: NOT_FOUND; FAILED_PRECONDITION while a site or another feeder is supplied
+    by it.
+    """
     SetFeederLimit: _grpc.UnaryUnaryMultiCallable[_grid_pb2.SetFeederLimitRequest, _grid_pb2.SetFeederLimitResponse]
     """Limits the power of a feeder, now or for a time to come.
 
@@ -61,26 +68,58 @@ class GridServiceStub:
     """
     ClearSiteLimit: _grpc.UnaryUnaryMultiCallable[_grid_pb2.ClearSiteLimitRequest, _grid_pb2.ClearSiteLimitResponse]
     """Lifts whatever limit was set on a site, scheduled ones included. Errors: NOT_FOUND."""
+    CreateGridEvent: _grpc.UnaryUnaryMultiCallable[_grid_pb2.CreateGridEventRequest, _grid_pb2.CreateGridEventResponse]
+    """Takes in a wish of the grid: limit a feeder or a site to a power, reduce it by one, or restore it, at
+    once or at an instant to come. What was made of it is kept and can be asked for afterwards.
+
+    Errors: NOT_FOUND where the feeder or site is not described; ALREADY_EXISTS where another event has
+    this id; INVALID_ARGUMENT where the event is over already or ends before it begins, or the power is
+    missing; RESOURCE_EXHAUSTED where the target already holds 100 events to come or in force.
+    """
+    GetGridEvent: _grpc.UnaryUnaryMultiCallable[_grid_pb2.GetGridEventRequest, _grid_pb2.GetGridEventResponse]
+    """One event, with what was made of it up to now. Errors: NOT_FOUND."""
+    ListGridEvents: _grpc.UnaryUnaryMultiCallable[_grid_pb2.ListGridEventsRequest, _grid_pb2.ListGridEventsResponse]
+    """Events of a feeder, of a site, or of all, the latest start first; ended ones included, without their
+    samples.
+    """
+    CancelGridEvent: _grpc.UnaryUnaryMultiCallable[_grid_pb2.CancelGridEventRequest, _grid_pb2.CancelGridEventResponse]
+    """Calls an event off, or ends it early. One that has ended stays as it is.
+
+    Errors: NOT_FOUND.
+    """
+    WatchGridEvents: _grpc.UnaryStreamMultiCallable[_grid_pb2.WatchGridEventsRequest, _grid_pb2.WatchGridEventsResponse]
+    """Events as they change: first those that are to come or in force, then each at every change of state
+    or of its response, until the caller ends the stream. Without samples.
+
+    Errors: UNAVAILABLE while the journal is out of reach: open the stream again.
+    """
 
 @_typing.type_check_only
 class GridServiceAsyncStub(GridServiceStub):
     """The grid side: feeders, and limits on feeders and sites, from now on or for a time to come.
 
     A limit never raises anything above a rating. It is in force once whoever draws has let go: watch the
-    liability, not the wish. Where several limits hold at one moment, the one that was set last counts.
+    liability, not the wish. Of the limits set with SetFeederLimit (or SetSiteLimit) that hold at one
+    moment, the one that was set last counts; of that one and all grid events in force, the lowest.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateFeeder: _aio.UnaryUnaryMultiCallable[_grid_pb2.CreateFeederRequest, _grid_pb2.CreateFeederResponse]  # type: ignore[assignment]
-    """Describes a new feeder. Errors: INVALID_ARGUMENT with field violations; ALREADY_EXISTS."""
+    """Describes a new feeder. Errors: INVALID_ARGUMENT with field violations, also where its parent is not
+    described; ALREADY_EXISTS.
+    """
     UpdateFeeder: _aio.UnaryUnaryMultiCallable[_grid_pb2.UpdateFeederRequest, _grid_pb2.UpdateFeederResponse]  # type: ignore[assignment]
-    """Replaces the description of a feeder. Errors: INVALID_ARGUMENT with field violations; NOT_FOUND."""
+    """Replaces the description of a feeder. Errors: INVALID_ARGUMENT with field violations, also where its
+    parent is not described or would in the end be supplied by it; NOT_FOUND.
+    """
     GetFeeder: _aio.UnaryUnaryMultiCallable[_grid_pb2.GetFeederRequest, _grid_pb2.GetFeederResponse]  # type: ignore[assignment]
     """One feeder, with what each of its sites was given. Errors: NOT_FOUND."""
     ListFeeders: _aio.UnaryUnaryMultiCallable[_grid_pb2.ListFeedersRequest, _grid_pb2.ListFeedersResponse]  # type: ignore[assignment]
     """All feeders as they were described, ordered by id."""
     DeleteFeeder: _aio.UnaryUnaryMultiCallable[_grid_pb2.DeleteFeederRequest, _grid_pb2.DeleteFeederResponse]  # type: ignore[assignment]
-    """Forgets a feeder. Errors: NOT_FOUND; FAILED_PRECONDITION while a site is supplied by it."""
+    """Forgets a feeder. Errors: NOT_FOUND; FAILED_PRECONDITION while a site or another feeder is supplied
+    by it.
+    """
     SetFeederLimit: _aio.UnaryUnaryMultiCallable[_grid_pb2.SetFeederLimitRequest, _grid_pb2.SetFeederLimitResponse]  # type: ignore[assignment]
     """Limits the power of a feeder, now or for a time to come.
 
@@ -95,12 +134,38 @@ class GridServiceAsyncStub(GridServiceStub):
     """
     ClearSiteLimit: _aio.UnaryUnaryMultiCallable[_grid_pb2.ClearSiteLimitRequest, _grid_pb2.ClearSiteLimitResponse]  # type: ignore[assignment]
     """Lifts whatever limit was set on a site, scheduled ones included. Errors: NOT_FOUND."""
+    CreateGridEvent: _aio.UnaryUnaryMultiCallable[_grid_pb2.CreateGridEventRequest, _grid_pb2.CreateGridEventResponse]  # type: ignore[assignment]
+    """Takes in a wish of the grid: limit a feeder or a site to a power, reduce it by one, or restore it, at
+    once or at an instant to come. What was made of it is kept and can be asked for afterwards.
+
+    Errors: NOT_FOUND where the feeder or site is not described; ALREADY_EXISTS where another event has
+    this id; INVALID_ARGUMENT where the event is over already or ends before it begins, or the power is
+    missing; RESOURCE_EXHAUSTED where the target already holds 100 events to come or in force.
+    """
+    GetGridEvent: _aio.UnaryUnaryMultiCallable[_grid_pb2.GetGridEventRequest, _grid_pb2.GetGridEventResponse]  # type: ignore[assignment]
+    """One event, with what was made of it up to now. Errors: NOT_FOUND."""
+    ListGridEvents: _aio.UnaryUnaryMultiCallable[_grid_pb2.ListGridEventsRequest, _grid_pb2.ListGridEventsResponse]  # type: ignore[assignment]
+    """Events of a feeder, of a site, or of all, the latest start first; ended ones included, without their
+    samples.
+    """
+    CancelGridEvent: _aio.UnaryUnaryMultiCallable[_grid_pb2.CancelGridEventRequest, _grid_pb2.CancelGridEventResponse]  # type: ignore[assignment]
+    """Calls an event off, or ends it early. One that has ended stays as it is.
+
+    Errors: NOT_FOUND.
+    """
+    WatchGridEvents: _aio.UnaryStreamMultiCallable[_grid_pb2.WatchGridEventsRequest, _grid_pb2.WatchGridEventsResponse]  # type: ignore[assignment]
+    """Events as they change: first those that are to come or in force, then each at every change of state
+    or of its response, until the caller ends the stream. Without samples.
+
+    Errors: UNAVAILABLE while the journal is out of reach: open the stream again.
+    """
 
 class GridServiceServicer(metaclass=_abc_1.ABCMeta):
     """The grid side: feeders, and limits on feeders and sites, from now on or for a time to come.
 
     A limit never raises anything above a rating. It is in force once whoever draws has let go: watch the
-    liability, not the wish. Where several limits hold at one moment, the one that was set last counts.
+    liability, not the wish. Of the limits set with SetFeederLimit (or SetSiteLimit) that hold at one
+    moment, the one that was set last counts; of that one and all grid events in force, the lowest.
     """
 
     @_abc_1.abstractmethod
@@ -109,7 +174,9 @@ class GridServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _grid_pb2.CreateFeederRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_grid_pb2.CreateFeederResponse, _abc.Awaitable[_grid_pb2.CreateFeederResponse]]:
-        """Describes a new feeder. Errors: INVALID_ARGUMENT with field violations; ALREADY_EXISTS."""
+        """Describes a new feeder. Errors: INVALID_ARGUMENT with field violations, also where its parent is not
+        described; ALREADY_EXISTS.
+        """
 
     @_abc_1.abstractmethod
     def UpdateFeeder(
@@ -117,7 +184,9 @@ class GridServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _grid_pb2.UpdateFeederRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_grid_pb2.UpdateFeederResponse, _abc.Awaitable[_grid_pb2.UpdateFeederResponse]]:
-        """Replaces the description of a feeder. Errors: INVALID_ARGUMENT with field violations; NOT_FOUND."""
+        """Replaces the description of a feeder. Errors: INVALID_ARGUMENT with field violations, also where its
+        parent is not described or would in the end be supplied by it; NOT_FOUND.
+        """
 
     @_abc_1.abstractmethod
     def GetFeeder(
@@ -141,7 +210,9 @@ class GridServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _grid_pb2.DeleteFeederRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_grid_pb2.DeleteFeederResponse, _abc.Awaitable[_grid_pb2.DeleteFeederResponse]]:
-        """Forgets a feeder. Errors: NOT_FOUND; FAILED_PRECONDITION while a site is supplied by it."""
+        """Forgets a feeder. Errors: NOT_FOUND; FAILED_PRECONDITION while a site or another feeder is supplied
+        by it.
+        """
 
     @_abc_1.abstractmethod
     def SetFeederLimit(
@@ -180,5 +251,60 @@ class GridServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_grid_pb2.ClearSiteLimitResponse, _abc.Awaitable[_grid_pb2.ClearSiteLimitResponse]]:
         """Lifts whatever limit was set on a site, scheduled ones included. Errors: NOT_FOUND."""
+
+    @_abc_1.abstractmethod
+    def CreateGridEvent(
+        self,
+        request: _grid_pb2.CreateGridEventRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_grid_pb2.CreateGridEventResponse, _abc.Awaitable[_grid_pb2.CreateGridEventResponse]]:
+        """Takes in a wish of the grid: limit a feeder or a site to a power, reduce it by one, or restore it, at
+        once or at an instant to come. What was made of it is kept and can be asked for afterwards.
+
+        Errors: NOT_FOUND where the feeder or site is not described; ALREADY_EXISTS where another event has
+        this id; INVALID_ARGUMENT where the event is over already or ends before it begins, or the power is
+        missing; RESOURCE_EXHAUSTED where the target already holds 100 events to come or in force.
+        """
+
+    @_abc_1.abstractmethod
+    def GetGridEvent(
+        self,
+        request: _grid_pb2.GetGridEventRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_grid_pb2.GetGridEventResponse, _abc.Awaitable[_grid_pb2.GetGridEventResponse]]:
+        """One event, with what was made of it up to now. Errors: NOT_FOUND."""
+
+    @_abc_1.abstractmethod
+    def ListGridEvents(
+        self,
+        request: _grid_pb2.ListGridEventsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_grid_pb2.ListGridEventsResponse, _abc.Awaitable[_grid_pb2.ListGridEventsResponse]]:
+        """Events of a feeder, of a site, or of all, the latest start first; ended ones included, without their
+        samples.
+        """
+
+    @_abc_1.abstractmethod
+    def CancelGridEvent(
+        self,
+        request: _grid_pb2.CancelGridEventRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_grid_pb2.CancelGridEventResponse, _abc.Awaitable[_grid_pb2.CancelGridEventResponse]]:
+        """Calls an event off, or ends it early. One that has ended stays as it is.
+
+        Errors: NOT_FOUND.
+        """
+
+    @_abc_1.abstractmethod
+    def WatchGridEvents(
+        self,
+        request: _grid_pb2.WatchGridEventsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_grid_pb2.WatchGridEventsResponse], _abc.AsyncIterator[_grid_pb2.WatchGridEventsResponse]]:
+        """Events as they change: first those that are to come or in force, then each at every change of state
+        or of its response, until the caller ends the stream. Without samples.
+
+        Errors: UNAVAILABLE while the journal is out of reach: open the stream again.
+        """
 
 def add_GridServiceServicer_to_server(servicer: GridServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

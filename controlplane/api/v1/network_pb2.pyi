@@ -112,6 +112,162 @@ WEEKDAY_SUN: Weekday.ValueType  # 7
 """Sunday."""
 Global___Weekday: _TypeAlias = Weekday  # noqa: Y015
 
+class _Measures:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _MeasuresEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Measures.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    MEASURES_UNSPECIFIED: _Measures.ValueType  # 0
+    """Not given: building."""
+    MEASURES_BUILDING: _Measures.ValueType  # 1
+    """Everything on its circuit but the chargers."""
+    MEASURES_SUPPLY: _Measures.ValueType  # 2
+    """Everything on its circuit: building, chargers, and what solar plant and battery add or take."""
+
+class Measures(_Measures, metaclass=_MeasuresEnumTypeWrapper):
+    """What flows through the meter of a building."""
+
+MEASURES_UNSPECIFIED: Measures.ValueType  # 0
+"""Not given: building."""
+MEASURES_BUILDING: Measures.ValueType  # 1
+"""Everything on its circuit but the chargers."""
+MEASURES_SUPPLY: Measures.ValueType  # 2
+"""Everything on its circuit: building, chargers, and what solar plant and battery add or take."""
+Global___Measures: _TypeAlias = Measures  # noqa: Y015
+
+class _MeterKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _MeterKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_MeterKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    METER_KIND_UNSPECIFIED: _MeterKind.ValueType  # 0
+    """Never in a description."""
+    METER_KIND_OCPP: _MeterKind.ValueType  # 1
+    """By a charger that is described here, over OCPP."""
+    METER_KIND_MODBUS: _MeterKind.ValueType  # 2
+    """By Loadstar, over Modbus TCP."""
+
+class MeterKind(_MeterKind, metaclass=_MeterKindEnumTypeWrapper):
+    """How a building's meter is read."""
+
+METER_KIND_UNSPECIFIED: MeterKind.ValueType  # 0
+"""Never in a description."""
+METER_KIND_OCPP: MeterKind.ValueType  # 1
+"""By a charger that is described here, over OCPP."""
+METER_KIND_MODBUS: MeterKind.ValueType  # 2
+"""By Loadstar, over Modbus TCP."""
+Global___MeterKind: _TypeAlias = MeterKind  # noqa: Y015
+
+class _RegisterType:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _RegisterTypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_RegisterType.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    REGISTER_TYPE_UNSPECIFIED: _RegisterType.ValueType  # 0
+    """Not given: input."""
+    REGISTER_TYPE_INPUT: _RegisterType.ValueType  # 1
+    """Input registers, function code 4."""
+    REGISTER_TYPE_HOLDING: _RegisterType.ValueType  # 2
+    """Holding registers, function code 3."""
+
+class RegisterType(_RegisterType, metaclass=_RegisterTypeEnumTypeWrapper):
+    """Which table of a Modbus device is read."""
+
+REGISTER_TYPE_UNSPECIFIED: RegisterType.ValueType  # 0
+"""Not given: input."""
+REGISTER_TYPE_INPUT: RegisterType.ValueType  # 1
+"""Input registers, function code 4."""
+REGISTER_TYPE_HOLDING: RegisterType.ValueType  # 2
+"""Holding registers, function code 3."""
+Global___RegisterType: _TypeAlias = RegisterType  # noqa: Y015
+
+class _RegisterFormat:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _RegisterFormatEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_RegisterFormat.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    REGISTER_FORMAT_UNSPECIFIED: _RegisterFormat.ValueType  # 0
+    """Not given: float32."""
+    REGISTER_FORMAT_INT16: _RegisterFormat.ValueType  # 1
+    """16 bits with sign."""
+    REGISTER_FORMAT_UINT16: _RegisterFormat.ValueType  # 2
+    """16 bits without sign."""
+    REGISTER_FORMAT_INT32: _RegisterFormat.ValueType  # 3
+    """32 bits with sign."""
+    REGISTER_FORMAT_UINT32: _RegisterFormat.ValueType  # 4
+    """32 bits without sign."""
+    REGISTER_FORMAT_FLOAT32: _RegisterFormat.ValueType  # 5
+    """IEEE 754, 32 bits."""
+
+class RegisterFormat(_RegisterFormat, metaclass=_RegisterFormatEnumTypeWrapper):
+    """How the registers of one value are read; 32 bits are two registers."""
+
+REGISTER_FORMAT_UNSPECIFIED: RegisterFormat.ValueType  # 0
+"""Not given: float32."""
+REGISTER_FORMAT_INT16: RegisterFormat.ValueType  # 1
+"""16 bits with sign."""
+REGISTER_FORMAT_UINT16: RegisterFormat.ValueType  # 2
+"""16 bits without sign."""
+REGISTER_FORMAT_INT32: RegisterFormat.ValueType  # 3
+"""32 bits with sign."""
+REGISTER_FORMAT_UINT32: RegisterFormat.ValueType  # 4
+"""32 bits without sign."""
+REGISTER_FORMAT_FLOAT32: RegisterFormat.ValueType  # 5
+"""IEEE 754, 32 bits."""
+Global___RegisterFormat: _TypeAlias = RegisterFormat  # noqa: Y015
+
+class _WordOrder:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _WordOrderEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_WordOrder.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    WORD_ORDER_UNSPECIFIED: _WordOrder.ValueType  # 0
+    """Not given: big."""
+    WORD_ORDER_BIG: _WordOrder.ValueType  # 1
+    """The first."""
+    WORD_ORDER_LITTLE: _WordOrder.ValueType  # 2
+    """The second."""
+
+class WordOrder(_WordOrder, metaclass=_WordOrderEnumTypeWrapper):
+    """Which of two registers holds the upper half."""
+
+WORD_ORDER_UNSPECIFIED: WordOrder.ValueType  # 0
+"""Not given: big."""
+WORD_ORDER_BIG: WordOrder.ValueType  # 1
+"""The first."""
+WORD_ORDER_LITTLE: WordOrder.ValueType  # 2
+"""The second."""
+Global___WordOrder: _TypeAlias = WordOrder  # noqa: Y015
+
+class _SolarMode:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _SolarModeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_SolarMode.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    SOLAR_MODE_UNSPECIFIED: _SolarMode.ValueType  # 0
+    """Not given: off."""
+    SOLAR_MODE_OFF: _SolarMode.ValueType  # 1
+    """Nothing."""
+    SOLAR_MODE_SURPLUS: _SolarMode.ValueType  # 2
+    """Charging that is neither urgent nor guaranteed waits for what the building leaves over."""
+
+class SolarMode(_SolarMode, metaclass=_SolarModeEnumTypeWrapper):
+    """What a solar plant means for charging."""
+
+SOLAR_MODE_UNSPECIFIED: SolarMode.ValueType  # 0
+"""Not given: off."""
+SOLAR_MODE_OFF: SolarMode.ValueType  # 1
+"""Nothing."""
+SOLAR_MODE_SURPLUS: SolarMode.ValueType  # 2
+"""Charging that is neither urgent nor guaranteed waits for what the building leaves over."""
+Global___SolarMode: _TypeAlias = SolarMode  # noqa: Y015
+
 class _NetworkChangeAction:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -247,6 +403,7 @@ class ChargerDescription(_message.Message):
     OFFLINE_CURRENT_A_FIELD_NUMBER: _builtins.int
     PASSWORD_HASH_FIELD_NUMBER: _builtins.int
     EFFICIENCY_PERCENT_FIELD_NUMBER: _builtins.int
+    METER_ONLY_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """The identity with which it connects: the last part of its WebSocket URL. 1 to 48 letters, digits
     and `*-_=:+|@.`; unique in the network.
@@ -270,6 +427,8 @@ class ChargerDescription(_message.Message):
     """What reaches the vehicle of what the charger takes from the grid, in per cent, 50 to 100. A limit
     in watts holds on the vehicle's side and is made smaller by this. Default 100 for AC, 92 for DC.
     """
+    meter_only: _builtins.bool
+    """A dedicated meter that speaks OCPP: it connects like a charger and has no connectors."""
     @_builtins.property
     def connectors(self) -> _containers.RepeatedCompositeFieldContainer[Global___ConnectorDescription]:
         """At least one. Empty: one three-phase connector with id 1 and all defaults."""
@@ -285,19 +444,24 @@ class ChargerDescription(_message.Message):
         offline_current_a: _builtins.float | None = ...,
         password_hash: _builtins.str | None = ...,
         efficiency_percent: _builtins.float | None = ...,
+        meter_only: _builtins.bool | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_efficiency_percent", b"_efficiency_percent", "_offline_current_a", b"_offline_current_a", "_password_hash", b"_password_hash", "efficiency_percent", b"efficiency_percent", "offline_current_a", b"offline_current_a", "password_hash", b"password_hash"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_efficiency_percent", b"_efficiency_percent", "_meter_only", b"_meter_only", "_offline_current_a", b"_offline_current_a", "_password_hash", b"_password_hash", "efficiency_percent", b"efficiency_percent", "meter_only", b"meter_only", "offline_current_a", b"offline_current_a", "password_hash", b"password_hash"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_efficiency_percent", b"_efficiency_percent", "_offline_current_a", b"_offline_current_a", "_password_hash", b"_password_hash", "circuit", b"circuit", "connectors", b"connectors", "current_type", b"current_type", "efficiency_percent", b"efficiency_percent", "id", b"id", "limit_unit", b"limit_unit", "offline_current_a", b"offline_current_a", "password_hash", b"password_hash"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_efficiency_percent", b"_efficiency_percent", "_meter_only", b"_meter_only", "_offline_current_a", b"_offline_current_a", "_password_hash", b"_password_hash", "circuit", b"circuit", "connectors", b"connectors", "current_type", b"current_type", "efficiency_percent", b"efficiency_percent", "id", b"id", "limit_unit", b"limit_unit", "meter_only", b"meter_only", "offline_current_a", b"offline_current_a", "password_hash", b"password_hash"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__efficiency_percent: _TypeAlias = _typing.Literal["efficiency_percent"]  # noqa: Y015
     _WhichOneofArgType__efficiency_percent: _TypeAlias = _typing.Literal["_efficiency_percent", b"_efficiency_percent"]  # noqa: Y015
+    _WhichOneofReturnType__meter_only: _TypeAlias = _typing.Literal["meter_only"]  # noqa: Y015
+    _WhichOneofArgType__meter_only: _TypeAlias = _typing.Literal["_meter_only", b"_meter_only"]  # noqa: Y015
     _WhichOneofReturnType__offline_current_a: _TypeAlias = _typing.Literal["offline_current_a"]  # noqa: Y015
     _WhichOneofArgType__offline_current_a: _TypeAlias = _typing.Literal["_offline_current_a", b"_offline_current_a"]  # noqa: Y015
     _WhichOneofReturnType__password_hash: _TypeAlias = _typing.Literal["password_hash"]  # noqa: Y015
     _WhichOneofArgType__password_hash: _TypeAlias = _typing.Literal["_password_hash", b"_password_hash"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__efficiency_percent) -> _WhichOneofReturnType__efficiency_percent | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__meter_only) -> _WhichOneofReturnType__meter_only | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__offline_current_a) -> _WhichOneofReturnType__offline_current_a | None: ...
     @_typing.overload
@@ -336,6 +500,144 @@ class CircuitDescription(_message.Message):
 Global___CircuitDescription: _TypeAlias = CircuitDescription  # noqa: Y015
 
 @_typing.final
+class MeterRegistersDescription(_message.Message):
+    """Addresses, from 0, of the first register of each line's current."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    L1_FIELD_NUMBER: _builtins.int
+    L2_FIELD_NUMBER: _builtins.int
+    L3_FIELD_NUMBER: _builtins.int
+    l1: _builtins.int
+    """On L1."""
+    l2: _builtins.int
+    """On L2."""
+    l3: _builtins.int
+    """On L3."""
+    def __init__(
+        self,
+        *,
+        l1: _builtins.int | None = ...,
+        l2: _builtins.int | None = ...,
+        l3: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_l1", b"_l1", "_l2", b"_l2", "_l3", b"_l3", "l1", b"l1", "l2", b"l2", "l3", b"l3"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_l1", b"_l1", "_l2", b"_l2", "_l3", b"_l3", "l1", b"l1", "l2", b"l2", "l3", b"l3"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__l1: _TypeAlias = _typing.Literal["l1"]  # noqa: Y015
+    _WhichOneofArgType__l1: _TypeAlias = _typing.Literal["_l1", b"_l1"]  # noqa: Y015
+    _WhichOneofReturnType__l2: _TypeAlias = _typing.Literal["l2"]  # noqa: Y015
+    _WhichOneofArgType__l2: _TypeAlias = _typing.Literal["_l2", b"_l2"]  # noqa: Y015
+    _WhichOneofReturnType__l3: _TypeAlias = _typing.Literal["l3"]  # noqa: Y015
+    _WhichOneofArgType__l3: _TypeAlias = _typing.Literal["_l3", b"_l3"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__l1) -> _WhichOneofReturnType__l1 | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__l2) -> _WhichOneofReturnType__l2 | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__l3) -> _WhichOneofReturnType__l3 | None: ...
+
+Global___MeterRegistersDescription: _TypeAlias = MeterRegistersDescription  # noqa: Y015
+
+@_typing.final
+class BuildingMeterDescription(_message.Message):
+    """What measures a building's load."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KIND_FIELD_NUMBER: _builtins.int
+    CHARGER_FIELD_NUMBER: _builtins.int
+    CONNECTOR_FIELD_NUMBER: _builtins.int
+    BALANCED_FIELD_NUMBER: _builtins.int
+    HOST_FIELD_NUMBER: _builtins.int
+    PORT_FIELD_NUMBER: _builtins.int
+    UNIT_FIELD_NUMBER: _builtins.int
+    REGISTERS_FIELD_NUMBER: _builtins.int
+    REGISTER_TYPE_FIELD_NUMBER: _builtins.int
+    FORMAT_FIELD_NUMBER: _builtins.int
+    WORD_ORDER_FIELD_NUMBER: _builtins.int
+    SCALE_A_FIELD_NUMBER: _builtins.int
+    INTERVAL_S_FIELD_NUMBER: _builtins.int
+    kind: Global___MeterKind.ValueType
+    """Decides which of the fields below may be given."""
+    charger: _builtins.str
+    """OCPP: the charger that reads it; must stand in the same site."""
+    connector: _builtins.int
+    """OCPP: 0 is the charger's own main meter (connectorId or evseId 0). Default 0."""
+    balanced: _builtins.bool
+    """OCPP: the load is alike on all lines, so that power without currents is divided by three; otherwise
+    the whole of it counts on each line. Default false.
+    """
+    host: _builtins.str
+    """Modbus: its name or address."""
+    port: _builtins.int
+    """Modbus: default 502."""
+    unit: _builtins.int
+    """Modbus: the unit (slave) id. Default 1."""
+    register_type: Global___RegisterType.ValueType
+    """Modbus: default input."""
+    format: Global___RegisterFormat.ValueType
+    """Modbus: default float32."""
+    word_order: Global___WordOrder.ValueType
+    """Modbus: default big."""
+    scale_a: _builtins.float
+    """Modbus: amperes for a value of 1. Default 1."""
+    interval_s: _builtins.float
+    """Modbus: seconds between two readings, 0.2 to 3,600 and below `stale_after_s`. Default 5 s."""
+    @_builtins.property
+    def registers(self) -> Global___MeterRegistersDescription:
+        """Modbus: where the currents stand."""
+
+    def __init__(
+        self,
+        *,
+        kind: Global___MeterKind.ValueType = ...,
+        charger: _builtins.str = ...,
+        connector: _builtins.int | None = ...,
+        balanced: _builtins.bool | None = ...,
+        host: _builtins.str = ...,
+        port: _builtins.int | None = ...,
+        unit: _builtins.int | None = ...,
+        registers: Global___MeterRegistersDescription | None = ...,
+        register_type: Global___RegisterType.ValueType = ...,
+        format: Global___RegisterFormat.ValueType = ...,
+        word_order: Global___WordOrder.ValueType = ...,
+        scale_a: _builtins.float | None = ...,
+        interval_s: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_balanced", b"_balanced", "_connector", b"_connector", "_interval_s", b"_interval_s", "_port", b"_port", "_scale_a", b"_scale_a", "_unit", b"_unit", "balanced", b"balanced", "connector", b"connector", "interval_s", b"interval_s", "port", b"port", "registers", b"registers", "scale_a", b"scale_a", "unit", b"unit"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_balanced", b"_balanced", "_connector", b"_connector", "_interval_s", b"_interval_s", "_port", b"_port", "_scale_a", b"_scale_a", "_unit", b"_unit", "balanced", b"balanced", "charger", b"charger", "connector", b"connector", "format", b"format", "host", b"host", "interval_s", b"interval_s", "kind", b"kind", "port", b"port", "register_type", b"register_type", "registers", b"registers", "scale_a", b"scale_a", "unit", b"unit", "word_order", b"word_order"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__balanced: _TypeAlias = _typing.Literal["balanced"]  # noqa: Y015
+    _WhichOneofArgType__balanced: _TypeAlias = _typing.Literal["_balanced", b"_balanced"]  # noqa: Y015
+    _WhichOneofReturnType__connector: _TypeAlias = _typing.Literal["connector"]  # noqa: Y015
+    _WhichOneofArgType__connector: _TypeAlias = _typing.Literal["_connector", b"_connector"]  # noqa: Y015
+    _WhichOneofReturnType__interval_s: _TypeAlias = _typing.Literal["interval_s"]  # noqa: Y015
+    _WhichOneofArgType__interval_s: _TypeAlias = _typing.Literal["_interval_s", b"_interval_s"]  # noqa: Y015
+    _WhichOneofReturnType__port: _TypeAlias = _typing.Literal["port"]  # noqa: Y015
+    _WhichOneofArgType__port: _TypeAlias = _typing.Literal["_port", b"_port"]  # noqa: Y015
+    _WhichOneofReturnType__scale_a: _TypeAlias = _typing.Literal["scale_a"]  # noqa: Y015
+    _WhichOneofArgType__scale_a: _TypeAlias = _typing.Literal["_scale_a", b"_scale_a"]  # noqa: Y015
+    _WhichOneofReturnType__unit: _TypeAlias = _typing.Literal["unit"]  # noqa: Y015
+    _WhichOneofArgType__unit: _TypeAlias = _typing.Literal["_unit", b"_unit"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__balanced) -> _WhichOneofReturnType__balanced | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__connector) -> _WhichOneofReturnType__connector | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__interval_s) -> _WhichOneofReturnType__interval_s | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__port) -> _WhichOneofReturnType__port | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__scale_a) -> _WhichOneofReturnType__scale_a | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__unit) -> _WhichOneofReturnType__unit | None: ...
+
+Global___BuildingMeterDescription: _TypeAlias = BuildingMeterDescription  # noqa: Y015
+
+@_typing.final
 class BuildingLoadDescription(_message.Message):
     """What draws from a site besides its chargers."""
 
@@ -344,22 +646,32 @@ class BuildingLoadDescription(_message.Message):
     CIRCUIT_FIELD_NUMBER: _builtins.int
     ASSUMED_A_FIELD_NUMBER: _builtins.int
     STALE_AFTER_S_FIELD_NUMBER: _builtins.int
+    METER_FIELD_NUMBER: _builtins.int
+    MEASURES_FIELD_NUMBER: _builtins.int
     circuit: _builtins.str
     """The circuit on which it is measured."""
     assumed_a: _builtins.float
     """What counts on each phase before the first report. Default 0 A."""
     stale_after_s: _builtins.float
     """Once the last report is older, nobody is raised above what was guaranteed. Default 60 s."""
+    measures: Global___Measures.ValueType
+    """Default building."""
+    @_builtins.property
+    def meter(self) -> Global___BuildingMeterDescription:
+        """Absent where `SitesService.ReportBuildingLoad` tells."""
+
     def __init__(
         self,
         *,
         circuit: _builtins.str = ...,
         assumed_a: _builtins.float | None = ...,
         stale_after_s: _builtins.float | None = ...,
+        meter: Global___BuildingMeterDescription | None = ...,
+        measures: Global___Measures.ValueType = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_assumed_a", b"_assumed_a", "_stale_after_s", b"_stale_after_s", "assumed_a", b"assumed_a", "stale_after_s", b"stale_after_s"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_assumed_a", b"_assumed_a", "_stale_after_s", b"_stale_after_s", "assumed_a", b"assumed_a", "meter", b"meter", "stale_after_s", b"stale_after_s"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_assumed_a", b"_assumed_a", "_stale_after_s", b"_stale_after_s", "assumed_a", b"assumed_a", "circuit", b"circuit", "stale_after_s", b"stale_after_s"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_assumed_a", b"_assumed_a", "_stale_after_s", b"_stale_after_s", "assumed_a", b"assumed_a", "circuit", b"circuit", "measures", b"measures", "meter", b"meter", "stale_after_s", b"stale_after_s"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__assumed_a: _TypeAlias = _typing.Literal["assumed_a"]  # noqa: Y015
     _WhichOneofArgType__assumed_a: _TypeAlias = _typing.Literal["_assumed_a", b"_assumed_a"]  # noqa: Y015
@@ -371,6 +683,124 @@ class BuildingLoadDescription(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__stale_after_s) -> _WhichOneofReturnType__stale_after_s | None: ...
 
 Global___BuildingLoadDescription: _TypeAlias = BuildingLoadDescription  # noqa: Y015
+
+@_typing.final
+class ContractDescription(_message.Message):
+    """The power that a site may draw from the grid on average."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    POWER_W_FIELD_NUMBER: _builtins.int
+    WINDOW_S_FIELD_NUMBER: _builtins.int
+    power_w: _builtins.int
+    """Mean of the whole site, chargers included, in every window of the clock."""
+    window_s: _builtins.int
+    """Length of a window, 60 s to a day, of which a day has a whole number. Default 900 s."""
+    def __init__(
+        self,
+        *,
+        power_w: _builtins.int = ...,
+        window_s: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_window_s", b"_window_s", "window_s", b"window_s"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_window_s", b"_window_s", "power_w", b"power_w", "window_s", b"window_s"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__window_s: _TypeAlias = _typing.Literal["window_s"]  # noqa: Y015
+    _WhichOneofArgType__window_s: _TypeAlias = _typing.Literal["_window_s", b"_window_s"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__window_s) -> _WhichOneofReturnType__window_s | None: ...
+
+Global___ContractDescription: _TypeAlias = ContractDescription  # noqa: Y015
+
+@_typing.final
+class SolarDescription(_message.Message):
+    """The solar plant of a site."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODE_FIELD_NUMBER: _builtins.int
+    GRID_POWER_W_FIELD_NUMBER: _builtins.int
+    PHASES_FIELD_NUMBER: _builtins.int
+    POWER_MAX_W_FIELD_NUMBER: _builtins.int
+    STALE_AFTER_S_FIELD_NUMBER: _builtins.int
+    mode: Global___SolarMode.ValueType
+    """Default off."""
+    grid_power_w: _builtins.int
+    """What may be charged from the grid on top of the surplus. Default 0 W."""
+    power_max_w: _builtins.int
+    """What it can feed in at most: so much may be hidden from a meter of the whole supply while nothing is
+    heard of the plant. Default 0 W.
+    """
+    stale_after_s: _builtins.float
+    """A report of its power that is older counts as no sun. Default 60 s."""
+    @_builtins.property
+    def phases(self) -> _containers.RepeatedScalarFieldContainer[_electrical_pb2.Phase.ValueType]:
+        """The lines it feeds, alike. Empty: L1, L2, L3."""
+
+    def __init__(
+        self,
+        *,
+        mode: Global___SolarMode.ValueType = ...,
+        grid_power_w: _builtins.int | None = ...,
+        phases: _abc.Iterable[_electrical_pb2.Phase.ValueType] | None = ...,
+        power_max_w: _builtins.int | None = ...,
+        stale_after_s: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_grid_power_w", b"_grid_power_w", "_power_max_w", b"_power_max_w", "_stale_after_s", b"_stale_after_s", "grid_power_w", b"grid_power_w", "power_max_w", b"power_max_w", "stale_after_s", b"stale_after_s"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_grid_power_w", b"_grid_power_w", "_power_max_w", b"_power_max_w", "_stale_after_s", b"_stale_after_s", "grid_power_w", b"grid_power_w", "mode", b"mode", "phases", b"phases", "power_max_w", b"power_max_w", "stale_after_s", b"stale_after_s"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__grid_power_w: _TypeAlias = _typing.Literal["grid_power_w"]  # noqa: Y015
+    _WhichOneofArgType__grid_power_w: _TypeAlias = _typing.Literal["_grid_power_w", b"_grid_power_w"]  # noqa: Y015
+    _WhichOneofReturnType__power_max_w: _TypeAlias = _typing.Literal["power_max_w"]  # noqa: Y015
+    _WhichOneofArgType__power_max_w: _TypeAlias = _typing.Literal["_power_max_w", b"_power_max_w"]  # noqa: Y015
+    _WhichOneofReturnType__stale_after_s: _TypeAlias = _typing.Literal["stale_after_s"]  # noqa: Y015
+    _WhichOneofArgType__stale_after_s: _TypeAlias = _typing.Literal["_stale_after_s", b"_stale_after_s"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__grid_power_w) -> _WhichOneofReturnType__grid_power_w | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__power_max_w) -> _WhichOneofReturnType__power_max_w | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__stale_after_s) -> _WhichOneofReturnType__stale_after_s | None: ...
+
+Global___SolarDescription: _TypeAlias = SolarDescription  # noqa: Y015
+
+@_typing.final
+class BatteryDescription(_message.Message):
+    """The battery of a site."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CAPACITY_WH_FIELD_NUMBER: _builtins.int
+    DISCHARGE_MAX_W_FIELD_NUMBER: _builtins.int
+    RESERVE_PERCENT_FIELD_NUMBER: _builtins.int
+    capacity_wh: _builtins.int
+    """What it holds when full."""
+    discharge_max_w: _builtins.int
+    """What it may give to vehicles at most."""
+    reserve_percent: _builtins.float
+    """Below this state of charge it gives nothing to vehicles and is charged before them. Default 20."""
+    def __init__(
+        self,
+        *,
+        capacity_wh: _builtins.int = ...,
+        discharge_max_w: _builtins.int | None = ...,
+        reserve_percent: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_discharge_max_w", b"_discharge_max_w", "_reserve_percent", b"_reserve_percent", "discharge_max_w", b"discharge_max_w", "reserve_percent", b"reserve_percent"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_discharge_max_w", b"_discharge_max_w", "_reserve_percent", b"_reserve_percent", "capacity_wh", b"capacity_wh", "discharge_max_w", b"discharge_max_w", "reserve_percent", b"reserve_percent"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__discharge_max_w: _TypeAlias = _typing.Literal["discharge_max_w"]  # noqa: Y015
+    _WhichOneofArgType__discharge_max_w: _TypeAlias = _typing.Literal["_discharge_max_w", b"_discharge_max_w"]  # noqa: Y015
+    _WhichOneofReturnType__reserve_percent: _TypeAlias = _typing.Literal["reserve_percent"]  # noqa: Y015
+    _WhichOneofArgType__reserve_percent: _TypeAlias = _typing.Literal["_reserve_percent", b"_reserve_percent"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__discharge_max_w) -> _WhichOneofReturnType__discharge_max_w | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__reserve_percent) -> _WhichOneofReturnType__reserve_percent | None: ...
+
+Global___BatteryDescription: _TypeAlias = BatteryDescription  # noqa: Y015
 
 @_typing.final
 class HoursDescription(_message.Message):
@@ -485,6 +915,9 @@ class SiteDescription(_message.Message):
     CHARGERS_FIELD_NUMBER: _builtins.int
     OPENING_HOURS_FIELD_NUMBER: _builtins.int
     RULES_FIELD_NUMBER: _builtins.int
+    CONTRACT_FIELD_NUMBER: _builtins.int
+    SOLAR_FIELD_NUMBER: _builtins.int
+    BATTERY_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """1 to 63 letters, digits and `._-`, beginning with a letter or digit; unique in the network."""
     name: _builtins.str
@@ -519,6 +952,18 @@ class SiteDescription(_message.Message):
     def rules(self) -> _containers.RepeatedCompositeFieldContainer[Global___RuleDescription]:
         """Who goes first, in the order in which they are tried."""
 
+    @_builtins.property
+    def contract(self) -> Global___ContractDescription:
+        """Absent where no mean power was agreed."""
+
+    @_builtins.property
+    def solar(self) -> Global___SolarDescription:
+        """Absent where there is no plant that Loadstar should know of."""
+
+    @_builtins.property
+    def battery(self) -> Global___BatteryDescription:
+        """Absent where there is none."""
+
     def __init__(
         self,
         *,
@@ -533,10 +978,13 @@ class SiteDescription(_message.Message):
         chargers: _abc.Iterable[Global___ChargerDescription] | None = ...,
         opening_hours: _abc.Iterable[Global___HoursDescription] | None = ...,
         rules: _abc.Iterable[Global___RuleDescription] | None = ...,
+        contract: Global___ContractDescription | None = ...,
+        solar: Global___SolarDescription | None = ...,
+        battery: Global___BatteryDescription | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_margin_percent", b"_margin_percent", "_time_zone", b"_time_zone", "_voltage_v", b"_voltage_v", "building_load", b"building_load", "margin_percent", b"margin_percent", "time_zone", b"time_zone", "voltage_v", b"voltage_v"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_margin_percent", b"_margin_percent", "_time_zone", b"_time_zone", "_voltage_v", b"_voltage_v", "battery", b"battery", "building_load", b"building_load", "contract", b"contract", "margin_percent", b"margin_percent", "solar", b"solar", "time_zone", b"time_zone", "voltage_v", b"voltage_v"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_margin_percent", b"_margin_percent", "_time_zone", b"_time_zone", "_voltage_v", b"_voltage_v", "building_load", b"building_load", "chargers", b"chargers", "circuits", b"circuits", "feeder", b"feeder", "id", b"id", "margin_percent", b"margin_percent", "name", b"name", "opening_hours", b"opening_hours", "rules", b"rules", "time_zone", b"time_zone", "voltage_v", b"voltage_v"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_margin_percent", b"_margin_percent", "_time_zone", b"_time_zone", "_voltage_v", b"_voltage_v", "battery", b"battery", "building_load", b"building_load", "chargers", b"chargers", "circuits", b"circuits", "contract", b"contract", "feeder", b"feeder", "id", b"id", "margin_percent", b"margin_percent", "name", b"name", "opening_hours", b"opening_hours", "rules", b"rules", "solar", b"solar", "time_zone", b"time_zone", "voltage_v", b"voltage_v"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__margin_percent: _TypeAlias = _typing.Literal["margin_percent"]  # noqa: Y015
     _WhichOneofArgType__margin_percent: _TypeAlias = _typing.Literal["_margin_percent", b"_margin_percent"]  # noqa: Y015
@@ -563,6 +1011,7 @@ class FeederDescription(_message.Message):
     NAME_FIELD_NUMBER: _builtins.int
     POWER_MAX_W_FIELD_NUMBER: _builtins.int
     VOLTAGE_V_FIELD_NUMBER: _builtins.int
+    PARENT_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """1 to 63 letters, digits and `._-`, beginning with a letter or digit; unique in the network."""
     name: _builtins.str
@@ -571,6 +1020,10 @@ class FeederDescription(_message.Message):
     """What its sites share, above 0 W."""
     voltage_v: _builtins.int
     """Line to neutral. Default 230 V."""
+    parent: _builtins.str
+    """The feeder that supplies this one; empty where the grid beyond is not described. Described before
+    this one, and not supplied by it in the end.
+    """
     def __init__(
         self,
         *,
@@ -578,10 +1031,11 @@ class FeederDescription(_message.Message):
         name: _builtins.str = ...,
         power_max_w: _builtins.int = ...,
         voltage_v: _builtins.int | None = ...,
+        parent: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_voltage_v", b"_voltage_v", "voltage_v", b"voltage_v"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_voltage_v", b"_voltage_v", "id", b"id", "name", b"name", "power_max_w", b"power_max_w", "voltage_v", b"voltage_v"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_voltage_v", b"_voltage_v", "id", b"id", "name", b"name", "parent", b"parent", "power_max_w", b"power_max_w", "voltage_v", b"voltage_v"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__voltage_v: _TypeAlias = _typing.Literal["voltage_v"]  # noqa: Y015
     _WhichOneofArgType__voltage_v: _TypeAlias = _typing.Literal["_voltage_v", b"_voltage_v"]  # noqa: Y015

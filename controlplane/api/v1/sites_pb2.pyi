@@ -177,6 +177,119 @@ class ConnectorAllocation(_message.Message):
 Global___ConnectorAllocation: _TypeAlias = ConnectorAllocation  # noqa: Y015
 
 @_typing.final
+class SitePower(_message.Message):
+    """Contract, sun and battery of a site at one moment; absent is what is not described or not known."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DRAWS_W_FIELD_NUMBER: _builtins.int
+    MEASURED_FIELD_NUMBER: _builtins.int
+    CONTRACT_W_FIELD_NUMBER: _builtins.int
+    WINDOW_START_TIME_FIELD_NUMBER: _builtins.int
+    WINDOW_END_TIME_FIELD_NUMBER: _builtins.int
+    USED_WH_FIELD_NUMBER: _builtins.int
+    ALLOWED_W_FIELD_NUMBER: _builtins.int
+    LAST_MEAN_W_FIELD_NUMBER: _builtins.int
+    LAST_HELD_FIELD_NUMBER: _builtins.int
+    SOLAR_W_FIELD_NUMBER: _builtins.int
+    BATTERY_W_FIELD_NUMBER: _builtins.int
+    BATTERY_SOC_PERCENT_FIELD_NUMBER: _builtins.int
+    REPORT_STALE_FIELD_NUMBER: _builtins.int
+    SURPLUS_W_FIELD_NUMBER: _builtins.int
+    draws_w: _builtins.int
+    """What the site draws from the grid, by its meters or, where these are silent, at most."""
+    measured: _builtins.bool
+    """Whether meters say so."""
+    contract_w: _builtins.int
+    """The mean power that was agreed."""
+    used_wh: _builtins.int
+    """What was drawn from the grid since it began."""
+    allowed_w: _builtins.int
+    """What may be drawn from the grid for the rest of it."""
+    last_mean_w: _builtins.int
+    """The mean of the window before."""
+    last_held: _builtins.bool
+    """Whether it was within the contract."""
+    solar_w: _builtins.int
+    """What the solar plant gives."""
+    battery_w: _builtins.int
+    """What the battery takes; below 0 it gives."""
+    battery_soc_percent: _builtins.float
+    """The battery's state of charge."""
+    report_stale: _builtins.bool
+    """The report of sun and battery is too old: there is no surplus."""
+    surplus_w: _builtins.int
+    """What sun and battery leave over for charging, smoothed."""
+    @_builtins.property
+    def window_start_time(self) -> _timestamp_pb2.Timestamp:
+        """The running window."""
+
+    @_builtins.property
+    def window_end_time(self) -> _timestamp_pb2.Timestamp:
+        """Its end."""
+
+    def __init__(
+        self,
+        *,
+        draws_w: _builtins.int = ...,
+        measured: _builtins.bool = ...,
+        contract_w: _builtins.int | None = ...,
+        window_start_time: _timestamp_pb2.Timestamp | None = ...,
+        window_end_time: _timestamp_pb2.Timestamp | None = ...,
+        used_wh: _builtins.int | None = ...,
+        allowed_w: _builtins.int | None = ...,
+        last_mean_w: _builtins.int | None = ...,
+        last_held: _builtins.bool | None = ...,
+        solar_w: _builtins.int | None = ...,
+        battery_w: _builtins.int | None = ...,
+        battery_soc_percent: _builtins.float | None = ...,
+        report_stale: _builtins.bool = ...,
+        surplus_w: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_allowed_w", b"_allowed_w", "_battery_soc_percent", b"_battery_soc_percent", "_battery_w", b"_battery_w", "_contract_w", b"_contract_w", "_last_held", b"_last_held", "_last_mean_w", b"_last_mean_w", "_solar_w", b"_solar_w", "_surplus_w", b"_surplus_w", "_used_wh", b"_used_wh", "allowed_w", b"allowed_w", "battery_soc_percent", b"battery_soc_percent", "battery_w", b"battery_w", "contract_w", b"contract_w", "last_held", b"last_held", "last_mean_w", b"last_mean_w", "solar_w", b"solar_w", "surplus_w", b"surplus_w", "used_wh", b"used_wh", "window_end_time", b"window_end_time", "window_start_time", b"window_start_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_allowed_w", b"_allowed_w", "_battery_soc_percent", b"_battery_soc_percent", "_battery_w", b"_battery_w", "_contract_w", b"_contract_w", "_last_held", b"_last_held", "_last_mean_w", b"_last_mean_w", "_solar_w", b"_solar_w", "_surplus_w", b"_surplus_w", "_used_wh", b"_used_wh", "allowed_w", b"allowed_w", "battery_soc_percent", b"battery_soc_percent", "battery_w", b"battery_w", "contract_w", b"contract_w", "draws_w", b"draws_w", "last_held", b"last_held", "last_mean_w", b"last_mean_w", "measured", b"measured", "report_stale", b"report_stale", "solar_w", b"solar_w", "surplus_w", b"surplus_w", "used_wh", b"used_wh", "window_end_time", b"window_end_time", "window_start_time", b"window_start_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__allowed_w: _TypeAlias = _typing.Literal["allowed_w"]  # noqa: Y015
+    _WhichOneofArgType__allowed_w: _TypeAlias = _typing.Literal["_allowed_w", b"_allowed_w"]  # noqa: Y015
+    _WhichOneofReturnType__battery_soc_percent: _TypeAlias = _typing.Literal["battery_soc_percent"]  # noqa: Y015
+    _WhichOneofArgType__battery_soc_percent: _TypeAlias = _typing.Literal["_battery_soc_percent", b"_battery_soc_percent"]  # noqa: Y015
+    _WhichOneofReturnType__battery_w: _TypeAlias = _typing.Literal["battery_w"]  # noqa: Y015
+    _WhichOneofArgType__battery_w: _TypeAlias = _typing.Literal["_battery_w", b"_battery_w"]  # noqa: Y015
+    _WhichOneofReturnType__contract_w: _TypeAlias = _typing.Literal["contract_w"]  # noqa: Y015
+    _WhichOneofArgType__contract_w: _TypeAlias = _typing.Literal["_contract_w", b"_contract_w"]  # noqa: Y015
+    _WhichOneofReturnType__last_held: _TypeAlias = _typing.Literal["last_held"]  # noqa: Y015
+    _WhichOneofArgType__last_held: _TypeAlias = _typing.Literal["_last_held", b"_last_held"]  # noqa: Y015
+    _WhichOneofReturnType__last_mean_w: _TypeAlias = _typing.Literal["last_mean_w"]  # noqa: Y015
+    _WhichOneofArgType__last_mean_w: _TypeAlias = _typing.Literal["_last_mean_w", b"_last_mean_w"]  # noqa: Y015
+    _WhichOneofReturnType__solar_w: _TypeAlias = _typing.Literal["solar_w"]  # noqa: Y015
+    _WhichOneofArgType__solar_w: _TypeAlias = _typing.Literal["_solar_w", b"_solar_w"]  # noqa: Y015
+    _WhichOneofReturnType__surplus_w: _TypeAlias = _typing.Literal["surplus_w"]  # noqa: Y015
+    _WhichOneofArgType__surplus_w: _TypeAlias = _typing.Literal["_surplus_w", b"_surplus_w"]  # noqa: Y015
+    _WhichOneofReturnType__used_wh: _TypeAlias = _typing.Literal["used_wh"]  # noqa: Y015
+    _WhichOneofArgType__used_wh: _TypeAlias = _typing.Literal["_used_wh", b"_used_wh"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__allowed_w) -> _WhichOneofReturnType__allowed_w | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__battery_soc_percent) -> _WhichOneofReturnType__battery_soc_percent | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__battery_w) -> _WhichOneofReturnType__battery_w | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__contract_w) -> _WhichOneofReturnType__contract_w | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__last_held) -> _WhichOneofReturnType__last_held | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__last_mean_w) -> _WhichOneofReturnType__last_mean_w | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__solar_w) -> _WhichOneofReturnType__solar_w | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__surplus_w) -> _WhichOneofReturnType__surplus_w | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__used_wh) -> _WhichOneofReturnType__used_wh | None: ...
+
+Global___SitePower: _TypeAlias = SitePower  # noqa: Y015
+
+@_typing.final
 class SiteAllocation(_message.Message):
     """Who may draw how much at one moment."""
 
@@ -191,6 +304,7 @@ class SiteAllocation(_message.Message):
     VIOLATIONS_FIELD_NUMBER: _builtins.int
     CIRCUITS_FIELD_NUMBER: _builtins.int
     CONNECTORS_FIELD_NUMBER: _builtins.int
+    POWER_FIELD_NUMBER: _builtins.int
     site_id: _builtins.str
     """The site."""
     round: _builtins.int
@@ -219,6 +333,10 @@ class SiteAllocation(_message.Message):
     def connectors(self) -> _containers.RepeatedCompositeFieldContainer[Global___ConnectorAllocation]:
         """In the order of the description."""
 
+    @_builtins.property
+    def power(self) -> Global___SitePower:
+        """Absent where neither contract nor solar plant is described and nothing was reported."""
+
     def __init__(
         self,
         *,
@@ -231,10 +349,11 @@ class SiteAllocation(_message.Message):
         violations: _builtins.int = ...,
         circuits: _abc.Iterable[Global___CircuitState] | None = ...,
         connectors: _abc.Iterable[Global___ConnectorAllocation] | None = ...,
+        power: Global___SitePower | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_feeder_cap_ma", b"_feeder_cap_ma", "_limit_ma", b"_limit_ma", "feeder_cap_ma", b"feeder_cap_ma", "limit_ma", b"limit_ma", "time", b"time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_feeder_cap_ma", b"_feeder_cap_ma", "_limit_ma", b"_limit_ma", "feeder_cap_ma", b"feeder_cap_ma", "limit_ma", b"limit_ma", "power", b"power", "time", b"time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_feeder_cap_ma", b"_feeder_cap_ma", "_limit_ma", b"_limit_ma", "building_load_stale", b"building_load_stale", "circuits", b"circuits", "connectors", b"connectors", "feeder_cap_ma", b"feeder_cap_ma", "limit_ma", b"limit_ma", "round", b"round", "site_id", b"site_id", "time", b"time", "violations", b"violations"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_feeder_cap_ma", b"_feeder_cap_ma", "_limit_ma", b"_limit_ma", "building_load_stale", b"building_load_stale", "circuits", b"circuits", "connectors", b"connectors", "feeder_cap_ma", b"feeder_cap_ma", "limit_ma", b"limit_ma", "power", b"power", "round", b"round", "site_id", b"site_id", "time", b"time", "violations", b"violations"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__feeder_cap_ma: _TypeAlias = _typing.Literal["feeder_cap_ma"]  # noqa: Y015
     _WhichOneofArgType__feeder_cap_ma: _TypeAlias = _typing.Literal["_feeder_cap_ma", b"_feeder_cap_ma"]  # noqa: Y015
@@ -655,6 +774,76 @@ class ReportBuildingLoadResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ReportBuildingLoadResponse: _TypeAlias = ReportBuildingLoadResponse  # noqa: Y015
+
+@_typing.final
+class ReportSitePowerRequest(_message.Message):
+    """What sun and battery do at an instant."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SITE_ID_FIELD_NUMBER: _builtins.int
+    SOLAR_W_FIELD_NUMBER: _builtins.int
+    BATTERY_W_FIELD_NUMBER: _builtins.int
+    BATTERY_SOC_PERCENT_FIELD_NUMBER: _builtins.int
+    MEASURE_TIME_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    site_id: _builtins.str
+    """The site."""
+    solar_w: _builtins.int
+    """What the solar plant gives, 0 and up."""
+    battery_w: _builtins.int
+    """What the battery takes; below 0 it gives."""
+    battery_soc_percent: _builtins.float
+    """The battery's state of charge, 0 to 100; absent where nobody knows, and then it gives nothing."""
+    request_id: _builtins.str
+    """See the head of `electrical.proto`."""
+    @_builtins.property
+    def measure_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was measured; absent means now."""
+
+    def __init__(
+        self,
+        *,
+        site_id: _builtins.str = ...,
+        solar_w: _builtins.int = ...,
+        battery_w: _builtins.int = ...,
+        battery_soc_percent: _builtins.float | None = ...,
+        measure_time: _timestamp_pb2.Timestamp | None = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_battery_soc_percent", b"_battery_soc_percent", "battery_soc_percent", b"battery_soc_percent", "measure_time", b"measure_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_battery_soc_percent", b"_battery_soc_percent", "battery_soc_percent", b"battery_soc_percent", "battery_w", b"battery_w", "measure_time", b"measure_time", "request_id", b"request_id", "site_id", b"site_id", "solar_w", b"solar_w"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__battery_soc_percent: _TypeAlias = _typing.Literal["battery_soc_percent"]  # noqa: Y015
+    _WhichOneofArgType__battery_soc_percent: _TypeAlias = _typing.Literal["_battery_soc_percent", b"_battery_soc_percent"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__battery_soc_percent) -> _WhichOneofReturnType__battery_soc_percent | None: ...
+
+Global___ReportSitePowerRequest: _TypeAlias = ReportSitePowerRequest  # noqa: Y015
+
+@_typing.final
+class ReportSitePowerResponse(_message.Message):
+    """The report counts."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ALLOCATION_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def allocation(self) -> Global___SiteAllocation:
+        """The allocation as it stands; the report takes effect with the next round."""
+
+    def __init__(
+        self,
+        *,
+        allocation: Global___SiteAllocation | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["allocation", b"allocation"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allocation", b"allocation"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReportSitePowerResponse: _TypeAlias = ReportSitePowerResponse  # noqa: Y015
 
 @_typing.final
 class SetCircuitLimitRequest(_message.Message):

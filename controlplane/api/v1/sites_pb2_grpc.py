@@ -80,6 +80,11 @@ class SitesServiceStub:
                 request_serializer=controlplane_dot_api_dot_v1_dot_sites__pb2.ReportBuildingLoadRequest.SerializeToString,
                 response_deserializer=controlplane_dot_api_dot_v1_dot_sites__pb2.ReportBuildingLoadResponse.FromString,
                 _registered_method=True)
+        self.ReportSitePower = channel.unary_unary(
+                '/controlplane.api.v1.SitesService/ReportSitePower',
+                request_serializer=controlplane_dot_api_dot_v1_dot_sites__pb2.ReportSitePowerRequest.SerializeToString,
+                response_deserializer=controlplane_dot_api_dot_v1_dot_sites__pb2.ReportSitePowerResponse.FromString,
+                _registered_method=True)
         self.SetCircuitLimit = channel.unary_unary(
                 '/controlplane.api.v1.SitesService/SetCircuitLimit',
                 request_serializer=controlplane_dot_api_dot_v1_dot_sites__pb2.SetCircuitLimitRequest.SerializeToString,
@@ -189,6 +194,16 @@ class SitesServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ReportSitePower(self, request, context):
+        """Takes in what the solar plant gives and the battery takes or gives. To be repeated well within the
+        `stale_after_s` of the plant's description; a report that is older counts as no sun.
+
+        Errors: NOT_FOUND; INVALID_ARGUMENT for a value outside its range or a time ahead of Loadstar's clock.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def SetCircuitLimit(self, request, context):
         """Holds one circuit to a current on each phase, building included, now or for a time to come. It never
         raises anything above a rating, and is in force once whoever draws has let go: watch the liability.
@@ -270,6 +285,11 @@ def add_SitesServiceServicer_to_server(servicer, server):
                     servicer.ReportBuildingLoad,
                     request_deserializer=controlplane_dot_api_dot_v1_dot_sites__pb2.ReportBuildingLoadRequest.FromString,
                     response_serializer=controlplane_dot_api_dot_v1_dot_sites__pb2.ReportBuildingLoadResponse.SerializeToString,
+            ),
+            'ReportSitePower': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReportSitePower,
+                    request_deserializer=controlplane_dot_api_dot_v1_dot_sites__pb2.ReportSitePowerRequest.FromString,
+                    response_serializer=controlplane_dot_api_dot_v1_dot_sites__pb2.ReportSitePowerResponse.SerializeToString,
             ),
             'SetCircuitLimit': grpc.unary_unary_rpc_method_handler(
                     servicer.SetCircuitLimit,
@@ -536,6 +556,33 @@ class SitesService:
             '/controlplane.api.v1.SitesService/ReportBuildingLoad',
             controlplane_dot_api_dot_v1_dot_sites__pb2.ReportBuildingLoadRequest.SerializeToString,
             controlplane_dot_api_dot_v1_dot_sites__pb2.ReportBuildingLoadResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReportSitePower(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/controlplane.api.v1.SitesService/ReportSitePower',
+            controlplane_dot_api_dot_v1_dot_sites__pb2.ReportSitePowerRequest.SerializeToString,
+            controlplane_dot_api_dot_v1_dot_sites__pb2.ReportSitePowerResponse.FromString,
             options,
             channel_credentials,
             insecure,

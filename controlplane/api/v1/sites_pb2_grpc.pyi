@@ -77,6 +77,12 @@ class SitesServiceStub:
 
     Errors: NOT_FOUND; FAILED_PRECONDITION where the site describes no building load.
     """
+    ReportSitePower: _grpc.UnaryUnaryMultiCallable[_sites_pb2.ReportSitePowerRequest, _sites_pb2.ReportSitePowerResponse]
+    """Takes in what the solar plant gives and the battery takes or gives. To be repeated well within the
+    `stale_after_s` of the plant's description; a report that is older counts as no sun.
+
+    Errors: NOT_FOUND; INVALID_ARGUMENT for a value outside its range or a time ahead of Loadstar's clock.
+    """
     SetCircuitLimit: _grpc.UnaryUnaryMultiCallable[_sites_pb2.SetCircuitLimitRequest, _sites_pb2.SetCircuitLimitResponse]
     """Holds one circuit to a current on each phase, building included, now or for a time to come. It never
     raises anything above a rating, and is in force once whoever draws has let go: watch the liability.
@@ -142,6 +148,12 @@ class SitesServiceAsyncStub(SitesServiceStub):
     names. To be repeated well within `stale_after_s`.
 
     Errors: NOT_FOUND; FAILED_PRECONDITION where the site describes no building load.
+    """
+    ReportSitePower: _aio.UnaryUnaryMultiCallable[_sites_pb2.ReportSitePowerRequest, _sites_pb2.ReportSitePowerResponse]  # type: ignore[assignment]
+    """Takes in what the solar plant gives and the battery takes or gives. To be repeated well within the
+    `stale_after_s` of the plant's description; a report that is older counts as no sun.
+
+    Errors: NOT_FOUND; INVALID_ARGUMENT for a value outside its range or a time ahead of Loadstar's clock.
     """
     SetCircuitLimit: _aio.UnaryUnaryMultiCallable[_sites_pb2.SetCircuitLimitRequest, _sites_pb2.SetCircuitLimitResponse]  # type: ignore[assignment]
     """Holds one circuit to a current on each phase, building included, now or for a time to come. It never
@@ -259,6 +271,18 @@ class SitesServiceServicer(metaclass=_abc_1.ABCMeta):
         names. To be repeated well within `stale_after_s`.
 
         Errors: NOT_FOUND; FAILED_PRECONDITION where the site describes no building load.
+        """
+
+    @_abc_1.abstractmethod
+    def ReportSitePower(
+        self,
+        request: _sites_pb2.ReportSitePowerRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_sites_pb2.ReportSitePowerResponse, _abc.Awaitable[_sites_pb2.ReportSitePowerResponse]]:
+        """Takes in what the solar plant gives and the battery takes or gives. To be repeated well within the
+        `stale_after_s` of the plant's description; a report that is older counts as no sun.
+
+        Errors: NOT_FOUND; INVALID_ARGUMENT for a value outside its range or a time ahead of Loadstar's clock.
         """
 
     @_abc_1.abstractmethod

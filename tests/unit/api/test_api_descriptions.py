@@ -42,6 +42,40 @@ KINDS: list[dict[str, Any]] = [
     {"current_type": CurrentType.DC, "limit_unit": LimitUnit.W},
 ]
 
+REGISTERS = {"l1": 0, "l2": 2, "l3": 4}
+METERS: list[dict[str, Any] | None] = [
+    None,
+    {"kind": "ocpp", "charger": "CP-0"},
+    {"kind": "ocpp", "charger": "CP-0", "connector": 9, "balanced": True},
+    {"kind": "modbus", "host": "meter.local", "registers": REGISTERS, "interval_s": 0.5},
+    {
+        "kind": "modbus",
+        "host": "192.0.2.7",
+        "port": 1502,
+        "unit": 0,
+        "registers": REGISTERS,
+        "register_type": "holding",
+        "format": "int32",
+        "word_order": "little",
+        "scale_a": 0.001,
+        "interval_s": 0.2,
+    },
+]
+POWERS: list[dict[str, Any]] = [
+    {},
+    {"contract": {"power_w": 50_000}},
+    {"contract": {"power_w": 50_000, "window_s": 1_800}, "solar": {"grid_power_w": 1}},
+    {
+        "solar": {"mode": "surplus", "phases": ["L2"], "power_max_w": 5_000, "stale_after_s": 9},
+        "battery": {"capacity_wh": 9_000, "discharge_max_w": 0, "reserve_percent": 0},
+    },
+]
+
+
+def _ocpp(meter: dict[str, Any] | None) -> bool:
+    return meter is not None and meter["kind"] == "ocpp"
+
+
 names = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,20}", fullmatch=True)
 amperes = st.floats(0, 1_000, allow_nan=False)
 phases = st.permutations(list(Phase)).flatmap(
@@ -117,11 +151,14 @@ def sites(draw: st.DrawFn) -> SiteConfig:
                 circuit=circuit_ids,
                 assumed_a=amperes,
                 stale_after_s=st.floats(1, 86_400),
+                meter=st.sampled_from([each for each in METERS if chargers or not _ocpp(each)]),
+                measures=st.sampled_from(["building", "supply"]),
             )
         ),
         chargers=chargers,
         opening_hours=tuple(draw(st.lists(hours, max_size=2))),
         rules=tuple(draw(st.lists(rules, max_size=2, unique_by=lambda rule: rule.id))),
+        **draw(st.sampled_from(POWERS)),
     )
 
 
@@ -223,3 +260,39 @@ def test_a_fault_is_named_by_its_place_in_the_request(
     with pytest.raises(InvalidInput) as caught:
         site_from_message(network_pb2.SiteDescription(**given))  # type: ignore[arg-type]
     assert field in [place for place, _ in caught.value.violations]
+
+
+def test_a_meter_without_vehicles_has_no_connectors() -> None:
+    message = network_pb2.SiteDescription(
+        id="depot",
+        circuits=[network_pb2.CircuitDescription(id="supply", rating_a=63)],
+        chargers=[network_pb2.ChargerDescription(id="M", circuit="supply", meter_only=True)],
+        building_load=network_pb2.BuildingLoadDescription(
+            circuit="supply",
+            meter=network_pb2.BuildingMeterDescription(
+                kind=network_pb2.METER_KIND_OCPP, charger="M"
+            ),
+        ),
+    )
+    site = site_from_message(message)
+    assert list(site.connectors()) == []
+    assert site_from_message(site_to_message(site)) == site
+
+
+def test_a_fault_in_a_meter_is_named_by_its_place() -> None:
+    message = network_pb2.SiteDescription(
+        id="depot",
+        circuits=[network_pb2.CircuitDescription(id="supply", rating_a=63)],
+        building_load=network_pb2.BuildingLoadDescription(
+            circuit="supply",
+            meter=network_pb2.BuildingMeterDescription(
+                kind=network_pb2.METER_KIND_MODBUS, host="m", port=99_999
+            ),
+        ),
+    )
+    with pytest.raises(InvalidInput) as refused:
+        site_from_message(message)
+    assert [place for place, _ in refused.value.violations] == [
+        "site.building_load.meter.port",
+        "site.building_load.meter.registers",
+    ]

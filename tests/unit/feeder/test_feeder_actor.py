@@ -95,7 +95,7 @@ class FeederBench:
 
     def share(self, site: str) -> tuple[float | None, bool]:
         view = self.ask(GetFeeder(), FeederView)
-        share = next(each for each in view.sites if each.site_id == site)
+        share = next(each for each in view.sites if each.id == site)
         return (None if share.cap_ma is None else share.cap_ma / 1_000, share.acknowledged)
 
     def cap_id(self, site: str) -> int:

@@ -180,6 +180,35 @@ def test_a_charger_stands_in_one_site() -> None:
         parse_network(yaml.safe_dump({"sites": sites}))
 
 
+def test_feeders_are_nested_in_any_order() -> None:
+    network = parse_network(
+        "feeders: [{id: street, parent: town, power_max_w: 5}, {id: town, power_max_w: 9}]"
+    )
+    assert [feeder.parent for feeder in network.feeders] == ["town", None]
+    assert parse_network(dump_network(network)) == network
+
+
+@pytest.mark.parametrize(
+    ("feeders", "fault"),
+    [
+        ("{id: a, parent: b, power_max_w: 5}", "feeder a names an unknown parent 'b'"),
+        ("{id: a, parent: a, power_max_w: 5}", "feeder a would in the end be supplied by itself"),
+        (
+            "{id: a, parent: b, power_max_w: 5}, {id: b, parent: c, power_max_w: 5}, "
+            "{id: c, parent: a, power_max_w: 5}",
+            "feeder a would in the end be supplied by itself",
+        ),
+        (
+            "{id: a, parent: b, power_max_w: 5}, {id: b, power_max_w: 5, voltage_v: 120}",
+            "differ in voltage_v",
+        ),
+    ],
+)
+def test_feeders_supply_each_other_from_the_grid_downwards(feeders: str, fault: str) -> None:
+    with pytest.raises(InvalidInput, match=fault):
+        parse_network(f"feeders: [{feeders}]")
+
+
 def test_a_site_names_a_feeder_of_the_network() -> None:
     site = yaml.safe_load(SITE) | {"feeder": "south"}
     with pytest.raises(InvalidInput, match="site depot names an unknown feeder 'south'"):

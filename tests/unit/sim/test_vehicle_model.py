@@ -124,3 +124,30 @@ def test_a_one_phase_vehicle_uses_one_conductor() -> None:
 def test_impossible_vehicles_are_refused(fault: dict[str, float]) -> None:
     with pytest.raises(InvalidInput):
         VehicleSpec(**({"battery_wh": 1_000.0} | fault))  # type: ignore[arg-type]
+
+
+def test_a_vehicle_that_is_left_alone_takes_what_it_would_have_taken_step_by_step() -> None:
+    """Between two steps that `steady_s` allows, the current stands still."""
+    spec = VehicleSpec(battery_wh=8_000, phases=3, current_max_a=16, sleep_after_s=600)
+    alone, watched = Vehicle(spec, soc=0.5), Vehicle(spec, soc=0.5)
+    steps = 0
+    for offered_a, lasts_s in ((0.0, 900), (16.0, 1_200), (9.0, 600), (32.0, 5_000)):
+        for _ in range(lasts_s):
+            watched.step(1.0, offered_a)
+        alone.step(0.0, offered_a)
+        left_s = float(lasts_s)
+        while left_s > 0:
+            step_s = min(left_s, max(1.0, alone.steady_s()))
+            alone.step(step_s, offered_a)
+            left_s -= step_s
+            steps += 1
+    assert steps < 400
+    assert alone.asleep == watched.asleep
+    assert alone.drawn_wh == pytest.approx(watched.drawn_wh, rel=0.01)
+
+
+def test_a_vehicle_with_a_rhythm_rests_as_long_as_it_draws() -> None:
+    vehicle = Vehicle(VehicleSpec(battery_wh=60_000, rhythm_s=100.0), soc=0.2)
+    drew = [vehicle.step(1.0, 16.0).current_a > 0 for _ in range(400)]
+    assert (any(drew[:90]), any(drew[110:190]), any(drew[210:290])) == (True, False, True)
+    assert vehicle.usable_a() == 0 or drew[-1]

@@ -36,6 +36,7 @@ from controlplane.site.messages import (
     GetSite,
     LimitOutcome,
     ReportBuildingLoad,
+    ReportSitePower,
     SessionDemand,
     SiteView,
 )
@@ -221,6 +222,17 @@ class Bench:
         l1, l2, l3 = (int(each * 1_000) for each in currents_a)
         at_ms = self.now_ms if at_ms is None else at_ms
         return self.ask(ReportBuildingLoad(at_ms, (l1, l2, l3)), SiteView)
+
+    def sun(
+        self,
+        solar_w: int,
+        *,
+        battery_w: int = 0,
+        soc_percent: float | None = None,
+        at_ms: int | None = None,
+    ) -> SiteView:
+        at_ms = self.now_ms if at_ms is None else at_ms
+        return self.ask(ReportSitePower(at_ms, solar_w, battery_w, soc_percent), SiteView)
 
     def settle(self, duration_ms: int = 120_000) -> None:
         """Everybody accepts what is sent and lets time do the rest."""

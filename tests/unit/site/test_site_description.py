@@ -10,7 +10,7 @@ from controlplane.actor import Persist, Send, TimerFired
 from controlplane.charger.messages import ApplyLimit, ChargerAssigned, ChargerUnassigned
 from controlplane.config import ActorSettings
 from controlplane.feeder.messages import SiteLeft
-from controlplane.ids import ActorKind, ActorRef, ChargerId, FeederId, SessionId
+from controlplane.ids import ActorKind, ActorRef, ChargerId, FeederId, SessionId, SiteId
 from controlplane.network import ChargerConfig, SiteConfig
 from controlplane.ocpp.events import ConnectorStatus
 from controlplane.site.actor import SiteActor
@@ -207,14 +207,16 @@ def test_a_feeder_that_was_left_has_no_say_and_is_told_again() -> None:
     bench = Bench(site([charger("A")], feeder="feeder-2"))
     bench.tell(CapChanged(FEEDER, 8, 60_000))
     assert (bench.view().cap_ma, bench.reports[-1].cap_id) == (None, 0)
-    assert bench.sent[-1] == Send(ActorRef(ActorKind.FEEDER, FEEDER), SiteLeft(bench.ref.id))  # type: ignore[arg-type]
+    assert bench.sent[-1] == Send(
+        ActorRef(ActorKind.FEEDER, FEEDER), SiteLeft(SiteId(bench.ref.id), bench.now_ms)
+    )
     bench.configure(site([charger("A")]))
     bench.tell(CapChanged(FeederId("feeder-2"), 9, 60_000))
     assert bench.sent[-1].to.id == "feeder-2"
     bench.ask(DeleteSite(), SiteDeleted)
     bench.sent.clear()
     bench.tell(CapChanged(FEEDER, 8, 60_000))
-    assert [each.message for each in bench.sent] == [SiteLeft(bench.ref.id)]  # type: ignore[arg-type]
+    assert [each.message for each in bench.sent] == [SiteLeft(SiteId(bench.ref.id), bench.now_ms)]
 
 
 def test_after_a_crash_the_ledger_stands() -> None:

@@ -85,3 +85,26 @@ def test_an_unknown_connector_is_refused_with_those_that_exist() -> None:
     refusal = bench.ask(ExplainConnector(ChargerId("A"), 3), Refusal)
     assert (refusal.kind, refusal.reason) == ("not_found", "CONNECTOR_UNKNOWN")
     assert "A/1" in refusal.message
+
+
+def test_a_contract_is_named_with_what_it_leaves() -> None:
+    described = site([charger("A"), charger("B")], supply_a=400, contract={"power_w": 13_800})
+    bench = Bench(described)
+    bench.advance(900_000 - bench.now_ms % 900_000)
+    bench.plug("A")
+    bench.answer()
+    bench.advance(1_000)
+    bench.meter("A", 20, 20, 20)
+    bench.advance(1_000)
+    binding = explain(bench, "A").factors[0]
+    assert (binding.kind, binding.binding) == ("contract", True)
+    assert 19_000 <= binding.limit_ma <= 20_500
+    assert binding.words.startswith("the contract leaves chargers ")
+
+
+def test_who_waits_for_the_sun_is_told_so() -> None:
+    bench = Bench(site([charger("A")], solar={"mode": "surplus"}))
+    bench.plug("A")
+    bench.settle(5_000)
+    binding = explain(bench, "A").factors[0]
+    assert (binding.kind, binding.limit_ma, binding.binding) == ("surplus", 0, True)

@@ -397,3 +397,35 @@ def test_direct_current_counts_by_power() -> None:
     bench.meter("D", 150, power_w=55_200)
     assert bench.connector("D").measured_ma == 80_000
     assert bench.alarms() == []
+
+
+def test_an_excess_shows_though_the_clock_of_the_station_is_slow() -> None:
+    """Its stamps are all from before the acknowledgement, for hours."""
+    entry = Entry(
+        hardware_ma=32_000,
+        offline_ma=6_000,
+        default_ma=6_000,
+        session_id=SessionId("s"),
+        online=True,
+        settled=True,
+    )
+    start_ms = 10_000_000
+    entry.sent(1, 0, now_ms=start_ms)
+    accept(entry, 1, now_ms=start_ms)
+
+    def metered(after_ms: int) -> None:
+        entry.metered(
+            6_000,
+            at_ms=start_ms + after_ms - 7_200_000,
+            now_ms=start_ms + after_ms,
+            ramp_ms=30_000,
+            confirms=True,
+        )
+
+    metered(20_000)
+    assert entry.excess_ma == 0, "the vehicle may still be following"
+    entry.expired(
+        now_ms=start_ms + 30_000, ramp_ms=30_000, answer_ms=1, backoff_ms=1, backoff_max_ms=1
+    )
+    metered(50_000)
+    assert (entry.excess_ma, entry.liability_ma) == (6_000, 6_000)
