@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from controlplane.cli.connection import fail
+from controlplane.cli.sim_day import live_day
 
 __all__ = ["bench", "demo", "sim"]
 
@@ -22,6 +23,12 @@ def _writable(path: str | None) -> str | None:
     if path is not None and path != "-" and (Path(path).is_dir() or not Path(path).parent.is_dir()):
         raise typer.BadParameter(f"{path!r} is no file that can be written")
     return path
+
+
+def _writable_file(path: str | None) -> str | None:
+    if path == "-":
+        raise typer.BadParameter("'-' is no file")
+    return _writable(path)
 
 
 JsonPath = Annotated[
@@ -220,32 +227,83 @@ def bench_site_round(
 
 
 def sim(
+    context: typer.Context,
     seed: Annotated[int, typer.Option(help="Decides everything; the same seed, the same run.")] = 1,
     hours: Annotated[float, typer.Option(help="Virtual hours.", min=0.01, max=8_784)] = 24.0,
     chargers: Annotated[int, typer.Option(help="How many.", min=1, max=10_000)] = 20,
     faults: Annotated[
         str, typer.Option(help="`all`, `none`, or names with commas between.")
     ] = "all",
+    day: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DATE",
+            help="Live through a real day instead, without faults: any from 2019-05-01 to "
+            "2019-08-31.",
+        ),
+    ] = None,
+    sites: Annotated[
+        int | None,
+        typer.Option(help="Sites on that day: 10 unless given. Implies --day 2019-06-12.", min=1),
+    ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(help="Processes for the day; one for each core unless given.", min=1, max=64),
+    ] = None,
+    picture: Annotated[
+        str | None,
+        typer.Option(metavar="PATH", callback=_writable_file, help="Draw the day as an SVG."),
+    ] = None,
     json_path: JsonPath = None,
 ) -> None:
-    """Run the actors of production in a simulated world full of faults.
+    """Run the actors of production in a simulated world full of faults, or through a real day.
 
     It loses, delays and repeats messages, kills hosts in the middle of their work, and lets
     stations break their word; it checks every row at every tick, energy to the watt-hour, and the
     allocation against the optimum whenever faults stop. Ends with status 1 where anything was
     violated; the printed command replays it. Faults: see docs/world.md.
 
+    With `--day` nothing fails, and the question is what was made of the day: energy, deadlines,
+    peaks and cost under Loadstar, without any control, and by a linear program that knew the whole
+    day (needs the package highspy). The sessions are real ones of two workplaces (ACN-Data, May to
+    August 2019). Two sites live the sessions of that very date; every other site lives those of
+    another real date of the same kind, workday or not, moved to it. Sites, stations and vehicles
+    are invented; a site's supply carries about half of its chargers. Loadstar has no plan for
+    prices yet: its cost is what fair sharing happens to cost. All of it: docs/day.md.
+
     \b
     loadstar sim --seed 1 --hours 2 --chargers 1000 --faults none --json -
     loadstar sim --seed 7 --faults crash,lost,ignore
     loadstar sim --seed 7 --hours 48 --faults all
+    loadstar sim --sites 100 --day 2019-06-12 --json -
+    loadstar sim --sites 20 --day 2019-06-15 --picture day.svg
     """
+    if day is not None or sites is not None:
+        _refuse(context, "hours", "chargers", "faults", why="has no meaning for a real day")
+        live_day(
+            day=day,
+            sites=sites,
+            seed=seed,
+            workers=workers,
+            json_path=json_path,
+            picture=picture,
+        )
+        return
+    _refuse(context, "workers", "picture", why="needs --day")
     from controlplane.sim.world import run
 
     result = _measured(lambda: run(seed=seed, hours=hours, chargers=chargers, faults=faults))
     _write(result, json_path)
     if result["violations"]:
         raise typer.Exit(1)
+
+
+def _refuse(context: typer.Context, *names: str, why: str) -> None:
+    """Refuse options that were given and would be ignored."""
+    for name in names:
+        source = context.get_parameter_source(name)
+        if source is not None and source.name == "COMMANDLINE":
+            raise typer.BadParameter(why, param_hint=f"--{name}")
 
 
 def _measured(run: Callable[[], dict[str, Any]]) -> dict[str, Any]:
