@@ -88,9 +88,9 @@ WINDOW_SAVE_MS = 60_000
 """A contract's window is written at least so often while rounds run."""
 
 STALL_ROUNDS_MAX = 10
-"""A site whose vehicles follow a lower limit hears its own timer within this; a quiet one sleeps for
-`QUIET_ROUNDS_MAX` more. Where more went by unheard, no more than one round is known to have passed
-for vehicles: the clock may have been set."""
+"""A site whose vehicles follow a lower limit hears its own timer within this; a quiet one sleeps
+for `QUIET_ROUNDS_MAX` more. Where more went by unheard, no more than one round is known to have
+passed for vehicles: the clock may have been set."""
 
 BUILDING_STEP_MA = 500
 """A change of the building load that is worth a snapshot."""

@@ -13,6 +13,7 @@ from controlplane.sim.world import run
 from controlplane.site import release
 from controlplane.site.ledger import Entry
 from controlplane.site.tree import Leaf, SiteTree
+from controlplane.units import w_from_ma
 
 SEEDS_MAX = 10
 CHARGERS, HOURS = 10, 2.0
@@ -72,7 +73,7 @@ def _no_credit_check(leaf: Leaf, *_: object) -> tuple[int, int]:
 
 _EXPIRED = Entry.expired
 _METERED = Entry.metered
-_WATTS = limits.w_from_ma
+_WATTS = w_from_ma
 
 PLANTED: dict[str, tuple[Planted, str, int]] = {
     "a decrease counts as done when sent": (
