@@ -1,5 +1,5 @@
-"""The actor of one site: hears chargers, building meter, feeder and owner, keeps the ledger, runs
-the rounds and sends limits.
+"""The actor of one site: hears chargers, building meter, feeder and owner, and keeps the ledger;
+`rounds.py` says when its rounds run and what they send.
 
 Invariant: every limit that leaves is in the ledger, and the ledger in a snapshot of the same step,
 so it is durable before a charger can hear of it. Many meter samples a second arrive: they cost
@@ -21,18 +21,15 @@ from controlplane.actor import (
     SetTimer,
     TimerFired,
 )
-from controlplane.charger.messages import ApplyLimit
 from controlplane.config import ActorSettings
 from controlplane.errors import Refusal
-from controlplane.feeder.messages import SiteLeft, SiteReport
+from controlplane.feeder.messages import SiteLeft
 from controlplane.feeder.reporting import Reports
 from controlplane.grid_events import CancelGridEvent, CreateGridEvent, GetGridEvent, GridEvent
 from controlplane.ids import ActorRef, ConnectorKey, SiteId
-from controlplane.site.alarms import alarm_changes, present_alarms
 from controlplane.site.configure import (
     assignment,
     busy_refusal,
-    charger_ref,
     description_effects,
     feeder_ref,
     refusal,
@@ -42,8 +39,7 @@ from controlplane.site.configure import (
 from controlplane.site.demand import Pace
 from controlplane.site.explain import explanation
 from controlplane.site.limiting import take_limit
-from controlplane.site.live import LiveConnector, LiveSite
-from controlplane.site.live_power import window_event
+from controlplane.site.live import LiveSite
 from controlplane.site.messages import (
     CURRENT_MAX_MA,
     POWER_MAX_W,
@@ -68,29 +64,14 @@ from controlplane.site.messages import (
     SiteDeleted,
     SiteView,
 )
-from controlplane.site.release import release
-from controlplane.site.report import completed, site_observation, site_report
-from controlplane.site.round import Budget
+from controlplane.site.rounds import Rounds
 from controlplane.site.state import BuildingLoad, SiteState
-from controlplane.site.view import decision_words
-from controlplane.site.waking import QUIET_ROUNDS_MAX, RAISE_ROUNDS, wake_ms
-from controlplane.store.records import ActorSnapshot, LimitDecision
+from controlplane.store.records import ActorSnapshot
 
 __all__ = ["SiteActor"]
 
 FUTURE_MAX_MS = 60_000
 """How far ahead of our clock a building meter may be."""
-
-SAMPLES_MISSED_MAX = 3
-"""A connector that missed so many meter samples counts with what it may draw."""
-
-WINDOW_SAVE_MS = 60_000
-"""A contract's window is written at least so often while rounds run."""
-
-STALL_ROUNDS_MAX = 10
-"""A site whose vehicles follow a lower limit hears its own timer within this; a quiet one sleeps
-for `QUIET_ROUNDS_MAX` more. Where more went by unheard, no more than one round is known to have
-passed for vehicles: the clock may have been set."""
 
 BUILDING_STEP_MA = 500
 """A change of the building load that is worth a snapshot."""
@@ -104,21 +85,7 @@ class SiteActor:
         self._settings = settings
         self._pace = Pace(settings.ramp_ms)
         self._site = LiveSite(SiteState.restore(snapshot), settings) if snapshot else None
-        self._undescribed: set[ConnectorKey] = set()
-        """Connectors with a session that the description does not have."""
-        self._reports: Reports[SiteReport] = Reports()
-        self._rounded_ms: int | None = None
-        self._round_at_ms: int | None = None
-        self._quiet = False
-        """Whether nothing was heard since the last round that could change the next."""
-        self._heard_ms: int | None = None
-        """When the last message was heard."""
-        self._building_saved: BuildingLoad | None = None
-        self._window_saved_ms = 0
-        self._window_end_ms: int | None = None
-        """The end of a contract's window for which the timer is set."""
-        self._durable = False
-        self._effects: list[Effect] = []
+        self._rounds = Rounds(ref, settings)
 
     # --- the runtime's side -----------------------------------------------------------------------
 
@@ -126,65 +93,43 @@ class SiteActor:
         """Resume: the ledger stands as it was, chargers count as offline until they report. They
         are told their description once more, because the host before may have gone down between
         writing it and their taking it."""
-        self._effects = []
+        self._rounds.effects = []
         if self._site is not None:
-            self._heard_ms = self._site.latest_ms
-            self._mind_clock(self._site, now_ms, since_crash=True)
+            self._rounds.heard_ms = self._site.latest_ms
+            self._rounds.mind_clock(self._site, now_ms, since_crash=True)
             config = self._site.config
-            self._effects += [assignment(config, charger) for charger in config.chargers]
-            self._round_by(now_ms + self._settings.round_interval_ms)
-            self._set_limit_timer(self._site, now_ms)
-            self._set_grid_timer(self._site, now_ms)
+            self._rounds.effects += [assignment(config, charger) for charger in config.chargers]
+            self._rounds.by(now_ms + self._settings.round_interval_ms)
+            self._rounds.set_limit_timer(self._site, now_ms)
+            self._rounds.set_grid_timer(self._site, now_ms)
             if self._site.config.feeder is not None:
-                self._effects.append(SetTimer("report", now_ms))
-        return self._effects
+                self._rounds.effects.append(SetTimer("report", now_ms))
+        return self._rounds.effects
 
     def step(self, message: Message, now_ms: int) -> list[Effect]:
         """Take one message; see `controlplane.actor.Actor`."""
-        self._effects = []
-        self._durable = False
-        quiet = self._quiet
+        self._rounds.effects = []
+        self._rounds.durable = False
+        quiet = self._rounds.quiet
         if self._site is not None:
-            self._mind_clock(self._site, now_ms)
+            self._rounds.mind_clock(self._site, now_ms)
         if isinstance(message, Ask):
-            self._effects.append(Answer(message.ask_id, self._answer(message.request, now_ms)))
+            self._rounds.effects.append(
+                Answer(message.ask_id, self._answer(message.request, now_ms))
+            )
         elif self._site is not None:
             self._hear(self._site, message, now_ms)
         elif isinstance(message, CapChanged):
             self._leave(message, now_ms)
-        if quiet and not self._quiet and self._site is not None:
-            self._round_by(now_ms + self._settings.round_interval_ms)
-        if self._durable and self._site is not None:
+        if quiet and not self._rounds.quiet and self._site is not None:
+            self._rounds.by(now_ms + self._settings.round_interval_ms)
+        if self._rounds.durable and self._site is not None:
             snapshot = ActorSnapshot(ref=self.ref, state=self._site.state.snapshot())
-            self._effects.append(Persist(snapshot))
-        return self._effects
-
-    def _mind_clock(self, site: LiveSite, now_ms: int, *, since_crash: bool = False) -> None:
-        """Notice that the clock was set. Durations that began before go on from where they were,
-        and timers that were set by the old clock are set anew."""
-        heard_ms, self._heard_ms = self._heard_ms, now_ms
-        if heard_ms is None:
-            return
-        elapsed_ms, interval_ms = now_ms - heard_ms, self._settings.round_interval_ms
-        stalled = elapsed_ms > STALL_ROUNDS_MAX * interval_ms and (
-            elapsed_ms > (STALL_ROUNDS_MAX + QUIET_ROUNDS_MAX) * interval_ms
-            or any(entry.draining_ma for entry in site.entries)
-        )
-        if stalled and not since_crash:
-            site.clock_set(elapsed_ms - interval_ms, now_ms)
-            self._durable |= any(entry.settling for entry in site.entries)
-        elif elapsed_ms <= -interval_ms:
-            site.clock_set(elapsed_ms, now_ms)
-            self._durable = True
-            self._building_saved = None
-            self._rounded_ms = self._round_at_ms = self._window_end_ms = None
-            self._window_saved_ms = 0
-            self._round_by(now_ms + interval_ms)
-            self._set_limit_timer(site, now_ms)
-            self._set_report_timer(site, now_ms)
+            self._rounds.effects.append(Persist(snapshot))
+        return self._rounds.effects
 
     def _hear(self, site: LiveSite, message: Message, now_ms: int) -> None:
-        self._quiet &= isinstance(message, ConnectorMetered | TimerFired)
+        self._rounds.quiet &= isinstance(message, ConnectorMetered | TimerFired)
         match message:
             case ConnectorMetered():
                 self._metered(site, message, now_ms)
@@ -197,19 +142,19 @@ class SiteActor:
             case CapChanged():
                 self._cap_changed(site, message, now_ms)
             case TimerFired(key="round"):
-                self._round_at_ms = None
-                self._round(site, now_ms)
+                self._rounds.next_ms = None
+                self._rounds.run(site, now_ms)
             case TimerFired(key="limit"):
                 self._limit_due(site, now_ms)
             case TimerFired(key="window"):
-                self._window_end_ms = None
-                self._round(site, now_ms)
+                self._rounds.window_end_ms = None
+                self._rounds.run(site, now_ms)
             case TimerFired(key="grid"):
-                self._advance_grid(site, now_ms)
-                self._round(site, now_ms)
+                self._rounds.advance_grid(site, now_ms)
+                self._rounds.run(site, now_ms)
             case TimerFired(key="report"):
-                self._report(site, site.budget(now_ms), now_ms)
-                self._set_report_timer(site, now_ms)
+                self._rounds.report(site, site.budget(now_ms), now_ms)
+                self._rounds.set_report_timer(site, now_ms)
             case _:
                 # A timer of an older version, or news for another kind of actor: no harm.
                 pass
@@ -254,26 +199,26 @@ class SiteActor:
         state = SiteState(config=b"") if before is None else before.state
         if before is not None and before.config.feeder != config.feeder:
             state.cap_id, state.cap_ma = 0, None
-            self._reports = Reports()
+            self._rounds.reports = Reports()
         load = config.building_load
         load_before = None if before is None else before.config.building_load
         if load is None or load != load_before:
-            state.meter_fault, self._building_saved = "", None
+            state.meter_fault, self._rounds.building_saved = "", None
         if load is None or load_before is None or load.circuit != load_before.circuit:
             # Where only the meter is another, what was measured last counts until it speaks.
             state.building = None
         state.describe(config)
         site = self._site = LiveSite(state, self._settings)
-        self._undescribed -= site.by_key.keys()
+        self._rounds.undescribed -= site.by_key.keys()
         if before is not None:
             site.inherit(before)
-        self._durable = True
-        self._effects += description_effects(
+        self._rounds.durable = True
+        self._rounds.effects += description_effects(
             None if before is None else before.config, config, stored=state.config, now_ms=now_ms
         )
         event = {"site_id": config.id, "chargers": len(config.chargers)}
-        self._effects.append(Emit("site.configured", event))
-        self._set_report_timer(site, now_ms)
+        self._rounds.effects.append(Emit("site.configured", event))
+        self._rounds.set_report_timer(site, now_ms)
         self._limit_due(site, now_ms)
         return answer
 
@@ -281,13 +226,13 @@ class SiteActor:
         busy = busy_refusal(site.connectors, self.ref.id)
         if busy is not None:
             return busy
-        self._effects += site.state.grid.close(self.ref, now_ms)
-        self._effects += removal_effects(site.config, now_ms=now_ms)
-        self._effects.append(Persist(ActorSnapshot(ref=self.ref, state=b"")))
+        self._rounds.effects += site.state.grid.close(self.ref, now_ms)
+        self._rounds.effects += removal_effects(site.config, now_ms=now_ms)
+        self._rounds.effects.append(Persist(ActorSnapshot(ref=self.ref, state=b"")))
         timers = ("round", "limit", "grid", "report", "window")
-        self._effects += [CancelTimer(key) for key in timers]
-        self._effects.append(Emit("site.deleted", {"site_id": self.ref.id}))
-        self._site = self._window_end_ms = None
+        self._rounds.effects += [CancelTimer(key) for key in timers]
+        self._rounds.effects.append(Emit("site.deleted", {"site_id": self.ref.id}))
+        self._site = self._rounds.window_end_ms = None
         return SiteDeleted(SiteId(self.ref.id))
 
     def _explain(
@@ -316,14 +261,14 @@ class SiteActor:
         event = take_limit(site, request, now_ms)
         if isinstance(event, Refusal):
             return event
-        self._durable = True
-        self._effects.append(event)
+        self._rounds.durable = True
+        self._rounds.effects.append(event)
         self._limit_due(site, now_ms)
         return site.view(now_ms)
 
     def _limit_due(self, site: LiveSite, now_ms: int) -> None:
-        self._set_limit_timer(site, now_ms)
-        self._round(site, now_ms)
+        self._rounds.set_limit_timer(site, now_ms)
+        self._rounds.run(site, now_ms)
 
     def _grid_event(
         self,
@@ -332,32 +277,12 @@ class SiteActor:
         now_ms: int,
     ) -> GridEvent | Refusal:
         answer, effects = site.state.grid.answer(request, self.ref, now_ms)
-        self._effects += effects
-        self._durable |= bool(effects)
+        self._rounds.effects += effects
+        self._rounds.durable |= bool(effects)
         if effects:
-            self._advance_grid(site, now_ms)
-            self._round(site, now_ms)
+            self._rounds.advance_grid(site, now_ms)
+            self._rounds.run(site, now_ms)
         return answer if isinstance(answer, Refusal) else answer.copy()
-
-    def _advance_grid(self, site: LiveSite, now_ms: int) -> None:
-        now = site_observation(
-            site, site.budget(now_ms), now_ms=now_ms, stale_ms=self._sample_stale_ms
-        )
-        effects = site.state.grid.advance(now, self.ref)
-        self._effects += effects
-        self._durable |= bool(effects)
-
-    def _observe_grid(
-        self, site: LiveSite, rows: Budget, now_ms: int, *, reducing: bool = False
-    ) -> None:
-        """Tell the grid's events what is drawn and may be drawn."""
-        now = site_observation(
-            site, rows, now_ms=now_ms, stale_ms=self._sample_stale_ms, reducing=reducing
-        )
-        effects = site.state.grid.observe(now, self.ref)
-        self._effects += effects
-        self._durable |= bool(effects)
-        self._set_grid_timer(site, now_ms)
 
     def _building_load(
         self, site: LiveSite, request: ReportBuildingLoad, now_ms: int
@@ -399,19 +324,19 @@ class SiteActor:
         if load is None:
             return
         same = last is not None and last.current_ma == load.current_ma
-        self._quiet &= same and not site.stale(now_ms)
+        self._rounds.quiet &= same and not site.stale(now_ms)
         site.state.building = load
         self._save_building(site, load)
         rows, lines = site.budget(now_ms), site.tree.lines
         if site.state.grid.awaiting:
-            self._observe_grid(site, rows, now_ms)
+            self._rounds.observe_grid(site, rows, now_ms)
         if any(
             used > may
             for used, may in zip(rows.liability_ma[:lines], rows.capacity_ma[:lines], strict=True)
         ):
-            self._round(site, now_ms)
-        elif self._round_at_ms is None:
-            self._round_by(now_ms + self._settings.round_interval_ms)
+            self._rounds.run(site, now_ms)
+        elif self._rounds.next_ms is None:
+            self._rounds.by(now_ms + self._settings.round_interval_ms)
 
     def _site_power(
         self, site: LiveSite, request: ReportSitePower, now_ms: int
@@ -429,21 +354,21 @@ class SiteActor:
                 "invalid_input", "AT_IN_FUTURE", "at_ms is ahead of Loadstar's clock", self.ref.id
             )
         if site.power.solar.take(request, now_ms=now_ms):
-            self._quiet = False
-            if self._round_at_ms is None:
-                self._round_by(now_ms + self._settings.round_interval_ms)
+            self._rounds.quiet = False
+            if self._rounds.next_ms is None:
+                self._rounds.by(now_ms + self._settings.round_interval_ms)
         return site.view(now_ms)
 
     def _meter_state(self, site: LiveSite, request: ReportMeterState, now_ms: int) -> SiteView:
         if bool(request.fault) != bool(site.state.meter_fault):
             site.state.meter_fault = request.fault
-            self._durable = True
-            self._round(site, now_ms)
+            self._rounds.durable = True
+            self._rounds.run(site, now_ms)
         return site.view(now_ms)
 
     def _save_building(self, site: LiveSite, load: BuildingLoad) -> None:
         """Write the load when it moved, or when the saved one is about to look stale."""
-        saved = self._building_saved
+        saved = self._rounds.building_saved
         if saved is not None:
             moved_ma = max(
                 abs(new - old) for new, old in zip(load.current_ma, saved.current_ma, strict=True)
@@ -451,8 +376,8 @@ class SiteActor:
             aged_ms = load.at_ms - saved.at_ms
             if moved_ma < BUILDING_STEP_MA and aged_ms < site.tree.stale_after_ms // 2:
                 return
-        self._building_saved = load
-        self._durable = True
+        self._rounds.building_saved = load
+        self._rounds.durable = True
 
     # --- from chargers ----------------------------------------------------------------------------
 
@@ -479,7 +404,7 @@ class SiteActor:
             return
         entry = connector.entry
         counted_ma = entry.liability_ma
-        self._durable |= entry.metered(
+        self._rounds.durable |= entry.metered(
             highest_ma,
             at_ms=message.at_ms,
             now_ms=now_ms,
@@ -489,11 +414,11 @@ class SiteActor:
         if demand is not None and demand.behaviour.metered(
             connector.leaf, entry, message, now_ms=now_ms, pace=self._pace
         ):
-            self._quiet = False
+            self._rounds.quiet = False
         if entry.liability_ma != counted_ma:
-            self._round_soon(site, now_ms)
+            self._rounds.soon(site, now_ms)
         elif site.state.grid.awaiting:
-            self._observe_grid(site, site.budget(now_ms), now_ms)
+            self._rounds.observe_grid(site, site.budget(now_ms), now_ms)
 
     def _outcome(self, site: LiveSite, message: LimitOutcome, now_ms: int) -> None:
         connector = site.by_key.get(ConnectorKey(message.charger_id, message.connector_id))
@@ -509,11 +434,11 @@ class SiteActor:
             backoff_ms=2 * self._settings.round_interval_ms,
             backoff_max_ms=self._settings.call_timeout_ms,
         )
-        self._durable |= changed
+        self._rounds.durable |= changed
         if entry.liability_ma < counted_ma or entry.asked_ma != asked_ma:
-            self._round_soon(site, now_ms)
-        elif changed and self._round_at_ms is None:
-            self._round_by(now_ms + self._settings.round_interval_ms)
+            self._rounds.soon(site, now_ms)
+        elif changed and self._rounds.next_ms is None:
+            self._rounds.by(now_ms + self._settings.round_interval_ms)
 
     def _connector_state(self, site: LiveSite, message: ConnectorState, now_ms: int) -> None:
         key = ConnectorKey(message.charger_id, message.connector_id)
@@ -524,21 +449,21 @@ class SiteActor:
         session = message.session
         matters = connector.entry.session(None if session is None else session.session_id)
         differs, learned = site.take_state(connector, message, now_ms, self._pace)
-        self._durable |= matters or learned
+        self._rounds.durable |= matters or learned
         if session is not None and session.boost_until_ms is not None:
-            self._set_limit_timer(site, now_ms)
+            self._rounds.set_limit_timer(site, now_ms)
         if matters or differs:
-            self._round_soon(site, now_ms, critical=True)
+            self._rounds.soon(site, now_ms, critical=True)
 
     def _undescribed_state(
         self, site: LiveSite, key: ConnectorKey, *, running: bool, now_ms: int
     ) -> None:
         """News of a connector that nobody described; a charger invents no more than it may."""
         if running and key.charger_id in site.chargers:
-            self._undescribed.add(key)
+            self._rounds.undescribed.add(key)
         else:
-            self._undescribed.discard(key)
-        self._round_soon(site, now_ms)
+            self._rounds.undescribed.discard(key)
+        self._rounds.soon(site, now_ms)
 
     def _presence(self, site: LiveSite, message: ChargerPresence, now_ms: int) -> None:
         changed = False
@@ -547,15 +472,15 @@ class SiteActor:
                 online=message.online, settled=message.settled, default_ma=message.default_ma
             )
         if changed:
-            self._durable = True
-            self._round_soon(site, now_ms, critical=True)
+            self._rounds.durable = True
+            self._rounds.soon(site, now_ms, critical=True)
 
     # --- from the feeder --------------------------------------------------------------------------
 
     def _leave(self, message: CapChanged, now_ms: int) -> None:
         """Tell a feeder that this is none of its sites, again if it did not hear that before."""
         left = SiteLeft(SiteId(self.ref.id), now_ms)
-        self._effects.append(Send(feeder_ref(message.feeder_id), left))
+        self._rounds.effects.append(Send(feeder_ref(message.feeder_id), left))
 
     def _cap_changed(self, site: LiveSite, message: CapChanged, now_ms: int) -> None:
         state = site.state
@@ -564,181 +489,11 @@ class SiteActor:
             return
         if message.cap_id == state.cap_id:
             # The feeder did not hear our report.
-            self._report(site, site.budget(now_ms), now_ms)
+            self._rounds.report(site, site.budget(now_ms), now_ms)
         if message.cap_id <= state.cap_id:
             return
         if state.cap_ma != message.cap_ma or state.cap_id == 0:
-            self._effects.append(Emit("site.cap_changed", {"cap_ma": message.cap_ma}))
+            self._rounds.effects.append(Emit("site.cap_changed", {"cap_ma": message.cap_ma}))
         state.cap_id, state.cap_ma = message.cap_id, message.cap_ma
-        self._durable = True
-        self._round(site, now_ms)
-
-    def _report(
-        self, site: LiveSite, rows: Budget, now_ms: int, *, only_urgent: bool = False
-    ) -> None:
-        if site.config.feeder is None:
-            return
-        report = site_report(site, rows, now_ms=now_ms)
-        if only_urgent and not self._reports.urgent(report, site.state.cap_ma):
-            return
-        report = completed(
-            report,
-            site,
-            rows,
-            now_ms=now_ms,
-            stale_ms=self._sample_stale_ms,
-            pace=self._pace,
-        )
-        report = self._reports.stamped(report)
-        self._effects.append(Send(feeder_ref(site.config.feeder), report))
-
-    # --- rounds -----------------------------------------------------------------------------------
-
-    def _round_soon(self, site: LiveSite, now_ms: int, *, critical: bool = False) -> None:
-        """A round at once, unless one has just been: then a tenth of the interval after it, so
-        that a hundred chargers that answer together cost two rounds and not a hundred. What others
-        must make room for is `critical` and waits a tenth of that."""
-        gap_ms = self._settings.round_interval_ms // (100 if critical else 10)
-        if self._rounded_ms is None or now_ms - self._rounded_ms >= gap_ms:
-            self._round(site, now_ms)
-        else:
-            self._round_by(self._rounded_ms + gap_ms)
-
-    def _round_by(self, at_ms: int) -> None:
-        if self._round_at_ms is None or at_ms < self._round_at_ms:
-            self._round_at_ms = at_ms
-            self._effects.append(SetTimer("round", at_ms))
-
-    def _round(self, site: LiveSite, now_ms: int) -> None:
-        settings = self._settings
-        site.state.round += 1
-        self._rounded_ms = now_ms
-        for entry in site.entries:
-            if entry.pending or entry.draining_ma:
-                self._durable |= entry.expired(
-                    now_ms=now_ms,
-                    ramp_ms=settings.ramp_ms,
-                    answer_ms=4 * settings.call_timeout_ms,
-                    backoff_ms=2 * settings.round_interval_ms,
-                    backoff_max_ms=settings.call_timeout_ms,
-                )
-        stale = site.stale(now_ms)
-        self._keep_window(site, now_ms)
-        rows = site.budget(now_ms)
-        site.take_terms(now_ms)
-        site.consider(now_ms, self._pace)
-        site.plan = site.solve(rows, now_ms=now_ms, pace=self._pace)
-        released = release(
-            site.tree,
-            site.entries,
-            site.plan,
-            rows,
-            [connector.calm for connector in site.connectors],
-            now_ms=now_ms,
-            patience_ms=settings.ramp_ms,
-            raise_interval_ms=RAISE_ROUNDS * settings.round_interval_ms,
-        )
-        site.waiting = released.waiting
-        picture = site.picture(now_ms) if released.limits else None
-        for position, limit_ma in released.limits:
-            reason = "" if picture is None else decision_words(picture, position, limit_ma)
-            self._send_limit(site, site.connectors[position], limit_ma, reason, now_ms)
-        site.observe(now_ms)
-        overloads = site.check.overloads(site.entries, rows.building_ma)
-        if any(overload.ours for overload in overloads):
-            site.state.violations += 1
-            self._durable = True
-        events = alarm_changes(
-            site.state.alarms,
-            present_alarms(
-                site.tree,
-                site.entries,
-                overloads=overloads,
-                undescribed=self._undescribed,
-                stale=stale,
-                plan=site.plan,
-                meter_fault=site.state.meter_fault,
-                contract=site.power.contract_words(now_ms, rows.building_ma),
-            ),
-        )
-        self._durable |= bool(events)
-        self._effects += events
-        left = site.budget(now_ms) if released.limits else rows
-        # Of an idle site, nothing is heard until somebody comes.
-        if not site.busy or site.state.grid.wants_observation(now_ms):
-            self._observe_grid(site, left, now_ms, reducing=bool(released.limits))
-        if site.config.feeder is not None:
-            self._report(site, left, now_ms, only_urgent=True)
-        self._quiet = True
-        self._round_at_ms = None
-        if site.busy:
-            self._round_by(wake_ms(site, settings=settings, pace=self._pace, now_ms=now_ms))
-        if self._reports.unmet(site.state.cap_ma):
-            # The feeder waits to hear that what is drawn is within the cap.
-            self._round_by(now_ms + settings.round_interval_ms)
-
-    def _keep_window(self, site: LiveSite, now_ms: int) -> None:
-        """Count the contract's energy; tell of windows that ended. The window rides in any
-        snapshot, and has one of its own as seldom as a lost minute may matter."""
-        closed = site.power.keep_window(
-            now_ms, building_ma=site.building_ma(now_ms), stale=site.stale(now_ms)
-        )
-        self._effects += [window_event(window) for window in closed]
-        end_ms = site.power.window_end_ms
-        if end_ms is None:
-            return
-        if closed or now_ms - self._window_saved_ms >= WINDOW_SAVE_MS:
-            self._durable = True
-            self._window_saved_ms = now_ms
-        if end_ms != self._window_end_ms:
-            self._window_end_ms = end_ms
-            self._effects.append(SetTimer("window", end_ms))
-
-    def _send_limit(
-        self, site: LiveSite, connector: LiveConnector, limit_ma: int, reason: str, now_ms: int
-    ) -> None:
-        site.state.limit_id += 1
-        before_ma = connector.entry.asked_ma
-        connector.entry.sent(site.state.limit_id, limit_ma, now_ms=now_ms)
-        connector.calm.again = False
-        self._durable = True
-        key = connector.leaf.key
-        message = ApplyLimit(
-            connector_id=key.connector_id,
-            limit_id=site.state.limit_id,
-            limit_ma=limit_ma,
-            session_id=connector.entry.session_id,
-        )
-        self._effects.append(Send(charger_ref(key.charger_id), message))
-        decision = LimitDecision(
-            charger_id=key.charger_id,
-            connector_id=key.connector_id,
-            session_id=connector.entry.session_id,
-            at_ms=now_ms,
-            limit_ma=limit_ma,
-            before_ma=before_ma,
-            reason=reason,
-        )
-        self._effects.append(Persist(decision))
-
-    # --- timers -----------------------------------------------------------------------------------
-
-    def _set_limit_timer(self, site: LiveSite, now_ms: int) -> None:
-        at_ms = site.next_change_ms(now_ms)
-        if at_ms is not None:
-            self._effects.append(SetTimer("limit", at_ms))
-
-    def _set_grid_timer(self, site: LiveSite, now_ms: int) -> None:
-        at_ms = site.state.grid.next_due_ms(now_ms)
-        if at_ms is not None:
-            self._effects.append(SetTimer("grid", at_ms))
-
-    @property
-    def _sample_stale_ms(self) -> int:
-        return SAMPLES_MISSED_MAX * self._settings.meter_interval_ms
-
-    def _set_report_timer(self, site: LiveSite, now_ms: int) -> None:
-        if site.config.feeder is not None:
-            self._effects.append(
-                SetTimer("report", now_ms + self._settings.site_report_interval_ms)
-            )
+        self._rounds.durable = True
+        self._rounds.run(site, now_ms)

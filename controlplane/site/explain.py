@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from controlplane.ids import SiteId
 from controlplane.site.demand import tier_of
 from controlplane.site.messages import ConnectorExplanation, LimitFactor, RowShare
-from controlplane.site.round import Cause, Why
 from controlplane.site.view import (
     Picture,
     amperes,
@@ -19,6 +18,7 @@ from controlplane.site.view import (
     override_words,
     row_words,
 )
+from controlplane.site.why import Cause, Why
 
 __all__ = ["explanation"]
 

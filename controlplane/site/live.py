@@ -16,6 +16,7 @@ from controlplane.limit_schedule import limit_at, next_change_ms, still_in_force
 from controlplane.network import SiteConfig
 from controlplane.ocpp.events import ConnectorStatus
 from controlplane.site.behaviour import Behaviour, Nudge
+from controlplane.site.budget import Budget, budget
 from controlplane.site.check import LedgerCheck
 from controlplane.site.demand import Demand, Pace, Turn
 from controlplane.site.forecast import History, Vehicle
@@ -29,7 +30,7 @@ from controlplane.site.messages import (
 )
 from controlplane.site.policy import Policy
 from controlplane.site.release import Calm
-from controlplane.site.round import Budget, Plan, budget, plan
+from controlplane.site.round import Plan, plan
 from controlplane.site.state import SiteState
 from controlplane.site.tree import Leaf, SiteTree
 from controlplane.site.view import Picture, site_view

@@ -12,8 +12,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from controlplane.site.budget import Budget
 from controlplane.site.ledger import Entry
-from controlplane.site.round import Budget, Plan
+from controlplane.site.round import Plan
 from controlplane.site.tree import Leaf, SiteTree
 
 __all__ = ["DEADBAND_MA", "Calm", "Released", "release"]

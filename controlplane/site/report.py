@@ -11,9 +11,10 @@ from controlplane.demand_curve import Curve, Part, demand_curve
 from controlplane.feeder.messages import SiteReport
 from controlplane.grid_events import Observation
 from controlplane.ids import SiteId
+from controlplane.site.budget import Budget
 from controlplane.site.demand import Pace
 from controlplane.site.live import LiveSite
-from controlplane.site.round import Budget, Plan
+from controlplane.site.round import Plan
 from controlplane.site.view import measured_rows
 from controlplane.units import w_from_ma
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from controlplane.ids import SiteId
+from controlplane.site.budget import Budget
 from controlplane.site.demand import Demand
 from controlplane.site.ledger import Entry
 from controlplane.site.messages import (
@@ -17,9 +18,10 @@ from controlplane.site.messages import (
     SitePowerView,
     SiteView,
 )
-from controlplane.site.round import Budget, Cause, Plan, Why
+from controlplane.site.round import Plan
 from controlplane.site.state import SiteState
 from controlplane.site.tree import Leaf, SiteTree
+from controlplane.site.why import Cause, Why
 
 __all__ = [
     "Picture",

@@ -12,7 +12,7 @@ from controlplane.config import ActorSettings
 from controlplane.site.demand import Pace
 from controlplane.site.live import LiveConnector, LiveSite
 from controlplane.site.release import DEADBAND_MA
-from controlplane.site.round import Cause
+from controlplane.site.why import Cause
 
 __all__ = ["QUIET_ROUNDS_MAX", "RAISE_ROUNDS", "wake_ms"]
 

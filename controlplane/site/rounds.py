@@ -1,0 +1,291 @@
+"""When a site's rounds run, and what each of them sends and tells.
+
+Invariant: every limit that leaves is in the ledger before it does, and `durable` asks for the
+snapshot that holds it in the same step."""
+
+from __future__ import annotations
+
+from controlplane.actor import (
+    Effect,
+    Persist,
+    Send,
+    SetTimer,
+)
+from controlplane.charger.messages import ApplyLimit
+from controlplane.config import ActorSettings
+from controlplane.feeder.messages import SiteReport
+from controlplane.feeder.reporting import Reports
+from controlplane.ids import ActorRef, ConnectorKey
+from controlplane.site.alarms import alarm_changes, present_alarms
+from controlplane.site.budget import Budget
+from controlplane.site.configure import (
+    charger_ref,
+    feeder_ref,
+)
+from controlplane.site.demand import Pace
+from controlplane.site.live import LiveConnector, LiveSite
+from controlplane.site.live_power import window_event
+from controlplane.site.release import release
+from controlplane.site.report import completed, site_observation, site_report
+from controlplane.site.state import BuildingLoad
+from controlplane.site.view import decision_words
+from controlplane.site.waking import QUIET_ROUNDS_MAX, RAISE_ROUNDS, wake_ms
+from controlplane.store.records import LimitDecision
+
+__all__ = ["Rounds"]
+
+SAMPLES_MISSED_MAX = 3
+"""A connector that missed so many meter samples counts with what it may draw."""
+
+WINDOW_SAVE_MS = 60_000
+"""A contract's window is written at least so often while rounds run."""
+
+STALL_ROUNDS_MAX = 10
+"""A site whose vehicles follow a lower limit hears its own timer within this; a quiet one sleeps
+for `QUIET_ROUNDS_MAX` more. Where more went by unheard, no more than one round is known to have
+passed for vehicles: the clock may have been set."""
+
+
+class Rounds:
+    """The rounds of one site. `effects` and `durable` are those of the actor's step."""
+
+    def __init__(self, ref: ActorRef, settings: ActorSettings) -> None:
+        self.effects: list[Effect] = []
+        self.durable = False
+        """Whether this step changed something that must outlive the host."""
+        self.quiet = False
+        """Whether nothing was heard since the last round that could change the next."""
+        self.heard_ms: int | None = None
+        """When the last message was heard."""
+        self.next_ms: int | None = None
+        """The instant for which the next round's timer is set."""
+        self.window_end_ms: int | None = None
+        """The end of a contract's window for which the timer is set."""
+        self.undescribed: set[ConnectorKey] = set()
+        """Connectors with a session that the description does not have."""
+        self.building_saved: BuildingLoad | None = None
+        """The building's load as the store holds it."""
+        self.reports: Reports[SiteReport] = Reports()
+        self._ref = ref
+        self._settings = settings
+        self._pace = Pace(settings.ramp_ms)
+        self._rounded_ms: int | None = None
+        self._window_saved_ms = 0
+
+    # --- when -------------------------------------------------------------------------------------
+
+    def mind_clock(self, site: LiveSite, now_ms: int, *, since_crash: bool = False) -> None:
+        """Notice that the clock was set. Durations that began before go on from where they were,
+        and timers that were set by the old clock are set anew."""
+        heard_ms, self.heard_ms = self.heard_ms, now_ms
+        if heard_ms is None:
+            return
+        elapsed_ms, interval_ms = now_ms - heard_ms, self._settings.round_interval_ms
+        stalled = elapsed_ms > STALL_ROUNDS_MAX * interval_ms and (
+            elapsed_ms > (STALL_ROUNDS_MAX + QUIET_ROUNDS_MAX) * interval_ms
+            or any(entry.draining_ma for entry in site.entries)
+        )
+        if stalled and not since_crash:
+            site.clock_set(elapsed_ms - interval_ms, now_ms)
+            self.durable |= any(entry.settling for entry in site.entries)
+        elif elapsed_ms <= -interval_ms:
+            site.clock_set(elapsed_ms, now_ms)
+            self.durable = True
+            self.building_saved = None
+            self._rounded_ms = self.next_ms = self.window_end_ms = None
+            self._window_saved_ms = 0
+            self.by(now_ms + interval_ms)
+            self.set_limit_timer(site, now_ms)
+            self.set_report_timer(site, now_ms)
+
+    def soon(self, site: LiveSite, now_ms: int, *, critical: bool = False) -> None:
+        """A round at once, unless one has just been: then a tenth of the interval after it, so
+        that a hundred chargers that answer together cost two rounds and not a hundred. What others
+        must make room for is `critical` and waits a tenth of that."""
+        gap_ms = self._settings.round_interval_ms // (100 if critical else 10)
+        if self._rounded_ms is None or now_ms - self._rounded_ms >= gap_ms:
+            self.run(site, now_ms)
+        else:
+            self.by(self._rounded_ms + gap_ms)
+
+    def by(self, at_ms: int) -> None:
+        """A round at `at_ms` at the latest."""
+        if self.next_ms is None or at_ms < self.next_ms:
+            self.next_ms = at_ms
+            self.effects.append(SetTimer("round", at_ms))
+
+    # --- what -------------------------------------------------------------------------------------
+
+    def run(self, site: LiveSite, now_ms: int) -> None:
+        """Work a round out now, and send what it releases."""
+        settings = self._settings
+        site.state.round += 1
+        self._rounded_ms = now_ms
+        for entry in site.entries:
+            if entry.pending or entry.draining_ma:
+                self.durable |= entry.expired(
+                    now_ms=now_ms,
+                    ramp_ms=settings.ramp_ms,
+                    answer_ms=4 * settings.call_timeout_ms,
+                    backoff_ms=2 * settings.round_interval_ms,
+                    backoff_max_ms=settings.call_timeout_ms,
+                )
+        stale = site.stale(now_ms)
+        self._keep_window(site, now_ms)
+        rows = site.budget(now_ms)
+        site.take_terms(now_ms)
+        site.consider(now_ms, self._pace)
+        site.plan = site.solve(rows, now_ms=now_ms, pace=self._pace)
+        released = release(
+            site.tree,
+            site.entries,
+            site.plan,
+            rows,
+            [connector.calm for connector in site.connectors],
+            now_ms=now_ms,
+            patience_ms=settings.ramp_ms,
+            raise_interval_ms=RAISE_ROUNDS * settings.round_interval_ms,
+        )
+        site.waiting = released.waiting
+        picture = site.picture(now_ms) if released.limits else None
+        for position, limit_ma in released.limits:
+            reason = "" if picture is None else decision_words(picture, position, limit_ma)
+            self._send_limit(site, site.connectors[position], limit_ma, reason, now_ms)
+        site.observe(now_ms)
+        overloads = site.check.overloads(site.entries, rows.building_ma)
+        if any(overload.ours for overload in overloads):
+            site.state.violations += 1
+            self.durable = True
+        events = alarm_changes(
+            site.state.alarms,
+            present_alarms(
+                site.tree,
+                site.entries,
+                overloads=overloads,
+                undescribed=self.undescribed,
+                stale=stale,
+                plan=site.plan,
+                meter_fault=site.state.meter_fault,
+                contract=site.power.contract_words(now_ms, rows.building_ma),
+            ),
+        )
+        self.durable |= bool(events)
+        self.effects += events
+        left = site.budget(now_ms) if released.limits else rows
+        # Of an idle site, nothing is heard until somebody comes.
+        if not site.busy or site.state.grid.wants_observation(now_ms):
+            self.observe_grid(site, left, now_ms, reducing=bool(released.limits))
+        if site.config.feeder is not None:
+            self.report(site, left, now_ms, only_urgent=True)
+        self.quiet = True
+        self.next_ms = None
+        if site.busy:
+            self.by(wake_ms(site, settings=settings, pace=self._pace, now_ms=now_ms))
+        if self.reports.unmet(site.state.cap_ma):
+            # The feeder waits to hear that what is drawn is within the cap.
+            self.by(now_ms + settings.round_interval_ms)
+
+    def _keep_window(self, site: LiveSite, now_ms: int) -> None:
+        """Count the contract's energy; tell of windows that ended. The window rides in any
+        snapshot, and has one of its own as seldom as a lost minute may matter."""
+        closed = site.power.keep_window(
+            now_ms, building_ma=site.building_ma(now_ms), stale=site.stale(now_ms)
+        )
+        self.effects += [window_event(window) for window in closed]
+        end_ms = site.power.window_end_ms
+        if end_ms is None:
+            return
+        if closed or now_ms - self._window_saved_ms >= WINDOW_SAVE_MS:
+            self.durable = True
+            self._window_saved_ms = now_ms
+        if end_ms != self.window_end_ms:
+            self.window_end_ms = end_ms
+            self.effects.append(SetTimer("window", end_ms))
+
+    def _send_limit(
+        self, site: LiveSite, connector: LiveConnector, limit_ma: int, reason: str, now_ms: int
+    ) -> None:
+        site.state.limit_id += 1
+        before_ma = connector.entry.asked_ma
+        connector.entry.sent(site.state.limit_id, limit_ma, now_ms=now_ms)
+        connector.calm.again = False
+        self.durable = True
+        key = connector.leaf.key
+        message = ApplyLimit(
+            connector_id=key.connector_id,
+            limit_id=site.state.limit_id,
+            limit_ma=limit_ma,
+            session_id=connector.entry.session_id,
+        )
+        self.effects.append(Send(charger_ref(key.charger_id), message))
+        decision = LimitDecision(
+            charger_id=key.charger_id,
+            connector_id=key.connector_id,
+            session_id=connector.entry.session_id,
+            at_ms=now_ms,
+            limit_ma=limit_ma,
+            before_ma=before_ma,
+            reason=reason,
+        )
+        self.effects.append(Persist(decision))
+
+    # --- the feeder and the grid ------------------------------------------------------------------
+
+    def report(
+        self, site: LiveSite, rows: Budget, now_ms: int, *, only_urgent: bool = False
+    ) -> None:
+        if site.config.feeder is None:
+            return
+        report = site_report(site, rows, now_ms=now_ms)
+        if only_urgent and not self.reports.urgent(report, site.state.cap_ma):
+            return
+        report = completed(
+            report,
+            site,
+            rows,
+            now_ms=now_ms,
+            stale_ms=self._sample_stale_ms,
+            pace=self._pace,
+        )
+        report = self.reports.stamped(report)
+        self.effects.append(Send(feeder_ref(site.config.feeder), report))
+
+    def advance_grid(self, site: LiveSite, now_ms: int) -> None:
+        now = site_observation(
+            site, site.budget(now_ms), now_ms=now_ms, stale_ms=self._sample_stale_ms
+        )
+        effects = site.state.grid.advance(now, self._ref)
+        self.effects += effects
+        self.durable |= bool(effects)
+
+    def observe_grid(
+        self, site: LiveSite, rows: Budget, now_ms: int, *, reducing: bool = False
+    ) -> None:
+        """Tell the grid's events what is drawn and may be drawn."""
+        now = site_observation(
+            site, rows, now_ms=now_ms, stale_ms=self._sample_stale_ms, reducing=reducing
+        )
+        effects = site.state.grid.observe(now, self._ref)
+        self.effects += effects
+        self.durable |= bool(effects)
+        self.set_grid_timer(site, now_ms)
+
+    # --- timers -----------------------------------------------------------------------------------
+
+    def set_limit_timer(self, site: LiveSite, now_ms: int) -> None:
+        at_ms = site.next_change_ms(now_ms)
+        if at_ms is not None:
+            self.effects.append(SetTimer("limit", at_ms))
+
+    def set_grid_timer(self, site: LiveSite, now_ms: int) -> None:
+        at_ms = site.state.grid.next_due_ms(now_ms)
+        if at_ms is not None:
+            self.effects.append(SetTimer("grid", at_ms))
+
+    def set_report_timer(self, site: LiveSite, now_ms: int) -> None:
+        if site.config.feeder is not None:
+            self.effects.append(SetTimer("report", now_ms + self._settings.site_report_interval_ms))
+
+    @property
+    def _sample_stale_ms(self) -> int:
+        return SAMPLES_MISSED_MAX * self._settings.meter_interval_ms

@@ -1,0 +1,170 @@
+"""Sharing the rows of a site out, on the Rust core: who is admitted, who falls out, who comes back.
+
+Invariant: what is given is checked by the core against every row, guarantees included."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from controlplane import _core
+from controlplane.site.budget import POWER_MAX_MA, Budget
+from controlplane.site.guarantees import last_without_guarantee, made_way, stand_back
+from controlplane.site.share import Share, is_guarantee, waits_for_rest
+from controlplane.site.tree import SiteTree
+
+__all__ = ["Result", "solve"]
+
+
+@dataclass(slots=True)
+class Result:
+    current_ma: list[int]
+    binding_row: list[int]
+    contended: bool
+    checked: bool
+
+
+def solve(tree: SiteTree, shares: Sequence[Share], rows: Budget, order: Sequence[int]) -> Result:
+    """Share the rows out.
+
+    Guaranteed minimums come first, whatever their tier, and who has no room beside them stands
+    back. A connector that is not admitted still takes its fallback, if its rows guarantee that. So
+    the others share what is left without it: solved again until nobody else falls out, which each
+    time takes at least one connector more out of play. Who fell out comes back where room is left
+    after all, and those that want nothing at present come in only then.
+    """
+    count = len(shares)
+    rank = np.full(count, count, dtype=np.int64)
+    rank[list(order)] = np.arange(len(order))
+    min_ma = np.array([share.min_ma for share in shares], dtype=np.int64)
+    max_ma = np.array([share.max_ma for share in shares], dtype=np.int64)
+    weight = np.array([share.weight for share in shares], dtype=np.int64)
+    tier = np.array([share.tier for share in shares], dtype=np.uint8)
+    demand = _core.Demand(
+        min_ma=min_ma, max_ma=max_ma, step_ma=tree.step_ma, weight=weight, tier=tier, rank=rank
+    )
+    fixed = [share.fixed_ma for share in shares]
+    left_out = stand_back(tree, shares, rows, order)
+    left_out.update((position, -1) for position in order if waits_for_rest(shares[position]))
+    for position in left_out:
+        fixed[position] += shares[position].kept_ma
+        min_ma[position] = max_ma[position] = 0
+    while True:
+        solved = _core.allocate(tree.network, _capacity(tree, shares, rows, fixed), demand)
+        binding_row, admitted = solved.binding_row.tolist(), solved.admitted
+        if admitted.all():
+            break
+        fallen = [
+            position
+            for position in order
+            if not admitted[position]
+            and max_ma[position] > 0
+            and (shares[position].kept_ma > 0 or is_guarantee(shares[position]))
+        ]
+        if not fallen:
+            break
+        squeezed = any(
+            binding_row[position] == tree.power_row and is_guarantee(shares[position])
+            for position in fallen
+        )
+        # On the power row a guarantee is not reserved: who has none makes way, the last one first.
+        last = last_without_guarantee(shares, order, admitted, min_ma) if squeezed else None
+        if last is not None:
+            fallen = [last]
+            binding_row[last] = tree.lines
+        for position in fallen:
+            left_out[position] = binding_row[position]
+            fixed[position] += shares[position].kept_ma
+            min_ma[position] = max_ma[position] = 0
+    current_ma = solved.current_ma.tolist()
+    if left_out:
+        room = _left(tree, shares, rows, fixed, current_ma)
+        candidates = [
+            each
+            for each in order
+            if each in left_out and not (shares[each].last and shares[each].rests)
+        ]
+        for position in _readmitted(tree, shares, room, candidates):
+            share = shares[position]
+            fixed[position] -= share.kept_ma
+            current_ma[position] = min_ma[position] = share.min_ma
+            max_ma[position] = share.max_ma
+        for position in made_way(tree, shares, room, current_ma, min_ma=min_ma, order=order):
+            binding_row[position] = tree.lines
+    over = _core.check(
+        tree.network,
+        _capacity(tree, shares, rows, fixed),
+        demand,
+        np.array(current_ma, dtype=np.int64),
+    )
+    for position, row in left_out.items():
+        binding_row[position] = (
+            min(shares[position].leaf.rows, key=room.__getitem__) if row < 0 else row
+        )
+    contended = any(
+        shares[position].max_ma > current_ma[position] and not shares[position].last
+        for position in order
+    )
+    return Result(current_ma, binding_row, contended, checked=over.size == 0)
+
+
+def _capacity(
+    tree: SiteTree, shares: Sequence[Share], rows: Budget, fixed: list[int]
+) -> _core.Capacity:
+    """What is left on every row, once `fixed` per connector is taken off; never below 0, nor more
+    than the core takes."""
+    left = _left(tree, shares, rows, fixed, [0] * len(fixed))
+    left = [min(max(0, each), POWER_MAX_MA) for each in left]
+    power = left[tree.lines :]
+    return _core.Capacity(
+        import_ma=np.array(left[: tree.lines], dtype=np.int64).reshape(-1, 3),
+        combined=np.array(power, dtype=np.int64) if power else None,
+    )
+
+
+def _left(
+    tree: SiteTree,
+    shares: Sequence[Share],
+    rows: Budget,
+    fixed: list[int],
+    current_ma: list[int],
+) -> list[int]:
+    """What is left on every row beside `fixed` and `current_ma` per connector. A fallback whose
+    room is kept free on the lines draws no power."""
+    used = tree.row_sums([sum(pair) for pair in zip(fixed, current_ma, strict=True)])
+    if tree.power_row is not None:
+        used[tree.power_row] = tree.power_sum(
+            [
+                0 if share.idle else share.fixed_ma - share.unused_ma + given_ma
+                for share, given_ma in zip(shares, current_ma, strict=True)
+            ]
+        )
+    return [have - taken for have, taken in zip(rows.capacity_ma, used, strict=True)]
+
+
+def _readmitted(
+    tree: SiteTree, shares: Sequence[Share], room: list[int], candidates: Sequence[int]
+) -> list[int]:
+    """Those of `candidates`, in their order, whose minimum fits into what is kept for them and the
+    `room` that is left per row; takes it from there. A line that is short already, because somebody
+    who cannot be steered counts above his fallback, takes back nobody, not even within what is kept
+    for him. The row of the total power holds back nobody from what is guaranteed to him."""
+    found = []
+    for position in candidates:
+        share = shares[position]
+        more_ma = max(0, share.min_ma - share.kept_ma)
+        fits = all(room[row] >= more_ma for row in share.leaf.rows)
+        power_ma = 0
+        if tree.power_row is not None:
+            power_ma = share.min_ma * len(share.leaf.phases)
+            fits &= is_guarantee(share) or room[tree.power_row] >= power_ma
+        if not fits:
+            continue
+        found.append(position)
+        for row in share.leaf.rows:
+            room[row] -= more_ma
+        if tree.power_row is not None:
+            room[tree.power_row] -= power_ma
+    return found

@@ -1,0 +1,42 @@
+"""What stops a connector from being given more: the words that a plan is explained with."""
+
+from __future__ import annotations
+
+from enum import Enum, auto
+
+import msgspec
+
+__all__ = ["Cause", "Why"]
+
+
+class Cause(Enum):
+    """What stops a connector from being given more."""
+
+    NO_SESSION = auto()
+    UNSTEERED = auto()
+    """The charger is offline, not settled, unknown, or refuses limits."""
+    OWN_MAXIMUM = auto()
+    VEHICLE_MAXIMUM = auto()
+    """The vehicle said that it takes no more."""
+    HABIT = auto()
+    """It draws less; the rest is lent."""
+    HOLDING = auto()
+    NUDGED = auto()
+    """It sleeps: offered nothing for a moment, so that the next offer wakes it."""
+    ROW = auto()
+    PAUSED = auto()
+    TIGHT = auto()
+    STALE = auto()
+    CLOSED = auto()
+    """Outside opening hours, and no rule serves it then."""
+    OVERRIDE = auto()
+    """An operator's limit on its connector."""
+    SURPLUS = auto()
+    """The sun does not give more, and the session is not urgent."""
+
+
+class Why(msgspec.Struct, frozen=True):
+    """The cause, and the row where one is to blame."""
+
+    cause: Cause
+    row: int = -1
