@@ -7,8 +7,8 @@ The rule, exactly. On every phase of every circuit and feeder, at the end of eve
    fault. What an outlet's station offers beyond the profiles it accepted is a lie that nobody can
    know before the meter tells: while a station lies, and for the 45 s after that a vehicle may need
    to follow, such an outlet counts with what was promised, everybody else with the truth.
-2. *Does draw.* Where lies put what flows over the rating, Loadstar has `grace_ms` to see it and to
-   make room: after that, no outlet on the row may still be offered, unchanged for as long, more
+2. *Does draw.* Where lies of stations in reach put what flows over the rating, Loadstar has
+   `grace_ms` to see it and to make room: after that, no outlet on the row may still be offered, unchanged for as long, more
    than its default profile by a station that does not lie and was reachable all the time.
 3. *Alarm.* A vehicle that draws over 1 A more than its station promised, for `grace_ms` of
    reachability, has brought the alarm `limit_exceeded`.
@@ -188,8 +188,19 @@ class RowChecker:
             },
         )
         if self._liars:
-            flows_over = drawn_a > self._rating_a + _LIE_SEEN_A * len(self._liars)
+            seen_a = building_a + self._sum(self._seen_a())
+            flows_over = seen_a > self._rating_a + _LIE_SEEN_A * len(self._liars)
             self._make_room(now_ms, set(np.flatnonzero(flows_over & ~over).tolist()))
+
+    def _seen_a(self) -> Floats:
+        """What flows, as far as Loadstar can know: of a liar that is out of reach, what it
+        promised."""
+        seen_a = self._flows_a.copy()
+        for index in self._liars:
+            if not self._outlets[index][0].connection:
+                slots = slice(self._first_slot[index], self._first_slot[index + 1])
+                seen_a[slots] = self._counts_a[slots]
+        return seen_a
 
     def _sum(self, slots_a: Floats) -> Floats:
         sums_a: Floats = np.bincount(
