@@ -8,8 +8,9 @@ The rule, exactly. On every phase of every circuit and feeder, at the end of eve
    know before the meter tells: while a station lies, and for the 45 s after that a vehicle may need
    to follow, such an outlet counts with what was promised, everybody else with the truth.
 2. *Does draw.* Where lies of stations in reach put what flows over the rating, Loadstar has
-   `grace_ms` to see it and to make room: after that, no outlet on the row may still be offered, unchanged for as long, more
-   than its default profile by a station that does not lie and was reachable all the time.
+   `grace_ms` to see it and to make room: after that, no outlet on the row may still be offered,
+   unchanged for as long, more than its default profile by a station that does not lie and was
+   reachable all the time.
 3. *Alarm.* A vehicle that draws over 1 A more than its station promised, for `grace_ms` of
    reachability, has brought the alarm `limit_exceeded`.
 
