@@ -37,8 +37,8 @@ __all__ = ["DEFAULT_TIMER", "SETTLE_TIMER", "Settling", "seconds"]
 SETTLE_TIMER: Final = "settle"
 DEFAULT_TIMER: Final = "default"
 
-_DEFAULT_ATTEMPTS_MAX: Final = 5
-"""How often a default profile is tried again on one connection."""
+_DEFAULT_ATTEMPTS_MAX: Final = 8
+"""How often a default profile is tried again on one connection, each time after twice the pause."""
 
 
 def seconds(duration_ms: int) -> int:
@@ -173,8 +173,8 @@ class Settling:
         an older profile with the larger: worth asking again, but not for ever."""
         missing = _default_missing(self._memory)
         if missing and self._default_attempts < _DEFAULT_ATTEMPTS_MAX:
+            pause_ms = self._settings.call_timeout_ms // 2 << self._default_attempts
             self._default_attempts += 1
-            pause_ms = 2 * self._settings.call_timeout_ms * self._default_attempts
             turn.effects.append(SetTimer(DEFAULT_TIMER, turn.now_ms + pause_ms))
 
     @staticmethod
