@@ -287,6 +287,19 @@ def test_after_a_crash_caps_stand() -> None:
     assert (caps["b"].cap_ma, caps["b"].cap_id > last_id) == (100_000, True)
 
 
+def test_after_a_crash_what_a_site_grew_by_before_it_had_a_cap_is_not_given_away() -> None:
+    bench = FeederBench(100, configured=False)
+    bench.ask(configure(100 * W_PER_A), FeederConfigured)
+    bench.report("a", floor=0, wanted=0, liability=0)
+    bench.report("a", floor=60, wanted=60, liability=60)
+    bench.report("b", floor=10, wanted=90, liability=10)
+    bench.actor = FeederActor(REF, ActorSettings(), bench.snapshot)
+    bench.timers.clear()
+    bench.take(bench.actor.activate(bench.now_ms))
+    bench.advance(5_000)
+    assert bench.new_caps()["b"] == 40
+
+
 def test_after_a_long_outage_sites_have_their_usual_time_to_report() -> None:
     bench = two_sites()
     bench.caps.clear()
