@@ -328,7 +328,10 @@ class FeederActor:
         self._durable |= account.reported_ms == 0
         # A feeder that was deleted and described again must not give out ids that sites have seen.
         state.cap_id = max(state.cap_id, report.cap_id)
+        counted_before_ma = account.counted_ma
         self._durable |= account.reported(report, now_ms=now_ms)
+        # What it draws beyond its cap must not be given to another after a crash.
+        self._durable |= account.counted_ma > counted_before_ma
         gap_ms = self._settings.round_interval_ms // 10
         if self._divided_ms is None or now_ms - self._divided_ms >= gap_ms:
             self._divide(state, config, now_ms)

@@ -1,7 +1,7 @@
 """When what a site or feeder tells the feeder above it cannot wait for the next interval.
 
 Invariant: the first report after a cap in which the liability is within it leaves at once, because
-others wait for it."""
+others wait for it; and before the first cap, every rise does."""
 
 from __future__ import annotations
 
@@ -41,6 +41,9 @@ class Reports(Generic[Report]):
         meters show that it did, it wants something clearly different, or can shed clearly less."""
         last = self._last
         if last is None:
+            return True
+        if report.cap_id == 0 and report.liability_ma > last.liability_ma:
+            # The feeder above listens until it divides: what it has not heard of it gives away.
             return True
         if cap_ma is not None:
             within = report.liability_ma <= cap_ma

@@ -1,7 +1,7 @@
 """What a feeder must not forget, and the sums over all below it.
 
-Invariant: a cap that left is in a snapshot of the same commit, so a host that takes over counts at
-least what the lost one had allowed."""
+Invariant: a cap that left, and a report by which somebody counts for more, are in a snapshot of the
+same commit, so a host that takes over counts at least what the lost one did."""
 
 from __future__ import annotations
 

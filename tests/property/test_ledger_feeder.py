@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from controlplane.actor import Ask, Effect, Message, Persist, Send, SetTimer, TimerFired
@@ -201,8 +201,11 @@ class FeederWorld:
     def crash(self) -> None:
         ref = self.random.choice(list(self.feeders))
         feeder = self.feeders[ref]
+        counted_ma = self.counted_ma(ref)
         feeder.timers.clear()
         feeder.actor = FeederActor(ref, ActorSettings(), feeder.snapshot)
+        # What the lost host knew to be in use is not free for the next one.
+        assert self.counted_ma(ref) >= counted_ma, ref
         self.take(ref, feeder.actor.activate(self.now_ms))
 
     def below(self, ref: ActorRef) -> list[Site]:
@@ -249,6 +252,7 @@ def run(world: FeederWorld, events: int) -> None:
 @pytest.mark.parametrize("nested", [False, True])
 @settings(max_examples=60, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1))
+@example(seed=79_909)
 def test_sites_together_never_exceed_a_feeder(nested: bool, seed: int) -> None:
     run(FeederWorld(seed, nested=nested), 150)
 
@@ -256,6 +260,7 @@ def test_sites_together_never_exceed_a_feeder(nested: bool, seed: int) -> None:
 @pytest.mark.parametrize("nested", [False, True])
 @settings(max_examples=60, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1))
+@example(seed=70_191)
 def test_while_capacities_fall_and_rise_nothing_is_given_that_is_not_free(
     nested: bool, seed: int
 ) -> None:
@@ -267,6 +272,7 @@ def test_while_capacities_fall_and_rise_nothing_is_given_that_is_not_free(
 @pytest.mark.parametrize("nested", [False, True])
 @settings(max_examples=30, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1))
+@example(seed=6_092)
 def test_once_nothing_is_lost_the_capacity_is_used(nested: bool, seed: int) -> None:
     world = FeederWorld(seed, nested=nested)
     run(world, 60)

@@ -16,6 +16,7 @@ from controlplane.feeder.messages import (
     DeleteFeeder,
     FeederConfigured,
     FeederDeleted,
+    FeederReport,
     FeederView,
     GetFeeder,
     SetFeederLimit,
@@ -285,6 +286,33 @@ def test_after_a_crash_caps_stand() -> None:
     bench.report("a", cap_id=bench.cap_id("a"), floor=20, wanted=180, liability=100)
     caps = dict(bench.caps)
     assert (caps["b"].cap_ma, caps["b"].cap_id > last_id) == (100_000, True)
+
+
+def test_after_a_crash_what_a_site_grew_by_before_it_had_a_cap_is_not_given_away() -> None:
+    bench = FeederBench(100, configured=False)
+    bench.ask(configure(100 * W_PER_A), FeederConfigured)
+    bench.report("a", floor=0, wanted=0, liability=0)
+    bench.report("a", floor=60, wanted=60, liability=60)
+    bench.report("b", floor=10, wanted=90, liability=10)
+    bench.actor = FeederActor(REF, ActorSettings(), bench.snapshot)
+    bench.timers.clear()
+    bench.take(bench.actor.activate(bench.now_ms))
+    bench.advance(5_000)
+    assert bench.new_caps()["b"] == 40
+
+
+def test_before_its_first_cap_a_feeder_tells_the_one_above_of_the_least_rise() -> None:
+    bench = FeederBench(0, configured=False)
+    config = {"id": "feeder-1", "power_max_w": 200 * W_PER_A, "parent": "feeder-0"}
+    bench.ask(ConfigureFeeder(msgspec.json.encode(config)), FeederConfigured)
+    bench.report("a", floor=100, wanted=100, liability=100)
+    bench.report("b", floor=1, wanted=1, liability=1)
+    told = [
+        effect.message.liability_ma
+        for effect in bench.effects
+        if isinstance(effect, Send) and isinstance(effect.message, FeederReport)
+    ]
+    assert told[-1] == 101_000
 
 
 def test_after_a_long_outage_sites_have_their_usual_time_to_report() -> None:
