@@ -424,7 +424,7 @@ def test_a_changed_default_profile_that_was_refused_is_tried_again() -> None:
     charger.answer(status="Rejected")
     charger.accept_all()
     assert charger.told(ChargerPresence)[-1] == ChargerPresence(CP1, True, True, 10_000)
-    charger.wait(2 * SETTINGS.call_timeout_ms)
+    charger.wait(SETTINGS.call_timeout_ms)
     charger.accept_all()
     assert charger.told(ChargerPresence)[-1] == ChargerPresence(CP1, True, True, 6_000)
 
