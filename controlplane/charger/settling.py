@@ -173,7 +173,7 @@ class Settling:
         an older profile with the larger: worth asking again, but not for ever."""
         missing = _default_missing(self._memory)
         if missing and self._default_attempts < _DEFAULT_ATTEMPTS_MAX:
-            pause_ms = self._settings.call_timeout_ms << self._default_attempts
+            pause_ms = self._settings.call_timeout_ms // 2 << self._default_attempts
             self._default_attempts += 1
             turn.effects.append(SetTimer(DEFAULT_TIMER, turn.now_ms + pause_ms))
 
