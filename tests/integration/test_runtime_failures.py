@@ -211,6 +211,7 @@ async def test_an_actor_that_raises_takes_nothing_from_the_others(settings: Sett
                 await call(bad, f"m{number}", "DataTransfer", {"vendorId": "explode"})
             passes = actors[SITE].passes
             await until(lambda: actors[SITE].passes > passes)
+        assert node.host_restarts == 0
     finally:
         await node.stop()
 
