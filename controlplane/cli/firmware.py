@@ -42,7 +42,9 @@ Campaign = Annotated[str, typer.Argument(help="The campaign's name.")]
 
 @app.command("upload")
 def upload(
-    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, readable=True)],
+    file: Annotated[
+        Path, typer.Argument(exists=True, dir_okay=False, readable=True, help="The file.")
+    ],
     version: Annotated[
         str, typer.Option("--version", help="What a station calls itself once it has this.")
     ],

@@ -281,7 +281,7 @@ async def test_a_campaign_stops_after_the_wave_that_failed_and_goes_on_when_resu
         )
 
         async def in_stage(stage: Any) -> bool:
-            return (await loadstar.campaign()).stage == stage
+            return bool((await loadstar.campaign()).stage == stage)
 
         await until(lambda: in_stage(firmware_pb2.CAMPAIGN_STAGE_STOPPED))
         assert second.fetched == b""
