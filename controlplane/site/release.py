@@ -78,12 +78,7 @@ def release(
     """
     # Only lines overload. The row of the total power bounds a mean, and a small reduction for its
     # sake may wait.
-    over = [
-        used > may
-        for used, may in zip(
-            rows.liability_ma[: tree.lines], rows.capacity_ma[: tree.lines], strict=True
-        )
-    ]
+    over = rows.over(tree.lines)
     limits: list[tuple[int, int]] = []
     raises: dict[int, int] = {}
     for position, (leaf, entry) in enumerate(zip(tree.leaves, entries, strict=True)):

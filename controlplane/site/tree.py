@@ -133,31 +133,34 @@ class SiteTree:
         """The sum on every row of one current per connector."""
         return self._carried.sums(leaf_ma)
 
+    def supply_sums(self, leaf_ma: Sequence[int]) -> list[int]:
+        """The same on the three lines of the supply, which carries every connector."""
+        lines = [0, 0, 0]
+        for leaf, current_ma in zip(self.leaves, leaf_ma, strict=True):
+            if current_ma:
+                for column in leaf.phases:
+                    lines[column] += current_ma
+        return lines
+
 
 class _Carried:
     """Which connectors each row carries, laid out so that all rows are summed in one pass."""
 
     def __init__(self, leaves: Sequence[Leaf], rows: int) -> None:
-        below: list[list[int]] = [[] for _ in range(rows)]
+        # `reduceat` knows no empty segments: every row carries a current of 0 besides.
+        below = [[len(leaves)] for _ in range(rows)]
         for position, leaf in enumerate(leaves):
             for row, times in leaf.loads:
                 below[row] += [position] * times
-        self._rows = rows
         self._leaves = len(leaves)
-        # `reduceat` knows no empty segments.
-        self._loaded = np.array([row for row in range(rows) if below[row]], dtype=np.intp)
-        lengths = [len(below[row]) for row in self._loaded.tolist()]
-        self._starts = np.cumsum([0, *lengths[:-1]], dtype=np.intp)[: len(lengths)]
+        self._starts = np.cumsum([0, *map(len, below[:-1])], dtype=np.intp)
         self._below = np.array([each for row in below for each in row], dtype=np.intp)
 
     def sums(self, leaf_ma: Sequence[int]) -> list[int]:
-        sums = np.zeros(self._rows, dtype=np.int64)
         if len(leaf_ma) != self._leaves:
             raise ValueError(f"{len(leaf_ma)} currents for {self._leaves} connectors")
-        if len(self._loaded):
-            currents = np.array(leaf_ma, dtype=np.int64)
-            sums[self._loaded] = np.add.reduceat(currents[self._below], self._starts)
-        listed: list[int] = sums.tolist()
+        currents = np.array([*leaf_ma, 0], dtype=np.int64)
+        listed: list[int] = np.add.reduceat(currents[self._below], self._starts).tolist()
         return listed
 
 
