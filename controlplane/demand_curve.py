@@ -17,7 +17,6 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 
 import msgspec
@@ -80,8 +79,7 @@ class Stage(msgspec.Struct, frozen=True, array_like=True):
 Curve = tuple[Stage, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(msgspec.Struct, frozen=True, gc=False):
     """What one connector adds to its site's curve. Currents per conductor."""
 
     lines: tuple[int, ...]

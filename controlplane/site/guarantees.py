@@ -111,7 +111,7 @@ def stand_back(
 def last_without_guarantee(
     shares: Sequence[Share],
     order: Sequence[int],
-    admitted: NDArray[np.bool_],
+    admitted: Sequence[bool],
     min_ma: NDArray[np.int64],
 ) -> int | None:
     for position in reversed(order):

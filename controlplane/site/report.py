@@ -78,30 +78,27 @@ def site_curve(site: LiveSite, rows: Budget, *, now_ms: int, pace: Pace) -> tupl
     here.
     """
     free = site.solve(site.uncapped(rows, now_ms), now_ms=now_ms, pace=pace, narrowed=True)
+    # Who is not planned with takes what it takes, as the building does.
+    fixed = [0 if share.planned else share.fixed_ma for share in free.shares]
     building_ma = [rows.building_ma[row] for row in site.tree.supply_rows]
-    return demand_curve(building_ma, _parts(site, free))
+    below_ma = list(map(add, building_ma, site.tree.supply_sums(fixed)))
+    return demand_curve(below_ma, [_part(free, position) for position in free.order])
 
 
-def _parts(site: LiveSite, free: Plan) -> list[Part]:
-    """What every connector adds to the curve, in the order of admission."""
-    parts = []
-    served = set(free.order)
-    for position in [*free.order, *(set(range(len(free.shares))) - served)]:
-        share = free.shares[position]
-        parts.append(
-            Part(
-                lines=share.leaf.phases,
-                base_ma=share.least_ma,
-                fixed_ma=share.fixed_ma,
-                tier=share.tier,
-                weight=share.weight,
-                min_ma=share.min_ma,
-                top_ma=(free.target_ma[position] or 0) if share.planned else 0,
-                first=share.first,
-                last=share.last,
-            )
-        )
-    return parts
+def _part(free: Plan, position: int) -> Part:
+    """What a connector that is planned with adds to the curve."""
+    share = free.shares[position]
+    return Part(
+        lines=share.leaf.phases,
+        base_ma=share.least_ma,
+        fixed_ma=share.fixed_ma,
+        tier=share.tier,
+        weight=share.weight,
+        min_ma=share.min_ma,
+        top_ma=free.target_ma[position] or 0,
+        first=share.first,
+        last=share.last,
+    )
 
 
 def site_observation(
