@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+
+import msgspec
 
 from controlplane.site.ledger import Entry
 from controlplane.site.tree import SiteTree
@@ -14,8 +15,7 @@ POWER_MAX_MA = 10**12
 """The capacity of the row of the total power where nothing limits it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Budget:
+class Budget(msgspec.Struct, frozen=True):
     """The rows at one moment; every list has an entry per row, in mA, but for those of connectors.
 
     On the row of the total power, which bounds a mean and no conductor, an idle connector counts
@@ -127,7 +127,7 @@ def uncapped(
     # The row of the total power, where there is one.
     capacity += rows.capacity_ma[tree.lines :]
     tight += rows.tight[tree.lines :]
-    return replace(rows, capacity_ma=capacity, tight=tight)
+    return msgspec.structs.replace(rows, capacity_ma=capacity, tight=tight)
 
 
 def _capacity(

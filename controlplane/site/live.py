@@ -372,9 +372,7 @@ class LiveSite:
             waiting=self.waiting,
             limit_ma=self.limit_ma(now_ms),
             stale=self.stale(now_ms),
-            power=self.power.view(
-                now_ms, building_ma=rows.building_ma, stale=self.stale(now_ms)
-            ),
+            power=self.power.view(now_ms, building_ma=rows.building_ma, stale=self.stale(now_ms)),
             circuit_limits_ma=self.circuit_limits_ma(now_ms),
             override_ma=[
                 self.state.overrides.connector_ma(connector.leaf.key, now_ms)

@@ -14,7 +14,8 @@ Invariant: targets are a wish. Only `release.py` turns one into a limit, against
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from controlplane.site.budget import Budget
 from controlplane.site.demand import Demand, Pace
@@ -29,8 +30,7 @@ from controlplane.site.why import Cause, Why
 __all__ = ["Plan", "plan"]
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(msgspec.Struct, frozen=True):
     """What a round wants. `target_ma` is None for a connector without a session that can be planned
     with; `order` lists the positions of the others, who goes first leading."""
 

@@ -19,6 +19,9 @@ from controlplane.units import MS_PER_S
 
 __all__ = ["Leaf", "SiteTree"]
 
+_REMEMBERED_MAX = 16
+"""A round adds up some ten different lists."""
+
 
 @dataclass(frozen=True, slots=True)
 class Leaf:
@@ -134,13 +137,8 @@ class SiteTree:
         return self._carried.sums(leaf_ma)
 
     def supply_sums(self, leaf_ma: Sequence[int]) -> list[int]:
-        """The same on the three lines of the supply, which carries every connector."""
-        lines = [0, 0, 0]
-        for leaf, current_ma in zip(self.leaves, leaf_ma, strict=True):
-            if current_ma:
-                for column in leaf.phases:
-                    lines[column] += current_ma
-        return lines
+        """The same on the three lines of the supply alone."""
+        return self.row_sums(leaf_ma)[self.supply * 3 : self.supply * 3 + 3]
 
 
 class _Carried:
@@ -153,15 +151,23 @@ class _Carried:
             for row, times in leaf.loads:
                 below[row] += [position] * times
         self._leaves = len(leaves)
+        self._known: dict[tuple[int, ...], list[int]] = {}
+        """What was added up lately: most of a site stands still from one round to the next."""
         self._starts = np.cumsum([0, *map(len, below[:-1])], dtype=np.intp)
         self._below = np.array([each for row in below for each in row], dtype=np.intp)
 
     def sums(self, leaf_ma: Sequence[int]) -> list[int]:
         if len(leaf_ma) != self._leaves:
             raise ValueError(f"{len(leaf_ma)} currents for {self._leaves} connectors")
-        currents = np.array([*leaf_ma, 0], dtype=np.int64)
-        listed: list[int] = np.add.reduceat(currents[self._below], self._starts).tolist()
-        return listed
+        key = tuple(leaf_ma)
+        known = self._known.get(key)
+        if known is None:
+            if len(self._known) >= _REMEMBERED_MAX:
+                self._known.clear()
+            currents = np.array([*key, 0], dtype=np.int64)
+            known = np.add.reduceat(currents[self._below], self._starts).tolist()
+            self._known[key] = known
+        return known.copy()
 
 
 def _path(node: int, parents: list[int]) -> tuple[int, ...]:
