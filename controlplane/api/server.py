@@ -13,7 +13,10 @@ from grpc_reflection.v1alpha import reflection
 from controlplane.api.allocation import Allocations
 from controlplane.api.backend import MESSAGE_MAX_BYTES, Backend
 from controlplane.api.chargers import Chargers
+from controlplane.api.charging_profiles import ChargingProfiles
 from controlplane.api.configuring import Change, apply_network
+from controlplane.api.customers import Customers
+from controlplane.api.display import Display
 from controlplane.api.errors import ErrorInterceptor
 from controlplane.api.grid import Grid
 from controlplane.api.journal import Journal
@@ -26,6 +29,12 @@ from controlplane.api.v1 import (
     allocation_pb2_grpc,
     chargers_pb2,
     chargers_pb2_grpc,
+    charging_profiles_pb2,
+    charging_profiles_pb2_grpc,
+    customers_pb2,
+    customers_pb2_grpc,
+    display_pb2,
+    display_pb2_grpc,
     grid_pb2,
     grid_pb2_grpc,
     journal_pb2,
@@ -136,6 +145,11 @@ def _add_services(backend: Backend, server: grpc.aio.Server) -> list[str]:
     """Add every service of the contract; their full names."""
     allocation_pb2_grpc.add_AllocationServiceServicer_to_server(Allocations(), server)
     chargers_pb2_grpc.add_ChargersServiceServicer_to_server(Chargers(backend), server)
+    charging_profiles_pb2_grpc.add_ChargingProfilesServiceServicer_to_server(
+        ChargingProfiles(backend), server
+    )
+    customers_pb2_grpc.add_CustomersServiceServicer_to_server(Customers(backend), server)
+    display_pb2_grpc.add_DisplayServiceServicer_to_server(Display(backend), server)
     grid_pb2_grpc.add_GridServiceServicer_to_server(Grid(backend), server)
     journal_pb2_grpc.add_JournalServiceServicer_to_server(Journal(backend), server)
     network_pb2_grpc.add_NetworkServiceServicer_to_server(Network(backend), server)
@@ -147,6 +161,9 @@ def _add_services(backend: Backend, server: grpc.aio.Server) -> list[str]:
         for file in (
             allocation_pb2,
             chargers_pb2,
+            charging_profiles_pb2,
+            customers_pb2,
+            display_pb2,
             grid_pb2,
             journal_pb2,
             network_pb2,

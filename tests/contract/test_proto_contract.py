@@ -45,6 +45,14 @@ COUNTS = {
     "rank",
     "turns_primary",
     "turns_secondary",
+    "message_id",
+    "message_ids",
+    "profile_id",
+    "profile_ids",
+    "security_profile",
+    "sim_pin",
+    "slot",
+    "stack_level",
 }
 
 

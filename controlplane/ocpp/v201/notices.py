@@ -9,17 +9,12 @@ __all__ = ["NOTICES"]
 NOTICES = Block(
     notices=frozenset(
         {
-            "ClearedChargingLimit",
             "FirmwareStatusNotification",
             "LogStatusNotification",
-            "NotifyChargingLimit",
-            "NotifyCustomerInformation",
-            "NotifyDisplayMessages",
             "NotifyEvent",
             "NotifyMonitoringReport",
             "NotifyReport",
             "PublishFirmwareStatusNotification",
-            "ReportChargingProfiles",
             "ReservationStatusUpdate",
             "SecurityEventNotification",
         }

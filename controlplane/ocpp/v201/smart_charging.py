@@ -16,6 +16,7 @@ from controlplane.ocpp.dialect import (
 )
 from controlplane.ocpp.events import Event
 from controlplane.ocpp.readings import energy_wh, instant_ms, milliamperes
+from controlplane.ocpp.schedules import charging_schedule
 from controlplane.ocpp.v201.common import evse_number
 from controlplane.units import iso_from_ms
 
@@ -61,7 +62,11 @@ def _positive(value: Any) -> int | None:
 
 
 def _charging_schedule(payload: dict[str, Any]) -> Event:
-    return events.VehicleScheduleNotified(evse_number(payload["evseId"]), payload)
+    return events.VehicleScheduleNotified(
+        connector_id=evse_number(payload["evseId"]),
+        base_ms=instant_ms(payload["timeBase"]),
+        schedule=charging_schedule(payload["chargingSchedule"]),
+    )
 
 
 def _status_reply(answer: NeedsAnswer | StatusAnswer) -> dict[str, Any]:

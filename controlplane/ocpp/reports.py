@@ -1,0 +1,78 @@
+"""What the messages say that follow a `ReportCommand`, free of any version.
+
+They are those of 2.x; 1.6 answers every question at once. Each function takes
+`CommandResult.report`, whose payloads have passed their schema."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import msgspec
+
+from controlplane.ocpp.commands import DisplayMessage, ProfilePurpose
+from controlplane.ocpp.events import ChargingSchedule
+from controlplane.ocpp.readings import instant_ms
+from controlplane.ocpp.schedules import charging_schedule
+from controlplane.ocpp.v201.charging_profiles import PURPOSE_OF_WORD
+from controlplane.ocpp.v201.common import evse_number
+from controlplane.ocpp.v201.display import display_message
+
+__all__ = [
+    "ReportedProfile",
+    "charging_profiles_reported",
+    "customer_information_reported",
+    "display_messages_reported",
+]
+
+Report = Iterable[dict[str, Any]]
+
+
+class ReportedProfile(msgspec.Struct, frozen=True):
+    """A charging profile that a station holds. `connector_id` 0 is the whole charger; `source` says
+    who set it: CSO, EMS, SO, Other or a word of the maker's. `kind` is Absolute, Recurring,
+    Relative or Dynamic, `recurrence` Daily or Weekly, or empty."""
+
+    profile_id: int
+    connector_id: int
+    source: str
+    purpose: ProfilePurpose
+    stack_level: int
+    kind: str
+    recurrence: str
+    valid_from_ms: int | None
+    valid_until_ms: int | None
+    transaction_id: str
+    schedules: tuple[ChargingSchedule, ...]
+
+
+def display_messages_reported(report: Report) -> tuple[DisplayMessage, ...]:
+    """The messages that a station holds (NotifyDisplayMessages)."""
+    return tuple(display_message(info) for part in report for info in part["messageInfo"])
+
+
+def customer_information_reported(report: Report) -> str:
+    """What a station keeps of a customer, as it writes it (NotifyCustomerInformation)."""
+    return "".join(part["data"] for part in sorted(report, key=lambda part: part["seqNo"]))
+
+
+def charging_profiles_reported(report: Report) -> tuple[ReportedProfile, ...]:
+    """The profiles that a station holds (ReportChargingProfiles)."""
+    return tuple(profile for part in report for profile in _profiles(part))
+
+
+def _profiles(part: dict[str, Any]) -> Iterator[ReportedProfile]:
+    for profile in part["chargingProfile"]:
+        yield ReportedProfile(
+            profile_id=profile["id"],
+            connector_id=evse_number(part["evseId"]),
+            source=part["chargingLimitSource"],
+            purpose=PURPOSE_OF_WORD[profile["chargingProfilePurpose"]],
+            stack_level=profile["stackLevel"],
+            kind=profile["chargingProfileKind"],
+            recurrence=profile.get("recurrencyKind", ""),
+            valid_from_ms=instant_ms(profile.get("validFrom")),
+            valid_until_ms=instant_ms(profile.get("validTo")),
+            transaction_id=profile.get("transactionId", ""),
+            schedules=tuple(map(charging_schedule, profile["chargingSchedule"])),
+        )
