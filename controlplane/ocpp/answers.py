@@ -11,7 +11,7 @@ from typing import Any, Literal
 import msgspec
 
 from controlplane.ocpp.events import SchedulePeriod
-from controlplane.ocpp.readings import instant_ms
+from controlplane.ocpp.readings import bounded_integer, instant_ms
 from controlplane.ocpp.schedules import charging_schedule
 
 __all__ = [
@@ -80,7 +80,7 @@ def schedule_answered(payload: dict[str, Any]) -> CompositeSchedule | None:
     start = payload.get("scheduleStart") or schedule.get("scheduleStart")
     return CompositeSchedule(
         start_ms=instant_ms(start or schedule.get("startSchedule")),
-        duration_s=schedule.get("duration", 0),
+        duration_s=bounded_integer(schedule.get("duration", 0)),
         unit=schedule["chargingRateUnit"],
         periods=charging_schedule(schedule).periods,
     )

@@ -12,7 +12,7 @@ import msgspec
 
 from controlplane.ocpp.commands import DisplayMessage, ProfilePurpose
 from controlplane.ocpp.events import ChargingSchedule
-from controlplane.ocpp.readings import instant_ms
+from controlplane.ocpp.readings import bounded_integer, instant_ms
 from controlplane.ocpp.schedules import charging_schedule
 from controlplane.ocpp.v201.charging_profiles import PURPOSE_OF_WORD
 from controlplane.ocpp.v201.common import evse_number
@@ -64,11 +64,11 @@ def charging_profiles_reported(report: Report) -> tuple[ReportedProfile, ...]:
 def _profiles(part: dict[str, Any]) -> Iterator[ReportedProfile]:
     for profile in part["chargingProfile"]:
         yield ReportedProfile(
-            profile_id=profile["id"],
+            profile_id=bounded_integer(profile["id"], least=-(2**31)),
             connector_id=evse_number(part["evseId"]),
             source=part["chargingLimitSource"],
             purpose=PURPOSE_OF_WORD[profile["chargingProfilePurpose"]],
-            stack_level=profile["stackLevel"],
+            stack_level=bounded_integer(profile["stackLevel"]),
             kind=profile["chargingProfileKind"],
             recurrence=profile.get("recurrencyKind", ""),
             valid_from_ms=instant_ms(profile.get("validFrom")),

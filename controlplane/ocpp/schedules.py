@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from controlplane.ocpp.events import ChargingSchedule, SchedulePeriod
-from controlplane.ocpp.readings import instant_ms
+from controlplane.ocpp.readings import bounded_integer, instant_ms, small_integer
 
 __all__ = ["charging_schedule"]
 
@@ -21,23 +21,19 @@ def charging_schedule(schedule: dict[str, Any]) -> ChargingSchedule:
     duration_s = schedule.get("duration")
     return ChargingSchedule(
         start_ms=instant_ms(schedule.get("startSchedule")),
-        duration_s=None if duration_s is None else _seconds(duration_s),
+        duration_s=None if duration_s is None else bounded_integer(duration_s, most=_SECONDS_MAX),
         unit=schedule["chargingRateUnit"],
         periods=tuple(
             SchedulePeriod(
-                start_s=_seconds(period["startPeriod"]),
+                start_s=bounded_integer(period["startPeriod"], most=_SECONDS_MAX),
                 limit=_limit(period.get("limit")),
-                phases=period.get("numberPhases"),
+                phases=small_integer(period.get("numberPhases"), maximum=3) or None,
             )
             for period in sorted(
                 schedule["chargingSchedulePeriod"], key=lambda period: period["startPeriod"]
             )
         ),
     )
-
-
-def _seconds(value: int) -> int:
-    return max(0, min(int(value), _SECONDS_MAX))
 
 
 def _limit(value: float | None) -> float | None:

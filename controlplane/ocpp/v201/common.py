@@ -6,7 +6,7 @@ from typing import Any
 
 from controlplane.ocpp.dialect import CONNECTOR_MAX
 from controlplane.ocpp.events import Event, ReportReceived
-from controlplane.ocpp.readings import small_integer
+from controlplane.ocpp.readings import bounded_integer, small_integer
 
 __all__ = ["evse_number", "report"]
 
@@ -20,5 +20,9 @@ def evse_number(value: Any) -> int:
 def report(action: str, payload: dict[str, Any], *, personal: bool = False) -> Event:
     """A part of a report; 2.x stations say with `tbc` that it is to be continued."""
     return ReportReceived(
-        action, payload["requestId"], payload.get("tbc", False), payload, personal=personal
+        action,
+        bounded_integer(payload["requestId"]),
+        payload.get("tbc", False),
+        payload,
+        personal=personal,
     )

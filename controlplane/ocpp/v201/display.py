@@ -15,8 +15,8 @@ from controlplane.ocpp.commands import (
 )
 from controlplane.ocpp.dialect import Block, judged
 from controlplane.ocpp.events import Event
-from controlplane.ocpp.readings import instant_ms
-from controlplane.ocpp.v201.common import report
+from controlplane.ocpp.readings import bounded_integer, instant_ms
+from controlplane.ocpp.v201.common import evse_number, report
 from controlplane.units import iso_from_ms
 
 __all__ = ["DISPLAY", "display_message"]
@@ -56,8 +56,9 @@ def _messages_notified(payload: dict[str, Any]) -> Event:
 def display_message(info: dict[str, Any]) -> DisplayMessage:
     """A MessageInfoType that has passed its schema."""
     display = info.get("display", {})
+    evse = display.get("evse")
     return DisplayMessage(
-        message_id=info["id"],
+        message_id=bounded_integer(info["id"]),
         priority=_PRIORITY_OF_WORD[info["priority"]],
         content=_content(info["message"]),
         state=_STATE_OF_WORD.get(info.get("state", "")),
@@ -65,7 +66,7 @@ def display_message(info: dict[str, Any]) -> DisplayMessage:
         end_ms=instant_ms(info.get("endDateTime")),
         transaction_id=info.get("transactionId", ""),
         display=display.get("name", ""),
-        connector_id=display.get("evse", {}).get("id"),
+        connector_id=None if evse is None else evse_number(evse["id"]),
         extra=tuple(map(_content, info.get("messageExtra", ()))),
     )
 
