@@ -28,6 +28,7 @@ from controlplane.actor import (
 )
 from controlplane.charger.commands import CommandQueue, Order, Origin, write_calls
 from controlplane.charger.completing import completed
+from controlplane.charger.firmware import Firmware
 from controlplane.charger.healing import HEALING_TIMER, Healer
 from controlplane.charger.limits import limit_answered, limit_wanted
 from controlplane.charger.memory import ChargerMemory, Described
@@ -44,6 +45,7 @@ from controlplane.charger.messages import (
     StationDisconnected,
     StationFailed,
     StationReplied,
+    UpdateWanted,
 )
 from controlplane.charger.metering import Metering
 from controlplane.charger.reports import REPORT_TIMER, Reports
@@ -94,6 +96,7 @@ class ChargerActor:
     """
 
     __slots__ = (
+        "_firmware",
         "_healer",
         "_last_seen_ms",
         "_memory",
@@ -120,8 +123,14 @@ class ChargerActor:
         self._transactions = Transactions(memory, self._metering)
         self._smart_charging = SmartCharging(memory, self._transactions)
         self._reports = Reports()
+        self._firmware = Firmware(memory)
         self._station = Station(
-            memory, settings, self._transactions, self._smart_charging, self._reports
+            memory,
+            settings,
+            self._transactions,
+            smart_charging=self._smart_charging,
+            reports=self._reports,
+            firmware=self._firmware,
         )
         self._queue = CommandQueue(settings.call_timeout_ms)
         self._healer = Healer(memory, 2 * settings.call_timeout_ms)
@@ -361,6 +370,7 @@ class ChargerActor:
             turn.effects.append(Answer(order.ask_id, result))
         if isinstance(order.command, SetLimit) and order.sent:
             limit_answered(turn, self._memory, order.command, result.state)
+        self._firmware.asked(turn, order.command, result)
         if order.limit is not None:
             self._tell_outcome(turn, order.limit, result.state)
         if order.origin is Origin.HEALING:
@@ -375,6 +385,14 @@ class ChargerActor:
             if dialect is not None and result.state in (CommandState.REJECTED, CommandState.ERROR):
                 simpler = self._settling.simpler_sampling(dialect, order.command)
             self._prepare(turn, () if simpler is None else (simpler,))
+
+    def _update_wanted(self, turn: Turn, message: UpdateWanted) -> None:
+        dialect = self._dialect()
+        online = bool(self._queue.connection) and dialect is not None and not self._queue.full
+        if self._firmware.wanted(turn, message, online=online) and dialect is not None:
+            fault = self._order(turn, dialect, message.command, Origin.API)
+            if fault is not None:
+                self._firmware.unspeakable(turn, message.command, fault.code)
 
     def _apply_limit(self, turn: Turn, message: ApplyLimit) -> None:
         dialect = self._dialect()
@@ -557,4 +575,5 @@ _HANDLERS: Final[dict[type[Message], Callable[[ChargerActor, Turn, Any], None]]]
     StationFailed: ChargerActor._failed,
     StationReplied: ChargerActor._replied,
     TimerFired: ChargerActor._timer,
+    UpdateWanted: ChargerActor._update_wanted,
 }

@@ -19,6 +19,7 @@ from controlplane.charger.energy import POWER_UNKNOWN_W, Register
 from controlplane.charger.external_limits import ExternalLimit
 from controlplane.ids import ChargerId, SessionId, SiteId
 from controlplane.network import ChargerConfig, LimitUnit
+from controlplane.ocpp.commands import LogKind
 from controlplane.ocpp.events import ConnectorStatus, TransactionEnded
 from controlplane.site.messages import VehicleLimits
 from controlplane.units import ma_from_w, w_from_ma
@@ -28,7 +29,9 @@ __all__ = [
     "Connector",
     "Described",
     "DescribedConnector",
+    "FirmwareUpdate",
     "Healing",
+    "LogUpload",
     "Session",
 ]
 
@@ -135,6 +138,31 @@ class Healing(msgspec.Struct, array_like=True):
     attempts: int = 0
 
 
+class FirmwareUpdate(msgspec.Struct, array_like=True):
+    """The update that the station took last; `version` is empty where nobody knows what the
+    station will call itself."""
+
+    request_id: int
+    version: str
+    campaign_id: str
+    asked_ms: int
+    status: str = ""
+    changed_ms: int = 0
+    ended_ms: int | None = None
+
+
+class LogUpload(msgspec.Struct, array_like=True):
+    """The log that the station agreed to upload last, under the name it gave."""
+
+    request_id: int
+    kind: LogKind
+    name: str
+    asked_ms: int
+    status: str = ""
+    changed_ms: int = 0
+    ended_ms: int | None = None
+
+
 class ChargerMemory(msgspec.Struct):
     """Everything a charger's actor has to remember."""
 
@@ -164,6 +192,8 @@ class ChargerMemory(msgspec.Struct):
     """Of the latest report that was asked for."""
     external_limits: list[ExternalLimit] = []
     """Limits that other systems set, by connector and source."""
+    firmware_update: FirmwareUpdate | None = None
+    log_upload: LogUpload | None = None
 
     def connector(self, connector_id: int) -> Connector | None:
         """The connector, remembered from now on; None where there are too many."""

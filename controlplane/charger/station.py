@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
+from controlplane.charger.firmware import Firmware
 from controlplane.charger.memory import ChargerMemory
 from controlplane.charger.reports import Reports
 from controlplane.charger.settling import seconds
@@ -40,6 +41,7 @@ class Station:
     """The station's side of one charger's memory."""
 
     __slots__ = (
+        "_firmware",
         "_memory",
         "_reports",
         "_settings",
@@ -53,10 +55,13 @@ class Station:
         memory: ChargerMemory,
         settings: ActorSettings,
         transactions: Transactions,
+        *,
         smart_charging: SmartCharging,
         reports: Reports,
+        firmware: Firmware,
     ) -> None:
         self._memory = memory
+        self._firmware = firmware
         self._settings = settings
         self._transactions = transactions
         self._smart_charging = smart_charging
@@ -91,6 +96,7 @@ class Station:
             serial_number=event.serial_number,
             reason=event.reason,
         )
+        self._firmware.booted(turn)
         self.boot_pending = turn.site_id is None
         interval_ms = self._settings.heartbeat_interval_ms
         if self.boot_pending:
@@ -187,6 +193,18 @@ class Station:
         self._reports.part(turn, event)
         return Done()
 
+    def _firmware_progressed(self, turn: Turn, event: events.FirmwareProgress) -> Answer:
+        self._firmware.update_progressed(turn, event)
+        return Done()
+
+    def _firmware_published(self, turn: Turn, event: events.FirmwarePublished) -> Answer:
+        self._firmware.published(turn, event)
+        return Done()
+
+    def _log_progressed(self, turn: Turn, event: events.LogProgress) -> Answer:
+        self._firmware.log_progressed(turn, event)
+        return Done()
+
     def _noted(self, turn: Turn, event: events.Noted) -> Answer:
         self._note(turn, event.kind, event.data)
         return Done()
@@ -205,7 +223,10 @@ _HEARD: Final[dict[type[Event], Callable[[Station, Turn, Any], Answer]]] = {
     events.ChargingLimitNotified: Station._limit_notified,
     events.ChargingNeedsNotified: Station._needs_notified,
     events.DataTransferred: Station._data_transferred,
+    events.FirmwareProgress: Station._firmware_progressed,
+    events.FirmwarePublished: Station._firmware_published,
     events.Heartbeat: Station._heartbeat,
+    events.LogProgress: Station._log_progressed,
     events.MeterReported: Station._metered,
     events.Noted: Station._noted,
     events.ReportReceived: Station._reported,

@@ -41,6 +41,13 @@ from controlplane.ocpp.commands.display import (
     SetDisplayMessage,
     TextFormat,
 )
+from controlplane.ocpp.commands.firmware import (
+    GetLog,
+    LogKind,
+    PublishFirmware,
+    UnpublishFirmware,
+    UpdateFirmware,
+)
 from controlplane.ocpp.commands.network_profile import (
     AccessPoint,
     SetNetworkProfile,
@@ -64,11 +71,14 @@ __all__ = [
     "GetCompositeSchedule",
     "GetCustomerInformation",
     "GetDisplayMessages",
+    "GetLog",
     "GetSettings",
     "GetTransactionStatus",
     "LimitPurpose",
+    "LogKind",
     "MessageContent",
     "ProfilePurpose",
+    "PublishFirmware",
     "RawCall",
     "RemoteStart",
     "RemoteStop",
@@ -82,7 +92,9 @@ __all__ = [
     "TransferData",
     "Trigger",
     "UnlockConnector",
+    "UnpublishFirmware",
     "UpdateCost",
+    "UpdateFirmware",
     "VirtualNetwork",
 ]
 
@@ -108,5 +120,9 @@ AnyCommand = (
     | TransferData
     | SetNetworkProfile
     | GetChargingProfiles
+    | UpdateFirmware
+    | PublishFirmware
+    | UnpublishFirmware
+    | GetLog
 )
 """Every command; what a field is declared as, so that it can be read back from msgpack."""

@@ -12,6 +12,7 @@ from controlplane.ocpp.extensions import EXTENSIONS, data_transfer
 from controlplane.ocpp.v16.authorization import AUTHORIZATION
 from controlplane.ocpp.v16.availability import AVAILABILITY
 from controlplane.ocpp.v16.customer import CUSTOMER
+from controlplane.ocpp.v16.firmware import FIRMWARE
 from controlplane.ocpp.v16.notices import NOTICES
 from controlplane.ocpp.v16.provisioning import PROVISIONING
 from controlplane.ocpp.v16.remote_control import REMOTE_CONTROL
@@ -24,6 +25,7 @@ _BLOCKS: Final = (
     AUTHORIZATION,
     AVAILABILITY,
     CUSTOMER,
+    FIRMWARE,
     NOTICES,
     PROVISIONING,
     REMOTE_CONTROL,

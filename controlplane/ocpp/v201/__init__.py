@@ -15,6 +15,7 @@ from controlplane.ocpp.v201.availability import AVAILABILITY
 from controlplane.ocpp.v201.charging_profiles import CHARGING_PROFILES
 from controlplane.ocpp.v201.customer import CUSTOMER
 from controlplane.ocpp.v201.display import DISPLAY
+from controlplane.ocpp.v201.firmware import FIRMWARE
 from controlplane.ocpp.v201.network_profile import NETWORK_PROFILE
 from controlplane.ocpp.v201.notices import NOTICES
 from controlplane.ocpp.v201.provisioning import PROVISIONING
@@ -31,6 +32,7 @@ BLOCKS: Final = (
     CUSTOMER,
     DISPLAY,
     NETWORK_PROFILE,
+    FIRMWARE,
     NOTICES,
     PROVISIONING,
     REMOTE_CONTROL,

@@ -9,12 +9,9 @@ __all__ = ["NOTICES"]
 NOTICES = Block(
     notices=frozenset(
         {
-            "FirmwareStatusNotification",
-            "LogStatusNotification",
             "NotifyEvent",
             "NotifyMonitoringReport",
             "NotifyReport",
-            "PublishFirmwareStatusNotification",
             "ReservationStatusUpdate",
             "SecurityEventNotification",
         }

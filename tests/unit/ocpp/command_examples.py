@@ -57,6 +57,20 @@ _OF_ALL: Sequence[AnyCommand] = (
     ),
     commands.TransferData("com.example"),
     commands.TransferData("com.example", "Message", {"a": [1, None]}),
+    commands.UpdateFirmware(
+        request_id=1,
+        location="https://files.example/f.bin",
+        retrieve_ms=_AT_MS,
+        install_ms=_AT_MS,
+        retries=3,
+        retry_interval_s=60,
+        signing_certificate="-----BEGIN CERTIFICATE-----",
+        signature="c2lnbmF0dXJl",
+    ),
+    *(
+        commands.GetLog(kind=kind, request_id=1, location="https://files.example")
+        for kind in commands.LogKind
+    ),
 )
 """Said in every version."""
 
@@ -65,6 +79,7 @@ _OF_16: Sequence[AnyCommand] = (
     commands.Trigger("DiagnosticsStatusNotification"),
     commands.Trigger("SignedFirmwareStatusNotification"),
     commands.Trigger("SignChargePointCertificate"),
+    commands.UpdateFirmware(request_id=1, location="ftp://files.example/f.bin", retrieve_ms=_AT_MS),
 )
 
 _OF_2X: Sequence[AnyCommand] = (
@@ -117,6 +132,10 @@ _OF_2X: Sequence[AnyCommand] = (
         access_point=AccessPoint("apn", "chap", "user", "word", 1234, "23201", True),
         virtual_network=VirtualNetwork("ikev2", "vpn.example", "user", "word", "key", "group"),
     ),
+    commands.PublishFirmware(
+        request_id=1, location="https://files.example/f.bin", checksum="0" * 32
+    ),
+    commands.UnpublishFirmware("0" * 32),
     commands.GetChargingProfiles(1),
     *(
         commands.GetChargingProfiles(
