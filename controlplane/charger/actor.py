@@ -506,14 +506,15 @@ class ChargerActor:
         dialect = self._dialect()
         if not self._queue.connection or dialect is None:
             return Refusal("unavailable", "CHARGER_OFFLINE", "the charger is offline", charger)
-        if self._queue.full:
+        command = completed(turn, self._memory, request.command)
+        until_ms = turn.now_ms + max(1, request.timeout_ms)
+        if self._queue.full or (
+            isinstance(command, ReportCommand)
+            and not self._reports.expect(turn, command, ask_id, until_ms)
+        ):
             return Refusal(
                 "exhausted", "CHARGER_BUSY", "too many commands wait for the charger", charger
             )
-        command = completed(turn, self._memory, request.command)
-        until_ms = turn.now_ms + max(1, request.timeout_ms)
-        if isinstance(command, ReportCommand):
-            self._reports.expect(command, ask_id, until_ms)
         fault = self._order(turn, dialect, command, Origin.API, ask_id=ask_id, until_ms=until_ms)
         if fault is None:
             return None

@@ -50,13 +50,20 @@ class Reports:
         self._awaited: dict[int, _Report] = {}
         self._armed_ms: int | None = None
 
-    def expect(self, command: ReportCommand, ask_id: str, until_ms: int) -> None:
-        """The question is on its way; its report may begin at any moment."""
+    def expect(self, turn: Turn, command: ReportCommand, ask_id: str, until_ms: int) -> bool:
+        """The question is on its way, and its report may begin at any moment; False if too many are
+        awaited already."""
+        given_up = [
+            number
+            for number, each in self._awaited.items()
+            if each.result is None and turn.now_ms >= each.until_ms
+        ]
+        for number in given_up:
+            del self._awaited[number]
         if len(self._awaited) >= _REPORTS_MAX:
-            # Its question was given up: nobody is told of those that still have an asker.
-            spare = (number for number, each in self._awaited.items() if each.result is None)
-            self._awaited.pop(next(spare, next(iter(self._awaited))))
+            return False
         self._awaited[command.request_id] = _Report(ask_id, until_ms)
+        return True
 
     def holds(self, turn: Turn, order: Order, result: CommandResult) -> bool:
         """The question was answered: whether its asker is to wait for the report."""

@@ -43,11 +43,8 @@ _OF_ALL: Sequence[AnyCommand] = (
     commands.Trigger("FirmwareStatusNotification"),
     commands.GetSettings(("SampledDataCtrlr.TxUpdatedInterval", "A.B[1]")),
     commands.SetSettings({"A.B": "1", "C[x].D[y]": "2"}),
-    *(
-        commands.SetLimit(2, purpose, 13_990, 9_653, unit, phases, "7")
-        for purpose in LimitPurpose
-        for unit, phases in (("A", 3), ("W", 1))
-    ),
+    *(commands.SetLimit(2, purpose, 13_990, 9_653, "A", 3, "7") for purpose in LimitPurpose),
+    *(commands.SetLimit(2, purpose, 13_990, 9_653, "W", 1, "7") for purpose in LimitPurpose),
     *(commands.ClearLimits(purpose) for purpose in LimitPurpose),
     commands.GetCompositeSchedule(0, 60),
     commands.GetCompositeSchedule(1, 86_400, "W"),

@@ -128,8 +128,10 @@ def test_data_for_a_1_6_station_is_text() -> None:
 
 
 def test_a_customer_is_named_in_exactly_one_way() -> None:
-    for more in ({}, {"id_token": "T", "customer_identifier": "C"}):
-        command = commands.GetCustomerInformation(1, report=True, clear=False, **more)
+    for id_token, identifier in (("", ""), ("T", "C")):
+        command = commands.GetCustomerInformation(
+            1, report=True, clear=False, id_token=id_token, customer_identifier=identifier
+        )
         assert isinstance(NEW.call(command, NOW_MS), Fault)
 
 
