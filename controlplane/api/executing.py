@@ -10,6 +10,8 @@ an outcome and not an error; errors are for requests that are not a charger's bu
 
 from __future__ import annotations
 
+import secrets
+import zlib
 from typing import Any, Literal
 
 import orjson
@@ -30,6 +32,7 @@ __all__ = [
     "connector_number",
     "execute",
     "outcome_of",
+    "request_number",
     "require_charger",
     "schedule_period_to_message",
 ]
@@ -130,6 +133,13 @@ def schedule_period_to_message(
         limit_w=period.limit if unit == "W" else None,
         phases=period.phases,
     )
+
+
+def request_number(request_id: str) -> int:
+    """A number for the station to refer to, 1 to 2^31 - 1; a repeated request has the same one."""
+    if request_id:
+        return zlib.crc32(request_id.encode()) % (2**31 - 1) + 1
+    return secrets.randbelow(2**31 - 1) + 1
 
 
 def charger_unknown(charger_id: str) -> NotFound:

@@ -280,11 +280,13 @@ def transfer(
             charger_id=charger_id,
             vendor_id=vendor,
             message_id=message,
-            data=data,
-            data_json=data_json,
             timeout_s=timeout_s,
             request_id=new_request_id(),
         )
+        if data is not None:
+            request.data = data
+        elif data_json is not None:
+            request.data_json = data_json
         response = charger_stub(channel).TransferData(request, timeout=timeout_s + MARGIN_S)
     if response.data and not as_json:
         typer.echo(response.data)

@@ -53,9 +53,9 @@ async def loadstar(tmp_path: Path) -> AsyncIterator[Loadstar]:
     await node.stop()
 
 
-def violated(error: grpc.RpcError) -> tuple[str, list[str]]:
+def violated(error: grpc.aio.AioRpcError) -> tuple[str, list[str]]:
     """Reason and fields of an INVALID_ARGUMENT."""
-    status = rpc_status.from_call(error)
+    status = rpc_status.from_call(error)  # type: ignore[arg-type] # has all it asks for
     info, request = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest()
     for detail in status.details:
         detail.Unpack(info)

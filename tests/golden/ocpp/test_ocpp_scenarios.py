@@ -7,8 +7,8 @@
     assign JSON             the charger belongs to a site, described like this (`ChargerConfig`)
     connect SUBPROTOCOL     a new connection; `reconnect` drops nothing, the newest wins
     close                   the connection is gone
-    settle                  the station accepts all that prepares it, which is not shown; from then on
-                            our message ids are #1, #2 and so on
+    settle                  the station accepts all that prepares it, which is not shown; from then
+                            on our message ids are #1, #2 and so on
     limit CONNECTOR MA [SESSION]
     command JSON            somebody wants this of the station (`AnyCommand`)
     > FRAME                 the station sends
