@@ -9,7 +9,6 @@ from controlplane.ocpp import commands
 from controlplane.ocpp.commands import (
     AccessPoint,
     AnyCommand,
-    Command,
     CustomerCertificate,
     DisplayMessage,
     DisplayPriority,
@@ -148,7 +147,7 @@ _OF_2X: Sequence[AnyCommand] = (
     ),
 )
 
-EXAMPLES: dict[str, Sequence[Command]] = {
+EXAMPLES: dict[str, Sequence[AnyCommand]] = {
     "ocpp1.6": (*_OF_ALL, *_OF_16),
     "ocpp2.0.1": (*_OF_ALL, *_OF_2X),
 }

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any, get_args
 
 import msgspec
 import pytest
 from command_examples import EXAMPLES
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from schema_payloads import anything, request_schema
 
 from controlplane.ocpp import commands, reports
 from controlplane.ocpp.commands import (
@@ -217,3 +221,30 @@ def test_a_reported_profile() -> None:
     (schedule,) = profile.schedules
     assert (schedule.start_ms, schedule.duration_s, schedule.unit) == (NOW_MS, 3_600, "A")
     assert [(each.start_s, each.limit) for each in schedule.periods] == [(0, 16.5), (60, 10)]
+
+
+@given(data=st.data())
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_whatever_is_reported_is_read_within_bounds(data: st.DataObject) -> None:
+    for action, read in (
+        ("NotifyDisplayMessages", reports.display_messages_reported),
+        ("ReportChargingProfiles", reports.charging_profiles_reported),
+        ("NotifyCustomerInformation", reports.customer_information_reported),
+    ):
+        part = data.draw(REPORTS[action], label=action)
+        numbers = [each for each in walk(msgspec.to_builtins(read([part]))) if type(each) is int]
+        assert all(abs(number) < 2**53 for number in numbers)
+
+
+REPORTS = {
+    action: anything(request_schema("ocpp2.0.1", action))
+    for action in ("NotifyDisplayMessages", "ReportChargingProfiles", "NotifyCustomerInformation")
+}
+
+
+def walk(value: Any) -> Iterator[Any]:
+    if isinstance(value, dict | list | tuple):
+        for each in value.values() if isinstance(value, dict) else value:
+            yield from walk(each)
+    else:
+        yield value
