@@ -48,7 +48,7 @@ class ReportedProfile(msgspec.Struct, frozen=True):
 
 def display_messages_reported(report: Report) -> tuple[DisplayMessage, ...]:
     """The messages that a station holds (NotifyDisplayMessages)."""
-    return tuple(display_message(info) for part in report for info in part["messageInfo"])
+    return tuple(display_message(info) for part in report for info in part.get("messageInfo", ()))
 
 
 def customer_information_reported(report: Report) -> str:
