@@ -282,6 +282,10 @@ class ChargerActor:
             self._unsettle(turn)
         elif isinstance(event, TransactionStarted | TransactionEnded):
             self._drop_stale_limits(turn)
+        question, self._smart_charging.question = self._smart_charging.question, None
+        if question is not None and queue.connection and not queue.pending(Origin.LEARNING):
+            command = completed(turn, self._memory, question)
+            self._order(turn, dialect, command, Origin.LEARNING)
 
     def _drop_stale_limits(self, turn: Turn) -> None:
         for order in self._queue.take_out_limits(set(self.open_sessions)):

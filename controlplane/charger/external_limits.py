@@ -11,7 +11,11 @@ from typing import Final, Literal
 
 import msgspec
 
-from controlplane.ocpp.events import ChargingLimitNotified, ChargingSchedule
+from controlplane.ocpp.events import (
+    ChargingLimitCleared,
+    ChargingLimitNotified,
+    ChargingSchedule,
+)
 
 __all__ = ["EXTERNAL_LIMITS_MAX", "ExternalLimit"]
 
@@ -56,6 +60,10 @@ class ExternalLimit(msgspec.Struct, array_like=True):
             now_ms,
             [_steps(schedule, now_ms) for schedule in event.schedules],
         )
+
+    def of_same(self, event: ChargingLimitNotified | ChargingLimitCleared) -> bool:
+        """Whether this is what the event speaks of."""
+        return (self.connector_id, self.source) == (event.connector_id, event.source)
 
     def next_change_ms(self, now_ms: int) -> int | None:
         """When another period begins; None if none does."""

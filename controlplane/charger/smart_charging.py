@@ -13,6 +13,7 @@ from controlplane.charger.memory import ChargerMemory
 from controlplane.charger.transactions import Transactions
 from controlplane.charger.turn import Turn
 from controlplane.ids import SessionId
+from controlplane.ocpp.commands import GetChargingProfiles, ProfilePurpose
 from controlplane.ocpp.dialect import Done, StatusAnswer
 from controlplane.ocpp.events import (
     ChargingLimitCleared,
@@ -33,11 +34,13 @@ _RENEGOTIATIONS_MAX: Final = 3
 class SmartCharging:
     """Limits and schedules of one charger that others make."""
 
-    __slots__ = ("_armed_ms", "_memory", "_renegotiated", "_transactions")
+    __slots__ = ("_armed_ms", "_memory", "_renegotiated", "_transactions", "question")
 
     def __init__(self, memory: ChargerMemory, transactions: Transactions) -> None:
         self._memory = memory
         self._transactions = transactions
+        self.question: GetChargingProfiles | None = None
+        """What the station is to be asked after this turn."""
         self._armed_ms: int | None = None
         self._renegotiated: tuple[SessionId | None, int] = (None, 0)
 
@@ -48,7 +51,22 @@ class SmartCharging:
     # --- limits of other systems ------------------------------------------------------------------
 
     def limit_notified(self, turn: Turn, event: ChargingLimitNotified) -> Done:
-        """Another system limits a connector or the whole charger (K11.FR.02, K12.FR.02)."""
+        """Another system limits a connector or the whole charger (K11.FR.02, K12.FR.02). A station
+        that does not say to what is asked for the profile that it keeps of it."""
+        if not event.schedules:
+            self.question = GetChargingProfiles(
+                connector_id=event.connector_id, purpose=ProfilePurpose.EXTERNAL
+            )
+        self._take(turn, event)
+        return Done()
+
+    def limit_reported(self, turn: Turn, event: ChargingLimitNotified) -> None:
+        """A profile that the station keeps of such a limit, whoever asked for it."""
+        known = next((each for each in self._memory.external_limits if each.of_same(event)), None)
+        if known is None or not known.schedules:
+            self._take(turn, event)
+
+    def _take(self, turn: Turn, event: ChargingLimitNotified) -> None:
         memory = self._memory
         others = self._others(event)
         limit = ExternalLimit.of(event, turn.now_ms)
@@ -62,7 +80,6 @@ class SmartCharging:
             limit_ma=None if found is None else found[0],
         )
         self._changed(turn, event.connector_id)
-        return Done()
 
     def limit_cleared(self, turn: Turn, event: ChargingLimitCleared) -> Done:
         """Such a limit is gone (K13.FR.02); said of the whole charger, of every connector."""
@@ -90,11 +107,7 @@ class SmartCharging:
         self._arm(turn)
 
     def _others(self, event: ChargingLimitNotified | ChargingLimitCleared) -> list[ExternalLimit]:
-        return [
-            each
-            for each in self._memory.external_limits
-            if (each.connector_id, each.source) != (event.connector_id, event.source)
-        ]
+        return [each for each in self._memory.external_limits if not each.of_same(event)]
 
     def _first_id(self) -> int:
         described = self._memory.described

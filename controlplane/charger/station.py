@@ -27,6 +27,7 @@ from controlplane.ocpp.dialect import (
     TransferAnswer,
 )
 from controlplane.ocpp.events import ConnectorStatus, Event
+from controlplane.ocpp.reports import external_limits_reported
 
 __all__ = ["Station"]
 
@@ -191,6 +192,9 @@ class Station:
 
     def _reported(self, turn: Turn, event: events.ReportReceived) -> Answer:
         self._reports.part(turn, event)
+        if event.action == "ReportChargingProfiles":
+            for limit in external_limits_reported(event.data):
+                self._smart_charging.limit_reported(turn, limit)
         return Done()
 
     def _firmware_progressed(self, turn: Turn, event: events.FirmwareProgress) -> Answer:

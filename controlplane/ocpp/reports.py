@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from controlplane.ocpp.commands import DisplayMessage, ProfilePurpose
-from controlplane.ocpp.events import ChargingSchedule
+from controlplane.ocpp.events import ChargingLimitNotified, ChargingSchedule
 from controlplane.ocpp.readings import bounded_integer, instant_ms
 from controlplane.ocpp.schedules import charging_schedule
 from controlplane.ocpp.v201.charging_profiles import PURPOSE_OF_WORD
@@ -23,6 +23,7 @@ __all__ = [
     "charging_profiles_reported",
     "customer_information_reported",
     "display_messages_reported",
+    "external_limits_reported",
 ]
 
 Report = Iterable[dict[str, Any]]
@@ -59,6 +60,37 @@ def customer_information_reported(report: Report) -> str:
 def charging_profiles_reported(report: Report) -> tuple[ReportedProfile, ...]:
     """The profiles that a station holds (ReportChargingProfiles)."""
     return tuple(profile for part in report for profile in _profiles(part))
+
+
+def external_limits_reported(part: dict[str, Any]) -> tuple[ChargingLimitNotified, ...]:
+    """The limits of other systems in one ReportChargingProfiles, as if each had been notified; of
+    several by one source the one of the highest stack level counts (2.x part 2 section K, 3.5).
+    Recurring ones are left out: no station limits itself by the week."""
+    highest: dict[tuple[int, str], ReportedProfile] = {}
+    for profile in _profiles(part):
+        if profile.purpose is ProfilePurpose.EXTERNAL and profile.kind != "Recurring":
+            key = (profile.connector_id, profile.source)
+            if key not in highest or profile.stack_level > highest[key].stack_level:
+                highest[key] = profile
+    return tuple(
+        ChargingLimitNotified(
+            connector_id,
+            source,
+            grid_critical=False,
+            schedules=tuple(_while_valid(schedule, profile) for schedule in profile.schedules),
+        )
+        for (connector_id, source), profile in highest.items()
+    )
+
+
+def _while_valid(schedule: ChargingSchedule, profile: ReportedProfile) -> ChargingSchedule:
+    """The schedule, within the time in which its profile is valid."""
+    start_ms = profile.valid_from_ms if schedule.start_ms is None else schedule.start_ms
+    duration_s = schedule.duration_s
+    if profile.valid_until_ms is not None and start_ms is not None:
+        left_s = max(0, (profile.valid_until_ms - start_ms) // 1_000)
+        duration_s = left_s if duration_s is None else min(duration_s, left_s)
+    return msgspec.structs.replace(schedule, start_ms=start_ms, duration_s=duration_s)
 
 
 def _profiles(part: dict[str, Any]) -> Iterator[ReportedProfile]:

@@ -121,10 +121,73 @@ def test_a_limit_is_remembered_on_another_host_and_its_schedule_goes_on() -> Non
     assert external_ma(other) == {1: 8_000}
 
 
-def test_a_limit_that_nobody_tells_is_shown_and_bounds_nothing() -> None:
+def profile(level: int, limit_a: float, **more: Any) -> dict[str, Any]:
+    return {
+        "id": level + 1,
+        "stackLevel": level,
+        "chargingProfilePurpose": "ChargingStationExternalConstraints",
+        "chargingProfileKind": "Absolute",
+        "chargingSchedule": [schedule((0, limit_a))],
+        **more,
+    }
+
+
+def reported(charger: Charger, *profiles: dict[str, Any], source: str = "EMS") -> None:
+    charger.call(
+        "ReportChargingProfiles",
+        requestId=1,
+        chargingLimitSource=source,
+        evseId=0,
+        chargingProfile=list(profiles),
+    )
+
+
+def test_a_station_that_does_not_say_to_what_it_is_limited_is_asked() -> None:
     charger = settled()
     limited(charger)
     assert (external_ma(charger), shown(charger)) == ({1: None}, (None, "EMS"))
+    call = charger.last_call()
+    assert (call.action, call.payload) == (
+        "GetChargingProfiles",
+        {
+            "requestId": 1,
+            "evseId": 0,
+            "chargingProfile": {"chargingProfilePurpose": "ChargingStationExternalConstraints"},
+        },
+    )
+    limited(charger)
+    charger.answer(status="Accepted")
+    assert charger.outstanding is None, "it is asked once for both"
+    reported(charger, profile(0, 20), profile(2, 9), profile(1, 16))
+    assert (external_ma(charger), shown(charger)) == ({1: 9_000}, (9_000, "EMS"))
+    cleared(charger)
+    assert external_ma(charger) == {1: None}
+
+
+def test_a_station_that_keeps_it_to_itself_is_bounded_by_nothing() -> None:
+    charger = settled()
+    limited(charger)
+    charger.answer(status="NoProfiles")
+    assert (external_ma(charger), shown(charger)) == ({1: None}, (None, "EMS"))
+
+
+def test_a_reported_profile_holds_while_it_is_valid() -> None:
+    charger = settled()
+    begins, ends = charger.at(60_000), charger.at(120_000)
+    reported(charger, profile(0, 9, validFrom=begins, validTo=ends))
+    reported(charger, profile(0, 8, chargingProfileKind="Recurring"), source="SO")
+    assert external_ma(charger) == {1: None}
+    charger.wait(60_000)
+    assert external_ma(charger) == {1: 9_000}
+    charger.wait(60_000)
+    assert external_ma(charger) == {1: None}
+
+
+def test_what_was_notified_is_not_replaced_by_a_report() -> None:
+    charger = settled()
+    limited(charger, schedule((0, 12)))
+    reported(charger, profile(0, 9))
+    assert shown(charger) == (12_000, "EMS")
 
 
 def test_a_boot_forgets_limits_and_a_triggered_one_does_not() -> None:
