@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import NamedTuple
@@ -12,6 +13,7 @@ import pytest_asyncio
 from google.rpc import error_details_pb2
 from grpc_stations import Station16, Station201, connected
 from grpc_status import rpc_status
+from typer.testing import CliRunner
 
 from controlplane.api.server import serve
 from controlplane.api.v1 import (
@@ -26,6 +28,7 @@ from controlplane.api.v1 import (
     network_pb2,
     network_pb2_grpc,
 )
+from controlplane.cli import app
 from controlplane.config import Settings
 from controlplane.runtime.node import start_node
 
@@ -39,6 +42,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 class Loadstar(NamedTuple):
     """A running Loadstar with two stations, which have settled when the first command arrives."""
 
+    address: str
     channel: grpc.aio.Channel
     station: Station201
 
@@ -54,7 +58,8 @@ async def loadstar(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Lo
     )
     node = await start_node(settings, transport="local")
     api = await serve(settings, node.client, node.reader, clock=node.clock)
-    async with grpc.aio.insecure_channel(f"127.0.0.1:{api.port}") as channel:
+    address = f"127.0.0.1:{api.port}"
+    async with grpc.aio.insecure_channel(address) as channel:
         network = network_pb2_grpc.NetworkServiceStub(channel)
         yaml = EXAMPLE.read_text(encoding="utf-8")
         await network.ApplyNetwork(network_pb2.ApplyNetworkRequest(yaml=yaml))
@@ -62,7 +67,7 @@ async def loadstar(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Lo
             connected(Station201, "DEPOT-DC", node.ocpp_port) as station,
             connected(Station16, "DEPOT-1", node.ocpp_port),
         ):
-            yield Loadstar(channel, station)
+            yield Loadstar(address, channel, station)
     await api.stop()
     await node.stop()
 
@@ -199,3 +204,32 @@ async def test_what_1_6_has_no_word_for_is_refused_and_the_rest_is_sent(
         )
     assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
     assert violated(refused.value)[0] == "COMMAND_INVALID"
+
+
+async def test_all_of_it_from_the_command_line(loadstar: Loadstar) -> None:
+    async def run(*words: str, status: int = 0) -> str:
+        options = ["chargers", *words, "--address", loadstar.address]
+        result = await asyncio.to_thread(CliRunner().invoke, app, options)
+        assert result.exit_code == status, result.output
+        return result.output
+
+    words = ("message", "set", "DEPOT-DC", "9", "Out of order", "--state", "idle")
+    assert await run(*words, "--until", "2100-01-01T00:00:00Z") == "accepted\n"
+    listed = await run("message", "list", "DEPOT-DC")
+    assert "Out of order" in listed
+    assert "2100-01-01" in listed
+    assert await run("message", "clear", "DEPOT-DC", "9") == "accepted\n"
+    assert "Unknown" in await run("message", "clear", "DEPOT-DC", "9", status=1)
+    assert "one of" in await run("message", "set", "DEPOT-DC", "9", "x", "--state", "x", status=2)
+    assert "seen twice, last today" in await run("customer", "DEPOT-DC", "--token", "TAG")
+    assert await run("cost", "DEPOT-DC", "f3a1", "1.25") == "accepted\n"
+    assert loadstar.station.told[-1] == "f3a1 costs 1.25"
+    assert "is over, messages wait" in await run("transaction", "DEPOT-DC", "f3a1")
+    told = await run("transfer", "DEPOT-DC", "com.example", "Light", "--data-json", '{"on": true}')
+    assert '{"got":{"on":true}}' in told
+    assert await run("network-profile", "DEPOT-DC", "2", "wss://csms.example") == "accepted\n"
+    assert "TxDefaultProfile" not in (profiles := await run("profiles", "DEPOT-DC"))
+    assert "default" in profiles
+    assert "6 A" in profiles
+    assert "EMS to 9.5 A" in await run("get", "DEPOT-DC")
+    assert "has no GetDisplayMessages" in await run("message", "list", "DEPOT-1", status=1)
