@@ -183,7 +183,6 @@ def customer(
             clear=clear,
             id_token_type=token_type,
             timeout_s=timeout_s,
-            request_id=new_request_id(),
         )
         if token:
             request.id_token = token

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from controlplane.api.v1 import chargers_pb2 as controlplane_dot_api_dot_v1_dot_chargers__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#controlplane/api/v1/customers.proto\x12\x13\x63ontrolplane.api.v1\x1a\"controlplane/api/v1/chargers.proto\"w\n\x13\x43ustomerCertificate\x12\x16\n\x0ehash_algorithm\x18\x01 \x01(\t\x12\x18\n\x10issuer_name_hash\x18\x02 \x01(\t\x12\x17\n\x0fissuer_key_hash\x18\x03 \x01(\t\x12\x15\n\rserial_number\x18\x04 \x01(\t\"\x90\x02\n\x1dGetCustomerInformationRequest\x12\x12\n\ncharger_id\x18\x01 \x01(\t\x12\x0e\n\x06report\x18\x02 \x01(\x08\x12\r\n\x05\x63lear\x18\x03 \x01(\x08\x12\x12\n\x08id_token\x18\x04 \x01(\tH\x00\x12\x1d\n\x13\x63ustomer_identifier\x18\x05 \x01(\tH\x00\x12?\n\x0b\x63\x65rtificate\x18\x06 \x01(\x0b\x32(.controlplane.api.v1.CustomerCertificateH\x00\x12\x15\n\rid_token_type\x18\x07 \x01(\t\x12\x11\n\ttimeout_s\x18\x08 \x01(\x01\x12\x12\n\nrequest_id\x18\t \x01(\tB\n\n\x08\x63ustomer\"k\n\x1eGetCustomerInformationResponse\x12\x34\n\x07outcome\x18\x01 \x01(\x0b\x32#.controlplane.api.v1.CommandOutcome\x12\x13\n\x0binformation\x18\x02 \x01(\t\"\\\n\x1bGetTransactionStatusRequest\x12\x12\n\ncharger_id\x18\x01 \x01(\t\x12\x16\n\x0etransaction_id\x18\x02 \x01(\t\x12\x11\n\ttimeout_s\x18\x03 \x01(\x01\"\x91\x01\n\x1cGetTransactionStatusResponse\x12\x34\n\x07outcome\x18\x01 \x01(\x0b\x32#.controlplane.api.v1.CommandOutcome\x12\x14\n\x07ongoing\x18\x02 \x01(\x08H\x00\x88\x01\x01\x12\x19\n\x11messages_in_queue\x18\x03 \x01(\x08\x42\n\n\x08_ongoing\"\xdb\x01\n\x11UpdateCostRequest\x12\x12\n\ncharger_id\x18\x01 \x01(\t\x12\x16\n\x0etransaction_id\x18\x02 \x01(\t\x12\x12\n\ntotal_cost\x18\x03 \x01(\t\x12\x10\n\x08\x63urrency\x18\x04 \x01(\t\x12\x0c\n\x04idle\x18\x05 \x01(\x08\x12\x15\n\rprice_per_kwh\x18\x06 \x01(\t\x12\x16\n\x0eprice_per_hour\x18\x07 \x01(\t\x12\x10\n\x08\x66lat_fee\x18\x08 \x01(\t\x12\x11\n\ttimeout_s\x18\t \x01(\x01\x12\x12\n\nrequest_id\x18\n \x01(\t\"J\n\x12UpdateCostResponse\x12\x34\n\x07outcome\x18\x01 \x01(\x0b\x32#.controlplane.api.v1.CommandOutcome2\xf2\x02\n\x10\x43ustomersService\x12\x81\x01\n\x16GetCustomerInformation\x12\x32.controlplane.api.v1.GetCustomerInformationRequest\x1a\x33.controlplane.api.v1.GetCustomerInformationResponse\x12{\n\x14GetTransactionStatus\x12\x30.controlplane.api.v1.GetTransactionStatusRequest\x1a\x31.controlplane.api.v1.GetTransactionStatusResponse\x12]\n\nUpdateCost\x12&.controlplane.api.v1.UpdateCostRequest\x1a\'.controlplane.api.v1.UpdateCostResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#controlplane/api/v1/customers.proto\x12\x13\x63ontrolplane.api.v1\x1a\"controlplane/api/v1/chargers.proto\"w\n\x13\x43ustomerCertificate\x12\x16\n\x0ehash_algorithm\x18\x01 \x01(\t\x12\x18\n\x10issuer_name_hash\x18\x02 \x01(\t\x12\x17\n\x0fissuer_key_hash\x18\x03 \x01(\t\x12\x15\n\rserial_number\x18\x04 \x01(\t\"\xfc\x01\n\x1dGetCustomerInformationRequest\x12\x12\n\ncharger_id\x18\x01 \x01(\t\x12\x0e\n\x06report\x18\x02 \x01(\x08\x12\r\n\x05\x63lear\x18\x03 \x01(\x08\x12\x12\n\x08id_token\x18\x04 \x01(\tH\x00\x12\x1d\n\x13\x63ustomer_identifier\x18\x05 \x01(\tH\x00\x12?\n\x0b\x63\x65rtificate\x18\x06 \x01(\x0b\x32(.controlplane.api.v1.CustomerCertificateH\x00\x12\x15\n\rid_token_type\x18\x07 \x01(\t\x12\x11\n\ttimeout_s\x18\x08 \x01(\x01\x42\n\n\x08\x63ustomer\"k\n\x1eGetCustomerInformationResponse\x12\x34\n\x07outcome\x18\x01 \x01(\x0b\x32#.controlplane.api.v1.CommandOutcome\x12\x13\n\x0binformation\x18\x02 \x01(\t\"\\\n\x1bGetTransactionStatusRequest\x12\x12\n\ncharger_id\x18\x01 \x01(\t\x12\x16\n\x0etransaction_id\x18\x02 \x01(\t\x12\x11\n\ttimeout_s\x18\x03 \x01(\x01\"\x91\x01\n\x1cGetTransactionStatusResponse\x12\x34\n\x07outcome\x18\x01 \x01(\x0b\x32#.controlplane.api.v1.CommandOutcome\x12\x14\n\x07ongoing\x18\x02 \x01(\x08H\x00\x88\x01\x01\x12\x19\n\x11messages_in_queue\x18\x03 \x01(\x08\x42\n\n\x08_ongoing\"\xdb\x01\n\x11UpdateCostRequest\x12\x12\n\ncharger_id\x18\x01 \x01(\t\x12\x16\n\x0etransaction_id\x18\x02 \x01(\t\x12\x12\n\ntotal_cost\x18\x03 \x01(\t\x12\x10\n\x08\x63urrency\x18\x04 \x01(\t\x12\x0c\n\x04idle\x18\x05 \x01(\x08\x12\x15\n\rprice_per_kwh\x18\x06 \x01(\t\x12\x16\n\x0eprice_per_hour\x18\x07 \x01(\t\x12\x10\n\x08\x66lat_fee\x18\x08 \x01(\t\x12\x11\n\ttimeout_s\x18\t \x01(\x01\x12\x12\n\nrequest_id\x18\n \x01(\t\"J\n\x12UpdateCostResponse\x12\x34\n\x07outcome\x18\x01 \x01(\x0b\x32#.controlplane.api.v1.CommandOutcome2\xf2\x02\n\x10\x43ustomersService\x12\x81\x01\n\x16GetCustomerInformation\x12\x32.controlplane.api.v1.GetCustomerInformationRequest\x1a\x33.controlplane.api.v1.GetCustomerInformationResponse\x12{\n\x14GetTransactionStatus\x12\x30.controlplane.api.v1.GetTransactionStatusRequest\x1a\x31.controlplane.api.v1.GetTransactionStatusResponse\x12]\n\nUpdateCost\x12&.controlplane.api.v1.UpdateCostRequest\x1a\'.controlplane.api.v1.UpdateCostResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,17 +35,17 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CUSTOMERCERTIFICATE']._serialized_start=96
   _globals['_CUSTOMERCERTIFICATE']._serialized_end=215
   _globals['_GETCUSTOMERINFORMATIONREQUEST']._serialized_start=218
-  _globals['_GETCUSTOMERINFORMATIONREQUEST']._serialized_end=490
-  _globals['_GETCUSTOMERINFORMATIONRESPONSE']._serialized_start=492
-  _globals['_GETCUSTOMERINFORMATIONRESPONSE']._serialized_end=599
-  _globals['_GETTRANSACTIONSTATUSREQUEST']._serialized_start=601
-  _globals['_GETTRANSACTIONSTATUSREQUEST']._serialized_end=693
-  _globals['_GETTRANSACTIONSTATUSRESPONSE']._serialized_start=696
-  _globals['_GETTRANSACTIONSTATUSRESPONSE']._serialized_end=841
-  _globals['_UPDATECOSTREQUEST']._serialized_start=844
-  _globals['_UPDATECOSTREQUEST']._serialized_end=1063
-  _globals['_UPDATECOSTRESPONSE']._serialized_start=1065
-  _globals['_UPDATECOSTRESPONSE']._serialized_end=1139
-  _globals['_CUSTOMERSSERVICE']._serialized_start=1142
-  _globals['_CUSTOMERSSERVICE']._serialized_end=1512
+  _globals['_GETCUSTOMERINFORMATIONREQUEST']._serialized_end=470
+  _globals['_GETCUSTOMERINFORMATIONRESPONSE']._serialized_start=472
+  _globals['_GETCUSTOMERINFORMATIONRESPONSE']._serialized_end=579
+  _globals['_GETTRANSACTIONSTATUSREQUEST']._serialized_start=581
+  _globals['_GETTRANSACTIONSTATUSREQUEST']._serialized_end=673
+  _globals['_GETTRANSACTIONSTATUSRESPONSE']._serialized_start=676
+  _globals['_GETTRANSACTIONSTATUSRESPONSE']._serialized_end=821
+  _globals['_UPDATECOSTREQUEST']._serialized_start=824
+  _globals['_UPDATECOSTREQUEST']._serialized_end=1043
+  _globals['_UPDATECOSTRESPONSE']._serialized_start=1045
+  _globals['_UPDATECOSTRESPONSE']._serialized_end=1119
+  _globals['_CUSTOMERSSERVICE']._serialized_start=1122
+  _globals['_CUSTOMERSSERVICE']._serialized_end=1492
 # @@protoc_insertion_point(module_scope)

@@ -65,7 +65,6 @@ class GetCustomerInformationRequest(_message.Message):
     CERTIFICATE_FIELD_NUMBER: _builtins.int
     ID_TOKEN_TYPE_FIELD_NUMBER: _builtins.int
     TIMEOUT_S_FIELD_NUMBER: _builtins.int
-    REQUEST_ID_FIELD_NUMBER: _builtins.int
     charger_id: _builtins.str
     """The charger."""
     report: _builtins.bool
@@ -80,8 +79,6 @@ class GetCustomerInformationRequest(_message.Message):
     """Type of the token, such as `Central`, `ISO14443` or `eMAID`; empty means `Central`."""
     timeout_s: _builtins.float
     """How long to wait for the charger, 1 to 300 s; 0 means 30 s."""
-    request_id: _builtins.str
-    """See the head of `electrical.proto`."""
     @_builtins.property
     def certificate(self) -> Global___CustomerCertificate:
         """By certificate."""
@@ -97,11 +94,10 @@ class GetCustomerInformationRequest(_message.Message):
         certificate: Global___CustomerCertificate | None = ...,
         id_token_type: _builtins.str = ...,
         timeout_s: _builtins.float = ...,
-        request_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["certificate", b"certificate", "customer", b"customer", "customer_identifier", b"customer_identifier", "id_token", b"id_token"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["certificate", b"certificate", "charger_id", b"charger_id", "clear", b"clear", "customer", b"customer", "customer_identifier", b"customer_identifier", "id_token", b"id_token", "id_token_type", b"id_token_type", "report", b"report", "request_id", b"request_id", "timeout_s", b"timeout_s"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["certificate", b"certificate", "charger_id", b"charger_id", "clear", b"clear", "customer", b"customer", "customer_identifier", b"customer_identifier", "id_token", b"id_token", "id_token_type", b"id_token_type", "report", b"report", "timeout_s", b"timeout_s"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_customer: _TypeAlias = _typing.Literal["id_token", "customer_identifier", "certificate"]  # noqa: Y015
     _WhichOneofArgType_customer: _TypeAlias = _typing.Literal["customer", b"customer"]  # noqa: Y015

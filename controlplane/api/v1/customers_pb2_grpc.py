@@ -60,7 +60,8 @@ class CustomersServiceServicer:
 
     def GetCustomerInformation(self, request, context):
         """Has a charger report what it keeps of a customer, clear it, or both (OCPP 2.x). The answer is given
-        when the last part of the report has come. Loadstar keeps nothing of what is reported.
+        when the last part of the report has come. Loadstar keeps nothing of what is reported, so there is no
+        request id; to clear once more does no harm.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -37,7 +37,8 @@ class CustomersServiceStub:
     def __new__(cls, channel: _aio.Channel) -> CustomersServiceAsyncStub: ...
     GetCustomerInformation: _grpc.UnaryUnaryMultiCallable[_customers_pb2.GetCustomerInformationRequest, _customers_pb2.GetCustomerInformationResponse]
     """Has a charger report what it keeps of a customer, clear it, or both (OCPP 2.x). The answer is given
-    when the last part of the report has come. Loadstar keeps nothing of what is reported.
+    when the last part of the report has come. Loadstar keeps nothing of what is reported, so there is no
+    request id; to clear once more does no harm.
     """
     GetTransactionStatus: _grpc.UnaryUnaryMultiCallable[_customers_pb2.GetTransactionStatusRequest, _customers_pb2.GetTransactionStatusResponse]
     """Asks whether messages about a transaction still wait in the charger's queue (OCPP 2.x)."""
@@ -56,7 +57,8 @@ class CustomersServiceAsyncStub(CustomersServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetCustomerInformation: _aio.UnaryUnaryMultiCallable[_customers_pb2.GetCustomerInformationRequest, _customers_pb2.GetCustomerInformationResponse]  # type: ignore[assignment]
     """Has a charger report what it keeps of a customer, clear it, or both (OCPP 2.x). The answer is given
-    when the last part of the report has come. Loadstar keeps nothing of what is reported.
+    when the last part of the report has come. Loadstar keeps nothing of what is reported, so there is no
+    request id; to clear once more does no harm.
     """
     GetTransactionStatus: _aio.UnaryUnaryMultiCallable[_customers_pb2.GetTransactionStatusRequest, _customers_pb2.GetTransactionStatusResponse]  # type: ignore[assignment]
     """Asks whether messages about a transaction still wait in the charger's queue (OCPP 2.x)."""
@@ -78,7 +80,8 @@ class CustomersServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_customers_pb2.GetCustomerInformationResponse, _abc.Awaitable[_customers_pb2.GetCustomerInformationResponse]]:
         """Has a charger report what it keeps of a customer, clear it, or both (OCPP 2.x). The answer is given
-        when the last part of the report has come. Loadstar keeps nothing of what is reported.
+        when the last part of the report has come. Loadstar keeps nothing of what is reported, so there is no
+        request id; to clear once more does no harm.
         """
 
     @_abc_1.abstractmethod
