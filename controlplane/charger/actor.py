@@ -522,6 +522,7 @@ class ChargerActor:
         fault = self._order(turn, dialect, command, Origin.API, ask_id=ask_id, until_ms=until_ms)
         if fault is None:
             return None
+        self._reports.withdraw(command)
         return Refusal(
             "invalid_input", "COMMAND_INVALID", fault.description, {**charger, "code": fault.code}
         )

@@ -15,7 +15,7 @@ import msgspec
 from controlplane.actor import Answer, CancelTimer, SetTimer
 from controlplane.charger.commands import Order
 from controlplane.charger.turn import Turn
-from controlplane.ocpp.commands import CommandResult, CommandState, ReportCommand
+from controlplane.ocpp.commands import Command, CommandResult, CommandState, ReportCommand
 from controlplane.ocpp.events import ReportReceived
 
 __all__ = ["REPORT_TIMER", "Reports"]
@@ -64,6 +64,11 @@ class Reports:
             return False
         self._awaited[command.request_id] = _Report(ask_id, until_ms)
         return True
+
+    def withdraw(self, command: Command) -> None:
+        """The question is not sent after all."""
+        if isinstance(command, ReportCommand):
+            self._awaited.pop(command.request_id, None)
 
     def holds(self, turn: Turn, order: Order, result: CommandResult) -> bool:
         """The question was answered: whether its asker is to wait for the report."""

@@ -63,8 +63,10 @@ class SmartCharging:
     def limit_reported(self, turn: Turn, event: ChargingLimitNotified) -> None:
         """A profile that the station keeps of such a limit, whoever asked for it."""
         known = next((each for each in self._memory.external_limits if each.of_same(event)), None)
-        if known is None or not known.schedules:
+        if known is None:
             self._take(turn, event)
+        elif not known.schedules:
+            self._take(turn, msgspec.structs.replace(event, grid_critical=known.grid_critical))
 
     def _take(self, turn: Turn, event: ChargingLimitNotified) -> None:
         memory = self._memory
@@ -79,7 +81,8 @@ class SmartCharging:
             grid_critical=event.grid_critical,
             limit_ma=None if found is None else found[0],
         )
-        self._changed(turn, event.connector_id)
+        # One that had to make room bounded somebody too.
+        self._changed(turn, 0 if len(others) >= EXTERNAL_LIMITS_MAX else event.connector_id)
 
     def limit_cleared(self, turn: Turn, event: ChargingLimitCleared) -> Done:
         """Such a limit is gone (K13.FR.02); said of the whole charger, of every connector."""

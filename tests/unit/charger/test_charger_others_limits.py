@@ -202,12 +202,14 @@ def test_a_boot_forgets_limits_and_a_triggered_one_does_not() -> None:
         assert external_ma(charger) == {1: left_ma}
 
 
-def test_no_more_limits_are_kept_than_there_is_room_for() -> None:
+def test_the_latest_limits_count_where_there_is_no_room_for_all() -> None:
     charger = settled()
-    for number in range(40):
-        limited(charger, schedule((0, 10 + number)), source="EMS", evse=number + 1)
-    other = charger.reborn()
-    assert external_ma(other) == {1: None}
+    limited(charger, schedule((0, 10)), evse=1)
+    assert external_ma(charger) == {1: 10_000}
+    for number in range(2, 18):
+        limited(charger, schedule((0, 10)), evse=number)
+    assert external_ma(charger) == {1: None}
+    assert external_ma(charger.reborn()) == {1: None}
 
 
 # --- schedules of vehicles ------------------------------------------------------------------------

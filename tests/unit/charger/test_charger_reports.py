@@ -156,6 +156,17 @@ def test_no_more_reports_are_awaited_than_there_is_room_for() -> None:
     assert charger.answered("again") == []
 
 
+def test_a_question_that_cannot_be_asked_takes_no_room() -> None:
+    charger = settled()
+    wrong = commands.GetCustomerInformation(report=True, clear=False)
+    for number in range(20):
+        charger.execute(wrong, f"wrong-{number}")
+        (answer,) = charger.answered(f"wrong-{number}")
+        assert isinstance(answer, Refusal)
+        assert answer.reason == "COMMAND_INVALID"
+    asked(charger)
+
+
 def customer(charger: Charger, **payload: Any) -> None:
     charger.call(
         "NotifyCustomerInformation", seqNo=0, generatedAt=charger.at(), requestId=1, **payload
