@@ -12,7 +12,8 @@ The rule, exactly. On every phase of every circuit and feeder, at the end of eve
    unchanged for as long, more than its default profile by a station that does not lie and was
    reachable all the time.
 3. *Alarm.* A vehicle that draws over 1 A more than its station promised, for `grace_ms` during
-   which the station was reachable and had nothing old to tell first, has brought the alarm `limit_exceeded`.
+   which the station was reachable and had nothing old to tell first, has brought the alarm
+   `limit_exceeded`.
 
 The rating is the highest that the description gave the circuit: an owner who describes less is
 obeyed as soon as that is possible, which `optimum.py` checks. A checker trusts nothing that
