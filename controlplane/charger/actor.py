@@ -35,8 +35,10 @@ from controlplane.charger.messages import (
     ApplyLimit,
     ChargerAssigned,
     ChargerUnassigned,
+    DismissQuarantined,
     Execute,
     GetCharger,
+    ReleaseQuarantined,
     SetSessionNeed,
     StationCalled,
     StationConnected,
@@ -45,6 +47,9 @@ from controlplane.charger.messages import (
     StationReplied,
 )
 from controlplane.charger.metering import Metering
+from controlplane.charger.needs import Needs
+from controlplane.charger.quarantine import Quarantine
+from controlplane.charger.sessions import LOST_TIMER, Sessions
 from controlplane.charger.settling import DEFAULT_TIMER, SETTLE_TIMER, Settling
 from controlplane.charger.station import Station
 from controlplane.charger.transactions import Transactions
@@ -95,7 +100,10 @@ class ChargerActor:
         "_last_seen_ms",
         "_memory",
         "_metering",
+        "_needs",
+        "_quarantine",
         "_queue",
+        "_sessions",
         "_settings",
         "_settling",
         "_station",
@@ -112,8 +120,11 @@ class ChargerActor:
         self._memory = memory
         self._settings = settings
         self._metering = Metering(memory)
-        self._transactions = Transactions(memory, self._metering)
-        self._station = Station(memory, settings, self._transactions)
+        self._sessions = Sessions(memory, self._metering)
+        self._needs = Needs(memory, self._sessions)
+        self._quarantine = Quarantine(memory, self._sessions)
+        self._transactions = Transactions(memory, self._metering, self._sessions)
+        self._station = Station(memory, settings, self._transactions, self._sessions, self._needs)
         self._queue = CommandQueue(settings.call_timeout_ms)
         self._healer = Healer(memory, 2 * settings.call_timeout_ms)
         self._settling = Settling(memory, settings)
@@ -141,6 +152,7 @@ class ChargerActor:
         turn = Turn(self._memory.charger_id, self._memory.site_id, now_ms)
         self._tell_all(turn)
         self._healer.activated(turn)
+        self._sessions.activated(turn)
         return turn.effects
 
     def step(self, message: Message, now_ms: int) -> list[Effect]:
@@ -153,6 +165,7 @@ class ChargerActor:
         if handle is None:
             raise TypeError(f"a charger cannot be told {type(message).__name__}")
         turn = Turn(self._memory.charger_id, self._memory.site_id, now_ms)
+        turn.settled = self._settling.settled
         handle(self, turn, message)
         self._queue.send_next(turn, settled=self._settling.settled)
         rearm, due_ms = self._queue.rearm()
@@ -256,6 +269,8 @@ class ChargerActor:
         turn.call = message
         answer = self._station.hear(turn, event)
         turn.effects.append(Reply(message.connection, message.message_id, dialect.reply(answer)))
+        if turn.history:
+            self._settling.replayed(turn)
         if isinstance(event, StatusChanged):
             self._healer.statuses_changed(turn)
         elif isinstance(event, Booted) and event.reason != "Triggered" and queue.connection:
@@ -417,7 +432,7 @@ class ChargerActor:
         memory = self._memory
         described = () if memory.described is None else memory.described.connectors
         for connector_id in {*memory.connectors, *(each.id for each in described)}:
-            self._transactions.tell_state(turn, connector_id)
+            self._sessions.tell_state(turn, connector_id)
 
     def _tell_presence(self, turn: Turn) -> None:
         turn.tell_site(
@@ -447,12 +462,16 @@ class ChargerActor:
             if refusal is not None:
                 turn.effects.append(Answer(message.ask_id, refusal))
         elif isinstance(request, SetSessionNeed):
-            turn.effects.append(Answer(message.ask_id, self._transactions.set_need(turn, request)))
+            turn.effects.append(Answer(message.ask_id, self._needs.set(turn, request)))
         elif isinstance(request, AbandonSession):
-            closed = self._transactions.abandon(
+            closed = self._sessions.abandon(
                 turn, request.session_id, online=bool(self._queue.connection)
             )
             turn.effects.append(Answer(message.ask_id, closed))
+        elif isinstance(request, ReleaseQuarantined):
+            turn.effects.append(Answer(message.ask_id, self._quarantine.release(turn, request)))
+        elif isinstance(request, DismissQuarantined):
+            turn.effects.append(Answer(message.ask_id, self._quarantine.dismiss(turn, request)))
         elif isinstance(request, GetCharger):
             view = charger_view(
                 self._memory, online=bool(self._queue.connection), last_seen_ms=self._last_seen_ms
@@ -500,6 +519,8 @@ class ChargerActor:
             self._prepare(turn, self._settling.default_due(turn))
         elif message.key == _CALL_TIMER:
             self._call_timer(turn)
+        elif message.key == LOST_TIMER:
+            self._sessions.lost_due(turn)
         elif message.key == HEALING_TIMER:
             online = bool(self._queue.connection) and self._settling.settled
             if self._healer.due(turn, online=online) and dialect is not None:

@@ -40,6 +40,9 @@ DEFAULT_TIMER: Final = "default"
 _DEFAULT_ATTEMPTS_MAX: Final = 8
 """How often a default profile is tried again on one connection, each time after twice the pause."""
 
+_REPLAY_MAX_SETTLINGS: Final = 15
+"""How much longer than usual a station may replay its history before it is sent a command."""
+
 
 def seconds(duration_ms: int) -> int:
     """A duration as stations are told it: whole seconds, at least 1."""
@@ -96,13 +99,14 @@ class Phase(Enum):
 class Settling:
     """How far one station is, and what it is told next."""
 
-    __slots__ = ("_default_attempts", "_memory", "_phase", "_settings")
+    __slots__ = ("_default_attempts", "_memory", "_phase", "_rest_until_ms", "_settings")
 
     def __init__(self, memory: ChargerMemory, settings: ActorSettings) -> None:
         self._memory = memory
         self._settings = settings
         self._phase = Phase.RESTING
         self._default_attempts = 0
+        self._rest_until_ms = 0
 
     @property
     def settled(self) -> bool:
@@ -115,7 +119,17 @@ class Settling:
         if self._memory.settled_connection == connection:
             self._memory.settled_connection = ""
             turn.changed = True
-        turn.effects.append(SetTimer(SETTLE_TIMER, turn.now_ms + self._settings.settle_ms))
+        settle_ms = self._settings.settle_ms
+        self._rest_until_ms = turn.now_ms + _REPLAY_MAX_SETTLINGS * settle_ms
+        turn.effects.append(SetTimer(SETTLE_TIMER, turn.now_ms + settle_ms))
+
+    def replayed(self, turn: Turn) -> None:
+        """The station is still telling what happened before it was connected: none of that is to be
+        steered, so it is left in peace a little longer, within bounds."""
+        if self._phase is not Phase.RESTING or not self._rest_until_ms:
+            return
+        at_ms = min(turn.now_ms + self._settings.settle_ms, self._rest_until_ms)
+        turn.effects.append(SetTimer(SETTLE_TIMER, at_ms))
 
     def stop(self, turn: Turn) -> None:
         """The connection is gone."""

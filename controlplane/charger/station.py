@@ -10,6 +10,8 @@ from typing import Any, Final
 import msgspec
 
 from controlplane.charger.memory import ChargerMemory
+from controlplane.charger.needs import Needs
+from controlplane.charger.sessions import Sessions
 from controlplane.charger.settling import seconds
 from controlplane.charger.transactions import Transactions
 from controlplane.charger.turn import Turn
@@ -38,14 +40,21 @@ _NOTICE_MAX_BYTES: Final = 8_192
 class Station:
     """The station's side of one charger's memory."""
 
-    __slots__ = ("_memory", "_settings", "_transactions", "boot_pending")
+    __slots__ = ("_memory", "_needs", "_sessions", "_settings", "_transactions", "boot_pending")
 
     def __init__(
-        self, memory: ChargerMemory, settings: ActorSettings, transactions: Transactions
+        self,
+        memory: ChargerMemory,
+        settings: ActorSettings,
+        transactions: Transactions,
+        sessions: Sessions,
+        needs: Needs,
     ) -> None:
         self._memory = memory
         self._settings = settings
         self._transactions = transactions
+        self._sessions = sessions
+        self._needs = needs
         self.boot_pending = False
         """Its last boot was answered Pending."""
 
@@ -84,6 +93,7 @@ class Station:
         return TimeAnswer(turn.now_ms)
 
     def _status_changed(self, turn: Turn, event: events.StatusChanged) -> Answer:
+        self._transactions.hear_clock(turn, event.at_ms)
         connector = self._memory.connector(event.connector_id)
         if connector is None:
             return Done()
@@ -99,7 +109,7 @@ class Station:
             )
         connector.status, connector.error_code = event.status, event.error_code
         turn.changed = True
-        self._transactions.status_changed(turn, connector, event.status)
+        self._sessions.status_changed(turn, connector, event.status)
         turn.emit(
             "connector.status",
             connector_id=connector.id,
@@ -107,7 +117,7 @@ class Station:
             before=None if before is None else before.value,
             error_code=event.error_code,
         )
-        self._transactions.tell_state(turn, connector.id)
+        self._sessions.tell_state(turn, connector.id)
         return Done()
 
     def _authorize(self, turn: Turn, event: events.Authorize) -> Answer:
@@ -133,7 +143,7 @@ class Station:
         return self._transactions.ended(turn, event)
 
     def _needs_notified(self, turn: Turn, event: events.ChargingNeedsNotified) -> Answer:
-        return self._transactions.needs_notified(turn, event)
+        return self._needs.notified(turn, event)
 
     def _data_transferred(self, turn: Turn, event: events.DataTransferred) -> Answer:
         """No vendor's extensions are built in."""
