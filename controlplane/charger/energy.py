@@ -45,15 +45,27 @@ class Register(msgspec.Struct, array_like=True):
     """The first reading is the one at the transaction's start; nothing before it counts."""
     in_kwh: bool = False
     """Some readings of it are kilowatt-hours that are called watt-hours."""
+    unset_ms: int | None = None
+    """The latest reading's time, if the clock had not been set."""
 
     def take(
-        self, wh: int, at_ms: int, received_ms: int, *, power_max_w: int, begins: bool = False
+        self,
+        wh: int,
+        at_ms: int,
+        received_ms: int,
+        *,
+        power_max_w: int,
+        begins: bool = False,
+        unset_ms: int | None = None,
     ) -> str | None:
-        """Take a reading into account; None, or why it is doubtful.
+        """Take a reading into account; None, or why it is doubtful. `unset_ms` is what a clock
+        showed that had not been set: from one such reading to the next it measures time all the
+        same.
 
         Readings may come in any order: an earlier one than the first extends the session
         backwards until the one that `begins` it is there, one in between changes nothing.
         """
+        unset_ms, self.unset_ms = self.unset_ms, unset_ms
         if at_ms < self.first_ms and self.begun:
             return None
         self.begun = self.begun or begins
@@ -67,6 +79,8 @@ class Register(msgspec.Struct, array_like=True):
         if at_ms < self.last_ms:
             return None
         elapsed_ms = max(at_ms - self.last_ms, received_ms - self.last_received_ms)
+        if unset_ms is not None and self.unset_ms is not None:
+            elapsed_ms = max(elapsed_ms, self.unset_ms - unset_ms)
         step_wh = wh - self.last_wh
         if -_JITTER_WH <= step_wh < 0:
             self.doubtful_wh = None

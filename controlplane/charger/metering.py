@@ -128,7 +128,7 @@ class Metering:
         if session is not None:
             self._add_up_power(session, at_ms, reading.power_w)
             if reading.energy_wh is not None:
-                self.take_register(turn, session, reading.energy_wh, at_ms)
+                self.take_register(turn, session, reading.energy_wh, at_ms, said_ms=reading.at_ms)
         if session is not None and session.ended_ms is not None:
             return None
         if connector_id == 0 and session is not None:
@@ -152,8 +152,17 @@ class Metering:
         )
 
     def take_register(
-        self, turn: Turn, session: Session, wh: int, at_ms: int, *, begins: bool = False
+        self,
+        turn: Turn,
+        session: Session,
+        wh: int,
+        at_ms: int,
+        *,
+        said_ms: int | None,
+        begins: bool = False,
     ) -> None:
+        """Take a register of a session into account. `at_ms` is of our clock, `said_ms` what the
+        station said."""
         register = session.register
         if (
             session.ended_ms is not None
@@ -169,6 +178,7 @@ class Metering:
             turn.now_ms,
             power_max_w=self._memory.power_max_w(session.connector_id),
             begins=begins,
+            unset_ms=None if self._memory.clock.believes(said_ms, turn.now_ms) else said_ms,
         )
         if register.in_kwh != in_kwh:
             turn.deviation("register_in_kwh", session_id=session.session_id, register=wh)

@@ -1,8 +1,8 @@
 """What an operator decides about what a charger said and could not be taken at its word.
 
-The invariants: an entry is decided about once; releasing one corrects its session in the commit that
-marks it released; a session's energy never becomes negative, nor, on the station's word alone, more
-than its hardware could have delivered in the time."""
+The invariants: an entry is decided about once; releasing one corrects its session in the commit
+that marks it released; a session's energy never becomes negative, nor, on the station's word alone,
+more than its register went through or its hardware could have delivered in the time."""
 
 from __future__ import annotations
 
@@ -37,6 +37,7 @@ from controlplane.store.records import (
 __all__ = ["Quarantine"]
 
 _RESOLVED_MAX: Final = 64
+_ENERGY_MAX_WH: Final = 10_000_000
 
 
 class Quarantine:
@@ -217,9 +218,19 @@ def _corrected(
         held = record.payload.get("facts", {}).get("held_wh")
         if not isinstance(held, int) and energy_wh is None:
             return None
-        held_wh = held if isinstance(held, int) else 0
+        held_wh = min(held, _uncounted_wh(session, record)) if isinstance(held, int) else 0
     changes["energy_wh"] = session.energy_wh + held_wh if energy_wh is None else energy_wh
     return msgspec.structs.replace(session, **changes)
+
+
+def _uncounted_wh(session: SessionRecord, record: QuarantineRecord) -> int:
+    """What the register went through and the session does not count: a step that was held has been
+    made good if later readings bore it out."""
+    register_wh = record.payload["facts"].get("register_wh")
+    if session.meter_start_wh is None or register_wh is None:
+        return _ENERGY_MAX_WH
+    last_wh = max(session.meter_stop_wh or register_wh, register_wh)
+    return max(0, last_wh - session.meter_start_wh - session.energy_wh)
 
 
 def _refused(kind: str, reason: str, message: str) -> Refusal:

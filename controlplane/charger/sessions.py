@@ -154,7 +154,9 @@ class Sessions:
         """Take the readings that came with the start."""
         if event.meter_start_wh is not None:
             at_ms = self._memory.clock.correct(event.at_ms, turn.now_ms)
-            self._metering.take_register(turn, session, event.meter_start_wh, at_ms, begins=True)
+            self._metering.take_register(
+                turn, session, event.meter_start_wh, at_ms, said_ms=event.at_ms, begins=True
+            )
         self._metering.take_all(turn, session.connector_id, session, event.readings)
 
     def announce_start(self, turn: Turn, session: Session, remote_start_id: int | None) -> None:
@@ -281,7 +283,6 @@ class Sessions:
         if session.history and turn.now_ms - session.started_received_ms >= _LIVE_AGAIN_MS:
             session.history = False
             turn.changed = True
-            self._replace(turn, session.connector_id, session.started_ms)
             for other in list(self._memory.open_sessions()):
                 if other is not session and other.connector_id == session.connector_id:
                     self.close(turn, other, session.started_ms, REPLACED)

@@ -107,7 +107,7 @@ class Transactions:
     def ended(self, turn: Turn, event: TransactionEnded) -> TokenAnswer:
         """A transaction is over, or is said once more to be over."""
         self.hear_clock(turn, event.at_ms, offline=event.offline)
-        session = self._spoken_of(turn, event.transaction_id)
+        session = self._spoken_of(turn, event.transaction_id, as_running=False)
         if session is None:
             self._end_unmatched(turn, event)
         elif session.ended_ms is None:
@@ -156,13 +156,15 @@ class Transactions:
 
     # --- which session ----------------------------------------------------------------------------
 
-    def _spoken_of(self, turn: Turn, transaction_id: str) -> Session | None:
+    def _spoken_of(
+        self, turn: Turn, transaction_id: str, *, as_running: bool = True
+    ) -> Session | None:
         """The session of a transaction that the station speaks of; one that we gave up for lost
         runs again."""
         session = self._sessions.find(transaction_id)
         if session is not None:
             self._sessions.resume(turn, session)
-            if session.ended_ms is None:
+            if as_running and session.ended_ms is None:
                 self._sessions.spoken_of(turn, session)
         return session
 
@@ -233,7 +235,9 @@ class Transactions:
         if event.meter_stop_wh is not None:
             # Nothing comes after it, even if the station's clock was set back in between.
             last_ms = max(at_ms, session.register.last_ms)
-            self._metering.take_register(turn, session, event.meter_stop_wh, last_ms)
+            self._metering.take_register(
+                turn, session, event.meter_stop_wh, last_ms, said_ms=event.at_ms
+            )
             session.meter_stop_wh = event.meter_stop_wh
         self._sessions.close(turn, session, at_ms, event.reason)
 
@@ -258,7 +262,9 @@ class Transactions:
             )
         energy_before_wh = session.register.energy_wh
         session.ended_station_ms = event.at_ms
-        self._metering.take_register(turn, session, min(stop_wh, most_wh), ended_ms)
+        self._metering.take_register(
+            turn, session, min(stop_wh, most_wh), ended_ms, said_ms=event.at_ms
+        )
         session.meter_stop_wh = session.register.last_wh
         self._metering.correct(turn, session, energy_before_wh)
 
