@@ -27,6 +27,7 @@ from controlplane.actor import (
     TimerFired,
 )
 from controlplane.charger.commands import CommandQueue, Order, Origin, write_calls
+from controlplane.charger.firmware import Firmware
 from controlplane.charger.healing import HEALING_TIMER, Healer
 from controlplane.charger.limits import limit_answered, limit_wanted
 from controlplane.charger.memory import ChargerMemory, Described
@@ -45,11 +46,11 @@ from controlplane.charger.messages import (
     StationDisconnected,
     StationFailed,
     StationReplied,
+    UpdateWanted,
 )
 from controlplane.charger.metering import Metering
-from controlplane.charger.needs import Needs
 from controlplane.charger.quarantine import Quarantine
-from controlplane.charger.sessions import LOST_TIMER, Sessions
+from controlplane.charger.sessions import LOST_TIMER
 from controlplane.charger.settling import DEFAULT_TIMER, SETTLE_TIMER, Settling
 from controlplane.charger.station import Station
 from controlplane.charger.transactions import Transactions
@@ -96,14 +97,13 @@ class ChargerActor:
     """
 
     __slots__ = (
+        "_firmware",
         "_healer",
         "_last_seen_ms",
         "_memory",
         "_metering",
-        "_needs",
         "_quarantine",
         "_queue",
-        "_sessions",
         "_settings",
         "_settling",
         "_station",
@@ -120,11 +120,10 @@ class ChargerActor:
         self._memory = memory
         self._settings = settings
         self._metering = Metering(memory)
-        self._sessions = Sessions(memory, self._metering)
-        self._needs = Needs(memory, self._sessions)
-        self._quarantine = Quarantine(memory, self._sessions)
-        self._transactions = Transactions(memory, self._metering, self._sessions)
-        self._station = Station(memory, settings, self._transactions, self._sessions, self._needs)
+        self._transactions = Transactions(memory, self._metering)
+        self._quarantine = Quarantine(memory, self._transactions.sessions)
+        self._firmware = Firmware(memory)
+        self._station = Station(memory, settings, self._transactions, self._firmware)
         self._queue = CommandQueue(settings.call_timeout_ms)
         self._healer = Healer(memory, 2 * settings.call_timeout_ms)
         self._settling = Settling(memory, settings)
@@ -152,7 +151,7 @@ class ChargerActor:
         turn = Turn(self._memory.charger_id, self._memory.site_id, now_ms)
         self._tell_all(turn)
         self._healer.activated(turn)
-        self._sessions.activated(turn)
+        self._transactions.sessions.activated(turn)
         return turn.effects
 
     def step(self, message: Message, now_ms: int) -> list[Effect]:
@@ -364,6 +363,7 @@ class ChargerActor:
             turn.effects.append(Answer(order.ask_id, result))
         if isinstance(order.command, SetLimit) and order.sent:
             limit_answered(turn, self._memory, order.command, result.state)
+        self._firmware.asked(turn, order.command, result)
         if order.limit is not None:
             self._tell_outcome(turn, order.limit, result.state)
         if order.origin is Origin.HEALING:
@@ -378,6 +378,14 @@ class ChargerActor:
             if dialect is not None and result.state in (CommandState.REJECTED, CommandState.ERROR):
                 simpler = self._settling.simpler_sampling(dialect, order.command)
             self._prepare(turn, () if simpler is None else (simpler,))
+
+    def _update_wanted(self, turn: Turn, message: UpdateWanted) -> None:
+        dialect = self._dialect()
+        online = bool(self._queue.connection) and dialect is not None and not self._queue.full
+        if self._firmware.wanted(turn, message, online=online) and dialect is not None:
+            fault = self._order(turn, dialect, message.command, Origin.API)
+            if fault is not None:
+                self._firmware.unspeakable(turn, message.command, fault.code)
 
     def _apply_limit(self, turn: Turn, message: ApplyLimit) -> None:
         dialect = self._dialect()
@@ -432,7 +440,7 @@ class ChargerActor:
         memory = self._memory
         described = () if memory.described is None else memory.described.connectors
         for connector_id in {*memory.connectors, *(each.id for each in described)}:
-            self._sessions.tell_state(turn, connector_id)
+            self._transactions.sessions.tell_state(turn, connector_id)
 
     def _tell_presence(self, turn: Turn) -> None:
         turn.tell_site(
@@ -462,9 +470,9 @@ class ChargerActor:
             if refusal is not None:
                 turn.effects.append(Answer(message.ask_id, refusal))
         elif isinstance(request, SetSessionNeed):
-            turn.effects.append(Answer(message.ask_id, self._needs.set(turn, request)))
+            turn.effects.append(Answer(message.ask_id, self._transactions.needs.set(turn, request)))
         elif isinstance(request, AbandonSession):
-            closed = self._sessions.abandon(
+            closed = self._transactions.sessions.abandon(
                 turn, request.session_id, online=bool(self._queue.connection)
             )
             turn.effects.append(Answer(message.ask_id, closed))
@@ -520,7 +528,7 @@ class ChargerActor:
         elif message.key == _CALL_TIMER:
             self._call_timer(turn)
         elif message.key == LOST_TIMER:
-            self._sessions.lost_due(turn)
+            self._transactions.sessions.lost_due(turn)
         elif message.key == HEALING_TIMER:
             online = bool(self._queue.connection) and self._settling.settled
             if self._healer.due(turn, online=online) and dialect is not None:
@@ -561,4 +569,5 @@ _HANDLERS: Final[dict[type[Message], Callable[[ChargerActor, Turn, Any], None]]]
     StationFailed: ChargerActor._failed,
     StationReplied: ChargerActor._replied,
     TimerFired: ChargerActor._timer,
+    UpdateWanted: ChargerActor._update_wanted,
 }

@@ -9,9 +9,8 @@ from typing import Any, Final
 
 import msgspec
 
+from controlplane.charger.firmware import Firmware
 from controlplane.charger.memory import ChargerMemory
-from controlplane.charger.needs import Needs
-from controlplane.charger.sessions import Sessions
 from controlplane.charger.settling import seconds
 from controlplane.charger.transactions import Transactions
 from controlplane.charger.turn import Turn
@@ -40,21 +39,19 @@ _NOTICE_MAX_BYTES: Final = 8_192
 class Station:
     """The station's side of one charger's memory."""
 
-    __slots__ = ("_memory", "_needs", "_sessions", "_settings", "_transactions", "boot_pending")
+    __slots__ = ("_firmware", "_memory", "_settings", "_transactions", "boot_pending")
 
     def __init__(
         self,
         memory: ChargerMemory,
         settings: ActorSettings,
         transactions: Transactions,
-        sessions: Sessions,
-        needs: Needs,
+        firmware: Firmware,
     ) -> None:
         self._memory = memory
+        self._firmware = firmware
         self._settings = settings
         self._transactions = transactions
-        self._sessions = sessions
-        self._needs = needs
         self.boot_pending = False
         """Its last boot was answered Pending."""
 
@@ -83,6 +80,7 @@ class Station:
             serial_number=event.serial_number,
             reason=event.reason,
         )
+        self._firmware.booted(turn)
         self.boot_pending = turn.site_id is None
         interval_ms = self._settings.heartbeat_interval_ms
         if self.boot_pending:
@@ -109,7 +107,7 @@ class Station:
             )
         connector.status, connector.error_code = event.status, event.error_code
         turn.changed = True
-        self._sessions.status_changed(turn, connector, event.status)
+        self._transactions.sessions.status_changed(turn, connector, event.status)
         turn.emit(
             "connector.status",
             connector_id=connector.id,
@@ -117,7 +115,7 @@ class Station:
             before=None if before is None else before.value,
             error_code=event.error_code,
         )
-        self._sessions.tell_state(turn, connector.id)
+        self._transactions.sessions.tell_state(turn, connector.id)
         return Done()
 
     def _authorize(self, turn: Turn, event: events.Authorize) -> Answer:
@@ -143,7 +141,7 @@ class Station:
         return self._transactions.ended(turn, event)
 
     def _needs_notified(self, turn: Turn, event: events.ChargingNeedsNotified) -> Answer:
-        return self._needs.notified(turn, event)
+        return self._transactions.needs.notified(turn, event)
 
     def _data_transferred(self, turn: Turn, event: events.DataTransferred) -> Answer:
         """No vendor's extensions are built in."""
@@ -154,6 +152,18 @@ class Station:
         """K15.FR.07: the station has held it against the limit; the ledger counts the limit."""
         self._note(turn, "NotifyEVChargingSchedule", event.data)
         return StatusAnswer("Accepted")
+
+    def _firmware_progressed(self, turn: Turn, event: events.FirmwareProgress) -> Answer:
+        self._firmware.update_progressed(turn, event)
+        return Done()
+
+    def _firmware_published(self, turn: Turn, event: events.FirmwarePublished) -> Answer:
+        self._firmware.published(turn, event)
+        return Done()
+
+    def _log_progressed(self, turn: Turn, event: events.LogProgress) -> Answer:
+        self._firmware.log_progressed(turn, event)
+        return Done()
 
     def _noted(self, turn: Turn, event: events.Noted) -> Answer:
         self._note(turn, event.kind, event.data)
@@ -171,7 +181,10 @@ _HEARD: Final[dict[type[Event], Callable[[Station, Turn, Any], Answer]]] = {
     events.Booted: Station._booted,
     events.ChargingNeedsNotified: Station._needs_notified,
     events.DataTransferred: Station._data_transferred,
+    events.FirmwareProgress: Station._firmware_progressed,
+    events.FirmwarePublished: Station._firmware_published,
     events.Heartbeat: Station._heartbeat,
+    events.LogProgress: Station._log_progressed,
     events.MeterReported: Station._metered,
     events.Noted: Station._noted,
     events.StatusChanged: Station._status_changed,

@@ -14,6 +14,7 @@ from controlplane.actor import Persist
 from controlplane.charger.clock import HISTORY_MS
 from controlplane.charger.memory import ChargerMemory, Session
 from controlplane.charger.metering import REPLACED, Metering
+from controlplane.charger.needs import Needs
 from controlplane.charger.sessions import Sessions
 from controlplane.charger.turn import Turn
 from controlplane.ocpp.dialect import TokenAnswer
@@ -35,14 +36,16 @@ _NAMELESS: Final = frozenset({"", "0", "-1"})
 
 
 class Transactions:
-    """The transactions of one charger, in its memory."""
+    """The transactions of one charger, in its memory: what the station says of them. How their
+    sessions come and go is `sessions`, what is wanted of them `needs`."""
 
-    __slots__ = ("_memory", "_metering", "_sessions")
+    __slots__ = ("_memory", "_metering", "needs", "sessions")
 
-    def __init__(self, memory: ChargerMemory, metering: Metering, sessions: Sessions) -> None:
+    def __init__(self, memory: ChargerMemory, metering: Metering) -> None:
         self._memory = memory
         self._metering = metering
-        self._sessions = sessions
+        self.sessions = Sessions(memory, metering)
+        self.needs = Needs(memory, self.sessions)
 
     # --- what the station says --------------------------------------------------------------------
 
@@ -55,7 +58,7 @@ class Transactions:
         message = f"{message}/{event.connector_id}/{event.meter_start_wh}"
         session = self._started_before(turn, event, start_key, message)
         if session is None:
-            session = self._sessions.open(
+            session = self.sessions.open(
                 turn,
                 connector_id=event.connector_id,
                 transaction_id=event.transaction_id,
@@ -67,8 +70,8 @@ class Transactions:
                 history=self._before_the_running(turn, event),
             )
             self._note_event(turn, session, event.seq_no, event.at_ms, begins=True)
-            self._sessions.begin(turn, session, event)
-            self._sessions.announce_start(turn, session, event.remote_start_id)
+            self.sessions.begin(turn, session, event)
+            self.sessions.announce_start(turn, session, event.remote_start_id)
             self._match_end(turn, session)
         elif event.seq_no is not None and self._note_event(
             turn, session, event.seq_no, event.at_ms, begins=True
@@ -85,7 +88,7 @@ class Transactions:
         opens = session is None
         if session is None:
             # Its start was lost or is still to come.
-            session = self._sessions.open(
+            session = self.sessions.open(
                 turn,
                 connector_id=event.connector_id or 0,
                 transaction_id=event.transaction_id,
@@ -94,10 +97,10 @@ class Transactions:
                 charging_state=event.charging_state,
             )
         if self._note_event(turn, session, event.seq_no, event.at_ms):
-            self._sessions.place(turn, session, event.connector_id)
+            self.sessions.place(turn, session, event.connector_id)
             self._metering.take_all(turn, session.connector_id, session, event.readings)
             if opens:
-                self._sessions.announce_start(turn, session, None)
+                self.sessions.announce_start(turn, session, None)
             self._update(turn, session, event)
             self._match_end(turn, session)
         return self._token_answer(
@@ -150,7 +153,7 @@ class Transactions:
             turn.changed = True
             turn.emit("charger.clock", offset_ms=clock.offset_ms)
             if clock.offset_ms < 0:
-                self._sessions.correct_times(turn)
+                self.sessions.correct_times(turn)
         if offline or turn.now_ms - clock.correct(at_ms, turn.now_ms) > HISTORY_MS:
             turn.history = True
 
@@ -161,18 +164,18 @@ class Transactions:
     ) -> Session | None:
         """The session of a transaction that the station speaks of; one that we gave up for lost
         runs again."""
-        session = self._sessions.find(transaction_id)
+        session = self.sessions.find(transaction_id)
         if session is not None:
-            self._sessions.resume(turn, session)
+            self.sessions.resume(turn, session)
             if as_running and session.ended_ms is None:
-                self._sessions.spoken_of(turn, session)
+                self.sessions.spoken_of(turn, session)
         return session
 
     def _started_before(
         self, turn: Turn, event: TransactionStarted, start_key: str, message: str
     ) -> Session | None:
         if event.transaction_id is not None:
-            return self._sessions.find(event.transaction_id)
+            return self.sessions.find(event.transaction_id)
         # Without a clock, and with a register that stands still, every start looks like the last;
         # but not while another one runs, whose own end would have come before.
         timed = self._memory.clock.believes(event.at_ms, turn.now_ms)
@@ -207,8 +210,8 @@ class Transactions:
             session.started_received_ms = turn.now_ms
         if session.id_token is None:
             session.id_token = event.id_token
-        self._sessions.place(turn, session, event.connector_id)
-        self._sessions.begin(turn, session, event)
+        self.sessions.place(turn, session, event.connector_id)
+        self.sessions.begin(turn, session, event)
         self._metering.correct(turn, session, energy_before_wh, always=True)
         turn.changed = True
 
@@ -218,12 +221,12 @@ class Transactions:
         authorised = event.id_token is not None and session.id_token is None
         if authorised:
             session.id_token = event.id_token
-            self._sessions.store(turn, session)
+            self.sessions.store(turn, session)
         state = event.charging_state
         if authorised or (state is not None and state is not session.charging_state):
             session.charging_state = state or session.charging_state
             turn.changed = True
-            self._sessions.tell_state(turn, session.connector_id)
+            self.sessions.tell_state(turn, session.connector_id)
 
     # --- ends -------------------------------------------------------------------------------------
 
@@ -239,7 +242,7 @@ class Transactions:
                 turn, session, event.meter_stop_wh, last_ms, said_ms=event.at_ms
             )
             session.meter_stop_wh = event.meter_stop_wh
-        self._sessions.close(turn, session, at_ms, event.reason)
+        self.sessions.close(turn, session, at_ms, event.reason)
 
     def _end_of_replaced(self, turn: Turn, session: Session, event: TransactionEnded) -> None:
         """The end of a session on whose connector another one began meanwhile: its register counts
@@ -355,7 +358,7 @@ class Transactions:
     def _missing_changed(self, turn: Turn, session: Session, *, more: bool) -> None:
         turn.changed = True
         missing = session.sequence.missing
-        self._sessions.store(turn, session)
+        self.sessions.store(turn, session)
         if more or not missing:
             turn.emit(
                 "session.events_missing" if missing else "session.events_complete",

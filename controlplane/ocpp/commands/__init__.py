@@ -22,6 +22,13 @@ from controlplane.ocpp.commands.core import (
     Trigger,
     UnlockConnector,
 )
+from controlplane.ocpp.commands.firmware import (
+    GetLog,
+    LogKind,
+    PublishFirmware,
+    UnpublishFirmware,
+    UpdateFirmware,
+)
 
 __all__ = [
     "AnyCommand",
@@ -31,8 +38,11 @@ __all__ = [
     "CommandResult",
     "CommandState",
     "GetCompositeSchedule",
+    "GetLog",
     "GetSettings",
     "LimitPurpose",
+    "LogKind",
+    "PublishFirmware",
     "RawCall",
     "RemoteStart",
     "RemoteStop",
@@ -41,6 +51,8 @@ __all__ = [
     "SetSettings",
     "Trigger",
     "UnlockConnector",
+    "UnpublishFirmware",
+    "UpdateFirmware",
 ]
 
 AnyCommand = (
@@ -56,5 +68,9 @@ AnyCommand = (
     | ClearLimits
     | GetCompositeSchedule
     | RawCall
+    | UpdateFirmware
+    | PublishFirmware
+    | UnpublishFirmware
+    | GetLog
 )
 """Every command; what a field is declared as, so that it can be read back from msgpack."""
