@@ -27,6 +27,7 @@ from controlplane.actor import (
     TimerFired,
 )
 from controlplane.charger.commands import CommandQueue, Order, Origin, write_calls
+from controlplane.charger.deviations import Deviations
 from controlplane.charger.firmware import Firmware
 from controlplane.charger.healing import HEALING_TIMER, Healer
 from controlplane.charger.limits import limit_answered, limit_wanted
@@ -45,6 +46,7 @@ from controlplane.charger.messages import (
     StationConnected,
     StationDisconnected,
     StationFailed,
+    StationGarbled,
     StationReplied,
     UpdateWanted,
 )
@@ -97,6 +99,7 @@ class ChargerActor:
     """
 
     __slots__ = (
+        "_deviations",
         "_firmware",
         "_healer",
         "_last_seen_ms",
@@ -122,6 +125,7 @@ class ChargerActor:
         self._metering = Metering(memory)
         self._transactions = Transactions(memory, self._metering)
         self._quarantine = Quarantine(memory, self._transactions.sessions)
+        self._deviations = Deviations(memory)
         self._firmware = Firmware(memory)
         self._station = Station(memory, settings, self._transactions, self._firmware)
         self._queue = CommandQueue(settings.call_timeout_ms)
@@ -266,6 +270,8 @@ class ChargerActor:
             )
             return
         turn.call = message
+        if message.mended:
+            self._deviations.mended(turn, message.action, message.mended)
         answer = self._station.hear(turn, event)
         turn.effects.append(Reply(message.connection, message.message_id, dialect.reply(answer)))
         if turn.history:
@@ -276,6 +282,10 @@ class ChargerActor:
             self._unsettle(turn)
         elif isinstance(event, TransactionStarted | TransactionEnded):
             self._drop_stale_limits(turn)
+
+    def _garbled(self, turn: Turn, message: StationGarbled) -> None:
+        self._last_seen_ms = turn.now_ms
+        self._deviations.garbled(turn, message)
 
     def _drop_stale_limits(self, turn: Turn) -> None:
         for order in self._queue.take_out_limits(set(self.open_sessions)):
@@ -567,6 +577,7 @@ _HANDLERS: Final[dict[type[Message], Callable[[ChargerActor, Turn, Any], None]]]
     StationConnected: ChargerActor._connected,
     StationDisconnected: ChargerActor._disconnected,
     StationFailed: ChargerActor._failed,
+    StationGarbled: ChargerActor._garbled,
     StationReplied: ChargerActor._replied,
     TimerFired: ChargerActor._timer,
     UpdateWanted: ChargerActor._update_wanted,

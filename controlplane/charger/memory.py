@@ -206,6 +206,8 @@ class ChargerMemory(msgspec.Struct):
     firmware_update: FirmwareUpdate | None = None
     log_upload: LogUpload | None = None
     clock: StationClock = msgspec.field(default_factory=StationClock)
+    garbled: list[int] = []
+    """Check sums of the latest messages that nobody could read."""
     resolved: list[int] = []
     """The latest quarantined entries that an operator has decided about."""
 

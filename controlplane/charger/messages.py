@@ -31,6 +31,7 @@ __all__ = [
     "StationConnected",
     "StationDisconnected",
     "StationFailed",
+    "StationGarbled",
     "StationReplied",
     "UpdateView",
     "UpdateWanted",
@@ -61,13 +62,25 @@ class StationDisconnected(Message, frozen=True, tag="station_disconnected"):
     reason: str
 
 
-class StationCalled(Message, frozen=True, tag="station_called"):
-    """A CALL whose payload has passed its JSON schema."""
+class StationCalled(Message, frozen=True, tag="station_called", omit_defaults=True):
+    """A CALL whose payload has passed its JSON schema; `mended` names what had to be mended for
+    that."""
 
     connection: str
     message_id: str
     action: str
     payload: dict[str, Any]
+    mended: tuple[str, ...] = ()
+
+
+class StationGarbled(Message, frozen=True, tag="station_garbled"):
+    """A CALL that was refused because it cannot be read, and whose action carries a transaction:
+    `text` is what came, cut."""
+
+    connection: str
+    action: str
+    text: str
+    fault: str
 
 
 class StationReplied(Message, frozen=True, tag="station_replied"):

@@ -69,19 +69,35 @@ class Turn:
         transaction that it speaks of and nobody knows.
         """
         action, payload = ("", {}) if self.call is None else (self.call.action, self.call.payload)
-        self.effects.append(
-            Persist(
-                QuarantineRecord(
-                    self.charger_id,
-                    self.now_ms,
-                    reason,
-                    action,
-                    {"payload": payload, "facts": facts},
-                    state=QuarantineState.RELEASED if released else QuarantineState.OPEN,
-                    session_id=facts.get("session_id"),
-                    transaction_id=unknown,
-                    resolved_ms=self.now_ms if released else None,
-                )
-            )
+        self._keep(
+            QuarantineRecord(
+                self.charger_id,
+                self.now_ms,
+                reason,
+                action,
+                {"payload": payload, "facts": facts},
+                state=QuarantineState.RELEASED if released else QuarantineState.OPEN,
+                session_id=facts.get("session_id"),
+                transaction_id=unknown,
+                resolved_ms=self.now_ms if released else None,
+            ),
+            facts,
         )
-        self.emit("charger.quarantined", reason=reason, action=action, released=released, **facts)
+
+    def quarantine_text(self, action: str, text: str, fault: str) -> None:
+        """Keep a message that nobody could read."""
+        facts = {"fault": fault}
+        payload = {"payload": {"text": text}, "facts": facts}
+        self._keep(
+            QuarantineRecord(self.charger_id, self.now_ms, "unreadable", action, payload), facts
+        )
+
+    def _keep(self, record: QuarantineRecord, facts: dict[str, Any]) -> None:
+        self.effects.append(Persist(record))
+        self.emit(
+            "charger.quarantined",
+            reason=record.reason,
+            action=record.action,
+            state=record.state.value,
+            **facts,
+        )

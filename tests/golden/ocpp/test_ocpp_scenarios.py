@@ -5,16 +5,23 @@
     at INSTANT              the clock, RFC 3339
     wait SECONDS            time passes; timers fire in order
     assign JSON             the charger belongs to a site, described like this (`ChargerConfig`)
-    connect SUBPROTOCOL     a new connection; `reconnect` drops nothing, the newest wins
+    connect SUBPROTOCOL     a new connection, `-` without naming one; the newest wins
     close                   the connection is gone
+    obeys [ACTION ...]      from now on the station accepts every CALL at once, but for these
+                            actions, which it never answers
     limit CONNECTOR MA [SESSION]
+    ask JSON                somebody wants a command carried out (`AnyCommand`)
     > FRAME                 the station sends
+    >> TEXT                 the same, as a JSON string, for what does not fit on a line
 
 Outputs, each compared exactly:
 
     < FRAME                 Loadstar sends
-    = session ID STATE ENERGY_WH [REASON]
+    = session ID STATE ENERGY_WH [REASON] [missing EVENTS]
     = quarantine REASON
+    = deviation WHAT [PLACE]
+    = clock OFFSET_S
+    = command STATE [STATUS]
 
 Run this file as a program to write the outputs of all scenarios anew, then read the difference."""
 
@@ -24,13 +31,18 @@ import difflib
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
 
 from controlplane.actor import (
+    Answer,
+    Ask,
     Call,
     CancelTimer,
     Effect,
+    Emit,
     Message,
     Persist,
     Reply,
@@ -42,18 +54,36 @@ from controlplane.charger.actor import ChargerActor
 from controlplane.charger.messages import (
     ApplyLimit,
     ChargerAssigned,
+    Execute,
     StationCalled,
     StationConnected,
     StationDisconnected,
     StationFailed,
+    StationGarbled,
     StationReplied,
 )
 from controlplane.config import ActorSettings
 from controlplane.ids import ActorKind, ActorRef, SessionId, SiteId
 from controlplane.network import ChargerConfig
-from controlplane.ocpp import framing, schemas
+from controlplane.ocpp import framing, mending, schemas
+from controlplane.ocpp.commands import AnyCommand, CommandResult
 from controlplane.ocpp.readings import instant_ms
+from controlplane.runtime.admission import WITHOUT_HEADER
 from controlplane.store.records import QuarantineRecord, SessionRecord
+
+ACCEPTING: dict[str, dict[str, Any]] = {
+    "GetConfiguration": {"configurationKey": []},
+    "SetVariables": {
+        "setVariableResult": [
+            {
+                "attributeStatus": "Accepted",
+                "component": {"name": "C"},
+                "variable": {"name": "V"},
+            }
+        ]
+    },
+}
+"""How an obedient station answers what has no status of its own."""
 
 FOLDER = Path(__file__).parent
 SCENARIOS = sorted(path.parent.name for path in FOLDER.glob("*/frames.txt"))
@@ -69,6 +99,8 @@ class Conversation:
         self.version = ""
         self.connections = 0
         self.actions: dict[str, str] = {}
+        self.obeys = False
+        self.ignored: set[str] = set()
 
     def play(self, line: str) -> Iterator[str]:
         """Carry out one input; the outputs it leads to."""
@@ -88,17 +120,26 @@ class Conversation:
                     ChargerAssigned(SiteId("site"), 230, config.model_dump_json().encode())
                 )
             case "connect":
-                self.version = rest
+                self.version = WITHOUT_HEADER if rest == "-" else rest
                 self.connections += 1
-                yield from self.tell(StationConnected(self.connection, rest, "192.0.2.1:5000"))
+                yield from self.tell(
+                    StationConnected(self.connection, self.version, "192.0.2.1:5000")
+                )
             case "close":
                 yield from self.tell(StationDisconnected(self.connection, "closed"))
             case "limit":
                 connector_id, limit_ma, *session = rest.split()
                 session_id = SessionId(session[0]) if session else None
                 yield from self.tell(ApplyLimit(int(connector_id), 1, int(limit_ma), session_id))
+            case "obeys":
+                self.obeys, self.ignored = True, set(rest.split())
+            case "ask":
+                command = msgspec.json.decode(rest, type=AnyCommand)
+                yield from self.tell(Ask("ask", Execute(command)))
             case ">":
                 yield from self.hear(rest)
+            case ">>":
+                yield from self.hear(json.loads(rest))
             case _:
                 raise AssertionError(f"not a step: {line}")
 
@@ -117,15 +158,11 @@ class Conversation:
         self.now_ms = until_ms
 
     def hear(self, text: str) -> Iterator[str]:
-        frame = framing.parse(self.version, text)
+        frame = mending.read(self.version, text)
         match frame:
-            case framing.Call(message_id, action, payload):
-                fault = schemas.check_call(self.version, action, payload)
-                if fault is None:
-                    called = StationCalled(self.connection, message_id, action, payload)
-                    yield from self.tell(called)
-                else:
-                    yield "< " + framing.encode_error(message_id, fault.code, fault.description)
+            case framing.Call(message_id, action, payload, mended):
+                called = StationCalled(self.connection, message_id, action, payload, mended)
+                yield from self.tell(called)
             case framing.CallResult(message_id, payload):
                 action = self.actions.get(message_id, "Heartbeat")
                 fault = schemas.check_result(self.version, action, payload)
@@ -138,6 +175,10 @@ class Conversation:
             case framing.CallError(message_id, code, description):
                 yield from self.tell(StationFailed(self.connection, message_id, code, description))
             case framing.FrameFault(message_id, code, description, answerable):
+                action = mending.transaction_action(text)
+                if action and answerable:
+                    garbled = StationGarbled(self.connection, action, text, description)
+                    yield from self.tell(garbled)
                 if answerable:
                     yield "< " + framing.encode_error(message_id, code, description)
 
@@ -147,9 +188,12 @@ class Conversation:
 
     def carry_out(self, effect: Effect) -> Iterator[str]:
         match effect:
-            case Call(_, message_id, action, payload):
+            case Call(connection, message_id, action, payload):
                 self.actions[message_id] = action
                 yield "< " + framing.encode_call(message_id, action, payload)
+                if self.obeys and action not in self.ignored:
+                    answer = ACCEPTING.get(action, {"status": "Accepted"})
+                    yield from self.tell(StationReplied(connection, message_id, answer))
             case Reply(_, message_id, payload):
                 yield "< " + framing.encode_result(message_id, payload)
             case ReplyError(_, message_id, code, description):
@@ -159,13 +203,25 @@ class Conversation:
             case CancelTimer(key):
                 self.timers.pop(key, None)
             case Persist(SessionRecord() as session):
-                reason = f" {session.stop_reason}" if session.stop_reason else ""
-                state = session.state.value
-                yield f"= session {session.session_id} {state} {session.energy_wh}{reason}"
+                yield f"= session {session.session_id} {outcome(session)}"
             case Persist(QuarantineRecord(reason=reason)):
                 yield f"= quarantine {reason}"
+            case Emit("charger.deviation", data):
+                yield f"= deviation {data['deviation']} {data.get('place', '')}".rstrip()
+            case Emit("charger.clock", data):
+                yield f"= clock {data['offset_ms'] // 1_000}"
+            case Answer(_, CommandResult(state, status)):
+                yield f"= command {state.value} {status}".rstrip()
             case _:
                 pass
+
+
+def outcome(session: SessionRecord) -> str:
+    """A session's state, energy, reason and what is missing of it, as scenarios write it."""
+    words = [session.state.value, str(session.energy_wh)]
+    words += [session.stop_reason] if session.stop_reason else []
+    words += [f"missing {session.events_missing}"] if session.events_missing else []
+    return " ".join(words)
 
 
 def replay(text: str) -> str:
