@@ -149,9 +149,11 @@ class Transactions:
         if at_ms is None:
             return
         clock = self._memory.clock
+        skewed = clock.skewed
         if not offline and clock.hear(at_ms, turn.now_ms):
             turn.changed = True
-            turn.emit("charger.clock", offset_ms=clock.offset_ms)
+            if skewed or clock.skewed:
+                turn.emit("charger.clock", offset_ms=clock.offset_ms)
             if clock.offset_ms < 0:
                 self.sessions.correct_times(turn)
         if offline or turn.now_ms - clock.correct(at_ms, turn.now_ms) > HISTORY_MS:

@@ -13,6 +13,7 @@
     ask JSON                somebody wants a command carried out (`AnyCommand`)
     > FRAME                 the station sends
     >> TEXT                 the same, as a JSON string, for what does not fit on a line
+    * EVENT WORD            where a site steers the charger, this event of the journal holds WORD
 
 Outputs, each compared exactly:
 
@@ -136,6 +137,8 @@ class Conversation:
             case "ask":
                 command = msgspec.json.decode(rest, type=AnyCommand)
                 yield from self.tell(Ask("ask", Execute(command)))
+            case "*":
+                pass
             case ">":
                 yield from self.hear(rest)
             case ">>":
