@@ -127,9 +127,12 @@ class Gateway:
         return int(listening)
 
     async def stop(self) -> None:
-        """Close every socket with 1001 and end."""
+        """Let go of every socket and end. There is no closing handshake: some stations take one for
+        good and never dial again, while all of them do after a connection that was lost."""
         if self._sweeper is not None:
             self._sweeper.cancel()
+        for socket in self._sockets.values():
+            socket.transport.abort()
         if self._server is not None:
             self._server.close()
             await self._server.wait_closed()
