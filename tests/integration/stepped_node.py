@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
 
 from controlplane.config import Settings
@@ -43,7 +44,7 @@ class SteppedClock:
 
     speed = 1.0
 
-    def __init__(self, now_ms: int = START_MS) -> None:
+    def __init__(self, now_ms: int) -> None:
         self._now_ms = now_ms
 
     def now_ms(self) -> int:
@@ -58,22 +59,26 @@ async def stepped_node(
     folder: Path,
     monkeypatch: pytest.MonkeyPatch,
     chargers: Iterable[dict[str, Any]],
-    clock: SteppedClock | None = None,
+    *,
+    now_ms: int = START_MS,
+    **site: Any,
 ) -> AsyncIterator[tuple[Node, SteppedClock]]:
-    """A node with one site of these chargers (`ChargerConfig` without their circuit)."""
-    clock = clock or SteppedClock()
+    """A node with one site of these chargers (`ChargerConfig` without their circuit); `site` is
+    what else is said of it (`SiteConfig`)."""
+    clock = SteppedClock(now_ms)
     monkeypatch.setattr(node_module, "_clock", lambda _: clock)
     settings = Settings(data_dir=folder, ocpp_port=0, grpc_port=0, commit_interval_ms=0)
     node = await start_node(settings, transport="local")
     try:
-        site = {
+        described = {
             "id": "site",
             "circuits": [{"id": "supply", "rating_a": 3_000}],
             "chargers": [{"circuit": "supply", **charger} for charger in chargers],
+            **site,
         }
         await node.client.ask(
             ActorRef(ActorKind.SITE, "site"),
-            ConfigureSite(json.dumps(site).encode()),
+            ConfigureSite(json.dumps(described).encode()),
             SiteConfigured,
         )
         yield node, clock
@@ -116,7 +121,7 @@ class Talker:
     async def hang_up(self) -> None:
         """Listen no more."""
         self._listening.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
+        with contextlib.suppress(asyncio.CancelledError, ConnectionClosed):
             await self._listening
 
     async def call(self, action: str, **payload: Any) -> dict[str, Any]:
