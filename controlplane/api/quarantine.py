@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+import msgspec
 from google.protobuf.struct_pb2 import Struct
 
 from controlplane.api.backend import Backend, invalid, page_size, timestamp
@@ -63,6 +64,11 @@ class Quarantine(quarantine_pb2_grpc.QuarantineServiceServicer):
             raise invalid("energy_wh", f"0 to {_ENERGY_MAX_WH} Wh")
         _check_note(request.note)
         entry = await self._require(request.quarantine_id)
+        if await self._decided_before(entry, ReleaseQuarantined, request.request_id):
+            session = await require_session(self._backend, entry.record.session_id or "")
+            return quarantine_pb2.ReleaseQuarantinedResponse(
+                entry=_to_message(entry), session=session_to_message(session)
+            )
         session_id = request.session_id or entry.record.session_id
         if not session_id:
             raise invalid("session_id", "must be given: the entry names no session")
@@ -88,6 +94,8 @@ class Quarantine(quarantine_pb2_grpc.QuarantineServiceServicer):
     ) -> quarantine_pb2.DismissQuarantinedResponse:
         _check_note(request.note)
         entry = await self._require(request.quarantine_id)
+        if await self._decided_before(entry, DismissQuarantined, request.request_id):
+            return quarantine_pb2.DismissQuarantinedResponse(entry=_to_message(entry))
         decision = await self._backend.ask(
             _actor(entry),
             DismissQuarantined(entry=entry, note=request.note),
@@ -96,6 +104,15 @@ class Quarantine(quarantine_pb2_grpc.QuarantineServiceServicer):
             request_id=request.request_id,
         )
         return quarantine_pb2.DismissQuarantinedResponse(entry=_to_message(decision.entry))
+
+    async def _decided_before(
+        self, entry: QuarantinedEntry, request: type[msgspec.Struct], request_id: str
+    ) -> bool:
+        """Whether this request decided about the entry: it holds what is stored, which is another
+        request once that has changed."""
+        return entry.record.state is not QuarantineState.OPEN and await self._backend.answered(
+            _actor(entry), request, request_id
+        )
 
     async def _require(self, quarantine_id: str) -> QuarantinedEntry:
         entry = None
