@@ -74,6 +74,7 @@ class Quarantine:
             turn.effects.append(Persist(after))
         else:
             self._take_over(turn, session, after)
+            after = session_record(self._memory, session)
         turn.emit(
             "session.corrected",
             session_id=after.session_id,
