@@ -47,6 +47,15 @@ class StationClock(msgspec.Struct, array_like=True):
         """Whether times of this station are corrected."""
         return abs(self.offset_ms) > _SKEW_MIN_MS
 
+    def expects(self, at_ms: int, received_ms: int) -> bool:
+        """Whether a time is that of a right clock which has given no reason for doubt: nothing is
+        learned from it."""
+        return (
+            not self.offset_ms
+            and self.lower_ms is None
+            and -_SAME_MS <= at_ms - received_ms <= _SAME_MS
+        )
+
     def hear(self, at_ms: int, received_ms: int) -> bool:
         """Take in that the station's clock showed `at_ms` at or before `received_ms` of ours.
         Returns whether the estimate changed."""
@@ -73,15 +82,20 @@ class StationClock(msgspec.Struct, array_like=True):
         """Whether a time of the station, corrected, is within reason."""
         if at_ms is None:
             return False
-        true_ms = at_ms - (self.offset_ms if self.skewed else 0)
+        true_ms = at_ms - self.offset_ms if self.skewed else at_ms
         return received_ms - _PAST_MAX_MS <= true_ms <= received_ms + _FUTURE_MAX_MS
 
     def correct(self, at_ms: int | None, received_ms: int) -> int:
         """When something happened, by our clock: the station's time, corrected, when that is within
         reason, else when we heard."""
-        if at_ms is None or not self.believes(at_ms, received_ms):
+        if at_ms is None:
             return received_ms
-        return at_ms - self.offset_ms if self.skewed else at_ms
+        offset_ms = self.offset_ms
+        if not -_SKEW_MIN_MS <= offset_ms <= _SKEW_MIN_MS:
+            at_ms -= offset_ms
+        if received_ms - _PAST_MAX_MS <= at_ms <= received_ms + _FUTURE_MAX_MS:
+            return at_ms
+        return received_ms
 
     def explains(self, at_ms: int | None, received_ms: int) -> bool:
         """Whether a time was told as it happened, by this clock."""

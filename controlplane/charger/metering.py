@@ -126,7 +126,8 @@ class Metering:
         )
         at_ms = memory.clock.correct(reading.at_ms, now_ms)
         if session is not None:
-            self._add_up_power(session, at_ms, reading.power_w)
+            if reading.power_w:
+                self._add_up_power(session, at_ms, reading.power_w)
             if reading.energy_wh is not None:
                 self.take_register(turn, session, reading.energy_wh, at_ms, said_ms=reading.at_ms)
         if session is not None and session.ended_ms is not None:
@@ -178,7 +179,10 @@ class Metering:
             turn.now_ms,
             power_max_w=self._memory.power_max_w(session.connector_id),
             begins=begins,
-            unset_ms=None if self._memory.clock.believes(said_ms, turn.now_ms) else said_ms,
+            # A time that is not believed became that of its receipt.
+            unset_ms=None
+            if at_ms != turn.now_ms or self._memory.clock.believes(said_ms, turn.now_ms)
+            else said_ms,
         )
         if register.in_kwh != in_kwh:
             turn.deviation("register_in_kwh", session_id=session.session_id, register=wh)
@@ -202,14 +206,14 @@ class Metering:
             turn.changed = True
             turn.quarantine(reason, session_id=session.session_id, **facts)
 
-    def _add_up_power(self, session: Session, at_ms: int, power_w: int | None) -> None:
+    def _add_up_power(self, session: Session, at_ms: int, power_w: int) -> None:
         """Count what the connector drew since it was measured last."""
         connector = self._memory.connectors.get(session.connector_id)
-        if connector is None or power_w is None or power_w <= 0 or session.ended_ms is not None:
+        if connector is None or not connector.power_w or session.ended_ms is not None:
             return
         span_ms = at_ms - max(connector.measured_ms, session.started_ms)
         if 0 < span_ms <= _SPAN_MAX_MS:
-            session.power_w_ms += min(power_w, connector.power_w or 0) * span_ms
+            session.power_w_ms += max(0, min(power_w, connector.power_w)) * span_ms
 
     def hold_against_power(self, turn: Turn, session: Session) -> None:
         """A register that shows a thousandth of what its own power readings add up to counts

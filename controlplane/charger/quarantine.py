@@ -228,7 +228,7 @@ def _uncounted_wh(session: SessionRecord, record: QuarantineRecord) -> int:
     """What the register went through and the session does not count: a step that was held has been
     made good if later readings bore it out."""
     register_wh = record.payload["facts"].get("register_wh")
-    if session.meter_start_wh is None or register_wh is None:
+    if session.meter_start_wh is None or not isinstance(register_wh, int):
         return _ENERGY_MAX_WH
     last_wh = max(session.meter_stop_wh or register_wh, register_wh)
     return max(0, last_wh - session.meter_start_wh - session.energy_wh)

@@ -276,7 +276,9 @@ class Sessions:
             turn.changed = True
 
     def spoken_of(self, turn: Turn, session: Session) -> None:
-        """The station speaks of an open session as one that runs."""
+        """The station speaks of a session as one that runs."""
+        if session.ended_ms is not None:
+            return
         if session.free_since_ms is not None:
             session.free_since_ms = None
             turn.changed = True

@@ -146,9 +146,9 @@ class Transactions:
     def hear_clock(self, turn: Turn, at_ms: int | None, *, offline: bool = False) -> None:
         """Take in what a message says of the station's clock. `offline`: it says of itself that it
         is history (2.x)."""
-        if at_ms is None:
-            return
         clock = self._memory.clock
+        if at_ms is None or (not offline and clock.expects(at_ms, turn.now_ms)):
+            return
         skewed = clock.skewed
         if not offline and clock.hear(at_ms, turn.now_ms):
             turn.changed = True
@@ -167,10 +167,12 @@ class Transactions:
         """The session of a transaction that the station speaks of; one that we gave up for lost
         runs again."""
         session = self.sessions.find(transaction_id)
-        if session is not None:
+        if session is None:
+            return None
+        if session.ended_ms is not None:
             self.sessions.resume(turn, session)
-            if as_running and session.ended_ms is None:
-                self.sessions.spoken_of(turn, session)
+        if as_running and (session.free_since_ms is not None or session.history):
+            self.sessions.spoken_of(turn, session)
         return session
 
     def _started_before(

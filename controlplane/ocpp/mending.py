@@ -87,7 +87,7 @@ def read(version: str, text: str | bytes) -> Frame:
     if type(frame) is not Call:
         return frame
     admitted = _admit(version, frame)
-    if type(admitted) is Call:
+    if isinstance(admitted, Call):
         return admitted
     return FrameFault(
         frame.message_id, admitted.code, admitted.description, True, action=frame.action[:64]
