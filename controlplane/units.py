@@ -15,6 +15,7 @@ __all__ = [
     "a_from_ma",
     "datetime_from_ms",
     "iso_from_ms",
+    "iso_s_from_ms",
     "ma_from_a",
     "ma_from_w",
     "ms_from_datetime",
@@ -74,6 +75,12 @@ def ms_from_datetime(instant: datetime) -> int:
     if instant.tzinfo is None:
         raise ValueError("a datetime without a time zone is not an instant")
     return round(instant.timestamp() * MS_PER_S)
+
+
+def iso_s_from_ms(instant_ms: int) -> str:
+    """RFC 3339 in whole seconds, rounded down, with `Z`: the form that every OCPP station reads.
+    Some take no fraction."""
+    return datetime_from_ms(instant_ms).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def iso_from_ms(instant_ms: int) -> str:
