@@ -47,6 +47,10 @@ class Register(msgspec.Struct, array_like=True):
     """Some readings of it are kilowatt-hours that are called watt-hours."""
     unset_ms: int | None = None
     """The latest reading's time, if the clock had not been set."""
+    floor_wh: int | None = None
+    """Where the register began anew after it was turned back; None while it never was."""
+    untimed: bool = False
+    """The times of some readings were not the station's own, or were corrected."""
 
     def take(
         self,
@@ -65,6 +69,7 @@ class Register(msgspec.Struct, array_like=True):
         Readings may come in any order: an earlier one than the first extends the session
         backwards until the one that `begins` it is there, one in between changes nothing.
         """
+        self.untimed |= unset_ms is not None
         unset_ms, self.unset_ms = self.unset_ms, unset_ms
         if at_ms < self.first_ms and self.begun:
             return None
@@ -82,9 +87,9 @@ class Register(msgspec.Struct, array_like=True):
         if unset_ms is not None and self.unset_ms is not None:
             elapsed_ms = max(elapsed_ms, self.unset_ms - unset_ms)
         step_wh = wh - self.last_wh
-        if -_JITTER_WH <= step_wh < 0:
+        if step_wh < 0 and self._known_before(wh):
             self.doubtful_wh = None
-            return None
+            return None if step_wh >= -_JITTER_WH else "register_decreased"
         if 0 <= step_wh <= deliverable_wh(power_max_w, elapsed_ms):
             self._go_on(wh, at_ms, received_ms, step_wh)
             return None
@@ -92,6 +97,8 @@ class Register(msgspec.Struct, array_like=True):
             step_wh = wh - self.doubtful_wh
             elapsed_ms = max(at_ms - self.doubtful_ms, received_ms - self.last_received_ms)
             if 0 <= step_wh <= deliverable_wh(power_max_w, elapsed_ms):
+                if self.doubtful_wh < self.last_wh:
+                    self.floor_wh = self.doubtful_wh
                 self._go_on(wh, at_ms, received_ms, step_wh)
                 return None
         if self._goes_on_in_kwh(wh, at_ms, received_ms, power_max_w):
@@ -113,6 +120,32 @@ class Register(msgspec.Struct, array_like=True):
             self._go_on(wh * 1_000, at_ms, received_ms, step_wh)
         return True
 
+    def _known_before(self, wh: int) -> bool:
+        """Whether the register stood there earlier in the session. A reading from then may come
+        late under a time that a wrong clock gave it; to count on from it would count twice what
+        came after. A register that was turned back stands below everything it began at."""
+        floor_wh = self.first_wh if self.floor_wh is None else self.floor_wh
+        return wh >= self.last_wh - _JITTER_WH or (floor_wh is not None and wh >= floor_wh)
+
+    def settle(self, stop_wh: int, *, power_max_w: int, elapsed_ms: int) -> None:
+        """The session is over and the register stood at `stop_wh`. Where the clock was wrong, a
+        step between two readings may look too large for the time it was given and be right all the
+        same; a register that ran through from the transaction's start to its end says by itself
+        what was delivered.
+
+        Args:
+            elapsed_ms: the longest that the session can have lasted.
+        """
+        ran_through = self.begun and self.floor_wh is None and not self.in_kwh
+        if self.first_wh is None or not (self.untimed and ran_through):
+            return
+        total_wh = stop_wh - self.first_wh
+        known = power_max_w < POWER_UNKNOWN_W
+        if known and 0 <= total_wh <= deliverable_wh(power_max_w, elapsed_ms):
+            self.energy_wh = total_wh
+            self.last_wh = stop_wh
+            self.doubtful_wh = None
+
     def goes_on(self, wh: int, at_ms: int, received_ms: int, *, power_max_w: int) -> bool:
         """Whether a reading would be believed as the next one."""
         if self.first_wh is None:
@@ -122,6 +155,7 @@ class Register(msgspec.Struct, array_like=True):
 
     def shift(self, change_ms: int) -> None:
         """The station's clock turned out to be wrong: its readings were taken that much later."""
+        self.untimed = True
         self.first_ms += change_ms
         self.last_ms += change_ms
         self.doubtful_ms += change_ms

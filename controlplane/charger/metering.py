@@ -197,6 +197,24 @@ class Metering:
                 held_wh=max(0, wh - before_wh),
             )
 
+    def settle(self, turn: Turn, session: Session) -> None:
+        """Hold a session that is over against its register as a whole. Its beginning and its end
+        may have been told of at once, hours later, or by a clock that was set in between: the
+        longest that it can have lasted counts."""
+        if session.meter_stop_wh is None or session.ended_ms is None:
+            return
+        register = session.register
+        elapsed_ms = max(
+            session.ended_ms - session.started_ms,
+            register.last_ms - register.first_ms,
+            turn.now_ms - session.started_ms,
+        )
+        register.settle(
+            session.meter_stop_wh,
+            power_max_w=self._memory.power_max_w(session.connector_id),
+            elapsed_ms=elapsed_ms,
+        )
+
     @staticmethod
     def doubt(turn: Turn, session: Session, reason: str, **facts: Any) -> None:
         """Keep what is being handled for an operator; `held_wh` is what the session would have more

@@ -184,6 +184,7 @@ class Sessions:
         session.free_since_ms = None
         if session.meter_stop_wh is None and session.register.first_wh is not None:
             session.meter_stop_wh = session.register.last_wh
+        self._metering.settle(turn, session)
         connector = self._memory.connectors.get(session.connector_id)
         if connector is not None and not session.history:
             # A TxProfile ends with its transaction.
