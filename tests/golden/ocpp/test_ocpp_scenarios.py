@@ -9,8 +9,10 @@
     close                   the connection is gone
     obeys [ACTION ...]      from now on the station accepts every CALL at once, but for these
                             actions, which it never answers
+    settle                  the station accepts all that prepares it, which is not shown; from then
+                            on our message ids are #1, #2 and so on
     limit CONNECTOR MA [SESSION]
-    ask JSON                somebody wants a command carried out (`AnyCommand`)
+    command JSON            somebody wants this of the station (`AnyCommand`)
     > FRAME                 the station sends
     >> TEXT                 the same, as a JSON string, for what does not fit on a line
     * EVENT WORD            where a site steers the charger, this event of the journal holds WORD
@@ -22,7 +24,9 @@ Outputs, each compared exactly:
     = quarantine REASON
     = deviation WHAT [PLACE]
     = clock OFFSET_S
-    = command STATE [STATUS]
+    = outcome STATE [STATUS] [PARTS]    what whoever wanted it is told, and in how many messages the
+                            station reported
+    = external CONNECTOR MA             what the site is told that others hold a connector to
 
 Run this file as a program to write the outputs of all scenarios anew, then read the difference."""
 
@@ -48,6 +52,7 @@ from controlplane.actor import (
     Persist,
     Reply,
     ReplyError,
+    Send,
     SetTimer,
     TimerFired,
 )
@@ -70,6 +75,7 @@ from controlplane.ocpp import framing, mending, schemas
 from controlplane.ocpp.commands import AnyCommand, CommandResult
 from controlplane.ocpp.readings import instant_ms
 from controlplane.runtime.admission import WITHOUT_HEADER
+from controlplane.site.messages import ConnectorState
 from controlplane.store.records import QuarantineRecord, SessionRecord
 
 ACCEPTING: dict[str, dict[str, Any]] = {
@@ -102,6 +108,10 @@ class Conversation:
         self.actions: dict[str, str] = {}
         self.obeys = False
         self.ignored: set[str] = set()
+        self.external: dict[int, int | None] = {}
+        self.message_ids: list[str] | None = None
+        """Those of our CALLs since the station has settled."""
+        self.unanswered = ""
 
     def play(self, line: str) -> Iterator[str]:
         """Carry out one input; the outputs it leads to."""
@@ -126,6 +136,8 @@ class Conversation:
                 yield from self.tell(
                     StationConnected(self.connection, self.version, "192.0.2.1:5000")
                 )
+            case "settle":
+                self.settle()
             case "close":
                 yield from self.tell(StationDisconnected(self.connection, "closed"))
             case "limit":
@@ -134,11 +146,11 @@ class Conversation:
                 yield from self.tell(ApplyLimit(int(connector_id), 1, int(limit_ma), session_id))
             case "obeys":
                 self.obeys, self.ignored = True, set(rest.split())
-            case "ask":
-                command = msgspec.json.decode(rest, type=AnyCommand)
-                yield from self.tell(Ask("ask", Execute(command)))
             case "*":
                 pass
+            case "command":
+                command = msgspec.json.decode(rest, type=AnyCommand)
+                yield from self.tell(Ask("ask", Execute(command)))
             case ">":
                 yield from self.hear(rest)
             case ">>":
@@ -160,7 +172,17 @@ class Conversation:
             yield from self.tell(TimerFired(key))
         self.now_ms = until_ms
 
+    def settle(self) -> None:
+        list(self.wait(ActorSettings().settle_ms))
+        while self.unanswered:
+            message_id, self.unanswered = self.unanswered, ""
+            payload = ACCEPTING.get(self.actions[message_id], {"status": "Accepted"})
+            list(self.tell(StationReplied(self.connection, message_id, payload)))
+        self.message_ids = []
+
     def hear(self, text: str) -> Iterator[str]:
+        for number, message_id in enumerate(self.message_ids or (), 1):
+            text = text.replace(f'"#{number}"', f'"{message_id}"')
         frame = mending.read(self.version, text)
         match frame:
             case framing.Call(message_id, action, payload, mended):
@@ -193,7 +215,12 @@ class Conversation:
         match effect:
             case Call(connection, message_id, action, payload):
                 self.actions[message_id] = action
-                yield "< " + framing.encode_call(message_id, action, payload)
+                self.unanswered = message_id
+                shown = message_id
+                if self.message_ids is not None:
+                    self.message_ids.append(message_id)
+                    shown = f"#{len(self.message_ids)}"
+                yield "< " + framing.encode_call(shown, action, payload)
                 if self.obeys and action not in self.ignored:
                     answer = ACCEPTING.get(action, {"status": "Accepted"})
                     yield from self.tell(StationReplied(connection, message_id, answer))
@@ -213,8 +240,13 @@ class Conversation:
                 yield f"= deviation {data['deviation']} {data.get('place', '')}".rstrip()
             case Emit("charger.clock", data):
                 yield f"= clock {data['offset_ms'] // 1_000}"
-            case Answer(_, CommandResult(state, status)):
-                yield f"= command {state.value} {status}".rstrip()
+            case Answer(_, CommandResult(state=state, status=status, report=report)):
+                parts = str(len(report)) if report else ""
+                yield " ".join(filter(None, ("= outcome", state.value, status, parts)))
+            case Send(_, ConnectorState(connector_id=connector_id, external_ma=external_ma)):
+                if self.external.get(connector_id) != external_ma:
+                    self.external[connector_id] = external_ma
+                    yield f"= external {connector_id} {external_ma}"
             case _:
                 pass
 
