@@ -84,6 +84,6 @@ def iso_s_from_ms(instant_ms: int) -> str:
 
 
 def iso_from_ms(instant_ms: int) -> str:
-    """RFC 3339 with milliseconds and `Z`."""
-    whole_s = datetime_from_ms(instant_ms).strftime("%Y-%m-%dT%H:%M:%S")
+    """RFC 3339 with milliseconds and `Z`, the form that OCPP stations accept most widely."""
+    whole_s = datetime.fromtimestamp(instant_ms // MS_PER_S, tz=UTC).isoformat()[:19]
     return f"{whole_s}.{instant_ms % MS_PER_S:03d}Z"

@@ -130,10 +130,10 @@ class ChargerActor:
         self._settings = settings
         self._metering = Metering(memory)
         self._transactions = Transactions(memory, self._metering)
-        self._quarantine = Quarantine(memory, self._transactions.sessions)
-        self._deviations = Deviations(memory)
         self._smart_charging = SmartCharging(memory, self._transactions)
         self._reports = Reports()
+        self._quarantine = Quarantine(memory, self._transactions.sessions)
+        self._deviations = Deviations(memory)
         self._firmware = Firmware(memory)
         self._station = Station(
             memory,
@@ -170,8 +170,8 @@ class ChargerActor:
         turn = Turn(self._memory.charger_id, self._memory.site_id, now_ms)
         self._tell_all(turn)
         self._healer.activated(turn)
-        self._transactions.sessions.activated(turn)
         self._smart_charging.activated(turn)
+        self._transactions.sessions.activated(turn)
         return turn.effects
 
     def step(self, message: Message, now_ms: int) -> list[Effect]:
@@ -564,12 +564,12 @@ class ChargerActor:
             self._prepare(turn, self._settling.default_due(turn))
         elif message.key == _CALL_TIMER:
             self._call_timer(turn)
-        elif message.key == LOST_TIMER:
-            self._transactions.sessions.lost_due(turn)
         elif message.key == REPORT_TIMER:
             self._reports.due(turn)
         elif message.key == EXTERNAL_TIMER:
             self._smart_charging.due(turn)
+        elif message.key == LOST_TIMER:
+            self._transactions.sessions.lost_due(turn)
         elif message.key == HEALING_TIMER:
             online = bool(self._queue.connection) and self._settling.settled
             if self._healer.due(turn, online=online) and dialect is not None:

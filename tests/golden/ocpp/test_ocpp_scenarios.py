@@ -7,10 +7,10 @@
     assign JSON             the charger belongs to a site, described like this (`ChargerConfig`)
     connect SUBPROTOCOL     a new connection, `-` without naming one; the newest wins
     close                   the connection is gone
-    obeys [ACTION ...]      from now on the station accepts every CALL at once, but for these
-                            actions, which it never answers
     settle                  the station accepts all that prepares it, which is not shown; from then
                             on our message ids are #1, #2 and so on
+    obeys [ACTION ...]      from now on the station accepts every CALL at once, but for these
+                            actions, which it never answers
     limit CONNECTOR MA [SESSION]
     command JSON            somebody wants this of the station (`AnyCommand`)
     > FRAME                 the station sends
@@ -22,11 +22,11 @@ Outputs, each compared exactly:
     < FRAME                 Loadstar sends
     = session ID STATE ENERGY_WH [REASON] [missing EVENTS]
     = quarantine REASON
-    = deviation WHAT [PLACE]
-    = clock OFFSET_S
     = outcome STATE [STATUS] [PARTS]    what whoever wanted it is told, and in how many messages the
                             station reported
     = external CONNECTOR MA             what the site is told that others hold a connector to
+    = deviation WHAT [PLACE]
+    = clock OFFSET_S
 
 Run this file as a program to write the outputs of all scenarios anew, then read the difference."""
 
@@ -106,12 +106,12 @@ class Conversation:
         self.version = ""
         self.connections = 0
         self.actions: dict[str, str] = {}
-        self.obeys = False
-        self.ignored: set[str] = set()
         self.external: dict[int, int | None] = {}
         self.message_ids: list[str] | None = None
         """Those of our CALLs since the station has settled."""
         self.unanswered = ""
+        self.obeys = False
+        self.ignored: set[str] = set()
 
     def play(self, line: str) -> Iterator[str]:
         """Carry out one input; the outputs it leads to."""
@@ -136,21 +136,21 @@ class Conversation:
                 yield from self.tell(
                     StationConnected(self.connection, self.version, "192.0.2.1:5000")
                 )
-            case "settle":
-                self.settle()
             case "close":
                 yield from self.tell(StationDisconnected(self.connection, "closed"))
             case "limit":
                 connector_id, limit_ma, *session = rest.split()
                 session_id = SessionId(session[0]) if session else None
                 yield from self.tell(ApplyLimit(int(connector_id), 1, int(limit_ma), session_id))
-            case "obeys":
-                self.obeys, self.ignored = True, set(rest.split())
-            case "*":
-                pass
             case "command":
                 command = msgspec.json.decode(rest, type=AnyCommand)
                 yield from self.tell(Ask("ask", Execute(command)))
+            case "obeys":
+                self.obeys, self.ignored = True, set(rest.split())
+            case "settle":
+                self.settle()
+            case "*":
+                pass
             case ">":
                 yield from self.hear(rest)
             case ">>":
