@@ -72,6 +72,7 @@ from controlplane.ocpp.commands import (
     ReportCommand,
     Reset,
     SetLimit,
+    SetSettings,
     Trigger,
 )
 from controlplane.ocpp.dialect import Dialect
@@ -400,6 +401,8 @@ class ChargerActor:
         if order.origin is Origin.HEALING:
             self._healer.concluded(turn, result)
         if order.origin is Origin.SETTLING:
+            if isinstance(order.command, SetSettings) and order.sent:
+                self._memory.probing.told(turn.now_ms)
             self._settling.answered(turn, order.command, result.state)
         if order.origin is Origin.SETTLING and self._queue.connection:
             if self._settling.settled:

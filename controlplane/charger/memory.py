@@ -18,6 +18,7 @@ import msgspec
 from controlplane.charger.clock import StationClock
 from controlplane.charger.energy import POWER_UNKNOWN_W, Register
 from controlplane.charger.external_limits import ExternalLimit
+from controlplane.charger.probing import Probing
 from controlplane.charger.sequence import Sequence
 from controlplane.ids import ChargerId, SessionId, SiteId
 from controlplane.network import ChargerConfig, LimitUnit
@@ -211,6 +212,7 @@ class ChargerMemory(msgspec.Struct):
     firmware_update: FirmwareUpdate | None = None
     log_upload: LogUpload | None = None
     clock: StationClock = msgspec.field(default_factory=StationClock)
+    probing: Probing = msgspec.field(default_factory=Probing)
     garbled: list[int] = []
     """Check sums of the latest messages that nobody could read."""
     resolved: list[int] = []

@@ -82,6 +82,8 @@ def _preparations(
     if memory.described is None:
         return
     yield from _default_limits(memory)
+    if memory.probing.forbidden:
+        return
     yield dialect.sampling(seconds(settings.meter_interval_ms))
     yield SetSettings({dialect.measurands_setting: dialect.measurands[0]})
     if memory.described.main_meter_interval_s is not None:

@@ -81,6 +81,8 @@ class Station:
         memory.vendor, memory.model = event.vendor, event.model
         memory.firmware, memory.serial_number = event.firmware, event.serial_number
         memory.cleared &= not exchanged
+        if memory.probing.booted(turn.now_ms, event.firmware):
+            turn.deviation("boots_when_sampling_is_set")
         for connector in memory.connectors.values():
             # Profiles of transactions need not survive a reboot; none survives new hardware.
             connector.limit_ma = None

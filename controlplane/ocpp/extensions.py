@@ -24,7 +24,7 @@ from controlplane.ocpp.dialect import Answer, Block, TransferAnswer
 from controlplane.ocpp.events import Event
 from controlplane.ocpp.framing import Fault
 from controlplane.ocpp.readings import instant_ms
-from controlplane.units import iso_from_ms
+from controlplane.units import iso_s_from_ms
 
 __all__ = ["EXTENSIONS", "Extension", "data_transfer", "json_text", "running_cost"]
 
@@ -117,7 +117,7 @@ def running_cost(command: UpdateCost, now_ms: int) -> dict[str, Any] | Fault:
     given = {name: float(price) for name, price in prices.items() if price is not None}
     data: dict[str, Any] = {
         "transactionId": int(command.transaction_id),
-        "timestamp": iso_from_ms(now_ms),
+        "timestamp": iso_s_from_ms(now_ms),
         "meterValue": command.meter_wh or 0,
         "cost": money(command.total_cost),
         "state": "Idle" if command.idle else "Charging",

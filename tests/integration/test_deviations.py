@@ -81,7 +81,7 @@ class Player:
             case "close":
                 assert self.talker is not None
                 await self.talker.socket.close()
-            case "ask":
+            case "command":
                 command = msgspec.json.decode(rest, type=AnyCommand)
                 charger = ActorRef(ActorKind.CHARGER, self.charger_id)
                 self.asked = asyncio.create_task(
@@ -124,7 +124,7 @@ class Player:
         await self.talker.call("Heartbeat")
         if self.asked is not None:
             result = await asyncio.wait_for(self.asked, 10)
-            assert f"= command {result.state.value} {result.status}".strip() in self.lines, name
+            assert f"= outcome {result.state.value} {result.status}".strip() in self.lines, name
         sessions, _ = await self.node.reader.sessions(charger_id=name)
         found = {each.session_id.replace(name, "CP1"): outcome(each) for each in sessions}
         assert found == self._recorded_sessions(), name

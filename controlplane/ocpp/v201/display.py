@@ -17,7 +17,7 @@ from controlplane.ocpp.dialect import Block, judged
 from controlplane.ocpp.events import Event
 from controlplane.ocpp.readings import bounded_integer, instant_ms
 from controlplane.ocpp.v201.common import evse_number, report
-from controlplane.units import iso_from_ms
+from controlplane.units import iso_s_from_ms
 
 __all__ = ["DISPLAY", "display_message"]
 
@@ -92,9 +92,9 @@ def _set_message(command: commands.SetDisplayMessage, _: int) -> dict[str, Any]:
     if message.state is not None:
         info["state"] = _STATE[message.state]
     if message.start_ms is not None:
-        info["startDateTime"] = iso_from_ms(message.start_ms)
+        info["startDateTime"] = iso_s_from_ms(message.start_ms)
     if message.end_ms is not None:
-        info["endDateTime"] = iso_from_ms(message.end_ms)
+        info["endDateTime"] = iso_s_from_ms(message.end_ms)
     if message.transaction_id:
         info["transactionId"] = message.transaction_id
     if message.display or message.connector_id is not None:

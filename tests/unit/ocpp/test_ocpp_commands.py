@@ -110,7 +110,7 @@ def test_a_1_6_station_is_told_the_running_cost_by_the_agreed_extension() -> Non
     assert payload["messageId"] == "RunningCost"
     assert msgspec.json.decode(payload["data"]) == {
         "transactionId": 7,
-        "timestamp": "2024-01-01T00:00:00.000Z",
+        "timestamp": "2024-01-01T00:00:00Z",
         "meterValue": 12_345,
         "cost": 7.4,
         "state": "Charging",
