@@ -27,7 +27,9 @@ __all__ = [
     "StationConnected",
     "StationDisconnected",
     "StationFailed",
+    "StationRefused",
     "StationReplied",
+    "StationSent",
 ]
 
 
@@ -78,6 +80,23 @@ class StationFailed(Message, frozen=True, tag="station_failed"):
     message_id: str
     code: str
     description: str
+
+
+class StationRefused(Message, frozen=True, tag="station_refused"):
+    """CALLRESULTERROR (2.1): the station could not take our answer to its CALL `message_id`."""
+
+    connection: str
+    message_id: str
+    code: str
+    description: str
+
+
+class StationSent(Message, frozen=True, tag="station_sent"):
+    """SEND (2.1) whose payload has passed its JSON schema; it wants no answer."""
+
+    connection: str
+    action: str
+    payload: dict[str, Any]
 
 
 # --- from its site --------------------------------------------------------------------------------

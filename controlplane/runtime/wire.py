@@ -22,7 +22,9 @@ from controlplane.charger.messages import (
     StationConnected,
     StationDisconnected,
     StationFailed,
+    StationRefused,
     StationReplied,
+    StationSent,
 )
 from controlplane.feeder.messages import (
     FeederLeft,
@@ -57,7 +59,13 @@ __all__ = [
 ]
 
 StationMessage = (
-    StationConnected | StationDisconnected | StationCalled | StationReplied | StationFailed
+    StationConnected
+    | StationDisconnected
+    | StationCalled
+    | StationReplied
+    | StationFailed
+    | StationSent
+    | StationRefused
 )
 
 ActorMessage = (
