@@ -26,7 +26,9 @@ from controlplane.actor import (
     SetTimer,
     TimerFired,
 )
+from controlplane.charger.bidirectional import limit_granted
 from controlplane.charger.commands import CommandQueue, Order, Origin, write_calls
+from controlplane.charger.costs import set_driver_tariff
 from controlplane.charger.healing import HEALING_TIMER, Healer
 from controlplane.charger.limits import limit_answered, limit_wanted
 from controlplane.charger.memory import ChargerMemory, Described
@@ -35,16 +37,22 @@ from controlplane.charger.messages import (
     ApplyLimit,
     ChargerAssigned,
     ChargerUnassigned,
+    DerState,
     Execute,
     GetCharger,
+    GetDerState,
+    SetDriverTariff,
     SetSessionNeed,
     StationCalled,
     StationConnected,
     StationDisconnected,
     StationFailed,
+    StationRefused,
     StationReplied,
+    StationSent,
 )
 from controlplane.charger.metering import Metering
+from controlplane.charger.outcomes import command_answered
 from controlplane.charger.settling import DEFAULT_TIMER, SETTLE_TIMER, Settling
 from controlplane.charger.station import Station
 from controlplane.charger.transactions import Transactions
@@ -58,10 +66,13 @@ from controlplane.ocpp.commands import (
     Command,
     CommandResult,
     CommandState,
+    GetDerControls,
     RemoteStart,
+    RequestBatterySwap,
     Reset,
     SetLimit,
     Trigger,
+    UsePriority,
 )
 from controlplane.ocpp.dialect import Dialect
 from controlplane.ocpp.events import Booted, StatusChanged, TransactionEnded, TransactionStarted
@@ -108,7 +119,7 @@ class ChargerActor:
         memory = ChargerMemory(ChargerId(ref.id)) if snapshot is None else _decoder.decode(snapshot)
         for connector in memory.connectors.values():
             # A limit may have changed since the snapshot; only the station and the site know.
-            connector.limit_ma = None
+            connector.limit_ma = connector.wanted_ma = None
         self._memory = memory
         self._settings = settings
         self._metering = Metering(memory)
@@ -263,6 +274,27 @@ class ChargerActor:
         elif isinstance(event, TransactionStarted | TransactionEnded):
             self._drop_stale_limits(turn)
 
+    def _sent(self, turn: Turn, message: StationSent) -> None:
+        """What the station tells without wanting an answer (2.1)."""
+        dialect = self._dialect()
+        if dialect is None or message.connection != self._queue.connection:
+            return
+        self._last_seen_ms = turn.now_ms
+        event = dialect.event(message.action, message.payload)
+        if event is not None:
+            self._station.hear(turn, event)
+
+    def _refused(self, turn: Turn, message: StationRefused) -> None:
+        """The station could not take an answer (2.1). It was right by its schema, so the fault is
+        noted; the station's message counts, and if it sends it again it is recognised."""
+        if message.connection == self._queue.connection:
+            turn.emit(
+                "charger.answer_refused",
+                message_id=message.message_id[:64],
+                error_code=message.code[:64],
+                error_description=message.description[:255],
+            )
+
     def _drop_stale_limits(self, turn: Turn) -> None:
         for order in self._queue.take_out_limits(set(self.open_sessions)):
             if order.limit is not None:
@@ -349,6 +381,11 @@ class ChargerActor:
             turn.effects.append(Answer(order.ask_id, result))
         if isinstance(order.command, SetLimit) and order.sent:
             limit_answered(turn, self._memory, order.command, result.state)
+        command_answered(turn, self._memory, order.command, result)
+        if isinstance(order.command, UsePriority) and accepted:
+            self._transactions.prioritise(
+                turn, order.command.transaction_id, active=order.command.active
+            )
         if order.limit is not None:
             self._tell_outcome(turn, order.limit, result.state)
         if order.origin is Origin.HEALING:
@@ -373,6 +410,8 @@ class ChargerActor:
         if command is None:
             self._tell_outcome(turn, message, CommandState.REJECTED)
             return
+        if message.session_id is not None:
+            limit_granted(self._memory, message.connector_id, message.limit_ma)
         connector = self._memory.connector(message.connector_id)
         in_force_ma = None if connector is None else connector.limit_ma
         urgent = in_force_ma is None or message.limit_ma < in_force_ma
@@ -458,6 +497,13 @@ class ChargerActor:
                 self._memory, online=bool(self._queue.connection), last_seen_ms=self._last_seen_ms
             )
             turn.effects.append(Answer(message.ask_id, view))
+        elif isinstance(request, GetDerState):
+            memory = self._memory
+            state = DerState(tuple(memory.der_controls.values()), tuple(memory.der_alarms.values()))
+            turn.effects.append(Answer(message.ask_id, state))
+        elif isinstance(request, SetDriverTariff):
+            tariff_set = set_driver_tariff(turn, self._memory, request)
+            turn.effects.append(Answer(message.ask_id, tariff_set))
         else:
             name = type(request).__name__
             turn.effects.append(
@@ -477,11 +523,7 @@ class ChargerActor:
             return Refusal(
                 "exhausted", "CHARGER_BUSY", "too many commands wait for the charger", charger
             )
-        command: Command = request.command
-        if isinstance(command, RemoteStart) and command.remote_start_id == 0:
-            self._memory.remote_start_id += 1
-            turn.changed = True
-            command = msgspec.structs.replace(command, remote_start_id=self._memory.remote_start_id)
+        command = self._numbered(turn, request.command)
         until_ms = turn.now_ms + max(1, request.timeout_ms)
         fault = self._order(turn, dialect, command, Origin.API, ask_id=ask_id, until_ms=until_ms)
         if fault is None:
@@ -489,6 +531,18 @@ class ChargerActor:
         return Refusal(
             "invalid_input", "COMMAND_INVALID", fault.description, {**charger, "code": fault.code}
         )
+
+    def _numbered(self, turn: Turn, command: Command) -> Command:
+        """The command with the number by which the station's later word of it is known."""
+        if isinstance(command, RemoteStart) and command.remote_start_id == 0:
+            turn.changed = True
+            self._memory.remote_start_id += 1
+            return msgspec.structs.replace(command, remote_start_id=self._memory.remote_start_id)
+        if isinstance(command, RequestBatterySwap | GetDerControls) and command.request_id == 0:
+            turn.changed = True
+            self._memory.remote_start_id += 1
+            return msgspec.structs.replace(command, request_id=self._memory.remote_start_id)
+        return command
 
     # --- time -------------------------------------------------------------------------------------
 
@@ -538,6 +592,8 @@ _HANDLERS: Final[dict[type[Message], Callable[[ChargerActor, Turn, Any], None]]]
     StationConnected: ChargerActor._connected,
     StationDisconnected: ChargerActor._disconnected,
     StationFailed: ChargerActor._failed,
+    StationRefused: ChargerActor._refused,
     StationReplied: ChargerActor._replied,
+    StationSent: ChargerActor._sent,
     TimerFired: ChargerActor._timer,
 }

@@ -11,14 +11,18 @@ theirs go to the end and have a default."""
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 
 from controlplane.charger.energy import POWER_UNKNOWN_W, Register
 from controlplane.ids import ChargerId, SessionId, SiteId
 from controlplane.network import ChargerConfig, LimitUnit
+from controlplane.ocpp.der import DerAlarm, DerControl
+from controlplane.ocpp.event_streams import Stream
 from controlplane.ocpp.events import ConnectorStatus, TransactionEnded
+from controlplane.ocpp.tariff import CostDetails, Tariff
+from controlplane.ocpp.v2x import ScheduleValues
 from controlplane.site.messages import VehicleLimits
 from controlplane.units import w_from_ma
 
@@ -27,8 +31,11 @@ __all__ = [
     "Connector",
     "Described",
     "DescribedConnector",
+    "DynamicProfile",
     "Healing",
+    "OpenStream",
     "Session",
+    "SessionDetails",
 ]
 
 CONNECTORS_MAX: Final = 64
@@ -94,6 +101,19 @@ class Connector(msgspec.Struct, array_like=True):
     soc_percent: float | None = None
     vehicle: VehicleLimits | None = None
     """What a vehicle said before its transaction began."""
+    wanted_ma: int | None = None
+    """The limit that the site wanted last for the running session, None while unknown."""
+
+
+class SessionDetails(msgspec.Struct, array_like=True):
+    """What only 2.1 says of a transaction, as of `at_ms`."""
+
+    at_ms: int = 0
+    cost: CostDetails | None = None
+    tariff_id: str | None = None
+    operation_mode: str | None = None
+    preconditioning: str | None = None
+    sleeping: bool = False
 
 
 class Session(msgspec.Struct, array_like=True):
@@ -125,6 +145,7 @@ class Session(msgspec.Struct, array_like=True):
     """Until when it goes first."""
     vehicle: VehicleLimits | None = None
     """What the vehicle said of itself."""
+    details: SessionDetails | None = None
 
 
 class Healing(msgspec.Struct, array_like=True):
@@ -132,6 +153,24 @@ class Healing(msgspec.Struct, array_like=True):
 
     reason: str = ""
     attempts: int = 0
+
+
+class OpenStream(msgspec.Struct):
+    """A periodic event stream that was allowed; the last two say what it did of late."""
+
+    stream: Stream
+    written_ms: int = 0
+    dropped: int = 0
+
+
+class DynamicProfile(msgspec.Struct):
+    """A dynamic profile that an operator installed, and its present values. `phases` is over how
+    many a value of all phases spreads."""
+
+    connector_id: int
+    unit: Literal["A", "W"]
+    values: ScheduleValues
+    phases: int = 1
 
 
 class ChargerMemory(msgspec.Struct):
@@ -148,7 +187,7 @@ class ChargerMemory(msgspec.Struct):
     session_number: int = 0
     """Of the latest session."""
     remote_start_id: int = 0
-    """Of the latest remote start."""
+    """Of the latest remote start, battery swap or question for controls."""
     settled_connection: str = ""
     """The connection on which the station was last prepared."""
     connectors: dict[int, Connector] = {}
@@ -159,6 +198,17 @@ class ChargerMemory(msgspec.Struct):
     healing: Healing = msgspec.field(default_factory=Healing)
     cleared: bool = False
     """Whether the station has answered that what others left behind is gone."""
+    der_controls: dict[str, DerControl] = {}
+    der_alarms: dict[str, DerAlarm] = {}
+    """Those that stand, by kind and fault."""
+    streams: dict[int, OpenStream] = {}
+    stream_unknown_ms: int = 0
+    """When values of a stream that nobody allowed were noted last."""
+    dynamic_profiles: dict[int, DynamicProfile] = {}
+    driver_tariffs: dict[str, Tariff] = {}
+    """By the driver's token."""
+    told_once: list[str] = []
+    """By what settlements and swaps are recognised that are told again; the latest last."""
 
     def connector(self, connector_id: int) -> Connector | None:
         """The connector, remembered from now on; None where there are too many."""

@@ -10,7 +10,9 @@ import msgspec
 from controlplane.actor import Message
 from controlplane.ids import ChargerId, SessionId, SiteId
 from controlplane.ocpp.commands import AnyCommand
+from controlplane.ocpp.der import DerAlarm, DerControl
 from controlplane.ocpp.events import ConnectorStatus
+from controlplane.ocpp.tariff import Tariff
 
 __all__ = [
     "AbandonSession",
@@ -20,8 +22,12 @@ __all__ = [
     "ChargerUnassigned",
     "ChargerView",
     "ConnectorView",
+    "DerState",
+    "DriverTariffSet",
     "Execute",
     "GetCharger",
+    "GetDerState",
+    "SetDriverTariff",
     "SetSessionNeed",
     "StationCalled",
     "StationConnected",
@@ -164,7 +170,33 @@ class GetCharger(msgspec.Struct, frozen=True, tag="get_charger"):
     """Answered with `ChargerView`."""
 
 
-ChargerRequest = Execute | SetSessionNeed | AbandonSession | GetCharger
+class GetDerState(msgspec.Struct, frozen=True, tag="get_der_state"):
+    """Answered with `DerState`."""
+
+
+class DerState(msgspec.Struct, frozen=True, tag="der_state"):
+    """The DER controls that a charger accepted or reported, and the alarms that stand."""
+
+    controls: tuple[DerControl, ...]
+    alarms: tuple[DerAlarm, ...]
+
+
+class SetDriverTariff(msgspec.Struct, frozen=True, tag="set_driver_tariff"):
+    """The tariff of one driver at this charger, given with each authorisation (2.1); None takes it
+    away. Refused where it is wrong, or the charger has too many. Answered with
+    `DriverTariffSet`."""
+
+    id_token: str
+    tariff: Tariff | None
+
+
+class DriverTariffSet(msgspec.Struct, frozen=True, tag="driver_tariff_set"):
+    id_token: str
+
+
+ChargerRequest = (
+    Execute | SetSessionNeed | AbandonSession | GetCharger | GetDerState | SetDriverTariff
+)
 
 
 class ConnectorView(msgspec.Struct, frozen=True):

@@ -9,12 +9,15 @@ from typing import Any, Final
 
 import msgspec
 
+from controlplane.charger import bidirectional, costs, der_controls, event_streams, payments
 from controlplane.charger.memory import ChargerMemory
 from controlplane.charger.settling import seconds
 from controlplane.charger.transactions import Transactions
 from controlplane.charger.turn import Turn
 from controlplane.config import ActorSettings
 from controlplane.ocpp import events
+from controlplane.ocpp.battery_swap import BatterySwapped
+from controlplane.ocpp.der import DerAlarmed, DerReported, DerStarted
 from controlplane.ocpp.dialect import (
     Answer,
     BootAnswer,
@@ -24,7 +27,10 @@ from controlplane.ocpp.dialect import (
     TokenAnswer,
     TransferAnswer,
 )
+from controlplane.ocpp.event_streams import StreamClosed, StreamOpened, StreamValues
 from controlplane.ocpp.events import ConnectorStatus, Event
+from controlplane.ocpp.payment import Settled, VatNumberAsked
+from controlplane.ocpp.v2x import PriorityNotified, ScheduleAsked
 
 __all__ = ["Station"]
 
@@ -51,6 +57,9 @@ class Station:
 
     def hear(self, turn: Turn, event: Event) -> Answer:
         """Take in an event; returned is what the station is answered."""
+        take = _TAKEN.get(type(event))
+        if take is not None:
+            return take(turn, self._memory, event)
         return _HEARD[type(event)](self, turn, event)
 
     def _booted(self, turn: Turn, event: events.Booted) -> Answer:
@@ -115,7 +124,8 @@ class Station:
         nobody."""
         status = "Invalid" if turn.site_id is None else "Accepted"
         turn.emit("token.authorised", id_token=event.id_token, status=status)
-        return TokenAnswer(status)
+        tariff = costs.driver_tariff(self._memory, event.id_token)
+        return TokenAnswer(status, tariff=tariff if status == "Accepted" else None)
 
     def _metered(self, turn: Turn, event: events.MeterReported) -> Answer:
         self._transactions.metered(turn, event)
@@ -124,16 +134,26 @@ class Station:
     def _started(self, turn: Turn, event: events.TransactionStarted) -> Answer:
         call = turn.call
         message = "" if call is None else f"{call.connection}/{call.message_id}"
-        return self._transactions.started(turn, event, message=message)
+        answer = self._transactions.started(turn, event, message=message)
+        costs.detailed(turn, self._memory, event)
+        return answer
 
     def _updated(self, turn: Turn, event: events.TransactionUpdated) -> Answer:
-        return self._transactions.updated(turn, event)
+        answer = self._transactions.updated(turn, event)
+        costs.detailed(turn, self._memory, event)
+        return answer
 
     def _ended(self, turn: Turn, event: events.TransactionEnded) -> Answer:
-        return self._transactions.ended(turn, event)
+        answer = self._transactions.ended(turn, event)
+        costs.detailed(turn, self._memory, event)
+        return answer
 
     def _needs_notified(self, turn: Turn, event: events.ChargingNeedsNotified) -> Answer:
         return self._transactions.needs_notified(turn, event)
+
+    def _priority_notified(self, turn: Turn, event: PriorityNotified) -> Answer:
+        self._transactions.prioritise(turn, event.transaction_id, active=event.active)
+        return Done()
 
     def _data_transferred(self, turn: Turn, event: events.DataTransferred) -> Answer:
         """No vendor's extensions are built in."""
@@ -169,4 +189,19 @@ _HEARD: Final[dict[type[Event], Callable[[Station, Turn, Any], Answer]]] = {
     events.TransactionStarted: Station._started,
     events.TransactionUpdated: Station._updated,
     events.VehicleScheduleNotified: Station._schedule_notified,
+    PriorityNotified: Station._priority_notified,
 }
+
+_TAKEN: Final[dict[type[Event], Callable[[Turn, ChargerMemory, Any], Answer]]] = {
+    BatterySwapped: payments.swapped,
+    DerAlarmed: der_controls.alarmed,
+    DerReported: der_controls.reported,
+    DerStarted: der_controls.started,
+    ScheduleAsked: bidirectional.schedule_asked,
+    Settled: payments.settled,
+    StreamClosed: event_streams.closed,
+    StreamOpened: event_streams.opened,
+    StreamValues: event_streams.valued,
+    VatNumberAsked: payments.vat_number_asked,
+}
+"""What concerns the charger's memory alone."""

@@ -1,7 +1,8 @@
 """What a station answered to a question, free of any version.
 
-Only answers that hold more than a status are read here: settings and composite schedules. The shape
-tells the version; payloads have passed their schema, and what is missing in them stays unknown."""
+Only answers that hold more than a status are read here: settings, composite schedules, streams and
+tariffs. The shape tells the version; payloads have passed their schema, and what is missing in them
+stays unknown."""
 
 from __future__ import annotations
 
@@ -9,14 +10,20 @@ from typing import Any, Literal
 
 import msgspec
 
+from controlplane.ocpp.event_streams import Stream, StreamRate
 from controlplane.ocpp.readings import instant_ms
 
 __all__ = [
     "CompositeSchedule",
     "SchedulePeriod",
     "Setting",
+    "TariffAssignment",
+    "TariffCleared",
     "schedule_answered",
     "settings_answered",
+    "streams_answered",
+    "tariffs_answered",
+    "tariffs_cleared",
 ]
 
 
@@ -104,3 +111,55 @@ def _named(element: dict[str, Any]) -> str:
     """The name as settings are asked for: with the instance in brackets."""
     instance = element.get("instance")
     return f"{element['name']}[{instance}]" if instance else str(element["name"])
+
+
+class TariffAssignment(msgspec.Struct, frozen=True):
+    """A tariff that a station has: for which EVSEs and, where it is a driver's own, for which
+    tokens."""
+
+    tariff_id: str
+    is_driver: bool
+    valid_from_ms: int | None
+    connector_ids: tuple[int, ...]
+    id_tokens: tuple[str, ...]
+
+
+class TariffCleared(msgspec.Struct, frozen=True):
+    """What became of a tariff that was to go; `status` is the station's word."""
+
+    tariff_id: str
+    status: str
+
+
+def streams_answered(payload: dict[str, Any]) -> tuple[Stream, ...]:
+    """The streams in a GetPeriodicEventStream answer (2.1)."""
+    return tuple(
+        Stream(
+            stream_id=stream["id"],
+            monitor_id=stream["variableMonitoringId"],
+            rate=StreamRate(stream["params"].get("interval"), stream["params"].get("values")),
+        )
+        for stream in payload.get("constantStreamData", ())
+    )
+
+
+def tariffs_answered(payload: dict[str, Any]) -> tuple[TariffAssignment, ...]:
+    """The tariffs in a GetTariffs answer (2.1)."""
+    return tuple(
+        TariffAssignment(
+            tariff_id=assignment["tariffId"],
+            is_driver=assignment["tariffKind"] == "DriverTariff",
+            valid_from_ms=instant_ms(assignment.get("validFrom")),
+            connector_ids=tuple(assignment.get("evseIds", ())),
+            id_tokens=tuple(assignment.get("idTokens", ())),
+        )
+        for assignment in payload.get("tariffAssignments", ())
+    )
+
+
+def tariffs_cleared(payload: dict[str, Any]) -> tuple[TariffCleared, ...]:
+    """What a ClearTariffs answer (2.1) says of each tariff."""
+    return tuple(
+        TariffCleared(result.get("tariffId", ""), result["status"])
+        for result in payload.get("clearTariffsResult", ())
+    )

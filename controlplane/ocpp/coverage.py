@@ -42,7 +42,8 @@ A dash means that the version has no such message; *not spoken* that the version
 
 def page() -> str:
     """The whole page as Markdown."""
-    spoken = " and ".join(_NAMES[version] for version in DIALECTS)
+    *newer, oldest = (_NAMES[version] for version in DIALECTS)
+    spoken = f"{', '.join(newer)} and {oldest}"
     parts = [
         _INTRODUCTION.format(spoken=spoken),
         _table("What stations send", Direction.STATION),

@@ -10,12 +10,12 @@ import msgspec
 from controlplane.ocpp.events import Event
 
 __all__ = [
+    "VALUES_MAX",
     "Stream",
     "StreamClosed",
     "StreamOpened",
     "StreamRate",
     "StreamValues",
-    "VALUES_MAX",
 ]
 
 VALUES_MAX: Final = 500

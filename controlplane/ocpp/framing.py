@@ -269,9 +269,7 @@ def _parse_result_error(version: str, frame: list[Any]) -> Frame:
     error = _parse_error(version, frame)
     if isinstance(error, CallError):
         return CallResultError(error.message_id, error.code, error.description)
-    return _unanswered(
-        version, "a CALLRESULTERROR is [5, message id, code, description, details]"
-    )
+    return _unanswered(version, "a CALLRESULTERROR is [5, message id, code, description, details]")
 
 
 def _parse_send(version: str, frame: list[Any]) -> Frame:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
+from enum import Enum
 from typing import Any, Final
 
 import msgspec
@@ -26,6 +27,7 @@ __all__ = [
     "WHOLE",
     "Codec",
     "Shape",
+    "kind",
     "many",
     "money",
     "one",
@@ -90,7 +92,7 @@ class Shape:
     """How the fields of one struct are called on the wire.
 
     Args:
-        type: the struct.
+        type: the struct; one that is read has a default for every number.
         fields: by attribute, the name on the wire and how the value crosses.
     """
 
@@ -132,6 +134,18 @@ def many(codec: Codec) -> Codec:
             read for read in (codec.read(value) for value in values) if read is not None
         ),
     )
+
+
+def kind(words: type[Enum]) -> Codec:
+    """A word of an enumeration; one that is not of it counts as not given."""
+
+    def read(value: Any) -> Any:
+        try:
+            return words(value)
+        except ValueError:
+            return None
+
+    return Codec(lambda word: word.value, read)
 
 
 def within(least: float, most: float) -> Codec:

@@ -52,8 +52,8 @@ class EvseKind(StrEnum):
 class TaxRate(msgspec.Struct, frozen=True):
     """`percent` of the net price and of the taxes of lower `stack`."""
 
-    name: str
-    percent: Decimal
+    name: str = ""
+    percent: Decimal = Decimal(0)
     stack: int = 0
 
 

@@ -55,6 +55,9 @@ def schema_of(version: str, action: str) -> dict[str, Any]:
     folder = resources.files("ocpp") / schemas.VERSIONS[version] / "schemas"
     name = action if version == "ocpp1.6" else f"{action}Request"
     file = folder / f"{name}.json"
+    if not file.is_file():
+        # What 2.1 sends without wanting an answer.
+        file = folder / f"{action}.json"
     schema: dict[str, Any] = json.loads(file.read_text(encoding="utf-8-sig"))
     return schema
 

@@ -4,6 +4,7 @@ from here."""
 
 from __future__ import annotations
 
+from controlplane.ocpp.commands.battery_swap import RequestBatterySwap
 from controlplane.ocpp.commands.core import (
     ChangeAvailability,
     ClearLimits,
@@ -22,25 +23,64 @@ from controlplane.ocpp.commands.core import (
     Trigger,
     UnlockConnector,
 )
+from controlplane.ocpp.commands.der import (
+    ClearDerControl,
+    GetDerControls,
+    SetDerControl,
+)
+from controlplane.ocpp.commands.event_stream import (
+    AdjustStream,
+    GetStreams,
+)
+from controlplane.ocpp.commands.payment import NotifyWebPayment
+from controlplane.ocpp.commands.tariff import (
+    ChangeTransactionTariff,
+    ClearTariffs,
+    GetTariffs,
+    SetDefaultTariff,
+)
+from controlplane.ocpp.commands.v2x import (
+    AllowEnergyTransfer,
+    SendFrequencySignal,
+    SetPowerProfile,
+    UpdateSchedule,
+    UsePriority,
+)
 
 __all__ = [
+    "AdjustStream",
+    "AllowEnergyTransfer",
     "AnyCommand",
     "ChangeAvailability",
+    "ChangeTransactionTariff",
+    "ClearDerControl",
     "ClearLimits",
+    "ClearTariffs",
     "Command",
     "CommandResult",
     "CommandState",
     "GetCompositeSchedule",
+    "GetDerControls",
     "GetSettings",
+    "GetStreams",
+    "GetTariffs",
     "LimitPurpose",
+    "NotifyWebPayment",
     "RawCall",
     "RemoteStart",
     "RemoteStop",
+    "RequestBatterySwap",
     "Reset",
+    "SendFrequencySignal",
+    "SetDefaultTariff",
+    "SetDerControl",
     "SetLimit",
+    "SetPowerProfile",
     "SetSettings",
     "Trigger",
     "UnlockConnector",
+    "UpdateSchedule",
+    "UsePriority",
 ]
 
 AnyCommand = (
@@ -56,5 +96,21 @@ AnyCommand = (
     | ClearLimits
     | GetCompositeSchedule
     | RawCall
+    | AllowEnergyTransfer
+    | SendFrequencySignal
+    | SetPowerProfile
+    | UpdateSchedule
+    | UsePriority
+    | SetDerControl
+    | GetDerControls
+    | ClearDerControl
+    | SetDefaultTariff
+    | GetTariffs
+    | ClearTariffs
+    | ChangeTransactionTariff
+    | GetStreams
+    | AdjustStream
+    | RequestBatterySwap
+    | NotifyWebPayment
 )
 """Every command; what a field is declared as, so that it can be read back from msgpack."""
