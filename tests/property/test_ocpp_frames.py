@@ -86,7 +86,8 @@ def instances(schema: dict[str, Any], root: dict[str, Any]) -> st.SearchStrategy
                 instances(schema["items"], root), min_size=schema.get("minItems", 0), max_size=3
             )
         case "integer":
-            return st.integers(-3, 5) | st.integers(-(2**63), 2**63 - 1)
+            least = int(schema.get("minimum", -(2**63)))
+            return st.integers(max(least, -3), 5) | st.integers(least, 2**63 - 1)
         case "number":
             return NUMBERS
         case "string":
