@@ -29,6 +29,7 @@ from controlplane.actor import (
 from controlplane.charger.bidirectional import limit_granted
 from controlplane.charger.commands import CommandQueue, Order, Origin, write_calls
 from controlplane.charger.costs import set_driver_tariff
+from controlplane.charger.firmware import Firmware
 from controlplane.charger.healing import HEALING_TIMER, Healer
 from controlplane.charger.limits import limit_answered, limit_wanted
 from controlplane.charger.memory import ChargerMemory, Described
@@ -50,6 +51,7 @@ from controlplane.charger.messages import (
     StationRefused,
     StationReplied,
     StationSent,
+    UpdateWanted,
 )
 from controlplane.charger.metering import Metering
 from controlplane.charger.outcomes import command_answered
@@ -102,6 +104,7 @@ class ChargerActor:
     """
 
     __slots__ = (
+        "_firmware",
         "_healer",
         "_last_seen_ms",
         "_memory",
@@ -124,7 +127,8 @@ class ChargerActor:
         self._settings = settings
         self._metering = Metering(memory)
         self._transactions = Transactions(memory, self._metering)
-        self._station = Station(memory, settings, self._transactions)
+        self._firmware = Firmware(memory)
+        self._station = Station(memory, settings, self._transactions, self._firmware)
         self._queue = CommandQueue(settings.call_timeout_ms)
         self._healer = Healer(memory, 2 * settings.call_timeout_ms)
         self._settling = Settling(memory, settings)
@@ -386,6 +390,7 @@ class ChargerActor:
             self._transactions.prioritise(
                 turn, order.command.transaction_id, active=order.command.active
             )
+        self._firmware.asked(turn, order.command, result)
         if order.limit is not None:
             self._tell_outcome(turn, order.limit, result.state)
         if order.origin is Origin.HEALING:
@@ -400,6 +405,14 @@ class ChargerActor:
             if dialect is not None and result.state in (CommandState.REJECTED, CommandState.ERROR):
                 simpler = self._settling.simpler_sampling(dialect, order.command)
             self._prepare(turn, () if simpler is None else (simpler,))
+
+    def _update_wanted(self, turn: Turn, message: UpdateWanted) -> None:
+        dialect = self._dialect()
+        online = bool(self._queue.connection) and dialect is not None and not self._queue.full
+        if self._firmware.wanted(turn, message, online=online) and dialect is not None:
+            fault = self._order(turn, dialect, message.command, Origin.API)
+            if fault is not None:
+                self._firmware.unspeakable(turn, message.command, fault.code)
 
     def _apply_limit(self, turn: Turn, message: ApplyLimit) -> None:
         dialect = self._dialect()
@@ -596,4 +609,5 @@ _HANDLERS: Final[dict[type[Message], Callable[[ChargerActor, Turn, Any], None]]]
     StationReplied: ChargerActor._replied,
     StationSent: ChargerActor._sent,
     TimerFired: ChargerActor._timer,
+    UpdateWanted: ChargerActor._update_wanted,
 }

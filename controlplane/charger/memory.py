@@ -18,6 +18,7 @@ import msgspec
 from controlplane.charger.energy import POWER_UNKNOWN_W, Register
 from controlplane.ids import ChargerId, SessionId, SiteId
 from controlplane.network import ChargerConfig, LimitUnit
+from controlplane.ocpp.commands import LogKind
 from controlplane.ocpp.der import DerAlarm, DerControl
 from controlplane.ocpp.event_streams import Stream
 from controlplane.ocpp.events import ConnectorStatus, TransactionEnded
@@ -32,7 +33,9 @@ __all__ = [
     "Described",
     "DescribedConnector",
     "DynamicProfile",
+    "FirmwareUpdate",
     "Healing",
+    "LogUpload",
     "OpenStream",
     "Session",
     "SessionDetails",
@@ -173,6 +176,31 @@ class DynamicProfile(msgspec.Struct):
     phases: int = 1
 
 
+class FirmwareUpdate(msgspec.Struct, array_like=True):
+    """The update that the station took last; `version` is empty where nobody knows what the
+    station will call itself."""
+
+    request_id: int
+    version: str
+    campaign_id: str
+    asked_ms: int
+    status: str = ""
+    changed_ms: int = 0
+    ended_ms: int | None = None
+
+
+class LogUpload(msgspec.Struct, array_like=True):
+    """The log that the station agreed to upload last, under the name it gave."""
+
+    request_id: int
+    kind: LogKind
+    name: str
+    asked_ms: int
+    status: str = ""
+    changed_ms: int = 0
+    ended_ms: int | None = None
+
+
 class ChargerMemory(msgspec.Struct):
     """Everything a charger's actor has to remember."""
 
@@ -209,6 +237,8 @@ class ChargerMemory(msgspec.Struct):
     """By the driver's token."""
     told_once: list[str] = []
     """By what settlements and swaps are recognised that are told again; the latest last."""
+    firmware_update: FirmwareUpdate | None = None
+    log_upload: LogUpload | None = None
 
     def connector(self, connector_id: int) -> Connector | None:
         """The connector, remembered from now on; None where there are too many."""

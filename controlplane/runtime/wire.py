@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from controlplane.actor import Message
+from controlplane.campaign.messages import CampaignRequest, UpdateDeferred, UpdateProgress
 from controlplane.charger.messages import (
     ApplyLimit,
     ChargerAssigned,
@@ -25,6 +26,7 @@ from controlplane.charger.messages import (
     StationRefused,
     StationReplied,
     StationSent,
+    UpdateWanted,
 )
 from controlplane.feeder.messages import (
     FeederLeft,
@@ -81,6 +83,9 @@ ActorMessage = (
     | SiteLeft
     | FeederReport
     | FeederLeft
+    | UpdateWanted
+    | UpdateProgress
+    | UpdateDeferred
 )
 
 
@@ -157,6 +162,7 @@ _REQUESTS: dict[ActorKind, msgspec.msgpack.Decoder[Any]] = {
     ActorKind.CHARGER: msgspec.msgpack.Decoder(ChargerRequest),
     ActorKind.SITE: msgspec.msgpack.Decoder(SiteRequest),
     ActorKind.FEEDER: msgspec.msgpack.Decoder(FeederRequest),
+    ActorKind.CAMPAIGN: msgspec.msgpack.Decoder(CampaignRequest),
 }
 
 encode = msgspec.msgpack.Encoder().encode

@@ -32,6 +32,13 @@ from controlplane.ocpp.commands.event_stream import (
     AdjustStream,
     GetStreams,
 )
+from controlplane.ocpp.commands.firmware import (
+    GetLog,
+    LogKind,
+    PublishFirmware,
+    UnpublishFirmware,
+    UpdateFirmware,
+)
 from controlplane.ocpp.commands.payment import NotifyWebPayment
 from controlplane.ocpp.commands.tariff import (
     ChangeTransactionTariff,
@@ -61,11 +68,14 @@ __all__ = [
     "CommandState",
     "GetCompositeSchedule",
     "GetDerControls",
+    "GetLog",
     "GetSettings",
     "GetStreams",
     "GetTariffs",
     "LimitPurpose",
+    "LogKind",
     "NotifyWebPayment",
+    "PublishFirmware",
     "RawCall",
     "RemoteStart",
     "RemoteStop",
@@ -79,6 +89,8 @@ __all__ = [
     "SetSettings",
     "Trigger",
     "UnlockConnector",
+    "UnpublishFirmware",
+    "UpdateFirmware",
     "UpdateSchedule",
     "UsePriority",
 ]
@@ -112,5 +124,9 @@ AnyCommand = (
     | AdjustStream
     | RequestBatterySwap
     | NotifyWebPayment
+    | UpdateFirmware
+    | PublishFirmware
+    | UnpublishFirmware
+    | GetLog
 )
 """Every command; what a field is declared as, so that it can be read back from msgpack."""

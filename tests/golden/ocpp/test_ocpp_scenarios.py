@@ -8,6 +8,7 @@
     connect SUBPROTOCOL     a new connection; `reconnect` drops nothing, the newest wins
     close                   the connection is gone
     limit CONNECTOR MA [SESSION]
+    command JSON            an operator wants this (`commands.AnyCommand`)
     > FRAME                 the station sends
 
 Outputs, each compared exactly:
@@ -15,6 +16,8 @@ Outputs, each compared exactly:
     < FRAME                 Loadstar sends
     = session ID STATE ENERGY_WH [REASON]
     = quarantine REASON
+    = command STATE [STATUS]
+    = KIND JSON             a line of the journal, of the kinds in `TOLD`
 
 Run this file as a program to write the outputs of all scenarios anew, then read the difference."""
 
@@ -25,12 +28,16 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from controlplane.actor import (
+    Answer,
+    Ask,
     Call,
     CancelTimer,
     Effect,
+    Emit,
     Message,
     Persist,
     Reply,
@@ -42,20 +49,39 @@ from controlplane.charger.actor import ChargerActor
 from controlplane.charger.messages import (
     ApplyLimit,
     ChargerAssigned,
+    Execute,
     StationCalled,
     StationConnected,
     StationDisconnected,
     StationFailed,
+    StationRefused,
     StationReplied,
+    StationSent,
 )
 from controlplane.config import ActorSettings
 from controlplane.ids import ActorKind, ActorRef, SessionId, SiteId
 from controlplane.network import ChargerConfig
 from controlplane.ocpp import framing, schemas
+from controlplane.ocpp.commands import AnyCommand, CommandResult
 from controlplane.ocpp.readings import instant_ms
 from controlplane.store.records import QuarantineRecord, SessionRecord
 
 FOLDER = Path(__file__).parent
+TOLD = (
+    "battery.",
+    "charger.answer_refused",
+    "charger.schedule_pulled",
+    "der.",
+    "payment.",
+    "session.cost",
+    "session.mode",
+    "session.need",
+    "session.priority",
+    "session.vehicle_needs",
+    "stream.",
+    "tariff.",
+)
+HIDDEN = {"charger_id", "site_id"}
 SCENARIOS = sorted(path.parent.name for path in FOLDER.glob("*/frames.txt"))
 
 
@@ -69,6 +95,7 @@ class Conversation:
         self.version = ""
         self.connections = 0
         self.actions: dict[str, str] = {}
+        self.asked = 0
 
     def play(self, line: str) -> Iterator[str]:
         """Carry out one input; the outputs it leads to."""
@@ -97,6 +124,10 @@ class Conversation:
                 connector_id, limit_ma, *session = rest.split()
                 session_id = SessionId(session[0]) if session else None
                 yield from self.tell(ApplyLimit(int(connector_id), 1, int(limit_ma), session_id))
+            case "command":
+                command = msgspec.json.decode(rest, type=AnyCommand)
+                self.asked += 1
+                yield from self.tell(Ask(f"ask-{self.asked}", Execute(command)))
             case ">":
                 yield from self.hear(rest)
             case _:
@@ -132,9 +163,18 @@ class Conversation:
                 if fault is None or message_id not in self.actions:
                     yield from self.tell(StationReplied(self.connection, message_id, payload))
                 else:
+                    if framing.has_result_errors(self.version):
+                        yield "< " + framing.encode_result_error(
+                            message_id, fault.code, fault.description
+                        )
                     yield from self.tell(
                         StationFailed(self.connection, message_id, fault.code, fault.description)
                     )
+            case framing.CallResultError(message_id, code, description):
+                yield from self.tell(StationRefused(self.connection, message_id, code, description))
+            case framing.Send(_, action, payload):
+                if schemas.check_send(self.version, action, payload) is None:
+                    yield from self.tell(StationSent(self.connection, action, payload))
             case framing.CallError(message_id, code, description):
                 yield from self.tell(StationFailed(self.connection, message_id, code, description))
             case framing.FrameFault(message_id, code, description, answerable):
@@ -164,6 +204,11 @@ class Conversation:
                 yield f"= session {session.session_id} {state} {session.energy_wh}{reason}"
             case Persist(QuarantineRecord(reason=reason)):
                 yield f"= quarantine {reason}"
+            case Answer(_, CommandResult() as result):
+                yield f"= command {result.state.value} {result.status}".rstrip()
+            case Emit(kind, data) if kind.startswith(TOLD):
+                told = {key: value for key, value in data.items() if key not in HIDDEN}
+                yield f"= {kind} {json.dumps(told, separators=(',', ':'))}"
             case _:
                 pass
 
