@@ -79,6 +79,7 @@ from controlplane.ocpp.commands import (
 from controlplane.ocpp.dialect import Dialect
 from controlplane.ocpp.events import Booted, StatusChanged, TransactionEnded, TransactionStarted
 from controlplane.ocpp.framing import ErrorCode, Fault, code_word
+from controlplane.ocpp.v2x import PriorityNotified
 from controlplane.ocpp.versions import DIALECTS
 from controlplane.site.messages import ChargerPresence, LimitOutcome
 from controlplane.store.records import ActorSnapshot, MeterSample
@@ -277,6 +278,16 @@ class ChargerActor:
             self._unsettle(turn)
         elif isinstance(event, TransactionStarted | TransactionEnded):
             self._drop_stale_limits(turn)
+        elif isinstance(event, PriorityNotified):
+            self._refuse_priority(turn, dialect, event)
+
+    def _refuse_priority(self, turn: Turn, dialect: Dialect, event: PriorityNotified) -> None:
+        """Priority for a transaction that does not run here is taken back (2.1 K21): no ledger
+        counts what it would draw."""
+        session = self._transactions.find(event.transaction_id)
+        unknown = session is None or session.ended_ms is not None
+        if event.active and unknown and not self._queue.full:
+            self._order(turn, dialect, UsePriority(event.transaction_id, active=False), Origin.API)
 
     def _sent(self, turn: Turn, message: StationSent) -> None:
         """What the station tells without wanting an answer (2.1)."""

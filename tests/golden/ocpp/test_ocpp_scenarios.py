@@ -17,6 +17,7 @@ Outputs, each compared exactly:
     = session ID STATE ENERGY_WH [REASON]
     = quarantine REASON
     = command STATE [STATUS]
+    = refused REASON WORDS  a command that was not sent
     = KIND JSON             a line of the journal, of the kinds in `TOLD`
 
 Run this file as a program to write the outputs of all scenarios anew, then read the difference."""
@@ -59,6 +60,7 @@ from controlplane.charger.messages import (
     StationSent,
 )
 from controlplane.config import ActorSettings
+from controlplane.errors import Refusal
 from controlplane.ids import ActorKind, ActorRef, SessionId, SiteId
 from controlplane.network import ChargerConfig
 from controlplane.ocpp import framing, schemas
@@ -206,6 +208,8 @@ class Conversation:
                 yield f"= quarantine {reason}"
             case Answer(_, CommandResult() as result):
                 yield f"= command {result.state.value} {result.status}".rstrip()
+            case Answer(_, Refusal() as refusal):
+                yield f"= refused {refusal.reason} {refusal.message}"
             case Emit(kind, data) if kind.startswith(TOLD):
                 told = {key: value for key, value in data.items() if key not in HIDDEN}
                 yield f"= {kind} {json.dumps(told, separators=(',', ':'))}"
