@@ -245,7 +245,8 @@ class Transactions:
         whether it is one that runs."""
         session = self.find(transaction_id)
         if session is None or session.ended_ms is not None:
-            turn.emit("session.priority_refused", transaction_id=transaction_id)
+            if active:
+                turn.emit("session.priority_refused", transaction_id=transaction_id)
             return False
         until_ms = turn.now_ms + BOOST_MAX_MS if active else turn.now_ms
         self.set_need(turn, SetSessionNeed(session.session_id, boost_until_ms=until_ms))
