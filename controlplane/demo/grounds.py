@@ -15,6 +15,7 @@ import random
 import sys
 import time
 from collections.abc import Sequence
+from typing import Final
 
 import msgspec
 
@@ -24,6 +25,7 @@ from controlplane.runtime.clock import AcceleratedClock, Clock
 from controlplane.sim.outlet import Outlet, StationSpec
 from controlplane.sim.station import Station
 from controlplane.sim.station_v16 import DialectV16
+from controlplane.sim.station_v21 import DialectV21
 from controlplane.sim.station_v201 import DialectV201
 from controlplane.sim.vehicle import Vehicle
 
@@ -35,10 +37,12 @@ DRAIN_S = 30.0
 """How long a station may take to say what is left to say at the end of the day."""
 
 
+_DIALECTS: Final = {"1.6": DialectV16, "2.0.1": DialectV201, "2.1": DialectV21}
+
+
 def make_station(spec: StationSpec, *, url: str, clock: Clock, seed: int) -> Station:
     """A station of the version that its description names."""
-    dialect = DialectV16 if spec.version == "1.6" else DialectV201
-    return Station(spec, url=url, clock=clock, dialect=dialect, seed=seed)
+    return Station(spec, url=url, clock=clock, dialect=_DIALECTS[spec.version], seed=seed)
 
 
 class Grounds:

@@ -49,7 +49,7 @@ class StationSpec:
     """What a station is. `unit` is the only unit in which it takes charging profiles."""
 
     id: str
-    version: Literal["1.6", "2.0.1"]
+    version: Literal["1.6", "2.0.1", "2.1"]
     unit: Literal["A", "W"]
     outlets: tuple[OutletSpec, ...]
     vendor: str = "Simulated"
