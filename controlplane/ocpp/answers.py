@@ -119,9 +119,9 @@ class TariffAssignment(msgspec.Struct, frozen=True):
 
     tariff_id: str
     is_driver: bool
-    valid_from_ms: int | None
-    connector_ids: tuple[int, ...]
-    id_tokens: tuple[str, ...]
+    valid_from_ms: int | None = None
+    connector_ids: tuple[int, ...] = ()
+    id_tokens: tuple[str, ...] = ()
 
 
 class TariffCleared(msgspec.Struct, frozen=True):
