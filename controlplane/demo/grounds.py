@@ -14,7 +14,7 @@ import logging
 import random
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import msgspec
@@ -23,7 +23,7 @@ from controlplane.demo.reports import OutletReport, SessionReport, SiteReport
 from controlplane.demo.scenario import Scenario, Visit, make_scenario
 from controlplane.runtime.clock import AcceleratedClock, Clock
 from controlplane.sim.outlet import Outlet, StationSpec
-from controlplane.sim.station import Station
+from controlplane.sim.station import Dialect, Station
 from controlplane.sim.station_v16 import DialectV16
 from controlplane.sim.station_v21 import DialectV21
 from controlplane.sim.station_v201 import DialectV201
@@ -37,7 +37,7 @@ DRAIN_S = 30.0
 """How long a station may take to say what is left to say at the end of the day."""
 
 
-_DIALECTS: Final = {"1.6": DialectV16, "2.0.1": DialectV201, "2.1": DialectV21}
+_DIALECTS: Final[dict[str, Callable[[Station], Dialect]]] = {"1.6": DialectV16, "2.0.1": DialectV201, "2.1": DialectV21}
 
 
 def make_station(spec: StationSpec, *, url: str, clock: Clock, seed: int) -> Station:

@@ -15,6 +15,7 @@ from controlplane.ocpp.framing import (
     encode_call,
     encode_error,
     encode_result,
+    encode_result_error,
     parse,
 )
 
