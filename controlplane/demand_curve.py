@@ -76,9 +76,7 @@ class Stage(msgspec.Struct, frozen=True, array_like=True):
         low_level, low_ma = points[after - 1]
         high_level, high_ma = points[after]
         return (
-            low_ma
-            - first_ma
-            + (high_ma - low_ma) * (level - low_level) // (high_level - low_level)
+            low_ma - first_ma + (high_ma - low_ma) * (level - low_level) // (high_level - low_level)
         )
 
 
