@@ -14,19 +14,16 @@ import logging
 import random
 import sys
 import time
-from collections.abc import Callable, Sequence
-from typing import Final
+from collections.abc import Sequence
 
 import msgspec
 
 from controlplane.demo.reports import OutletReport, SessionReport, SiteReport
 from controlplane.demo.scenario import Scenario, Visit, make_scenario
 from controlplane.runtime.clock import AcceleratedClock, Clock
+from controlplane.sim.console import VERSIONS
 from controlplane.sim.outlet import Outlet, StationSpec
-from controlplane.sim.station import Dialect, Station
-from controlplane.sim.station_v16 import DialectV16
-from controlplane.sim.station_v21 import DialectV21
-from controlplane.sim.station_v201 import DialectV201
+from controlplane.sim.station import Station
 from controlplane.sim.vehicle import Vehicle
 
 __all__ = ["Grounds", "make_station"]
@@ -37,12 +34,9 @@ DRAIN_S = 30.0
 """How long a station may take to say what is left to say at the end of the day."""
 
 
-_DIALECTS: Final[dict[str, Callable[[Station], Dialect]]] = {"1.6": DialectV16, "2.0.1": DialectV201, "2.1": DialectV21}
-
-
 def make_station(spec: StationSpec, *, url: str, clock: Clock, seed: int) -> Station:
     """A station of the version that its description names."""
-    return Station(spec, url=url, clock=clock, dialect=_DIALECTS[spec.version], seed=seed)
+    return Station(spec, url=url, clock=clock, dialect=VERSIONS[spec.version], seed=seed)
 
 
 class Grounds:
