@@ -36,12 +36,14 @@ def schedule_asked(turn: Turn, memory: ChargerMemory, event: ScheduleAsked) -> A
 def _present_values(memory: ChargerMemory, profile_id: int) -> ScheduleValues | None:
     known = memory.dynamic_profiles.get(profile_id)
     if known is not None:
-        allowed = _allowed(memory, known.connector_id, LimitPurpose.TRANSACTION, known.unit)
+        running = memory.open_session_on(known.connector_id) is not None
+        purpose = LimitPurpose.TRANSACTION if running else LimitPurpose.DEFAULT
+        allowed = _allowed(memory, known.connector_id, purpose, known.unit)
         return None if allowed is None else _capped(known.values, allowed, known.phases)
-    connector_id, purpose = profile_of(profile_id)
-    if connector_id == 0 or purpose is None or memory.described is None:
+    connector_id, ours = profile_of(profile_id)
+    if connector_id == 0 or ours is None or memory.described is None:
         return None
-    allowed = _allowed(memory, connector_id, purpose, memory.described.unit.value)
+    allowed = _allowed(memory, connector_id, ours, memory.described.unit.value)
     return None if allowed is None else ScheduleValues(limit=PhaseValues(allowed))
 
 

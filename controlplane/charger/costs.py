@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+import msgspec
+
 from controlplane.charger.memory import ChargerMemory, Session, SessionDetails
 from controlplane.charger.messages import DriverTariffSet, SetDriverTariff
 from controlplane.charger.turn import Turn
@@ -63,11 +65,13 @@ def detailed(
 ) -> None:
     """Take in what only 2.1 says of a transaction."""
     details = event.details
+    if details is None:
+        return
     session = next(
         (each for each in reversed(memory.sessions) if each.transaction_id == event.transaction_id),
         None,
     )
-    if details is None or session is None:
+    if session is None:
         return
     known = session.details
     at_ms = turn.now_ms if event.at_ms is None else event.at_ms
@@ -85,13 +89,13 @@ def detailed(
 
 
 def _mode(turn: Turn, session: Session, known: SessionDetails, details: TransactionDetails) -> None:
-    before = (known.operation_mode, known.tariff_id, known.preconditioning, known.sleeping)
+    before = msgspec.structs.astuple(known)
     known.operation_mode = details.operation_mode or known.operation_mode
     known.tariff_id = details.tariff_id or known.tariff_id
     known.preconditioning = details.preconditioning or known.preconditioning
     known.sleeping = details.sleeping
-    now = (known.operation_mode, known.tariff_id, known.preconditioning, known.sleeping)
-    if now == before:
+    known.limit = details.limit or known.limit
+    if msgspec.structs.astuple(known) == before:
         return
     turn.changed = True
     turn.emit(
@@ -102,6 +106,7 @@ def _mode(turn: Turn, session: Session, known: SessionDetails, details: Transact
         tariff_id=known.tariff_id,
         preconditioning=known.preconditioning,
         sleeping=known.sleeping,
+        limit=None if known.limit is None else msgspec.to_builtins(known.limit),
     )
 
 

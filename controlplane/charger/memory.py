@@ -22,7 +22,7 @@ from controlplane.ocpp.commands import LogKind
 from controlplane.ocpp.der import DerAlarm, DerControl
 from controlplane.ocpp.event_streams import Stream
 from controlplane.ocpp.events import ConnectorStatus, TransactionEnded
-from controlplane.ocpp.tariff import CostDetails, Tariff
+from controlplane.ocpp.tariff import CostDetails, Tariff, TransactionLimit
 from controlplane.ocpp.v2x import ScheduleValues
 from controlplane.site.messages import VehicleLimits
 from controlplane.units import w_from_ma
@@ -117,6 +117,7 @@ class SessionDetails(msgspec.Struct, array_like=True):
     operation_mode: str | None = None
     preconditioning: str | None = None
     sleeping: bool = False
+    limit: TransactionLimit | None = None
 
 
 class Session(msgspec.Struct, array_like=True):
@@ -239,6 +240,13 @@ class ChargerMemory(msgspec.Struct):
     """By what settlements and swaps are recognised that are told again; the latest last."""
     firmware_update: FirmwareUpdate | None = None
     log_upload: LogUpload | None = None
+
+    def forget_hardware(self) -> None:
+        """Another station stands in its place: what was set in the old one is gone with it."""
+        self.der_controls.clear()
+        self.der_alarms.clear()
+        self.streams.clear()
+        self.dynamic_profiles.clear()
 
     def connector(self, connector_id: int) -> Connector | None:
         """The connector, remembered from now on; None where there are too many."""

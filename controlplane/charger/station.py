@@ -63,10 +63,10 @@ class Station:
 
     def hear(self, turn: Turn, event: Event) -> Answer:
         """Take in an event; returned is what the station is answered."""
-        take = _TAKEN.get(type(event))
+        take = _HEARD.get(type(event))
         if take is not None:
-            return take(turn, self._memory, event)
-        return _HEARD[type(event)](self, turn, event)
+            return take(self, turn, event)
+        return _TAKEN[type(event)](turn, self._memory, event)
 
     def _booted(self, turn: Turn, event: events.Booted) -> Answer:
         memory = self._memory
@@ -75,6 +75,8 @@ class Station:
         memory.vendor, memory.model = event.vendor, event.model
         memory.firmware, memory.serial_number = event.firmware, event.serial_number
         memory.cleared &= not exchanged
+        if exchanged:
+            memory.forget_hardware()
         for connector in memory.connectors.values():
             # Profiles of transactions need not survive a reboot; none survives new hardware.
             connector.limit_ma = None

@@ -22,9 +22,9 @@ _INTRODUCTION: Final = """\
 
 This page is generated from the code: `python -m controlplane.ocpp.coverage`.
 
-Loadstar speaks {spoken}; a station that offers several gets the first of these. Every frame is
-checked against the JSON schema of its version before anything else looks at it, and every CALL is
-answered exactly once. What a station can send is
+Loadstar speaks {spoken}; a station that offers several gets the first of these.
+Every frame is checked against the JSON schema of its version before anything else looks at it, and
+every CALL is answered exactly once. What a station can send is
 
 - **handled**: it has an effect on the charger, its connectors or its sessions;
 - **noted**: it is accepted and appended to the journal as `charger.notice`;

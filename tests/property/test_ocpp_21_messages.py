@@ -187,7 +187,7 @@ schedule_values = st.builds(
 )
 power_profiles = st.builds(
     PowerProfile,
-    profile_id=st.integers(1, 2**31 - 1),
+    profile_id=st.integers(20_000, 2**31 - 1),
     purpose=st.sampled_from([each for each in ProfilePurpose if each != "TxProfile"]),
     kind=st.sampled_from([ProfileKind.ABSOLUTE, ProfileKind.RELATIVE]),
     unit=st.sampled_from(["A", "W"]),
@@ -209,7 +209,7 @@ power_profiles = st.builds(
 )
 dynamic_profiles = st.builds(
     PowerProfile,
-    profile_id=st.integers(1, 1_000),
+    profile_id=st.integers(0, 100).map(lambda number: number * 10 + 5),
     purpose=st.just(ProfilePurpose.TRANSACTION),
     kind=st.just(ProfileKind.DYNAMIC),
     unit=st.just("W"),

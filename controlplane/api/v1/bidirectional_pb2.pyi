@@ -410,7 +410,7 @@ class PowerProfile(_message.Message):
     OFFLINE_MAX_S_FIELD_NUMBER: _builtins.int
     INVALID_AFTER_OFFLINE_FIELD_NUMBER: _builtins.int
     profile_id: _builtins.int
-    """Unique at the charger, 1 and up. Loadstar's own are ten times the connector plus 1 to 3."""
+    """Unique at the charger, 1 and up. Refused are Loadstar's own: ten times a connector, and 1 to 3."""
     purpose: Global___ProfilePurpose.ValueType
     """What it is for."""
     kind: Global___ProfileKind.ValueType

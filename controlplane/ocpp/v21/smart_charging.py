@@ -8,7 +8,7 @@ from typing import Any, Final
 import msgspec
 
 from controlplane.ocpp import commands, v2x
-from controlplane.ocpp.dialect import Block, ScheduleAnswer
+from controlplane.ocpp.dialect import Block, ScheduleAnswer, profile_of
 from controlplane.ocpp.events import ChargingNeedsNotified, DischargeAbility, Event
 from controlplane.ocpp.framing import Fault
 from controlplane.ocpp.readings import energy_wh, milliamperes
@@ -178,6 +178,8 @@ def _set_profile(command: commands.SetPowerProfile, now_ms: int) -> dict[str, An
 
 def _profile_fault(profile: v2x.PowerProfile) -> str | None:
     """What a station would refuse, or take otherwise than it was meant."""
+    if profile_of(profile.profile_id)[1] is not None:
+        return "this number is one of Loadstar's own: ten times a connector, and 1 to 3"
     if not 1 <= len(profile.periods) <= _PERIODS_MAX:
         return f"a profile has 1 to {_PERIODS_MAX} periods"
     if profile.periods[0].start_s != 0:

@@ -127,6 +127,20 @@ def test_alarms_survive_the_host(charger: Charger) -> None:
     assert (known.kind, known.fault) == (der.DerKind.LV_MUST_TRIP, "UnderVoltage")
 
 
+def test_an_exchanged_station_has_nothing_of_the_old_one(charger: Charger) -> None:
+    old = {"model": "Old", "vendorName": "Maker"}
+    charger.call("BootNotification", reason="PowerUp", chargingStation=old)
+    open_stream(charger, 1, interval=1)
+    charger.call("NotifyDERAlarm", controlType="LVMustTrip", timestamp="2024-01-01T00:00:00Z")
+    charger.call("BootNotification", reason="PowerUp", chargingStation=old)
+    assert answer(charger, GetDerState()).alarms
+    new = {"model": "New", "vendorName": "Maker"}
+    charger.call("BootNotification", reason="PowerUp", chargingStation=new)
+    assert answer(charger, GetDerState()) == DerState((), ())
+    send(charger, 1, "x")
+    assert told(charger, "stream.unknown")
+
+
 # --- drivers --------------------------------------------------------------------------------------
 
 

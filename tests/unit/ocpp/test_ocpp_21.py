@@ -301,6 +301,7 @@ PROFILE = PowerProfile(
 @pytest.mark.parametrize(
     ("change", "words"),
     [
+        ({"profile_id": 13}, "Loadstar's own"),
         ({"periods": ()}, "1 to 1024"),
         ({"periods": (SetpointPeriod(LIMIT, start_s=1),)}, "begins at 0"),
         ({"periods": (SetpointPeriod(LIMIT), SetpointPeriod(LIMIT))}, "after the one before"),
