@@ -202,7 +202,7 @@ class LogUpload(msgspec.Struct, array_like=True):
     ended_ms: int | None = None
 
 
-class ChargerMemory(msgspec.Struct):
+class ChargerMemory(msgspec.Struct, omit_defaults=True):
     """Everything a charger's actor has to remember."""
 
     charger_id: ChargerId
