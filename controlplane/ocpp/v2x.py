@@ -19,9 +19,9 @@ __all__ = [
     "OperationMode",
     "PhaseValues",
     "PowerProfile",
+    "PowerPurpose",
     "PriorityNotified",
     "ProfileKind",
-    "ProfilePurpose",
     "ScheduleAsked",
     "ScheduleValues",
     "SetpointPeriod",
@@ -57,7 +57,7 @@ class OperationMode(StrEnum):
     LOCAL_LOAD_BALANCING = "LocalLoadBalancing"
 
 
-class ProfilePurpose(StrEnum):
+class PowerPurpose(StrEnum):
     """Those of ChargingProfilePurposeEnumType that a CSMS may set."""
 
     STATION_MAX = "ChargingStationMaxProfile"
@@ -114,7 +114,7 @@ class PowerProfile(msgspec.Struct, frozen=True):
     `offline_max_s` while the station is offline."""
 
     profile_id: int
-    purpose: ProfilePurpose
+    purpose: PowerPurpose
     kind: ProfileKind
     unit: Literal["A", "W"]
     periods: tuple[SetpointPeriod, ...]

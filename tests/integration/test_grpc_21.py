@@ -210,7 +210,7 @@ async def test_setpoints_never_exceed_what_the_site_grants(world: World) -> None
     assert dialect.allowed == ["AC_BPT"]
     profile = bidirectional_pb2.PowerProfile(
         profile_id=500,
-        purpose=bidirectional_pb2.PROFILE_PURPOSE_TRANSACTION,
+        purpose=bidirectional_pb2.POWER_PURPOSE_TRANSACTION,
         kind=bidirectional_pb2.PROFILE_KIND_DYNAMIC,
         unit="A",
         stack_level=1,

@@ -45,8 +45,8 @@ from controlplane.ocpp.v2x import (
     OperationMode,
     PhaseValues,
     PowerProfile,
+    PowerPurpose,
     ProfileKind,
-    ProfilePurpose,
     ScheduleValues,
     SetpointPeriod,
 )
@@ -188,7 +188,7 @@ schedule_values = st.builds(
 power_profiles = st.builds(
     PowerProfile,
     profile_id=st.integers(20_000, 2**31 - 1),
-    purpose=st.sampled_from([each for each in ProfilePurpose if each != "TxProfile"]),
+    purpose=st.sampled_from([each for each in PowerPurpose if each != "TxProfile"]),
     kind=st.sampled_from([ProfileKind.ABSOLUTE, ProfileKind.RELATIVE]),
     unit=st.sampled_from(["A", "W"]),
     periods=st.builds(
@@ -210,7 +210,7 @@ power_profiles = st.builds(
 dynamic_profiles = st.builds(
     PowerProfile,
     profile_id=st.integers(0, 100).map(lambda number: number * 10 + 5),
-    purpose=st.just(ProfilePurpose.TRANSACTION),
+    purpose=st.just(PowerPurpose.TRANSACTION),
     kind=st.just(ProfileKind.DYNAMIC),
     unit=st.just("W"),
     periods=st.builds(SetpointPeriod, values=schedule_values).map(lambda period: (period,)),

@@ -129,41 +129,41 @@ OPERATION_MODE_LOCAL_LOAD_BALANCING: OperationMode.ValueType  # 8
 """The load of the site."""
 Global___OperationMode: _TypeAlias = OperationMode  # noqa: Y015
 
-class _ProfilePurpose:
+class _PowerPurpose:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
 
-class _ProfilePurposeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ProfilePurpose.ValueType], _builtins.type):
+class _PowerPurposeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_PowerPurpose.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
-    PROFILE_PURPOSE_UNSPECIFIED: _ProfilePurpose.ValueType  # 0
+    POWER_PURPOSE_UNSPECIFIED: _PowerPurpose.ValueType  # 0
     """Not given."""
-    PROFILE_PURPOSE_STATION_MAX: _ProfilePurpose.ValueType  # 1
+    POWER_PURPOSE_STATION_MAX: _PowerPurpose.ValueType  # 1
     """The whole charger."""
-    PROFILE_PURPOSE_DEFAULT: _ProfilePurpose.ValueType  # 2
+    POWER_PURPOSE_DEFAULT: _PowerPurpose.ValueType  # 2
     """Every transaction."""
-    PROFILE_PURPOSE_TRANSACTION: _ProfilePurpose.ValueType  # 3
+    POWER_PURPOSE_TRANSACTION: _PowerPurpose.ValueType  # 3
     """One transaction."""
-    PROFILE_PURPOSE_PRIORITY: _ProfilePurpose.ValueType  # 4
+    POWER_PURPOSE_PRIORITY: _PowerPurpose.ValueType  # 4
     """A transaction that has priority."""
-    PROFILE_PURPOSE_LOCAL_GENERATION: _ProfilePurpose.ValueType  # 5
+    POWER_PURPOSE_LOCAL_GENERATION: _PowerPurpose.ValueType  # 5
     """What is generated at the site."""
 
-class ProfilePurpose(_ProfilePurpose, metaclass=_ProfilePurposeEnumTypeWrapper):
+class PowerPurpose(_PowerPurpose, metaclass=_PowerPurposeEnumTypeWrapper):
     """What a profile is for."""
 
-PROFILE_PURPOSE_UNSPECIFIED: ProfilePurpose.ValueType  # 0
+POWER_PURPOSE_UNSPECIFIED: PowerPurpose.ValueType  # 0
 """Not given."""
-PROFILE_PURPOSE_STATION_MAX: ProfilePurpose.ValueType  # 1
+POWER_PURPOSE_STATION_MAX: PowerPurpose.ValueType  # 1
 """The whole charger."""
-PROFILE_PURPOSE_DEFAULT: ProfilePurpose.ValueType  # 2
+POWER_PURPOSE_DEFAULT: PowerPurpose.ValueType  # 2
 """Every transaction."""
-PROFILE_PURPOSE_TRANSACTION: ProfilePurpose.ValueType  # 3
+POWER_PURPOSE_TRANSACTION: PowerPurpose.ValueType  # 3
 """One transaction."""
-PROFILE_PURPOSE_PRIORITY: ProfilePurpose.ValueType  # 4
+POWER_PURPOSE_PRIORITY: PowerPurpose.ValueType  # 4
 """A transaction that has priority."""
-PROFILE_PURPOSE_LOCAL_GENERATION: ProfilePurpose.ValueType  # 5
+POWER_PURPOSE_LOCAL_GENERATION: PowerPurpose.ValueType  # 5
 """What is generated at the site."""
-Global___ProfilePurpose: _TypeAlias = ProfilePurpose  # noqa: Y015
+Global___PowerPurpose: _TypeAlias = PowerPurpose  # noqa: Y015
 
 class _ProfileKind:
     ValueType = _typing.NewType("ValueType", _builtins.int)
@@ -411,7 +411,7 @@ class PowerProfile(_message.Message):
     INVALID_AFTER_OFFLINE_FIELD_NUMBER: _builtins.int
     profile_id: _builtins.int
     """Unique at the charger, 1 and up. Refused are Loadstar's own: ten times a connector, and 1 to 3."""
-    purpose: Global___ProfilePurpose.ValueType
+    purpose: Global___PowerPurpose.ValueType
     """What it is for."""
     kind: Global___ProfileKind.ValueType
     """How its time counts."""
@@ -420,7 +420,7 @@ class PowerProfile(_message.Message):
     stack_level: _builtins.int
     """Higher ones stand over lower ones, 0 and up."""
     transaction_id: _builtins.str
-    """Of `PROFILE_PURPOSE_TRANSACTION`."""
+    """Of `POWER_PURPOSE_TRANSACTION`."""
     duration_s: _builtins.int
     """How long it counts; absent for good."""
     update_interval_s: _builtins.int
@@ -441,7 +441,7 @@ class PowerProfile(_message.Message):
         self,
         *,
         profile_id: _builtins.int = ...,
-        purpose: Global___ProfilePurpose.ValueType = ...,
+        purpose: Global___PowerPurpose.ValueType = ...,
         kind: Global___ProfileKind.ValueType = ...,
         unit: _builtins.str = ...,
         periods: _abc.Iterable[Global___SetpointPeriod] | None = ...,

@@ -4,7 +4,13 @@ from here."""
 
 from __future__ import annotations
 
-from controlplane.ocpp.commands.battery_swap import RequestBatterySwap
+from controlplane.ocpp.commands.battery_swap import (
+    RequestBatterySwap,
+)
+from controlplane.ocpp.commands.charging_profiles import (
+    GetChargingProfiles,
+    ProfilePurpose,
+)
 from controlplane.ocpp.commands.core import (
     ChangeAvailability,
     ClearLimits,
@@ -17,16 +23,36 @@ from controlplane.ocpp.commands.core import (
     RawCall,
     RemoteStart,
     RemoteStop,
+    ReportCommand,
     Reset,
     SetLimit,
     SetSettings,
     Trigger,
     UnlockConnector,
 )
+from controlplane.ocpp.commands.customer import (
+    CustomerCertificate,
+    GetCustomerInformation,
+    GetTransactionStatus,
+    UpdateCost,
+)
+from controlplane.ocpp.commands.data_transfer import (
+    TransferData,
+)
 from controlplane.ocpp.commands.der import (
     ClearDerControl,
     GetDerControls,
     SetDerControl,
+)
+from controlplane.ocpp.commands.display import (
+    ClearDisplayMessage,
+    DisplayMessage,
+    DisplayPriority,
+    DisplayState,
+    GetDisplayMessages,
+    MessageContent,
+    SetDisplayMessage,
+    TextFormat,
 )
 from controlplane.ocpp.commands.event_stream import (
     AdjustStream,
@@ -39,7 +65,14 @@ from controlplane.ocpp.commands.firmware import (
     UnpublishFirmware,
     UpdateFirmware,
 )
-from controlplane.ocpp.commands.payment import NotifyWebPayment
+from controlplane.ocpp.commands.network_profile import (
+    AccessPoint,
+    SetNetworkProfile,
+    VirtualNetwork,
+)
+from controlplane.ocpp.commands.payment import (
+    NotifyWebPayment,
+)
 from controlplane.ocpp.commands.tariff import (
     ChangeTransactionTariff,
     ClearTariffs,
@@ -55,44 +88,63 @@ from controlplane.ocpp.commands.v2x import (
 )
 
 __all__ = [
+    "AccessPoint",
     "AdjustStream",
     "AllowEnergyTransfer",
     "AnyCommand",
     "ChangeAvailability",
     "ChangeTransactionTariff",
     "ClearDerControl",
+    "ClearDisplayMessage",
     "ClearLimits",
     "ClearTariffs",
     "Command",
     "CommandResult",
     "CommandState",
+    "CustomerCertificate",
+    "DisplayMessage",
+    "DisplayPriority",
+    "DisplayState",
+    "GetChargingProfiles",
     "GetCompositeSchedule",
+    "GetCustomerInformation",
     "GetDerControls",
+    "GetDisplayMessages",
     "GetLog",
     "GetSettings",
     "GetStreams",
     "GetTariffs",
+    "GetTransactionStatus",
     "LimitPurpose",
     "LogKind",
+    "MessageContent",
     "NotifyWebPayment",
+    "ProfilePurpose",
     "PublishFirmware",
     "RawCall",
     "RemoteStart",
     "RemoteStop",
+    "ReportCommand",
     "RequestBatterySwap",
     "Reset",
     "SendFrequencySignal",
     "SetDefaultTariff",
     "SetDerControl",
+    "SetDisplayMessage",
     "SetLimit",
+    "SetNetworkProfile",
     "SetPowerProfile",
     "SetSettings",
+    "TextFormat",
+    "TransferData",
     "Trigger",
     "UnlockConnector",
     "UnpublishFirmware",
+    "UpdateCost",
     "UpdateFirmware",
     "UpdateSchedule",
     "UsePriority",
+    "VirtualNetwork",
 ]
 
 AnyCommand = (
@@ -108,6 +160,19 @@ AnyCommand = (
     | ClearLimits
     | GetCompositeSchedule
     | RawCall
+    | SetDisplayMessage
+    | GetDisplayMessages
+    | ClearDisplayMessage
+    | GetCustomerInformation
+    | GetTransactionStatus
+    | UpdateCost
+    | TransferData
+    | SetNetworkProfile
+    | GetChargingProfiles
+    | UpdateFirmware
+    | PublishFirmware
+    | UnpublishFirmware
+    | GetLog
     | AllowEnergyTransfer
     | SendFrequencySignal
     | SetPowerProfile
@@ -124,9 +189,5 @@ AnyCommand = (
     | AdjustStream
     | RequestBatterySwap
     | NotifyWebPayment
-    | UpdateFirmware
-    | PublishFirmware
-    | UnpublishFirmware
-    | GetLog
 )
 """Every command; what a field is declared as, so that it can be read back from msgpack."""

@@ -192,7 +192,7 @@ def _profile_fault(profile: v2x.PowerProfile) -> str | None:
         return "a dynamic profile has one period (K28.FR.01)"
     if not dynamic and profile.update_interval_s is not None:
         return "only a dynamic profile has an update interval (K28.FR.04)"
-    transaction = profile.purpose is v2x.ProfilePurpose.TRANSACTION
+    transaction = profile.purpose is v2x.PowerPurpose.TRANSACTION
     if transaction != (profile.transaction_id is not None):
         return "a transaction's profile, and no other, names its transaction (K01.FR.03)"
     if any(

@@ -30,8 +30,8 @@ from controlplane.ocpp.v2x import (
     OperationMode,
     PhaseValues,
     PowerProfile,
+    PowerPurpose,
     ProfileKind,
-    ProfilePurpose,
     ScheduleValues,
     SetpointPeriod,
 )
@@ -83,7 +83,7 @@ SAID: list[tuple[msgspec.Struct, type[Message]]] = [
     (
         PowerProfile(
             1,
-            ProfilePurpose.PRIORITY,
+            PowerPurpose.PRIORITY,
             ProfileKind.ABSOLUTE,
             "W",
             (
@@ -129,7 +129,7 @@ def test_what_is_written_is_read_again(struct: msgspec.Struct, message: type[Mes
         (
             PowerProfile,
             bidirectional_pb2.PowerProfile(
-                purpose=bidirectional_pb2.PROFILE_PURPOSE_DEFAULT,
+                purpose=bidirectional_pb2.POWER_PURPOSE_DEFAULT,
                 kind=bidirectional_pb2.PROFILE_KIND_RELATIVE,
                 unit="kW",
             ),

@@ -29,8 +29,8 @@ from controlplane.ocpp.tariff import (
 from controlplane.ocpp.v2x import (
     PhaseValues,
     PowerProfile,
+    PowerPurpose,
     ProfileKind,
-    ProfilePurpose,
     ScheduleValues,
     SetpointPeriod,
 )
@@ -293,9 +293,7 @@ def test_that_there_is_no_tariff_is_an_answer() -> None:
 # --- profiles -------------------------------------------------------------------------------------
 
 LIMIT = ScheduleValues(limit=PhaseValues(16.0))
-PROFILE = PowerProfile(
-    5, ProfilePurpose.DEFAULT, ProfileKind.RELATIVE, "A", (SetpointPeriod(LIMIT),)
-)
+PROFILE = PowerProfile(5, PowerPurpose.DEFAULT, ProfileKind.RELATIVE, "A", (SetpointPeriod(LIMIT),))
 
 
 @pytest.mark.parametrize(
@@ -307,7 +305,7 @@ PROFILE = PowerProfile(
         ({"periods": (SetpointPeriod(LIMIT), SetpointPeriod(LIMIT))}, "after the one before"),
         ({"periods": (SetpointPeriod(),)}, "give a limit"),
         ({"update_interval_s": 5}, "only a dynamic"),
-        ({"purpose": ProfilePurpose.TRANSACTION}, "names its transaction"),
+        ({"purpose": PowerPurpose.TRANSACTION}, "names its transaction"),
         ({"transaction_id": "T"}, "names its transaction"),
         (
             {"periods": (SetpointPeriod(ScheduleValues(limit=PhaseValues(float("nan")))),)},
