@@ -30,6 +30,7 @@ from controlplane.charger.bidirectional import limit_granted
 from controlplane.charger.commands import CommandQueue, Order, Origin, write_calls
 from controlplane.charger.completing import completed
 from controlplane.charger.costs import set_driver_tariff
+from controlplane.charger.deviations import Deviations
 from controlplane.charger.firmware import Firmware
 from controlplane.charger.healing import HEALING_TIMER, Healer
 from controlplane.charger.limits import limit_answered, limit_wanted
@@ -40,15 +41,18 @@ from controlplane.charger.messages import (
     ChargerAssigned,
     ChargerUnassigned,
     DerState,
+    DismissQuarantined,
     Execute,
     GetCharger,
     GetDerState,
+    ReleaseQuarantined,
     SetDriverTariff,
     SetSessionNeed,
     StationCalled,
     StationConnected,
     StationDisconnected,
     StationFailed,
+    StationGarbled,
     StationRefused,
     StationReplied,
     StationSent,
@@ -56,7 +60,9 @@ from controlplane.charger.messages import (
 )
 from controlplane.charger.metering import Metering
 from controlplane.charger.outcomes import command_answered
+from controlplane.charger.quarantine import Quarantine
 from controlplane.charger.reports import REPORT_TIMER, Reports
+from controlplane.charger.sessions import LOST_TIMER
 from controlplane.charger.settling import DEFAULT_TIMER, SETTLE_TIMER, Settling
 from controlplane.charger.smart_charging import EXTERNAL_TIMER, SmartCharging
 from controlplane.charger.station import Station
@@ -106,11 +112,13 @@ class ChargerActor:
     """
 
     __slots__ = (
+        "_deviations",
         "_firmware",
         "_healer",
         "_last_seen_ms",
         "_memory",
         "_metering",
+        "_quarantine",
         "_queue",
         "_reports",
         "_settings",
@@ -133,6 +141,8 @@ class ChargerActor:
         self._transactions = Transactions(memory, self._metering)
         self._smart_charging = SmartCharging(memory, self._transactions)
         self._reports = Reports()
+        self._quarantine = Quarantine(memory, self._transactions.sessions)
+        self._deviations = Deviations(memory)
         self._firmware = Firmware(memory)
         self._station = Station(
             memory,
@@ -170,6 +180,7 @@ class ChargerActor:
         self._tell_all(turn)
         self._healer.activated(turn)
         self._smart_charging.activated(turn)
+        self._transactions.sessions.activated(turn)
         return turn.effects
 
     def step(self, message: Message, now_ms: int) -> list[Effect]:
@@ -182,6 +193,7 @@ class ChargerActor:
         if handle is None:
             raise TypeError(f"a charger cannot be told {type(message).__name__}")
         turn = Turn(self._memory.charger_id, self._memory.site_id, now_ms)
+        turn.settled = self._settling.settled
         handle(self, turn, message)
         self._queue.send_next(turn, settled=self._settling.settled)
         rearm, due_ms = self._queue.rearm()
@@ -284,8 +296,12 @@ class ChargerActor:
             )
             return
         turn.call = message
+        if message.mended:
+            self._deviations.mended(turn, message.action, message.mended)
         answer = self._station.hear(turn, event)
         turn.effects.append(Reply(message.connection, message.message_id, dialect.reply(answer)))
+        if turn.history:
+            self._settling.replayed(turn)
         if isinstance(event, StatusChanged):
             self._healer.statuses_changed(turn)
         elif isinstance(event, Booted) and event.reason != "Triggered" and queue.connection:
@@ -302,7 +318,7 @@ class ChargerActor:
     def _refuse_priority(self, turn: Turn, dialect: Dialect, event: PriorityNotified) -> None:
         """Priority for a transaction that does not run here is taken back (2.1 K21): no ledger
         counts what it would draw."""
-        session = self._transactions.find(event.transaction_id)
+        session = self._transactions.sessions.find(event.transaction_id)
         unknown = session is None or session.ended_ms is not None
         if event.active and unknown and not self._queue.full:
             self._order(turn, dialect, UsePriority(event.transaction_id, active=False), Origin.API)
@@ -327,6 +343,10 @@ class ChargerActor:
                 error_code=message.code[:64],
                 error_description=message.description[:255],
             )
+
+    def _garbled(self, turn: Turn, message: StationGarbled) -> None:
+        self._last_seen_ms = turn.now_ms
+        self._deviations.garbled(turn, message)
 
     def _drop_stale_limits(self, turn: Turn) -> None:
         for order in self._queue.take_out_limits(set(self.open_sessions)):
@@ -417,7 +437,7 @@ class ChargerActor:
             limit_answered(turn, self._memory, order.command, result.state)
         command_answered(turn, self._memory, order.command, result)
         if isinstance(order.command, UsePriority) and accepted:
-            self._transactions.prioritise(
+            self._transactions.needs.prioritise(
                 turn, order.command.transaction_id, active=order.command.active
             )
         self._firmware.asked(turn, order.command, result)
@@ -499,7 +519,7 @@ class ChargerActor:
         memory = self._memory
         described = () if memory.described is None else memory.described.connectors
         for connector_id in {*memory.connectors, *(each.id for each in described)}:
-            self._transactions.tell_state(turn, connector_id)
+            self._transactions.sessions.tell_state(turn, connector_id)
 
     def _tell_presence(self, turn: Turn) -> None:
         turn.tell_site(
@@ -529,12 +549,16 @@ class ChargerActor:
             if refusal is not None:
                 turn.effects.append(Answer(message.ask_id, refusal))
         elif isinstance(request, SetSessionNeed):
-            turn.effects.append(Answer(message.ask_id, self._transactions.set_need(turn, request)))
+            turn.effects.append(Answer(message.ask_id, self._transactions.needs.set(turn, request)))
         elif isinstance(request, AbandonSession):
-            closed = self._transactions.abandon(
+            closed = self._transactions.sessions.abandon(
                 turn, request.session_id, online=bool(self._queue.connection)
             )
             turn.effects.append(Answer(message.ask_id, closed))
+        elif isinstance(request, ReleaseQuarantined):
+            turn.effects.append(Answer(message.ask_id, self._quarantine.release(turn, request)))
+        elif isinstance(request, DismissQuarantined):
+            turn.effects.append(Answer(message.ask_id, self._quarantine.dismiss(turn, request)))
         elif isinstance(request, GetCharger):
             view = charger_view(
                 self._memory,
@@ -596,6 +620,8 @@ class ChargerActor:
             self._reports.due(turn)
         elif message.key == EXTERNAL_TIMER:
             self._smart_charging.due(turn)
+        elif message.key == LOST_TIMER:
+            self._transactions.sessions.lost_due(turn)
         elif message.key == HEALING_TIMER:
             online = bool(self._queue.connection) and self._settling.settled
             if self._healer.due(turn, online=online) and dialect is not None:
@@ -635,6 +661,7 @@ _HANDLERS: Final[dict[type[Message], Callable[[ChargerActor, Turn, Any], None]]]
     StationDisconnected: ChargerActor._disconnected,
     StationFailed: ChargerActor._failed,
     StationRefused: ChargerActor._refused,
+    StationGarbled: ChargerActor._garbled,
     StationReplied: ChargerActor._replied,
     StationSent: ChargerActor._sent,
     TimerFired: ChargerActor._timer,

@@ -23,6 +23,7 @@ from controlplane.charger.messages import (
     StationConnected,
     StationDisconnected,
     StationFailed,
+    StationGarbled,
     StationRefused,
     StationReplied,
     StationSent,
@@ -68,6 +69,7 @@ StationMessage = (
     | StationFailed
     | StationSent
     | StationRefused
+    | StationGarbled
 )
 
 ActorMessage = (
