@@ -13,32 +13,46 @@ from grpc_reflection.v1alpha import reflection
 
 from controlplane.api.allocation import Allocations
 from controlplane.api.backend import MESSAGE_MAX_BYTES, Backend, Files
+from controlplane.api.battery_swap import BatterySwap
+from controlplane.api.bidirectional import Bidirectional
 from controlplane.api.chargers import Chargers
 from controlplane.api.charging_profiles import ChargingProfiles
 from controlplane.api.configuring import Change, apply_network
 from controlplane.api.customers import Customers
+from controlplane.api.der import Der
 from controlplane.api.display import Display
 from controlplane.api.errors import ErrorInterceptor
+from controlplane.api.event_streams import EventStreams
 from controlplane.api.firmware import FirmwareCalls
 from controlplane.api.grid import Grid
 from controlplane.api.journal import Journal
 from controlplane.api.logs import Logs
 from controlplane.api.network import Network
+from controlplane.api.payments import Payments
 from controlplane.api.quarantine import Quarantine
 from controlplane.api.sessions import Sessions
 from controlplane.api.sites import Sites
 from controlplane.api.system import System
+from controlplane.api.tariffs import Tariffs
 from controlplane.api.v1 import (
     allocation_pb2,
     allocation_pb2_grpc,
+    battery_swap_pb2,
+    battery_swap_pb2_grpc,
+    bidirectional_pb2,
+    bidirectional_pb2_grpc,
     chargers_pb2,
     chargers_pb2_grpc,
     charging_profiles_pb2,
     charging_profiles_pb2_grpc,
     customers_pb2,
     customers_pb2_grpc,
+    der_pb2,
+    der_pb2_grpc,
     display_pb2,
     display_pb2_grpc,
+    event_streams_pb2,
+    event_streams_pb2_grpc,
     firmware_pb2,
     firmware_pb2_grpc,
     grid_pb2,
@@ -49,6 +63,8 @@ from controlplane.api.v1 import (
     logs_pb2_grpc,
     network_pb2,
     network_pb2_grpc,
+    payments_pb2,
+    payments_pb2_grpc,
     quarantine_pb2,
     quarantine_pb2_grpc,
     sessions_pb2,
@@ -57,6 +73,8 @@ from controlplane.api.v1 import (
     sites_pb2_grpc,
     system_pb2,
     system_pb2_grpc,
+    tariffs_pb2,
+    tariffs_pb2_grpc,
 )
 from controlplane.config import Settings
 from controlplane.errors import Precondition
@@ -206,11 +224,23 @@ def _add_services(backend: Backend, server: grpc.aio.Server) -> list[str]:
     sessions_pb2_grpc.add_SessionsServiceServicer_to_server(Sessions(backend), server)
     sites_pb2_grpc.add_SitesServiceServicer_to_server(Sites(backend), server)
     system_pb2_grpc.add_SystemServiceServicer_to_server(System(backend), server)
+    battery_swap_pb2_grpc.add_BatterySwapServiceServicer_to_server(BatterySwap(backend), server)
+    bidirectional_pb2_grpc.add_BidirectionalServiceServicer_to_server(
+        Bidirectional(backend), server
+    )
+    der_pb2_grpc.add_DerServiceServicer_to_server(Der(backend), server)
+    event_streams_pb2_grpc.add_EventStreamsServiceServicer_to_server(EventStreams(backend), server)
+    payments_pb2_grpc.add_PaymentsServiceServicer_to_server(Payments(backend), server)
+    tariffs_pb2_grpc.add_TariffsServiceServicer_to_server(Tariffs(backend), server)
     return [
         service.full_name
         for file in (
             allocation_pb2,
+            battery_swap_pb2,
+            bidirectional_pb2,
             chargers_pb2,
+            der_pb2,
+            event_streams_pb2,
             charging_profiles_pb2,
             customers_pb2,
             display_pb2,
@@ -219,10 +249,12 @@ def _add_services(backend: Backend, server: grpc.aio.Server) -> list[str]:
             journal_pb2,
             logs_pb2,
             network_pb2,
+            payments_pb2,
             quarantine_pb2,
             sessions_pb2,
             sites_pb2,
             system_pb2,
+            tariffs_pb2,
         )
         for service in file.DESCRIPTOR.services_by_name.values()
     ]

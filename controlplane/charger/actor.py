@@ -26,8 +26,10 @@ from controlplane.actor import (
     SetTimer,
     TimerFired,
 )
+from controlplane.charger.bidirectional import limit_granted
 from controlplane.charger.commands import CommandQueue, Order, Origin, write_calls
 from controlplane.charger.completing import completed
+from controlplane.charger.costs import set_driver_tariff
 from controlplane.charger.deviations import Deviations
 from controlplane.charger.firmware import Firmware
 from controlplane.charger.healing import HEALING_TIMER, Healer
@@ -38,20 +40,26 @@ from controlplane.charger.messages import (
     ApplyLimit,
     ChargerAssigned,
     ChargerUnassigned,
+    DerState,
     DismissQuarantined,
     Execute,
     GetCharger,
+    GetDerState,
     ReleaseQuarantined,
+    SetDriverTariff,
     SetSessionNeed,
     StationCalled,
     StationConnected,
     StationDisconnected,
     StationFailed,
     StationGarbled,
+    StationRefused,
     StationReplied,
+    StationSent,
     UpdateWanted,
 )
 from controlplane.charger.metering import Metering
+from controlplane.charger.outcomes import command_answered
 from controlplane.charger.quarantine import Quarantine
 from controlplane.charger.reports import REPORT_TIMER, Reports
 from controlplane.charger.sessions import LOST_TIMER
@@ -74,10 +82,12 @@ from controlplane.ocpp.commands import (
     SetLimit,
     SetSettings,
     Trigger,
+    UsePriority,
 )
 from controlplane.ocpp.dialect import Dialect
 from controlplane.ocpp.events import Booted, StatusChanged, TransactionEnded, TransactionStarted
 from controlplane.ocpp.framing import ErrorCode, Fault, code_word
+from controlplane.ocpp.v2x import PriorityNotified
 from controlplane.ocpp.versions import DIALECTS
 from controlplane.site.messages import ChargerPresence, LimitOutcome
 from controlplane.store.records import ActorSnapshot, MeterSample
@@ -125,7 +135,7 @@ class ChargerActor:
         memory = ChargerMemory(ChargerId(ref.id)) if snapshot is None else _decoder.decode(snapshot)
         for connector in memory.connectors.values():
             # A limit may have changed since the snapshot; only the station and the site know.
-            connector.limit_ma = None
+            connector.limit_ma = connector.wanted_ma = None
         self._memory = memory
         self._settings = settings
         self._metering = Metering(memory)
@@ -299,10 +309,41 @@ class ChargerActor:
             self._unsettle(turn)
         elif isinstance(event, TransactionStarted | TransactionEnded):
             self._drop_stale_limits(turn)
+        elif isinstance(event, PriorityNotified):
+            self._refuse_priority(turn, dialect, event)
         question, self._smart_charging.question = self._smart_charging.question, None
         if question is not None and queue.connection and not queue.pending(Origin.LEARNING):
             command = completed(turn, self._memory, question)
             self._order(turn, dialect, command, Origin.LEARNING)
+
+    def _refuse_priority(self, turn: Turn, dialect: Dialect, event: PriorityNotified) -> None:
+        """Priority for a transaction that does not run here is taken back (2.1 K21): no ledger
+        counts what it would draw."""
+        session = self._transactions.sessions.find(event.transaction_id)
+        unknown = session is None or session.ended_ms is not None
+        if event.active and unknown and not self._queue.full:
+            self._order(turn, dialect, UsePriority(event.transaction_id, active=False), Origin.API)
+
+    def _sent(self, turn: Turn, message: StationSent) -> None:
+        """What the station tells without wanting an answer (2.1)."""
+        dialect = self._dialect()
+        if dialect is None or message.connection != self._queue.connection:
+            return
+        self._last_seen_ms = turn.now_ms
+        event = dialect.event(message.action, message.payload)
+        if event is not None:
+            self._station.hear(turn, event)
+
+    def _refused(self, turn: Turn, message: StationRefused) -> None:
+        """The station could not take an answer (2.1). It was right by its schema, so the fault is
+        noted; the station's message counts, and if it sends it again it is recognised."""
+        if message.connection == self._queue.connection:
+            turn.emit(
+                "charger.answer_refused",
+                message_id=message.message_id[:64],
+                error_code=message.code[:64],
+                error_description=message.description[:255],
+            )
 
     def _garbled(self, turn: Turn, message: StationGarbled) -> None:
         self._last_seen_ms = turn.now_ms
@@ -395,6 +436,11 @@ class ChargerActor:
             turn.effects.append(Answer(order.ask_id, result))
         if isinstance(order.command, SetLimit) and order.sent:
             limit_answered(turn, self._memory, order.command, result.state)
+        command_answered(turn, self._memory, order.command, result)
+        if isinstance(order.command, UsePriority) and accepted:
+            self._transactions.needs.prioritise(
+                turn, order.command.transaction_id, active=order.command.active
+            )
         self._firmware.asked(turn, order.command, result)
         if order.limit is not None:
             self._tell_outcome(turn, order.limit, result.state)
@@ -430,6 +476,8 @@ class ChargerActor:
         if command is None:
             self._tell_outcome(turn, message, CommandState.REJECTED)
             return
+        if message.session_id is not None:
+            limit_granted(self._memory, message.connector_id, message.limit_ma)
         connector = self._memory.connector(message.connector_id)
         in_force_ma = None if connector is None else connector.limit_ma
         urgent = in_force_ma is None or message.limit_ma < in_force_ma
@@ -522,6 +570,13 @@ class ChargerActor:
                 now_ms=turn.now_ms,
             )
             turn.effects.append(Answer(message.ask_id, view))
+        elif isinstance(request, GetDerState):
+            memory = self._memory
+            state = DerState(tuple(memory.der_controls.values()), tuple(memory.der_alarms.values()))
+            turn.effects.append(Answer(message.ask_id, state))
+        elif isinstance(request, SetDriverTariff):
+            tariff_set = set_driver_tariff(turn, self._memory, request)
+            turn.effects.append(Answer(message.ask_id, tariff_set))
         else:
             name = type(request).__name__
             turn.effects.append(
@@ -608,8 +663,10 @@ _HANDLERS: Final[dict[type[Message], Callable[[ChargerActor, Turn, Any], None]]]
     StationConnected: ChargerActor._connected,
     StationDisconnected: ChargerActor._disconnected,
     StationFailed: ChargerActor._failed,
+    StationRefused: ChargerActor._refused,
     StationGarbled: ChargerActor._garbled,
     StationReplied: ChargerActor._replied,
+    StationSent: ChargerActor._sent,
     TimerFired: ChargerActor._timer,
     UpdateWanted: ChargerActor._update_wanted,
 }

@@ -7,7 +7,14 @@ import msgspec
 
 from controlplane.charger.memory import ChargerMemory
 from controlplane.charger.turn import Turn
-from controlplane.ocpp.commands import Command, RemoteStart, ReportCommand, UpdateCost
+from controlplane.ocpp.commands import (
+    Command,
+    GetDerControls,
+    RemoteStart,
+    ReportCommand,
+    RequestBatterySwap,
+    UpdateCost,
+)
 
 __all__ = ["completed"]
 
@@ -22,6 +29,10 @@ def completed(turn: Turn, memory: ChargerMemory, command: Command) -> Command:
         turn.changed = True
         return replace(command, remote_start_id=memory.remote_start_id)
     if isinstance(command, ReportCommand) and command.request_id == 0:
+        memory.report_number = memory.report_number % _NUMBER_MAX + 1
+        turn.changed = True
+        return replace(command, request_id=memory.report_number)
+    if isinstance(command, GetDerControls | RequestBatterySwap) and command.request_id == 0:
         memory.report_number = memory.report_number % _NUMBER_MAX + 1
         turn.changed = True
         return replace(command, request_id=memory.report_number)

@@ -11,7 +11,7 @@ theirs go to the end and have a default."""
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 
@@ -23,7 +23,11 @@ from controlplane.charger.sequence import Sequence
 from controlplane.ids import ChargerId, SessionId, SiteId
 from controlplane.network import ChargerConfig, LimitUnit
 from controlplane.ocpp.commands import LogKind
+from controlplane.ocpp.der import DerAlarm, DerControl
+from controlplane.ocpp.event_streams import Stream
 from controlplane.ocpp.events import ConnectorStatus, TransactionEnded
+from controlplane.ocpp.tariff import CostDetails, Tariff, TransactionLimit
+from controlplane.ocpp.v2x import ScheduleValues
 from controlplane.site.messages import VehicleLimits
 from controlplane.units import ma_from_w, w_from_ma
 
@@ -32,10 +36,13 @@ __all__ = [
     "Connector",
     "Described",
     "DescribedConnector",
+    "DynamicProfile",
     "FirmwareUpdate",
     "Healing",
     "LogUpload",
+    "OpenStream",
     "Session",
+    "SessionDetails",
 ]
 
 CONNECTORS_MAX: Final = 64
@@ -101,6 +108,20 @@ class Connector(msgspec.Struct, array_like=True):
     soc_percent: float | None = None
     vehicle: VehicleLimits | None = None
     """What a vehicle said before its transaction began."""
+    wanted_ma: int | None = None
+    """The limit that the site wanted last for the running session, None while unknown."""
+
+
+class SessionDetails(msgspec.Struct, array_like=True):
+    """What only 2.1 says of a transaction, as of `at_ms`."""
+
+    at_ms: int = 0
+    cost: CostDetails | None = None
+    tariff_id: str | None = None
+    operation_mode: str | None = None
+    preconditioning: str | None = None
+    sleeping: bool = False
+    limit: TransactionLimit | None = None
 
 
 class Session(msgspec.Struct, array_like=True):
@@ -146,6 +167,7 @@ class Session(msgspec.Struct, array_like=True):
     """Since when its connector is said to be free, although nobody told of its end."""
     power_w_ms: int = 0
     """What its power readings add up to, in watt-milliseconds: a check on the register."""
+    details: SessionDetails | None = None
 
 
 class Healing(msgspec.Struct, array_like=True):
@@ -153,6 +175,24 @@ class Healing(msgspec.Struct, array_like=True):
 
     reason: str = ""
     attempts: int = 0
+
+
+class OpenStream(msgspec.Struct):
+    """A periodic event stream that was allowed; the last two say what it did of late."""
+
+    stream: Stream
+    written_ms: int = 0
+    dropped: int = 0
+
+
+class DynamicProfile(msgspec.Struct):
+    """A dynamic profile that an operator installed, and its present values. `phases` is over how
+    many a value of all phases spreads."""
+
+    connector_id: int
+    unit: Literal["A", "W"]
+    values: ScheduleValues
+    phases: int = 1
 
 
 class FirmwareUpdate(msgspec.Struct, array_like=True):
@@ -180,7 +220,7 @@ class LogUpload(msgspec.Struct, array_like=True):
     ended_ms: int | None = None
 
 
-class ChargerMemory(msgspec.Struct):
+class ChargerMemory(msgspec.Struct, omit_defaults=True):
     """Everything a charger's actor has to remember."""
 
     charger_id: ChargerId
@@ -205,8 +245,19 @@ class ChargerMemory(msgspec.Struct):
     healing: Healing = msgspec.field(default_factory=Healing)
     cleared: bool = False
     """Whether the station has answered that what others left behind is gone."""
+    der_controls: dict[str, DerControl] = {}
+    der_alarms: dict[str, DerAlarm] = {}
+    """Those that stand, by kind and fault."""
+    streams: dict[int, OpenStream] = {}
+    stream_unknown_ms: int = 0
+    """When values of a stream that nobody allowed were noted last."""
+    dynamic_profiles: dict[int, DynamicProfile] = {}
+    driver_tariffs: dict[str, Tariff] = {}
+    """By the driver's token."""
+    told_once: list[str] = []
+    """By what settlements and swaps are recognised that are told again; the latest last."""
     report_number: int = 0
-    """Of the latest report that was asked for."""
+    """Of the latest report or battery swap that was asked for."""
     external_limits: list[ExternalLimit] = []
     """Limits that other systems set, by connector and source."""
     firmware_update: FirmwareUpdate | None = None
@@ -217,6 +268,13 @@ class ChargerMemory(msgspec.Struct):
     """Check sums of the latest messages that nobody could read."""
     resolved: list[int] = []
     """The latest quarantined entries that an operator has decided about."""
+
+    def forget_hardware(self) -> None:
+        """Another station stands in its place: what was set in the old one is gone with it."""
+        self.der_controls.clear()
+        self.der_alarms.clear()
+        self.streams.clear()
+        self.dynamic_profiles.clear()
 
     def connector(self, connector_id: int) -> Connector | None:
         """The connector, remembered from now on; None where there are too many."""

@@ -10,7 +10,9 @@ import msgspec
 from controlplane.actor import Message
 from controlplane.ids import ChargerId, SessionId, SiteId
 from controlplane.ocpp.commands import AnyCommand, LogKind, UpdateFirmware
+from controlplane.ocpp.der import DerAlarm, DerControl
 from controlplane.ocpp.events import ConnectorStatus
+from controlplane.ocpp.tariff import Tariff
 from controlplane.store.records import QuarantinedEntry, SessionRecord
 
 __all__ = [
@@ -21,18 +23,24 @@ __all__ = [
     "ChargerUnassigned",
     "ChargerView",
     "ConnectorView",
+    "DerState",
     "DismissQuarantined",
+    "DriverTariffSet",
     "Execute",
     "GetCharger",
+    "GetDerState",
     "QuarantineDecision",
     "ReleaseQuarantined",
+    "SetDriverTariff",
     "SetSessionNeed",
     "StationCalled",
     "StationConnected",
     "StationDisconnected",
     "StationFailed",
     "StationGarbled",
+    "StationRefused",
     "StationReplied",
+    "StationSent",
     "UpdateView",
     "UpdateWanted",
     "UploadView",
@@ -98,6 +106,23 @@ class StationFailed(Message, frozen=True, tag="station_failed"):
     message_id: str
     code: str
     description: str
+
+
+class StationRefused(Message, frozen=True, tag="station_refused"):
+    """CALLRESULTERROR (2.1): the station could not take our answer to its CALL `message_id`."""
+
+    connection: str
+    message_id: str
+    code: str
+    description: str
+
+
+class StationSent(Message, frozen=True, tag="station_sent"):
+    """SEND (2.1) whose payload has passed its JSON schema; it wants no answer."""
+
+    connection: str
+    action: str
+    payload: dict[str, Any]
 
 
 # --- from its site --------------------------------------------------------------------------------
@@ -177,6 +202,30 @@ class GetCharger(msgspec.Struct, frozen=True, tag="get_charger"):
     """Answered with `ChargerView`."""
 
 
+class GetDerState(msgspec.Struct, frozen=True, tag="get_der_state"):
+    """Answered with `DerState`."""
+
+
+class DerState(msgspec.Struct, frozen=True, tag="der_state"):
+    """The DER controls that a charger accepted or reported, and the alarms that stand."""
+
+    controls: tuple[DerControl, ...]
+    alarms: tuple[DerAlarm, ...]
+
+
+class SetDriverTariff(msgspec.Struct, frozen=True, tag="set_driver_tariff"):
+    """The tariff of one driver at this charger, given with each authorisation (2.1); None takes it
+    away. Refused where it is wrong, or the charger has too many. Answered with
+    `DriverTariffSet`."""
+
+    id_token: str
+    tariff: Tariff | None
+
+
+class DriverTariffSet(msgspec.Struct, frozen=True, tag="driver_tariff_set"):
+    id_token: str
+
+
 class ReleaseQuarantined(msgspec.Struct, frozen=True, tag="release_quarantined"):
     """Let what is quarantined count in a session, which is given as it is stored: a stop ends it, a
     register's step is added to its energy, or it is set to `energy_wh`, 0 or more. Answered with
@@ -203,7 +252,14 @@ class QuarantineDecision(msgspec.Struct, frozen=True, tag="quarantine_decision")
 
 
 ChargerRequest = (
-    Execute | SetSessionNeed | AbandonSession | GetCharger | ReleaseQuarantined | DismissQuarantined
+    Execute
+    | SetSessionNeed
+    | AbandonSession
+    | GetCharger
+    | ReleaseQuarantined
+    | DismissQuarantined
+    | GetDerState
+    | SetDriverTariff
 )
 
 

@@ -65,6 +65,7 @@ class Needs:
             current_max_ma=said.current_max_ma,
             power_max_w=said.power_max_w,
             soc_percent=said.soc_percent,
+            discharge_power_max_w=None if said.discharge is None else said.discharge.power_max_w,
         )
         if session is None:
             return NeedsAnswer("Processing")
@@ -104,6 +105,18 @@ class Needs:
         self._sessions.tell_state(turn, session.connector_id)
         return record
 
+    def prioritise(self, turn: Turn, transaction_id: str, *, active: bool) -> bool:
+        """A transaction goes first at its site, for a day at most, or no more (2.1 K21, K22);
+        whether it is one that runs."""
+        session = self._sessions.find(transaction_id)
+        if session is None or session.ended_ms is not None:
+            if active:
+                turn.emit("session.priority_refused", transaction_id=transaction_id)
+            return False
+        until_ms = turn.now_ms + BOOST_MAX_MS if active else turn.now_ms
+        self.set(turn, SetSessionNeed(session.session_id, boost_until_ms=until_ms))
+        return True
+
 
 def _vehicle_limits(
     event: ChargingNeedsNotified, session: Session | None, now_ms: int
@@ -123,4 +136,5 @@ def _vehicle_limits(
         need_wh=None if event.energy_wh is None else had_wh + event.energy_wh,
         departure_ms=leaves_ms,
         said_ms=now_ms,
+        discharge=event.discharge,
     )

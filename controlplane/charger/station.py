@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
+from controlplane.charger import bidirectional, costs, der_controls, event_streams, payments
 from controlplane.charger.firmware import Firmware
 from controlplane.charger.memory import ChargerMemory
 from controlplane.charger.reports import Reports
@@ -18,6 +19,8 @@ from controlplane.charger.transactions import Transactions
 from controlplane.charger.turn import Turn
 from controlplane.config import ActorSettings
 from controlplane.ocpp import events
+from controlplane.ocpp.battery_swap import BatterySwapped
+from controlplane.ocpp.der import DerAlarmed, DerReported, DerStarted
 from controlplane.ocpp.dialect import (
     Answer,
     BootAnswer,
@@ -26,8 +29,11 @@ from controlplane.ocpp.dialect import (
     TokenAnswer,
     TransferAnswer,
 )
+from controlplane.ocpp.event_streams import StreamClosed, StreamOpened, StreamValues
 from controlplane.ocpp.events import ConnectorStatus, Event
+from controlplane.ocpp.payment import Settled, VatNumberAsked
 from controlplane.ocpp.reports import external_limits_reported
+from controlplane.ocpp.v2x import PriorityNotified, ScheduleAsked
 
 __all__ = ["Station"]
 
@@ -72,7 +78,10 @@ class Station:
 
     def hear(self, turn: Turn, event: Event) -> Answer:
         """Take in an event; returned is what the station is answered."""
-        return _HEARD[type(event)](self, turn, event)
+        take = _HEARD.get(type(event))
+        if take is not None:
+            return take(self, turn, event)
+        return _TAKEN[type(event)](turn, self._memory, event)
 
     def _booted(self, turn: Turn, event: events.Booted) -> Answer:
         memory = self._memory
@@ -83,6 +92,8 @@ class Station:
         memory.cleared &= not exchanged
         if memory.probing.booted(turn.now_ms, event.firmware):
             turn.deviation("boots_when_sampling_is_set")
+        if exchanged:
+            memory.forget_hardware()
         for connector in memory.connectors.values():
             # Profiles of transactions need not survive a reboot; none survives new hardware.
             connector.limit_ma = None
@@ -142,7 +153,8 @@ class Station:
         nobody."""
         status = "Invalid" if turn.site_id is None else "Accepted"
         turn.emit("token.authorised", id_token=event.id_token, status=status)
-        return TokenAnswer(status)
+        tariff = costs.driver_tariff(self._memory, event.id_token)
+        return TokenAnswer(status, tariff=tariff if status == "Accepted" else None)
 
     def _metered(self, turn: Turn, event: events.MeterReported) -> Answer:
         self._transactions.metered(turn, event)
@@ -151,16 +163,26 @@ class Station:
     def _started(self, turn: Turn, event: events.TransactionStarted) -> Answer:
         call = turn.call
         message = "" if call is None else f"{call.connection}/{call.message_id}"
-        return self._transactions.started(turn, event, message=message)
+        answer = self._transactions.started(turn, event, message=message)
+        costs.detailed(turn, self._memory, event)
+        return answer
 
     def _updated(self, turn: Turn, event: events.TransactionUpdated) -> Answer:
-        return self._transactions.updated(turn, event)
+        answer = self._transactions.updated(turn, event)
+        costs.detailed(turn, self._memory, event)
+        return answer
 
     def _ended(self, turn: Turn, event: events.TransactionEnded) -> Answer:
-        return self._transactions.ended(turn, event)
+        answer = self._transactions.ended(turn, event)
+        costs.detailed(turn, self._memory, event)
+        return answer
 
     def _needs_notified(self, turn: Turn, event: events.ChargingNeedsNotified) -> Answer:
         return self._transactions.needs.notified(turn, event)
+
+    def _priority_notified(self, turn: Turn, event: PriorityNotified) -> Answer:
+        self._transactions.needs.prioritise(turn, event.transaction_id, active=event.active)
+        return Done()
 
     def _data_transferred(self, turn: Turn, event: events.DataTransferred) -> Answer:
         """1.6 section 4.3, 2.x P02.FR.03 to 06."""
@@ -242,5 +264,20 @@ _HEARD: Final[dict[type[Event], Callable[[Station, Turn, Any], Answer]]] = {
     events.TransactionStarted: Station._started,
     events.TransactionUpdated: Station._updated,
     events.VehicleScheduleNotified: Station._schedule_notified,
+    PriorityNotified: Station._priority_notified,
     events.VehicleUnplugged: Station._unplugged,
 }
+
+_TAKEN: Final[dict[type[Event], Callable[[Turn, ChargerMemory, Any], Answer]]] = {
+    BatterySwapped: payments.swapped,
+    DerAlarmed: der_controls.alarmed,
+    DerReported: der_controls.reported,
+    DerStarted: der_controls.started,
+    ScheduleAsked: bidirectional.schedule_asked,
+    Settled: payments.settled,
+    StreamClosed: event_streams.closed,
+    StreamOpened: event_streams.opened,
+    StreamValues: event_streams.valued,
+    VatNumberAsked: payments.vat_number_asked,
+}
+"""What concerns the charger's memory alone."""

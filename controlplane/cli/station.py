@@ -39,7 +39,7 @@ def station(
     url: Annotated[
         str, typer.Option(help="Where the CSMS listens; user:password@ for Basic authentication.")
     ] = "ws://127.0.0.1:9000/ocpp",
-    ocpp: Annotated[str, typer.Option(help="1.6 or 2.0.1.")] = "1.6",
+    ocpp: Annotated[str, typer.Option(help="1.6, 2.0.1 or 2.1.")] = "1.6",
     connectors: Annotated[int, typer.Option(help="How many.", min=1, max=64)] = 1,
     phases: Annotated[int, typer.Option(help="Of each connector.", min=1, max=3)] = 3,
     current_a: Annotated[float, typer.Option("--current", help="Amperes per phase.", min=1)] = 32.0,

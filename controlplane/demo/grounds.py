@@ -21,10 +21,9 @@ import msgspec
 from controlplane.demo.reports import OutletReport, SessionReport, SiteReport
 from controlplane.demo.scenario import Scenario, Visit, make_scenario
 from controlplane.runtime.clock import AcceleratedClock, Clock
+from controlplane.sim.console import VERSIONS
 from controlplane.sim.outlet import Outlet, StationSpec
 from controlplane.sim.station import Station
-from controlplane.sim.station_v16 import DialectV16
-from controlplane.sim.station_v201 import DialectV201
 from controlplane.sim.vehicle import Vehicle
 
 __all__ = ["Grounds", "make_station"]
@@ -37,8 +36,7 @@ DRAIN_S = 30.0
 
 def make_station(spec: StationSpec, *, url: str, clock: Clock, seed: int) -> Station:
     """A station of the version that its description names."""
-    dialect = DialectV16 if spec.version == "1.6" else DialectV201
-    return Station(spec, url=url, clock=clock, dialect=dialect, seed=seed)
+    return Station(spec, url=url, clock=clock, dialect=VERSIONS[spec.version], seed=seed)
 
 
 class Grounds:

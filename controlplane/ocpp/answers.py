@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from controlplane.ocpp.event_streams import Stream, StreamRate
 from controlplane.ocpp.events import SchedulePeriod
 from controlplane.ocpp.readings import bounded_integer, instant_ms
 from controlplane.ocpp.schedules import charging_schedule
@@ -17,8 +18,13 @@ from controlplane.ocpp.schedules import charging_schedule
 __all__ = [
     "CompositeSchedule",
     "Setting",
+    "TariffAssignment",
+    "TariffCleared",
     "schedule_answered",
     "settings_answered",
+    "streams_answered",
+    "tariffs_answered",
+    "tariffs_cleared",
     "transaction_status_answered",
     "transferred_answered",
 ]
@@ -105,3 +111,55 @@ def _named(element: dict[str, Any]) -> str:
     """The name as settings are asked for: with the instance in brackets."""
     instance = element.get("instance")
     return f"{element['name']}[{instance}]" if instance else str(element["name"])
+
+
+class TariffAssignment(msgspec.Struct, frozen=True):
+    """A tariff that a station has: for which EVSEs and, where it is a driver's own, for which
+    tokens."""
+
+    tariff_id: str
+    is_driver: bool
+    valid_from_ms: int | None = None
+    connector_ids: tuple[int, ...] = ()
+    id_tokens: tuple[str, ...] = ()
+
+
+class TariffCleared(msgspec.Struct, frozen=True):
+    """What became of a tariff that was to go; `status` is the station's word."""
+
+    tariff_id: str
+    status: str
+
+
+def streams_answered(payload: dict[str, Any]) -> tuple[Stream, ...]:
+    """The streams in a GetPeriodicEventStream answer (2.1)."""
+    return tuple(
+        Stream(
+            stream_id=stream["id"],
+            monitor_id=stream["variableMonitoringId"],
+            rate=StreamRate(stream["params"].get("interval"), stream["params"].get("values")),
+        )
+        for stream in payload.get("constantStreamData", ())
+    )
+
+
+def tariffs_answered(payload: dict[str, Any]) -> tuple[TariffAssignment, ...]:
+    """The tariffs in a GetTariffs answer (2.1)."""
+    return tuple(
+        TariffAssignment(
+            tariff_id=assignment["tariffId"],
+            is_driver=assignment["tariffKind"] == "DriverTariff",
+            valid_from_ms=instant_ms(assignment.get("validFrom")),
+            connector_ids=tuple(assignment.get("evseIds", ())),
+            id_tokens=tuple(assignment.get("idTokens", ())),
+        )
+        for assignment in payload.get("tariffAssignments", ())
+    )
+
+
+def tariffs_cleared(payload: dict[str, Any]) -> tuple[TariffCleared, ...]:
+    """What a ClearTariffs answer (2.1) says of each tariff."""
+    return tuple(
+        TariffCleared(result.get("tariffId", ""), result["status"])
+        for result in payload.get("clearTariffsResult", ())
+    )

@@ -22,9 +22,9 @@ _INTRODUCTION: Final = """\
 
 This page is generated from the code: `python -m controlplane.ocpp.coverage`.
 
-Loadstar speaks {spoken}; a station that offers several gets the first of these. Every frame is
-checked against the JSON schema of its version before anything else looks at it, and every CALL is
-answered exactly once. What a station can send is
+Loadstar speaks {spoken}; a station that offers several gets the first of these.
+Every frame is checked against the JSON schema of its version before anything else looks at it, and
+every CALL is answered exactly once. What a station can send is
 
 - **handled**: it has an effect on the charger, its connectors or its sessions;
 - **noted**: it is accepted and appended to the journal as `charger.notice`;
@@ -42,7 +42,8 @@ A dash means that the version has no such message; *not spoken* that the version
 
 def page() -> str:
     """The whole page as Markdown."""
-    spoken = " and ".join(_NAMES[version] for version in DIALECTS)
+    *newer, oldest = (_NAMES[version] for version in DIALECTS)
+    spoken = f"{', '.join(newer)} and {oldest}"
     parts = [
         _INTRODUCTION.format(spoken=spoken),
         _table("What stations send", Direction.STATION),

@@ -23,6 +23,8 @@ from controlplane.ocpp.commands import (
 )
 from controlplane.ocpp.events import Event, Noted
 from controlplane.ocpp.framing import Fault
+from controlplane.ocpp.tariff import Tariff
+from controlplane.ocpp.v2x import ScheduleValues
 
 __all__ = [
     "ACCEPTED",
@@ -35,13 +37,17 @@ __all__ = [
     "Done",
     "MeterSettings",
     "NeedsAnswer",
+    "ScheduleAnswer",
     "StatusAnswer",
+    "StreamAnswer",
     "TimeAnswer",
     "TokenAnswer",
     "TransferAnswer",
+    "VatNumberAnswer",
     "judged",
     "limit_value",
     "profile_id",
+    "profile_of",
 ]
 
 CONNECTOR_MAX: Final = 1_000
@@ -80,10 +86,12 @@ class NeedsAnswer(Answer, frozen=True):
 class TokenAnswer(Answer, frozen=True):
     """What became of an id token. `status` is a word that 1.6 and 2.x share (Accepted, Blocked,
     Expired, Invalid, ConcurrentTx), or None where the event named no token. `transaction_number`
-    is the 1.6 transactionId that is handed out, 1 to 2^31 - 1."""
+    is the 1.6 transactionId that is handed out, 1 to 2^31 - 1. `tariff` is the driver's own (2.1),
+    for the answer to Authorize only."""
 
     status: str | None
     transaction_number: int | None = None
+    tariff: Tariff | None = None
 
 
 class TransferAnswer(Answer, frozen=True):
@@ -99,6 +107,28 @@ class StatusAnswer(Answer, frozen=True):
     """For messages that are answered with one word; it is that of the specification."""
 
     status: str
+
+
+class ScheduleAnswer(Answer, frozen=True):
+    """The values of a dynamic profile (2.1), or None where there is none to give."""
+
+    values: ScheduleValues | None
+
+
+class StreamAnswer(Answer, frozen=True):
+    """Whether a periodic event stream may be opened (2.1); `reason` is one of the specification's
+    reason codes, empty where it may."""
+
+    accepted: bool
+    reason: str = ""
+
+
+class VatNumberAnswer(Answer, frozen=True):
+    """Whether a VAT number can be one (2.1), in its compact form where it can."""
+
+    valid: bool
+    vat_number: str
+    connector_id: int | None = None
 
 
 # --- functional blocks ----------------------------------------------------------------------------
@@ -267,6 +297,13 @@ def profile_id(connector_id: int, purpose: LimitPurpose) -> int:
     """The chargingProfileId of a limit: one per connector and purpose, so that a new limit replaces
     the old one and nothing piles up in stations that keep few profiles."""
     return connector_id * 10 + _PROFILE_OF_PURPOSE[purpose]
+
+
+def profile_of(id: int) -> tuple[int, LimitPurpose | None]:
+    """The connector and purpose of a chargingProfileId; no purpose for one that is not of ours."""
+    connector_id, digit = divmod(id, 10)
+    purpose = next((each for each, own in _PROFILE_OF_PURPOSE.items() if own == digit), None)
+    return (connector_id, purpose) if 0 <= connector_id <= CONNECTOR_MAX else (0, None)
 
 
 def limit_value(command: SetLimit) -> float | int:

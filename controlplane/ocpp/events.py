@@ -11,6 +11,8 @@ from typing import Any, Literal
 
 import msgspec
 
+from controlplane.ocpp.tariff import TransactionDetails
+
 __all__ = [
     "Authorize",
     "Booted",
@@ -20,6 +22,7 @@ __all__ = [
     "ChargingSchedule",
     "ConnectorStatus",
     "DataTransferred",
+    "DischargeAbility",
     "Event",
     "FirmwareProgress",
     "FirmwarePublished",
@@ -117,6 +120,7 @@ class TransactionStarted(Event, frozen=True, tag="tx_started"):
     offline: bool = False
     readings: tuple[MeterReading, ...] = ()
     remote_start_id: int | None = None
+    details: TransactionDetails | None = None
 
 
 class TransactionUpdated(Event, frozen=True, tag="tx_updated"):
@@ -129,6 +133,7 @@ class TransactionUpdated(Event, frozen=True, tag="tx_updated"):
     id_token: str | None = None
     offline: bool = False
     readings: tuple[MeterReading, ...] = ()
+    details: TransactionDetails | None = None
 
 
 class TransactionEnded(Event, frozen=True, tag="tx_ended"):
@@ -141,6 +146,24 @@ class TransactionEnded(Event, frozen=True, tag="tx_ended"):
     id_token: str | None = None
     offline: bool = False
     readings: tuple[MeterReading, ...] = ()
+    details: TransactionDetails | None = None
+
+
+class DischargeAbility(msgspec.Struct, frozen=True):
+    """What a vehicle can give back (2.1, over ISO 15118-20); None where it did not say.
+
+    Powers and currents are 0 or more. The energies are what it takes to reach the bounds of its
+    range for that: a positive least one has to be charged first, a negative most one can be
+    discharged. `dynamic` is set where the vehicle leaves it to the station what it does when.
+    """
+
+    power_min_w: int | None = None
+    power_max_w: int | None = None
+    current_min_ma: int | None = None
+    current_max_ma: int | None = None
+    energy_min_wh: int | None = None
+    energy_max_wh: int | None = None
+    dynamic: bool = False
 
 
 class ChargingNeedsNotified(Event, frozen=True, tag="charging_needs"):
@@ -159,6 +182,7 @@ class ChargingNeedsNotified(Event, frozen=True, tag="charging_needs"):
     power_max_w: int | None = None
     soc_percent: int | None = None
     capacity_wh: int | None = None
+    discharge: DischargeAbility | None = None
 
 
 class SchedulePeriod(msgspec.Struct, frozen=True):

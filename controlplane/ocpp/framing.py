@@ -1,9 +1,11 @@
-"""OCPP-J frames without IO: text to frame and back (OCPP-J 1.6 section 4, OCPP 2.0.1 part 4).
+"""OCPP-J frames without IO: text to frame and back (OCPP-J 1.6 section 4, OCPP 2.0.1 and 2.1 part
+4).
 
 Whoever holds the socket gives text and gets a `Frame`; it never gets an exception. The invariant:
-every text parses to exactly one of `Call`, `CallResult`, `CallError` and `FrameFault`, and a
-`FrameFault` says what to answer, or that nothing may be answered because the text was itself an
-answer. Frames are written without blanks, because some stations match text."""
+every text parses to exactly one of `Call`, `CallResult`, `CallError`, `CallResultError`, `Send` and
+`FrameFault`, and a `FrameFault` says what to answer, or that nothing may be answered because the
+text was an answer or wanted none. The two kinds of frame that 2.1 added are unknown to the versions
+before it. Frames are written without blanks, because some stations match text."""
 
 from __future__ import annotations
 
@@ -19,14 +21,18 @@ __all__ = [
     "Call",
     "CallError",
     "CallResult",
+    "CallResultError",
     "ErrorCode",
     "Fault",
     "Frame",
     "FrameFault",
+    "Send",
     "code_word",
     "encode_call",
     "encode_error",
     "encode_result",
+    "encode_result_error",
+    "has_result_errors",
     "parse",
 ]
 
@@ -48,7 +54,7 @@ way to the actor recurse, so an unbounded depth would be a way to break them."""
 _TEXT: Final[Any] = (("[", "{"), "\\u0000")
 _BYTES: Final[Any] = ((b"[", b"{"), b"\\u0000")
 
-_CALL, _CALL_RESULT, _CALL_ERROR = 2, 3, 4
+_CALL, _CALL_RESULT, _CALL_ERROR, _CALL_RESULT_ERROR, _SEND = 2, 3, 4, 5, 6
 
 
 class ErrorCode(StrEnum):
@@ -118,12 +124,29 @@ class CallError(msgspec.Struct, frozen=True, gc=False):
     description: str
 
 
+class CallResultError(msgspec.Struct, frozen=True, gc=False):
+    """The station could not take our answer to its CALL `message_id` (2.1). It is over with that:
+    nothing is answered."""
+
+    message_id: str
+    code: str
+    description: str
+
+
+class Send(msgspec.Struct, frozen=True, gc=False):
+    """The station tells and wants no answer, not even to a mistake (2.1)."""
+
+    message_id: str
+    action: str
+    payload: dict[str, Any]
+
+
 class FrameFault(msgspec.Struct, frozen=True):
     """A text that is no frame.
 
     `answerable`: send `encode_error(message_id, code, description)`. Otherwise it was a malformed
-    answer to our CALL `message_id` (empty where unreadable), which is over with this fault: an
-    answer is never answered."""
+    answer to our CALL `message_id`, which is over with this fault, or (where `message_id` is empty)
+    a text that cannot be read and that nobody may answer."""
 
     message_id: str
     code: str
@@ -133,14 +156,21 @@ class FrameFault(msgspec.Struct, frozen=True):
     """Of a CALL that could be read and was refused."""
 
 
-Frame = Call | CallResult | CallError | FrameFault
+Frame = Call | CallResult | CallError | CallResultError | Send | FrameFault
+
+
+def has_result_errors(version: str) -> bool:
+    """Whether an answer that cannot be taken is refused with CALLRESULTERROR, and SEND is known:
+    since 2.1."""
+    return version == "ocpp2.1"
 
 
 def parse(version: str, text: str | bytes) -> Frame:
     """Read one WebSocket message.
 
     Args:
-        version: the negotiated subprotocol; it decides the words of error codes only.
+        version: the negotiated subprotocol; it decides the words of error codes and which kinds of
+            frame there are.
         text: the message as it came.
 
     Never raises on account of `text`.
@@ -180,6 +210,8 @@ def parse(version: str, text: str | bytes) -> Frame:
         return _parse_result(version, frame)
     if message_type == _CALL_ERROR:
         return _parse_error(version, frame)
+    if message_type in _SINCE_21 and has_result_errors(version):
+        return _SINCE_21[message_type](version, frame)
     return _fault(
         version,
         _readable_id(message_id),
@@ -235,6 +267,27 @@ def _parse_error(version: str, frame: list[Any]) -> Frame:
         "a CALLERROR is [4, message id, code, description, details]",
         answerable=False,
     )
+
+
+def _parse_result_error(version: str, frame: list[Any]) -> Frame:
+    error = _parse_error(version, frame)
+    if isinstance(error, CallError):
+        return CallResultError(error.message_id, error.code, error.description)
+    return _unanswered(version, "a CALLRESULTERROR is [5, message id, code, description, details]")
+
+
+def _parse_send(version: str, frame: list[Any]) -> Frame:
+    call = _parse_call(version, frame)
+    if isinstance(call, Call):
+        return Send(call.message_id, call.action, call.payload)
+    return _unanswered(version, "a SEND is [6, message id, action, payload]")
+
+
+def _unanswered(version: str, description: str) -> FrameFault:
+    return _fault(version, "", ErrorCode.FORMAT_VIOLATION, description, answerable=False)
+
+
+_SINCE_21: Final = {_CALL_RESULT_ERROR: _parse_result_error, _SEND: _parse_send}
 
 
 def _too_deep(frame: list[Any]) -> bool:
@@ -294,4 +347,11 @@ def encode_error(
     """A CALLERROR as text; the description is cut at what the specification allows."""
     return orjson.dumps(
         [_CALL_ERROR, message_id, code, description[:_DESCRIPTION_MAX], details or {}]
+    ).decode()
+
+
+def encode_result_error(message_id: str, code: str, description: str) -> str:
+    """A CALLRESULTERROR as text: what the station answered to our CALL cannot be taken (2.1)."""
+    return orjson.dumps(
+        [_CALL_RESULT_ERROR, message_id, code, description[:_DESCRIPTION_MAX], {}]
     ).decode()

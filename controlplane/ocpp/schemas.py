@@ -27,6 +27,7 @@ __all__ = [
     "check_call",
     "check_command",
     "check_result",
+    "check_send",
     "errors_in",
 ]
 
@@ -69,6 +70,7 @@ _STATION_21: Final = _STATION_201 | _words(
     "OpenPeriodicEventStream PullDynamicScheduleUpdate ReportDERControl VatNumberValidation"
 )
 _STATION: Final = {"ocpp1.6": _STATION_16, "ocpp2.0.1": _STATION_201, "ocpp2.1": _STATION_21}
+_SENT: Final = {"ocpp2.1": frozenset({"NotifyPeriodicEventStream"})}
 
 TOLERATED: Final = (
     "Formats are not checked (`date-time` without a zone or without seconds, `uri`): times are"
@@ -103,6 +105,16 @@ def check_call(version: str, action: str, payload: dict[str, Any]) -> Fault | No
     if action not in _STATION[version]:
         return Fault(
             code_word(version, ErrorCode.NOT_SUPPORTED), f"{action} is not sent by stations"
+        )
+    return _check(version, action, _request_validator(version, action), payload)
+
+
+def check_send(version: str, action: str, payload: dict[str, Any]) -> Fault | None:
+    """Whether a station may tell this without wanting an answer (2.1); None when it may."""
+    if action not in _SENT.get(version, ()):
+        return Fault(
+            code_word(version, ErrorCode.NOT_SUPPORTED),
+            f"{action[:64]} is not sent without wanting an answer",
         )
     return _check(version, action, _request_validator(version, action), payload)
 
@@ -173,8 +185,10 @@ def _request_validator(version: str, action: str) -> jsonschema_rs.Validator:
 @cache
 def _response_validator(version: str, action: str) -> jsonschema_rs.Validator:
     file = _folder(version) / f"{action}Response.json"
-    # A message without an answer (2.1 SEND) takes none.
-    return _compile(orjson.loads(file.read_bytes()) if file.is_file() else {"not": {}})
+    # What 2.1 sends without wanting an answer has no schema for one. Where a station asks it as a
+    # CALL after all, the answer is empty.
+    nothing = {"type": "object", "maxProperties": 0}
+    return _compile(orjson.loads(file.read_bytes()) if file.is_file() else nothing)
 
 
 def _compile(schema: dict[str, Any]) -> jsonschema_rs.Validator:

@@ -6,12 +6,13 @@ from typing import Final
 
 from controlplane.ocpp.dialect import Dialect
 from controlplane.ocpp.v16 import DIALECT_16
+from controlplane.ocpp.v21 import DIALECT_21
 from controlplane.ocpp.v201 import DIALECT_201
 
 __all__ = ["DIALECTS", "SUBPROTOCOLS"]
 
 DIALECTS: Final[dict[str, Dialect]] = {
-    dialect.version: dialect for dialect in (DIALECT_201, DIALECT_16)
+    dialect.version: dialect for dialect in (DIALECT_21, DIALECT_201, DIALECT_16)
 }
 """By subprotocol, the preferred one first."""
 

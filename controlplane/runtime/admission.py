@@ -20,11 +20,11 @@ from websockets.typing import Subprotocol
 from controlplane.config import Onboarding, Settings
 from controlplane.errors import Exhausted, Unavailable
 from controlplane.ids import CHARGER_ID_PATTERN, ChargerId
+from controlplane.ocpp.versions import SUBPROTOCOLS
 from controlplane.runtime.directory import Directory, Passwords
 from controlplane.runtime.telemetry import log
 
 __all__ = [
-    "SUBPROTOCOLS",
     "WITHOUT_HEADER",
     "Admission",
     "charger_id_of",
@@ -32,8 +32,6 @@ __all__ = [
     "select_subprotocol",
 ]
 
-SUBPROTOCOLS = ("ocpp2.0.1", "ocpp1.6")
-"""What a station may speak with us."""
 WITHOUT_HEADER = "ocpp1.6"
 """Old stations name no subprotocol; all of them speak 1.6."""
 
@@ -129,8 +127,8 @@ def charger_id_of(path: str) -> ChargerId:
 def select_subprotocol(
     _connection: ServerConnection, offered: list[Subprotocol]
 ) -> Subprotocol | None:
-    """The first of the station's wishes that we speak."""
-    return next((wish for wish in offered if wish in SUBPROTOCOLS), None)
+    """The newest version that both speak, in whatever order the station lists its own."""
+    return next((Subprotocol(ours) for ours in SUBPROTOCOLS if ours in offered), None)
 
 
 def remote_of(socket: ServerConnection) -> str:

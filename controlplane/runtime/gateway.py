@@ -24,7 +24,9 @@ from controlplane.charger.messages import (
     StationDisconnected,
     StationFailed,
     StationGarbled,
+    StationRefused,
     StationReplied,
+    StationSent,
 )
 from controlplane.config import Onboarding, Settings
 from controlplane.errors import LoadstarError, Unavailable
@@ -368,6 +370,23 @@ class Gateway:
                 StationFailed(station.connection, frame.message_id, frame.code, frame.description),
                 now_s,
             )
+        elif type(frame) is framing.Send:
+            self._take_sent(station, frame)
+        elif type(frame) is framing.CallResultError:
+            self._fault(station, frame.description, code=frame.code)
+            self._to_host(
+                station,
+                StationRefused(station.connection, frame.message_id, frame.code, frame.description),
+            )
+
+    def _take_sent(self, station: Station, frame: framing.Send) -> None:
+        """What wants no answer: gone with the host that was told, like everything that the station
+        does not keep either."""
+        fault = schemas.check_send(station.version, frame.action, frame.payload)
+        if fault is not None:
+            self._fault(station, fault.description, code=fault.code, action=frame.action)
+            return
+        self._to_host(station, StationSent(station.connection, frame.action, frame.payload))
 
     def _keep_garbled(self, station: Station, text: str | bytes, fault: framing.FrameFault) -> None:
         """What carries a transaction is kept for an operator even where nobody can read it."""
@@ -391,6 +410,13 @@ class Gateway:
                 answer = StationFailed(
                     station.connection, frame.message_id, fault.code, fault.description
                 )
+                if framing.has_result_errors(station.version):
+                    self._write(
+                        station.connection,
+                        framing.encode_result_error(
+                            frame.message_id, fault.code, fault.description
+                        ),
+                    )
         self._replied(station, answer, now_s)
 
     def _replied(

@@ -24,7 +24,9 @@ from controlplane.charger.messages import (
     StationDisconnected,
     StationFailed,
     StationGarbled,
+    StationRefused,
     StationReplied,
+    StationSent,
     UpdateWanted,
 )
 from controlplane.feeder.messages import (
@@ -63,9 +65,11 @@ StationMessage = (
     StationConnected
     | StationDisconnected
     | StationCalled
-    | StationGarbled
     | StationReplied
     | StationFailed
+    | StationSent
+    | StationRefused
+    | StationGarbled
 )
 
 ActorMessage = (

@@ -16,6 +16,7 @@ from controlplane.runtime.clock import SystemClock
 from controlplane.sim.outlet import Outlet, OutletSpec, StationSpec
 from controlplane.sim.station import Dialect, Station
 from controlplane.sim.station_v16 import DialectV16
+from controlplane.sim.station_v21 import DialectV21
 from controlplane.sim.station_v201 import DialectV201
 from controlplane.sim.vehicle import Vehicle, VehicleSpec
 from controlplane.sim.words import WORDS
@@ -25,6 +26,7 @@ __all__ = ["VERSIONS", "Console", "ShiftedClock", "StationShape", "make_station"
 VERSIONS: Final[dict[str, Callable[[Station], Dialect]]] = {
     "1.6": DialectV16,
     "2.0.1": DialectV201,
+    "2.1": DialectV21,
 }
 
 _STEP_S: Final = 0.2

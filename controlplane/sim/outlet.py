@@ -11,7 +11,7 @@ from typing import Literal
 
 from controlplane.sim.vehicle import Draw, Vehicle
 
-__all__ = ["Outlet", "OutletSpec", "OutletState", "StationSpec", "Transaction"]
+__all__ = ["Outlet", "OutletSpec", "OutletState", "StationSpec", "Transaction", "Version"]
 
 PILOT_MIN_A = 6.0
 """IEC 61851-1: a pilot signal cannot offer less."""
@@ -45,12 +45,16 @@ class OutletSpec:
     """What reaches the vehicle of what is drawn from the grid."""
 
 
+Version = Literal["1.6", "2.0.1", "2.1"]
+"""What a simulated station may speak."""
+
+
 @dataclass(frozen=True)
 class StationSpec:
     """What a station is. `unit` is the only unit in which it takes charging profiles."""
 
     id: str
-    version: Literal["1.6", "2.0.1"]
+    version: Version
     unit: Literal["A", "W"]
     outlets: tuple[OutletSpec, ...]
     vendor: str = "Simulated"

@@ -21,7 +21,7 @@ from controlplane.sim.outlet import Outlet, OutletState, Transaction
 from controlplane.sim.profiles import Purpose, profile_from_wire
 from controlplane.sim.station import Station
 
-__all__ = ["DialectV201"]
+__all__ = ["DialectV201", "PointV201"]
 
 _PURPOSES = {
     "ChargingStationMaxProfile": Purpose.STATION_MAX,
@@ -98,7 +98,15 @@ class DialectV201:
         return call.Heartbeat()
 
     def authorize(self, id_token: str) -> Any:
-        return call.Authorize(id_token=_token(id_token))
+        return call.Authorize(id_token=self.token(id_token))
+
+    def token(self, id_token: str) -> dict[str, str]:
+        """A driver's card."""
+        return {"id_token": id_token, "type": "ISO14443"}
+
+    def charging_state(self, outlet: Outlet) -> str:
+        """What a transaction is told to do."""
+        return _CHARGING_STATES.get(outlet.state, "Idle")
 
     def authorized(self, answer: Any) -> bool:
         return bool(answer.id_token_info["status"] == "Accepted")
@@ -158,7 +166,7 @@ class DialectV201:
         """Post a TransactionEvent (2.0.1 part 2 E)."""
         info: dict[str, Any] = {
             "transaction_id": transaction.id,
-            "charging_state": _CHARGING_STATES.get(outlet.state, "Idle"),
+            "charging_state": self.charging_state(outlet),
         }
         if stopped_reason is not None:
             info["stopped_reason"] = stopped_reason
@@ -173,14 +181,10 @@ class DialectV201:
             meter_value=reading,
             offline=not self.station.settled.is_set(),
             evse={"id": outlet.spec.connector_id, "connector_id": 1},
-            id_token=_token(transaction.id_token) if event != "Updated" else None,
+            id_token=self.token(transaction.id_token) if event != "Updated" else None,
         )
         sample = event == "Updated" and reading is not None
         self.station.post(lambda: message, keep=True, sample=sample, on_result=on_result)
-
-
-def _token(id_token: str) -> dict[str, str]:
-    return {"id_token": id_token, "type": "ISO14443"}
 
 
 def _reading(outlet: Outlet, context: str, timestamp: str) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""What a station of the deterministic world says and understands, in OCPP 1.6 and 2.0.1.
+"""What a station of the deterministic world says and understands, in OCPP 1.6, 2.0.1 and 2.1.
 
 Plain payloads, written from the specifications and shared with nobody, so that a mistake in
 Loadstar's translation meets an independent reading. Pure: no clock, no socket."""
@@ -296,5 +296,22 @@ class _Dialect201:
         }
 
 
-DIALECTS: dict[str, VirtualDialect] = {"1.6": _Dialect16(), "2.0.1": _Dialect201()}
+class _Dialect21(_Dialect201):
+    """What the world makes use of is said in the words of 2.0.1; a transaction tells its mode."""
+
+    version = "ocpp2.1"
+
+    def _event(
+        self, outlet: Outlet, transaction: Transaction, kind: str, trigger: str, at_ms: int
+    ) -> Payload:
+        payload = super()._event(outlet, transaction, kind, trigger, at_ms)
+        payload["transactionInfo"]["operationMode"] = "ChargingOnly"
+        return payload
+
+
+DIALECTS: dict[str, VirtualDialect] = {
+    "1.6": _Dialect16(),
+    "2.0.1": _Dialect201(),
+    "2.1": _Dialect21(),
+}
 """By the version that `StationSpec` names."""

@@ -228,7 +228,7 @@ class VirtualStation:
             started_ms=self._clock_ms(),
             register_start_wh=int(outlet.register_wh),
         )
-        if self.spec.version == "2.0.1":
+        if self.spec.version != "1.6":
             transaction.id = f"{self.spec.id}-{outlet.spec.connector_id}-{now_ms}"
         outlet.transaction = transaction
         outlet.began_ms = now_ms

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from random import Random
-from typing import Literal
 
 from controlplane.network import (
     BuildingLoadConfig,
@@ -22,7 +21,7 @@ from controlplane.network import (
     SiteConfig,
 )
 from controlplane.sim.building import BuildingLoad
-from controlplane.sim.outlet import OutletSpec, StationSpec
+from controlplane.sim.outlet import OutletSpec, StationSpec, Version
 from controlplane.sim.vehicle import Vehicle, VehicleSpec
 
 __all__ = ["VOLTAGE_V", "draw_building", "draw_network", "draw_vehicle", "station_spec"]
@@ -132,7 +131,7 @@ def _rating_a(
     return math.ceil((building_a + max(least_a, _SPARE_A)) / (1.0 - margin_percent / 100.0))
 
 
-def station_spec(charger: ChargerConfig, version: Literal["1.6", "2.0.1"]) -> StationSpec:
+def station_spec(charger: ChargerConfig, version: Version) -> StationSpec:
     """The station that a description describes."""
     direct = charger.current_type is CurrentType.DC
     return StationSpec(

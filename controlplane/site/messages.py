@@ -8,7 +8,7 @@ from controlplane.actor import Message
 from controlplane.grid_events import CancelGridEvent, CreateGridEvent, GetGridEvent
 from controlplane.ids import ChargerId, FeederId, SessionId, SiteId
 from controlplane.ocpp.commands import CommandState
-from controlplane.ocpp.events import ConnectorStatus
+from controlplane.ocpp.events import ConnectorStatus, DischargeAbility
 
 __all__ = [
     "CURRENT_MAX_MA",
@@ -78,7 +78,8 @@ class VehicleLimits(msgspec.Struct, frozen=True):
 
     Currents are per phase, of alternating current; `power_max_w` is the vehicle's side of a
     rectifier. `need_wh` is of the whole session, what it had when it spoke included. `said_ms` is
-    when it spoke last: whatever its station is told after that answers it.
+    when it spoke last: whatever its station is told after that answers it. `discharge` is what it
+    can give back, None for one that only takes.
     """
 
     current_min_ma: int | None = None
@@ -90,6 +91,7 @@ class VehicleLimits(msgspec.Struct, frozen=True):
     need_wh: int | None = None
     departure_ms: int | None = None
     said_ms: int = 0
+    discharge: DischargeAbility | None = None
 
 
 class SessionDemand(msgspec.Struct, frozen=True):

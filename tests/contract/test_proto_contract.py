@@ -22,7 +22,7 @@ DECLARATION = re.compile(
     r"|\s*map<.*> \w+ = \d+;$"
 )
 QUANTITY = re.compile(r"(double|int32|int64) (\w+) = ")
-UNITS = ("_ma", "_a", "_w", "_wh", "_v", "_s", "_us", "_percent", "_bytes")
+UNITS = ("_ma", "_a", "_w", "_wh", "_v", "_s", "_us", "_percent", "_bytes", "_hz", "_per_s")
 COUNTS = {
     "id",
     "connector",
@@ -59,6 +59,32 @@ COUNTS = {
     "failed",
     "failures_max",
     "at_once_max",
+    "connector_ids",
+    "stack",
+    "signal",
+    "stream_id",
+    "monitor_id",
+    "values",
+}
+ELSEWHERE = {
+    # In the unit of their profile, ...
+    "first",
+    # ... of their curve, ...
+    "x",
+    "y",
+    "high",
+    "low",
+    # ... or of the grid code that OCPP 2.1 takes them from without naming one.
+    "high_voltage",
+    "low_voltage",
+    "delay",
+    "random_delay",
+    "time_constant",
+    "mean_10min",
+    "trip_delay",
+    "displacement",
+    "over_droop",
+    "under_droop",
 }
 
 
@@ -120,4 +146,5 @@ def test_everything_is_explained(path: Path) -> None:
 @pytest.mark.parametrize("path", PROTOS, ids=lambda path: path.name)
 def test_quantities_end_with_their_unit(path: Path) -> None:
     for _, name in QUANTITY.findall(path.read_text(encoding="utf-8")):
-        assert name.endswith(UNITS) or name.endswith(("_count", "cursor")) or name in COUNTS, name
+        counted = name.endswith(("_count", "cursor")) or name in COUNTS
+        assert name.endswith(UNITS) or counted or name in ELSEWHERE, name

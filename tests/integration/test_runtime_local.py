@@ -202,10 +202,12 @@ async def test_wrong_subprotocol_is_closed_after_the_handshake(node: Node) -> No
     assert closed.value.rcvd.code == 1002
 
 
-async def test_subprotocol_is_the_first_wish_that_is_spoken(node: Node) -> None:
-    async with station(node, "CP1", ("ocpp2.1", "ocpp2.0.1", "ocpp1.6")) as socket:
-        assert socket.subprotocol == "ocpp2.0.1"
+async def test_subprotocol_is_the_newest_that_both_speak(node: Node) -> None:
+    async with station(node, "CP1", ("ocpp1.6", "ocpp2.0.1", "ocpp2.1")) as socket:
+        assert socket.subprotocol == "ocpp2.1"
     async with station(node, "CP2", ("ocpp1.6", "ocpp2.0.1")) as socket:
+        assert socket.subprotocol == "ocpp2.0.1"
+    async with station(node, "CP2", ("ocpp9.9", "ocpp1.6")) as socket:
         assert socket.subprotocol == "ocpp1.6"
 
 

@@ -55,6 +55,9 @@ def schema_of(version: str, action: str) -> dict[str, Any]:
     folder = resources.files("ocpp") / schemas.VERSIONS[version] / "schemas"
     name = action if version == "ocpp1.6" else f"{action}Request"
     file = folder / f"{name}.json"
+    if not file.is_file():
+        # What 2.1 sends without wanting an answer.
+        file = folder / f"{action}.json"
     schema: dict[str, Any] = json.loads(file.read_text(encoding="utf-8-sig"))
     return schema
 
@@ -83,7 +86,8 @@ def instances(schema: dict[str, Any], root: dict[str, Any]) -> st.SearchStrategy
                 instances(schema["items"], root), min_size=schema.get("minItems", 0), max_size=3
             )
         case "integer":
-            return st.integers(-3, 5) | st.integers(-(2**63), 2**63 - 1)
+            least = int(schema.get("minimum", -(2**63)))
+            return st.integers(max(least, -3), 5) | st.integers(least, 2**63 - 1)
         case "number":
             return NUMBERS
         case "string":

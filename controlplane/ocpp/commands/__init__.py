@@ -4,7 +4,13 @@ from here."""
 
 from __future__ import annotations
 
-from controlplane.ocpp.commands.charging_profiles import GetChargingProfiles, ProfilePurpose
+from controlplane.ocpp.commands.battery_swap import (
+    RequestBatterySwap,
+)
+from controlplane.ocpp.commands.charging_profiles import (
+    GetChargingProfiles,
+    ProfilePurpose,
+)
 from controlplane.ocpp.commands.core import (
     ChangeAvailability,
     ClearLimits,
@@ -30,7 +36,14 @@ from controlplane.ocpp.commands.customer import (
     GetTransactionStatus,
     UpdateCost,
 )
-from controlplane.ocpp.commands.data_transfer import TransferData
+from controlplane.ocpp.commands.data_transfer import (
+    TransferData,
+)
+from controlplane.ocpp.commands.der import (
+    ClearDerControl,
+    GetDerControls,
+    SetDerControl,
+)
 from controlplane.ocpp.commands.display import (
     ClearDisplayMessage,
     DisplayMessage,
@@ -40,6 +53,10 @@ from controlplane.ocpp.commands.display import (
     MessageContent,
     SetDisplayMessage,
     TextFormat,
+)
+from controlplane.ocpp.commands.event_stream import (
+    AdjustStream,
+    GetStreams,
 )
 from controlplane.ocpp.commands.firmware import (
     GetLog,
@@ -53,13 +70,34 @@ from controlplane.ocpp.commands.network_profile import (
     SetNetworkProfile,
     VirtualNetwork,
 )
+from controlplane.ocpp.commands.payment import (
+    NotifyWebPayment,
+)
+from controlplane.ocpp.commands.tariff import (
+    ChangeTransactionTariff,
+    ClearTariffs,
+    GetTariffs,
+    SetDefaultTariff,
+)
+from controlplane.ocpp.commands.v2x import (
+    AllowEnergyTransfer,
+    SendFrequencySignal,
+    SetPowerProfile,
+    UpdateSchedule,
+    UsePriority,
+)
 
 __all__ = [
     "AccessPoint",
+    "AdjustStream",
+    "AllowEnergyTransfer",
     "AnyCommand",
     "ChangeAvailability",
+    "ChangeTransactionTariff",
+    "ClearDerControl",
     "ClearDisplayMessage",
     "ClearLimits",
+    "ClearTariffs",
     "Command",
     "CommandResult",
     "CommandState",
@@ -70,23 +108,32 @@ __all__ = [
     "GetChargingProfiles",
     "GetCompositeSchedule",
     "GetCustomerInformation",
+    "GetDerControls",
     "GetDisplayMessages",
     "GetLog",
     "GetSettings",
+    "GetStreams",
+    "GetTariffs",
     "GetTransactionStatus",
     "LimitPurpose",
     "LogKind",
     "MessageContent",
+    "NotifyWebPayment",
     "ProfilePurpose",
     "PublishFirmware",
     "RawCall",
     "RemoteStart",
     "RemoteStop",
     "ReportCommand",
+    "RequestBatterySwap",
     "Reset",
+    "SendFrequencySignal",
+    "SetDefaultTariff",
+    "SetDerControl",
     "SetDisplayMessage",
     "SetLimit",
     "SetNetworkProfile",
+    "SetPowerProfile",
     "SetSettings",
     "TextFormat",
     "TransferData",
@@ -95,6 +142,8 @@ __all__ = [
     "UnpublishFirmware",
     "UpdateCost",
     "UpdateFirmware",
+    "UpdateSchedule",
+    "UsePriority",
     "VirtualNetwork",
 ]
 
@@ -124,5 +173,21 @@ AnyCommand = (
     | PublishFirmware
     | UnpublishFirmware
     | GetLog
+    | AllowEnergyTransfer
+    | SendFrequencySignal
+    | SetPowerProfile
+    | UpdateSchedule
+    | UsePriority
+    | SetDerControl
+    | GetDerControls
+    | ClearDerControl
+    | SetDefaultTariff
+    | GetTariffs
+    | ClearTariffs
+    | ChangeTransactionTariff
+    | GetStreams
+    | AdjustStream
+    | RequestBatterySwap
+    | NotifyWebPayment
 )
 """Every command; what a field is declared as, so that it can be read back from msgpack."""

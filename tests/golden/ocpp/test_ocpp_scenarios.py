@@ -22,6 +22,8 @@ Outputs, each compared exactly:
     < FRAME                 Loadstar sends
     = session ID STATE ENERGY_WH [REASON] [missing EVENTS]
     = quarantine REASON
+    = refused REASON WORDS  a command that was not sent
+    = KIND JSON             a line of the journal, of the kinds in `TOLD`
     = outcome STATE [STATUS] [PARTS]    what whoever wanted it is told, and in how many messages the
                             station reported
     = external CONNECTOR MA             what the site is told that others hold a connector to
@@ -66,9 +68,12 @@ from controlplane.charger.messages import (
     StationDisconnected,
     StationFailed,
     StationGarbled,
+    StationRefused,
     StationReplied,
+    StationSent,
 )
 from controlplane.config import ActorSettings
+from controlplane.errors import Refusal
 from controlplane.ids import ActorKind, ActorRef, SessionId, SiteId
 from controlplane.network import ChargerConfig
 from controlplane.ocpp import framing, mending, schemas
@@ -78,6 +83,21 @@ from controlplane.runtime.admission import WITHOUT_HEADER
 from controlplane.site.messages import ConnectorState
 from controlplane.store.records import QuarantineRecord, SessionRecord
 
+TOLD = (
+    "battery.",
+    "charger.answer_refused",
+    "charger.schedule_pulled",
+    "der.",
+    "payment.",
+    "session.cost",
+    "session.mode",
+    "session.need",
+    "session.priority",
+    "session.vehicle_needs",
+    "stream.",
+    "tariff.",
+)
+HIDDEN = {"charger_id", "site_id"}
 ACCEPTING: dict[str, dict[str, Any]] = {
     "GetConfiguration": {"configurationKey": []},
     "SetVariables": {
@@ -194,9 +214,18 @@ class Conversation:
                 if fault is None or message_id not in self.actions:
                     yield from self.tell(StationReplied(self.connection, message_id, payload))
                 else:
+                    if framing.has_result_errors(self.version):
+                        yield "< " + framing.encode_result_error(
+                            message_id, fault.code, fault.description
+                        )
                     yield from self.tell(
                         StationFailed(self.connection, message_id, fault.code, fault.description)
                     )
+            case framing.CallResultError(message_id, code, description):
+                yield from self.tell(StationRefused(self.connection, message_id, code, description))
+            case framing.Send(_, action, payload):
+                if schemas.check_send(self.version, action, payload) is None:
+                    yield from self.tell(StationSent(self.connection, action, payload))
             case framing.CallError(message_id, code, description):
                 yield from self.tell(StationFailed(self.connection, message_id, code, description))
             case framing.FrameFault(message_id, code, description, answerable):
@@ -236,6 +265,11 @@ class Conversation:
                 yield f"= session {session.session_id} {outcome(session)}"
             case Persist(QuarantineRecord(reason=reason)):
                 yield f"= quarantine {reason}"
+            case Answer(_, Refusal() as refusal):
+                yield f"= refused {refusal.reason} {refusal.message}"
+            case Emit(kind, data) if kind.startswith(TOLD):
+                told = {key: value for key, value in data.items() if key not in HIDDEN}
+                yield f"= {kind} {json.dumps(told, separators=(',', ':'))}"
             case Emit("charger.deviation", data):
                 yield f"= deviation {data['deviation']} {data.get('place', '')}".rstrip()
             case Emit("charger.clock", data):

@@ -274,7 +274,7 @@ def test_a_call_on_a_replaced_connection_is_answered_and_has_no_effect() -> None
 
 def test_a_version_nobody_speaks_is_hung_up_on() -> None:
     charger = Charger()
-    charger.tell(StationConnected("c", "ocpp2.1", "192.0.2.1:5000"))
+    charger.tell(StationConnected("c", "ocpp3.0", "192.0.2.1:5000"))
     (close,) = charger.found(CloseSocket)
     assert (close.connection, close.code) == ("c", 1002)
 

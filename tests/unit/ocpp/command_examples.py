@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from decimal import Decimal
 
-from controlplane.ocpp import commands
+from controlplane.ocpp import commands, der
 from controlplane.ocpp.commands import (
     AccessPoint,
     AnyCommand,
@@ -18,6 +18,17 @@ from controlplane.ocpp.commands import (
     ProfilePurpose,
     TextFormat,
     VirtualNetwork,
+)
+from controlplane.ocpp.event_streams import StreamRate
+from controlplane.ocpp.tariff import EnergyPrice, Tariff
+from controlplane.ocpp.v2x import (
+    EnergyTransfer,
+    PhaseValues,
+    PowerProfile,
+    PowerPurpose,
+    ProfileKind,
+    ScheduleValues,
+    SetpointPeriod,
 )
 
 __all__ = ["EXAMPLES"]
@@ -147,8 +158,46 @@ _OF_2X: Sequence[AnyCommand] = (
     ),
 )
 
+_CURVE = der.DerCurve(points=((92.0, 44.0), (108.0, -44.0)), y_unit=der.DerUnit.PCT_MAX_VAR)
+_TARIFF = Tariff("T", "EUR", energy=(EnergyPrice(Decimal("0.39")),))
+_POWER = ScheduleValues(limit=PhaseValues(11_000.0), discharge_limit=PhaseValues(-5_000.0))
+
+_OF_21: Sequence[AnyCommand] = (
+    commands.AllowEnergyTransfer("f3a1", tuple(EnergyTransfer)),
+    commands.SendFrequencySignal(_AT_MS, -3),
+    commands.SetPowerProfile(
+        1,
+        PowerProfile(
+            500,
+            PowerPurpose.TRANSACTION,
+            ProfileKind.DYNAMIC,
+            "W",
+            (SetpointPeriod(_POWER),),
+            transaction_id="f3a1",
+            update_interval_s=60,
+        ),
+    ),
+    commands.UpdateSchedule(500, _POWER),
+    commands.UsePriority("f3a1", active=True),
+    commands.SetDerControl("c" * 36, der.DerKind.VOLT_VAR, True, _CURVE),
+    commands.SetDerControl("g", der.DerKind.GRADIENTS, True, der.Gradient()),
+    commands.GetDerControls(1),
+    commands.GetDerControls(1, True, der.DerKind.VOLT_VAR, "c"),
+    commands.ClearDerControl(is_default=True),
+    commands.SetDefaultTariff(0, _TARIFF),
+    commands.GetTariffs(),
+    commands.ClearTariffs(),
+    commands.ClearTariffs(("T",), 1),
+    commands.ChangeTransactionTariff("f3a1", _TARIFF),
+    commands.GetStreams(),
+    commands.AdjustStream(7, StreamRate(60, 10)),
+    commands.RequestBatterySwap("TAG", request_id=1),
+    commands.NotifyWebPayment(1, 120),
+)
+
 EXAMPLES: dict[str, Sequence[AnyCommand]] = {
     "ocpp1.6": (*_OF_ALL, *_OF_16),
     "ocpp2.0.1": (*_OF_ALL, *_OF_2X),
+    "ocpp2.1": (*_OF_ALL, *_OF_2X, *_OF_21),
 }
 """By version; what a version does not say is not there."""

@@ -77,7 +77,8 @@ def _fixed(schema: Schema, definitions: dict[str, Schema], *, full: bool, turn: 
                 return _AT
             return "x" * min(schema.get("maxLength", 64), 1_000 if full else 1)
         case "integer":
-            return schema.get("maximum" if full else "minimum", turn)
+            least = int(schema.get("minimum", 0))
+            return int(schema.get("maximum", max(turn, least))) if full else least
         case "number":
             return schema.get("maximum", 1.1) if full else schema.get("minimum", 0)
         case "boolean":

@@ -38,7 +38,7 @@ def limit(purpose: LimitPurpose, **change: Any) -> SetLimit:
 
 
 def test_the_newest_version_is_preferred() -> None:
-    assert SUBPROTOCOLS == ("ocpp2.0.1", "ocpp1.6")
+    assert SUBPROTOCOLS == ("ocpp2.1", "ocpp2.0.1", "ocpp1.6")
 
 
 # --- profiles -------------------------------------------------------------------------------------

@@ -9,10 +9,13 @@ from controlplane.ocpp.framing import (
     Call,
     CallError,
     CallResult,
+    CallResultError,
     FrameFault,
+    Send,
     encode_call,
     encode_error,
     encode_result,
+    encode_result_error,
     parse,
 )
 
@@ -87,6 +90,28 @@ def test_a_broken_answer_is_never_answered(text: str) -> None:
     assert fault("ocpp1.6", text).message_id == "a"
 
 
+def test_the_two_kinds_that_came_with_21_are_read_there_and_only_there() -> None:
+    send = '[6,"a","NotifyPeriodicEventStream",{"id":1}]'
+    assert parse("ocpp2.1", send) == Send("a", "NotifyPeriodicEventStream", {"id": 1})
+    refusal = '[5,"a","FormatViolation","why",{}]'
+    assert parse("ocpp2.1", refusal) == CallResultError("a", "FormatViolation", "why")
+    assert parse("ocpp2.1", '[5,"a","FormatViolation"]') == CallResultError(
+        "a", "FormatViolation", ""
+    )
+    for text in (send, refusal):
+        older = fault("ocpp2.0.1", text)
+        assert (older.code, older.answerable) == ("MessageTypeNotSupported", True)
+
+
+@pytest.mark.parametrize(
+    "text", ['[6,"a"]', '[6,1,"A",{}]', '[6,"a","A",[]]', '[5,"a"]', "[5,1,2]"]
+)
+def test_what_wants_no_answer_gets_none_when_it_is_broken(text: str) -> None:
+    # No message id: nothing of ours may be taken to be answered by it.
+    broken = fault("ocpp2.1", text)
+    assert (broken.message_id, broken.answerable) == ("", False)
+
+
 def test_nesting_beyond_any_message_is_refused() -> None:
     text = '[2,"a","DataTransfer",' + '{"data":' * 500 + "1" + "}" * 500 + "]"
     assert "nested" in fault("ocpp2.0.1", text).description
@@ -109,3 +134,4 @@ def test_frames_are_written_without_blanks() -> None:
     assert encode_result("1", {"status": "Accepted"}) == '[3,"1",{"status":"Accepted"}]'
     assert encode_error("1", "GenericError", "why") == '[4,"1","GenericError","why",{}]'
     assert len(encode_error("1", "GenericError", "x" * 1_000)) < 300
+    assert encode_result_error("1", "GenericError", "why") == '[5,"1","GenericError","why",{}]'
