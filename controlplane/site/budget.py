@@ -65,12 +65,9 @@ def budget(
         contract_ma: what chargers may draw by the site's contract, summed over conductors.
         surplus_ma: see `Budget`.
     """
-    own_fallback, own_liability, own_reserve = [], [], []
-    for entry in entries:
-        fallback_ma, liability_ma = entry.fallback_ma, entry.liability_ma
-        own_fallback.append(fallback_ma)
-        own_liability.append(liability_ma)
-        own_reserve.append(liability_ma if liability_ma > fallback_ma else fallback_ma)
+    own_fallback = [entry.fallback_ma for entry in entries]
+    own_liability = [entry.liability_ma for entry in entries]
+    own_reserve = [entry.reserve_ma for entry in entries]
     fallback = tree.row_sums(own_fallback)
     liability = tree.row_sums(own_liability)
     reserve = liability if own_reserve == own_liability else tree.row_sums(own_reserve)
