@@ -21,6 +21,7 @@ from controlplane.units import MS_PER_HOUR
 __all__ = [
     "CACHE_HOURS_MAX",
     "ID_TOKEN_MAX",
+    "PENDING",
     "Authorisation",
     "AuthorisationPolicy",
     "Purpose",
@@ -28,7 +29,6 @@ __all__ = [
     "TokenState",
     "TokenStatus",
     "TokenType",
-    "TokensChanged",
     "Verdict",
     "judge",
     "judge_unheard",
@@ -39,6 +39,8 @@ __all__ = [
 
 ID_TOKEN_MAX: Final = 255
 """Longest id: 20 in 1.6, 36 in 2.0.1, 255 in 2.1."""
+PENDING: Final = "Pending"
+"""What a session's token status is while its token is looked up."""
 CACHE_HOURS_MAX: Final = 24 * 366
 _TEXT_MAX: Final = 1_024
 """Longest personal message (2.1; 512 in 2.0.1)."""
@@ -146,14 +148,6 @@ class Authorisation(msgspec.Struct, frozen=True):
     stop_on_invalid: bool | None = None
     authorise_remote: bool | None = None
     master_pass_group: str | None = None
-
-
-class TokensChanged(msgspec.Struct, frozen=True):
-    """What the registry knows is new up to `version`. `keys` are those of the tokens that changed;
-    empty where they are too many to say."""
-
-    version: int
-    keys: tuple[str, ...] = ()
 
 
 class Purpose(StrEnum):

@@ -8,6 +8,7 @@ settled; a snapshot is written when, and only when, something changed that must 
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
@@ -19,13 +20,14 @@ from controlplane.actor import (
     CancelTimer,
     CloseSocket,
     Effect,
+    LookedUp,
     Message,
     Persist,
-    Reply,
     ReplyError,
     SetTimer,
     TimerFired,
 )
+from controlplane.charger.access import ACCESS_TIMERS, Access
 from controlplane.charger.commands import CommandQueue, Order, Origin, write_calls
 from controlplane.charger.healing import HEALING_TIMER, Healer
 from controlplane.charger.limits import limit_answered, limit_wanted
@@ -33,10 +35,12 @@ from controlplane.charger.memory import ChargerMemory, Described
 from controlplane.charger.messages import (
     AbandonSession,
     ApplyLimit,
+    CancelReserved,
     ChargerAssigned,
     ChargerUnassigned,
     Execute,
     GetCharger,
+    ReserveConnector,
     SetSessionNeed,
     StationCalled,
     StationConnected,
@@ -45,6 +49,7 @@ from controlplane.charger.messages import (
     StationReplied,
 )
 from controlplane.charger.metering import Metering
+from controlplane.charger.reservations import Reservations
 from controlplane.charger.settling import DEFAULT_TIMER, SETTLE_TIMER, Settling
 from controlplane.charger.station import Station
 from controlplane.charger.transactions import Transactions
@@ -67,8 +72,9 @@ from controlplane.ocpp.dialect import Dialect
 from controlplane.ocpp.events import Booted, StatusChanged, TransactionEnded, TransactionStarted
 from controlplane.ocpp.framing import ErrorCode, Fault, code_word
 from controlplane.ocpp.versions import DIALECTS
-from controlplane.site.messages import ChargerPresence, LimitOutcome
+from controlplane.site.messages import ChargerPresence, LimitOutcome, TokensChanged
 from controlplane.store.records import ActorSnapshot, MeterSample
+from controlplane.tokens import Purpose
 
 __all__ = ["ChargerActor"]
 
@@ -91,6 +97,7 @@ class ChargerActor:
     """
 
     __slots__ = (
+        "_access",
         "_healer",
         "_last_seen_ms",
         "_memory",
@@ -113,7 +120,9 @@ class ChargerActor:
         self._settings = settings
         self._metering = Metering(memory)
         self._transactions = Transactions(memory, self._metering)
-        self._station = Station(memory, settings, self._transactions)
+        reservations = Reservations(memory)
+        self._station = Station(memory, settings, self._transactions, reservations)
+        self._access = Access(memory, self._transactions, reservations, settings.token_wait_ms)
         self._queue = CommandQueue(settings.call_timeout_ms)
         self._healer = Healer(memory, 2 * settings.call_timeout_ms)
         self._settling = Settling(memory, settings)
@@ -141,6 +150,7 @@ class ChargerActor:
         turn = Turn(self._memory.charger_id, self._memory.site_id, now_ms)
         self._tell_all(turn)
         self._healer.activated(turn)
+        self._access.activated(turn)
         return turn.effects
 
     def step(self, message: Message, now_ms: int) -> list[Effect]:
@@ -154,6 +164,7 @@ class ChargerActor:
             raise TypeError(f"a charger cannot be told {type(message).__name__}")
         turn = Turn(self._memory.charger_id, self._memory.site_id, now_ms)
         handle(self, turn, message)
+        self._grant_access(turn)
         self._queue.send_next(turn, settled=self._settling.settled)
         rearm, due_ms = self._queue.rearm()
         if rearm:
@@ -183,6 +194,7 @@ class ChargerActor:
         if message.resumed and self._memory.settled_connection == message.connection:
             self._settling.resume(turn)
             self._tell_presence(turn)
+            self._access.settled(turn)
             return
         turn.emit(
             "charger.connected",
@@ -201,6 +213,7 @@ class ChargerActor:
 
     def _hang_up(self, turn: Turn) -> None:
         """Whatever was wanted of the station on its connection ends here."""
+        self._access.disconnected()
         self._settling.stop(turn)
         for order in self._queue.disconnect():
             self._finish(turn, order, CommandResult(CommandState.OFFLINE))
@@ -221,6 +234,7 @@ class ChargerActor:
             turn, self._queue.connection
         ):
             self._tell_presence(turn)
+            self._access.settled(turn)
 
     def _dialect(self) -> Dialect | None:
         return DIALECTS.get(self._memory.ocpp_version)
@@ -255,7 +269,7 @@ class ChargerActor:
             return
         turn.call = message
         answer = self._station.hear(turn, event)
-        turn.effects.append(Reply(message.connection, message.message_id, dialect.reply(answer)))
+        self._access.authoriser.answer(turn, dialect, message, answer)
         if isinstance(event, StatusChanged):
             self._healer.statuses_changed(turn)
         elif isinstance(event, Booted) and event.reason != "Triggered" and queue.connection:
@@ -345,8 +359,9 @@ class ChargerActor:
                 error_code=result.error_code,
                 error_description=result.error_description[:255],
             )
+        response = self._access.concluded(turn, order, result)
         if order.ask_id:
-            turn.effects.append(Answer(order.ask_id, result))
+            turn.effects.append(Answer(order.ask_id, response))
         if isinstance(order.command, SetLimit) and order.sent:
             limit_answered(turn, self._memory, order.command, result.state)
         if order.limit is not None:
@@ -388,6 +403,7 @@ class ChargerActor:
             ChargerConfig.model_validate_json(message.config),
             voltage_v=message.voltage_v,
             main_meter_interval_s=message.main_meter_interval_s,
+            authorisation=message.authorisation,
         )
         moved = memory.site_id != message.site_id
         changed = memory.described != described
@@ -446,6 +462,10 @@ class ChargerActor:
             refusal = self._execute(turn, message.ask_id, request)
             if refusal is not None:
                 turn.effects.append(Answer(message.ask_id, refusal))
+        elif isinstance(request, ReserveConnector | CancelReserved):
+            refusal = self._reserve(turn, message.ask_id, request)
+            if refusal is not None:
+                turn.effects.append(Answer(message.ask_id, refusal))
         elif isinstance(request, SetSessionNeed):
             turn.effects.append(Answer(message.ask_id, self._transactions.set_need(turn, request)))
         elif isinstance(request, AbandonSession):
@@ -455,7 +475,10 @@ class ChargerActor:
             turn.effects.append(Answer(message.ask_id, closed))
         elif isinstance(request, GetCharger):
             view = charger_view(
-                self._memory, online=bool(self._queue.connection), last_seen_ms=self._last_seen_ms
+                self._memory,
+                online=bool(self._queue.connection),
+                last_seen_ms=self._last_seen_ms,
+                list_state=self._access.list_state,
             )
             turn.effects.append(Answer(message.ask_id, view))
         else:
@@ -467,27 +490,97 @@ class ChargerActor:
                 )
             )
 
-    def _execute(self, turn: Turn, ask_id: str, request: Execute) -> Refusal | None:
-        """Queue the command; the refusal if it cannot be sent."""
-        charger: dict[str, str] = {"charger_id": self._memory.charger_id}
+    def _looked_up(self, turn: Turn, message: LookedUp) -> None:
+        self._access.looked_up(turn, message)
+
+    def _tokens_changed(self, turn: Turn, message: TokensChanged) -> None:
+        self._access.tokens_changed(turn, message, settled=self._settling.settled)
+
+    def _reserve(
+        self, turn: Turn, ask_id: str, request: ReserveConnector | CancelReserved
+    ) -> Refusal | None:
+        """Keep a connector, or let go of it; the refusal if the station is not asked."""
+        refusal = self._offline()
+        if refusal is not None:
+            return refusal
+        if isinstance(request, ReserveConnector):
+            return self._access.reserve(turn, ask_id, request)
+        command = self._access.cancel(request)
+        if isinstance(command, Refusal):
+            return command
+        return self._order_for(turn, ask_id, command, request.timeout_ms)
+
+    def _grant_access(self, turn: Turn) -> None:
+        """Send what tokens were accepted for, and what keeps the station's list in step."""
+        for ask_id, wish, verdict in self._access.authoriser.ready():
+            if isinstance(wish, Execute):
+                refusal = self._execute(turn, ask_id, wish, judged=True)
+            else:
+                refusal = self._offline() or self._order_for(
+                    turn, ask_id, self._access.reserve_checked(turn, wish, verdict), wish.timeout_ms
+                )
+            if refusal is not None:
+                turn.effects.append(Answer(ask_id, refusal))
         dialect = self._dialect()
-        if not self._queue.connection or dialect is None:
+        for command in self._access.wanted():
+            if self._queue.connection and dialect is not None:
+                self._order(turn, dialect, command, Origin.LIST)
+
+    def _execute(
+        self, turn: Turn, ask_id: str, request: Execute, *, judged: bool = False
+    ) -> Refusal | None:
+        """Queue the command; the refusal if it cannot be sent. A token is `judged` first."""
+        refusal = self._offline()
+        if refusal is not None:
+            return refusal
+        command: Command = request.command
+        if isinstance(command, RemoteStart):
+            if not judged:
+                return self._access.authoriser.check_first(
+                    turn,
+                    ask_id,
+                    request,
+                    command.id_token,
+                    Purpose.START,
+                    connector_id=command.connector_id or 0,
+                )
+            if command.remote_start_id == 0:
+                self._memory.remote_start_id += 1
+                turn.changed = True
+                command = msgspec.structs.replace(
+                    command, remote_start_id=self._memory.remote_start_id
+                )
+        return self._order_for(turn, ask_id, command, request.timeout_ms)
+
+    def _offline(self) -> Refusal | None:
+        """Why nothing can be sent at the moment."""
+        charger: dict[str, str] = {"charger_id": self._memory.charger_id}
+        if not self._queue.connection or self._dialect() is None:
             return Refusal("unavailable", "CHARGER_OFFLINE", "the charger is offline", charger)
         if self._queue.full:
             return Refusal(
                 "exhausted", "CHARGER_BUSY", "too many commands wait for the charger", charger
             )
-        command: Command = request.command
-        if isinstance(command, RemoteStart) and command.remote_start_id == 0:
-            self._memory.remote_start_id += 1
-            turn.changed = True
-            command = msgspec.structs.replace(command, remote_start_id=self._memory.remote_start_id)
-        until_ms = turn.now_ms + max(1, request.timeout_ms)
+        return None
+
+    def _order_for(
+        self, turn: Turn, ask_id: str, command: Command, timeout_ms: int
+    ) -> Refusal | None:
+        """Queue a command of the API; the refusal if this version cannot say it."""
+        dialect = self._dialect()
+        assert dialect is not None
+        until_ms = turn.now_ms + max(1, timeout_ms)
         fault = self._order(turn, dialect, command, Origin.API, ask_id=ask_id, until_ms=until_ms)
         if fault is None:
             return None
+        self._access.concluded(
+            turn, Order(command, Origin.API, deque()), CommandResult(CommandState.REJECTED)
+        )
         return Refusal(
-            "invalid_input", "COMMAND_INVALID", fault.description, {**charger, "code": fault.code}
+            "invalid_input",
+            "COMMAND_INVALID",
+            fault.description,
+            {"charger_id": self._memory.charger_id, "code": fault.code},
         )
 
     # --- time -------------------------------------------------------------------------------------
@@ -498,6 +591,8 @@ class ChargerActor:
             self._prepare(turn, self._settling.rested(turn, dialect))
         elif message.key == DEFAULT_TIMER:
             self._prepare(turn, self._settling.default_due(turn))
+        elif message.key in ACCESS_TIMERS:
+            self._access.timer_fired(turn, message.key)
         elif message.key == _CALL_TIMER:
             self._call_timer(turn)
         elif message.key == HEALING_TIMER:
@@ -513,9 +608,11 @@ class ChargerActor:
         order = self._queue.in_flight
         if order is not None and order.until_ms is not None and turn.now_ms >= order.until_ms:
             # The asker waits no longer; the station may still answer.
-            turn.effects.append(Answer(order.ask_id, CommandResult(CommandState.TIMED_OUT)))
+            late = self._access.unanswered(order, CommandResult(CommandState.TIMED_OUT))
+            turn.effects.append(Answer(order.ask_id, late))
             order.ask_id, order.until_ms = "", None
         for order in self._queue.given_up(turn.now_ms):
+            self._access.concluded(turn, order, CommandResult(CommandState.OFFLINE))
             turn.effects.append(
                 Answer(
                     order.ask_id,
@@ -532,6 +629,8 @@ class ChargerActor:
 _HANDLERS: Final[dict[type[Message], Callable[[ChargerActor, Turn, Any], None]]] = {
     ApplyLimit: ChargerActor._apply_limit,
     Ask: ChargerActor._asked,
+    LookedUp: ChargerActor._looked_up,
+    TokensChanged: ChargerActor._tokens_changed,
     ChargerAssigned: ChargerActor._assigned,
     ChargerUnassigned: ChargerActor._unassigned,
     StationCalled: ChargerActor._called,

@@ -20,6 +20,8 @@ from controlplane.ids import ChargerId, SessionId, SiteId
 from controlplane.network import ChargerConfig, LimitUnit
 from controlplane.ocpp.events import ConnectorStatus, TransactionEnded
 from controlplane.site.messages import VehicleLimits
+from controlplane.store.records import ReservationState
+from controlplane.tokens import Authorisation, TokenStatus
 from controlplane.units import w_from_ma
 
 __all__ = [
@@ -28,6 +30,8 @@ __all__ = [
     "Described",
     "DescribedConnector",
     "Healing",
+    "LocalList",
+    "Reservation",
     "Session",
 ]
 
@@ -54,10 +58,17 @@ class Described(msgspec.Struct, frozen=True):
     """What reaches the vehicle of what is taken from the grid."""
     main_meter_interval_s: int | None = None
     """How often its main meter is wanted; None where nobody reads it."""
+    authorisation: Authorisation | None = None
+    """How its site authorises; None where nobody looks tokens up."""
 
     @classmethod
     def of(
-        cls, config: ChargerConfig, *, voltage_v: int, main_meter_interval_s: int | None = None
+        cls,
+        config: ChargerConfig,
+        *,
+        voltage_v: int,
+        main_meter_interval_s: int | None = None,
+        authorisation: Authorisation | None = None,
     ) -> Described:
         return cls(
             voltage_v,
@@ -69,6 +80,7 @@ class Described(msgspec.Struct, frozen=True):
             ),
             config.efficiency_permille,
             main_meter_interval_s,
+            authorisation,
         )
 
     def connector(self, connector_id: int) -> DescribedConnector | None:
@@ -125,6 +137,15 @@ class Session(msgspec.Struct, array_like=True):
     """Until when it goes first."""
     vehicle: VehicleLimits | None = None
     """What the vehicle said of itself."""
+    token_status: str | None = None
+    """What became of its token: a `tokens.TokenStatus`, `PENDING`, or None where nobody looked."""
+    group_id: str | None = None
+    """Of its token."""
+
+    @property
+    def authorised(self) -> bool:
+        """Whether it is to be given power."""
+        return self.token_status in (None, TokenStatus.ACCEPTED)
 
 
 class Healing(msgspec.Struct, array_like=True):
@@ -132,6 +153,37 @@ class Healing(msgspec.Struct, array_like=True):
 
     reason: str = ""
     attempts: int = 0
+
+
+class LocalList(msgspec.Struct, array_like=True):
+    """What is known of the station's local list."""
+
+    number: int = 0
+    """The version it confirmed, of our own count; 0 for none."""
+    synced: int = 0
+    """The registry's version that it reflects; 0 while that is not known."""
+    target: int = 0
+    """The same, of the list that is being sent."""
+    full_ms: int = 0
+    """When the whole list was sent last."""
+    cut: bool = False
+    """There are more tokens than it holds."""
+    entries_max: int | None = None
+    per_message: int | None = None
+
+
+class Reservation(msgspec.Struct, array_like=True):
+    """A connector (0: any) kept for a token; those that are over are not remembered."""
+
+    number: int
+    connector_id: int
+    connector_type: str
+    id_token: str
+    group_id: str | None
+    created_ms: int
+    until_ms: int
+    state: ReservationState = ReservationState.ASKED
+    cancelling: bool = False
 
 
 class ChargerMemory(msgspec.Struct):
@@ -159,6 +211,12 @@ class ChargerMemory(msgspec.Struct):
     healing: Healing = msgspec.field(default_factory=Healing)
     cleared: bool = False
     """Whether the station has answered that what others left behind is gone."""
+    local_list: LocalList = msgspec.field(default_factory=LocalList)
+    reservation_number: int = 0
+    """Of the latest reservation."""
+    reservations: list[Reservation] = []
+    reservations_to_cancel: list[int] = []
+    """Those that the station may hold against our knowledge."""
 
     def connector(self, connector_id: int) -> Connector | None:
         """The connector, remembered from now on; None where there are too many."""

@@ -9,12 +9,15 @@ import msgspec
 
 from controlplane.actor import Message
 from controlplane.ids import ChargerId, SessionId, SiteId
-from controlplane.ocpp.commands import AnyCommand
+from controlplane.ocpp.commands import AnyCommand, CommandResult
 from controlplane.ocpp.events import ConnectorStatus
+from controlplane.store.records import ReservationRecord
+from controlplane.tokens import Authorisation, TokenType
 
 __all__ = [
     "AbandonSession",
     "ApplyLimit",
+    "CancelReserved",
     "ChargerAssigned",
     "ChargerRequest",
     "ChargerUnassigned",
@@ -22,6 +25,9 @@ __all__ = [
     "ConnectorView",
     "Execute",
     "GetCharger",
+    "LocalListView",
+    "ReservationAnswer",
+    "ReserveConnector",
     "SetSessionNeed",
     "StationCalled",
     "StationConnected",
@@ -91,6 +97,8 @@ class ChargerAssigned(Message, frozen=True, tag="charger_assigned"):
     voltage_v: int
     config: bytes
     main_meter_interval_s: int | None = None
+    authorisation: Authorisation | None = None
+    """None: nobody looks tokens up, and whoever comes is accepted."""
 
 
 class ChargerUnassigned(Message, frozen=True, tag="charger_unassigned"):
@@ -145,7 +153,47 @@ class GetCharger(msgspec.Struct, frozen=True, tag="get_charger"):
     """Answered with `ChargerView`."""
 
 
-ChargerRequest = Execute | SetSessionNeed | AbandonSession | GetCharger
+class ReserveConnector(msgspec.Struct, frozen=True, tag="reserve_connector"):
+    """Have the station keep a connector (0: any) for a token until `until_ms`, at most a week
+    ahead. Answered with `ReservationAnswer`; refused where the token may not charge there."""
+
+    connector_id: int
+    id_token: str
+    until_ms: int
+    id_token_type: TokenType = TokenType.CENTRAL
+    group_id: str | None = None
+    """None: the token's own."""
+    connector_type: str = ""
+    timeout_ms: int = 30_000
+
+
+class CancelReserved(msgspec.Struct, frozen=True, tag="cancel_reserved"):
+    """Have the station let go of the reservation of this number. Answered with
+    `ReservationAnswer`."""
+
+    number: int
+    timeout_ms: int = 30_000
+
+
+class ReservationAnswer(msgspec.Struct, frozen=True, tag="reservation_answer"):
+    """What the station said, and the reservation as it stands after that."""
+
+    result: CommandResult
+    reservation: ReservationRecord | None
+
+
+ChargerRequest = (
+    Execute | SetSessionNeed | AbandonSession | GetCharger | ReserveConnector | CancelReserved
+)
+
+
+class LocalListView(msgspec.Struct, frozen=True):
+    """Where a station's local list stands; `state` is a `local_list.ListState`. `version` is the
+    station's, `tokens_version` the registry's that it reflects, 0 while unknown."""
+
+    state: str
+    version: int
+    tokens_version: int
 
 
 class ConnectorView(msgspec.Struct, frozen=True):
@@ -172,3 +220,4 @@ class ChargerView(msgspec.Struct, frozen=True, tag="charger_view"):
     serial_number: str
     last_seen_ms: int | None
     connectors: tuple[ConnectorView, ...]
+    local_list: LocalListView | None = None

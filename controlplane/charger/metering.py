@@ -13,6 +13,7 @@ from controlplane.charger.turn import Turn
 from controlplane.ocpp.events import MeterReading
 from controlplane.site.messages import ConnectorMetered
 from controlplane.store.records import MeterSample, SessionRecord, SessionState
+from controlplane.tokens import token_key
 
 __all__ = ["Metering", "session_record", "trusted_ms"]
 
@@ -58,6 +59,8 @@ def session_record(memory: ChargerMemory, session: Session) -> SessionRecord:
         departure_ms=session.departure_ms,
         stop_reason=session.stop_reason,
         boost_until_ms=session.boost_until_ms,
+        token_key=None if session.id_token is None else token_key(session.id_token),
+        token_status=session.token_status,
     )
 
 

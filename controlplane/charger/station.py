@@ -10,7 +10,9 @@ from typing import Any, Final
 import msgspec
 
 from controlplane.charger.memory import ChargerMemory
+from controlplane.charger.reservations import Reservations
 from controlplane.charger.settling import seconds
+from controlplane.charger.token_check import TokenCheck
 from controlplane.charger.transactions import Transactions
 from controlplane.charger.turn import Turn
 from controlplane.config import ActorSettings
@@ -25,6 +27,7 @@ from controlplane.ocpp.dialect import (
     TransferAnswer,
 )
 from controlplane.ocpp.events import ConnectorStatus, Event
+from controlplane.tokens import Purpose, TokenStatus
 
 __all__ = ["Station"]
 
@@ -38,13 +41,18 @@ _NOTICE_MAX_BYTES: Final = 8_192
 class Station:
     """The station's side of one charger's memory."""
 
-    __slots__ = ("_memory", "_settings", "_transactions", "boot_pending")
+    __slots__ = ("_memory", "_reservations", "_settings", "_transactions", "boot_pending")
 
     def __init__(
-        self, memory: ChargerMemory, settings: ActorSettings, transactions: Transactions
+        self,
+        memory: ChargerMemory,
+        settings: ActorSettings,
+        transactions: Transactions,
+        reservations: Reservations,
     ) -> None:
         self._memory = memory
         self._settings = settings
+        self._reservations = reservations
         self._transactions = transactions
         self.boot_pending = False
         """Its last boot was answered Pending."""
@@ -99,6 +107,7 @@ class Station:
             )
         connector.status, connector.error_code = event.status, event.error_code
         turn.changed = True
+        self._reservations.status_changed(turn, connector.id, before, event.status)
         self._transactions.status_changed(turn, connector, event.status)
         turn.emit(
             "connector.status",
@@ -111,10 +120,11 @@ class Station:
         return Done()
 
     def _authorize(self, turn: Turn, event: events.Authorize) -> Answer:
-        """A charger that belongs to a site serves whoever comes; one that belongs to nobody,
-        nobody."""
-        status = "Invalid" if turn.site_id is None else "Accepted"
-        turn.emit("token.authorised", id_token=event.id_token, status=status)
+        """A charger that belongs to nobody serves nobody; else the token is looked up."""
+        if turn.site_id is not None:
+            return TokenCheck(event.id_token, Purpose.AUTHORIZE)
+        status = TokenStatus.INVALID
+        turn.emit("token.authorised", id_token=event.id_token, status=status.value)
         return TokenAnswer(status)
 
     def _metered(self, turn: Turn, event: events.MeterReported) -> Answer:
@@ -124,10 +134,20 @@ class Station:
     def _started(self, turn: Turn, event: events.TransactionStarted) -> Answer:
         call = turn.call
         message = "" if call is None else f"{call.connection}/{call.message_id}"
-        return self._transactions.started(turn, event, message=message)
+        answer = self._transactions.started(turn, event, message=message)
+        if event.reservation_number is not None:
+            self._reservations.named(turn, event.reservation_number, event.connector_id)
+        return answer
 
     def _updated(self, turn: Turn, event: events.TransactionUpdated) -> Answer:
-        return self._transactions.updated(turn, event)
+        answer = self._transactions.updated(turn, event)
+        if event.reservation_number is not None:
+            self._reservations.named(turn, event.reservation_number, event.connector_id or 0)
+        return answer
+
+    def _reservation_updated(self, turn: Turn, event: events.ReservationUpdated) -> Answer:
+        self._reservations.told(turn, event.number, event.status)
+        return Done()
 
     def _ended(self, turn: Turn, event: events.TransactionEnded) -> Answer:
         return self._transactions.ended(turn, event)
@@ -164,6 +184,7 @@ _HEARD: Final[dict[type[Event], Callable[[Station, Turn, Any], Answer]]] = {
     events.Heartbeat: Station._heartbeat,
     events.MeterReported: Station._metered,
     events.Noted: Station._noted,
+    events.ReservationUpdated: Station._reservation_updated,
     events.StatusChanged: Station._status_changed,
     events.TransactionEnded: Station._ended,
     events.TransactionStarted: Station._started,

@@ -14,10 +14,11 @@ from controlplane.actor import Persist
 from controlplane.charger.memory import ChargerMemory, Connector, Session
 from controlplane.charger.messages import SetSessionNeed
 from controlplane.charger.metering import Metering, session_record, trusted_ms
+from controlplane.charger.token_check import TokenCheck
 from controlplane.charger.turn import Turn
 from controlplane.errors import Refusal
 from controlplane.ids import SessionId
-from controlplane.ocpp.dialect import NeedsAnswer, TokenAnswer
+from controlplane.ocpp.dialect import Answer, NeedsAnswer, TokenAnswer
 from controlplane.ocpp.events import (
     ChargingNeedsNotified,
     ConnectorStatus,
@@ -28,6 +29,7 @@ from controlplane.ocpp.events import (
 )
 from controlplane.site.messages import ConnectorState, SessionDemand, VehicleLimits
 from controlplane.store.records import SessionRecord
+from controlplane.tokens import PENDING, Purpose, TokenStatus, token_key
 from controlplane.units import MS_PER_HOUR
 
 __all__ = ["BOOST_MAX_MS", "Transactions"]
@@ -69,7 +71,7 @@ class Transactions:
 
     # --- what the station says --------------------------------------------------------------------
 
-    def started(self, turn: Turn, event: TransactionStarted, *, message: str) -> TokenAnswer:
+    def started(self, turn: Turn, event: TransactionStarted, *, message: str) -> Answer:
         """A transaction began, or is said once more to have begun. `message` is the connection and
         the message id."""
         start_key = f"{event.connector_id}/{event.id_token}/{event.at_ms}/{event.meter_start_wh}"
@@ -93,11 +95,9 @@ class Transactions:
             self._match_end(turn, session)
         elif event.seq_no is not None and self._note_event(session, event.seq_no, event.at_ms):
             self._start_came_late(turn, session, event)
-        return self._token_answer(
-            turn, event.id_token, session.number, connector_id=session.connector_id
-        )
+        return self._token_answer(turn, event.id_token, session, Purpose.START)
 
-    def updated(self, turn: Turn, event: TransactionUpdated) -> TokenAnswer:
+    def updated(self, turn: Turn, event: TransactionUpdated) -> Answer:
         """A running transaction changed or was measured (2.x)."""
         session = self._spoken_of(turn, event.transaction_id)
         opens = session is None
@@ -118,11 +118,11 @@ class Transactions:
                 self._announce_start(turn, session, None)
             self._update(turn, session, event)
             self._match_end(turn, session)
-        return self._token_answer(
-            turn, event.id_token, session.number, connector_id=session.connector_id
-        )
+        stops = event.trigger == "StopAuthorized"
+        purpose = Purpose.STOP if stops else Purpose.START
+        return self._token_answer(turn, event.id_token, session, purpose)
 
-    def ended(self, turn: Turn, event: TransactionEnded) -> TokenAnswer:
+    def ended(self, turn: Turn, event: TransactionEnded) -> Answer:
         """A transaction is over, or is said once more to be over."""
         session = self._spoken_of(turn, event.transaction_id)
         if session is None:
@@ -131,7 +131,7 @@ class Transactions:
             self._end(turn, session, event)
         elif event.seq_no is None or self._note_event(session, event.seq_no, event.at_ms):
             self._metering.take_all(turn, session.connector_id, session, event.readings)
-        return self._token_answer(turn, event.id_token, None)
+        return self._token_answer(turn, event.id_token, session, Purpose.STOP)
 
     def metered(self, turn: Turn, event: MeterReported) -> None:
         """A connector was measured outside a TransactionEvent."""
@@ -293,6 +293,7 @@ class Transactions:
                 session.id_token,
                 session.boost_until_ms,
                 session.vehicle,
+                session.authorised,
             )
         turn.tell_site(ConnectorState(memory.charger_id, connector_id, status, demand))
 
@@ -342,6 +343,7 @@ class Transactions:
             start_key=start_key,
             start_message=start_message,
             charging_state=charging_state,
+            token_status=self._unjudged(turn, id_token, connector_id),
         )
         ended = [each for each in memory.sessions if each.ended_ms is not None]
         forgotten = {each.number for each in ended[:-_ENDED_MAX]}
@@ -402,6 +404,7 @@ class Transactions:
         session.started_ms = min(session.started_ms, trusted_ms(event.at_ms, turn.now_ms))
         if session.id_token is None:
             session.id_token = event.id_token
+            session.token_status = self._unjudged(turn, event.id_token, session.connector_id)
         self._place(turn, session, event.connector_id)
         self._begin(turn, session, event)
         self._metering.correct(turn, session, energy_before_wh, always=True)
@@ -415,6 +418,7 @@ class Transactions:
         authorised = event.id_token is not None and session.id_token is None
         if authorised:
             session.id_token = event.id_token
+            session.token_status = self._unjudged(turn, event.id_token, session.connector_id)
             turn.effects.append(Persist(session_record(self._memory, session)))
         state = event.charging_state
         if authorised or (state is not None and state is not session.charging_state):
@@ -495,20 +499,34 @@ class Transactions:
         return True
 
     def _token_answer(
-        self,
-        turn: Turn,
-        id_token: str | None,
-        transaction_number: int | None,
-        *,
-        connector_id: int = 0,
-    ) -> TokenAnswer:
+        self, turn: Turn, id_token: str | None, session: Session | None, purpose: Purpose
+    ) -> Answer:
         """A charger that belongs to nobody authorises nobody; nor does one on a connector that its
-        owner did not describe, because no circuit counts what it draws."""
-        status = None
-        if id_token is not None:
-            refused = turn.site_id is None or self._memory.undescribed(connector_id)
-            status = "Invalid" if refused else "Accepted"
-        return TokenAnswer(status, transaction_number)
+        owner did not describe, because no circuit counts what it draws. Else the token is looked
+        up."""
+        stops = purpose is Purpose.STOP
+        number = None if session is None or stops else session.number
+        if id_token is None:
+            return TokenAnswer(None, number)
+        connector_id = 0 if session is None or stops else session.connector_id
+        if turn.site_id is None or self._memory.undescribed(connector_id):
+            return TokenAnswer(TokenStatus.INVALID, number)
+        own = session is not None and token_key(session.id_token or "") == token_key(id_token)
+        return TokenCheck(
+            id_token,
+            purpose,
+            connector_id,
+            number,
+            None if session is None else session.number,
+            judges=own and not stops,
+        )
+
+    def _unjudged(self, turn: Turn, id_token: str | None, connector_id: int) -> str | None:
+        """The token status of a session until its token is judged; None where nobody looks."""
+        described = self._memory.described
+        if id_token is None or turn.site_id is None or self._memory.undescribed(connector_id):
+            return None
+        return None if described is None or described.authorisation is None else PENDING
 
 
 def _vehicle_limits(

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from controlplane.charger.local_list import ListState
 from controlplane.charger.memory import ChargerMemory, Connector
-from controlplane.charger.messages import ChargerView, ConnectorView
+from controlplane.charger.messages import ChargerView, ConnectorView, LocalListView
 
 __all__ = ["charger_view"]
 
 
-def charger_view(memory: ChargerMemory, *, online: bool, last_seen_ms: int | None) -> ChargerView:
+def charger_view(
+    memory: ChargerMemory,
+    *,
+    online: bool,
+    last_seen_ms: int | None,
+    list_state: ListState = ListState.OFF,
+) -> ChargerView:
     """The charger and its connectors: those that were described and those that it told of."""
     described = () if memory.described is None else memory.described.connectors
     connector_ids = {*memory.connectors, *(connector.id for connector in described)} - {0}
@@ -24,6 +31,9 @@ def charger_view(memory: ChargerMemory, *, online: bool, last_seen_ms: int | Non
         last_seen_ms=last_seen_ms,
         connectors=tuple(
             _connector_view(memory, connector_id) for connector_id in sorted(connector_ids)
+        ),
+        local_list=LocalListView(
+            list_state.value, memory.local_list.number, memory.local_list.synced
         ),
     )
 

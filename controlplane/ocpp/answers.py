@@ -15,6 +15,7 @@ __all__ = [
     "CompositeSchedule",
     "SchedulePeriod",
     "Setting",
+    "list_version_answered",
     "schedule_answered",
     "settings_answered",
 ]
@@ -98,6 +99,13 @@ def schedule_answered(payload: dict[str, Any]) -> CompositeSchedule | None:
             )
         ),
     )
+
+
+def list_version_answered(payload: dict[str, Any]) -> int | None:
+    """The version in a GetLocalListVersion answer: 0 for an empty list, -1 where a 1.6 station has
+    none (section 5.10); None where it does not say."""
+    version = payload.get("listVersion", payload.get("versionNumber"))
+    return None if version is None else int(version)
 
 
 def _named(element: dict[str, Any]) -> str:

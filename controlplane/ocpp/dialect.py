@@ -23,6 +23,7 @@ from controlplane.ocpp.commands import (
 )
 from controlplane.ocpp.events import Event, Noted
 from controlplane.ocpp.framing import Fault
+from controlplane.tokens import TokenStatus
 
 __all__ = [
     "ACCEPTED",
@@ -78,12 +79,16 @@ class NeedsAnswer(Answer, frozen=True):
 
 
 class TokenAnswer(Answer, frozen=True):
-    """What became of an id token. `status` is a word that 1.6 and 2.x share (Accepted, Blocked,
-    Expired, Invalid, ConcurrentTx), or None where the event named no token. `transaction_number`
-    is the 1.6 transactionId that is handed out, 1 to 2^31 - 1."""
+    """What became of an id token. `status` is None where the event named no token; each version
+    says it in the words it has. `transaction_number` is the 1.6 transactionId that is handed out, 1
+    to 2^31 - 1. Until `expires_ms` the station may believe an acceptance (None: it is not said)."""
 
-    status: str | None
+    status: TokenStatus | None
     transaction_number: int | None = None
+    expires_ms: int | None = None
+    group_id: str | None = None
+    language: str = ""
+    message: str = ""
 
 
 class TransferAnswer(Answer, frozen=True):

@@ -22,6 +22,7 @@ __all__ = [
     "MeterReading",
     "MeterReported",
     "Noted",
+    "ReservationUpdated",
     "StatusChanged",
     "TransactionEnded",
     "TransactionStarted",
@@ -108,6 +109,7 @@ class TransactionStarted(Event, frozen=True, tag="tx_started"):
     offline: bool = False
     readings: tuple[MeterReading, ...] = ()
     remote_start_id: int | None = None
+    reservation_number: int | None = None
 
 
 class TransactionUpdated(Event, frozen=True, tag="tx_updated"):
@@ -120,6 +122,7 @@ class TransactionUpdated(Event, frozen=True, tag="tx_updated"):
     id_token: str | None = None
     offline: bool = False
     readings: tuple[MeterReading, ...] = ()
+    reservation_number: int | None = None
 
 
 class TransactionEnded(Event, frozen=True, tag="tx_ended"):
@@ -150,6 +153,13 @@ class ChargingNeedsNotified(Event, frozen=True, tag="charging_needs"):
     power_max_w: int | None = None
     soc_percent: int | None = None
     capacity_wh: int | None = None
+
+
+class ReservationUpdated(Event, frozen=True, tag="reservation_updated"):
+    """A station let go of a reservation (2.x); `status` is its own word, such as Expired."""
+
+    number: int
+    status: str
 
 
 class VehicleScheduleNotified(Event, frozen=True, tag="vehicle_schedule"):

@@ -32,6 +32,7 @@ from controlplane.feeder.messages import (
     SiteReport,
 )
 from controlplane.ids import ActorKind, ActorRef, ChargerId, SiteId
+from controlplane.registry.messages import RegistryRequest
 from controlplane.site.messages import (
     CapChanged,
     ChargerPresence,
@@ -39,6 +40,7 @@ from controlplane.site.messages import (
     ConnectorState,
     LimitOutcome,
     SiteRequest,
+    TokensChanged,
 )
 
 __all__ = [
@@ -73,6 +75,7 @@ ActorMessage = (
     | SiteLeft
     | FeederReport
     | FeederLeft
+    | TokensChanged
 )
 
 
@@ -149,6 +152,7 @@ _REQUESTS: dict[ActorKind, msgspec.msgpack.Decoder[Any]] = {
     ActorKind.CHARGER: msgspec.msgpack.Decoder(ChargerRequest),
     ActorKind.SITE: msgspec.msgpack.Decoder(SiteRequest),
     ActorKind.FEEDER: msgspec.msgpack.Decoder(FeederRequest),
+    ActorKind.TOKENS: msgspec.msgpack.Decoder(RegistryRequest),
 }
 
 encode = msgspec.msgpack.Encoder().encode

@@ -206,7 +206,8 @@ class Demand:
     @property
     def ceiling_ma(self) -> int | None:
         """What it may be given at most, by rules and operators; None where they do not say."""
-        return self.override_ma if self.terms.may_charge else 0
+        served = self.terms.may_charge and self.session.authorised
+        return self.override_ma if served else 0
 
     def consider(self, leaf: Leaf, entry: Entry, *, now_ms: int, pace: Pace) -> bool:
         """Let time pass, once before each round; True if the vehicle is to be told anew."""
@@ -281,6 +282,7 @@ class Demand:
             or self.session.vehicle != other.session.vehicle
             or self.session.id_token != other.session.id_token
             or self.session.boost_until_ms != other.session.boost_until_ms
+            or self.session.authorised != other.session.authorised
         )
 
     def _urgency(self, leaf: Leaf, now_ms: int) -> tuple[int | None, bool]:

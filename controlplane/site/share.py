@@ -145,6 +145,8 @@ def _hold(share: Share, demand: Demand) -> None:
         share.fallback_ma = ceiling_ma
     share.full_ma = min(share.full_ma, ceiling_ma)
     cause = Cause.OVERRIDE if demand.terms.may_charge else Cause.CLOSED
+    if not demand.session.authorised:
+        cause = Cause.UNAUTHORISED
     _limit(share, ceiling_ma, Why(cause))
 
 

@@ -22,21 +22,38 @@ from controlplane.ocpp.commands.core import (
     Trigger,
     UnlockConnector,
 )
+from controlplane.ocpp.commands.local_list import (
+    ClearCache,
+    ConfigureAccess,
+    GetListBounds,
+    GetListVersion,
+    ListEntry,
+    SendList,
+)
+from controlplane.ocpp.commands.reservation import CancelReservation, ReserveNow
 
 __all__ = [
     "AnyCommand",
+    "CancelReservation",
     "ChangeAvailability",
+    "ClearCache",
     "ClearLimits",
     "Command",
     "CommandResult",
     "CommandState",
+    "ConfigureAccess",
     "GetCompositeSchedule",
+    "GetListBounds",
+    "GetListVersion",
     "GetSettings",
     "LimitPurpose",
+    "ListEntry",
     "RawCall",
     "RemoteStart",
     "RemoteStop",
+    "ReserveNow",
     "Reset",
+    "SendList",
     "SetLimit",
     "SetSettings",
     "Trigger",
@@ -55,6 +72,11 @@ AnyCommand = (
     | SetLimit
     | ClearLimits
     | GetCompositeSchedule
+    | GetListVersion
+    | SendList
+    | ClearCache
+    | ReserveNow
+    | CancelReservation
     | RawCall
 )
 """Every command; what a field is declared as, so that it can be read back from msgpack."""

@@ -11,9 +11,11 @@ from controlplane.ocpp.dialect import Dialect, MeterSettings
 from controlplane.ocpp.v16.authorization import AUTHORIZATION
 from controlplane.ocpp.v16.availability import AVAILABILITY
 from controlplane.ocpp.v16.data_transfer import DATA_TRANSFER
+from controlplane.ocpp.v16.local_list import LOCAL_LIST
 from controlplane.ocpp.v16.notices import NOTICES
 from controlplane.ocpp.v16.provisioning import PROVISIONING
 from controlplane.ocpp.v16.remote_control import REMOTE_CONTROL
+from controlplane.ocpp.v16.reservation import RESERVATION
 from controlplane.ocpp.v16.smart_charging import SMART_CHARGING
 from controlplane.ocpp.v16.transactions import TRANSACTIONS
 
@@ -23,9 +25,11 @@ _BLOCKS: Final = (
     AUTHORIZATION,
     AVAILABILITY,
     DATA_TRANSFER,
+    LOCAL_LIST,
     NOTICES,
     PROVISIONING,
     REMOTE_CONTROL,
+    RESERVATION,
     SMART_CHARGING,
     TRANSACTIONS,
 )

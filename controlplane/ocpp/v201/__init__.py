@@ -12,9 +12,11 @@ from controlplane.ocpp.dialect import Dialect, MeterSettings
 from controlplane.ocpp.v201.authorization import AUTHORIZATION
 from controlplane.ocpp.v201.availability import AVAILABILITY
 from controlplane.ocpp.v201.data_transfer import DATA_TRANSFER
+from controlplane.ocpp.v201.local_list import LOCAL_LIST
 from controlplane.ocpp.v201.notices import NOTICES
 from controlplane.ocpp.v201.provisioning import PROVISIONING
 from controlplane.ocpp.v201.remote_control import REMOTE_CONTROL
+from controlplane.ocpp.v201.reservation import RESERVATION
 from controlplane.ocpp.v201.smart_charging import SMART_CHARGING
 from controlplane.ocpp.v201.transactions import TRANSACTIONS
 
@@ -24,9 +26,11 @@ BLOCKS: Final = (
     AUTHORIZATION,
     AVAILABILITY,
     DATA_TRANSFER,
+    LOCAL_LIST,
     NOTICES,
     PROVISIONING,
     REMOTE_CONTROL,
+    RESERVATION,
     SMART_CHARGING,
     TRANSACTIONS,
 )

@@ -20,7 +20,6 @@ NOTICES = Block(
             "NotifyReport",
             "PublishFirmwareStatusNotification",
             "ReportChargingProfiles",
-            "ReservationStatusUpdate",
             "SecurityEventNotification",
         }
     )
