@@ -18,9 +18,11 @@ from controlplane.api.errors import ErrorInterceptor
 from controlplane.api.grid import Grid
 from controlplane.api.journal import Journal
 from controlplane.api.network import Network
+from controlplane.api.reservations import Reservations
 from controlplane.api.sessions import Sessions
 from controlplane.api.sites import Sites
 from controlplane.api.system import System
+from controlplane.api.tokens import Tokens
 from controlplane.api.v1 import (
     allocation_pb2,
     allocation_pb2_grpc,
@@ -32,12 +34,16 @@ from controlplane.api.v1 import (
     journal_pb2_grpc,
     network_pb2,
     network_pb2_grpc,
+    reservations_pb2,
+    reservations_pb2_grpc,
     sessions_pb2,
     sessions_pb2_grpc,
     sites_pb2,
     sites_pb2_grpc,
     system_pb2,
     system_pb2_grpc,
+    tokens_pb2,
+    tokens_pb2_grpc,
 )
 from controlplane.config import Settings
 from controlplane.errors import Precondition
@@ -139,9 +145,11 @@ def _add_services(backend: Backend, server: grpc.aio.Server) -> list[str]:
     grid_pb2_grpc.add_GridServiceServicer_to_server(Grid(backend), server)
     journal_pb2_grpc.add_JournalServiceServicer_to_server(Journal(backend), server)
     network_pb2_grpc.add_NetworkServiceServicer_to_server(Network(backend), server)
+    reservations_pb2_grpc.add_ReservationsServiceServicer_to_server(Reservations(backend), server)
     sessions_pb2_grpc.add_SessionsServiceServicer_to_server(Sessions(backend), server)
     sites_pb2_grpc.add_SitesServiceServicer_to_server(Sites(backend), server)
     system_pb2_grpc.add_SystemServiceServicer_to_server(System(backend), server)
+    tokens_pb2_grpc.add_TokensServiceServicer_to_server(Tokens(backend), server)
     return [
         service.full_name
         for file in (
@@ -150,9 +158,11 @@ def _add_services(backend: Backend, server: grpc.aio.Server) -> list[str]:
             grid_pb2,
             journal_pb2,
             network_pb2,
+            reservations_pb2,
             sessions_pb2,
             sites_pb2,
             system_pb2,
+            tokens_pb2,
         )
         for service in file.DESCRIPTOR.services_by_name.values()
     ]

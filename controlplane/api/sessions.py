@@ -241,6 +241,7 @@ def session_to_message(session: SessionRecord) -> sessions_pb2.Session:
         departure_time=timestamp(session.departure_ms),
         stop_reason=session.stop_reason or "",
         boost_until_time=timestamp(session.boost_until_ms),
+        token_status=session.token_status or "",
     )
 
 

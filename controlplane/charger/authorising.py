@@ -108,13 +108,6 @@ class Authoriser:
     def answer(self, turn: Turn, dialect: Dialect, call: StationCalled, answer: Answer) -> None:
         """Answer the station: at once, or when the token in `answer` is judged."""
         held = _Held(call.connection, call.message_id, dialect, answer)
-        if self._held:
-            # Asked again while it waits, after the gateway lost its host: it is answered once.
-            self._held = deque(
-                each
-                for each in self._held
-                if (each.connection, each.message_id) != (call.connection, call.message_id)
-            )
         self._held.append(held)
         if isinstance(answer, TokenCheck):
             held.answer = None

@@ -7,8 +7,8 @@ refuses a second one of the same level (part 2 K01.FR.52 and 53). That is done o
 to clear our own default profile would let vehicles draw what the hardware can until the next one is
 in force, and an acknowledgement that was lost is no reason for that. Then sampling: how often,
 and which measurands, from the fullest list to the shortest, since there are stations that refuse a
-list for one entry. Before that, how it authorises by itself, where its site says so. Last the main meter, where it measures the building. A refusal never keeps a
-station from being settled."""
+list for one entry. Before that, how it authorises by itself, where its site says so. Last the main
+meter, where it measures the building. A refusal never keeps a station from being settled."""
 
 from __future__ import annotations
 

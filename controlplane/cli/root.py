@@ -16,8 +16,10 @@ from controlplane.cli import (
     meters,
     network,
     openadr,
+    reservations,
     sessions,
     sites,
+    tokens,
     up,
     why,
     workloads,
@@ -48,6 +50,8 @@ app.command("demo", rich_help_panel="Run")(workloads.demo)
 app.add_typer(charger_commands.app, name="chargers", rich_help_panel="Operate")
 app.add_typer(sites.app, name="sites", rich_help_panel="Operate")
 app.add_typer(sessions.app, name="sessions", rich_help_panel="Operate")
+app.add_typer(tokens.app, name="tokens", rich_help_panel="Operate")
+app.add_typer(reservations.app, name="reservations", rich_help_panel="Operate")
 app.add_typer(feeders.app, name="feeders", rich_help_panel="Operate")
 app.add_typer(grid_events.app, name="grid-events", rich_help_panel="Operate")
 app.add_typer(network.app, name="network", rich_help_panel="Operate")

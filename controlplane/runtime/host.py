@@ -131,8 +131,8 @@ class ShardHost:
                 await asyncio.sleep(_RETRY_S)
 
     async def serve(self) -> None:
-        """Bring sites, feeders and the registry of tokens in and begin. Call after every gateway has heard the
-        announcement."""
+        """Bring sites, feeders and the registry of tokens in and begin. Call after every gateway
+        has heard the announcement."""
         self.actors.serving = True
         feeders = await self._patiently(self._reader.feeders)
         sites = await self._patiently(self._reader.sites)

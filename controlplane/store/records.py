@@ -114,9 +114,9 @@ class SessionRecord(Record, frozen=True, tag="session"):
 
     `energy_wh` is what the registers showed between begin and end, never below zero.
     `meter_start_wh` and `meter_stop_wh` are the register itself. `need_wh` and `departure_ms` are
-    what the driver asked for, or None; until `boost_until_ms` it was to go first. `token_key` is the
-    id token as tokens are known by it; `token_status` what became of it (`tokens.TokenStatus`, or
-    Pending while it is looked up), None where nobody looked."""
+    what the driver asked for, or None; until `boost_until_ms` it was to go first. `token_key` is
+    the id token as tokens are known by it; `token_status` what became of it (`tokens.TokenStatus`,
+    or Pending while it is looked up), None where nobody looked."""
 
     session_id: SessionId
     charger_id: ChargerId
