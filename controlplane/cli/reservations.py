@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -56,7 +56,7 @@ def reserve(
     \b
     loadstar reservations reserve CP-1 --token 04A2B3 --connector 1 --for 45
     """
-    from controlplane.api.v1 import reservations_pb2
+    from controlplane.api.v1 import reservations_pb2, system_pb2, system_pb2_grpc
 
     with connected(address) as channel:
         request = reservations_pb2.ReserveRequest(
@@ -67,8 +67,11 @@ def reserve(
             timeout_s=timeout_s,
             request_id=new_request_id(),
         )
-        until = datetime.now(UTC) + timedelta(minutes=minutes)
-        request.expiry_time.FromDatetime(until)
+        # By Loadstar's clock, which in a simulation is not the machine's.
+        status = system_pb2_grpc.SystemServiceStub(channel).GetStatus(
+            system_pb2.GetStatusRequest(), timeout=CALL_TIMEOUT_S
+        )
+        request.expiry_time.FromDatetime(status.time.ToDatetime() + timedelta(minutes=minutes))
         response = _stub(channel).Reserve(request, timeout=timeout_s + _MARGIN_S)
     _report(response, as_json=as_json)
 
