@@ -23,6 +23,7 @@ from controlplane.ocpp.commands import (
     CancelReservation,
     Command,
     CommandResult,
+    CommandState,
     GetListBounds,
     GetListVersion,
     ReserveNow,
@@ -120,6 +121,8 @@ class Access:
         command = order.command
         if isinstance(command, ReserveNow):
             record = self.reservations.reserved(turn, command.number, result.state, sent=order.sent)
+            if result.state is CommandState.TIMED_OUT:
+                self._wanted += self.reservations.to_cancel()
             return ReservationAnswer(result, record)
         if isinstance(command, CancelReservation):
             record = self.reservations.cancelled(turn, command.number, result.state)

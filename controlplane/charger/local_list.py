@@ -67,12 +67,13 @@ class ListState(StrEnum):
 class LocalLists:
     """The local list of one charger."""
 
-    __slots__ = ("_asked", "_due_ms", "_memory", "_sending", "_serial", "state")
+    __slots__ = ("_asked", "_bounds_known", "_due_ms", "_memory", "_sending", "_serial", "state")
 
     def __init__(self, memory: ChargerMemory) -> None:
         self._memory = memory
         self._sending: deque[SendList] = deque()
         self._asked = ""
+        self._bounds_known = False
         self._serial = 0
         self._due_ms: int | None = None
         self.state = ListState.OFF
@@ -99,6 +100,7 @@ class LocalLists:
         """Nothing more is sent; the next connection begins anew."""
         self._sending.clear()
         self._asked = ""
+        self._bounds_known = False
 
     def _restart(self, turn: Turn) -> None:
         if not self.wanted:
@@ -124,7 +126,7 @@ class LocalLists:
             self._restart(turn)
             return ()
         self.state = ListState.PENDING
-        return (GetListBounds(), GetListVersion())
+        return (GetListVersion(),) if self._bounds_known else (GetListBounds(), GetListVersion())
 
     # --- what the station says --------------------------------------------------------------------
 
@@ -142,6 +144,7 @@ class LocalLists:
     def _take_bounds(self, turn: Turn, result: CommandResult) -> None:
         """How many entries a message and the list may have; what is not said stays as it was."""
         known = self._memory.local_list
+        self._bounds_known = result.state is CommandState.ACCEPTED
         for setting in settings_answered(result.payload):
             value = setting.value or ""
             if not value.strip().isdecimal() or int(value) < 1:
