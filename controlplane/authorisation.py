@@ -9,7 +9,7 @@ from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from controlplane.tokens import CACHE_HOURS_MAX, Authorisation, AuthorisationPolicy
+from controlplane.tokens import CACHE_MAX_S, Authorisation, AuthorisationPolicy
 
 __all__ = ["AuthorisationConfig"]
 
@@ -25,8 +25,8 @@ class AuthorisationConfig(BaseModel):
     """Keep the local lists of its chargers in step with the tokens that may charge here."""
     cache: bool | None = None
     """Whether stations remember whom they served; None leaves them as they are."""
-    cache_hours: Annotated[int, Field(ge=1, le=CACHE_HOURS_MAX)] | None = None
-    """How long they may believe an acceptance."""
+    cache_s: Annotated[int, Field(ge=60, le=CACHE_MAX_S)] | None = None
+    """For how many seconds they may believe an acceptance."""
     pre_authorise: bool | None = None
     """Whether stations start by list or cache before Loadstar has answered."""
     stop_on_invalid: bool | None = None
@@ -38,9 +38,9 @@ class AuthorisationConfig(BaseModel):
     """Tokens of this group may stop every transaction and start none (2.x part 2 C16)."""
 
     @model_validator(mode="after")
-    def _cached_hours(self) -> Self:
-        if self.cache is False and self.cache_hours is not None:
-            raise ValueError("cache_hours says nothing where cache is false")
+    def _cached(self) -> Self:
+        if self.cache is False and self.cache_s is not None:
+            raise ValueError("cache_s says nothing where cache is false")
         return self
 
     def told(self) -> Authorisation:
@@ -50,7 +50,7 @@ class AuthorisationConfig(BaseModel):
             configures=self != AuthorisationConfig(),
             local_list=self.local_list,
             cache=self.cache,
-            cache_hours=self.cache_hours,
+            cache_s=self.cache_s,
             pre_authorise=self.pre_authorise,
             stop_on_invalid=self.stop_on_invalid,
             authorise_remote=self.authorise_remote,

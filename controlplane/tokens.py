@@ -16,10 +16,10 @@ from typing import Final
 
 import msgspec
 
-from controlplane.units import MS_PER_HOUR
+from controlplane.units import MS_PER_S
 
 __all__ = [
-    "CACHE_HOURS_MAX",
+    "CACHE_MAX_S",
     "ID_TOKEN_MAX",
     "PENDING",
     "Authorisation",
@@ -41,7 +41,7 @@ ID_TOKEN_MAX: Final = 255
 """Longest id: 20 in 1.6, 36 in 2.0.1, 255 in 2.1."""
 PENDING: Final = "Pending"
 """What a session's token status is while its token is looked up."""
-CACHE_HOURS_MAX: Final = 24 * 366
+CACHE_MAX_S: Final = 366 * 24 * 3_600
 _TEXT_MAX: Final = 1_024
 """Longest personal message (2.1; 512 in 2.0.1)."""
 _PLACES_MAX: Final = 1_000
@@ -143,7 +143,7 @@ class Authorisation(msgspec.Struct, frozen=True):
     """Whether stations are told how to authorise by themselves."""
     local_list: bool = False
     cache: bool | None = None
-    cache_hours: int | None = None
+    cache_s: int | None = None
     pre_authorise: bool | None = None
     stop_on_invalid: bool | None = None
     authorise_remote: bool | None = None
@@ -291,7 +291,7 @@ def _believed_until_ms(
     valid_until_ms: int | None, authorisation: Authorisation, now_ms: int
 ) -> int | None:
     """How long a station may keep an acceptance in its cache."""
-    if authorisation.cache_hours is None:
+    if authorisation.cache_s is None:
         return valid_until_ms
-    cached_ms = now_ms + authorisation.cache_hours * MS_PER_HOUR
+    cached_ms = now_ms + authorisation.cache_s * MS_PER_S
     return cached_ms if valid_until_ms is None else min(valid_until_ms, cached_ms)

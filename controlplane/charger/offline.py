@@ -16,13 +16,12 @@ def access_wanted(authorisation: Authorisation | None) -> ConfigureAccess | None
     Loadstar keeps knows, and nobody where none is kept."""
     if authorisation is None or not authorisation.configures:
         return None
-    hours = authorisation.cache_hours
     return ConfigureAccess(
         offline=authorisation.policy is not AuthorisationPolicy.CLOSED or authorisation.local_list,
         unknown_offline=authorisation.policy is AuthorisationPolicy.OPEN,
         local_list=authorisation.local_list,
         cache=authorisation.cache,
-        cache_s=None if hours is None else hours * 3_600,
+        cache_s=authorisation.cache_s,
         pre_authorise=authorisation.pre_authorise,
         stop_on_invalid=authorisation.stop_on_invalid,
         authorise_remote=authorisation.authorise_remote,

@@ -45,6 +45,9 @@ COUNTS = {
     "rank",
     "turns_primary",
     "turns_secondary",
+    "version",
+    "tokens_version",
+    "concurrent_max",
 }
 
 

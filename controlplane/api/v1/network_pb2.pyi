@@ -357,7 +357,7 @@ class AuthorisationDescription(_message.Message):
     POLICY_FIELD_NUMBER: _builtins.int
     LOCAL_LIST_FIELD_NUMBER: _builtins.int
     CACHE_FIELD_NUMBER: _builtins.int
-    CACHE_HOURS_FIELD_NUMBER: _builtins.int
+    CACHE_S_FIELD_NUMBER: _builtins.int
     PRE_AUTHORISE_FIELD_NUMBER: _builtins.int
     STOP_ON_INVALID_FIELD_NUMBER: _builtins.int
     AUTHORISE_REMOTE_FIELD_NUMBER: _builtins.int
@@ -368,8 +368,10 @@ class AuthorisationDescription(_message.Message):
     """Keep the local lists of its chargers in step with the tokens that may charge here. Default false."""
     cache: _builtins.bool
     """Whether chargers remember whom they served; absent leaves them as they are."""
-    cache_hours: _builtins.int
-    """How many hours they may believe an acceptance, 1 to 8,784; absent: as long as the token is valid."""
+    cache_s: _builtins.int
+    """For how many seconds they may believe an acceptance, 60 to 31,622,400; absent: as long as the token is
+    valid.
+    """
     pre_authorise: _builtins.bool
     """Whether chargers start by list or cache before Loadstar has answered; absent leaves them as they are."""
     stop_on_invalid: _builtins.bool
@@ -384,22 +386,22 @@ class AuthorisationDescription(_message.Message):
         policy: Global___AuthorisationPolicy.ValueType = ...,
         local_list: _builtins.bool | None = ...,
         cache: _builtins.bool | None = ...,
-        cache_hours: _builtins.int | None = ...,
+        cache_s: _builtins.int | None = ...,
         pre_authorise: _builtins.bool | None = ...,
         stop_on_invalid: _builtins.bool | None = ...,
         authorise_remote: _builtins.bool | None = ...,
         master_pass_group: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_authorise_remote", b"_authorise_remote", "_cache", b"_cache", "_cache_hours", b"_cache_hours", "_local_list", b"_local_list", "_pre_authorise", b"_pre_authorise", "_stop_on_invalid", b"_stop_on_invalid", "authorise_remote", b"authorise_remote", "cache", b"cache", "cache_hours", b"cache_hours", "local_list", b"local_list", "pre_authorise", b"pre_authorise", "stop_on_invalid", b"stop_on_invalid"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_authorise_remote", b"_authorise_remote", "_cache", b"_cache", "_cache_s", b"_cache_s", "_local_list", b"_local_list", "_pre_authorise", b"_pre_authorise", "_stop_on_invalid", b"_stop_on_invalid", "authorise_remote", b"authorise_remote", "cache", b"cache", "cache_s", b"cache_s", "local_list", b"local_list", "pre_authorise", b"pre_authorise", "stop_on_invalid", b"stop_on_invalid"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_authorise_remote", b"_authorise_remote", "_cache", b"_cache", "_cache_hours", b"_cache_hours", "_local_list", b"_local_list", "_pre_authorise", b"_pre_authorise", "_stop_on_invalid", b"_stop_on_invalid", "authorise_remote", b"authorise_remote", "cache", b"cache", "cache_hours", b"cache_hours", "local_list", b"local_list", "master_pass_group", b"master_pass_group", "policy", b"policy", "pre_authorise", b"pre_authorise", "stop_on_invalid", b"stop_on_invalid"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_authorise_remote", b"_authorise_remote", "_cache", b"_cache", "_cache_s", b"_cache_s", "_local_list", b"_local_list", "_pre_authorise", b"_pre_authorise", "_stop_on_invalid", b"_stop_on_invalid", "authorise_remote", b"authorise_remote", "cache", b"cache", "cache_s", b"cache_s", "local_list", b"local_list", "master_pass_group", b"master_pass_group", "policy", b"policy", "pre_authorise", b"pre_authorise", "stop_on_invalid", b"stop_on_invalid"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__authorise_remote: _TypeAlias = _typing.Literal["authorise_remote"]  # noqa: Y015
     _WhichOneofArgType__authorise_remote: _TypeAlias = _typing.Literal["_authorise_remote", b"_authorise_remote"]  # noqa: Y015
     _WhichOneofReturnType__cache: _TypeAlias = _typing.Literal["cache"]  # noqa: Y015
     _WhichOneofArgType__cache: _TypeAlias = _typing.Literal["_cache", b"_cache"]  # noqa: Y015
-    _WhichOneofReturnType__cache_hours: _TypeAlias = _typing.Literal["cache_hours"]  # noqa: Y015
-    _WhichOneofArgType__cache_hours: _TypeAlias = _typing.Literal["_cache_hours", b"_cache_hours"]  # noqa: Y015
+    _WhichOneofReturnType__cache_s: _TypeAlias = _typing.Literal["cache_s"]  # noqa: Y015
+    _WhichOneofArgType__cache_s: _TypeAlias = _typing.Literal["_cache_s", b"_cache_s"]  # noqa: Y015
     _WhichOneofReturnType__local_list: _TypeAlias = _typing.Literal["local_list"]  # noqa: Y015
     _WhichOneofArgType__local_list: _TypeAlias = _typing.Literal["_local_list", b"_local_list"]  # noqa: Y015
     _WhichOneofReturnType__pre_authorise: _TypeAlias = _typing.Literal["pre_authorise"]  # noqa: Y015
@@ -411,7 +413,7 @@ class AuthorisationDescription(_message.Message):
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__cache) -> _WhichOneofReturnType__cache | None: ...
     @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__cache_hours) -> _WhichOneofReturnType__cache_hours | None: ...
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__cache_s) -> _WhichOneofReturnType__cache_s | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__local_list) -> _WhichOneofReturnType__local_list | None: ...
     @_typing.overload
