@@ -51,6 +51,7 @@ class ActorKind(StrEnum):
     FEEDER = "feeder"
     TOKENS = "tokens"
     """The registry of tokens; there is one."""
+    CAMPAIGN = "campaign"
 
 
 class ActorRef(msgspec.Struct, frozen=True, array_like=True):

@@ -59,6 +59,11 @@ class Access:
     def list_state(self) -> ListState:
         return self._lists.state
 
+    @property
+    def due(self) -> bool:
+        """Whether something is to be sent."""
+        return bool(self._wanted or self.authoriser.due)
+
     def wanted(self) -> list[Command]:
         """What the station is to be told, behind everything else; it is taken out."""
         wanted, self._wanted = self._wanted, []

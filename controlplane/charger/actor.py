@@ -29,6 +29,7 @@ from controlplane.actor import (
 )
 from controlplane.charger.access import ACCESS_TIMERS, Access
 from controlplane.charger.commands import CommandQueue, Order, Origin, write_calls
+from controlplane.charger.firmware import Firmware
 from controlplane.charger.healing import HEALING_TIMER, Healer
 from controlplane.charger.limits import limit_answered, limit_wanted
 from controlplane.charger.memory import ChargerMemory, Described
@@ -47,6 +48,7 @@ from controlplane.charger.messages import (
     StationDisconnected,
     StationFailed,
     StationReplied,
+    UpdateWanted,
 )
 from controlplane.charger.metering import Metering
 from controlplane.charger.reservations import Reservations
@@ -98,6 +100,7 @@ class ChargerActor:
 
     __slots__ = (
         "_access",
+        "_firmware",
         "_healer",
         "_last_seen_ms",
         "_memory",
@@ -120,8 +123,9 @@ class ChargerActor:
         self._settings = settings
         self._metering = Metering(memory)
         self._transactions = Transactions(memory, self._metering)
+        self._firmware = Firmware(memory)
         reservations = Reservations(memory)
-        self._station = Station(memory, settings, self._transactions, reservations)
+        self._station = Station(memory, settings, self._transactions, self._firmware, reservations)
         self._access = Access(memory, self._transactions, reservations, settings.token_wait_ms)
         self._queue = CommandQueue(settings.call_timeout_ms)
         self._healer = Healer(memory, 2 * settings.call_timeout_ms)
@@ -151,6 +155,7 @@ class ChargerActor:
         self._tell_all(turn)
         self._healer.activated(turn)
         self._access.activated(turn)
+        self._snapshot(turn)
         return turn.effects
 
     def step(self, message: Message, now_ms: int) -> list[Effect]:
@@ -164,16 +169,20 @@ class ChargerActor:
             raise TypeError(f"a charger cannot be told {type(message).__name__}")
         turn = Turn(self._memory.charger_id, self._memory.site_id, now_ms)
         handle(self, turn, message)
-        self._grant_access(turn)
+        if self._access.due:
+            self._grant_access(turn)
         self._queue.send_next(turn, settled=self._settling.settled)
         rearm, due_ms = self._queue.rearm()
         if rearm:
             turn.effects.append(
                 CancelTimer(_CALL_TIMER) if due_ms is None else SetTimer(_CALL_TIMER, due_ms)
             )
+        self._snapshot(turn)
+        return turn.effects
+
+    def _snapshot(self, turn: Turn) -> None:
         if turn.changed:
             turn.effects.append(Persist(ActorSnapshot(self.ref, _encoder.encode(self._memory))))
-        return turn.effects
 
     # --- the connection ---------------------------------------------------------------------------
 
@@ -364,6 +373,7 @@ class ChargerActor:
             turn.effects.append(Answer(order.ask_id, response))
         if isinstance(order.command, SetLimit) and order.sent:
             limit_answered(turn, self._memory, order.command, result.state)
+        self._firmware.asked(turn, order.command, result)
         if order.limit is not None:
             self._tell_outcome(turn, order.limit, result.state)
         if order.origin is Origin.HEALING:
@@ -378,6 +388,14 @@ class ChargerActor:
             if dialect is not None and result.state in (CommandState.REJECTED, CommandState.ERROR):
                 simpler = self._settling.simpler_sampling(dialect, order.command)
             self._prepare(turn, () if simpler is None else (simpler,))
+
+    def _update_wanted(self, turn: Turn, message: UpdateWanted) -> None:
+        dialect = self._dialect()
+        online = bool(self._queue.connection) and dialect is not None and not self._queue.full
+        if self._firmware.wanted(turn, message, online=online) and dialect is not None:
+            fault = self._order(turn, dialect, message.command, Origin.API)
+            if fault is not None:
+                self._firmware.unspeakable(turn, message.command, fault.code)
 
     def _apply_limit(self, turn: Turn, message: ApplyLimit) -> None:
         dialect = self._dialect()
@@ -639,4 +657,5 @@ _HANDLERS: Final[dict[type[Message], Callable[[ChargerActor, Turn, Any], None]]]
     StationFailed: ChargerActor._failed,
     StationReplied: ChargerActor._replied,
     TimerFired: ChargerActor._timer,
+    UpdateWanted: ChargerActor._update_wanted,
 }

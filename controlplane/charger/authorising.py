@@ -107,6 +107,9 @@ class Authoriser:
 
     def answer(self, turn: Turn, dialect: Dialect, call: StationCalled, answer: Answer) -> None:
         """Answer the station: at once, or when the token in `answer` is judged."""
+        if not (self._held or isinstance(answer, TokenCheck)):
+            turn.effects.append(Reply(call.connection, call.message_id, dialect.reply(answer)))
+            return
         held = _Held(call.connection, call.message_id, dialect, answer)
         self._held.append(held)
         if isinstance(answer, TokenCheck):
@@ -149,6 +152,11 @@ class Authoriser:
             )
         self._ask(turn, TokenCheck(id_token, purpose, connector_id), wish=(ask_id, wish))
         return None
+
+    @property
+    def due(self) -> bool:
+        """Whether the token of some wish was accepted."""
+        return bool(self._ready)
 
     def ready(self) -> list[Checked]:
         """The wishes whose tokens were accepted; they are taken out."""

@@ -18,6 +18,7 @@ import msgspec
 from controlplane.charger.energy import POWER_UNKNOWN_W, Register
 from controlplane.ids import ChargerId, SessionId, SiteId
 from controlplane.network import ChargerConfig, LimitUnit
+from controlplane.ocpp.commands import LogKind
 from controlplane.ocpp.events import ConnectorStatus, TransactionEnded
 from controlplane.site.messages import VehicleLimits
 from controlplane.store.records import ReservationState
@@ -29,8 +30,10 @@ __all__ = [
     "Connector",
     "Described",
     "DescribedConnector",
+    "FirmwareUpdate",
     "Healing",
     "LocalList",
+    "LogUpload",
     "Reservation",
     "Session",
 ]
@@ -186,6 +189,31 @@ class Reservation(msgspec.Struct, array_like=True):
     cancelling: bool = False
 
 
+class FirmwareUpdate(msgspec.Struct, array_like=True):
+    """The update that the station took last; `version` is empty where nobody knows what the
+    station will call itself."""
+
+    request_id: int
+    version: str
+    campaign_id: str
+    asked_ms: int
+    status: str = ""
+    changed_ms: int = 0
+    ended_ms: int | None = None
+
+
+class LogUpload(msgspec.Struct, array_like=True):
+    """The log that the station agreed to upload last, under the name it gave."""
+
+    request_id: int
+    kind: LogKind
+    name: str
+    asked_ms: int
+    status: str = ""
+    changed_ms: int = 0
+    ended_ms: int | None = None
+
+
 class ChargerMemory(msgspec.Struct):
     """Everything a charger's actor has to remember."""
 
@@ -217,6 +245,8 @@ class ChargerMemory(msgspec.Struct):
     reservations: list[Reservation] = []
     reservations_to_cancel: list[int] = []
     """Those that the station may hold against our knowledge."""
+    firmware_update: FirmwareUpdate | None = None
+    log_upload: LogUpload | None = None
 
     def connector(self, connector_id: int) -> Connector | None:
         """The connector, remembered from now on; None where there are too many."""

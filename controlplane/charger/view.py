@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 from controlplane.charger.local_list import ListState
-from controlplane.charger.memory import ChargerMemory, Connector
-from controlplane.charger.messages import ChargerView, ConnectorView, LocalListView
+from controlplane.charger.memory import ChargerMemory, Connector, FirmwareUpdate, LogUpload
+from controlplane.charger.messages import (
+    ChargerView,
+    ConnectorView,
+    LocalListView,
+    UpdateView,
+    UploadView,
+)
 
 __all__ = ["charger_view"]
 
@@ -35,6 +41,34 @@ def charger_view(
         local_list=LocalListView(
             list_state.value, memory.local_list.number, memory.local_list.synced
         ),
+        update=_update_view(memory.firmware_update),
+        upload=_upload_view(memory.log_upload),
+    )
+
+
+def _update_view(update: FirmwareUpdate | None) -> UpdateView | None:
+    if update is None:
+        return None
+    return UpdateView(
+        update.request_id,
+        update.version,
+        update.campaign_id,
+        update.status,
+        update.changed_ms,
+        update.ended_ms is not None,
+    )
+
+
+def _upload_view(upload: LogUpload | None) -> UploadView | None:
+    if upload is None:
+        return None
+    return UploadView(
+        upload.request_id,
+        upload.kind,
+        upload.name,
+        upload.status,
+        upload.changed_ms,
+        upload.ended_ms is not None,
     )
 
 

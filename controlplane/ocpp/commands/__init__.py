@@ -22,6 +22,13 @@ from controlplane.ocpp.commands.core import (
     Trigger,
     UnlockConnector,
 )
+from controlplane.ocpp.commands.firmware import (
+    GetLog,
+    LogKind,
+    PublishFirmware,
+    UnpublishFirmware,
+    UpdateFirmware,
+)
 from controlplane.ocpp.commands.local_list import (
     ClearCache,
     ConfigureAccess,
@@ -45,9 +52,12 @@ __all__ = [
     "GetCompositeSchedule",
     "GetListBounds",
     "GetListVersion",
+    "GetLog",
     "GetSettings",
     "LimitPurpose",
     "ListEntry",
+    "LogKind",
+    "PublishFirmware",
     "RawCall",
     "RemoteStart",
     "RemoteStop",
@@ -58,6 +68,8 @@ __all__ = [
     "SetSettings",
     "Trigger",
     "UnlockConnector",
+    "UnpublishFirmware",
+    "UpdateFirmware",
 ]
 
 AnyCommand = (
@@ -78,5 +90,9 @@ AnyCommand = (
     | ReserveNow
     | CancelReservation
     | RawCall
+    | UpdateFirmware
+    | PublishFirmware
+    | UnpublishFirmware
+    | GetLog
 )
 """Every command; what a field is declared as, so that it can be read back from msgpack."""

@@ -11,6 +11,7 @@ from controlplane.ocpp.dialect import Dialect, MeterSettings
 from controlplane.ocpp.v16.authorization import AUTHORIZATION
 from controlplane.ocpp.v16.availability import AVAILABILITY
 from controlplane.ocpp.v16.data_transfer import DATA_TRANSFER
+from controlplane.ocpp.v16.firmware import FIRMWARE
 from controlplane.ocpp.v16.local_list import LOCAL_LIST
 from controlplane.ocpp.v16.notices import NOTICES
 from controlplane.ocpp.v16.provisioning import PROVISIONING
@@ -25,6 +26,7 @@ _BLOCKS: Final = (
     AUTHORIZATION,
     AVAILABILITY,
     DATA_TRANSFER,
+    FIRMWARE,
     LOCAL_LIST,
     NOTICES,
     PROVISIONING,

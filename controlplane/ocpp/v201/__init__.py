@@ -12,6 +12,7 @@ from controlplane.ocpp.dialect import Dialect, MeterSettings
 from controlplane.ocpp.v201.authorization import AUTHORIZATION
 from controlplane.ocpp.v201.availability import AVAILABILITY
 from controlplane.ocpp.v201.data_transfer import DATA_TRANSFER
+from controlplane.ocpp.v201.firmware import FIRMWARE
 from controlplane.ocpp.v201.local_list import LOCAL_LIST
 from controlplane.ocpp.v201.notices import NOTICES
 from controlplane.ocpp.v201.provisioning import PROVISIONING
@@ -26,6 +27,7 @@ BLOCKS: Final = (
     AUTHORIZATION,
     AVAILABILITY,
     DATA_TRANSFER,
+    FIRMWARE,
     LOCAL_LIST,
     NOTICES,
     PROVISIONING,
