@@ -25,6 +25,8 @@ from controlplane.api.server import serve
 from controlplane.api.v1 import (
     chargers_pb2,
     chargers_pb2_grpc,
+    journal_pb2,
+    journal_pb2_grpc,
     network_pb2,
     network_pb2_grpc,
     reservations_pb2,
@@ -145,6 +147,7 @@ class Loadstar(NamedTuple):
     reservations: reservations_pb2_grpc.ReservationsServiceAsyncStub
     chargers: chargers_pb2_grpc.ChargersServiceAsyncStub
     sessions: sessions_pb2_grpc.SessionsServiceAsyncStub
+    journal: journal_pb2_grpc.JournalServiceAsyncStub
 
     def instant(self, ahead_ms: int) -> Timestamp:
         stamp = Timestamp()
@@ -185,6 +188,7 @@ async def loadstar(tmp_path: Path) -> AsyncIterator[Loadstar]:
             reservations_pb2_grpc.ReservationsServiceStub(channel),
             chargers_pb2_grpc.ChargersServiceStub(channel),
             sessions_pb2_grpc.SessionsServiceStub(channel),
+            journal_pb2_grpc.JournalServiceStub(channel),
         )
     await api.stop()
     await node.stop()
@@ -359,6 +363,14 @@ async def test_tokens_are_written_all_or_none_and_once(loadstar: Loadstar) -> No
     many = [tokens_pb2.Token(id_token=f"T{n:05d}", group_id="G") for n in range(10_000)]
     version = await loadstar.write(*many, request_id="fleet")
     assert await loadstar.write(*many, request_id="fleet") == version
+    stream = loadstar.journal.WatchEvents(
+        journal_pb2.WatchEventsRequest(
+            after_cursor=0, filter=journal_pb2.EventFilter(kinds=["tokens.*"])
+        )
+    )
+    told = (await stream.read()).event
+    assert (told.actor_kind, told.kind) == (journal_pb2.ACTOR_KIND_TOKENS, "tokens.changed")
+    stream.cancel()
     page = await loadstar.tokens.ListTokens(
         tokens_pb2.ListTokensRequest(group_id="g", page_size=1_000)
     )
