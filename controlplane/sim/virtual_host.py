@@ -55,8 +55,6 @@ from controlplane.tokens import PENDING, Token, TokenStatus
 __all__ = ["Scheduler", "VirtualHost", "VirtualStore"]
 
 _BATCH_STEPS_MAX = 10_000
-_LOOK_UP_MS = 2
-"""How long the store takes to be read."""
 
 
 class Scheduler:
@@ -288,7 +286,10 @@ class VirtualHost:
                 self._timers.pop((ref, key), None)
             case LookUp(look_up_id, query):
                 answer = LookedUp(look_up_id, self.store.look_up(query))
-                self._scheduler.after(_LOOK_UP_MS, lambda: self.tell(ref, answer))
+                # As slow, and as often lost, as news between shards.
+                delay_ms = self._between_shards_ms()
+                if delay_ms is not None:
+                    self._scheduler.after(delay_ms, lambda: self.tell(ref, answer))
             case Send(to, message):
                 self._post(ref, to, message)
             case Answer(ask_id, response):
