@@ -197,9 +197,10 @@ def _read(file: Path) -> Iterator[tokens_pb2.Token]:
         fail(f"{file}: {error}")
     rows = csv.DictReader(text.splitlines())
     columns = {name.strip() for name in rows.fieldnames or ()}
-    if "id_token" not in columns or columns - _COLUMNS:
-        wrong = ", ".join(sorted(columns - _COLUMNS)) or "no id_token"
-        fail(f"{file}: the heading has columns that are none: {wrong}")
+    if "id_token" not in columns:
+        fail(f"{file}: the heading has no id_token")
+    if unknown := ", ".join(sorted(columns - _COLUMNS)):
+        fail(f"{file}: the heading has unknown columns: {unknown}")
     for row in rows:
         values = {
             (name or "").strip(): value.strip()
