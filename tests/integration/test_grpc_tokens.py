@@ -210,7 +210,7 @@ async def reason(call: Awaitable[Any]) -> str:
     assert status is not None, caught.value
     info = error_details_pb2.ErrorInfo()
     assert any(detail.Unpack(info) for detail in status.details)
-    return info.reason
+    return str(info.reason)
 
 
 async def test_tokens_are_answered_as_they_were_written(loadstar: Loadstar) -> None:
@@ -257,7 +257,7 @@ async def test_a_token_blocked_in_its_session_is_given_no_power(loadstar: Loadst
         )
 
         async def held() -> bool:
-            return station.limits_a[-1] == 0
+            return bool(station.limits_a[-1] == 0)
 
         await until(held)
         assert (await loadstar.session(session_id)).token_status == "Blocked"
@@ -267,7 +267,7 @@ async def test_a_token_blocked_in_its_session_is_given_no_power(loadstar: Loadst
         await loadstar.write(tokens_pb2.Token(id_token="ANNA"))
 
         async def again() -> bool:
-            return station.limits_a[-1] > 0
+            return bool(station.limits_a[-1] > 0)
 
         await until(again)
         await station.meter(1_004)
@@ -363,7 +363,7 @@ async def test_tokens_are_written_all_or_none_and_once(loadstar: Loadstar) -> No
     many = [tokens_pb2.Token(id_token=f"T{n:05d}", group_id="G") for n in range(10_000)]
     version = await loadstar.write(*many, request_id="fleet")
     assert await loadstar.write(*many, request_id="fleet") == version
-    stream = loadstar.journal.WatchEvents(
+    stream: Any = loadstar.journal.WatchEvents(
         journal_pb2.WatchEventsRequest(
             after_cursor=0, filter=journal_pb2.EventFilter(kinds=["tokens.*"])
         )

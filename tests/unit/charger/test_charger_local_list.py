@@ -127,14 +127,14 @@ def test_a_difference_that_does_not_fit_leads_to_the_whole_list() -> None:
 
 
 def test_a_station_without_a_list_is_left_in_peace() -> None:
-    for refuse in (
-        lambda charger: answers(charger, -1),
-        lambda charger: (answers(charger, 0), charger.answer(status="NotSupported")),
-        lambda charger: (answers(charger, 0), charger.refuse("NotImplemented")),
-    ):
+    for version, status in ((-1, ""), (0, "NotSupported"), (0, "NotImplemented")):
         charger = ready(Token("ANNA"))
         charger.wait(PAUSE_MS)
-        refuse(charger)
+        answers(charger, version)
+        if status == "NotSupported":
+            charger.answer(status=status)
+        elif status:
+            charger.refuse(status)
         assert state(charger) == "unsupported"
         charger.tell(TokensChanged(6, None))
         charger.wait(PAUSE_MS)
