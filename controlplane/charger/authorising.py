@@ -181,17 +181,28 @@ class Authoriser:
         return None if described is None else described.authorisation
 
     def _ask_again(self, turn: Turn, session: Session) -> None:
-        """Judge a session that runs: one that was accepted is held to less."""
+        """Judge a session that runs: one that was accepted is held to less. What is read already
+        may be older than the reason to ask, so whoever waits for that waits for this."""
         assert session.id_token is not None
-        purpose = Purpose.CONTINUE if session.authorised else Purpose.START
+        asked = [
+            look_up_id
+            for look_up_id, question in self._questions.items()
+            if question.check.judges and question.check.session_number == session.number
+        ]
+        for look_up_id in asked:
+            self._look_up(turn, self._questions.pop(look_up_id))
+        if asked:
+            return
         check = TokenCheck(
             session.id_token,
-            purpose,
+            Purpose.CONTINUE if session.authorised else Purpose.START,
             session.connector_id,
             session_number=session.number,
             judges=True,
         )
-        self._ask(turn, check)
+        waits = session.token_status == PENDING
+        pause_ms = self._wait_ms if waits else _AGAIN_MS
+        self._look_up(turn, _Question(check, turn.now_ms + pause_ms, waits=waits))
 
     def _ask(
         self,
@@ -208,11 +219,15 @@ class Authoriser:
         elif len(self._questions) >= _QUESTIONS_MAX:
             self._conclude(turn, question, judge_unheard(authorisation))
         else:
-            self._serial += 1
-            look_up_id = f"{turn.now_ms:x}-{self._serial:x}"
-            self._questions[look_up_id] = question
-            turn.effects.append(LookUp(look_up_id, TokenQuery(token_key(check.id_token))))
-            self._rearm(turn)
+            self._look_up(turn, question)
+
+    def _look_up(self, turn: Turn, question: _Question) -> None:
+        self._serial += 1
+        look_up_id = f"{turn.now_ms:x}-{self._serial:x}"
+        self._questions[look_up_id] = question
+        key = token_key(question.check.id_token)
+        turn.effects.append(LookUp(look_up_id, TokenQuery(key)))
+        self._rearm(turn)
 
     def looked_up(self, turn: Turn, message: LookedUp) -> None:
         """The store has answered, or could not."""
@@ -227,8 +242,10 @@ class Authoriser:
             if question.waits:
                 self._conclude(turn, question, judge_unheard(authorisation))
             if question.check.judges:
-                again = _Question(question.check, turn.now_ms + _AGAIN_MS, waits=False)
-                self._questions[message.look_up_id] = again
+                question.held = question.wish = None
+                question.waits = False
+                question.until_ms = turn.now_ms + _AGAIN_MS
+                self._questions[message.look_up_id] = question
         self._flush(turn)
         self._rearm(turn)
 
@@ -236,12 +253,15 @@ class Authoriser:
         """Decide what nobody may wait for any longer; ask again what failed."""
         self._armed_ms = None
         for look_up_id, question in list(self._questions.items()):
-            if turn.now_ms < question.until_ms:
+            gone = self._questions.get(look_up_id) is not question
+            if gone or turn.now_ms < question.until_ms:
                 continue
             if not question.waits:
-                del self._questions[look_up_id]
                 session = self._session(question.check)
-                if session is not None and session.ended_ms is None:
+                if session is None or session.ended_ms is not None:
+                    del self._questions[look_up_id]
+                else:
+                    question.until_ms = turn.now_ms + _AGAIN_MS
                     self._ask_again(turn, session)
                 continue
             self._conclude(turn, question, judge_unheard(self._authorisation or Authorisation()))

@@ -48,7 +48,7 @@ def id_token_info(
 ) -> dict[str, Any]:
     """What a station is told of a token (IdTokenInfoType); a group whose id is too long is left
     out, a message that is too long is cut."""
-    info: dict[str, Any] = {"status": status.value}
+    info: dict[str, Any] = {"status": str(status)}
     if expires_ms is not None:
         info["cacheExpiryDateTime"] = iso_from_ms(expires_ms)
     if group_id is not None and len(group_id) <= ID_TOKEN_MAX:

@@ -8,12 +8,13 @@ import pytest
 from charger_driver import SETTINGS, Charger
 from token_charger import KNOWN, TokenCharger
 
-from controlplane.actor import Call, LookUp, Reply
+from controlplane.actor import Call, LookedUp, LookUp, Reply
 from controlplane.charger.messages import StationCalled
 from controlplane.errors import Refusal
 from controlplane.ids import SessionId
 from controlplane.ocpp.commands import RemoteStart
 from controlplane.site.messages import TokensChanged
+from controlplane.store.queries import TokenFound
 from controlplane.store.records import QuarantineRecord, SessionRecord
 from controlplane.tokens import Authorisation, AuthorisationPolicy, Token, TokenState
 
@@ -232,3 +233,31 @@ def test_another_token_of_an_update_does_not_judge_the_session() -> None:
     assert first["idTokenInfo"]["groupIdToken"] == {"idToken": "G", "type": "Central"}
     assert event("Updated", 1, "StopAuthorized", "BEN")["idTokenInfo"]["status"] == "Blocked"
     assert charger.authorised() is True
+
+
+def test_a_store_that_is_away_takes_power_from_nobody_who_charges() -> None:
+    charger = ready(Authorisation(AuthorisationPolicy.CLOSED))
+    charger.store(Token("ANNA"))
+    charger.start("ANNA")
+    charger.broken = True
+    charger.change(Token("ANNA", state=TokenState.BLOCKED))
+    charger.wait(30_000)
+    assert charger.authorised() is True
+    charger.broken = False
+    charger.wait(60_000)
+    assert charger.authorised() is False
+
+
+def test_what_was_read_before_a_change_does_not_count_after_it() -> None:
+    charger = ready()
+    charger.store(Token("ANNA"))
+    charger.slow = True
+    assert start(charger, "a") == []
+    (older,) = charger.asked
+    charger.change(Token("ANNA", state=TokenState.BLOCKED))
+    charger.slow = False
+    charger.asked.remove(older)
+    charger.tell(LookedUp(older.look_up_id, TokenFound(Token("ANNA"))))
+    (reply,) = charger.found(Reply)
+    assert reply.payload["idTagInfo"]["status"] == "Blocked"
+    assert charger.session().token_status == "Blocked"
