@@ -29,6 +29,7 @@ from controlplane.actor import (
 )
 from controlplane.charger.access import ACCESS_TIMERS, Access
 from controlplane.charger.commands import CommandQueue, Order, Origin, write_calls
+from controlplane.charger.completing import completed
 from controlplane.charger.firmware import Firmware
 from controlplane.charger.healing import HEALING_TIMER, Healer
 from controlplane.charger.limits import limit_answered, limit_wanted
@@ -51,8 +52,10 @@ from controlplane.charger.messages import (
     UpdateWanted,
 )
 from controlplane.charger.metering import Metering
+from controlplane.charger.reports import REPORT_TIMER, Reports
 from controlplane.charger.reservations import Reservations
 from controlplane.charger.settling import DEFAULT_TIMER, SETTLE_TIMER, Settling
+from controlplane.charger.smart_charging import EXTERNAL_TIMER, SmartCharging
 from controlplane.charger.station import Station
 from controlplane.charger.transactions import Transactions
 from controlplane.charger.turn import Turn
@@ -66,6 +69,7 @@ from controlplane.ocpp.commands import (
     CommandResult,
     CommandState,
     RemoteStart,
+    ReportCommand,
     Reset,
     SetLimit,
     Trigger,
@@ -106,8 +110,10 @@ class ChargerActor:
         "_memory",
         "_metering",
         "_queue",
+        "_reports",
         "_settings",
         "_settling",
+        "_smart_charging",
         "_station",
         "_transactions",
         "ref",
@@ -123,9 +129,19 @@ class ChargerActor:
         self._settings = settings
         self._metering = Metering(memory)
         self._transactions = Transactions(memory, self._metering)
+        self._smart_charging = SmartCharging(memory, self._transactions)
+        self._reports = Reports()
         self._firmware = Firmware(memory)
         reservations = Reservations(memory)
-        self._station = Station(memory, settings, self._transactions, self._firmware, reservations)
+        self._station = Station(
+            memory,
+            settings,
+            self._transactions,
+            smart_charging=self._smart_charging,
+            reports=self._reports,
+            firmware=self._firmware,
+            reservations=reservations,
+        )
         self._access = Access(memory, self._transactions, reservations, settings.token_wait_ms)
         self._queue = CommandQueue(settings.call_timeout_ms)
         self._healer = Healer(memory, 2 * settings.call_timeout_ms)
@@ -155,6 +171,7 @@ class ChargerActor:
         self._tell_all(turn)
         self._healer.activated(turn)
         self._access.activated(turn)
+        self._smart_charging.activated(turn)
         self._snapshot(turn)
         return turn.effects
 
@@ -226,6 +243,7 @@ class ChargerActor:
         self._settling.stop(turn)
         for order in self._queue.disconnect():
             self._finish(turn, order, CommandResult(CommandState.OFFLINE))
+        self._reports.hang_up(turn)
 
     def _unsettle(self, turn: Turn) -> None:
         """Leave the station in peace for a while, then prepare it."""
@@ -285,6 +303,10 @@ class ChargerActor:
             self._unsettle(turn)
         elif isinstance(event, TransactionStarted | TransactionEnded):
             self._drop_stale_limits(turn)
+        question, self._smart_charging.question = self._smart_charging.question, None
+        if question is not None and queue.connection and not queue.pending(Origin.LEARNING):
+            command = completed(turn, self._memory, question)
+            self._order(turn, dialect, command, Origin.LEARNING)
 
     def _drop_stale_limits(self, turn: Turn) -> None:
         for order in self._queue.take_out_limits(set(self.open_sessions)):
@@ -369,7 +391,8 @@ class ChargerActor:
                 error_description=result.error_description[:255],
             )
         response = self._access.concluded(turn, order, result)
-        if order.ask_id:
+        held = self._reports.holds(turn, order, result)
+        if order.ask_id and not held:
             turn.effects.append(Answer(order.ask_id, response))
         if isinstance(order.command, SetLimit) and order.sent:
             limit_answered(turn, self._memory, order.command, result.state)
@@ -496,6 +519,7 @@ class ChargerActor:
                 self._memory,
                 online=bool(self._queue.connection),
                 last_seen_ms=self._last_seen_ms,
+                now_ms=turn.now_ms,
                 list_state=self._access.list_state,
             )
             turn.effects.append(Answer(message.ask_id, view))
@@ -552,22 +576,16 @@ class ChargerActor:
         if refusal is not None:
             return refusal
         command: Command = request.command
-        if isinstance(command, RemoteStart):
-            if not judged:
-                return self._access.authoriser.check_first(
-                    turn,
-                    ask_id,
-                    request,
-                    command.id_token,
-                    Purpose.START,
-                    connector_id=command.connector_id or 0,
-                )
-            if command.remote_start_id == 0:
-                self._memory.remote_start_id += 1
-                turn.changed = True
-                command = msgspec.structs.replace(
-                    command, remote_start_id=self._memory.remote_start_id
-                )
+        if isinstance(command, RemoteStart) and not judged:
+            return self._access.authoriser.check_first(
+                turn,
+                ask_id,
+                request,
+                command.id_token,
+                Purpose.START,
+                connector_id=command.connector_id or 0,
+            )
+        command = completed(turn, self._memory, command)
         return self._order_for(turn, ask_id, command, request.timeout_ms)
 
     def _offline(self) -> Refusal | None:
@@ -588,9 +606,19 @@ class ChargerActor:
         dialect = self._dialect()
         assert dialect is not None
         until_ms = turn.now_ms + max(1, timeout_ms)
+        if isinstance(command, ReportCommand) and not self._reports.expect(
+            turn, command, ask_id, until_ms
+        ):
+            return Refusal(
+                "exhausted",
+                "CHARGER_BUSY",
+                "too many commands wait for the charger",
+                {"charger_id": self._memory.charger_id},
+            )
         fault = self._order(turn, dialect, command, Origin.API, ask_id=ask_id, until_ms=until_ms)
         if fault is None:
             return None
+        self._reports.withdraw(command)
         self._access.concluded(
             turn, Order(command, Origin.API, deque()), CommandResult(CommandState.REJECTED)
         )
@@ -613,6 +641,10 @@ class ChargerActor:
             self._access.timer_fired(turn, message.key)
         elif message.key == _CALL_TIMER:
             self._call_timer(turn)
+        elif message.key == REPORT_TIMER:
+            self._reports.due(turn)
+        elif message.key == EXTERNAL_TIMER:
+            self._smart_charging.due(turn)
         elif message.key == HEALING_TIMER:
             online = bool(self._queue.connection) and self._settling.settled
             if self._healer.due(turn, online=online) and dialect is not None:

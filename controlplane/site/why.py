@@ -33,6 +33,8 @@ class Cause(Enum):
     """Its token is refused, or not judged yet."""
     OVERRIDE = auto()
     """An operator's limit on its connector."""
+    EXTERNAL = auto()
+    """A limit that another system has set on its charger."""
     SURPLUS = auto()
     """The sun does not give more, and the session is not urgent."""
 

@@ -4,6 +4,7 @@ from here."""
 
 from __future__ import annotations
 
+from controlplane.ocpp.commands.charging_profiles import GetChargingProfiles, ProfilePurpose
 from controlplane.ocpp.commands.core import (
     ChangeAvailability,
     ClearLimits,
@@ -16,11 +17,29 @@ from controlplane.ocpp.commands.core import (
     RawCall,
     RemoteStart,
     RemoteStop,
+    ReportCommand,
     Reset,
     SetLimit,
     SetSettings,
     Trigger,
     UnlockConnector,
+)
+from controlplane.ocpp.commands.customer import (
+    CustomerCertificate,
+    GetCustomerInformation,
+    GetTransactionStatus,
+    UpdateCost,
+)
+from controlplane.ocpp.commands.data_transfer import TransferData
+from controlplane.ocpp.commands.display import (
+    ClearDisplayMessage,
+    DisplayMessage,
+    DisplayPriority,
+    DisplayState,
+    GetDisplayMessages,
+    MessageContent,
+    SetDisplayMessage,
+    TextFormat,
 )
 from controlplane.ocpp.commands.firmware import (
     GetLog,
@@ -37,39 +56,63 @@ from controlplane.ocpp.commands.local_list import (
     ListEntry,
     SendList,
 )
+from controlplane.ocpp.commands.network_profile import (
+    AccessPoint,
+    SetNetworkProfile,
+    VirtualNetwork,
+)
 from controlplane.ocpp.commands.reservation import CancelReservation, ReserveNow
 
 __all__ = [
+    "AccessPoint",
     "AnyCommand",
     "CancelReservation",
     "ChangeAvailability",
     "ClearCache",
+    "ClearDisplayMessage",
     "ClearLimits",
     "Command",
     "CommandResult",
     "CommandState",
     "ConfigureAccess",
+    "CustomerCertificate",
+    "DisplayMessage",
+    "DisplayPriority",
+    "DisplayState",
+    "GetChargingProfiles",
     "GetCompositeSchedule",
+    "GetCustomerInformation",
+    "GetDisplayMessages",
     "GetListBounds",
     "GetListVersion",
     "GetLog",
     "GetSettings",
+    "GetTransactionStatus",
     "LimitPurpose",
     "ListEntry",
     "LogKind",
+    "MessageContent",
+    "ProfilePurpose",
     "PublishFirmware",
     "RawCall",
     "RemoteStart",
     "RemoteStop",
+    "ReportCommand",
     "ReserveNow",
     "Reset",
     "SendList",
+    "SetDisplayMessage",
     "SetLimit",
+    "SetNetworkProfile",
     "SetSettings",
+    "TextFormat",
+    "TransferData",
     "Trigger",
     "UnlockConnector",
     "UnpublishFirmware",
+    "UpdateCost",
     "UpdateFirmware",
+    "VirtualNetwork",
 ]
 
 AnyCommand = (
@@ -90,6 +133,15 @@ AnyCommand = (
     | ReserveNow
     | CancelReservation
     | RawCall
+    | SetDisplayMessage
+    | GetDisplayMessages
+    | ClearDisplayMessage
+    | GetCustomerInformation
+    | GetTransactionStatus
+    | UpdateCost
+    | TransferData
+    | SetNetworkProfile
+    | GetChargingProfiles
     | UpdateFirmware
     | PublishFirmware
     | UnpublishFirmware

@@ -7,7 +7,10 @@
     assign JSON             the charger belongs to a site, described like this (`ChargerConfig`)
     connect SUBPROTOCOL     a new connection; `reconnect` drops nothing, the newest wins
     close                   the connection is gone
+    settle                  the station accepts all that prepares it, which is not shown; from then
+                            on our message ids are #1, #2 and so on
     limit CONNECTOR MA [SESSION]
+    command JSON            somebody wants this of the station (`AnyCommand`)
     authorisation JSON      how the site authorises, from the next `assign` on
     token JSON              a token is stored (`tokens.Token`); the charger hears of the change
     forget ID               it is deleted
@@ -22,6 +25,9 @@ Outputs, each compared exactly:
     = session ID STATE ENERGY_WH [REASON] [token STATUS]
     = reservation ID STATE [REASON]
     = quarantine REASON
+    = outcome STATE [STATUS] [PARTS]    what whoever wanted it is told, and in how many messages the
+                            station reported
+    = external CONNECTOR MA             what the site is told that others hold a connector to
 
 Run this file as a program to write the outputs of all scenarios anew, then read the difference."""
 
@@ -36,6 +42,7 @@ import msgspec
 import pytest
 
 from controlplane.actor import (
+    Answer,
     Ask,
     Call,
     CancelTimer,
@@ -46,6 +53,7 @@ from controlplane.actor import (
     Persist,
     Reply,
     ReplyError,
+    Send,
     SetTimer,
     TimerFired,
 )
@@ -55,6 +63,7 @@ from controlplane.charger.messages import (
     ApplyLimit,
     CancelReserved,
     ChargerAssigned,
+    Execute,
     ReserveConnector,
     StationCalled,
     StationConnected,
@@ -66,8 +75,9 @@ from controlplane.config import ActorSettings
 from controlplane.ids import ActorKind, ActorRef, SessionId, SiteId
 from controlplane.network import ChargerConfig
 from controlplane.ocpp import framing, schemas
+from controlplane.ocpp.commands import AnyCommand, CommandResult
 from controlplane.ocpp.readings import instant_ms
-from controlplane.site.messages import TokensChanged
+from controlplane.site.messages import ConnectorState, TokensChanged
 from controlplane.store.queries import (
     ListFound,
     ListQuery,
@@ -83,6 +93,19 @@ FOLDER = Path(__file__).parent
 SCENARIOS = sorted(path.parent.name for path in FOLDER.glob("*/frames.txt"))
 
 
+ACCEPTING = {
+    "SetVariables": {
+        "setVariableResult": [
+            {
+                "attributeStatus": "Accepted",
+                "component": {"name": "C"},
+                "variable": {"name": "V"},
+            }
+        ]
+    }
+}
+
+
 class Conversation:
     """A charger's actor behind the framing and the schemas, as a gateway has it."""
 
@@ -93,6 +116,10 @@ class Conversation:
         self.version = ""
         self.connections = 0
         self.actions: dict[str, str] = {}
+        self.external: dict[int, int | None] = {}
+        self.message_ids: list[str] | None = None
+        """Those of our CALLs since the station has settled."""
+        self.unanswered = ""
         self.authorisation: Authorisation | None = None
         self.tokens: dict[str, Token] = {}
         self.versions: dict[str, int] = {}
@@ -138,12 +165,17 @@ class Conversation:
                 self.version = rest
                 self.connections += 1
                 yield from self.tell(StationConnected(self.connection, rest, "192.0.2.1:5000"))
+            case "settle":
+                self.settle()
             case "close":
                 yield from self.tell(StationDisconnected(self.connection, "closed"))
             case "limit":
                 connector_id, limit_ma, *session = rest.split()
                 session_id = SessionId(session[0]) if session else None
                 yield from self.tell(ApplyLimit(int(connector_id), 1, int(limit_ma), session_id))
+            case "command":
+                command = msgspec.json.decode(rest, type=AnyCommand)
+                yield from self.tell(Ask("ask", Execute(command)))
             case ">":
                 yield from self.hear(rest)
             case _:
@@ -163,7 +195,17 @@ class Conversation:
             yield from self.tell(TimerFired(key))
         self.now_ms = until_ms
 
+    def settle(self) -> None:
+        list(self.wait(ActorSettings().settle_ms))
+        while self.unanswered:
+            message_id, self.unanswered = self.unanswered, ""
+            payload = ACCEPTING.get(self.actions[message_id], {"status": "Accepted"})
+            list(self.tell(StationReplied(self.connection, message_id, payload)))
+        self.message_ids = []
+
     def hear(self, text: str) -> Iterator[str]:
+        for number, message_id in enumerate(self.message_ids or (), 1):
+            text = text.replace(f'"#{number}"', f'"{message_id}"')
         frame = framing.parse(self.version, text)
         match frame:
             case framing.Call(message_id, action, payload):
@@ -228,6 +270,10 @@ class Conversation:
         match effect:
             case Call(_, message_id, action, payload):
                 self.actions[message_id] = action
+                self.unanswered = message_id
+                if self.message_ids is not None:
+                    self.message_ids.append(message_id)
+                    message_id = f"#{len(self.message_ids)}"
                 yield "< " + framing.encode_call(message_id, action, payload)
             case Reply(_, message_id, payload):
                 yield "< " + framing.encode_result(message_id, payload)
@@ -248,6 +294,13 @@ class Conversation:
                 self.looked_up.append(effect)
             case Persist(QuarantineRecord(reason=reason)):
                 yield f"= quarantine {reason}"
+            case Answer(_, CommandResult(state=state, status=status, report=report)):
+                parts = str(len(report)) if report else ""
+                yield " ".join(filter(None, ("= outcome", state.value, status, parts)))
+            case Send(_, ConnectorState(connector_id=connector_id, external_ma=external_ma)):
+                if self.external.get(connector_id) != external_ma:
+                    self.external[connector_id] = external_ma
+                    yield f"= external {connector_id} {external_ma}"
             case _:
                 pass
 
