@@ -75,7 +75,7 @@ _OF_ALL: Sequence[AnyCommand] = (
         full=False,
         entries=(
             *(commands.ListEntry("T", status=status) for status in TokenStatus),
-            *(commands.ListEntry("T", type=type, expires_ms=_AT_MS) for type in TokenType),
+            *(commands.ListEntry("T", type=each, expires_ms=_AT_MS) for each in TokenType),
             commands.ListEntry("T" * 255, status=None),
             commands.ListEntry("T", status=None),
             commands.ListEntry("T", group_id="G" * 255, language="x" * 9, message="x" * 1_024),
