@@ -30,6 +30,7 @@ from controlplane.ocpp.commands import (
     SendList,
 )
 from controlplane.site.messages import TokensChanged
+from controlplane.store.records import ReservationRecord
 from controlplane.tokens import Purpose, Verdict
 
 __all__ = ["ACCESS_TIMERS", "Access"]
@@ -41,7 +42,7 @@ _LIST_COMMANDS: Final = (GetListBounds, GetListVersion, SendList)
 class Access:
     """See the module's docstring. `wait_ms` is how long a token may be looked up."""
 
-    __slots__ = ("_lists", "_wanted", "authoriser", "reservations")
+    __slots__ = ("_asks", "_lists", "_wanted", "authoriser", "reservations")
 
     def __init__(
         self,
@@ -54,6 +55,8 @@ class Access:
         self.authoriser = Authoriser(memory, transactions, reservations, wait_ms)
         self._lists = LocalLists(memory)
         self._wanted: list[Command] = []
+        self._asks: set[str] = set()
+        """Of whoever is answered with the reservation besides the result."""
 
     @property
     def list_state(self) -> ListState:
@@ -114,31 +117,46 @@ class Access:
         purpose = Purpose.AUTHORIZE
         return self.authoriser.check_first(turn, ask_id, wish, wish.id_token, purpose)
 
-    def reserve_checked(self, turn: Turn, wish: ReserveConnector, verdict: Verdict) -> Command:
+    def reserve_checked(
+        self, turn: Turn, ask_id: str, wish: ReserveConnector, verdict: Verdict
+    ) -> Command:
         """The token was accepted; returned is what the station is told."""
+        self._asks.add(ask_id)
         return self.reservations.ask(turn, wish, verdict.group_id)
 
-    def cancel(self, request: CancelReserved) -> Command | Refusal:
-        return self.reservations.cancel(request.number)
+    def cancel(self, ask_id: str, request: CancelReserved) -> Command | Refusal:
+        """What the station is told to let go of a reservation, or why it is not."""
+        command = self.reservations.cancel(request.number)
+        if isinstance(command, CancelReservation):
+            self._asks.add(ask_id)
+        return command
 
     def concluded(self, turn: Turn, order: Order, result: CommandResult) -> msgspec.Struct:
         """Take in what became of an order; returned is what its asker is answered."""
         command = order.command
+        record: ReservationRecord | None = None
         if isinstance(command, ReserveNow):
             record = self.reservations.reserved(turn, command.number, result.state, sent=order.sent)
             if result.state is CommandState.TIMED_OUT:
                 self._wanted += self.reservations.to_cancel()
-            return ReservationAnswer(result, record)
-        if isinstance(command, CancelReservation):
+        elif isinstance(command, CancelReservation):
             record = self.reservations.cancelled(turn, command.number, result.state)
-            return ReservationAnswer(result, record)
-        if isinstance(command, _LIST_COMMANDS) and not order.ask_id:
+        elif isinstance(command, _LIST_COMMANDS) and not order.ask_id:
             self._wanted += self._lists.answered(turn, command, result)
-        return result
+        return self._answer(order, result, record)
+
+    def _answer(
+        self, order: Order, result: CommandResult, record: ReservationRecord | None
+    ) -> msgspec.Struct:
+        if order.ask_id not in self._asks:
+            return result
+        self._asks.remove(order.ask_id)
+        return ReservationAnswer(result, record)
 
     def unanswered(self, order: Order, result: CommandResult) -> msgspec.Struct:
         """What an asker is answered who waits no longer, while the station still may answer."""
         command = order.command
+        record: ReservationRecord | None = None
         if isinstance(command, ReserveNow | CancelReservation):
-            return ReservationAnswer(result, self.reservations.standing(command.number))
-        return result
+            record = self.reservations.standing(command.number)
+        return self._answer(order, result, record)

@@ -547,7 +547,7 @@ class ChargerActor:
             return refusal
         if isinstance(request, ReserveConnector):
             return self._access.reserve(turn, ask_id, request)
-        command = self._access.cancel(request)
+        command = self._access.cancel(ask_id, request)
         if isinstance(command, Refusal):
             return command
         return self._order_for(turn, ask_id, command, request.timeout_ms)
@@ -559,7 +559,10 @@ class ChargerActor:
                 refusal = self._execute(turn, ask_id, wish, judged=True)
             else:
                 refusal = self._offline() or self._order_for(
-                    turn, ask_id, self._access.reserve_checked(turn, wish, verdict), wish.timeout_ms
+                    turn,
+                    ask_id,
+                    self._access.reserve_checked(turn, ask_id, wish, verdict),
+                    wish.timeout_ms,
                 )
             if refusal is not None:
                 turn.effects.append(Answer(ask_id, refusal))
@@ -620,7 +623,7 @@ class ChargerActor:
             return None
         self._reports.withdraw(command)
         self._access.concluded(
-            turn, Order(command, Origin.API, deque()), CommandResult(CommandState.REJECTED)
+            turn, Order(command, Origin.API, deque(), ask_id), CommandResult(CommandState.REJECTED)
         )
         return Refusal(
             "invalid_input",
