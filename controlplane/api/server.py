@@ -24,6 +24,7 @@ from controlplane.api.grid import Grid
 from controlplane.api.journal import Journal
 from controlplane.api.logs import Logs
 from controlplane.api.network import Network
+from controlplane.api.quarantine import Quarantine
 from controlplane.api.reservations import Reservations
 from controlplane.api.sessions import Sessions
 from controlplane.api.sites import Sites
@@ -50,6 +51,8 @@ from controlplane.api.v1 import (
     logs_pb2_grpc,
     network_pb2,
     network_pb2_grpc,
+    quarantine_pb2,
+    quarantine_pb2_grpc,
     reservations_pb2,
     reservations_pb2_grpc,
     sessions_pb2,
@@ -205,6 +208,7 @@ def _add_services(backend: Backend, server: grpc.aio.Server) -> list[str]:
     grid_pb2_grpc.add_GridServiceServicer_to_server(Grid(backend), server)
     journal_pb2_grpc.add_JournalServiceServicer_to_server(Journal(backend), server)
     network_pb2_grpc.add_NetworkServiceServicer_to_server(Network(backend), server)
+    quarantine_pb2_grpc.add_QuarantineServiceServicer_to_server(Quarantine(backend), server)
     reservations_pb2_grpc.add_ReservationsServiceServicer_to_server(Reservations(backend), server)
     sessions_pb2_grpc.add_SessionsServiceServicer_to_server(Sessions(backend), server)
     sites_pb2_grpc.add_SitesServiceServicer_to_server(Sites(backend), server)
@@ -223,6 +227,7 @@ def _add_services(backend: Backend, server: grpc.aio.Server) -> list[str]:
             journal_pb2,
             logs_pb2,
             network_pb2,
+            quarantine_pb2,
             reservations_pb2,
             sessions_pb2,
             sites_pb2,

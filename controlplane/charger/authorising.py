@@ -346,7 +346,7 @@ class Authoriser:
             status=status,
         )
         if session.ended_ms is None:
-            self._transactions.tell_state(turn, session.connector_id)
+            self._transactions.sessions.tell_state(turn, session.connector_id)
 
     def _flush(self, turn: Turn) -> None:
         """Give the answers that wait for nothing any more, in the order of the CALLs."""

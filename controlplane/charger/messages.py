@@ -11,7 +11,7 @@ from controlplane.actor import Message
 from controlplane.ids import ChargerId, SessionId, SiteId
 from controlplane.ocpp.commands import AnyCommand, CommandResult, LogKind, UpdateFirmware
 from controlplane.ocpp.events import ConnectorStatus
-from controlplane.store.records import ReservationRecord
+from controlplane.store.records import QuarantinedEntry, ReservationRecord, SessionRecord
 from controlplane.tokens import Authorisation, TokenType
 
 __all__ = [
@@ -23,9 +23,12 @@ __all__ = [
     "ChargerUnassigned",
     "ChargerView",
     "ConnectorView",
+    "DismissQuarantined",
     "Execute",
     "GetCharger",
     "LocalListView",
+    "QuarantineDecision",
+    "ReleaseQuarantined",
     "ReservationAnswer",
     "ReserveConnector",
     "SetSessionNeed",
@@ -33,6 +36,7 @@ __all__ = [
     "StationConnected",
     "StationDisconnected",
     "StationFailed",
+    "StationGarbled",
     "StationReplied",
     "UpdateView",
     "UpdateWanted",
@@ -63,13 +67,25 @@ class StationDisconnected(Message, frozen=True, tag="station_disconnected"):
     reason: str
 
 
-class StationCalled(Message, frozen=True, tag="station_called"):
-    """A CALL whose payload has passed its JSON schema."""
+class StationCalled(Message, frozen=True, tag="station_called", omit_defaults=True):
+    """A CALL whose payload has passed its JSON schema; `mended` names what had to be mended for
+    that."""
 
     connection: str
     message_id: str
     action: str
     payload: dict[str, Any]
+    mended: tuple[str, ...] = ()
+
+
+class StationGarbled(Message, frozen=True, tag="station_garbled"):
+    """A CALL that was refused because it cannot be read, and whose action carries a transaction:
+    `text` is what came, cut."""
+
+    connection: str
+    action: str
+    text: str
+    fault: str
 
 
 class StationReplied(Message, frozen=True, tag="station_replied"):
@@ -168,6 +184,31 @@ class GetCharger(msgspec.Struct, frozen=True, tag="get_charger"):
     """Answered with `ChargerView`."""
 
 
+class ReleaseQuarantined(msgspec.Struct, frozen=True, tag="release_quarantined"):
+    """Let what is quarantined count in a session, which is given as it is stored: a stop ends it, a
+    register's step is added to its energy, or it is set to `energy_wh`, 0 or more. Answered with
+    `QuarantineDecision`."""
+
+    entry: QuarantinedEntry
+    session: SessionRecord
+    energy_wh: int | None = None
+    note: str = ""
+
+
+class DismissQuarantined(msgspec.Struct, frozen=True, tag="dismiss_quarantined"):
+    """Let what is quarantined count for nothing. Answered with `QuarantineDecision`."""
+
+    entry: QuarantinedEntry
+    note: str = ""
+
+
+class QuarantineDecision(msgspec.Struct, frozen=True, tag="quarantine_decision"):
+    """What became of a quarantined entry, and of the session in which it counts now."""
+
+    entry: QuarantinedEntry
+    session: SessionRecord | None
+
+
 class ReserveConnector(msgspec.Struct, frozen=True, tag="reserve_connector"):
     """Have the station keep a connector (0: any) for a token until `until_ms`, at most a week
     ahead. Answered with `ReservationAnswer`; refused where the token may not charge there."""
@@ -198,7 +239,14 @@ class ReservationAnswer(msgspec.Struct, frozen=True, tag="reservation_answer"):
 
 
 ChargerRequest = (
-    Execute | SetSessionNeed | AbandonSession | GetCharger | ReserveConnector | CancelReserved
+    Execute
+    | SetSessionNeed
+    | AbandonSession
+    | GetCharger
+    | ReserveConnector
+    | CancelReserved
+    | ReleaseQuarantined
+    | DismissQuarantined
 )
 
 

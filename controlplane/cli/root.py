@@ -18,6 +18,7 @@ from controlplane.cli import (
     meters,
     network,
     openadr,
+    quarantine,
     reservations,
     sessions,
     sites,
@@ -52,6 +53,7 @@ app.command("demo", rich_help_panel="Run")(workloads.demo)
 app.add_typer(charger_messages.app, name="chargers", rich_help_panel="Operate")
 app.add_typer(sites.app, name="sites", rich_help_panel="Operate")
 app.add_typer(sessions.app, name="sessions", rich_help_panel="Operate")
+app.add_typer(quarantine.app, name="quarantine", rich_help_panel="Operate")
 app.add_typer(tokens.app, name="tokens", rich_help_panel="Operate")
 app.add_typer(reservations.app, name="reservations", rich_help_panel="Operate")
 app.add_typer(feeders.app, name="feeders", rich_help_panel="Operate")
