@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import msgspec
 
 from controlplane.ids import ActorRef
+from controlplane.store.queries import Query, QueryAnswer
 from controlplane.store.records import Record
 
 __all__ = [
@@ -25,6 +26,8 @@ __all__ = [
     "CloseSocket",
     "Effect",
     "Emit",
+    "LookUp",
+    "LookedUp",
     "Message",
     "Persist",
     "Reply",
@@ -51,6 +54,14 @@ class Ask(Message, frozen=True, tag="ask"):
 
     ask_id: str
     request: Any
+
+
+class LookedUp(Message, frozen=True, tag="looked_up"):
+    """The answer to a `LookUp`; None where the store could not be read. It may never come: the
+    asker bounds the wait."""
+
+    look_up_id: str
+    answer: QueryAnswer | None
 
 
 class Effect(msgspec.Struct, frozen=True):
@@ -112,6 +123,14 @@ class Emit(Effect, frozen=True, tag="emit"):
 
     kind: str
     data: dict[str, Any]
+
+
+class LookUp(Effect, frozen=True, tag="look_up"):
+    """Read the store once this batch is committed, so what this step persisted is in the answer;
+    `LookedUp` with the same `look_up_id` follows."""
+
+    look_up_id: str
+    query: Query
 
 
 class SetTimer(Effect, frozen=True, tag="set_timer"):

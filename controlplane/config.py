@@ -42,6 +42,8 @@ class ActorSettings(msgspec.Struct, frozen=True):
     """How long after a boot or reconnect a charger is left in peace before it is sent its first
     command."""
     site_report_interval_ms: int = 5_000
+    token_wait_ms: int = 5_000
+    """How long a driver waits for a token to be looked up; then the site's policy decides."""
 
     def accelerated(self, speed: float) -> Self:
         """The same real-time behaviour under a clock that runs `speed` times faster than real

@@ -49,6 +49,8 @@ class ActorKind(StrEnum):
     CHARGER = "charger"
     SITE = "site"
     FEEDER = "feeder"
+    TOKENS = "tokens"
+    """The registry of tokens; there is one."""
     CAMPAIGN = "campaign"
 
 

@@ -19,6 +19,7 @@ from zoneinfo import ZoneInfo
 import yaml
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
+from controlplane.authorisation import AuthorisationConfig
 from controlplane.errors import InvalidInput
 from controlplane.ids import CHARGER_ID_PATTERN, ChargerId, ConnectorKey
 from controlplane.network_power import (
@@ -37,6 +38,7 @@ from controlplane.rules import RULES_MAX, HoursConfig, RuleConfig
 from controlplane.units import ma_from_a, ma_from_w
 
 __all__ = [
+    "AuthorisationConfig",
     "BatteryConfig",
     "BuildingLoadConfig",
     "ChargerConfig",
@@ -226,6 +228,7 @@ class SiteConfig(DescribedModel):
     contract: ContractConfig | None = None
     solar: SolarConfig | None = None
     battery: BatteryConfig | None = None
+    authorisation: AuthorisationConfig = AuthorisationConfig()
 
     @field_validator("time_zone")
     @classmethod

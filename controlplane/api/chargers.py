@@ -33,7 +33,12 @@ from controlplane.api.network_profiles import network_profile
 from controlplane.api.pace import Pace
 from controlplane.api.sessions import require_session
 from controlplane.api.v1 import chargers_pb2, chargers_pb2_grpc, electrical_pb2, network_pb2
-from controlplane.charger.messages import ChargerView, ConnectorView, GetCharger
+from controlplane.charger.messages import (
+    ChargerView,
+    ConnectorView,
+    GetCharger,
+    LocalListView,
+)
 from controlplane.errors import Precondition
 from controlplane.ids import ActorKind, ChargerId, SiteId
 from controlplane.ocpp import answers, commands
@@ -377,6 +382,15 @@ def _charger_to_message(view: ChargerView) -> chargers_pb2.Charger:
         serial_number=view.serial_number,
         last_seen_time=timestamp(view.last_seen_ms),
         connectors=[_connector_to_message(connector) for connector in view.connectors],
+        local_list=_list_to_message(view.local_list),
+    )
+
+
+def _list_to_message(view: LocalListView | None) -> chargers_pb2.LocalList | None:
+    if view is None:
+        return None
+    return chargers_pb2.LocalList(
+        state=view.state, version=view.version, tokens_version=view.tokens_version
     )
 
 

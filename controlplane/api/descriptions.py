@@ -29,6 +29,7 @@ Model = TypeVar("Model", bound=BaseModel)
 Description = TypeVar("Description", bound=Message)
 
 _ENUM_PREFIXES = {
+    "AuthorisationPolicy": "AUTHORISATION_POLICY_",
     "CurrentType": "CURRENT_TYPE_",
     "LimitUnit": "LIMIT_UNIT_",
     "Measures": "MEASURES_",

@@ -27,8 +27,10 @@ from controlplane.ocpp.events import SchedulePeriod
 from controlplane.store.records import ChargerRecord
 
 __all__ = [
+    "ANSWER_MARGIN_S",
     "charger_ref",
     "charger_unknown",
+    "command_timeout_s",
     "connector_number",
     "execute",
     "outcome_of",
@@ -39,7 +41,7 @@ __all__ = [
 
 _CONNECTOR_MAX = 1_000
 _TIMEOUT_MAX_S = 300.0
-_ANSWER_MARGIN_S = 2.0
+ANSWER_MARGIN_S = 2.0
 """How much longer the API waits than the charger is given, so that the actor's word arrives."""
 
 _STATES = {
@@ -67,13 +69,7 @@ async def execute(
         Exhausted: too many commands wait for it.
         LoadstarError: see `ActorClient.ask`.
     """
-    timeout_s = seconds(
-        "timeout_s",
-        request.timeout_s,
-        default_s=backend.settings.call_timeout_s,
-        least_s=1.0,
-        most_s=_TIMEOUT_MAX_S,
-    )
+    timeout_s = command_timeout_s(backend, request)
     await require_charger(backend, request.charger_id)
     return await backend.ask(
         charger_ref(request.charger_id),
@@ -81,8 +77,23 @@ async def execute(
         Execute(command, timeout_ms=round(timeout_s * 1_000 * backend.clock.speed)),
         CommandResult,
         caller,
-        timeout_s=timeout_s + _ANSWER_MARGIN_S,
+        timeout_s=timeout_s + ANSWER_MARGIN_S,
         request_id=getattr(request, "request_id", ""),
+    )
+
+
+def command_timeout_s(backend: Backend, request: Any) -> float:
+    """How long the charger is given, by the request's `timeout_s`.
+
+    Raises:
+        InvalidInput: out of range.
+    """
+    return seconds(
+        "timeout_s",
+        request.timeout_s,
+        default_s=backend.settings.call_timeout_s,
+        least_s=1.0,
+        most_s=_TIMEOUT_MAX_S,
     )
 
 

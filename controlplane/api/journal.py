@@ -19,6 +19,8 @@ _KINDS = {
     journal_pb2.ACTOR_KIND_CHARGER: ActorKind.CHARGER,
     journal_pb2.ACTOR_KIND_SITE: ActorKind.SITE,
     journal_pb2.ACTOR_KIND_FEEDER: ActorKind.FEEDER,
+    journal_pb2.ACTOR_KIND_TOKENS: ActorKind.TOKENS,
+    journal_pb2.ACTOR_KIND_CAMPAIGN: ActorKind.CAMPAIGN,
 }
 _KIND_NUMBERS = {kind: number for number, kind in _KINDS.items()}
 

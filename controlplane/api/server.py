@@ -30,10 +30,12 @@ from controlplane.api.logs import Logs
 from controlplane.api.network import Network
 from controlplane.api.payments import Payments
 from controlplane.api.quarantine import Quarantine
+from controlplane.api.reservations import Reservations
 from controlplane.api.sessions import Sessions
 from controlplane.api.sites import Sites
 from controlplane.api.system import System
 from controlplane.api.tariffs import Tariffs
+from controlplane.api.tokens import Tokens
 from controlplane.api.v1 import (
     allocation_pb2,
     allocation_pb2_grpc,
@@ -67,6 +69,8 @@ from controlplane.api.v1 import (
     payments_pb2_grpc,
     quarantine_pb2,
     quarantine_pb2_grpc,
+    reservations_pb2,
+    reservations_pb2_grpc,
     sessions_pb2,
     sessions_pb2_grpc,
     sites_pb2,
@@ -75,6 +79,8 @@ from controlplane.api.v1 import (
     system_pb2_grpc,
     tariffs_pb2,
     tariffs_pb2_grpc,
+    tokens_pb2,
+    tokens_pb2_grpc,
 )
 from controlplane.config import Settings
 from controlplane.errors import Precondition
@@ -221,6 +227,7 @@ def _add_services(backend: Backend, server: grpc.aio.Server) -> list[str]:
     journal_pb2_grpc.add_JournalServiceServicer_to_server(Journal(backend), server)
     network_pb2_grpc.add_NetworkServiceServicer_to_server(Network(backend), server)
     quarantine_pb2_grpc.add_QuarantineServiceServicer_to_server(Quarantine(backend), server)
+    reservations_pb2_grpc.add_ReservationsServiceServicer_to_server(Reservations(backend), server)
     sessions_pb2_grpc.add_SessionsServiceServicer_to_server(Sessions(backend), server)
     sites_pb2_grpc.add_SitesServiceServicer_to_server(Sites(backend), server)
     system_pb2_grpc.add_SystemServiceServicer_to_server(System(backend), server)
@@ -232,6 +239,7 @@ def _add_services(backend: Backend, server: grpc.aio.Server) -> list[str]:
     event_streams_pb2_grpc.add_EventStreamsServiceServicer_to_server(EventStreams(backend), server)
     payments_pb2_grpc.add_PaymentsServiceServicer_to_server(Payments(backend), server)
     tariffs_pb2_grpc.add_TariffsServiceServicer_to_server(Tariffs(backend), server)
+    tokens_pb2_grpc.add_TokensServiceServicer_to_server(Tokens(backend), server)
     return [
         service.full_name
         for file in (
@@ -251,10 +259,12 @@ def _add_services(backend: Backend, server: grpc.aio.Server) -> list[str]:
             network_pb2,
             payments_pb2,
             quarantine_pb2,
+            reservations_pb2,
             sessions_pb2,
             sites_pb2,
             system_pb2,
             tariffs_pb2,
+            tokens_pb2,
         )
         for service in file.DESCRIPTOR.services_by_name.values()
     ]

@@ -246,6 +246,7 @@ def session_to_message(session: SessionRecord) -> sessions_pb2.Session:
         end_station_time=timestamp(session.ended_station_ms),
         end_receive_time=timestamp(session.ended_received_ms),
         missing_event_count=session.events_missing,
+        token_status=session.token_status or "",
     )
 
 

@@ -8,6 +8,7 @@ settled; a snapshot is written when, and only when, something changed that must 
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
@@ -19,13 +20,14 @@ from controlplane.actor import (
     CancelTimer,
     CloseSocket,
     Effect,
+    LookedUp,
     Message,
     Persist,
-    Reply,
     ReplyError,
     SetTimer,
     TimerFired,
 )
+from controlplane.charger.access import ACCESS_TIMERS, Access
 from controlplane.charger.bidirectional import limit_granted
 from controlplane.charger.commands import CommandQueue, Order, Origin, write_calls
 from controlplane.charger.completing import completed
@@ -38,6 +40,7 @@ from controlplane.charger.memory import ChargerMemory, Described
 from controlplane.charger.messages import (
     AbandonSession,
     ApplyLimit,
+    CancelReserved,
     ChargerAssigned,
     ChargerUnassigned,
     DerState,
@@ -46,6 +49,7 @@ from controlplane.charger.messages import (
     GetCharger,
     GetDerState,
     ReleaseQuarantined,
+    ReserveConnector,
     SetDriverTariff,
     SetSessionNeed,
     StationCalled,
@@ -62,6 +66,7 @@ from controlplane.charger.metering import Metering
 from controlplane.charger.outcomes import command_answered
 from controlplane.charger.quarantine import Quarantine
 from controlplane.charger.reports import REPORT_TIMER, Reports
+from controlplane.charger.reservations import Reservations
 from controlplane.charger.sessions import LOST_TIMER
 from controlplane.charger.settling import DEFAULT_TIMER, SETTLE_TIMER, Settling
 from controlplane.charger.smart_charging import EXTERNAL_TIMER, SmartCharging
@@ -77,6 +82,7 @@ from controlplane.ocpp.commands import (
     Command,
     CommandResult,
     CommandState,
+    RemoteStart,
     ReportCommand,
     Reset,
     SetLimit,
@@ -89,8 +95,9 @@ from controlplane.ocpp.events import Booted, StatusChanged, TransactionEnded, Tr
 from controlplane.ocpp.framing import ErrorCode, Fault, code_word
 from controlplane.ocpp.v2x import PriorityNotified
 from controlplane.ocpp.versions import DIALECTS
-from controlplane.site.messages import ChargerPresence, LimitOutcome
+from controlplane.site.messages import ChargerPresence, LimitOutcome, TokensChanged
 from controlplane.store.records import ActorSnapshot, MeterSample
+from controlplane.tokens import Purpose
 
 __all__ = ["ChargerActor"]
 
@@ -113,6 +120,7 @@ class ChargerActor:
     """
 
     __slots__ = (
+        "_access",
         "_deviations",
         "_firmware",
         "_healer",
@@ -145,6 +153,7 @@ class ChargerActor:
         self._quarantine = Quarantine(memory, self._transactions.sessions)
         self._deviations = Deviations(memory)
         self._firmware = Firmware(memory)
+        reservations = Reservations(memory)
         self._station = Station(
             memory,
             settings,
@@ -152,7 +161,9 @@ class ChargerActor:
             smart_charging=self._smart_charging,
             reports=self._reports,
             firmware=self._firmware,
+            reservations=reservations,
         )
+        self._access = Access(memory, self._transactions, reservations, settings.token_wait_ms)
         self._queue = CommandQueue(settings.call_timeout_ms)
         self._healer = Healer(memory, 2 * settings.call_timeout_ms)
         self._settling = Settling(memory, settings)
@@ -180,8 +191,10 @@ class ChargerActor:
         turn = Turn(self._memory.charger_id, self._memory.site_id, now_ms)
         self._tell_all(turn)
         self._healer.activated(turn)
+        self._access.activated(turn)
         self._smart_charging.activated(turn)
         self._transactions.sessions.activated(turn)
+        self._snapshot(turn)
         return turn.effects
 
     def step(self, message: Message, now_ms: int) -> list[Effect]:
@@ -196,15 +209,20 @@ class ChargerActor:
         turn = Turn(self._memory.charger_id, self._memory.site_id, now_ms)
         turn.settled = self._settling.settled
         handle(self, turn, message)
+        if self._access.due:
+            self._grant_access(turn)
         self._queue.send_next(turn, settled=self._settling.settled)
         rearm, due_ms = self._queue.rearm()
         if rearm:
             turn.effects.append(
                 CancelTimer(_CALL_TIMER) if due_ms is None else SetTimer(_CALL_TIMER, due_ms)
             )
+        self._snapshot(turn)
+        return turn.effects
+
+    def _snapshot(self, turn: Turn) -> None:
         if turn.changed:
             turn.effects.append(Persist(ActorSnapshot(self.ref, _encoder.encode(self._memory))))
-        return turn.effects
 
     # --- the connection ---------------------------------------------------------------------------
 
@@ -225,6 +243,7 @@ class ChargerActor:
         if message.resumed and self._memory.settled_connection == message.connection:
             self._settling.resume(turn)
             self._tell_presence(turn)
+            self._access.settled(turn)
             return
         turn.emit(
             "charger.connected",
@@ -243,6 +262,7 @@ class ChargerActor:
 
     def _hang_up(self, turn: Turn) -> None:
         """Whatever was wanted of the station on its connection ends here."""
+        self._access.disconnected()
         self._settling.stop(turn)
         for order in self._queue.disconnect():
             self._finish(turn, order, CommandResult(CommandState.OFFLINE))
@@ -264,6 +284,7 @@ class ChargerActor:
             turn, self._queue.connection
         ):
             self._tell_presence(turn)
+            self._access.settled(turn)
 
     def _dialect(self) -> Dialect | None:
         return DIALECTS.get(self._memory.ocpp_version)
@@ -300,7 +321,7 @@ class ChargerActor:
         if message.mended:
             self._deviations.mended(turn, message.action, message.mended)
         answer = self._station.hear(turn, event)
-        turn.effects.append(Reply(message.connection, message.message_id, dialect.reply(answer)))
+        self._access.authoriser.answer(turn, dialect, message, answer)
         if turn.history:
             self._settling.replayed(turn)
         if isinstance(event, StatusChanged):
@@ -431,9 +452,10 @@ class ChargerActor:
                 error_code=result.error_code,
                 error_description=result.error_description[:255],
             )
+        response = self._access.concluded(turn, order, result)
         held = self._reports.holds(turn, order, result)
         if order.ask_id and not held:
-            turn.effects.append(Answer(order.ask_id, result))
+            turn.effects.append(Answer(order.ask_id, response))
         if isinstance(order.command, SetLimit) and order.sent:
             limit_answered(turn, self._memory, order.command, result.state)
         command_answered(turn, self._memory, order.command, result)
@@ -493,6 +515,7 @@ class ChargerActor:
             ChargerConfig.model_validate_json(message.config),
             voltage_v=message.voltage_v,
             main_meter_interval_s=message.main_meter_interval_s,
+            authorisation=message.authorisation,
         )
         moved = memory.site_id != message.site_id
         changed = memory.described != described
@@ -551,6 +574,10 @@ class ChargerActor:
             refusal = self._execute(turn, message.ask_id, request)
             if refusal is not None:
                 turn.effects.append(Answer(message.ask_id, refusal))
+        elif isinstance(request, ReserveConnector | CancelReserved):
+            refusal = self._reserve(turn, message.ask_id, request)
+            if refusal is not None:
+                turn.effects.append(Answer(message.ask_id, refusal))
         elif isinstance(request, SetSessionNeed):
             turn.effects.append(Answer(message.ask_id, self._transactions.needs.set(turn, request)))
         elif isinstance(request, AbandonSession):
@@ -568,6 +595,7 @@ class ChargerActor:
                 online=bool(self._queue.connection),
                 last_seen_ms=self._last_seen_ms,
                 now_ms=turn.now_ms,
+                list_state=self._access.list_state,
             )
             turn.effects.append(Answer(message.ask_id, view))
         elif isinstance(request, GetDerState):
@@ -586,27 +614,104 @@ class ChargerActor:
                 )
             )
 
-    def _execute(self, turn: Turn, ask_id: str, request: Execute) -> Refusal | None:
-        """Queue the command; the refusal if it cannot be sent."""
-        charger: dict[str, str] = {"charger_id": self._memory.charger_id}
+    def _looked_up(self, turn: Turn, message: LookedUp) -> None:
+        self._access.looked_up(turn, message)
+
+    def _tokens_changed(self, turn: Turn, message: TokensChanged) -> None:
+        self._access.tokens_changed(turn, message, settled=self._settling.settled)
+
+    def _reserve(
+        self, turn: Turn, ask_id: str, request: ReserveConnector | CancelReserved
+    ) -> Refusal | None:
+        """Keep a connector, or let go of it; the refusal if the station is not asked."""
+        refusal = self._offline()
+        if refusal is not None:
+            return refusal
+        if isinstance(request, ReserveConnector):
+            return self._access.reserve(turn, ask_id, request)
+        command = self._access.cancel(ask_id, request)
+        if isinstance(command, Refusal):
+            return command
+        return self._order_for(turn, ask_id, command, request.timeout_ms)
+
+    def _grant_access(self, turn: Turn) -> None:
+        """Send what tokens were accepted for, and what keeps the station's list in step."""
+        for ask_id, wish, verdict in self._access.authoriser.ready():
+            if isinstance(wish, Execute):
+                refusal = self._execute(turn, ask_id, wish, judged=True)
+            else:
+                refusal = self._offline() or self._order_for(
+                    turn,
+                    ask_id,
+                    self._access.reserve_checked(turn, ask_id, wish, verdict),
+                    wish.timeout_ms,
+                )
+            if refusal is not None:
+                turn.effects.append(Answer(ask_id, refusal))
         dialect = self._dialect()
-        if not self._queue.connection or dialect is None:
+        for command in self._access.wanted():
+            if self._queue.connection and dialect is not None:
+                self._order(turn, dialect, command, Origin.LIST)
+
+    def _execute(
+        self, turn: Turn, ask_id: str, request: Execute, *, judged: bool = False
+    ) -> Refusal | None:
+        """Queue the command; the refusal if it cannot be sent. A token is `judged` first."""
+        refusal = self._offline()
+        if refusal is not None:
+            return refusal
+        command: Command = request.command
+        if isinstance(command, RemoteStart) and not judged:
+            return self._access.authoriser.check_first(
+                turn,
+                ask_id,
+                request,
+                command.id_token,
+                Purpose.START,
+                connector_id=command.connector_id or 0,
+            )
+        command = completed(turn, self._memory, command)
+        return self._order_for(turn, ask_id, command, request.timeout_ms)
+
+    def _offline(self) -> Refusal | None:
+        """Why nothing can be sent at the moment."""
+        charger: dict[str, str] = {"charger_id": self._memory.charger_id}
+        if not self._queue.connection or self._dialect() is None:
             return Refusal("unavailable", "CHARGER_OFFLINE", "the charger is offline", charger)
-        command = completed(turn, self._memory, request.command)
-        until_ms = turn.now_ms + max(1, request.timeout_ms)
-        if self._queue.full or (
-            isinstance(command, ReportCommand)
-            and not self._reports.expect(turn, command, ask_id, until_ms)
-        ):
+        if self._queue.full:
             return Refusal(
                 "exhausted", "CHARGER_BUSY", "too many commands wait for the charger", charger
+            )
+        return None
+
+    def _order_for(
+        self, turn: Turn, ask_id: str, command: Command, timeout_ms: int
+    ) -> Refusal | None:
+        """Queue a command of the API; the refusal if this version cannot say it."""
+        dialect = self._dialect()
+        assert dialect is not None
+        until_ms = turn.now_ms + max(1, timeout_ms)
+        if isinstance(command, ReportCommand) and not self._reports.expect(
+            turn, command, ask_id, until_ms
+        ):
+            return Refusal(
+                "exhausted",
+                "CHARGER_BUSY",
+                "too many commands wait for the charger",
+                {"charger_id": self._memory.charger_id},
             )
         fault = self._order(turn, dialect, command, Origin.API, ask_id=ask_id, until_ms=until_ms)
         if fault is None:
             return None
         self._reports.withdraw(command)
+        self._access.concluded(
+            turn, Order(command, Origin.API, deque(), ask_id), CommandResult(CommandState.REJECTED)
+        )
         return Refusal(
-            "invalid_input", "COMMAND_INVALID", fault.description, {**charger, "code": fault.code}
+            "invalid_input",
+            "COMMAND_INVALID",
+            fault.description,
+            {"charger_id": self._memory.charger_id, "code": fault.code},
         )
 
     # --- time -------------------------------------------------------------------------------------
@@ -617,6 +722,8 @@ class ChargerActor:
             self._prepare(turn, self._settling.rested(turn, dialect))
         elif message.key == DEFAULT_TIMER:
             self._prepare(turn, self._settling.default_due(turn))
+        elif message.key in ACCESS_TIMERS:
+            self._access.timer_fired(turn, message.key)
         elif message.key == _CALL_TIMER:
             self._call_timer(turn)
         elif message.key == REPORT_TIMER:
@@ -638,9 +745,11 @@ class ChargerActor:
         order = self._queue.in_flight
         if order is not None and order.until_ms is not None and turn.now_ms >= order.until_ms:
             # The asker waits no longer; the station may still answer.
-            turn.effects.append(Answer(order.ask_id, CommandResult(CommandState.TIMED_OUT)))
+            late = self._access.unanswered(order, CommandResult(CommandState.TIMED_OUT))
+            turn.effects.append(Answer(order.ask_id, late))
             order.ask_id, order.until_ms = "", None
         for order in self._queue.given_up(turn.now_ms):
+            self._access.concluded(turn, order, CommandResult(CommandState.OFFLINE))
             turn.effects.append(
                 Answer(
                     order.ask_id,
@@ -657,6 +766,8 @@ class ChargerActor:
 _HANDLERS: Final[dict[type[Message], Callable[[ChargerActor, Turn, Any], None]]] = {
     ApplyLimit: ChargerActor._apply_limit,
     Ask: ChargerActor._asked,
+    LookedUp: ChargerActor._looked_up,
+    TokensChanged: ChargerActor._tokens_changed,
     ChargerAssigned: ChargerActor._assigned,
     ChargerUnassigned: ChargerActor._unassigned,
     StationCalled: ChargerActor._called,

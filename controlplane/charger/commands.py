@@ -40,6 +40,8 @@ class Origin(Enum):
     HEALING = "healing"
     LEARNING = "learning"
     API = "api"
+    LIST = "list"
+    """The local list, behind everything else."""
 
 
 @dataclass(slots=True, eq=False)
@@ -202,7 +204,10 @@ class CommandQueue:
             waiting = self._waiting.get(origin)
             if waiting and not (limits and origin is Origin.API and self._counter % 2):
                 return waiting.popleft()
-        return limits.popleft() if limits else None
+        if limits:
+            return limits.popleft()
+        lists = self._waiting.get(Origin.LIST)
+        return lists.popleft() if lists else None
 
     # --- what is sent and answered ----------------------------------------------------------------
 

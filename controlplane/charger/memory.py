@@ -29,6 +29,8 @@ from controlplane.ocpp.events import ConnectorStatus, TransactionEnded
 from controlplane.ocpp.tariff import CostDetails, Tariff, TransactionLimit
 from controlplane.ocpp.v2x import ScheduleValues
 from controlplane.site.messages import VehicleLimits
+from controlplane.store.records import ReservationState
+from controlplane.tokens import PENDING, Authorisation, TokenStatus
 from controlplane.units import ma_from_w, w_from_ma
 
 __all__ = [
@@ -39,8 +41,10 @@ __all__ = [
     "DynamicProfile",
     "FirmwareUpdate",
     "Healing",
+    "LocalList",
     "LogUpload",
     "OpenStream",
+    "Reservation",
     "Session",
     "SessionDetails",
 ]
@@ -68,10 +72,17 @@ class Described(msgspec.Struct, frozen=True):
     """What reaches the vehicle of what is taken from the grid."""
     main_meter_interval_s: int | None = None
     """How often its main meter is wanted; None where nobody reads it."""
+    authorisation: Authorisation | None = None
+    """How its site authorises; None where nobody looks tokens up."""
 
     @classmethod
     def of(
-        cls, config: ChargerConfig, *, voltage_v: int, main_meter_interval_s: int | None = None
+        cls,
+        config: ChargerConfig,
+        *,
+        voltage_v: int,
+        main_meter_interval_s: int | None = None,
+        authorisation: Authorisation | None = None,
     ) -> Described:
         return cls(
             voltage_v,
@@ -83,6 +94,7 @@ class Described(msgspec.Struct, frozen=True):
             ),
             config.efficiency_permille,
             main_meter_interval_s,
+            authorisation,
         )
 
     def connector(self, connector_id: int) -> DescribedConnector | None:
@@ -168,6 +180,15 @@ class Session(msgspec.Struct, array_like=True):
     power_w_ms: int = 0
     """What its power readings add up to, in watt-milliseconds: a check on the register."""
     details: SessionDetails | None = None
+    token_status: str | None = None
+    """What became of its token: a `tokens.TokenStatus`, `PENDING`, or None where nobody looked."""
+    group_id: str | None = None
+    """Of its token."""
+
+    @property
+    def authorised(self) -> bool:
+        """Whether it is to be given power."""
+        return self.token_status in (None, TokenStatus.ACCEPTED)
 
 
 class Healing(msgspec.Struct, array_like=True):
@@ -193,6 +214,37 @@ class DynamicProfile(msgspec.Struct):
     unit: Literal["A", "W"]
     values: ScheduleValues
     phases: int = 1
+
+
+class LocalList(msgspec.Struct, array_like=True):
+    """What is known of the station's local list."""
+
+    number: int = 0
+    """The version it confirmed, of our own count; 0 for none."""
+    synced: int = 0
+    """The registry's version that it reflects; 0 while that is not known."""
+    target: int = 0
+    """The same, of the list that is being sent."""
+    full_ms: int = 0
+    """When the whole list was sent last."""
+    cut: bool = False
+    """There are more tokens than it holds."""
+    entries_max: int | None = None
+    per_message: int | None = None
+
+
+class Reservation(msgspec.Struct, array_like=True):
+    """A connector (0: any) kept for a token; those that are over are not remembered."""
+
+    number: int
+    connector_id: int
+    connector_type: str
+    id_token: str
+    group_id: str | None
+    created_ms: int
+    until_ms: int
+    state: ReservationState = ReservationState.ASKED
+    cancelling: bool = False
 
 
 class FirmwareUpdate(msgspec.Struct, array_like=True):
@@ -260,6 +312,12 @@ class ChargerMemory(msgspec.Struct, omit_defaults=True):
     """Of the latest report or battery swap that was asked for."""
     external_limits: list[ExternalLimit] = []
     """Limits that other systems set, by connector and source."""
+    local_list: LocalList = msgspec.field(default_factory=LocalList)
+    reservation_number: int = 0
+    """Of the latest reservation."""
+    reservations: list[Reservation] = []
+    reservations_to_cancel: list[int] = []
+    """Those that the station may hold against our knowledge."""
     firmware_update: FirmwareUpdate | None = None
     log_upload: LogUpload | None = None
     clock: StationClock = msgspec.field(default_factory=StationClock)
@@ -312,6 +370,13 @@ class ChargerMemory(msgspec.Struct, omit_defaults=True):
         if session is None or session.charging_state is None or status in _OVERRIDING:
             return status
         return session.charging_state
+
+    def unjudged(self, id_token: str | None, connector_id: int) -> str | None:
+        """The token status of a session until its token is judged; None where nobody looks."""
+        described = self.described
+        if id_token is None or self.site_id is None or self.undescribed(connector_id):
+            return None
+        return None if described is None or described.authorisation is None else PENDING
 
     def undescribed(self, connector_id: int) -> bool:
         """Whether the charger is described and this connector of it is not; 0 stands for none in

@@ -9,15 +9,17 @@ import msgspec
 
 from controlplane.actor import Message
 from controlplane.ids import ChargerId, SessionId, SiteId
-from controlplane.ocpp.commands import AnyCommand, LogKind, UpdateFirmware
+from controlplane.ocpp.commands import AnyCommand, CommandResult, LogKind, UpdateFirmware
 from controlplane.ocpp.der import DerAlarm, DerControl
 from controlplane.ocpp.events import ConnectorStatus
 from controlplane.ocpp.tariff import Tariff
-from controlplane.store.records import QuarantinedEntry, SessionRecord
+from controlplane.store.records import QuarantinedEntry, ReservationRecord, SessionRecord
+from controlplane.tokens import Authorisation, TokenType
 
 __all__ = [
     "AbandonSession",
     "ApplyLimit",
+    "CancelReserved",
     "ChargerAssigned",
     "ChargerRequest",
     "ChargerUnassigned",
@@ -29,8 +31,11 @@ __all__ = [
     "Execute",
     "GetCharger",
     "GetDerState",
+    "LocalListView",
     "QuarantineDecision",
     "ReleaseQuarantined",
+    "ReservationAnswer",
+    "ReserveConnector",
     "SetDriverTariff",
     "SetSessionNeed",
     "StationCalled",
@@ -136,6 +141,8 @@ class ChargerAssigned(Message, frozen=True, tag="charger_assigned"):
     voltage_v: int
     config: bytes
     main_meter_interval_s: int | None = None
+    authorisation: Authorisation | None = None
+    """None: nobody looks tokens up, and whoever comes is accepted."""
 
 
 class ChargerUnassigned(Message, frozen=True, tag="charger_unassigned"):
@@ -251,6 +258,35 @@ class QuarantineDecision(msgspec.Struct, frozen=True, tag="quarantine_decision")
     session: SessionRecord | None
 
 
+class ReserveConnector(msgspec.Struct, frozen=True, tag="reserve_connector"):
+    """Have the station keep a connector (0: any) for a token until `until_ms`, at most a week
+    ahead. Answered with `ReservationAnswer`; refused where the token may not charge there."""
+
+    connector_id: int
+    id_token: str
+    until_ms: int
+    id_token_type: TokenType = TokenType.CENTRAL
+    group_id: str | None = None
+    """None: the token's own."""
+    connector_type: str = ""
+    timeout_ms: int = 30_000
+
+
+class CancelReserved(msgspec.Struct, frozen=True, tag="cancel_reserved"):
+    """Have the station let go of the reservation of this number. Answered with
+    `ReservationAnswer`."""
+
+    number: int
+    timeout_ms: int = 30_000
+
+
+class ReservationAnswer(msgspec.Struct, frozen=True, tag="reservation_answer"):
+    """What the station said, and the reservation as it stands after that."""
+
+    result: CommandResult
+    reservation: ReservationRecord | None
+
+
 ChargerRequest = (
     Execute
     | SetSessionNeed
@@ -260,7 +296,18 @@ ChargerRequest = (
     | DismissQuarantined
     | GetDerState
     | SetDriverTariff
+    | ReserveConnector
+    | CancelReserved
 )
+
+
+class LocalListView(msgspec.Struct, frozen=True):
+    """Where a station's local list stands; `state` is a `local_list.ListState`. `version` is the
+    station's, `tokens_version` the registry's that it reflects, 0 while unknown."""
+
+    state: str
+    version: int
+    tokens_version: int
 
 
 class ConnectorView(msgspec.Struct, frozen=True):
@@ -315,3 +362,4 @@ class ChargerView(msgspec.Struct, frozen=True, tag="charger_view"):
     connectors: tuple[ConnectorView, ...]
     update: UpdateView | None = None
     upload: UploadView | None = None
+    local_list: LocalListView | None = None

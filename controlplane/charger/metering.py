@@ -14,6 +14,7 @@ from controlplane.charger.turn import Turn
 from controlplane.ocpp.events import MeterReading
 from controlplane.site.messages import ConnectorMetered
 from controlplane.store.records import MeterSample, SessionRecord, SessionState
+from controlplane.tokens import token_key
 from controlplane.units import MS_PER_HOUR
 
 __all__ = ["REPLACED", "Metering", "session_record"]
@@ -60,6 +61,8 @@ def session_record(memory: ChargerMemory, session: Session) -> SessionRecord:
         ended_station_ms=session.ended_station_ms,
         ended_received_ms=session.ended_received_ms,
         events_missing=session.sequence.missing,
+        token_key=None if session.id_token is None else token_key(session.id_token),
+        token_status=session.token_status,
     )
 
 

@@ -103,6 +103,7 @@ class Sessions:
             transaction_id=str(number) if transaction_id is None else transaction_id,
             connector_id=connector_id,
             id_token=id_token,
+            token_status=memory.unjudged(id_token, connector_id),
             started_ms=started_ms,
             start_key=start_key,
             start_message=start_message,
@@ -359,6 +360,7 @@ class Sessions:
                 session.id_token,
                 session.boost_until_ms,
                 session.vehicle,
+                session.authorised,
             )
         external = memory.external_limit(connector_id, turn.now_ms)
         turn.tell_site(

@@ -7,8 +7,8 @@ refuses a second one of the same level (part 2 K01.FR.52 and 53). That is done o
 to clear our own default profile would let vehicles draw what the hardware can until the next one is
 in force, and an acknowledgement that was lost is no reason for that. Then sampling: how often,
 and which measurands, from the fullest list to the shortest, since there are stations that refuse a
-list for one entry. Last the main meter, where it measures the building. A refusal never keeps a
-station from being settled."""
+list for one entry. Before that, how it authorises by itself, where its site says so. Last the main
+meter, where it measures the building. A refusal never keeps a station from being settled."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from typing import Final
 from controlplane.actor import CancelTimer, SetTimer
 from controlplane.charger.limits import limit_command
 from controlplane.charger.memory import ChargerMemory
+from controlplane.charger.offline import access_wanted
 from controlplane.charger.turn import Turn
 from controlplane.config import ActorSettings
 from controlplane.ocpp.commands import (
@@ -82,6 +83,9 @@ def _preparations(
     if memory.described is None:
         return
     yield from _default_limits(memory)
+    access = access_wanted(memory.described.authorisation)
+    if access is not None:
+        yield access
     if memory.probing.forbidden:
         return
     yield dialect.sampling(seconds(settings.meter_interval_ms))

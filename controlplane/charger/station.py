@@ -13,8 +13,10 @@ from controlplane.charger import bidirectional, costs, der_controls, event_strea
 from controlplane.charger.firmware import Firmware
 from controlplane.charger.memory import ChargerMemory
 from controlplane.charger.reports import Reports
+from controlplane.charger.reservations import Reservations
 from controlplane.charger.settling import seconds
 from controlplane.charger.smart_charging import SmartCharging
+from controlplane.charger.token_check import TokenCheck
 from controlplane.charger.transactions import Transactions
 from controlplane.charger.turn import Turn
 from controlplane.config import ActorSettings
@@ -34,6 +36,7 @@ from controlplane.ocpp.events import ConnectorStatus, Event
 from controlplane.ocpp.payment import Settled, VatNumberAsked
 from controlplane.ocpp.reports import external_limits_reported
 from controlplane.ocpp.v2x import PriorityNotified, ScheduleAsked
+from controlplane.tokens import Purpose, TokenStatus
 
 __all__ = ["Station"]
 
@@ -51,6 +54,7 @@ class Station:
         "_firmware",
         "_memory",
         "_reports",
+        "_reservations",
         "_settings",
         "_smart_charging",
         "_transactions",
@@ -66,10 +70,12 @@ class Station:
         smart_charging: SmartCharging,
         reports: Reports,
         firmware: Firmware,
+        reservations: Reservations,
     ) -> None:
         self._memory = memory
         self._firmware = firmware
         self._settings = settings
+        self._reservations = reservations
         self._transactions = transactions
         self._smart_charging = smart_charging
         self._reports = reports
@@ -137,6 +143,7 @@ class Station:
             )
         connector.status, connector.error_code = event.status, event.error_code
         turn.changed = True
+        self._reservations.status_changed(turn, connector.id, before, event.status)
         self._transactions.sessions.status_changed(turn, connector, event.status)
         turn.emit(
             "connector.status",
@@ -149,12 +156,13 @@ class Station:
         return Done()
 
     def _authorize(self, turn: Turn, event: events.Authorize) -> Answer:
-        """A charger that belongs to a site serves whoever comes; one that belongs to nobody,
-        nobody."""
-        status = "Invalid" if turn.site_id is None else "Accepted"
-        turn.emit("token.authorised", id_token=event.id_token, status=status)
-        tariff = costs.driver_tariff(self._memory, event.id_token)
-        return TokenAnswer(status, tariff=tariff if status == "Accepted" else None)
+        """A charger that belongs to nobody serves nobody; else the token is looked up."""
+        if turn.site_id is not None:
+            tariff = costs.driver_tariff(self._memory, event.id_token)
+            return TokenCheck(event.id_token, Purpose.AUTHORIZE, tariff=tariff)
+        status = TokenStatus.INVALID
+        turn.emit("token.authorised", id_token=event.id_token, status=status.value)
+        return TokenAnswer(status)
 
     def _metered(self, turn: Turn, event: events.MeterReported) -> Answer:
         self._transactions.metered(turn, event)
@@ -165,12 +173,20 @@ class Station:
         message = "" if call is None else f"{call.connection}/{call.message_id}"
         answer = self._transactions.started(turn, event, message=message)
         costs.detailed(turn, self._memory, event)
+        if event.reservation_number is not None:
+            self._reservations.named(turn, event.reservation_number, event.connector_id)
         return answer
 
     def _updated(self, turn: Turn, event: events.TransactionUpdated) -> Answer:
         answer = self._transactions.updated(turn, event)
         costs.detailed(turn, self._memory, event)
+        if event.reservation_number is not None:
+            self._reservations.named(turn, event.reservation_number, event.connector_id or 0)
         return answer
+
+    def _reservation_updated(self, turn: Turn, event: events.ReservationUpdated) -> Answer:
+        self._reservations.told(turn, event.number, event.status)
+        return Done()
 
     def _ended(self, turn: Turn, event: events.TransactionEnded) -> Answer:
         answer = self._transactions.ended(turn, event)
@@ -259,6 +275,7 @@ _HEARD: Final[dict[type[Event], Callable[[Station, Turn, Any], Answer]]] = {
     events.MeterReported: Station._metered,
     events.Noted: Station._noted,
     events.ReportReceived: Station._reported,
+    events.ReservationUpdated: Station._reservation_updated,
     events.StatusChanged: Station._status_changed,
     events.TransactionEnded: Station._ended,
     events.TransactionStarted: Station._started,

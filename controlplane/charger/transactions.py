@@ -16,8 +16,9 @@ from controlplane.charger.memory import ChargerMemory, Session
 from controlplane.charger.metering import REPLACED, Metering
 from controlplane.charger.needs import Needs
 from controlplane.charger.sessions import Sessions
+from controlplane.charger.token_check import TokenCheck
 from controlplane.charger.turn import Turn
-from controlplane.ocpp.dialect import TokenAnswer
+from controlplane.ocpp.dialect import Answer, TokenAnswer
 from controlplane.ocpp.events import (
     MeterReported,
     TransactionEnded,
@@ -25,6 +26,7 @@ from controlplane.ocpp.events import (
     TransactionUpdated,
 )
 from controlplane.store.records import QuarantineCleared
+from controlplane.tokens import Purpose, TokenStatus, token_key
 
 __all__ = ["Transactions"]
 
@@ -49,7 +51,7 @@ class Transactions:
 
     # --- what the station says --------------------------------------------------------------------
 
-    def started(self, turn: Turn, event: TransactionStarted, *, message: str) -> TokenAnswer:
+    def started(self, turn: Turn, event: TransactionStarted, *, message: str) -> Answer:
         """A transaction began, or is said once more to have begun. `message` is the connection and
         the message id."""
         self.hear_clock(turn, event.at_ms, offline=event.offline)
@@ -77,11 +79,9 @@ class Transactions:
             turn, session, event.seq_no, event.at_ms, begins=True
         ):
             self._start_came_late(turn, session, event)
-        return self._token_answer(
-            turn, event.id_token, session.number, connector_id=session.connector_id
-        )
+        return self._token_answer(turn, event.id_token, session, Purpose.START)
 
-    def updated(self, turn: Turn, event: TransactionUpdated) -> TokenAnswer:
+    def updated(self, turn: Turn, event: TransactionUpdated) -> Answer:
         """A running transaction changed or was measured (2.x)."""
         self.hear_clock(turn, event.at_ms, offline=event.offline)
         session = self._spoken_of(turn, event.transaction_id)
@@ -103,11 +103,10 @@ class Transactions:
                 self.sessions.announce_start(turn, session, None)
             self._update(turn, session, event)
             self._match_end(turn, session)
-        return self._token_answer(
-            turn, event.id_token, session.number, connector_id=session.connector_id
-        )
+        purpose = Purpose.STOP if event.trigger == "StopAuthorized" else Purpose.START
+        return self._token_answer(turn, event.id_token, session, purpose)
 
-    def ended(self, turn: Turn, event: TransactionEnded) -> TokenAnswer:
+    def ended(self, turn: Turn, event: TransactionEnded) -> Answer:
         """A transaction is over, or is said once more to be over."""
         self.hear_clock(turn, event.at_ms, offline=event.offline)
         session = self._spoken_of(turn, event.transaction_id, as_running=False)
@@ -118,7 +117,7 @@ class Transactions:
         elif event.seq_no is None or self._note_event(turn, session, event.seq_no, event.at_ms):
             self._end_of_replaced(turn, session, event)
             self._metering.take_all(turn, session.connector_id, session, event.readings)
-        return self._token_answer(turn, event.id_token, None)
+        return self._token_answer(turn, event.id_token, session, Purpose.STOP)
 
     def metered(self, turn: Turn, event: MeterReported) -> None:
         """A connector was measured outside a TransactionEvent."""
@@ -214,6 +213,7 @@ class Transactions:
             session.started_received_ms = turn.now_ms
         if session.id_token is None:
             session.id_token = event.id_token
+            session.token_status = self._memory.unjudged(event.id_token, session.connector_id)
         self.sessions.place(turn, session, event.connector_id)
         self.sessions.begin(turn, session, event)
         self._metering.correct(turn, session, energy_before_wh, always=True)
@@ -225,6 +225,7 @@ class Transactions:
         authorised = event.id_token is not None and session.id_token is None
         if authorised:
             session.id_token = event.id_token
+            session.token_status = self._memory.unjudged(event.id_token, session.connector_id)
             self.sessions.store(turn, session)
         state = event.charging_state
         if authorised or (state is not None and state is not session.charging_state):
@@ -373,17 +374,24 @@ class Transactions:
             )
 
     def _token_answer(
-        self,
-        turn: Turn,
-        id_token: str | None,
-        transaction_number: int | None,
-        *,
-        connector_id: int = 0,
-    ) -> TokenAnswer:
+        self, turn: Turn, id_token: str | None, session: Session | None, purpose: Purpose
+    ) -> Answer:
         """A charger that belongs to nobody authorises nobody; nor does one on a connector that its
-        owner did not describe, because no circuit counts what it draws."""
-        status = None
-        if id_token is not None:
-            refused = turn.site_id is None or self._memory.undescribed(connector_id)
-            status = "Invalid" if refused else "Accepted"
-        return TokenAnswer(status, transaction_number)
+        owner did not describe, because no circuit counts what it draws. Else the token is looked
+        up."""
+        stops = purpose is Purpose.STOP
+        number = None if session is None or stops else session.number
+        if id_token is None:
+            return TokenAnswer(None, number)
+        connector_id = 0 if session is None or stops else session.connector_id
+        if turn.site_id is None or self._memory.undescribed(connector_id):
+            return TokenAnswer(TokenStatus.INVALID, number)
+        own = session is not None and token_key(session.id_token or "") == token_key(id_token)
+        return TokenCheck(
+            id_token,
+            purpose,
+            connector_id,
+            number,
+            None if session is None else session.number,
+            judges=own and not stops,
+        )

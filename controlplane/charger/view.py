@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+from controlplane.charger.local_list import ListState
 from controlplane.charger.memory import ChargerMemory, Connector, FirmwareUpdate, LogUpload
-from controlplane.charger.messages import ChargerView, ConnectorView, UpdateView, UploadView
+from controlplane.charger.messages import (
+    ChargerView,
+    ConnectorView,
+    LocalListView,
+    UpdateView,
+    UploadView,
+)
 
 __all__ = ["charger_view"]
 
 
 def charger_view(
-    memory: ChargerMemory, *, online: bool, last_seen_ms: int | None, now_ms: int
+    memory: ChargerMemory,
+    *,
+    online: bool,
+    last_seen_ms: int | None,
+    now_ms: int,
+    list_state: ListState = ListState.OFF,
 ) -> ChargerView:
     """The charger and its connectors: those that were described and those that it told of."""
     described = () if memory.described is None else memory.described.connectors
@@ -26,6 +38,9 @@ def charger_view(
         last_seen_ms=last_seen_ms,
         connectors=tuple(
             _connector_view(memory, connector_id, now_ms) for connector_id in sorted(connector_ids)
+        ),
+        local_list=LocalListView(
+            list_state.value, memory.local_list.number, memory.local_list.synced
         ),
         update=_update_view(memory.firmware_update),
         upload=_upload_view(memory.log_upload),

@@ -19,8 +19,10 @@ from controlplane.cli import (
     network,
     openadr,
     quarantine,
+    reservations,
     sessions,
     sites,
+    tokens,
     up,
     why,
     workloads,
@@ -52,6 +54,8 @@ app.add_typer(charger_messages.app, name="chargers", rich_help_panel="Operate")
 app.add_typer(sites.app, name="sites", rich_help_panel="Operate")
 app.add_typer(sessions.app, name="sessions", rich_help_panel="Operate")
 app.add_typer(quarantine.app, name="quarantine", rich_help_panel="Operate")
+app.add_typer(tokens.app, name="tokens", rich_help_panel="Operate")
+app.add_typer(reservations.app, name="reservations", rich_help_panel="Operate")
 app.add_typer(feeders.app, name="feeders", rich_help_panel="Operate")
 app.add_typer(grid_events.app, name="grid-events", rich_help_panel="Operate")
 app.add_typer(firmware.app, name="firmware", rich_help_panel="Operate")

@@ -270,7 +270,7 @@ def _show(session: sessions_pb2.Session) -> None:
             ["Site", session.site_id],
             ["State", word(sessions_pb2.SessionState, session.state)],
             ["Transaction", session.transaction_id],
-            ["Token", session.id_token],
+            ["Token", f"{session.id_token} {session.token_status}".strip()],
             ["Began (UTC)", moment(session, "start_time")],
             ["Ended (UTC)", moment(session, "end_time")],
             ["Stopped because", session.stop_reason],

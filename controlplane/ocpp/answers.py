@@ -20,6 +20,7 @@ __all__ = [
     "Setting",
     "TariffAssignment",
     "TariffCleared",
+    "list_version_answered",
     "schedule_answered",
     "settings_answered",
     "streams_answered",
@@ -90,6 +91,13 @@ def schedule_answered(payload: dict[str, Any]) -> CompositeSchedule | None:
         unit=schedule["chargingRateUnit"],
         periods=charging_schedule(schedule).periods,
     )
+
+
+def list_version_answered(payload: dict[str, Any]) -> int | None:
+    """The version in a GetLocalListVersion answer: 0 for an empty list, -1 where a 1.6 station has
+    none (section 5.10); None where it does not say."""
+    version = payload.get("listVersion", payload.get("versionNumber"))
+    return None if version is None else int(version)
 
 
 def transaction_status_answered(payload: dict[str, Any]) -> tuple[bool | None, bool]:

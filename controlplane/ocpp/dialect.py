@@ -25,6 +25,7 @@ from controlplane.ocpp.events import Event, Noted
 from controlplane.ocpp.framing import Fault
 from controlplane.ocpp.tariff import Tariff
 from controlplane.ocpp.v2x import ScheduleValues
+from controlplane.tokens import TokenStatus
 
 __all__ = [
     "ACCEPTED",
@@ -84,14 +85,18 @@ class NeedsAnswer(Answer, frozen=True):
 
 
 class TokenAnswer(Answer, frozen=True):
-    """What became of an id token. `status` is a word that 1.6 and 2.x share (Accepted, Blocked,
-    Expired, Invalid, ConcurrentTx), or None where the event named no token. `transaction_number`
-    is the 1.6 transactionId that is handed out, 1 to 2^31 - 1. `tariff` is the driver's own (2.1),
-    for the answer to Authorize only."""
+    """What became of an id token. `status` is None where the event named no token; each version
+    says it in the words it has. `transaction_number` is the 1.6 transactionId that is handed out, 1
+    to 2^31 - 1. Until `expires_ms` the station may believe an acceptance (None: it is not said).
+    `tariff` is the driver's own (2.1), for the answer to Authorize only."""
 
-    status: str | None
+    status: TokenStatus | None
     transaction_number: int | None = None
     tariff: Tariff | None = None
+    expires_ms: int | None = None
+    group_id: str | None = None
+    language: str = ""
+    message: str = ""
 
 
 class TransferAnswer(Answer, frozen=True):

@@ -32,6 +32,7 @@ __all__ = [
     "MeterReported",
     "Noted",
     "ReportReceived",
+    "ReservationUpdated",
     "SchedulePeriod",
     "StatusChanged",
     "TransactionEnded",
@@ -121,6 +122,7 @@ class TransactionStarted(Event, frozen=True, tag="tx_started"):
     readings: tuple[MeterReading, ...] = ()
     remote_start_id: int | None = None
     details: TransactionDetails | None = None
+    reservation_number: int | None = None
 
 
 class TransactionUpdated(Event, frozen=True, tag="tx_updated"):
@@ -134,6 +136,7 @@ class TransactionUpdated(Event, frozen=True, tag="tx_updated"):
     offline: bool = False
     readings: tuple[MeterReading, ...] = ()
     details: TransactionDetails | None = None
+    reservation_number: int | None = None
 
 
 class TransactionEnded(Event, frozen=True, tag="tx_ended"):
@@ -183,6 +186,13 @@ class ChargingNeedsNotified(Event, frozen=True, tag="charging_needs"):
     soc_percent: int | None = None
     capacity_wh: int | None = None
     discharge: DischargeAbility | None = None
+
+
+class ReservationUpdated(Event, frozen=True, tag="reservation_updated"):
+    """A station let go of a reservation (2.x); `status` is its own word, such as Expired."""
+
+    number: int
+    status: str
 
 
 class SchedulePeriod(msgspec.Struct, frozen=True):

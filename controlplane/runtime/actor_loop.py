@@ -20,6 +20,8 @@ from controlplane.actor import (
     CloseSocket,
     Effect,
     Emit,
+    LookedUp,
+    LookUp,
     Message,
     Persist,
     Reply,
@@ -36,6 +38,7 @@ from controlplane.ocpp import framing
 from controlplane.runtime.batch import Batch, Pipeline
 from controlplane.runtime.clock import Clock
 from controlplane.runtime.feed import Ring
+from controlplane.runtime.look_ups import LookUps
 from controlplane.runtime.ownership import Ownership
 from controlplane.runtime.requests import OpenRequest, Requests
 from controlplane.runtime.residents import ActorFactory, Resident, Residents
@@ -111,6 +114,7 @@ class ActorLoop:
             released=self._released,
             failed=self._commit_failed,
         )
+        self.look_ups = LookUps(reader, self._looked_up)
         self.timers = Timers()
         self._queue: deque[tuple[Resident, Message, Resident | None]] = deque()
         """Mailboxes in one: each message with its receiver and, where it came from an actor of this
@@ -137,6 +141,7 @@ class ActorLoop:
         self.serving = False
         self.pipeline.close()
         self.residents.close()
+        self.look_ups.close()
         if self._timer is not None:
             self._timer.cancel()
 
@@ -304,6 +309,8 @@ class ActorLoop:
                 batch.commit.events.append(
                     JournalLine(now_ms, effect.kind, resident.ref, effect.data)  # type: ignore[attr-defined]
                 )
+            elif kind is LookUp:
+                batch.look_ups.append((resident.ref, effect))  # type: ignore[arg-type]
             elif kind is Answer:
                 self._answer(effect, batch)  # type: ignore[arg-type]
             else:
@@ -392,6 +399,8 @@ class ActorLoop:
             self._requests.answer(ask_id, response)
         for sender, send in batch.sends:
             self._send_across(sender, send)
+        for ref, question in batch.look_ups:
+            self.look_ups.begin(ref, question)
         if batch.directory:
             self._tell_gateways(DirectoryChanged(tuple(batch.directory)))
         if batch.commit.events:
@@ -416,6 +425,12 @@ class ActorLoop:
             link.send(FromActor(sender, send.to, send.message))  # type: ignore[arg-type]
         else:
             log.warning("send_without_host", to=str(send.to), shard=target.shard)
+
+    def _looked_up(self, ref: ActorRef, answer: LookedUp) -> None:
+        """For whoever asked; an actor that was brought back since has asked anew."""
+        resident = self.residents.get(ref)
+        if resident is not None:
+            self.post(resident, answer)
 
     def _tell_gateways(self, parcel: Parcel) -> None:
         for link in self._gateways.values():

@@ -8,6 +8,7 @@ from controlplane.charger.actor import ChargerActor
 from controlplane.config import ActorSettings
 from controlplane.feeder.actor import FeederActor
 from controlplane.ids import ActorKind, ActorRef
+from controlplane.registry.actor import RegistryActor
 from controlplane.site.actor import SiteActor
 
 __all__ = ["create_actor"]
@@ -26,5 +27,7 @@ def create_actor(ref: ActorRef, settings: ActorSettings, snapshot: bytes | None)
             return SiteActor(ref, settings, snapshot)
         case ActorKind.FEEDER:
             return FeederActor(ref, settings, snapshot)
+        case ActorKind.TOKENS:
+            return RegistryActor(ref, settings, snapshot)
         case ActorKind.CAMPAIGN:
             return CampaignActor(ref, settings, snapshot)

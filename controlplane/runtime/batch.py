@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from controlplane.actor import Send
+from controlplane.actor import LookUp, Send
 from controlplane.ids import ActorRef, ChargerId
 from controlplane.runtime.residents import Resident
 from controlplane.runtime.wire import CloseStation, ToStation
@@ -33,6 +33,8 @@ class Batch:
     answers: list[tuple[str, msgspec.Struct]] = field(default_factory=list)
     sends: list[tuple[ActorRef, Send]] = field(default_factory=list)
     """To other shards."""
+    look_ups: list[tuple[ActorRef, LookUp]] = field(default_factory=list)
+    """Questions to the store, each with who asks."""
     directory: list[ChargerId] = field(default_factory=list)
     """Chargers whose entry in the directory changes with this commit."""
     crashed: list[Resident] = field(default_factory=list)

@@ -20,6 +20,7 @@ from controlplane.actor import Ask
 from controlplane.config import Settings
 from controlplane.errors import Fenced, InvalidInput, NotFound, Precondition, Unavailable
 from controlplane.ids import SHARDS, ActorKind, ActorRef, ChargerId, SiteId
+from controlplane.registry.messages import REGISTRY
 from controlplane.runtime.actor_loop import ActorLoop
 from controlplane.runtime.clock import Clock
 from controlplane.runtime.ownership import RENEW_AT, Ownership
@@ -130,14 +131,15 @@ class ShardHost:
                 await asyncio.sleep(_RETRY_S)
 
     async def serve(self) -> None:
-        """Bring sites, feeders and campaigns in and begin. Call after every gateway has heard the
-        announcement."""
+        """Bring sites, feeders, campaigns and the registry of tokens in and begin. Call after every
+        gateway has heard the announcement."""
         self.actors.serving = True
         feeders = await self._patiently(self._reader.feeders)
         sites = await self._patiently(self._reader.sites)
         campaigns = await self._patiently(lambda: self._reader.campaigns(only_open=True))
         refs = [ActorRef(ActorKind.FEEDER, feeder.feeder_id) for feeder in feeders]
         refs += [ActorRef(ActorKind.SITE, site.site_id) for site in sites]
+        refs.append(REGISTRY)
         refs += [ActorRef(ActorKind.CAMPAIGN, each.campaign_id) for each in campaigns]
         for ref in refs:
             resident = self.actors.residents.find(ref)

@@ -37,6 +37,7 @@ from controlplane.feeder.messages import (
     SiteReport,
 )
 from controlplane.ids import ActorKind, ActorRef, ChargerId, SiteId
+from controlplane.registry.messages import RegistryRequest
 from controlplane.site.messages import (
     CapChanged,
     ChargerPresence,
@@ -44,6 +45,7 @@ from controlplane.site.messages import (
     ConnectorState,
     LimitOutcome,
     SiteRequest,
+    TokensChanged,
 )
 
 __all__ = [
@@ -85,6 +87,7 @@ ActorMessage = (
     | SiteLeft
     | FeederReport
     | FeederLeft
+    | TokensChanged
     | UpdateWanted
     | UpdateProgress
     | UpdateDeferred
@@ -164,6 +167,7 @@ _REQUESTS: dict[ActorKind, msgspec.msgpack.Decoder[Any]] = {
     ActorKind.CHARGER: msgspec.msgpack.Decoder(ChargerRequest),
     ActorKind.SITE: msgspec.msgpack.Decoder(SiteRequest),
     ActorKind.FEEDER: msgspec.msgpack.Decoder(FeederRequest),
+    ActorKind.TOKENS: msgspec.msgpack.Decoder(RegistryRequest),
     ActorKind.CAMPAIGN: msgspec.msgpack.Decoder(CampaignRequest),
 }
 

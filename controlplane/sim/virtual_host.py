@@ -26,6 +26,8 @@ from controlplane.actor import (
     CancelTimer,
     Effect,
     Emit,
+    LookedUp,
+    LookUp,
     Message,
     Persist,
     Send,
@@ -38,13 +40,17 @@ from controlplane.ids import ActorKind, ActorRef
 from controlplane.runtime.actors import create_actor
 from controlplane.runtime.residents import READINGS_EACH, Metered
 from controlplane.runtime.wire import StationMessage
+from controlplane.store.queries import Query, QueryAnswer, TokenFound, TokenQuery
 from controlplane.store.records import (
     ActorSnapshot,
     MeterSample,
     QuarantineRecord,
     Record,
     SessionRecord,
+    SessionState,
+    TokenRecord,
 )
+from controlplane.tokens import PENDING, Token, TokenStatus
 
 __all__ = ["Scheduler", "VirtualHost", "VirtualStore"]
 
@@ -79,10 +85,27 @@ class VirtualStore:
     samples: dict[str, deque[MeterSample]] = field(default_factory=dict)
     """The latest of each session."""
     quarantine: list[QuarantineRecord] = field(default_factory=list)
+    tokens: dict[str, TokenRecord] = field(default_factory=dict)
 
     def latest(self, session_id: str) -> Iterable[MeterSample]:
         """The samples of a session that a new host reads back, in the order of receipt."""
         return self.samples.get(session_id, ())
+
+    def look_up(self, query: Query) -> QueryAnswer | None:
+        """What an actor asks; None for what no world has."""
+        if not isinstance(query, TokenQuery):
+            return None
+        stored = self.tokens.get(query.token_key)
+        token = None if stored is None else msgspec.json.decode(stored.token, type=Token)
+        running = (
+            session.session_id
+            for session in self.sessions.values()
+            if session.token_key == query.token_key
+            and session.state is SessionState.ACTIVE
+            and session.token_status in (None, PENDING, TokenStatus.ACCEPTED)
+        )
+        bounded = token is not None and token.concurrent_max is not None
+        return TokenFound(token, tuple(running) if bounded else ())
 
     def commit(self, record: Record) -> None:
         match record:
@@ -93,6 +116,8 @@ class VirtualStore:
                 kept.append(record)
             case SessionRecord():
                 self.sessions[record.session_id] = record
+            case TokenRecord():
+                self.tokens[record.token_key] = record
             case QuarantineRecord():
                 self.quarantine.append(record)
 
@@ -259,6 +284,12 @@ class VirtualHost:
                 self._scheduler.after(at_ms - self._now_ms, lambda: self._fire(ref, key, number))
             case CancelTimer(key):
                 self._timers.pop((ref, key), None)
+            case LookUp(look_up_id, query):
+                answer = LookedUp(look_up_id, self.store.look_up(query))
+                # As slow, and as often lost, as news between shards.
+                delay_ms = self._between_shards_ms()
+                if delay_ms is not None:
+                    self._scheduler.after(delay_ms, lambda: self.tell(ref, answer))
             case Send(to, message):
                 self._post(ref, to, message)
             case Answer(ask_id, response):

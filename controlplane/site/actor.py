@@ -33,6 +33,7 @@ from controlplane.site.configure import (
     busy_refusal,
     description_effects,
     feeder_ref,
+    passed_on,
     refusal,
     removal_effects,
     validated,
@@ -64,6 +65,7 @@ from controlplane.site.messages import (
     SiteConfigured,
     SiteDeleted,
     SiteView,
+    TokensChanged,
 )
 from controlplane.site.rounds import Rounds
 from controlplane.site.state import BuildingLoad, SiteState
@@ -126,7 +128,7 @@ class SiteActor:
         return self._rounds.effects
 
     def _hear(self, site: LiveSite, message: Message, now_ms: int) -> None:
-        self._rounds.quiet &= isinstance(message, (ConnectorMetered, TimerFired))
+        self._rounds.quiet &= isinstance(message, (ConnectorMetered, TimerFired, TokensChanged))
         match message:
             case ConnectorMetered():
                 self._metered(site, message, now_ms)
@@ -136,6 +138,8 @@ class SiteActor:
                 self._connector_state(site, message, now_ms)
             case ChargerPresence():
                 self._presence(site, message, now_ms)
+            case TokensChanged():
+                self._rounds.effects += passed_on(site.config, message)
             case CapChanged():
                 self._cap_changed(site, message, now_ms)
             case TimerFired(key="round"):

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 from pydantic import ValidationError
 
-from controlplane.actor import Effect, Persist, Send
+from controlplane.actor import Effect, Message, Persist, Send
 from controlplane.charger.messages import ChargerAssigned, ChargerUnassigned
 from controlplane.errors import Refusal
 from controlplane.feeder.messages import SiteLeft
@@ -27,6 +27,7 @@ __all__ = [
     "charger_ref",
     "description_effects",
     "feeder_ref",
+    "passed_on",
     "refusal",
     "removal_effects",
     "validated",
@@ -109,13 +110,14 @@ def description_effects(
     feeder_id = None if config.feeder is None else FeederId(config.feeder)
     effects: list[Effect] = [Persist(SiteRecord(site_id, feeder_id, stored, now_ms))]
     known = {} if before is None else {each.id: each for each in before.chargers}
+    same_authorisation = before is not None and before.authorisation == config.authorisation
     same_voltage = before is not None and before.voltage_v == config.voltage_v
     for charger in config.chargers:
         old = known.pop(charger.id, None)
         same_meter = before is not None and before.main_meter_interval_s(
             charger.id
         ) == config.main_meter_interval_s(charger.id)
-        if old == charger and same_voltage and same_meter:
+        if old == charger and same_voltage and same_meter and same_authorisation:
             continue
         record = ChargerRecord(ChargerId(charger.id), site_id, charger.password_hash, now_ms)
         effects.append(Persist(record))
@@ -137,8 +139,14 @@ def assignment(config: SiteConfig, charger: ChargerConfig) -> Send:
             config.voltage_v,
             description,
             config.main_meter_interval_s(charger.id),
+            config.authorisation.told(),
         ),
     )
+
+
+def passed_on(config: SiteConfig, news: Message) -> list[Effect]:
+    """Tell every charger."""
+    return [Send(charger_ref(ChargerId(charger.id)), news) for charger in config.chargers]
 
 
 def removal_effects(config: SiteConfig, *, now_ms: int) -> list[Effect]:

@@ -208,9 +208,9 @@ class Demand:
 
     @property
     def ceiling_ma(self) -> int | None:
-        """What it may be given at most, by rules, operators and others that limit its charger; None
-        where they do not say."""
-        if not self.terms.may_charge:
+        """What it may be given at most, by its token, rules, operators and others that limit its
+        charger; None where they do not say."""
+        if not (self.terms.may_charge and self.session.authorised):
             return 0
         limits = [each for each in (self.override_ma, self.external_ma) if each is not None]
         return min(limits, default=None)
@@ -218,6 +218,8 @@ class Demand:
     @property
     def held_by(self) -> Cause:
         """Whose word its ceiling is."""
+        if not self.session.authorised:
+            return Cause.UNAUTHORISED
         if not self.terms.may_charge:
             return Cause.CLOSED
         if self.override_ma is not None and self.override_ma == self.ceiling_ma:
@@ -297,6 +299,7 @@ class Demand:
             or self.session.vehicle != other.session.vehicle
             or self.session.id_token != other.session.id_token
             or self.session.boost_until_ms != other.session.boost_until_ms
+            or self.session.authorised != other.session.authorised
             or self.external_ma != other.external_ma
         )
 

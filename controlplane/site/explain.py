@@ -11,6 +11,7 @@ from controlplane.ids import SiteId
 from controlplane.site.demand import tier_of
 from controlplane.site.messages import ConnectorExplanation, LimitFactor, RowShare
 from controlplane.site.view import (
+    UNAUTHORISED_WORDS,
     Picture,
     amperes,
     closed_words,
@@ -79,6 +80,14 @@ def _rules(picture: Picture, position: int, why: Why) -> Iterator[LimitFactor]:
             limit_ma=0,
             binding=why.cause is Cause.CLOSED,
             words=closed_words(picture),
+        )
+    if demand is not None and not demand.session.authorised:
+        yield LimitFactor(
+            kind="authorisation",
+            subject=leaf.name,
+            limit_ma=0,
+            binding=why.cause is Cause.UNAUTHORISED,
+            words=UNAUTHORISED_WORDS,
         )
     override_ma = picture.override_ma[position]
     if override_ma is not None:

@@ -39,6 +39,7 @@ __all__ = [
     "SitePowerView",
     "SiteRequest",
     "SiteView",
+    "TokensChanged",
     "VehicleLimits",
 ]
 
@@ -98,7 +99,7 @@ class SessionDemand(msgspec.Struct, frozen=True):
     """What the session on a connector still wants. `need_wh` and `departure_ms` are the driver's
     word, `vehicle` is the vehicle's. `charging` is False while the vehicle or the driver holds
     it; `id_token` is what the driver identified with; until `boost_until_ms` the session goes
-    first."""
+    first. `authorised` False: its token is refused, or still looked up, and it is given nothing."""
 
     session_id: SessionId
     started_ms: int
@@ -109,6 +110,7 @@ class SessionDemand(msgspec.Struct, frozen=True):
     id_token: str | None = None
     boost_until_ms: int | None = None
     vehicle: VehicleLimits | None = None
+    authorised: bool = True
 
 
 class ConnectorState(Message, frozen=True, tag="connector_state"):
@@ -178,6 +180,17 @@ class CapChanged(Message, frozen=True, tag="cap_changed"):
     feeder_id: FeederId
     cap_id: int
     cap_ma: int | None
+
+
+# --- from the registry of tokens ------------------------------------------------------------------
+
+
+class TokensChanged(Message, frozen=True, tag="tokens_changed"):
+    """Tokens were written, the last of them under `version`; a site passes it on to its chargers.
+    `keys` are those of the tokens, None where they are too many to name."""
+
+    version: int
+    keys: tuple[str, ...] | None = None
 
 
 # --- from the API ---------------------------------------------------------------------------------

@@ -25,6 +25,7 @@ from controlplane.site.tree import Leaf, SiteTree
 from controlplane.site.why import Cause, Why
 
 __all__ = [
+    "UNAUTHORISED_WORDS",
     "Picture",
     "amperes",
     "closed_words",
@@ -223,12 +224,18 @@ def _words(picture: Picture, why: Why, leaf: Leaf, target_ma: int) -> str:
             return f"held at its default: {row} has no room beyond the default profiles"
         case Cause.CLOSED:
             return closed_words(picture)
+        case Cause.UNAUTHORISED:
+            return UNAUTHORISED_WORDS
         case Cause.OVERRIDE:
             return override_words(picture, leaf)
         case Cause.EXTERNAL:
             return external_words(picture, leaf)
         case _:
             return _FIXED_WORDS[why.cause]
+
+
+UNAUTHORISED_WORDS = "its token is not accepted"
+"""Why a session without authorisation is given nothing."""
 
 
 def closed_words(picture: Picture) -> str:

@@ -29,6 +29,8 @@ class Cause(Enum):
     STALE = auto()
     CLOSED = auto()
     """Outside opening hours, and no rule serves it then."""
+    UNAUTHORISED = auto()
+    """Its token is refused, or not judged yet."""
     OVERRIDE = auto()
     """An operator's limit on its connector."""
     EXTERNAL = auto()

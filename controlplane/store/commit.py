@@ -36,9 +36,12 @@ from controlplane.store.records import (
     QuarantineResolved,
     QuarantineState,
     Record,
+    ReservationRecord,
     SessionRecord,
     SiteRecord,
     SiteRemoved,
+    TokenRecord,
+    TokenRemoved,
 )
 
 __all__ = ["CommitBatch", "JournalLine", "RequestResult", "StoreWriter"]
@@ -250,6 +253,11 @@ def _writes(dialect: str) -> dict[type, Executable]:
         FeederRemoved: removal(schema.feeder),
         ChargerRemoved: removal(schema.charger),
         SessionRecord: upsert(schema.session),
+        ReservationRecord: upsert(schema.reservation),
+        TokenRecord: upsert(schema.token),
+        TokenRemoved: update(schema.token)
+        .where(schema.token.c.token_key == bindparam("removed_token_key"))
+        .values(removed=True, version=bindparam("removed_version")),
         LimitDecision: insert(schema.limit_decision),
         QuarantineRecord: insert(schema.quarantine),
         QuarantineCleared: _clearance(),
@@ -333,6 +341,10 @@ def _upserted(record: Record) -> tuple[type, object]:
             return CampaignRecord, record.campaign_id
         case GridEventRecord():
             return GridEventRecord, record.event_id
+        case ReservationRecord():
+            return ReservationRecord, record.reservation_id
+        case TokenRecord() | TokenRemoved():
+            return TokenRecord, record.token_key
     raise TypeError(f"no table for {type(record).__name__}")
 
 
@@ -342,7 +354,7 @@ def _row(record: Record) -> dict[str, Any]:
     row = msgspec.structs.asdict(record)
     if isinstance(record, QuarantineRecord):
         return row | {"payload": msgspec.json.encode(record.payload)}
-    if isinstance(record, ChargerRemoved | SiteRemoved | FeederRemoved):
+    if isinstance(record, ChargerRemoved | SiteRemoved | FeederRemoved | TokenRemoved):
         return {f"removed_{name}": value for name, value in row.items()}
     if isinstance(record, QuarantineResolved | QuarantineCleared):
         return {f"resolved_{name}": value for name, value in row.items()}

@@ -22,6 +22,8 @@ from controlplane.ids import ActorKind, ActorRef, ChargerId, FeederId, SessionId
 from controlplane.store import schema
 from controlplane.store.commit import RequestResult
 from controlplane.store.engine import connected, open_engine
+from controlplane.store.look_up import look_up
+from controlplane.store.queries import Query, QueryAnswer
 from controlplane.store.records import (
     CampaignRecord,
     ChargerRecord,
@@ -34,9 +36,12 @@ from controlplane.store.records import (
     QuarantineRecord,
     QuarantineState,
     Record,
+    ReservationRecord,
+    ReservationState,
     SessionRecord,
     SessionState,
     SiteRecord,
+    TokenRecord,
 )
 
 __all__ = ["PAGE_SIZE_MAX", "StoreCounts", "StoreReader"]
@@ -198,6 +203,73 @@ class StoreReader:
     async def grid_event(self, id: str) -> GridEventRecord | None:
         """The grid event, or None."""
         return await self._one(schema.grid_event, id, GridEventRecord)
+
+    async def token(self, token_key: str) -> TokenRecord | None:
+        """The token of a key (`tokens.token_key`), or None."""
+        found = await self._one(schema.token, token_key, TokenRecord)
+        return None if found is None or found.removed else found
+
+    async def tokens(
+        self, *, group_key: str | None = None, page_size: int = 100, page_token: str = ""
+    ) -> tuple[list[TokenRecord], str]:
+        """Tokens of a group or of all, in the order of their keys, and the next page's token.
+
+        Raises:
+            InvalidInput: a page token that this method did not give out.
+        """
+        columns = schema.token.c
+        query = select(schema.token).where(columns.removed.is_(False)).order_by(columns.token_key)
+        if group_key is not None:
+            query = query.where(columns.group_key == group_key)
+        if page_token:
+            (after,) = _read_token(page_token, tuple[str])
+            query = query.where(columns.token_key > after)
+        return await self._page(query, TokenRecord, page_size, lambda last: (last.token_key,))
+
+    async def look_up(self, queries: Sequence[Query]) -> list[QueryAnswer]:
+        """The answers to what actors ask, in the order of `queries`, read in one transaction."""
+        return await self._run(lambda connection: look_up(connection, queries))
+
+    async def reservation(self, id: str) -> ReservationRecord | None:
+        """The reservation, or None."""
+        return await self._one(schema.reservation, id, ReservationRecord)
+
+    async def reservations(
+        self,
+        *,
+        charger_id: ChargerId | None = None,
+        site_id: SiteId | None = None,
+        open_only: bool = False,
+        page_size: int = 100,
+        page_token: str = "",
+    ) -> tuple[list[ReservationRecord], str]:
+        """Reservations, newest first, and the next page's token.
+
+        Raises:
+            InvalidInput: a page token that this method did not give out.
+        """
+        columns = schema.reservation.c
+        query = select(schema.reservation).order_by(
+            desc(columns.created_ms), desc(columns.reservation_id)
+        )
+        if charger_id is not None:
+            query = query.where(columns.charger_id == charger_id)
+        if site_id is not None:
+            query = query.where(columns.site_id == site_id)
+        if open_only:
+            query = query.where(columns.state != ReservationState.ENDED)
+        if page_token:
+            created_ms, reservation_id = _read_token(page_token, tuple[int, str])
+            query = query.where(
+                tuple_(columns.created_ms, columns.reservation_id)
+                < tuple_(created_ms, reservation_id)
+            )
+        return await self._page(
+            query,
+            ReservationRecord,
+            page_size,
+            lambda last: (last.created_ms, last.reservation_id),
+        )
 
     async def counts(self) -> StoreCounts:
         """How many feeders, sites, chargers and running sessions there are."""
@@ -424,6 +496,8 @@ def _record(row: Row[Any], record: type[Found]) -> Found:
     values = row._asdict()
     if record is SessionRecord:
         values["state"] = SessionState(values["state"])
+    if record is ReservationRecord:
+        values["state"] = ReservationState(values["state"])
     if record is GridEventRecord:
         values["target_kind"] = ActorKind(values["target_kind"])
     return record(**values)

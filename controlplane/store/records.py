@@ -26,10 +26,14 @@ __all__ = [
     "QuarantineState",
     "QuarantinedEntry",
     "Record",
+    "ReservationRecord",
+    "ReservationState",
     "SessionRecord",
     "SessionState",
     "SiteRecord",
     "SiteRemoved",
+    "TokenRecord",
+    "TokenRemoved",
 ]
 
 
@@ -127,7 +131,9 @@ class SessionRecord(Record, frozen=True, tag="session"):
 
     `energy_wh` is what the registers showed between begin and end, never below zero.
     `meter_start_wh` and `meter_stop_wh` are the register itself. `need_wh` and `departure_ms` are
-    what the driver asked for, or None; until `boost_until_ms` it was to go first."""
+    what the driver asked for, or None; until `boost_until_ms` it was to go first. `token_key` is
+    the id token as tokens are known by it; `token_status` what became of it (`tokens.TokenStatus`,
+    or Pending while it is looked up), None where nobody looked."""
 
     session_id: SessionId
     charger_id: ChargerId
@@ -153,6 +159,56 @@ class SessionRecord(Record, frozen=True, tag="session"):
     ended_received_ms: int | None = None
     events_missing: int = 0
     """How many of its TransactionEvents never came (2.x)."""
+    token_key: str | None = None
+    token_status: str | None = None
+
+
+class ReservationState(StrEnum):
+    ASKED = "asked"
+    """The station has not answered yet."""
+    ACTIVE = "active"
+    ENDED = "ended"
+
+
+class ReservationRecord(Record, frozen=True, tag="reservation"):
+    """A connector kept for a driver. Upserted by `reservation_id`.
+
+    `number` is what the station knows it by, `connector_id` 0 any connector. `end_reason` is why it
+    is over: used, expired, cancelled, removed (by the station), faulted, unavailable, refused or
+    unconfirmed."""
+
+    reservation_id: str
+    charger_id: ChargerId
+    site_id: SiteId | None
+    number: int
+    connector_id: int
+    connector_type: str
+    id_token: str
+    group_id: str | None
+    state: ReservationState
+    created_ms: int
+    until_ms: int
+    ended_ms: int | None = None
+    end_reason: str = ""
+    session_id: SessionId | None = None
+
+
+class TokenRecord(Record, frozen=True, tag="token"):
+    """A token as its owner wrote it; `token` is `tokens.Token` as JSON. Upserted by `token_key`.
+    `version` is that of the registry's change that wrote it."""
+
+    token_key: str
+    version: int
+    group_key: str | None
+    token: bytes
+    removed: bool = False
+
+
+class TokenRemoved(Record, frozen=True, tag="token_removed"):
+    """Takes a token out; nothing where there is none."""
+
+    token_key: str
+    version: int
 
 
 class MeterSample(Record, frozen=True, tag="meter", array_like=True):

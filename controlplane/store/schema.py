@@ -33,9 +33,11 @@ __all__ = [
     "meter_sample",
     "quarantine",
     "request_result",
+    "reservation",
     "session",
     "shard_owner",
     "site",
+    "token",
 ]
 
 metadata = MetaData()
@@ -133,10 +135,47 @@ session = Table(
     Column("ended_station_ms", BigInteger),
     Column("ended_received_ms", BigInteger),
     Column("events_missing", BigInteger, nullable=False, server_default="0"),
+    Column("token_key", Text),
+    Column("token_status", Text),
     Index("session_by_start", "started_ms", "session_id"),
     Index("session_by_site", "site_id", "started_ms", "session_id"),
     Index("session_by_charger", "charger_id", "started_ms", "session_id"),
     Index("session_by_state", "state", "started_ms", "session_id"),
+    Index("session_by_token", "token_key", "state"),
+)
+
+token = Table(
+    "token",
+    metadata,
+    Column("token_key", Text, primary_key=True),
+    Column("version", BigInteger, nullable=False),
+    Column("removed", Boolean, nullable=False),
+    Column("group_key", Text),
+    Column("token", LargeBinary, nullable=False),
+    Index("token_by_version", "version", "token_key"),
+    Index("token_by_group", "group_key", "token_key"),
+)
+"""A removed token stays as a row, so that lists that hold it can be told."""
+
+reservation = Table(
+    "reservation",
+    metadata,
+    Column("reservation_id", Text, primary_key=True),
+    Column("charger_id", Text, nullable=False),
+    Column("site_id", Text),
+    Column("number", BigInteger, nullable=False),
+    Column("connector_id", Integer, nullable=False),
+    Column("connector_type", Text, nullable=False),
+    Column("id_token", Text, nullable=False),
+    Column("group_id", Text),
+    Column("state", Text, nullable=False),
+    Column("created_ms", BigInteger, nullable=False),
+    Column("until_ms", BigInteger, nullable=False),
+    Column("ended_ms", BigInteger),
+    Column("end_reason", Text, nullable=False),
+    Column("session_id", Text),
+    Index("reservation_by_creation", "created_ms", "reservation_id"),
+    Index("reservation_by_charger", "charger_id", "created_ms", "reservation_id"),
 )
 
 meter_sample = Table(

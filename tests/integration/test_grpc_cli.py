@@ -334,3 +334,48 @@ def test_watching_prints_lines_until_interrupted(up: Up) -> None:
         _, complaint = process.communicate(timeout=20)
         assert process.returncode == 130
         assert "Traceback" not in complaint
+
+
+def test_tokens_come_from_a_file_and_are_blocked_and_forgotten(up: Up, tmp_path: Path) -> None:
+    file = tmp_path / "fleet.csv"
+    file.write_text(
+        "id_token,type,state,valid_until,group_id,driver,concurrent_max,sites\n"
+        "04A2B3,iso15693,accepted,2031-01-01T00:00:00+01:00,FLEET,Anna,1,depot kiosk\n"
+        "DE-8AA-1,emaid,,,FLEET,,,\n",
+        encoding="utf-8",
+    )
+    assert "2 tokens stored" in loadstar(up, "tokens", "import", str(file)).stdout
+    first, second = answer(up, "tokens", "list", "--group", "fleet")["tokens"]
+    assert first["type"] == "TOKEN_TYPE_ISO15693" and first["concurrent_max"] == 1
+    assert (first["site_ids"], first["driver"]) == (["depot", "kiosk"], "Anna")
+    assert first["valid_until_time"].startswith("2030-12-31T23:00:00")
+    assert second["type"] == "TOKEN_TYPE_EMAID" and "valid_until_time" not in second
+    loadstar(up, "tokens", "block", "04a2b3")
+    blocked = answer(up, "tokens", "list")["tokens"][0]
+    assert blocked["state"] == "TOKEN_STATE_BLOCKED"
+    assert blocked["driver"] == "Anna"
+    loadstar(up, "tokens", "unblock", "04a2b3")
+    loadstar(up, "tokens", "delete", "04A2B3", "DE-8AA-1")
+    assert answer(up, "tokens", "list")["tokens"] == []
+    assert "no token" in loadstar(up, "tokens", "block", "04A2B3", status=1).output
+
+
+def test_a_faulty_file_of_tokens_is_refused_with_its_line(up: Up, tmp_path: Path) -> None:
+    file = tmp_path / "fleet.csv"
+    for text, fault in (
+        ("token\nX\n", "no id_token"),
+        ("id_token,colour\nX,red\n", "colour"),
+        ("id_token,type\nX,iso14443\nY,paper\n", "line 3"),
+        ("id_token,valid_until\nX,soon\n", "line 2"),
+        ("id_token\n", "no tokens"),
+    ):
+        file.write_text(text, encoding="utf-8")
+        assert fault in loadstar(up, "tokens", "import", str(file), status=1).output
+    assert answer(up, "tokens", "list")["tokens"] == []
+
+
+def test_reservations_are_told_of(up: Up) -> None:
+    assert answer(up, "reservations", "list", "--open")["reservations"] == []
+    words = ("reservations", "reserve", "DEPOT-1", "--token", "X")
+    assert "offline" in loadstar(up, *words, status=1).output
+    assert "no reservation" in loadstar(up, "reservations", "get", "R1", status=1).output

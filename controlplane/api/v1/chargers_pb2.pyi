@@ -313,6 +313,7 @@ class Charger(_message.Message):
     SERIAL_NUMBER_FIELD_NUMBER: _builtins.int
     LAST_SEEN_TIME_FIELD_NUMBER: _builtins.int
     CONNECTORS_FIELD_NUMBER: _builtins.int
+    LOCAL_LIST_FIELD_NUMBER: _builtins.int
     charger_id: _builtins.str
     """Its identity."""
     site_id: _builtins.str
@@ -337,6 +338,10 @@ class Charger(_message.Message):
     def connectors(self) -> _containers.RepeatedCompositeFieldContainer[Global___Connector]:
         """Ordered by connector id."""
 
+    @_builtins.property
+    def local_list(self) -> Global___LocalList:
+        """Its local list of tokens."""
+
     def __init__(
         self,
         *,
@@ -350,14 +355,47 @@ class Charger(_message.Message):
         serial_number: _builtins.str = ...,
         last_seen_time: _timestamp_pb2.Timestamp | None = ...,
         connectors: _abc.Iterable[Global___Connector] | None = ...,
+        local_list: Global___LocalList | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["last_seen_time", b"last_seen_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["last_seen_time", b"last_seen_time", "local_list", b"local_list"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["charger_id", b"charger_id", "connectors", b"connectors", "firmware", b"firmware", "last_seen_time", b"last_seen_time", "model", b"model", "ocpp_version", b"ocpp_version", "presence", b"presence", "serial_number", b"serial_number", "site_id", b"site_id", "vendor", b"vendor"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["charger_id", b"charger_id", "connectors", b"connectors", "firmware", b"firmware", "last_seen_time", b"last_seen_time", "local_list", b"local_list", "model", b"model", "ocpp_version", b"ocpp_version", "presence", b"presence", "serial_number", b"serial_number", "site_id", b"site_id", "vendor", b"vendor"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Charger: _TypeAlias = Charger  # noqa: Y015
+
+@_typing.final
+class LocalList(_message.Message):
+    """Where a charger's local list stands."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STATE_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    TOKENS_VERSION_FIELD_NUMBER: _builtins.int
+    state: _builtins.str
+    """`off` (its site keeps none), `pending`, `in_step`, `cut` (in step as far as the charger's list is long),
+    `unsupported` or `refused`.
+    """
+    version: _builtins.int
+    """The version of the charger's list; 0 for none."""
+    tokens_version: _builtins.int
+    """The version of the tokens (`TokensService`) that it reflects; 0 while that is not known."""
+    def __init__(
+        self,
+        *,
+        state: _builtins.str = ...,
+        version: _builtins.int = ...,
+        tokens_version: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["state", b"state", "tokens_version", b"tokens_version", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LocalList: _TypeAlias = LocalList  # noqa: Y015
 
 @_typing.final
 class ListChargersRequest(_message.Message):

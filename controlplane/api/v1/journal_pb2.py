@@ -26,15 +26,15 @@ from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!controlplane/api/v1/journal.proto\x12\x13\x63ontrolplane.api.v1\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xbc\x01\n\x05\x45vent\x12\x0e\n\x06\x63ursor\x18\x01 \x01(\x03\x12(\n\x04time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04kind\x18\x03 \x01(\t\x12\x32\n\nactor_kind\x18\x04 \x01(\x0e\x32\x1e.controlplane.api.v1.ActorKind\x12\x10\n\x08\x61\x63tor_id\x18\x05 \x01(\t\x12%\n\x04\x64\x61ta\x18\x06 \x01(\x0b\x32\x17.google.protobuf.Struct\"b\n\x0b\x45ventFilter\x12\r\n\x05kinds\x18\x01 \x03(\t\x12\x32\n\nactor_kind\x18\x02 \x01(\x0e\x32\x1e.controlplane.api.v1.ActorKind\x12\x10\n\x08\x61\x63tor_id\x18\x03 \x01(\t\"n\n\x11ListEventsRequest\x12\x14\n\x0c\x61\x66ter_cursor\x18\x01 \x01(\x03\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x30\n\x06\x66ilter\x18\x03 \x01(\x0b\x32 .controlplane.api.v1.EventFilter\"c\n\x12ListEventsResponse\x12*\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x1a.controlplane.api.v1.Event\x12\x13\n\x0bnext_cursor\x18\x02 \x01(\x03\x12\x0c\n\x04more\x18\x03 \x01(\x08\"r\n\x12WatchEventsRequest\x12\x19\n\x0c\x61\x66ter_cursor\x18\x01 \x01(\x03H\x00\x88\x01\x01\x12\x30\n\x06\x66ilter\x18\x02 \x01(\x0b\x32 .controlplane.api.v1.EventFilterB\x0f\n\r_after_cursor\"@\n\x13WatchEventsResponse\x12)\n\x05\x65vent\x18\x01 \x01(\x0b\x32\x1a.controlplane.api.v1.Event*k\n\tActorKind\x12\x1a\n\x16\x41\x43TOR_KIND_UNSPECIFIED\x10\x00\x12\x16\n\x12\x41\x43TOR_KIND_CHARGER\x10\x01\x12\x13\n\x0f\x41\x43TOR_KIND_SITE\x10\x02\x12\x15\n\x11\x41\x43TOR_KIND_FEEDER\x10\x03\x32\xd3\x01\n\x0eJournalService\x12]\n\nListEvents\x12&.controlplane.api.v1.ListEventsRequest\x1a\'.controlplane.api.v1.ListEventsResponse\x12\x62\n\x0bWatchEvents\x12\'.controlplane.api.v1.WatchEventsRequest\x1a(.controlplane.api.v1.WatchEventsResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!controlplane/api/v1/journal.proto\x12\x13\x63ontrolplane.api.v1\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xbc\x01\n\x05\x45vent\x12\x0e\n\x06\x63ursor\x18\x01 \x01(\x03\x12(\n\x04time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04kind\x18\x03 \x01(\t\x12\x32\n\nactor_kind\x18\x04 \x01(\x0e\x32\x1e.controlplane.api.v1.ActorKind\x12\x10\n\x08\x61\x63tor_id\x18\x05 \x01(\t\x12%\n\x04\x64\x61ta\x18\x06 \x01(\x0b\x32\x17.google.protobuf.Struct\"b\n\x0b\x45ventFilter\x12\r\n\x05kinds\x18\x01 \x03(\t\x12\x32\n\nactor_kind\x18\x02 \x01(\x0e\x32\x1e.controlplane.api.v1.ActorKind\x12\x10\n\x08\x61\x63tor_id\x18\x03 \x01(\t\"n\n\x11ListEventsRequest\x12\x14\n\x0c\x61\x66ter_cursor\x18\x01 \x01(\x03\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x30\n\x06\x66ilter\x18\x03 \x01(\x0b\x32 .controlplane.api.v1.EventFilter\"c\n\x12ListEventsResponse\x12*\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x1a.controlplane.api.v1.Event\x12\x13\n\x0bnext_cursor\x18\x02 \x01(\x03\x12\x0c\n\x04more\x18\x03 \x01(\x08\"r\n\x12WatchEventsRequest\x12\x19\n\x0c\x61\x66ter_cursor\x18\x01 \x01(\x03H\x00\x88\x01\x01\x12\x30\n\x06\x66ilter\x18\x02 \x01(\x0b\x32 .controlplane.api.v1.EventFilterB\x0f\n\r_after_cursor\"@\n\x13WatchEventsResponse\x12)\n\x05\x65vent\x18\x01 \x01(\x0b\x32\x1a.controlplane.api.v1.Event*\x9b\x01\n\tActorKind\x12\x1a\n\x16\x41\x43TOR_KIND_UNSPECIFIED\x10\x00\x12\x16\n\x12\x41\x43TOR_KIND_CHARGER\x10\x01\x12\x13\n\x0f\x41\x43TOR_KIND_SITE\x10\x02\x12\x15\n\x11\x41\x43TOR_KIND_FEEDER\x10\x03\x12\x15\n\x11\x41\x43TOR_KIND_TOKENS\x10\x04\x12\x17\n\x13\x41\x43TOR_KIND_CAMPAIGN\x10\x05\x32\xd3\x01\n\x0eJournalService\x12]\n\nListEvents\x12&.controlplane.api.v1.ListEventsRequest\x1a\'.controlplane.api.v1.ListEventsResponse\x12\x62\n\x0bWatchEvents\x12\'.controlplane.api.v1.WatchEventsRequest\x1a(.controlplane.api.v1.WatchEventsResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'controlplane.api.v1.journal_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ACTORKIND']._serialized_start=807
-  _globals['_ACTORKIND']._serialized_end=914
+  _globals['_ACTORKIND']._serialized_start=808
+  _globals['_ACTORKIND']._serialized_end=963
   _globals['_EVENT']._serialized_start=122
   _globals['_EVENT']._serialized_end=310
   _globals['_EVENTFILTER']._serialized_start=312
@@ -47,6 +47,6 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_WATCHEVENTSREQUEST']._serialized_end=739
   _globals['_WATCHEVENTSRESPONSE']._serialized_start=741
   _globals['_WATCHEVENTSRESPONSE']._serialized_end=805
-  _globals['_JOURNALSERVICE']._serialized_start=917
-  _globals['_JOURNALSERVICE']._serialized_end=1128
+  _globals['_JOURNALSERVICE']._serialized_start=966
+  _globals['_JOURNALSERVICE']._serialized_end=1177
 # @@protoc_insertion_point(module_scope)

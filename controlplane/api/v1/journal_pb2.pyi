@@ -35,6 +35,10 @@ class _ActorKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ActorKind.V
     """A site."""
     ACTOR_KIND_FEEDER: _ActorKind.ValueType  # 3
     """A feeder."""
+    ACTOR_KIND_TOKENS: _ActorKind.ValueType  # 4
+    """The registry of tokens."""
+    ACTOR_KIND_CAMPAIGN: _ActorKind.ValueType  # 5
+    """A firmware campaign."""
 
 class ActorKind(_ActorKind, metaclass=_ActorKindEnumTypeWrapper):
     """What kind of thing an event is about."""
@@ -47,6 +51,10 @@ ACTOR_KIND_SITE: ActorKind.ValueType  # 2
 """A site."""
 ACTOR_KIND_FEEDER: ActorKind.ValueType  # 3
 """A feeder."""
+ACTOR_KIND_TOKENS: ActorKind.ValueType  # 4
+"""The registry of tokens."""
+ACTOR_KIND_CAMPAIGN: ActorKind.ValueType  # 5
+"""A firmware campaign."""
 Global___ActorKind: _TypeAlias = ActorKind  # noqa: Y015
 
 @_typing.final

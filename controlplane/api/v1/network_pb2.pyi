@@ -112,6 +112,34 @@ WEEKDAY_SUN: Weekday.ValueType  # 7
 """Sunday."""
 Global___Weekday: _TypeAlias = Weekday  # noqa: Y015
 
+class _AuthorisationPolicy:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _AuthorisationPolicyEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_AuthorisationPolicy.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    AUTHORISATION_POLICY_UNSPECIFIED: _AuthorisationPolicy.ValueType  # 0
+    """Not given: open."""
+    AUTHORISATION_POLICY_OPEN: _AuthorisationPolicy.ValueType  # 1
+    """Whoever comes, unless the token is known and refused."""
+    AUTHORISATION_POLICY_KNOWN: _AuthorisationPolicy.ValueType  # 2
+    """Known tokens; and everybody while nobody can say which are known."""
+    AUTHORISATION_POLICY_CLOSED: _AuthorisationPolicy.ValueType  # 3
+    """Known tokens; and nobody while nobody can say which are known."""
+
+class AuthorisationPolicy(_AuthorisationPolicy, metaclass=_AuthorisationPolicyEnumTypeWrapper):
+    """Whom a site serves."""
+
+AUTHORISATION_POLICY_UNSPECIFIED: AuthorisationPolicy.ValueType  # 0
+"""Not given: open."""
+AUTHORISATION_POLICY_OPEN: AuthorisationPolicy.ValueType  # 1
+"""Whoever comes, unless the token is known and refused."""
+AUTHORISATION_POLICY_KNOWN: AuthorisationPolicy.ValueType  # 2
+"""Known tokens; and everybody while nobody can say which are known."""
+AUTHORISATION_POLICY_CLOSED: AuthorisationPolicy.ValueType  # 3
+"""Known tokens; and nobody while nobody can say which are known."""
+Global___AuthorisationPolicy: _TypeAlias = AuthorisationPolicy  # noqa: Y015
+
 class _Measures:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -319,6 +347,81 @@ NETWORK_FORMAT_MESSAGES: NetworkFormat.ValueType  # 1
 NETWORK_FORMAT_YAML: NetworkFormat.ValueType  # 2
 """As YAML text."""
 Global___NetworkFormat: _TypeAlias = NetworkFormat  # noqa: Y015
+
+@_typing.final
+class AuthorisationDescription(_message.Message):
+    """How a site authorises drivers; see `docs/tokens.md`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    POLICY_FIELD_NUMBER: _builtins.int
+    LOCAL_LIST_FIELD_NUMBER: _builtins.int
+    CACHE_FIELD_NUMBER: _builtins.int
+    CACHE_S_FIELD_NUMBER: _builtins.int
+    PRE_AUTHORISE_FIELD_NUMBER: _builtins.int
+    STOP_ON_INVALID_FIELD_NUMBER: _builtins.int
+    AUTHORISE_REMOTE_FIELD_NUMBER: _builtins.int
+    MASTER_PASS_GROUP_FIELD_NUMBER: _builtins.int
+    policy: Global___AuthorisationPolicy.ValueType
+    """Default open."""
+    local_list: _builtins.bool
+    """Keep the local lists of its chargers in step with the tokens that may charge here. Default false."""
+    cache: _builtins.bool
+    """Whether chargers remember whom they served; absent leaves them as they are."""
+    cache_s: _builtins.int
+    """For how many seconds they may believe an acceptance, 60 to 31,622,400; absent: as long as the token is
+    valid.
+    """
+    pre_authorise: _builtins.bool
+    """Whether chargers start by list or cache before Loadstar has answered; absent leaves them as they are."""
+    stop_on_invalid: _builtins.bool
+    """Whether chargers end a transaction whose token is refused; absent leaves them as they are."""
+    authorise_remote: _builtins.bool
+    """Whether chargers ask about the token of a remote start; absent leaves them as they are."""
+    master_pass_group: _builtins.str
+    """Tokens of this group may stop every transaction and start none (2.x C16); empty for none."""
+    def __init__(
+        self,
+        *,
+        policy: Global___AuthorisationPolicy.ValueType = ...,
+        local_list: _builtins.bool | None = ...,
+        cache: _builtins.bool | None = ...,
+        cache_s: _builtins.int | None = ...,
+        pre_authorise: _builtins.bool | None = ...,
+        stop_on_invalid: _builtins.bool | None = ...,
+        authorise_remote: _builtins.bool | None = ...,
+        master_pass_group: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_authorise_remote", b"_authorise_remote", "_cache", b"_cache", "_cache_s", b"_cache_s", "_local_list", b"_local_list", "_pre_authorise", b"_pre_authorise", "_stop_on_invalid", b"_stop_on_invalid", "authorise_remote", b"authorise_remote", "cache", b"cache", "cache_s", b"cache_s", "local_list", b"local_list", "pre_authorise", b"pre_authorise", "stop_on_invalid", b"stop_on_invalid"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_authorise_remote", b"_authorise_remote", "_cache", b"_cache", "_cache_s", b"_cache_s", "_local_list", b"_local_list", "_pre_authorise", b"_pre_authorise", "_stop_on_invalid", b"_stop_on_invalid", "authorise_remote", b"authorise_remote", "cache", b"cache", "cache_s", b"cache_s", "local_list", b"local_list", "master_pass_group", b"master_pass_group", "policy", b"policy", "pre_authorise", b"pre_authorise", "stop_on_invalid", b"stop_on_invalid"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__authorise_remote: _TypeAlias = _typing.Literal["authorise_remote"]  # noqa: Y015
+    _WhichOneofArgType__authorise_remote: _TypeAlias = _typing.Literal["_authorise_remote", b"_authorise_remote"]  # noqa: Y015
+    _WhichOneofReturnType__cache: _TypeAlias = _typing.Literal["cache"]  # noqa: Y015
+    _WhichOneofArgType__cache: _TypeAlias = _typing.Literal["_cache", b"_cache"]  # noqa: Y015
+    _WhichOneofReturnType__cache_s: _TypeAlias = _typing.Literal["cache_s"]  # noqa: Y015
+    _WhichOneofArgType__cache_s: _TypeAlias = _typing.Literal["_cache_s", b"_cache_s"]  # noqa: Y015
+    _WhichOneofReturnType__local_list: _TypeAlias = _typing.Literal["local_list"]  # noqa: Y015
+    _WhichOneofArgType__local_list: _TypeAlias = _typing.Literal["_local_list", b"_local_list"]  # noqa: Y015
+    _WhichOneofReturnType__pre_authorise: _TypeAlias = _typing.Literal["pre_authorise"]  # noqa: Y015
+    _WhichOneofArgType__pre_authorise: _TypeAlias = _typing.Literal["_pre_authorise", b"_pre_authorise"]  # noqa: Y015
+    _WhichOneofReturnType__stop_on_invalid: _TypeAlias = _typing.Literal["stop_on_invalid"]  # noqa: Y015
+    _WhichOneofArgType__stop_on_invalid: _TypeAlias = _typing.Literal["_stop_on_invalid", b"_stop_on_invalid"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__authorise_remote) -> _WhichOneofReturnType__authorise_remote | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__cache) -> _WhichOneofReturnType__cache | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__cache_s) -> _WhichOneofReturnType__cache_s | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__local_list) -> _WhichOneofReturnType__local_list | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__pre_authorise) -> _WhichOneofReturnType__pre_authorise | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__stop_on_invalid) -> _WhichOneofReturnType__stop_on_invalid | None: ...
+
+Global___AuthorisationDescription: _TypeAlias = AuthorisationDescription  # noqa: Y015
 
 @_typing.final
 class ConnectorDescription(_message.Message):
@@ -917,6 +1020,7 @@ class SiteDescription(_message.Message):
     CONTRACT_FIELD_NUMBER: _builtins.int
     SOLAR_FIELD_NUMBER: _builtins.int
     BATTERY_FIELD_NUMBER: _builtins.int
+    AUTHORISATION_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """1 to 63 letters, digits and `._-`, beginning with a letter or digit; unique in the network."""
     name: _builtins.str
@@ -963,6 +1067,12 @@ class SiteDescription(_message.Message):
     def battery(self) -> Global___BatteryDescription:
         """Absent where there is none."""
 
+    @_builtins.property
+    def authorisation(self) -> Global___AuthorisationDescription:
+        """Absent: whoever comes is served unless the token is known and refused, and chargers are left as they
+        are.
+        """
+
     def __init__(
         self,
         *,
@@ -980,10 +1090,11 @@ class SiteDescription(_message.Message):
         contract: Global___ContractDescription | None = ...,
         solar: Global___SolarDescription | None = ...,
         battery: Global___BatteryDescription | None = ...,
+        authorisation: Global___AuthorisationDescription | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_margin_percent", b"_margin_percent", "_time_zone", b"_time_zone", "_voltage_v", b"_voltage_v", "battery", b"battery", "building_load", b"building_load", "contract", b"contract", "margin_percent", b"margin_percent", "solar", b"solar", "time_zone", b"time_zone", "voltage_v", b"voltage_v"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_margin_percent", b"_margin_percent", "_time_zone", b"_time_zone", "_voltage_v", b"_voltage_v", "authorisation", b"authorisation", "battery", b"battery", "building_load", b"building_load", "contract", b"contract", "margin_percent", b"margin_percent", "solar", b"solar", "time_zone", b"time_zone", "voltage_v", b"voltage_v"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_margin_percent", b"_margin_percent", "_time_zone", b"_time_zone", "_voltage_v", b"_voltage_v", "battery", b"battery", "building_load", b"building_load", "chargers", b"chargers", "circuits", b"circuits", "contract", b"contract", "feeder", b"feeder", "id", b"id", "margin_percent", b"margin_percent", "name", b"name", "opening_hours", b"opening_hours", "rules", b"rules", "solar", b"solar", "time_zone", b"time_zone", "voltage_v", b"voltage_v"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_margin_percent", b"_margin_percent", "_time_zone", b"_time_zone", "_voltage_v", b"_voltage_v", "authorisation", b"authorisation", "battery", b"battery", "building_load", b"building_load", "chargers", b"chargers", "circuits", b"circuits", "contract", b"contract", "feeder", b"feeder", "id", b"id", "margin_percent", b"margin_percent", "name", b"name", "opening_hours", b"opening_hours", "rules", b"rules", "solar", b"solar", "time_zone", b"time_zone", "voltage_v", b"voltage_v"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__margin_percent: _TypeAlias = _typing.Literal["margin_percent"]  # noqa: Y015
     _WhichOneofArgType__margin_percent: _TypeAlias = _typing.Literal["_margin_percent", b"_margin_percent"]  # noqa: Y015

@@ -72,6 +72,7 @@ class Session(_message.Message):
     END_STATION_TIME_FIELD_NUMBER: _builtins.int
     END_RECEIVE_TIME_FIELD_NUMBER: _builtins.int
     MISSING_EVENT_COUNT_FIELD_NUMBER: _builtins.int
+    TOKEN_STATUS_FIELD_NUMBER: _builtins.int
     session_id: _builtins.str
     """Given by Loadstar; unique for all time."""
     charger_id: _builtins.str
@@ -98,6 +99,11 @@ class Session(_message.Message):
     """Why it ended, in the charger's own word; empty before."""
     missing_event_count: _builtins.int
     """How many of its TransactionEvents never came (OCPP 2.x)."""
+    token_status: _builtins.str
+    """What became of its token: `Accepted`, `Blocked`, `ConcurrentTx`, `Expired`, `Invalid`, `NoCredit`,
+    `NotAtThisLocation`, `NotAtThisTime`, `Unknown`, or `Pending` while it is looked up; empty where nobody
+    looked. A session whose token is not accepted is given no power.
+    """
     @_builtins.property
     def start_time(self) -> _timestamp_pb2.Timestamp:
         """When it began."""
@@ -154,10 +160,11 @@ class Session(_message.Message):
         end_station_time: _timestamp_pb2.Timestamp | None = ...,
         end_receive_time: _timestamp_pb2.Timestamp | None = ...,
         missing_event_count: _builtins.int = ...,
+        token_status: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_meter_start_wh", b"_meter_start_wh", "_meter_stop_wh", b"_meter_stop_wh", "_need_wh", b"_need_wh", "boost_until_time", b"boost_until_time", "departure_time", b"departure_time", "end_receive_time", b"end_receive_time", "end_station_time", b"end_station_time", "end_time", b"end_time", "meter_start_wh", b"meter_start_wh", "meter_stop_wh", b"meter_stop_wh", "need_wh", b"need_wh", "start_receive_time", b"start_receive_time", "start_station_time", b"start_station_time", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_meter_start_wh", b"_meter_start_wh", "_meter_stop_wh", b"_meter_stop_wh", "_need_wh", b"_need_wh", "boost_until_time", b"boost_until_time", "charger_id", b"charger_id", "connector_id", b"connector_id", "departure_time", b"departure_time", "end_receive_time", b"end_receive_time", "end_station_time", b"end_station_time", "end_time", b"end_time", "energy_wh", b"energy_wh", "id_token", b"id_token", "meter_start_wh", b"meter_start_wh", "meter_stop_wh", b"meter_stop_wh", "missing_event_count", b"missing_event_count", "need_wh", b"need_wh", "session_id", b"session_id", "site_id", b"site_id", "start_receive_time", b"start_receive_time", "start_station_time", b"start_station_time", "start_time", b"start_time", "state", b"state", "stop_reason", b"stop_reason", "transaction_id", b"transaction_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_meter_start_wh", b"_meter_start_wh", "_meter_stop_wh", b"_meter_stop_wh", "_need_wh", b"_need_wh", "boost_until_time", b"boost_until_time", "charger_id", b"charger_id", "connector_id", b"connector_id", "departure_time", b"departure_time", "end_receive_time", b"end_receive_time", "end_station_time", b"end_station_time", "end_time", b"end_time", "energy_wh", b"energy_wh", "id_token", b"id_token", "meter_start_wh", b"meter_start_wh", "meter_stop_wh", b"meter_stop_wh", "missing_event_count", b"missing_event_count", "need_wh", b"need_wh", "session_id", b"session_id", "site_id", b"site_id", "start_receive_time", b"start_receive_time", "start_station_time", b"start_station_time", "start_time", b"start_time", "state", b"state", "stop_reason", b"stop_reason", "token_status", b"token_status", "transaction_id", b"transaction_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__meter_start_wh: _TypeAlias = _typing.Literal["meter_start_wh"]  # noqa: Y015
     _WhichOneofArgType__meter_start_wh: _TypeAlias = _typing.Literal["_meter_start_wh", b"_meter_start_wh"]  # noqa: Y015

@@ -65,6 +65,14 @@ from controlplane.ocpp.commands.firmware import (
     UnpublishFirmware,
     UpdateFirmware,
 )
+from controlplane.ocpp.commands.local_list import (
+    ClearCache,
+    ConfigureAccess,
+    GetListBounds,
+    GetListVersion,
+    ListEntry,
+    SendList,
+)
 from controlplane.ocpp.commands.network_profile import (
     AccessPoint,
     SetNetworkProfile,
@@ -73,6 +81,7 @@ from controlplane.ocpp.commands.network_profile import (
 from controlplane.ocpp.commands.payment import (
     NotifyWebPayment,
 )
+from controlplane.ocpp.commands.reservation import CancelReservation, ReserveNow
 from controlplane.ocpp.commands.tariff import (
     ChangeTransactionTariff,
     ClearTariffs,
@@ -92,8 +101,10 @@ __all__ = [
     "AdjustStream",
     "AllowEnergyTransfer",
     "AnyCommand",
+    "CancelReservation",
     "ChangeAvailability",
     "ChangeTransactionTariff",
+    "ClearCache",
     "ClearDerControl",
     "ClearDisplayMessage",
     "ClearLimits",
@@ -101,6 +112,7 @@ __all__ = [
     "Command",
     "CommandResult",
     "CommandState",
+    "ConfigureAccess",
     "CustomerCertificate",
     "DisplayMessage",
     "DisplayPriority",
@@ -110,12 +122,15 @@ __all__ = [
     "GetCustomerInformation",
     "GetDerControls",
     "GetDisplayMessages",
+    "GetListBounds",
+    "GetListVersion",
     "GetLog",
     "GetSettings",
     "GetStreams",
     "GetTariffs",
     "GetTransactionStatus",
     "LimitPurpose",
+    "ListEntry",
     "LogKind",
     "MessageContent",
     "NotifyWebPayment",
@@ -126,8 +141,10 @@ __all__ = [
     "RemoteStop",
     "ReportCommand",
     "RequestBatterySwap",
+    "ReserveNow",
     "Reset",
     "SendFrequencySignal",
+    "SendList",
     "SetDefaultTariff",
     "SetDerControl",
     "SetDisplayMessage",
@@ -159,6 +176,11 @@ AnyCommand = (
     | SetLimit
     | ClearLimits
     | GetCompositeSchedule
+    | GetListVersion
+    | SendList
+    | ClearCache
+    | ReserveNow
+    | CancelReservation
     | RawCall
     | SetDisplayMessage
     | GetDisplayMessages

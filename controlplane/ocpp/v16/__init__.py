@@ -13,9 +13,11 @@ from controlplane.ocpp.v16.authorization import AUTHORIZATION
 from controlplane.ocpp.v16.availability import AVAILABILITY
 from controlplane.ocpp.v16.customer import CUSTOMER
 from controlplane.ocpp.v16.firmware import FIRMWARE
+from controlplane.ocpp.v16.local_list import LOCAL_LIST
 from controlplane.ocpp.v16.notices import NOTICES
 from controlplane.ocpp.v16.provisioning import PROVISIONING
 from controlplane.ocpp.v16.remote_control import REMOTE_CONTROL
+from controlplane.ocpp.v16.reservation import RESERVATION
 from controlplane.ocpp.v16.smart_charging import SMART_CHARGING
 from controlplane.ocpp.v16.transactions import TRANSACTIONS
 
@@ -26,9 +28,11 @@ _BLOCKS: Final = (
     AVAILABILITY,
     CUSTOMER,
     FIRMWARE,
+    LOCAL_LIST,
     NOTICES,
     PROVISIONING,
     REMOTE_CONTROL,
+    RESERVATION,
     SMART_CHARGING,
     TRANSACTIONS,
     data_transfer(EXTENSIONS, text_only=True),

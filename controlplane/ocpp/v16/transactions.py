@@ -9,7 +9,7 @@ from typing import Any
 from controlplane.ocpp import events
 from controlplane.ocpp.dialect import Block
 from controlplane.ocpp.events import Event
-from controlplane.ocpp.readings import energy_wh, instant_ms, readings
+from controlplane.ocpp.readings import energy_wh, instant_ms, readings, small_integer
 from controlplane.ocpp.v16.common import connector_number, transaction_text
 
 __all__ = ["TRANSACTIONS"]
@@ -22,7 +22,13 @@ def _started(payload: dict[str, Any]) -> Event:
         id_token=payload["idTag"],
         at_ms=instant_ms(payload["timestamp"]),
         meter_start_wh=energy_wh(payload.get("meterStart")),
+        reservation_number=_reservation(payload),
     )
+
+
+def _reservation(payload: dict[str, Any]) -> int | None:
+    number = payload.get("reservationId")
+    return None if number is None else small_integer(number, maximum=2**53)
 
 
 def _ended(payload: dict[str, Any]) -> Event:

@@ -12,7 +12,6 @@ NOTICES = Block(
             "NotifyEvent",
             "NotifyMonitoringReport",
             "NotifyReport",
-            "ReservationStatusUpdate",
             "SecurityEventNotification",
         }
     )

@@ -49,6 +49,9 @@ def _transaction_event(payload: dict[str, Any]) -> Event:
     seq_no = small_integer(payload["seqNo"], maximum=SEQ_NO_MAX)
     id_token = None if token is None else token["idToken"]
     offline = payload.get("offline", False)
+    reservation = payload.get("reservationId")
+    if reservation is not None:
+        reservation = small_integer(reservation, maximum=SEQ_NO_MAX)
     charging_state = _CHARGING_STATE.get(info.get("chargingState", ""))
     match payload["eventType"]:
         case "Started":
@@ -63,6 +66,7 @@ def _transaction_event(payload: dict[str, Any]) -> Event:
                 offline=offline,
                 readings=taken,
                 remote_start_id=info.get("remoteStartId"),
+                reservation_number=reservation,
             )
         case "Ended":
             return events.TransactionEnded(
@@ -88,6 +92,7 @@ def _transaction_event(payload: dict[str, Any]) -> Event:
                 id_token=id_token,
                 offline=offline,
                 readings=taken,
+                reservation_number=reservation,
             )
 
 

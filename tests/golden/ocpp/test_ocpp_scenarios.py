@@ -13,6 +13,12 @@
                             actions, which it never answers
     limit CONNECTOR MA [SESSION]
     command JSON            somebody wants this of the station (`AnyCommand`)
+    authorisation JSON      how the site authorises, from the next `assign` on
+    token JSON              a token is stored (`tokens.Token`); the charger hears of the change
+    forget ID               it is deleted
+    store slow              tokens are looked up and no answer comes; `store back` ends that
+    reserve CONNECTOR TOKEN SECONDS
+    unreserve NUMBER
     > FRAME                 the station sends
     >> TEXT                 the same, as a JSON string, for what does not fit on a line
     * EVENT WORD            where a site steers the charger, this event of the journal holds WORD
@@ -20,7 +26,8 @@
 Outputs, each compared exactly:
 
     < FRAME                 Loadstar sends
-    = session ID STATE ENERGY_WH [REASON] [missing EVENTS]
+    = session ID STATE ENERGY_WH [REASON] [missing EVENTS] [token STATUS]
+    = reservation ID STATE [REASON]
     = quarantine REASON
     = refused REASON WORDS  a command that was not sent
     = KIND JSON             a line of the journal, of the kinds in `TOLD`
@@ -50,6 +57,8 @@ from controlplane.actor import (
     CancelTimer,
     Effect,
     Emit,
+    LookedUp,
+    LookUp,
     Message,
     Persist,
     Reply,
@@ -58,11 +67,14 @@ from controlplane.actor import (
     SetTimer,
     TimerFired,
 )
+from controlplane.authorisation import AuthorisationConfig
 from controlplane.charger.actor import ChargerActor
 from controlplane.charger.messages import (
     ApplyLimit,
+    CancelReserved,
     ChargerAssigned,
     Execute,
+    ReserveConnector,
     StationCalled,
     StationConnected,
     StationDisconnected,
@@ -80,8 +92,17 @@ from controlplane.ocpp import framing, mending, schemas
 from controlplane.ocpp.commands import AnyCommand, CommandResult
 from controlplane.ocpp.readings import instant_ms
 from controlplane.runtime.admission import WITHOUT_HEADER
-from controlplane.site.messages import ConnectorState
-from controlplane.store.records import QuarantineRecord, SessionRecord
+from controlplane.site.messages import ConnectorState, TokensChanged
+from controlplane.store.queries import (
+    ListFound,
+    ListQuery,
+    Query,
+    QueryAnswer,
+    TokenFound,
+    TokenQuery,
+)
+from controlplane.store.records import QuarantineRecord, ReservationRecord, SessionRecord
+from controlplane.tokens import Authorisation, Token, token_key
 
 TOLD = (
     "battery.",
@@ -132,6 +153,12 @@ class Conversation:
         self.unanswered = ""
         self.obeys = False
         self.ignored: set[str] = set()
+        self.authorisation: Authorisation | None = None
+        self.tokens: dict[str, Token] = {}
+        self.versions: dict[str, int] = {}
+        self.slow = False
+        self.looked_up: list[LookUp] = []
+        self.asks = 0
 
     def play(self, line: str) -> Iterator[str]:
         """Carry out one input; the outputs it leads to."""
@@ -148,8 +175,25 @@ class Conversation:
                     {"id": "CP1", "circuit": "main"} | json.loads(rest)
                 )
                 yield from self.tell(
-                    ChargerAssigned(SiteId("site"), 230, config.model_dump_json().encode())
+                    ChargerAssigned(
+                        SiteId("site"),
+                        230,
+                        config.model_dump_json().encode(),
+                        authorisation=self.authorisation,
+                    )
                 )
+            case "authorisation":
+                self.authorisation = AuthorisationConfig.model_validate_json(rest).told()
+            case "token" | "forget":
+                yield from self.write(word, rest)
+            case "store":
+                self.slow = rest == "slow"
+            case "reserve":
+                connector, token, seconds = rest.split()
+                until_ms = self.now_ms + int(seconds) * 1_000
+                yield from self.ask(ReserveConnector(int(connector), token, until_ms))
+            case "unreserve":
+                yield from self.ask(CancelReserved(int(rest)))
             case "connect":
                 self.version = WITHOUT_HEADER if rest == "-" else rest
                 self.connections += 1
@@ -239,6 +283,38 @@ class Conversation:
     def tell(self, message: Message) -> Iterator[str]:
         for effect in self.actor.step(message, self.now_ms):
             yield from self.carry_out(effect)
+        while self.looked_up and not self.slow:
+            question = self.looked_up.pop(0)
+            answer = LookedUp(question.look_up_id, self.look_up(question.query))
+            yield from self.tell(answer)
+
+    # --- tokens -----------------------------------------------------------------------------------
+
+    def write(self, word: str, rest: str) -> Iterator[str]:
+        if word == "token":
+            token = msgspec.json.decode(rest, type=Token)
+            self.tokens[token.key] = token
+        else:
+            token = self.tokens.pop(token_key(rest))
+        version = max(self.versions.values(), default=0) + 1
+        self.versions[token.key] = version
+        yield from self.tell(TokensChanged(version, (token.key,)))
+
+    def ask(self, request: ReserveConnector | CancelReserved) -> Iterator[str]:
+        self.asks += 1
+        yield from self.tell(Ask(str(self.asks), request))
+
+    def look_up(self, query: Query) -> QueryAnswer:
+        if isinstance(query, TokenQuery):
+            return TokenFound(self.tokens.get(query.token_key))
+        assert isinstance(query, ListQuery)
+        version = max(self.versions.values(), default=0)
+        changed = [key for key, at in self.versions.items() if at > query.after_version]
+        tokens = tuple(self.tokens[key] for key in sorted(changed) if key in self.tokens)
+        gone = tuple(key for key in changed if key not in self.tokens)
+        return ListFound(version, tokens, gone if query.after_version else (), True)
+
+    # --- what comes of it -------------------------------------------------------------------------
 
     def carry_out(self, effect: Effect) -> Iterator[str]:
         match effect:
@@ -262,7 +338,12 @@ class Conversation:
             case CancelTimer(key):
                 self.timers.pop(key, None)
             case Persist(SessionRecord() as session):
-                yield f"= session {session.session_id} {outcome(session)}"
+                token = f" token {session.token_status}" if session.token_status else ""
+                yield f"= session {session.session_id} {outcome(session)}{token}"
+            case Persist(ReservationRecord() as kept):
+                yield f"= reservation {kept.reservation_id} {kept.state} {kept.end_reason}".rstrip()
+            case LookUp():
+                self.looked_up.append(effect)
             case Persist(QuarantineRecord(reason=reason)):
                 yield f"= quarantine {reason}"
             case Answer(_, Refusal() as refusal):

@@ -34,7 +34,7 @@ def test_the_commands_that_were_promised() -> None:
     names = {words[0] for words, _ in COMMANDS}
     assert {
         *("up", "demo", "status", "chargers", "sites", "sessions", "bench", "sim", "version"),
-        *("network", "allocate", "openadr", "meters"),
+        *("network", "allocate", "openadr", "meters", "tokens", "reservations"),
     } <= names
 
 

@@ -30,6 +30,7 @@ from controlplane.ocpp.v2x import (
     ScheduleValues,
     SetpointPeriod,
 )
+from controlplane.tokens import TokenStatus, TokenType
 
 __all__ = ["EXAMPLES"]
 
@@ -78,6 +79,23 @@ _OF_ALL: Sequence[AnyCommand] = (
         commands.GetLog(kind=kind, request_id=1, location="https://files.example")
         for kind in commands.LogKind
     ),
+    commands.GetListVersion(),
+    commands.SendList(1, full=True),
+    commands.SendList(
+        2**31 - 1,
+        full=False,
+        entries=(
+            *(commands.ListEntry("T", status=status) for status in TokenStatus),
+            *(commands.ListEntry("T", type=each, expires_ms=_AT_MS) for each in TokenType),
+            commands.ListEntry("T" * 255, status=None),
+            commands.ListEntry("T", status=None),
+            commands.ListEntry("T", group_id="G" * 255, language="x" * 9, message="x" * 1_024),
+        ),
+    ),
+    commands.ClearCache(),
+    commands.ReserveNow(1, 0, "TAG", _AT_MS),
+    commands.ReserveNow(2**31 - 1, 2, "TAG", _AT_MS, TokenType.EMAID, "G" * 255),
+    commands.CancelReservation(1),
 )
 """Said in every version."""
 

@@ -182,6 +182,7 @@ class Bench:
             id_token=values.pop("id_token", None),
             boost_until_ms=values.pop("boost_until_ms", None),
             vehicle=values.pop("vehicle", None),
+            authorised=values.pop("authorised", True),
         )
         assert not values
         self.tell(ConnectorState(ChargerId(id), connector_id, status, demand, external_ma))

@@ -1,0 +1,1 @@
+"""The registry of tokens: who may charge, in the whole network."""
