@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Dialect, Engine, Table, bindparam, delete, insert, update
+from sqlalchemy import Connection, Dialect, Engine, Table, and_, bindparam, delete, insert, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DataError, IntegrityError
 from sqlalchemy.sql.base import Executable
@@ -30,11 +30,17 @@ from controlplane.store.records import (
     GridEventRecord,
     LimitDecision,
     MeterSample,
+    MonitorRecord,
+    MonitorRemoved,
+    MonitorsReplaced,
     QuarantineRecord,
     Record,
     SessionRecord,
     SiteRecord,
     SiteRemoved,
+    VariableRecord,
+    VariablesReplaced,
+    VariableValue,
 )
 
 __all__ = ["CommitBatch", "JournalLine", "RequestResult", "StoreWriter"]
@@ -171,7 +177,8 @@ class StoreWriter:
             else:
                 # The last word on a key is the one that counts.
                 table, key = _upserted(record)
-                rows.setdefault(table, {})[key] = record
+                of_table = rows.setdefault(table, {})
+                of_table[key] = _with_value(of_table.get(key), record)
         if samples:
             self._write_samples(connection, samples)
         for kind, found in rows.items():
@@ -229,8 +236,25 @@ def _writes(dialect: str) -> dict[type, Executable]:
         return statement  # type: ignore[no-any-return]
 
     def removal(table: Table) -> Executable:
-        (key,) = table.primary_key
-        return delete(table).where(key == bindparam(f"removed_{key.name}"))
+        keys = table.primary_key
+        return delete(table).where(
+            and_(*(key == bindparam(f"removed_{key.name}") for key in keys))
+        )
+
+    def replaced(table: Table) -> Executable:
+        return delete(table).where(
+            table.c.charger_id == bindparam("removed_charger_id"),
+            table.c.reported_ms < bindparam("removed_before_ms"),
+        )
+
+    def value_only(table: Table) -> Executable:
+        statement = dialect_insert(table).values(
+            {name: bindparam(name) for name in VariableValue.__struct_fields__}
+        )
+        return statement.on_conflict_do_update(  # type: ignore[no-any-return]
+            index_elements=[column.name for column in table.primary_key],
+            set_={name: statement.excluded[name] for name in ("value", "reported_ms")},
+        )
 
     return {
         ActorSnapshot: upsert(schema.actor_snapshot),
@@ -246,6 +270,12 @@ def _writes(dialect: str) -> dict[type, Executable]:
         QuarantineRecord: insert(schema.quarantine),
         JournalLine: insert(schema.journal),
         RequestResult: upsert(schema.request_result),
+        VariableRecord: upsert(schema.charger_variable),
+        VariableValue: value_only(schema.charger_variable),
+        VariablesReplaced: replaced(schema.charger_variable),
+        MonitorRecord: upsert(schema.charger_monitor),
+        MonitorRemoved: removal(schema.charger_monitor),
+        MonitorsReplaced: replaced(schema.charger_monitor),
     }
 
 
@@ -285,12 +315,35 @@ def _upserted(record: Record) -> tuple[type, object]:
             return FeederRecord, record.feeder_id
         case GridEventRecord():
             return GridEventRecord, record.event_id
+        case VariableRecord() | VariableValue():
+            return VariableRecord, (record.charger_id, record.key, record.attribute)
+        case MonitorRecord() | MonitorRemoved():
+            return MonitorRecord, (record.charger_id, record.monitor_id)
+        case VariablesReplaced() | MonitorsReplaced():
+            return type(record), record.charger_id
     raise TypeError(f"no table for {type(record).__name__}")
+
+
+_REMOVALS = (
+    ChargerRemoved,
+    FeederRemoved,
+    MonitorRemoved,
+    MonitorsReplaced,
+    SiteRemoved,
+    VariablesReplaced,
+)
+
+
+def _with_value(held: Record | None, record: Record) -> Record:
+    """The record to write: a mere value does not take away what the same batch says besides."""
+    if isinstance(record, VariableValue) and isinstance(held, VariableRecord):
+        return msgspec.structs.replace(held, value=record.value, reported_ms=record.reported_ms)
+    return record
 
 
 def _row(record: Record) -> dict[str, Any]:
     row = msgspec.structs.asdict(record)
-    if isinstance(record, ChargerRemoved | SiteRemoved | FeederRemoved):
+    if isinstance(record, _REMOVALS):
         return {f"removed_{name}": value for name, value in row.items()}
     return row
 
