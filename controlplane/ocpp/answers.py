@@ -10,6 +10,8 @@ from typing import Any, Literal
 import msgspec
 
 from controlplane.ocpp.readings import instant_ms
+from controlplane.ocpp.v201.common import variable_name
+from controlplane.ocpp.variables import Attribute
 
 __all__ = [
     "CompositeSchedule",
@@ -67,7 +69,7 @@ def settings_answered(payload: dict[str, Any]) -> tuple[Setting, ...]:
     ]
     for result in payload.get("getVariableResult", ()):
         setting = Setting(
-            key=f"{_named(result['component'])}.{_named(result['variable'])}",
+            key=_key(result),
             value=result.get("attributeValue"),
             read_only=False,
             status=result["attributeStatus"],
@@ -100,7 +102,8 @@ def schedule_answered(payload: dict[str, Any]) -> CompositeSchedule | None:
     )
 
 
-def _named(element: dict[str, Any]) -> str:
-    """The name as settings are asked for: with the instance in brackets."""
-    instance = element.get("instance")
-    return f"{element['name']}[{instance}]" if instance else str(element["name"])
+def _key(result: dict[str, Any]) -> str:
+    """The key by which the variable of a result is asked for."""
+    key = variable_name(result).key
+    attribute = result.get("attributeType", Attribute.ACTUAL)
+    return key if attribute == Attribute.ACTUAL else f"{key}/{attribute}"

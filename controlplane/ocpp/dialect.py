@@ -13,6 +13,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 from controlplane.ocpp.commands import (
+    ClearLimit,
     Command,
     CommandResult,
     CommandState,
@@ -39,6 +40,7 @@ __all__ = [
     "TimeAnswer",
     "TokenAnswer",
     "TransferAnswer",
+    "cleared_before_set",
     "judged",
     "limit_value",
     "profile_id",
@@ -267,9 +269,17 @@ def profile_id(connector_id: int, purpose: LimitPurpose) -> int:
     return connector_id * 10 + _PROFILE_OF_PURPOSE[purpose]
 
 
+def cleared_before_set(command: SetLimit) -> tuple[Command, ...]:
+    """The commands that a limit is made of: where the station needs it, its old profile goes
+    first."""
+    if not command.clear_first:
+        return (command,)
+    return ClearLimit(command.connector_id, command.purpose), command
+
+
 def limit_value(command: SetLimit) -> float | int:
     """The limit in the command's unit with at most one decimal (1.6: multipleOf 0.1), rounded
     down."""
     if command.unit == "W":
         return command.limit_w
-    return command.limit_ma // 100 / 10
+    return command.limit_ma // 100 / 10 if command.decimals else command.limit_ma // 1_000

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from controlplane.ocpp.commands.core import (
     ChangeAvailability,
+    ClearLimit,
     ClearLimits,
     Command,
     CommandResult,
@@ -22,23 +23,42 @@ from controlplane.ocpp.commands.core import (
     Trigger,
     UnlockConnector,
 )
+from controlplane.ocpp.commands.device_model import (
+    ClearVariableMonitoring,
+    GetBaseReport,
+    GetMonitoringReport,
+    GetReport,
+    MonitorWanted,
+    SetMonitoringBase,
+    SetMonitoringLevel,
+    SetVariableMonitoring,
+)
 
 __all__ = [
     "AnyCommand",
     "ChangeAvailability",
+    "ClearLimit",
     "ClearLimits",
+    "ClearVariableMonitoring",
     "Command",
     "CommandResult",
     "CommandState",
+    "GetBaseReport",
     "GetCompositeSchedule",
+    "GetMonitoringReport",
+    "GetReport",
     "GetSettings",
     "LimitPurpose",
+    "MonitorWanted",
     "RawCall",
     "RemoteStart",
     "RemoteStop",
     "Reset",
     "SetLimit",
+    "SetMonitoringBase",
+    "SetMonitoringLevel",
     "SetSettings",
+    "SetVariableMonitoring",
     "Trigger",
     "UnlockConnector",
 ]
@@ -53,8 +73,16 @@ AnyCommand = (
     | GetSettings
     | SetSettings
     | SetLimit
+    | ClearLimit
     | ClearLimits
     | GetCompositeSchedule
     | RawCall
+    | GetBaseReport
+    | GetReport
+    | SetVariableMonitoring
+    | ClearVariableMonitoring
+    | SetMonitoringBase
+    | SetMonitoringLevel
+    | GetMonitoringReport
 )
 """Every command; what a field is declared as, so that it can be read back from msgpack."""
