@@ -27,8 +27,9 @@ from controlplane.actor import (
     TimerFired,
 )
 from controlplane.charger.commands import CommandQueue, Order, Origin, write_calls
+from controlplane.charger.device import Device
 from controlplane.charger.healing import HEALING_TIMER, Healer
-from controlplane.charger.limits import limit_answered, limit_wanted
+from controlplane.charger.limits import limit_wanted
 from controlplane.charger.memory import ChargerMemory, Described
 from controlplane.charger.messages import (
     AbandonSession,
@@ -45,8 +46,10 @@ from controlplane.charger.messages import (
     StationReplied,
 )
 from controlplane.charger.metering import Metering
+from controlplane.charger.reports import REPORT_TIMER
 from controlplane.charger.settling import DEFAULT_TIMER, SETTLE_TIMER, Settling
 from controlplane.charger.station import Station
+from controlplane.charger.steering import profile_form
 from controlplane.charger.transactions import Transactions
 from controlplane.charger.turn import Turn
 from controlplane.charger.view import charger_view
@@ -64,7 +67,14 @@ from controlplane.ocpp.commands import (
     Trigger,
 )
 from controlplane.ocpp.dialect import Dialect
-from controlplane.ocpp.events import Booted, StatusChanged, TransactionEnded, TransactionStarted
+from controlplane.ocpp.events import (
+    Booted,
+    StatusChanged,
+    TransactionEnded,
+    TransactionStarted,
+    VariablesNoticed,
+    VariablesReported,
+)
 from controlplane.ocpp.framing import ErrorCode, Fault, code_word
 from controlplane.ocpp.versions import DIALECTS
 from controlplane.site.messages import ChargerPresence, LimitOutcome
@@ -91,6 +101,7 @@ class ChargerActor:
     """
 
     __slots__ = (
+        "_device",
         "_healer",
         "_last_seen_ms",
         "_memory",
@@ -113,10 +124,11 @@ class ChargerActor:
         self._settings = settings
         self._metering = Metering(memory)
         self._transactions = Transactions(memory, self._metering)
-        self._station = Station(memory, settings, self._transactions)
+        self._device = Device(memory, settings.call_timeout_ms)
+        self._station = Station(memory, settings, self._transactions, self._device)
         self._queue = CommandQueue(settings.call_timeout_ms)
         self._healer = Healer(memory, 2 * settings.call_timeout_ms)
-        self._settling = Settling(memory, settings)
+        self._settling = Settling(memory, settings, self._device.reports)
         self._last_seen_ms: int | None = None
 
     @property
@@ -202,8 +214,16 @@ class ChargerActor:
     def _hang_up(self, turn: Turn) -> None:
         """Whatever was wanted of the station on its connection ends here."""
         self._settling.stop(turn)
+        self._device.reports.forget(turn)
+        self._restarted(turn)
         for order in self._queue.disconnect():
             self._finish(turn, order, CommandResult(CommandState.OFFLINE))
+
+    def _restarted(self, turn: Turn) -> None:
+        """The station is gone or has booted; with some makes that is how they answer a Reset."""
+        order = self._queue.in_flight
+        if order is not None and self._device.reset_unanswered(order.command):
+            self._conclude(turn, CommandResult(CommandState.ACCEPTED, "Rebooted"))
 
     def _unsettle(self, turn: Turn) -> None:
         """Leave the station in peace for a while, then prepare it."""
@@ -217,6 +237,9 @@ class ChargerActor:
             return
         for command in commands:
             self._order(turn, dialect, command, Origin.SETTLING)
+        if not self._queue.pending(Origin.SETTLING):
+            for command in self._settling.metering(dialect):
+                self._order(turn, dialect, command, Origin.SETTLING)
         if not self._queue.pending(Origin.SETTLING) and self._settling.prepared(
             turn, self._queue.connection
         ):
@@ -242,7 +265,7 @@ class ChargerActor:
             )
             return
         self._last_seen_ms = turn.now_ms
-        event = dialect.event(message.action, message.payload)
+        event = dialect.event(message.action, self._device.corrected(message.payload))
         if event is None:
             turn.effects.append(
                 ReplyError(
@@ -256,12 +279,25 @@ class ChargerActor:
         turn.call = message
         answer = self._station.hear(turn, event)
         turn.effects.append(Reply(message.connection, message.message_id, dialect.reply(answer)))
-        if isinstance(event, StatusChanged):
+        if isinstance(event, StatusChanged | VariablesNoticed):
             self._healer.statuses_changed(turn)
         elif isinstance(event, Booted) and event.reason != "Triggered" and queue.connection:
+            self._restarted(turn)
             self._unsettle(turn)
+        elif isinstance(event, VariablesReported) and self._station.report_ended:
+            self._reported(turn)
         elif isinstance(event, TransactionStarted | TransactionEnded):
             self._drop_stale_limits(turn)
+            if profile_form(self._memory).by_default:
+                # The default profile held the session's limit.
+                self._prepare(turn, self._settling.default_due(turn))
+
+    def _reported(self, turn: Turn) -> None:
+        """The station has told what it can do, or will not: go on, and tell the site what sessions
+        can take by that."""
+        self._prepare(turn, ())
+        for session in self._memory.open_sessions():
+            self._transactions.tell_state(turn, session.connector_id)
 
     def _drop_stale_limits(self, turn: Turn) -> None:
         for order in self._queue.take_out_limits(set(self.open_sessions)):
@@ -317,6 +353,7 @@ class ChargerActor:
         urgent: bool = False,
     ) -> Fault | None:
         """Queue a command; the fault if this version cannot say it."""
+        command = self._device.worded(turn, command)
         calls = write_calls(dialect, command, turn.now_ms)
         if isinstance(calls, Fault):
             return calls
@@ -334,6 +371,12 @@ class ChargerActor:
 
     def _finish(self, turn: Turn, order: Order, result: CommandResult) -> None:
         """Tell whoever wanted it what became of it."""
+        default_ma = self._memory.default_ma()
+        settling = order.origin is Origin.SETTLING
+        if order.sent:
+            limit = self._device.answered(turn, order.command, result, settling=settling)
+            if limit is not None and self._try_again(turn, order, limit):
+                return
         accepted = result.state is CommandState.ACCEPTED
         if order.origin in (Origin.API, Origin.HEALING) or not accepted:
             turn.emit(
@@ -347,22 +390,40 @@ class ChargerActor:
             )
         if order.ask_id:
             turn.effects.append(Answer(order.ask_id, result))
-        if isinstance(order.command, SetLimit) and order.sent:
-            limit_answered(turn, self._memory, order.command, result.state)
         if order.limit is not None:
             self._tell_outcome(turn, order.limit, result.state)
+            if default_ma != self._memory.default_ma():
+                self._tell_presence(turn)
         if order.origin is Origin.HEALING:
             self._healer.concluded(turn, result)
-        if order.origin is Origin.SETTLING:
-            self._settling.answered(turn, order.command, result.state)
-        if order.origin is Origin.SETTLING and self._queue.connection:
+        dialect = self._dialect()
+        if settling and dialect is not None:
+            self._settling.answered(turn, dialect, order.command, result.state)
+        if settling and self._queue.connection:
             if self._settling.settled:
                 self._tell_presence(turn)
-            dialect = self._dialect()
             simpler = None
             if dialect is not None and result.state in (CommandState.REJECTED, CommandState.ERROR):
                 simpler = self._settling.simpler_sampling(dialect, order.command)
             self._prepare(turn, () if simpler is None else (simpler,))
+
+    def _try_again(self, turn: Turn, refused: Order, limit: SetLimit) -> bool:
+        """Send a refused limit in another form, unless a newer one waits; whether it is under way,
+        so that nobody need be told yet."""
+        dialect = self._dialect()
+        if not self._queue.connection or dialect is None or self._queue.waits_for(refused.limit):
+            return False
+        fault = self._order(
+            turn,
+            dialect,
+            limit,
+            refused.origin,
+            ask_id=refused.ask_id,
+            until_ms=refused.until_ms,
+            limit=refused.limit,
+            urgent=True,
+        )
+        return fault is None
 
     def _apply_limit(self, turn: Turn, message: ApplyLimit) -> None:
         dialect = self._dialect()
@@ -495,7 +556,9 @@ class ChargerActor:
     def _timer(self, turn: Turn, message: TimerFired) -> None:
         dialect = self._dialect()
         if message.key == SETTLE_TIMER and dialect is not None and self._queue.connection:
-            self._prepare(turn, self._settling.rested(turn, dialect))
+            self._prepare(turn, self._settling.rested(turn))
+        elif message.key == REPORT_TIMER:
+            self._prepare(turn, self._settling.report_overdue(turn))
         elif message.key == DEFAULT_TIMER:
             self._prepare(turn, self._settling.default_due(turn))
         elif message.key == _CALL_TIMER:

@@ -164,6 +164,15 @@ class CommandQueue:
             waiting.append(order)
         return replaced
 
+    def waits_for(self, limit: ApplyLimit | None) -> bool:
+        """Whether a newer limit for the same connector and purpose waits."""
+        if limit is None:
+            return False
+        return any(
+            order.limit is not None and _same_purpose(order.limit, limit)
+            for order in self._waiting.get(Origin.LIMIT, ())
+        )
+
     def take_out_limits(self, running: set[SessionId]) -> list[Order]:
         """The limits that wait for a session that runs no more; they are taken out. A station that
         does not compare transaction ids would apply them to the next one."""
@@ -287,9 +296,10 @@ class CommandQueue:
 
 def _same_limit(waiting: Order, newer: Order) -> bool:
     first, second = waiting.limit, newer.limit
-    return (
-        first is not None
-        and second is not None
-        and first.connector_id == second.connector_id
-        and (first.session_id is None) == (second.session_id is None)
+    return first is not None and second is not None and _same_purpose(first, second)
+
+
+def _same_purpose(first: ApplyLimit, second: ApplyLimit) -> bool:
+    return first.connector_id == second.connector_id and (first.session_id is None) == (
+        second.session_id is None
     )

@@ -15,19 +15,24 @@ from typing import Final
 
 import msgspec
 
+from controlplane.charger.capability import Capability
 from controlplane.charger.energy import POWER_UNKNOWN_W, Register
+from controlplane.charger.quirks import Quirks, quirks_of
 from controlplane.ids import ChargerId, SessionId, SiteId
-from controlplane.network import ChargerConfig, LimitUnit
+from controlplane.network import ChargerConfig, CurrentType, LimitUnit
 from controlplane.ocpp.events import ConnectorStatus, TransactionEnded
 from controlplane.site.messages import VehicleLimits
 from controlplane.units import w_from_ma
 
 __all__ = [
+    "Alarm",
     "ChargerMemory",
     "Connector",
     "Described",
     "DescribedConnector",
     "Healing",
+    "Learned",
+    "Report",
     "Session",
 ]
 
@@ -47,13 +52,17 @@ class Described(msgspec.Struct, frozen=True):
     """The part of `network.ChargerConfig` that the charger's actor lives by."""
 
     voltage_v: int
-    unit: LimitUnit
+    unit: LimitUnit | None
+    """None: as the charger reports it, else amperes."""
     offline_ma: int
     connectors: tuple[DescribedConnector, ...]
     efficiency_permille: int = 1_000
     """What reaches the vehicle of what is taken from the grid."""
     main_meter_interval_s: int | None = None
     """How often its main meter is wanted; None where nobody reads it."""
+    quirks: tuple[str, ...] = ()
+    """Profiles that its owner named; empty: those that match what it says when it boots."""
+    direct_current: bool = False
 
     @classmethod
     def of(
@@ -69,6 +78,8 @@ class Described(msgspec.Struct, frozen=True):
             ),
             config.efficiency_permille,
             main_meter_interval_s,
+            config.quirks,
+            config.current_type is CurrentType.DC,
         )
 
     def connector(self, connector_id: int) -> DescribedConnector | None:
@@ -134,6 +145,51 @@ class Healing(msgspec.Struct, array_like=True):
     attempts: int = 0
 
 
+class Learned(msgspec.Struct, array_like=True):
+    """What a charger taught by what it refused and accepted; forgotten with its firmware."""
+
+    form: dict[str, str | int | bool] = {}
+    """How it takes profiles, by field of `quirks.Quirks`, as far as that deviates."""
+    tried: int = 0
+    """How many other forms of a profile were tried."""
+    proven: bool = False
+    """It has accepted a profile in the form that is in use."""
+    refused: int = 0
+    """Profiles of transactions that it refused in a row."""
+    measurands: str = ""
+    """The list of measurands that it accepted."""
+
+
+class Report(msgspec.Struct, array_like=True):
+    """How far the charger's own word on its settings is known."""
+
+    known_of: tuple[str, str, str] = ("", "", "")
+    """Vendor, model and firmware of which it was told, or given up; empty while neither."""
+    attempts: int = 0
+    """How often it was asked for, for the present firmware."""
+    complete_ms: int | None = None
+    """When the latest complete report ended."""
+
+
+class Alarm(msgspec.Struct, array_like=True):
+    """Something that a charger warned of and has not cleared."""
+
+    key: str
+    """The variable, as in `ocpp.variables`."""
+    evse_id: int
+    severity: int | None
+    """0, danger, to 9, debug; None where nobody said."""
+    since_ms: int
+    value: str
+    trigger: str
+    monitor_id: int | None = None
+    fault: bool = False
+    """What it is about does not work (variable Problem)."""
+    transaction_id: str = ""
+    tech_code: str = ""
+    tech_info: str = ""
+
+
 class ChargerMemory(msgspec.Struct):
     """Everything a charger's actor has to remember."""
 
@@ -159,6 +215,19 @@ class ChargerMemory(msgspec.Struct):
     healing: Healing = msgspec.field(default_factory=Healing)
     cleared: bool = False
     """Whether the station has answered that what others left behind is gone."""
+    capability: Capability = msgspec.field(default_factory=Capability)
+    learned: Learned = msgspec.field(default_factory=Learned)
+    report: Report = msgspec.field(default_factory=Report)
+    report_number: int = 0
+    """Of the latest report that was asked for."""
+    alarms: list[Alarm] = []
+    monitor_severity: dict[int, int] = {}
+    """Of the monitors that the charger told of, by id."""
+
+    def quirks(self) -> tuple[tuple[str, ...], Quirks]:
+        """The profiles of quirks that hold for this charger, and what they say."""
+        named = () if self.described is None else self.described.quirks
+        return quirks_of(self.vendor, self.model, self.firmware, named=named)
 
     def connector(self, connector_id: int) -> Connector | None:
         """The connector, remembered from now on; None where there are too many."""

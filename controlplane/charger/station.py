@@ -9,7 +9,9 @@ from typing import Any, Final
 
 import msgspec
 
+from controlplane.charger.device import Device
 from controlplane.charger.memory import ChargerMemory
+from controlplane.charger.reports import identity
 from controlplane.charger.settling import seconds
 from controlplane.charger.transactions import Transactions
 from controlplane.charger.turn import Turn
@@ -38,11 +40,25 @@ _NOTICE_MAX_BYTES: Final = 8_192
 class Station:
     """The station's side of one charger's memory."""
 
-    __slots__ = ("_memory", "_settings", "_transactions", "boot_pending")
+    __slots__ = (
+        "_device",
+        "_memory",
+        "_settings",
+        "_transactions",
+        "boot_pending",
+        "report_ended",
+    )
 
     def __init__(
-        self, memory: ChargerMemory, settings: ActorSettings, transactions: Transactions
+        self,
+        memory: ChargerMemory,
+        settings: ActorSettings,
+        transactions: Transactions,
+        device: Device,
     ) -> None:
+        self._device = device
+        self.report_ended = False
+        """The latest event completed the report that its set-up waits for."""
         self._memory = memory
         self._settings = settings
         self._transactions = transactions
@@ -55,6 +71,7 @@ class Station:
 
     def _booted(self, turn: Turn, event: events.Booted) -> Answer:
         memory = self._memory
+        before = identity(memory)
         known = (memory.vendor, memory.model, memory.serial_number)
         exchanged = any(known) and known != (event.vendor, event.model, event.serial_number)
         memory.vendor, memory.model = event.vendor, event.model
@@ -74,6 +91,7 @@ class Station:
             serial_number=event.serial_number,
             reason=event.reason,
         )
+        self._device.booted(turn, before)
         self.boot_pending = turn.site_id is None
         interval_ms = self._settings.heartbeat_interval_ms
         if self.boot_pending:
@@ -88,6 +106,8 @@ class Station:
         if connector is None:
             return Done()
         before = self._memory.status(connector.id)
+        if event.status is ConnectorStatus.AVAILABLE:
+            self._device.alarms.available(turn, connector.id)
         if (connector.status, connector.error_code) == (event.status, event.error_code):
             return Done()
         if event.status is ConnectorStatus.FAULTED or event.error_code:
@@ -145,6 +165,19 @@ class Station:
         self._note(turn, "NotifyEVChargingSchedule", event.data)
         return StatusAnswer("Accepted")
 
+    def _variables_reported(self, turn: Turn, event: events.VariablesReported) -> Answer:
+        self.report_ended = self._device.reports.variables(turn, event)
+        return Done()
+
+    def _monitors_reported(self, turn: Turn, event: events.MonitorsReported) -> Answer:
+        self._device.reports.monitors(turn, event)
+        return Done()
+
+    def _variables_noticed(self, turn: Turn, event: events.VariablesNoticed) -> Answer:
+        for status in self._device.alarms.noticed(turn, event):
+            self._status_changed(turn, status)
+        return Done()
+
     def _noted(self, turn: Turn, event: events.Noted) -> Answer:
         self._note(turn, event.kind, event.data)
         return Done()
@@ -163,10 +196,13 @@ _HEARD: Final[dict[type[Event], Callable[[Station, Turn, Any], Answer]]] = {
     events.DataTransferred: Station._data_transferred,
     events.Heartbeat: Station._heartbeat,
     events.MeterReported: Station._metered,
+    events.MonitorsReported: Station._monitors_reported,
     events.Noted: Station._noted,
     events.StatusChanged: Station._status_changed,
     events.TransactionEnded: Station._ended,
     events.TransactionStarted: Station._started,
     events.TransactionUpdated: Station._updated,
+    events.VariablesNoticed: Station._variables_noticed,
+    events.VariablesReported: Station._variables_reported,
     events.VehicleScheduleNotified: Station._schedule_notified,
 }

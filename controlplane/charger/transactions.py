@@ -292,7 +292,7 @@ class Transactions:
                 and (session.id_token is not None or session.charging_state in _AUTHORISED),
                 session.id_token,
                 session.boost_until_ms,
-                session.vehicle,
+                memory.capability.limits(connector_id, session.vehicle),
             )
         turn.tell_site(ConnectorState(memory.charger_id, connector_id, status, demand))
 

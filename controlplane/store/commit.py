@@ -237,9 +237,7 @@ def _writes(dialect: str) -> dict[type, Executable]:
 
     def removal(table: Table) -> Executable:
         keys = table.primary_key
-        return delete(table).where(
-            and_(*(key == bindparam(f"removed_{key.name}") for key in keys))
-        )
+        return delete(table).where(and_(*(key == bindparam(f"removed_{key.name}") for key in keys)))
 
     def replaced(table: Table) -> Executable:
         return delete(table).where(

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from importlib import resources
 from typing import Final, Literal
 
@@ -119,6 +120,7 @@ def unknown_profiles(names: Iterable[str]) -> list[str]:
     return [name for name in names if name != NONE and name not in PROFILES]
 
 
+@lru_cache(maxsize=4_096)
 def quirks_of(
     vendor: str, model: str, firmware: str, *, named: tuple[str, ...] = ()
 ) -> tuple[tuple[str, ...], Quirks]:

@@ -195,9 +195,7 @@ def _set_monitoring(command: commands.SetVariableMonitoring, _: int) -> dict[str
     return {"setMonitoringData": data}
 
 
-def _monitoring_set(
-    _: commands.SetVariableMonitoring, payload: dict[str, Any]
-) -> CommandResult:
+def _monitoring_set(_: commands.SetVariableMonitoring, payload: dict[str, Any]) -> CommandResult:
     """Accepted if every monitor was."""
     return _all_accepted(payload, "setMonitoringResult")
 
