@@ -155,7 +155,9 @@ class Learned(msgspec.Struct, array_like=True):
     proven: bool = False
     """It has accepted a profile in the form that is in use."""
     refused: int = 0
-    """Profiles of transactions that it refused in a row."""
+    """Profiles that it refused in a row; once one is proven, profiles of transactions."""
+    steers_transactions: bool = False
+    """It has accepted a profile of a transaction."""
     measurands: str = ""
     """The list of measurands that it accepted."""
 

@@ -8,8 +8,9 @@ Every field of a form is taken from the first of these that speaks of it:
 4. what it reports of itself;
 5. the form that the specifications lead one to expect.
 
-Learning is bounded: for one firmware each other form is tried once, on a profile that was refused
-anyway; what is accepted is remembered and journalled. The invariant: a form changes only with a
+Learning is bounded: a charger that has never accepted a profile and refuses for the second time is
+sent the refused one in other forms, each once for one firmware; what is accepted is remembered and
+journalled. One refusal teaches nothing: chargers refuse for passing reasons, too. The invariant: a form changes only with a
 boot, a description, a report, or a refusal."""
 
 from __future__ import annotations
@@ -27,8 +28,13 @@ from controlplane.ocpp.dialect import Dialect, limit_value
 
 __all__ = ["ProfileForm", "limit_answered_by", "measurand_lists", "profile_form", "quirk_sources"]
 
-_REFUSALS_MAX: Final = 3
-"""Profiles of transactions refused in a row, after which the default profile is used instead."""
+_REFUSALS_MIN: Final = 2
+"""Refusals in a row after which other forms are tried."""
+_TRANSACTION_REFUSALS_MIN: Final = 3
+"""Profiles of transactions refused by a charger that never took one, after which the default
+profile is used instead."""
+_TRANSACTION_AGE_MS: Final = 60_000
+"""There are chargers that refuse the profile of a transaction that has just begun."""
 
 _FORM_ERRORS: Final = frozenset(
     {
@@ -40,8 +46,8 @@ _FORM_ERRORS: Final = frozenset(
         "TypeConstraintViolation",
     }
 )
-"""Error codes by which a charger says that it does not take a profile like this; NotSupported and
-NotImplemented mean that it takes none."""
+"""Error codes by which a charger says that it does not take a profile like this. NotSupported, be it a
+status or a code, and NotImplemented mean that it takes none."""
 
 _SIMPLER: Final = (
     Quirks(decimals=0),
@@ -148,17 +154,19 @@ def limit_answered_by(
     if result.state is CommandState.ACCEPTED:
         _accepted(turn, memory, command)
         return None
-    refused = result.state is CommandState.REJECTED or (
+    refused = (result.state is CommandState.REJECTED and result.status != "NotSupported") or (
         result.state is CommandState.ERROR and result.error_code in _FORM_ERRORS
     )
     if not refused or _said(memory, "learn") is False:
         return None
     learned = memory.learned
-    if command.purpose is LimitPurpose.TRANSACTION and learned.proven:
-        return _transaction_refused(turn, memory, command)
     if learned.proven:
+        if command.purpose is LimitPurpose.TRANSACTION and not learned.steers_transactions:
+            return _transaction_refused(turn, memory, command)
         return None
-    return _next_form(turn, memory, command)
+    learned.refused += 1
+    turn.changed = True
+    return _next_form(turn, memory, command) if learned.refused >= _REFUSALS_MIN else None
 
 
 def _said(memory: ChargerMemory, field: str) -> object:
@@ -172,12 +180,12 @@ def _said(memory: ChargerMemory, field: str) -> object:
 
 def _accepted(turn: Turn, memory: ChargerMemory, command: SetLimit) -> None:
     learned = memory.learned
-    if command.purpose is LimitPurpose.TRANSACTION and learned.refused:
-        learned.refused = 0
-        turn.changed = True
+    if command.purpose is LimitPurpose.TRANSACTION and not learned.steers_transactions:
+        learned.steers_transactions = turn.changed = True
     if learned.proven:
         return
     learned.proven = turn.changed = True
+    learned.refused = 0
     for trial in _SIMPLER[: learned.tried]:
         form = profile_form(memory, trial)
         if form.written(command) == command and form != profile_form(memory):
@@ -226,12 +234,19 @@ def _looks(command: SetLimit) -> tuple[object, ...]:
 
 
 def _transaction_refused(turn: Turn, memory: ChargerMemory, command: SetLimit) -> SetLimit | None:
-    """A charger that takes default profiles and refuses those of transactions, again and again, is
-    steered by the default one."""
+    """A charger that takes default profiles, never took one of a transaction, and refuses it again
+    and again while the transaction runs, is steered by the default one."""
+    session = memory.open_session_on(command.connector_id)
+    if (
+        session is None
+        or session.transaction_id != command.transaction_id
+        or turn.now_ms - session.started_ms < _TRANSACTION_AGE_MS
+    ):
+        return None
     learned = memory.learned
     learned.refused += 1
     turn.changed = True
-    if learned.refused < _REFUSALS_MAX or profile_form(memory).by_default:
+    if learned.refused < _TRANSACTION_REFUSALS_MIN:
         return None
     _learn(turn, memory, Quirks(steer_by="default"))
     learned.refused = 0
