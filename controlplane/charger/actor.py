@@ -354,7 +354,9 @@ class ChargerActor:
     ) -> Fault | None:
         """Queue a command; the fault if this version cannot say it."""
         command = self._device.worded(turn, command)
-        calls = write_calls(dialect, command, turn.now_ms)
+        calls = write_calls(
+            dialect, command, turn.now_ms, settings_max=self._device.settings_max(command)
+        )
         if isinstance(calls, Fault):
             return calls
         replaced = self._queue.put(

@@ -31,7 +31,7 @@ class Fact(msgspec.Struct, frozen=True):
     characteristics: Characteristics | None = None
 
 
-class Capability(msgspec.Struct):
+class Capability(msgspec.Struct, array_like=True):
     """What is known of one charger."""
 
     units: tuple[str, ...] = ()

@@ -71,6 +71,14 @@ class Device:
             return commands.SetSettings({**command.settings, _PASSWORD_KEY: password})
         return command
 
+    def settings_max(self, command: Command) -> int | None:
+        """How many settings it takes in one message."""
+        capability = self._memory.capability
+        reported = capability.settings_set_max
+        if isinstance(command, commands.GetSettings):
+            reported = capability.settings_get_max
+        return self._memory.quirks()[1].settings_per_message or reported
+
     def reset_unanswered(self, command: Command | None) -> bool:
         """Whether a restart is the answer to this command."""
         quirks = self._memory.quirks()[1]

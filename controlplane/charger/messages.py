@@ -14,6 +14,7 @@ from controlplane.ocpp.events import ConnectorStatus
 
 __all__ = [
     "AbandonSession",
+    "AlarmView",
     "ApplyLimit",
     "ChargerAssigned",
     "ChargerRequest",
@@ -161,6 +162,23 @@ class ConnectorView(msgspec.Struct, frozen=True):
     """The limit the station acknowledged last, or None while unknown."""
 
 
+class AlarmView(msgspec.Struct, frozen=True):
+    """Something that the charger warned of and has not cleared. `severity` is 0, danger, to 9,
+    debug; None where nobody said. `connector_id` 0 is the charger as a whole."""
+
+    variable: str
+    connector_id: int
+    severity: int | None
+    since_ms: int
+    value: str
+    trigger: str
+    fault: bool
+    monitor_id: int | None
+    transaction_id: str
+    tech_code: str
+    tech_info: str
+
+
 class ChargerView(msgspec.Struct, frozen=True, tag="charger_view"):
     charger_id: ChargerId
     site_id: SiteId | None
@@ -172,3 +190,11 @@ class ChargerView(msgspec.Struct, frozen=True, tag="charger_view"):
     serial_number: str
     last_seen_ms: int | None
     connectors: tuple[ConnectorView, ...]
+    quirks: tuple[str, ...] = ()
+    """The profiles of quirks that hold for it."""
+    learned: dict[str, str] = {}
+    """What it taught by what it refused and accepted, by field of a profile of quirks."""
+    alarms: tuple[AlarmView, ...] = ()
+    """The most severe first."""
+    settings_complete_ms: int | None = None
+    """When it last reported all its settings."""

@@ -110,6 +110,11 @@ class Reports:
         self._settling: int | None = None
         """The report that was asked for on our own account."""
 
+    @property
+    def _keys_only(self) -> bool:
+        """It has configuration keys and no device model (1.6)."""
+        return self._memory.ocpp_version == "ocpp1.6"
+
     # --- what is asked ----------------------------------------------------------------------------
 
     @property
@@ -131,8 +136,6 @@ class Reports:
         """What asks the charger for all its settings."""
         self._memory.report.attempts += 1
         turn.changed = True
-        if self._memory.ocpp_version == "ocpp1.6":
-            return commands.GetSettings()
         return commands.GetBaseReport(request_id=self.number(turn))
 
     def number(self, turn: Turn) -> int:
@@ -157,6 +160,8 @@ class Reports:
         """Take in what the charger answered to a question for settings or monitors. `settling`: it
         was asked on our own account."""
         match command:
+            case commands.GetBaseReport() if self._keys_only:
+                self._settings_told(turn, commands.GetSettings(), result, settling=settling)
             case commands.GetBaseReport() | commands.GetReport():
                 self._report_answered(turn, command, result, settling=settling)
             case commands.GetMonitoringReport():
@@ -216,16 +221,15 @@ class Reports:
         told = [
             setting for setting in settings_answered(result.payload) if setting.status == "Accepted"
         ]
-        old = self._memory.ocpp_version == "ocpp1.6"
         for setting in told[:_VARIABLES_MAX]:
-            if not old:
+            if not self._keys_only:
                 self._value(turn, setting.key, setting.value)
                 continue
             mutability = Mutability.READ_ONLY if setting.read_only else Mutability.READ_WRITE
             name = VariableName(component="", variable=setting.key)
             told_of = ReportedAttribute(value=setting.value, mutability=mutability)
             self._row(turn, name, told_of, None)
-        if old and not command.keys:
+        if self._keys_only and not command.keys:
             self._replaced(turn, turn.now_ms, len(told))
 
     def _settings_set(
@@ -354,7 +358,7 @@ class Reports:
         self._store_value(turn, name, Attribute.ACTUAL, value)
 
     def _value(self, turn: Turn, key: str, value: str | None) -> None:
-        found = parse_key(key) if self._memory.ocpp_version != "ocpp1.6" else None
+        found = None if self._keys_only else parse_key(key)
         name, attribute = found or (VariableName(component="", variable=key), Attribute.ACTUAL)
         self._store_value(turn, name, attribute, value)
 

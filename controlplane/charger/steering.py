@@ -180,8 +180,9 @@ def _said(memory: ChargerMemory, field: str) -> object:
 
 def _accepted(turn: Turn, memory: ChargerMemory, command: SetLimit) -> None:
     learned = memory.learned
-    if command.purpose is LimitPurpose.TRANSACTION and not learned.steers_transactions:
-        learned.steers_transactions = turn.changed = True
+    if command.purpose is LimitPurpose.TRANSACTION:
+        # Written with the next snapshot; the next profile of a transaction says it again.
+        learned.steers_transactions = True
     if learned.proven:
         return
     learned.proven = turn.changed = True

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from controlplane.charger.memory import ChargerMemory, Connector
-from controlplane.charger.messages import ChargerView, ConnectorView
+from controlplane.charger.memory import Alarm, ChargerMemory, Connector
+from controlplane.charger.messages import AlarmView, ChargerView, ConnectorView
 
 __all__ = ["charger_view"]
 
@@ -25,7 +25,37 @@ def charger_view(memory: ChargerMemory, *, online: bool, last_seen_ms: int | Non
         connectors=tuple(
             _connector_view(memory, connector_id) for connector_id in sorted(connector_ids)
         ),
+        quirks=memory.quirks()[0],
+        learned=_learned(memory),
+        alarms=tuple(
+            AlarmView(
+                variable=alarm.key,
+                connector_id=alarm.evse_id,
+                severity=alarm.severity,
+                since_ms=alarm.since_ms,
+                value=alarm.value,
+                trigger=alarm.trigger,
+                fault=alarm.fault,
+                monitor_id=alarm.monitor_id,
+                transaction_id=alarm.transaction_id,
+                tech_code=alarm.tech_code,
+                tech_info=alarm.tech_info,
+            )
+            for alarm in sorted(memory.alarms, key=_severity)
+        ),
+        settings_complete_ms=memory.report.complete_ms,
     )
+
+
+def _severity(alarm: Alarm) -> tuple[int, int]:
+    return 10 if alarm.severity is None else alarm.severity, alarm.since_ms
+
+
+def _learned(memory: ChargerMemory) -> dict[str, str]:
+    learned = {name: str(value) for name, value in memory.learned.form.items()}
+    if memory.learned.measurands:
+        learned["measurands"] = memory.learned.measurands
+    return learned
 
 
 def _connector_view(memory: ChargerMemory, connector_id: int) -> ConnectorView:
