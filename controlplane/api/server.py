@@ -14,6 +14,7 @@ from controlplane.api.allocation import Allocations
 from controlplane.api.backend import MESSAGE_MAX_BYTES, Backend
 from controlplane.api.chargers import Chargers
 from controlplane.api.configuring import Change, apply_network
+from controlplane.api.device_model import DeviceModel
 from controlplane.api.errors import ErrorInterceptor
 from controlplane.api.grid import Grid
 from controlplane.api.journal import Journal
@@ -26,6 +27,8 @@ from controlplane.api.v1 import (
     allocation_pb2_grpc,
     chargers_pb2,
     chargers_pb2_grpc,
+    device_model_pb2,
+    device_model_pb2_grpc,
     grid_pb2,
     grid_pb2_grpc,
     journal_pb2,
@@ -136,6 +139,7 @@ def _add_services(backend: Backend, server: grpc.aio.Server) -> list[str]:
     """Add every service of the contract; their full names."""
     allocation_pb2_grpc.add_AllocationServiceServicer_to_server(Allocations(), server)
     chargers_pb2_grpc.add_ChargersServiceServicer_to_server(Chargers(backend), server)
+    device_model_pb2_grpc.add_DeviceModelServiceServicer_to_server(DeviceModel(backend), server)
     grid_pb2_grpc.add_GridServiceServicer_to_server(Grid(backend), server)
     journal_pb2_grpc.add_JournalServiceServicer_to_server(Journal(backend), server)
     network_pb2_grpc.add_NetworkServiceServicer_to_server(Network(backend), server)
@@ -147,6 +151,7 @@ def _add_services(backend: Backend, server: grpc.aio.Server) -> list[str]:
         for file in (
             allocation_pb2,
             chargers_pb2,
+            device_model_pb2,
             grid_pb2,
             journal_pb2,
             network_pb2,

@@ -10,8 +10,8 @@ Every field of a form is taken from the first of these that speaks of it:
 
 Learning is bounded: a charger that has never accepted a profile and refuses for the second time is
 sent the refused one in other forms, each once for one firmware; what is accepted is remembered and
-journalled. One refusal teaches nothing: chargers refuse for passing reasons, too. The invariant: a form changes only with a
-boot, a description, a report, or a refusal."""
+journalled. One refusal teaches nothing: chargers refuse for passing reasons, too. The invariant: a
+form changes only with a boot, a description, a report, or a refusal."""
 
 from __future__ import annotations
 
@@ -46,8 +46,8 @@ _FORM_ERRORS: Final = frozenset(
         "TypeConstraintViolation",
     }
 )
-"""Error codes by which a charger says that it does not take a profile like this. NotSupported, be it a
-status or a code, and NotImplemented mean that it takes none."""
+"""Error codes by which a charger says that it does not take a profile like this. NotSupported, be
+it a status or a code, and NotImplemented mean that it takes none."""
 
 _SIMPLER: Final = (
     Quirks(decimals=0),

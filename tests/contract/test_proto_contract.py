@@ -45,6 +45,13 @@ COUNTS = {
     "rank",
     "turns_primary",
     "turns_secondary",
+    "evse_id",
+    "limit_max",  # in the unit of the charger's own variable
+    "limit_min",
+    "monitor_id",
+    "monitor_ids",
+    "severity",
+    "value",
 }
 
 
