@@ -28,6 +28,7 @@ from controlplane.actor import (
 )
 from controlplane.charger.commands import CommandQueue, Order, Origin, write_calls
 from controlplane.charger.device import Device
+from controlplane.charger.firmware import Firmware
 from controlplane.charger.healing import HEALING_TIMER, Healer
 from controlplane.charger.limits import limit_wanted
 from controlplane.charger.memory import ChargerMemory, Described
@@ -44,6 +45,7 @@ from controlplane.charger.messages import (
     StationDisconnected,
     StationFailed,
     StationReplied,
+    UpdateWanted,
 )
 from controlplane.charger.metering import Metering
 from controlplane.charger.reports import REPORT_TIMER
@@ -102,6 +104,7 @@ class ChargerActor:
 
     __slots__ = (
         "_device",
+        "_firmware",
         "_healer",
         "_last_seen_ms",
         "_memory",
@@ -125,7 +128,8 @@ class ChargerActor:
         self._metering = Metering(memory)
         self._transactions = Transactions(memory, self._metering)
         self._device = Device(memory, settings.call_timeout_ms)
-        self._station = Station(memory, settings, self._transactions, self._device)
+        self._firmware = Firmware(memory)
+        self._station = Station(memory, settings, self._transactions, self._firmware, self._device)
         self._queue = CommandQueue(settings.call_timeout_ms)
         self._healer = Healer(memory, 2 * settings.call_timeout_ms)
         self._settling = Settling(memory, settings, self._device.reports)
@@ -392,6 +396,7 @@ class ChargerActor:
             )
         if order.ask_id:
             turn.effects.append(Answer(order.ask_id, result))
+        self._firmware.asked(turn, order.command, result)
         if order.limit is not None:
             self._tell_outcome(turn, order.limit, result.state)
             if default_ma != self._memory.default_ma():
@@ -426,6 +431,14 @@ class ChargerActor:
             urgent=True,
         )
         return fault is None
+
+    def _update_wanted(self, turn: Turn, message: UpdateWanted) -> None:
+        dialect = self._dialect()
+        online = bool(self._queue.connection) and dialect is not None and not self._queue.full
+        if self._firmware.wanted(turn, message, online=online) and dialect is not None:
+            fault = self._order(turn, dialect, message.command, Origin.API)
+            if fault is not None:
+                self._firmware.unspeakable(turn, message.command, fault.code)
 
     def _apply_limit(self, turn: Turn, message: ApplyLimit) -> None:
         dialect = self._dialect()
@@ -605,4 +618,5 @@ _HANDLERS: Final[dict[type[Message], Callable[[ChargerActor, Turn, Any], None]]]
     StationFailed: ChargerActor._failed,
     StationReplied: ChargerActor._replied,
     TimerFired: ChargerActor._timer,
+    UpdateWanted: ChargerActor._update_wanted,
 }

@@ -20,6 +20,7 @@ from controlplane.charger.energy import POWER_UNKNOWN_W, Register
 from controlplane.charger.quirks import Quirks, quirks_of
 from controlplane.ids import ChargerId, SessionId, SiteId
 from controlplane.network import ChargerConfig, CurrentType, LimitUnit
+from controlplane.ocpp.commands import LogKind
 from controlplane.ocpp.events import ConnectorStatus, TransactionEnded
 from controlplane.site.messages import VehicleLimits
 from controlplane.units import w_from_ma
@@ -30,8 +31,10 @@ __all__ = [
     "Connector",
     "Described",
     "DescribedConnector",
+    "FirmwareUpdate",
     "Healing",
     "Learned",
+    "LogUpload",
     "Report",
     "Session",
 ]
@@ -192,6 +195,31 @@ class Alarm(msgspec.Struct, array_like=True):
     tech_info: str = ""
 
 
+class FirmwareUpdate(msgspec.Struct, array_like=True):
+    """The update that the station took last; `version` is empty where nobody knows what the
+    station will call itself."""
+
+    request_id: int
+    version: str
+    campaign_id: str
+    asked_ms: int
+    status: str = ""
+    changed_ms: int = 0
+    ended_ms: int | None = None
+
+
+class LogUpload(msgspec.Struct, array_like=True):
+    """The log that the station agreed to upload last, under the name it gave."""
+
+    request_id: int
+    kind: LogKind
+    name: str
+    asked_ms: int
+    status: str = ""
+    changed_ms: int = 0
+    ended_ms: int | None = None
+
+
 class ChargerMemory(msgspec.Struct):
     """Everything a charger's actor has to remember."""
 
@@ -225,6 +253,9 @@ class ChargerMemory(msgspec.Struct):
     alarms: list[Alarm] = []
     monitor_severity: dict[int, int] = {}
     """Of the monitors that the charger told of, by id."""
+
+    firmware_update: FirmwareUpdate | None = None
+    log_upload: LogUpload | None = None
 
     def quirks(self) -> tuple[tuple[str, ...], Quirks]:
         """The profiles of quirks that hold for this charger, and what they say."""

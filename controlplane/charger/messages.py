@@ -9,7 +9,7 @@ import msgspec
 
 from controlplane.actor import Message
 from controlplane.ids import ChargerId, SessionId, SiteId
-from controlplane.ocpp.commands import AnyCommand
+from controlplane.ocpp.commands import AnyCommand, LogKind, UpdateFirmware
 from controlplane.ocpp.events import ConnectorStatus
 
 __all__ = [
@@ -29,6 +29,9 @@ __all__ = [
     "StationDisconnected",
     "StationFailed",
     "StationReplied",
+    "UpdateView",
+    "UpdateWanted",
+    "UploadView",
 ]
 
 
@@ -112,6 +115,18 @@ class ApplyLimit(Message, frozen=True, tag="apply_limit"):
     session_id: SessionId | None
 
 
+# --- from a campaign -----------------------------------------------------------------------------
+
+
+class UpdateWanted(Message, frozen=True, tag="update_wanted"):
+    """Install this firmware; told back to `command.campaign_id` is `UpdateProgress` until it has
+    come to an end, or `UpdateDeferred` where the station was not told. A charger that knows the
+    request already says how far it is."""
+
+    command: UpdateFirmware
+    only_idle: bool
+
+
 # --- from the API ---------------------------------------------------------------------------------
 
 
@@ -179,6 +194,28 @@ class AlarmView(msgspec.Struct, frozen=True):
     tech_info: str
 
 
+class UpdateView(msgspec.Struct, frozen=True):
+    """The firmware update that the station took last; `status` is its own word."""
+
+    request_id: int
+    version: str
+    campaign_id: str
+    status: str
+    changed_ms: int
+    ended: bool
+
+
+class UploadView(msgspec.Struct, frozen=True):
+    """The log that the station agreed to upload last; `status` is its own word."""
+
+    request_id: int
+    kind: LogKind
+    name: str
+    status: str
+    changed_ms: int
+    ended: bool
+
+
 class ChargerView(msgspec.Struct, frozen=True, tag="charger_view"):
     charger_id: ChargerId
     site_id: SiteId | None
@@ -198,3 +235,5 @@ class ChargerView(msgspec.Struct, frozen=True, tag="charger_view"):
     """The most severe first."""
     settings_complete_ms: int | None = None
     """When it last reported all its settings."""
+    update: UpdateView | None = None
+    upload: UploadView | None = None

@@ -10,6 +10,7 @@ from typing import Any, Final
 import msgspec
 
 from controlplane.charger.device import Device
+from controlplane.charger.firmware import Firmware
 from controlplane.charger.memory import ChargerMemory
 from controlplane.charger.reports import identity
 from controlplane.charger.settling import seconds
@@ -42,6 +43,7 @@ class Station:
 
     __slots__ = (
         "_device",
+        "_firmware",
         "_memory",
         "_settings",
         "_transactions",
@@ -54,12 +56,14 @@ class Station:
         memory: ChargerMemory,
         settings: ActorSettings,
         transactions: Transactions,
+        firmware: Firmware,
         device: Device,
     ) -> None:
         self._device = device
         self.report_ended = False
         """The latest event completed the report that its set-up waits for."""
         self._memory = memory
+        self._firmware = firmware
         self._settings = settings
         self._transactions = transactions
         self.boot_pending = False
@@ -92,6 +96,7 @@ class Station:
             reason=event.reason,
         )
         self._device.booted(turn, before)
+        self._firmware.booted(turn)
         self.boot_pending = turn.site_id is None
         interval_ms = self._settings.heartbeat_interval_ms
         if self.boot_pending:
@@ -178,6 +183,18 @@ class Station:
             self._status_changed(turn, status)
         return Done()
 
+    def _firmware_progressed(self, turn: Turn, event: events.FirmwareProgress) -> Answer:
+        self._firmware.update_progressed(turn, event)
+        return Done()
+
+    def _firmware_published(self, turn: Turn, event: events.FirmwarePublished) -> Answer:
+        self._firmware.published(turn, event)
+        return Done()
+
+    def _log_progressed(self, turn: Turn, event: events.LogProgress) -> Answer:
+        self._firmware.log_progressed(turn, event)
+        return Done()
+
     def _noted(self, turn: Turn, event: events.Noted) -> Answer:
         self._note(turn, event.kind, event.data)
         return Done()
@@ -194,7 +211,10 @@ _HEARD: Final[dict[type[Event], Callable[[Station, Turn, Any], Answer]]] = {
     events.Booted: Station._booted,
     events.ChargingNeedsNotified: Station._needs_notified,
     events.DataTransferred: Station._data_transferred,
+    events.FirmwareProgress: Station._firmware_progressed,
+    events.FirmwarePublished: Station._firmware_published,
     events.Heartbeat: Station._heartbeat,
+    events.LogProgress: Station._log_progressed,
     events.MeterReported: Station._metered,
     events.MonitorsReported: Station._monitors_reported,
     events.Noted: Station._noted,

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
-from controlplane.charger.memory import Alarm, ChargerMemory, Connector
-from controlplane.charger.messages import AlarmView, ChargerView, ConnectorView
+from controlplane.charger.memory import Alarm, ChargerMemory, Connector, FirmwareUpdate, LogUpload
+from controlplane.charger.messages import (
+    AlarmView,
+    ChargerView,
+    ConnectorView,
+    UpdateView,
+    UploadView,
+)
 
 __all__ = ["charger_view"]
 
@@ -44,6 +50,34 @@ def charger_view(memory: ChargerMemory, *, online: bool, last_seen_ms: int | Non
             for alarm in sorted(memory.alarms, key=_severity)
         ),
         settings_complete_ms=memory.report.complete_ms,
+        update=_update_view(memory.firmware_update),
+        upload=_upload_view(memory.log_upload),
+    )
+
+
+def _update_view(update: FirmwareUpdate | None) -> UpdateView | None:
+    if update is None:
+        return None
+    return UpdateView(
+        update.request_id,
+        update.version,
+        update.campaign_id,
+        update.status,
+        update.changed_ms,
+        update.ended_ms is not None,
+    )
+
+
+def _upload_view(upload: LogUpload | None) -> UploadView | None:
+    if upload is None:
+        return None
+    return UploadView(
+        upload.request_id,
+        upload.kind,
+        upload.name,
+        upload.status,
+        upload.changed_ms,
+        upload.ended_ms is not None,
     )
 
 

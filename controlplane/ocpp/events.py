@@ -20,7 +20,10 @@ __all__ = [
     "ConnectorStatus",
     "DataTransferred",
     "Event",
+    "FirmwareProgress",
+    "FirmwarePublished",
     "Heartbeat",
+    "LogProgress",
     "MeterReading",
     "MeterReported",
     "Monitor",
@@ -231,6 +234,29 @@ class DataTransferred(Event, frozen=True, tag="data_transfer"):
     vendor_id: str
     message_id: str
     data: Any = None
+
+
+class FirmwareProgress(Event, frozen=True, tag="firmware_progress"):
+    """How far an update has come, in the station's own word; `request_id` None where the version
+    has none."""
+
+    status: str
+    request_id: int | None
+
+
+class FirmwarePublished(Event, frozen=True, tag="firmware_published"):
+    """How far a local controller has come with publishing firmware, and where it lies (2.x L03)."""
+
+    status: str
+    request_id: int | None
+    locations: tuple[str, ...]
+
+
+class LogProgress(Event, frozen=True, tag="log_progress"):
+    """How far the upload of a log has come, in the station's own word."""
+
+    status: str
+    request_id: int | None
 
 
 class Noted(Event, frozen=True, tag="noted"):

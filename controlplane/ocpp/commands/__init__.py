@@ -33,6 +33,13 @@ from controlplane.ocpp.commands.device_model import (
     SetMonitoringLevel,
     SetVariableMonitoring,
 )
+from controlplane.ocpp.commands.firmware import (
+    GetLog,
+    LogKind,
+    PublishFirmware,
+    UnpublishFirmware,
+    UpdateFirmware,
+)
 
 __all__ = [
     "AnyCommand",
@@ -45,11 +52,14 @@ __all__ = [
     "CommandState",
     "GetBaseReport",
     "GetCompositeSchedule",
+    "GetLog",
     "GetMonitoringReport",
     "GetReport",
     "GetSettings",
     "LimitPurpose",
+    "LogKind",
     "MonitorWanted",
+    "PublishFirmware",
     "RawCall",
     "RemoteStart",
     "RemoteStop",
@@ -61,6 +71,8 @@ __all__ = [
     "SetVariableMonitoring",
     "Trigger",
     "UnlockConnector",
+    "UnpublishFirmware",
+    "UpdateFirmware",
 ]
 
 AnyCommand = (
@@ -84,5 +96,9 @@ AnyCommand = (
     | SetMonitoringBase
     | SetMonitoringLevel
     | GetMonitoringReport
+    | UpdateFirmware
+    | PublishFirmware
+    | UnpublishFirmware
+    | GetLog
 )
 """Every command; what a field is declared as, so that it can be read back from msgpack."""

@@ -11,6 +11,7 @@ from controlplane.ocpp.dialect import Dialect, MeterSettings
 from controlplane.ocpp.v16.authorization import AUTHORIZATION
 from controlplane.ocpp.v16.availability import AVAILABILITY
 from controlplane.ocpp.v16.data_transfer import DATA_TRANSFER
+from controlplane.ocpp.v16.firmware import FIRMWARE
 from controlplane.ocpp.v16.notices import NOTICES
 from controlplane.ocpp.v16.provisioning import PROVISIONING
 from controlplane.ocpp.v16.remote_control import REMOTE_CONTROL
@@ -23,6 +24,7 @@ _BLOCKS: Final = (
     AUTHORIZATION,
     AVAILABILITY,
     DATA_TRANSFER,
+    FIRMWARE,
     NOTICES,
     PROVISIONING,
     REMOTE_CONTROL,

@@ -9,11 +9,7 @@ __all__ = ["NOTICES"]
 NOTICES = Block(
     notices=frozenset(
         {
-            "DiagnosticsStatusNotification",
-            "FirmwareStatusNotification",
-            "LogStatusNotification",
             "SecurityEventNotification",
-            "SignedFirmwareStatusNotification",
         }
     )
 )

@@ -13,6 +13,7 @@ from controlplane.ocpp.v201.authorization import AUTHORIZATION
 from controlplane.ocpp.v201.availability import AVAILABILITY
 from controlplane.ocpp.v201.data_transfer import DATA_TRANSFER
 from controlplane.ocpp.v201.device_model import DEVICE_MODEL
+from controlplane.ocpp.v201.firmware import FIRMWARE
 from controlplane.ocpp.v201.notices import NOTICES
 from controlplane.ocpp.v201.provisioning import PROVISIONING
 from controlplane.ocpp.v201.remote_control import REMOTE_CONTROL
@@ -26,6 +27,7 @@ BLOCKS: Final = (
     AVAILABILITY,
     DATA_TRANSFER,
     DEVICE_MODEL,
+    FIRMWARE,
     NOTICES,
     PROVISIONING,
     REMOTE_CONTROL,

@@ -10,12 +10,9 @@ NOTICES = Block(
     notices=frozenset(
         {
             "ClearedChargingLimit",
-            "FirmwareStatusNotification",
-            "LogStatusNotification",
             "NotifyChargingLimit",
             "NotifyCustomerInformation",
             "NotifyDisplayMessages",
-            "PublishFirmwareStatusNotification",
             "ReportChargingProfiles",
             "ReservationStatusUpdate",
             "SecurityEventNotification",
