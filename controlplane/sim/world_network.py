@@ -138,7 +138,7 @@ def station_spec(charger: ChargerConfig, version: Literal["1.6", "2.0.1"]) -> St
     return StationSpec(
         id=charger.id,
         version=version,
-        unit=charger.limit_unit.value,
+        unit="W" if charger.limit_unit is LimitUnit.W else "A",
         outlets=tuple(
             OutletSpec(
                 connector_id=connector.id,
