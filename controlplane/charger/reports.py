@@ -81,11 +81,8 @@ class _Collection:
 
     @property
     def complete(self) -> bool:
-        """Every part from 0 has come; there are stations that count from 1."""
-        if self.last is None:
-            return False
-        first = min(self.seen)
-        return first <= 1 and len(self.seen) == self.last - first + 1
+        """Every part from 0 to the last has come."""
+        return self.last is not None and len(self.seen) == self.last + 1
 
     def missing(self) -> list[int]:
         """The parts that a later one showed to be lost."""
@@ -301,6 +298,10 @@ class Reports:
         collection = self._collections.pop(self._settling, None)
         self._settling = None
         missing = [] if collection is None else collection.missing()
+        if collection is not None and collection.last is not None and missing == [0]:
+            # It counts from 1.
+            self._replaced(turn, collection.began_ms, collection.rows)
+            return True
         turn.emit(
             "charger.report",
             complete=False,

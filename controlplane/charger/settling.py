@@ -117,6 +117,7 @@ class Settling:
         "_memory",
         "_metering_due",
         "_phase",
+        "_refused",
         "_reports",
         "_settings",
     )
@@ -126,6 +127,7 @@ class Settling:
         self._settings = settings
         self._reports = reports
         self._metering_due = False
+        self._refused = False
         self._form = ProfileForm()
         self._phase = Phase.RESTING
         self._default_attempts = 0
@@ -180,7 +182,7 @@ class Settling:
         report, or because none comes."""
         if not self._metering_due or self._reports.collecting or self._phase is Phase.RESTING:
             return ()
-        self._metering_due = False
+        self._metering_due = self._refused = False
         told = tuple(_metering(self._memory, dialect, self._settings))
         if self._form != profile_form(self._memory) and _default_missing(self._memory):
             # It said how it takes profiles after the default ones had been refused.
@@ -201,8 +203,7 @@ class Settling:
         if not isinstance(command, SetSettings) or state is not CommandState.ACCEPTED:
             return
         accepted = command.settings.get(dialect.measurands_setting)
-        lists = measurand_lists(self._memory, dialect)
-        if accepted in lists[1:] and accepted is not None:
+        if accepted is not None and self._refused:
             self._memory.learned.measurands = accepted
             turn.changed = True
             turn.emit("charger.quirk_learned", measurands=accepted)
@@ -244,5 +245,6 @@ class Settling:
         lists = measurand_lists(self._memory, dialect)
         if tried not in lists:
             return None
+        self._refused = True
         rest = lists[lists.index(tried) + 1 :]
         return SetSettings({dialect.measurands_setting: rest[0]}) if rest else None
