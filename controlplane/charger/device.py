@@ -11,6 +11,7 @@ from typing import Any, Final
 import msgspec
 
 from controlplane.charger.alarms import Alarms
+from controlplane.charger.capability import Capability
 from controlplane.charger.limits import limit_answered
 from controlplane.charger.memory import ChargerMemory, Learned, Report
 from controlplane.charger.reports import Reports, identity
@@ -40,12 +41,16 @@ class Device:
         self.reports = Reports(memory, patience_ms)
         self.alarms = Alarms(memory, self.reports.value)
 
-    def booted(self, turn: Turn, before: tuple[str, str, str]) -> None:
-        """It booted and is now what the memory says; `before` is what it was."""
+    def booted(self, turn: Turn, before: tuple[str, str, str, str]) -> None:
+        """It booted and is now what the memory says; `before` is what it was. New firmware may have
+        learned; new hardware may be smaller."""
         memory = self._memory
         now = identity(memory)
         if before == now:
             return
+        vendor, model, _, serial_number = before
+        if (vendor, model, serial_number) != (now[0], now[1], now[3]):
+            memory.capability = Capability()
         names, _ = memory.quirks()
         memory.report = Report(complete_ms=memory.report.complete_ms)
         memory.learned = Learned()

@@ -168,8 +168,9 @@ class Learned(msgspec.Struct, array_like=True):
 class Report(msgspec.Struct, array_like=True):
     """How far the charger's own word on its settings is known."""
 
-    known_of: tuple[str, str, str] = ("", "", "")
-    """Vendor, model and firmware of which it was told, or given up; empty while neither."""
+    known_of: tuple[str, str, str, str] = ("", "", "", "")
+    """Vendor, model, firmware and serial number of which it was told, or given up; empty while
+    neither."""
     attempts: int = 0
     """How often it was asked for, for the present firmware."""
     complete_ms: int | None = None

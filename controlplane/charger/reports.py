@@ -52,9 +52,9 @@ _MONITORS_MAX: Final = 1_000
 _MISSING_TOLD_MAX: Final = 20
 
 
-def identity(memory: ChargerMemory) -> tuple[str, str, str]:
+def identity(memory: ChargerMemory) -> tuple[str, str, str, str]:
     """What a report is true of."""
-    return memory.vendor, memory.model, memory.firmware
+    return memory.vendor, memory.model, memory.firmware, memory.serial_number
 
 
 class _Collection:

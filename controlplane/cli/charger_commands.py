@@ -270,7 +270,7 @@ def call(
 
     \b
     loadstar chargers call CP-1 GetDiagnostics '{"location": "ftp://files.example/cp-1"}'
-    loadstar chargers call CP-2 GetBaseReport '{"requestId": 1, "reportBase": "FullInventory"}'
+    loadstar chargers call CP-2 GetTransactionStatus '{}'
     """
     from controlplane.api.v1 import chargers_pb2
 

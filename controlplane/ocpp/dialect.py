@@ -26,6 +26,7 @@ from controlplane.ocpp.events import Event, Noted
 from controlplane.ocpp.framing import Fault
 
 __all__ = [
+    "ABSOLUTE_START_AGO_MS",
     "ACCEPTED",
     "CONNECTOR_MAX",
     "SEQ_NO_MAX",
@@ -50,6 +51,10 @@ CONNECTOR_MAX: Final = 1_000
 """Highest connector or EVSE number; `network.ConnectorConfig` has the same bound."""
 
 SEQ_NO_MAX: Final = 2**53
+
+ABSOLUTE_START_AGO_MS: Final = 3_600_000
+"""How long ago a limit of kind Absolute is said to begin: a station whose clock is behind by less
+applies it at once."""
 
 
 class Answer(msgspec.Struct, frozen=True):

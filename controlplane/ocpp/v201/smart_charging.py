@@ -7,6 +7,7 @@ from typing import Any, Final
 from controlplane.ocpp import commands, events
 from controlplane.ocpp.commands import CommandResult, LimitPurpose
 from controlplane.ocpp.dialect import (
+    ABSOLUTE_START_AGO_MS,
     Block,
     NeedsAnswer,
     StatusAnswer,
@@ -92,7 +93,7 @@ def _set_limit(command: commands.SetLimit, now_ms: int) -> dict[str, Any]:
     if command.purpose is LimitPurpose.CHARGER_MAX:
         profile["chargingProfileKind"] = "Absolute"
     if profile["chargingProfileKind"] == "Absolute":
-        schedule["startSchedule"] = iso_from_ms(now_ms)
+        schedule["startSchedule"] = iso_from_ms(now_ms - ABSOLUTE_START_AGO_MS)
     if command.purpose is LimitPurpose.TRANSACTION and command.transaction_id:
         profile["transactionId"] = command.transaction_id
     return {"evseId": command.connector_id, "chargingProfile": profile}
