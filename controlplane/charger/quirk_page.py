@@ -45,8 +45,8 @@ _FIELDS: Final = """\
 | --- | --- |
 | `unit` | `A` or `W`: the unit of limits |
 | `stack_level` | the level of every profile; never above what the charger reports as its highest |
-| `profile_kind` | `relative` or `absolute`; the latter begins an hour ago, so that it is in force at once |
-| `steer_by` | `default`: a running transaction is limited by the default profile; the offline current is put back when it ends |
+| `profile_kind` | `relative`, or `absolute` from an hour ago, so that it is in force at once |
+| `steer_by` | `default`: a transaction is limited by the default profile, put back at its end |
 | `clear_before_set` | the old profile is cleared before the new one is set |
 | `decimals` | `0`: limits are whole amperes, rounded down |
 | `phases` | `left_out`: no `numberPhases` |

@@ -191,6 +191,24 @@ def test_a_station_that_promises_and_never_reports_is_asked_three_times() -> Non
     assert called(charger).count("GetBaseReport") == 3
 
 
+@pytest.mark.parametrize("version", ["ocpp1.6", "ocpp2.0.1"])
+def test_a_station_that_restarts_when_it_is_asked_is_spared_after_three_times(version: str) -> None:
+    charger = asked(version)
+    question = charger.last_call().action
+    for _ in range(5):
+        charger.disconnect()
+        charger = charger.reborn()
+        charger.connect(version)
+        boot(charger, version)
+        charger.wait(SETTINGS.settle_ms)
+        charger.answer()
+        if charger.last_call().action != question:
+            break
+    charger.accept_all()
+    assert question not in called(charger)
+    assert charger.told(ChargerPresence)[-1].settled
+
+
 def test_a_station_that_never_answers_the_question_settles() -> None:
     charger = asked()
     charger.wait(WAIT_MS)
