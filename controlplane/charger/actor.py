@@ -30,6 +30,7 @@ from controlplane.charger.commands import CommandQueue, Order, Origin, write_cal
 from controlplane.charger.device import Device
 from controlplane.charger.firmware import Firmware
 from controlplane.charger.healing import HEALING_TIMER, Healer
+from controlplane.charger.inventory import INVENTORY_TIMER
 from controlplane.charger.limits import limit_wanted
 from controlplane.charger.memory import ChargerMemory, Described
 from controlplane.charger.messages import (
@@ -48,7 +49,6 @@ from controlplane.charger.messages import (
     UpdateWanted,
 )
 from controlplane.charger.metering import Metering
-from controlplane.charger.reports import REPORT_TIMER
 from controlplane.charger.settling import DEFAULT_TIMER, SETTLE_TIMER, Settling
 from controlplane.charger.station import Station
 from controlplane.charger.steering import profile_form
@@ -132,7 +132,7 @@ class ChargerActor:
         self._station = Station(memory, settings, self._transactions, self._firmware, self._device)
         self._queue = CommandQueue(settings.call_timeout_ms)
         self._healer = Healer(memory, 2 * settings.call_timeout_ms)
-        self._settling = Settling(memory, settings, self._device.reports)
+        self._settling = Settling(memory, settings, self._device.inventory)
         self._last_seen_ms: int | None = None
 
     @property
@@ -218,7 +218,7 @@ class ChargerActor:
     def _hang_up(self, turn: Turn) -> None:
         """Whatever was wanted of the station on its connection ends here."""
         self._settling.stop(turn)
-        self._device.reports.forget(turn)
+        self._device.inventory.forget(turn)
         self._restarted(turn)
         for order in self._queue.disconnect():
             self._finish(turn, order, CommandResult(CommandState.OFFLINE))
@@ -572,7 +572,7 @@ class ChargerActor:
         dialect = self._dialect()
         if message.key == SETTLE_TIMER and dialect is not None and self._queue.connection:
             self._prepare(turn, self._settling.rested(turn))
-        elif message.key == REPORT_TIMER:
+        elif message.key == INVENTORY_TIMER:
             self._prepare(turn, self._settling.report_overdue(turn))
         elif message.key == DEFAULT_TIMER:
             self._prepare(turn, self._settling.default_due(turn))

@@ -12,9 +12,9 @@ import msgspec
 
 from controlplane.charger.alarms import Alarms
 from controlplane.charger.capability import Capability
+from controlplane.charger.inventory import Inventory, identity
 from controlplane.charger.limits import limit_answered
 from controlplane.charger.memory import ChargerMemory, Learned, Report
-from controlplane.charger.reports import Reports, identity
 from controlplane.charger.steering import limit_answered_by
 from controlplane.charger.turn import Turn
 from controlplane.ocpp import commands
@@ -34,12 +34,12 @@ _PASSWORD_KEY: Final = "AuthorizationKey"
 class Device:
     """One charger. `patience_ms` is how long a part of a report may take."""
 
-    __slots__ = ("_memory", "alarms", "reports")
+    __slots__ = ("_memory", "alarms", "inventory")
 
     def __init__(self, memory: ChargerMemory, patience_ms: int) -> None:
         self._memory = memory
-        self.reports = Reports(memory, patience_ms)
-        self.alarms = Alarms(memory, self.reports.value)
+        self.inventory = Inventory(memory, patience_ms)
+        self.alarms = Alarms(memory, self.inventory.value)
 
     def booted(self, turn: Turn, before: tuple[str, str, str, str]) -> None:
         """It booted and is now what the memory says; `before` is what it was. New firmware may have
@@ -66,7 +66,7 @@ class Device:
     def worded(self, turn: Turn, command: Command) -> Command:
         """The command as this charger takes it: reports have a number, a password has its form."""
         if isinstance(command, _NUMBERED) and command.request_id == 0:
-            return msgspec.structs.replace(command, request_id=self.reports.number(turn))
+            return msgspec.structs.replace(command, request_id=self.inventory.number(turn))
         if (
             isinstance(command, commands.SetSettings)
             and _PASSWORD_KEY in command.settings
@@ -94,10 +94,10 @@ class Device:
     ) -> SetLimit | None:
         """Take in what it answered; the limit to send at once in another form, if any."""
         if not isinstance(command, SetLimit):
-            self.reports.answered(turn, command, result, settling=settling)
+            self.inventory.answered(turn, command, result, settling=settling)
             return None
         limit_answered(turn, self._memory, command, result.state)
-        if settling and self.reports.wanted() and result.state is not CommandState.ACCEPTED:
+        if settling and self.inventory.wanted() and result.state is not CommandState.ACCEPTED:
             # What it will say of itself is worth more than what can be tried.
             return None
         return limit_answered_by(turn, self._memory, command, result)

@@ -17,9 +17,9 @@ from enum import Enum
 from typing import Final
 
 from controlplane.actor import CancelTimer, SetTimer
+from controlplane.charger.inventory import INVENTORY_TIMER, Inventory
 from controlplane.charger.limits import limit_command
 from controlplane.charger.memory import ChargerMemory
-from controlplane.charger.reports import REPORT_TIMER, Reports
 from controlplane.charger.steering import ProfileForm, measurand_lists, profile_form
 from controlplane.charger.turn import Turn
 from controlplane.config import ActorSettings
@@ -114,18 +114,20 @@ class Settling:
     __slots__ = (
         "_default_attempts",
         "_form",
+        "_inventory",
         "_memory",
         "_metering_due",
         "_phase",
         "_refused",
-        "_reports",
         "_settings",
     )
 
-    def __init__(self, memory: ChargerMemory, settings: ActorSettings, reports: Reports) -> None:
+    def __init__(
+        self, memory: ChargerMemory, settings: ActorSettings, inventory: Inventory
+    ) -> None:
         self._memory = memory
         self._settings = settings
-        self._reports = reports
+        self._inventory = inventory
         self._metering_due = False
         self._refused = False
         self._form = ProfileForm()
@@ -156,10 +158,10 @@ class Settling:
         self._phase = Phase.SETTLED
         self._default_attempts = 0
         self._retry_default_later(turn)
-        if self._reports.wanted():
+        if self._inventory.wanted():
             # What had come of its report went with the host before.
             self._metering_due = True
-            turn.effects.append(SetTimer(REPORT_TIMER, turn.now_ms + self._settings.settle_ms))
+            turn.effects.append(SetTimer(INVENTORY_TIMER, turn.now_ms + self._settings.settle_ms))
 
     def rested(self, turn: Turn) -> Iterable[Command]:
         """The station has had its peace; returned is what it is told now."""
@@ -169,7 +171,7 @@ class Settling:
         self._metering_due = True
         memory = self._memory
         self._form = profile_form(memory)
-        question = (self._reports.question(turn),) if self._reports.wanted() else ()
+        question = (self._inventory.question(turn),) if self._inventory.wanted() else ()
         if memory.described is None or memory.cleared:
             return (*_default_limits(memory), *question)
         for connector in memory.connectors.values():
@@ -180,7 +182,7 @@ class Settling:
     def metering(self, dialect: Dialect) -> Iterable[Command]:
         """The rest of what it is told, once it is known what it can be asked to measure: by its
         report, or because none comes."""
-        if not self._metering_due or self._reports.collecting or self._phase is Phase.RESTING:
+        if not self._metering_due or self._inventory.collecting or self._phase is Phase.RESTING:
             return ()
         self._metering_due = self._refused = False
         told = tuple(_metering(self._memory, dialect, self._settings))
@@ -191,9 +193,9 @@ class Settling:
 
     def report_overdue(self, turn: Turn) -> Iterable[Command]:
         """The report is late: go on without it, or ask anew on the next host."""
-        if self._reports.overdue(turn) or not (self.settled and self._reports.wanted()):
+        if self._inventory.overdue(turn) or not (self.settled and self._inventory.wanted()):
             return ()
-        return (self._reports.question(turn),)
+        return (self._inventory.question(turn),)
 
     def answered(self, turn: Turn, dialect: Dialect, command: Command, state: CommandState) -> None:
         """Take in what the station said to one of the preparations."""

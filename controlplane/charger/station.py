@@ -11,8 +11,8 @@ import msgspec
 
 from controlplane.charger.device import Device
 from controlplane.charger.firmware import Firmware
+from controlplane.charger.inventory import identity
 from controlplane.charger.memory import ChargerMemory
-from controlplane.charger.reports import identity
 from controlplane.charger.settling import seconds
 from controlplane.charger.transactions import Transactions
 from controlplane.charger.turn import Turn
@@ -171,11 +171,11 @@ class Station:
         return StatusAnswer("Accepted")
 
     def _variables_reported(self, turn: Turn, event: events.VariablesReported) -> Answer:
-        self.report_ended = self._device.reports.variables(turn, event)
+        self.report_ended = self._device.inventory.variables(turn, event)
         return Done()
 
     def _monitors_reported(self, turn: Turn, event: events.MonitorsReported) -> Answer:
-        self._device.reports.monitors(turn, event)
+        self._device.inventory.monitors(turn, event)
         return Done()
 
     def _variables_noticed(self, turn: Turn, event: events.VariablesNoticed) -> Answer:

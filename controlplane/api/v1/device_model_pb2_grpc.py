@@ -107,7 +107,7 @@ class DeviceModelServiceServicer:
 
     def RefreshDeviceModel(self, request, context):
         """Asks the charger for all its settings now. A 1.6 charger answers with them; a 2.x charger sends them
-        afterwards, and the journal tells the end of it (`charger.report`).
+        afterwards, and the journal tells the end of it (`charger.inventory`).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -44,7 +44,7 @@ class DeviceModelServiceStub:
     """The settings of a charger as they are stored; it is not asked. Errors: NOT_FOUND."""
     RefreshDeviceModel: _grpc.UnaryUnaryMultiCallable[_device_model_pb2.RefreshDeviceModelRequest, _device_model_pb2.RefreshDeviceModelResponse]
     """Asks the charger for all its settings now. A 1.6 charger answers with them; a 2.x charger sends them
-    afterwards, and the journal tells the end of it (`charger.report`).
+    afterwards, and the journal tells the end of it (`charger.inventory`).
     """
     GetReport: _grpc.UnaryUnaryMultiCallable[_device_model_pb2.GetReportRequest, _device_model_pb2.GetReportResponse]
     """Asks a 2.x charger to report some of its settings again (GetReport)."""
@@ -77,7 +77,7 @@ class DeviceModelServiceAsyncStub(DeviceModelServiceStub):
     """The settings of a charger as they are stored; it is not asked. Errors: NOT_FOUND."""
     RefreshDeviceModel: _aio.UnaryUnaryMultiCallable[_device_model_pb2.RefreshDeviceModelRequest, _device_model_pb2.RefreshDeviceModelResponse]  # type: ignore[assignment]
     """Asks the charger for all its settings now. A 1.6 charger answers with them; a 2.x charger sends them
-    afterwards, and the journal tells the end of it (`charger.report`).
+    afterwards, and the journal tells the end of it (`charger.inventory`).
     """
     GetReport: _aio.UnaryUnaryMultiCallable[_device_model_pb2.GetReportRequest, _device_model_pb2.GetReportResponse]  # type: ignore[assignment]
     """Asks a 2.x charger to report some of its settings again (GetReport)."""
@@ -119,7 +119,7 @@ class DeviceModelServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_device_model_pb2.RefreshDeviceModelResponse, _abc.Awaitable[_device_model_pb2.RefreshDeviceModelResponse]]:
         """Asks the charger for all its settings now. A 1.6 charger answers with them; a 2.x charger sends them
-        afterwards, and the journal tells the end of it (`charger.report`).
+        afterwards, and the journal tells the end of it (`charger.inventory`).
         """
 
     @_abc_1.abstractmethod

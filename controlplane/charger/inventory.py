@@ -38,9 +38,9 @@ from controlplane.store.records import (
     VariableValue,
 )
 
-__all__ = ["REPORT_TIMER", "Reports", "identity"]
+__all__ = ["INVENTORY_TIMER", "Inventory", "identity"]
 
-REPORT_TIMER: Final = "report"
+INVENTORY_TIMER: Final = "inventory"
 
 _ATTEMPTS_MAX: Final = 3
 """How often a charger is asked for its settings, for one firmware."""
@@ -90,7 +90,7 @@ class _Collection:
         return [number for number in range(end) if number not in self.seen][:_MISSING_TOLD_MAX]
 
 
-class Reports:
+class Inventory:
     """The reports of one charger.
 
     Args:
@@ -147,7 +147,7 @@ class Reports:
         self._collections.clear()
         if self._settling is not None:
             self._settling = None
-            turn.effects.append(CancelTimer(REPORT_TIMER))
+            turn.effects.append(CancelTimer(INVENTORY_TIMER))
 
     # --- what is answered -------------------------------------------------------------------------
 
@@ -200,13 +200,13 @@ class Reports:
         self._collections[request_id] = _Collection(turn.now_ms, whole=whole)
 
     def _wait(self, turn: Turn) -> None:
-        turn.effects.append(SetTimer(REPORT_TIMER, turn.now_ms + self._patience_ms))
+        turn.effects.append(SetTimer(INVENTORY_TIMER, turn.now_ms + self._patience_ms))
 
     def _given_up(self, turn: Turn, reason: str) -> None:
         memory = self._memory
         memory.report.known_of = identity(memory)
         turn.changed = True
-        turn.emit("charger.report", complete=False, reason=reason)
+        turn.emit("charger.inventory", complete=False, reason=reason)
 
     def _settings_told(
         self, turn: Turn, command: commands.GetSettings, result: CommandResult, *, settling: bool
@@ -273,7 +273,7 @@ class Reports:
             self._replaced(turn, collection.began_ms, collection.rows)
         if ours:
             self._settling = None
-            turn.effects.append(CancelTimer(REPORT_TIMER))
+            turn.effects.append(CancelTimer(INVENTORY_TIMER))
         return ours
 
     def monitors(self, turn: Turn, event: MonitorsReported) -> None:
@@ -303,7 +303,7 @@ class Reports:
             self._replaced(turn, collection.began_ms, collection.rows)
             return True
         turn.emit(
-            "charger.report",
+            "charger.inventory",
             complete=False,
             reason="parts_missing" if missing else "never_ended",
             parts=0 if collection is None else len(collection.seen),
@@ -318,7 +318,7 @@ class Reports:
         memory.report.complete_ms = turn.now_ms
         turn.changed = True
         turn.effects.append(Persist(VariablesReplaced(memory.charger_id, before_ms)))
-        turn.emit("charger.report", complete=True, variables=rows)
+        turn.emit("charger.inventory", complete=True, variables=rows)
 
     # --- rows -------------------------------------------------------------------------------------
 

@@ -117,7 +117,7 @@ def test_a_station_is_settled_while_its_report_is_on_its_way_and_sampled_by_it()
     charger.accept_all()
     (written,) = charger.last_call().payload["setVariableData"]
     assert written["attributeValue"] == "Power.Active.Import,Energy.Active.Import.Register"
-    assert charger.journal("charger.report")[-1]["complete"]
+    assert charger.journal("charger.inventory")[-1]["complete"]
     assert view(charger).settings_complete_ms == charger.now_ms
 
 
@@ -147,7 +147,7 @@ def test_a_report_with_a_lost_part_is_noticed_and_asked_for_again_at_the_next_bo
     part(charger, 0, tbc=True)
     part(charger, 2, tbc=False)
     charger.wait(WAIT_MS)
-    (told,) = charger.journal("charger.report")
+    (told,) = charger.journal("charger.inventory")
     assert (told["complete"], told["missing"]) == (False, [1])
     charger.accept_all()
     assert called(charger)[-1] == "SetVariables", "it is sampled without it"
@@ -164,7 +164,7 @@ def test_a_station_may_count_its_parts_from_one() -> None:
     part(charger, 1, tbc=True)
     part(charger, 2, tbc=False)
     charger.wait(WAIT_MS)
-    assert [told["complete"] for told in charger.journal("charger.report")] == [True]
+    assert [told["complete"] for told in charger.journal("charger.inventory")] == [True]
 
 
 def test_every_part_prolongs_the_patience() -> None:
@@ -175,7 +175,7 @@ def test_every_part_prolongs_the_patience() -> None:
         part(charger, seq_no, tbc=True)
     charger.wait(WAIT_MS - 1)
     part(charger, 4, tbc=False)
-    assert [told["complete"] for told in charger.journal("charger.report")] == [True]
+    assert [told["complete"] for told in charger.journal("charger.inventory")] == [True]
 
 
 def test_a_station_that_promises_and_never_reports_is_asked_three_times() -> None:
