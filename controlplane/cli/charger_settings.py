@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from controlplane.cli.charger_commands import MARGIN_S, Timeout, report_outcome
-from controlplane.cli.chargers import ChargerId, app, charger_stub
+from controlplane.cli.charger_commands import MARGIN_S, Timeout, report
+from controlplane.cli.charger_messages import app
+from controlplane.cli.chargers import ChargerId, charger_stub
 from controlplane.cli.connection import (
     CALL_TIMEOUT_S,
     DEFAULT_ADDRESS,
@@ -73,7 +74,7 @@ def settings(
                 timeout_s=timeout_s,
                 request_id=new_request_id(),
             )
-            report_outcome(
+            report(
                 charger_stub(channel).SetSettings(written, timeout=timeout_s + MARGIN_S),
                 as_json=as_json,
             )
@@ -91,7 +92,7 @@ def settings(
             request = device_model_pb2.RefreshDeviceModelRequest(
                 charger_id=charger_id, timeout_s=timeout_s, request_id=new_request_id()
             )
-            report_outcome(
+            report(
                 _stub(channel).RefreshDeviceModel(request, timeout=timeout_s + MARGIN_S),
                 as_json=as_json,
             )
@@ -196,7 +197,7 @@ def _range(variable: device_model_pb2.Variable) -> str:
 
 def _print_told(response: chargers_pb2.GetSettingsResponse, *, as_json: bool) -> None:
     if as_json or not response.settings:
-        report_outcome(response, as_json=as_json)
+        report(response, as_json=as_json)
         return
     table(
         ["Key", "Value", "Note"],

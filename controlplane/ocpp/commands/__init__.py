@@ -4,6 +4,7 @@ from here."""
 
 from __future__ import annotations
 
+from controlplane.ocpp.commands.charging_profiles import GetChargingProfiles, ProfilePurpose
 from controlplane.ocpp.commands.core import (
     ChangeAvailability,
     ClearLimit,
@@ -17,12 +18,20 @@ from controlplane.ocpp.commands.core import (
     RawCall,
     RemoteStart,
     RemoteStop,
+    ReportCommand,
     Reset,
     SetLimit,
     SetSettings,
     Trigger,
     UnlockConnector,
 )
+from controlplane.ocpp.commands.customer import (
+    CustomerCertificate,
+    GetCustomerInformation,
+    GetTransactionStatus,
+    UpdateCost,
+)
+from controlplane.ocpp.commands.data_transfer import TransferData
 from controlplane.ocpp.commands.device_model import (
     ClearVariableMonitoring,
     GetBaseReport,
@@ -33,6 +42,16 @@ from controlplane.ocpp.commands.device_model import (
     SetMonitoringLevel,
     SetVariableMonitoring,
 )
+from controlplane.ocpp.commands.display import (
+    ClearDisplayMessage,
+    DisplayMessage,
+    DisplayPriority,
+    DisplayState,
+    GetDisplayMessages,
+    MessageContent,
+    SetDisplayMessage,
+    TextFormat,
+)
 from controlplane.ocpp.commands.firmware import (
     GetLog,
     LogKind,
@@ -40,39 +59,63 @@ from controlplane.ocpp.commands.firmware import (
     UnpublishFirmware,
     UpdateFirmware,
 )
+from controlplane.ocpp.commands.network_profile import (
+    AccessPoint,
+    SetNetworkProfile,
+    VirtualNetwork,
+)
 
 __all__ = [
+    "AccessPoint",
     "AnyCommand",
     "ChangeAvailability",
+    "ClearDisplayMessage",
     "ClearLimit",
     "ClearLimits",
     "ClearVariableMonitoring",
     "Command",
     "CommandResult",
     "CommandState",
+    "CustomerCertificate",
+    "DisplayMessage",
+    "DisplayPriority",
+    "DisplayState",
     "GetBaseReport",
+    "GetChargingProfiles",
     "GetCompositeSchedule",
+    "GetCustomerInformation",
+    "GetDisplayMessages",
     "GetLog",
     "GetMonitoringReport",
     "GetReport",
     "GetSettings",
+    "GetTransactionStatus",
     "LimitPurpose",
     "LogKind",
+    "MessageContent",
     "MonitorWanted",
+    "ProfilePurpose",
     "PublishFirmware",
     "RawCall",
     "RemoteStart",
     "RemoteStop",
+    "ReportCommand",
     "Reset",
+    "SetDisplayMessage",
     "SetLimit",
     "SetMonitoringBase",
     "SetMonitoringLevel",
+    "SetNetworkProfile",
     "SetSettings",
     "SetVariableMonitoring",
+    "TextFormat",
+    "TransferData",
     "Trigger",
     "UnlockConnector",
     "UnpublishFirmware",
+    "UpdateCost",
     "UpdateFirmware",
+    "VirtualNetwork",
 ]
 
 AnyCommand = (
@@ -96,6 +139,15 @@ AnyCommand = (
     | SetMonitoringBase
     | SetMonitoringLevel
     | GetMonitoringReport
+    | SetDisplayMessage
+    | GetDisplayMessages
+    | ClearDisplayMessage
+    | GetCustomerInformation
+    | GetTransactionStatus
+    | UpdateCost
+    | TransferData
+    | SetNetworkProfile
+    | GetChargingProfiles
     | UpdateFirmware
     | PublishFirmware
     | UnpublishFirmware

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from controlplane.ocpp.dialect import CONNECTOR_MAX
-from controlplane.ocpp.readings import small_integer
+from controlplane.ocpp.events import Event, ReportReceived
+from controlplane.ocpp.readings import bounded_integer, small_integer
 from controlplane.ocpp.variables import VariableName
 
-__all__ = ["evse_number", "variable_name", "variable_place"]
+__all__ = ["evse_number", "report", "variable_name", "variable_place"]
 
 
 def evse_number(value: Any) -> int:
@@ -48,3 +49,14 @@ def variable_place(name: VariableName) -> dict[str, Any]:
     if name.variable_instance:
         variable["instance"] = name.variable_instance
     return {"component": component, "variable": variable}
+
+
+def report(action: str, payload: dict[str, Any], *, personal: bool = False) -> Event:
+    """A part of a report; 2.x stations say with `tbc` that it is to be continued."""
+    return ReportReceived(
+        action,
+        bounded_integer(payload["requestId"]),
+        payload.get("tbc", False),
+        payload,
+        personal=personal,
+    )

@@ -9,11 +9,6 @@ __all__ = ["NOTICES"]
 NOTICES = Block(
     notices=frozenset(
         {
-            "ClearedChargingLimit",
-            "NotifyChargingLimit",
-            "NotifyCustomerInformation",
-            "NotifyDisplayMessages",
-            "ReportChargingProfiles",
             "ReservationStatusUpdate",
             "SecurityEventNotification",
         }
