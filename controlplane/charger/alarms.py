@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from controlplane.charger.memory import Alarm, ChargerMemory
-from controlplane.charger.metering import trusted_ms
 from controlplane.charger.turn import Turn
 from controlplane.ocpp.events import (
     ConnectorStatus,
@@ -86,7 +85,7 @@ class Alarms:
             key=notice.name.key,
             evse_id=notice.name.evse_id,
             severity=severity,
-            since_ms=trusted_ms(notice.at_ms, turn.now_ms),
+            since_ms=self._memory.clock.correct(notice.at_ms, turn.now_ms),
             value=notice.value[:255],
             trigger=notice.trigger,
             monitor_id=notice.monitor_id,

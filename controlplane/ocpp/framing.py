@@ -99,6 +99,8 @@ class Call(msgspec.Struct, frozen=True, gc=False):
     message_id: str
     action: str
     payload: dict[str, Any]
+    mended: tuple[str, ...] = ()
+    """What was mended before it could be read (`mending`)."""
 
 
 class CallResult(msgspec.Struct, frozen=True, gc=False):
@@ -127,6 +129,8 @@ class FrameFault(msgspec.Struct, frozen=True):
     code: str
     description: str
     answerable: bool
+    action: str = ""
+    """Of a CALL that could be read and was refused."""
 
 
 Frame = Call | CallResult | CallError | FrameFault

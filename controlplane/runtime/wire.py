@@ -23,6 +23,7 @@ from controlplane.charger.messages import (
     StationConnected,
     StationDisconnected,
     StationFailed,
+    StationGarbled,
     StationReplied,
     UpdateWanted,
 )
@@ -59,7 +60,12 @@ __all__ = [
 ]
 
 StationMessage = (
-    StationConnected | StationDisconnected | StationCalled | StationReplied | StationFailed
+    StationConnected
+    | StationDisconnected
+    | StationCalled
+    | StationGarbled
+    | StationReplied
+    | StationFailed
 )
 
 ActorMessage = (

@@ -14,7 +14,7 @@ from controlplane.ocpp.dialect import (
     limit_value,
     profile_id,
 )
-from controlplane.units import iso_from_ms
+from controlplane.units import iso_s_from_ms
 
 __all__ = ["SMART_CHARGING"]
 
@@ -47,7 +47,7 @@ def _set_limit(command: commands.SetLimit, now_ms: int) -> dict[str, Any]:
     if command.purpose is LimitPurpose.CHARGER_MAX:
         profile["chargingProfileKind"] = "Absolute"
     if profile["chargingProfileKind"] == "Absolute":
-        schedule["startSchedule"] = iso_from_ms(now_ms - ABSOLUTE_START_AGO_MS)
+        schedule["startSchedule"] = iso_s_from_ms(now_ms - ABSOLUTE_START_AGO_MS)
     transaction_id = command.transaction_id
     if (
         command.purpose is LimitPurpose.TRANSACTION
