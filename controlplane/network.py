@@ -127,7 +127,11 @@ class ChargerConfig(DescribedModel):
     circuit: Name
     connectors: tuple[ConnectorConfig, ...] = (ConnectorConfig(id=1),)
     current_type: CurrentType = CurrentType.AC
-    limit_unit: LimitUnit = LimitUnit.A
+    limit_unit: LimitUnit | None = None
+    """Unless given, what the charger says it takes, and amperes where it does not say."""
+    quirks: Annotated[tuple[Name, ...], Field(max_length=8)] = ()
+    """Profiles of quirks that hold for this charger (`docs/quirks.md`), in place of those that are
+    chosen by what it says when it boots; `none` for none at all."""
     efficiency_percent: Annotated[float, Field(ge=50, le=100, allow_inf_nan=False)] | None = None
     """What reaches the vehicle of what the charger takes from the grid. Rows are counted on the
     grid's side and a limit in watts holds on the vehicle's, so it is made smaller by this. Unless

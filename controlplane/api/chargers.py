@@ -34,6 +34,7 @@ from controlplane.api.pace import Pace
 from controlplane.api.sessions import require_session
 from controlplane.api.v1 import chargers_pb2, chargers_pb2_grpc, electrical_pb2, network_pb2
 from controlplane.charger.messages import (
+    AlarmView,
     ChargerView,
     ConnectorView,
     GetCharger,
@@ -383,6 +384,10 @@ def _charger_to_message(view: ChargerView) -> chargers_pb2.Charger:
         last_seen_time=timestamp(view.last_seen_ms),
         connectors=[_connector_to_message(connector) for connector in view.connectors],
         local_list=_list_to_message(view.local_list),
+        quirks=view.quirks,
+        learned=view.learned,
+        alarms=[_alarm_to_message(alarm) for alarm in view.alarms],
+        settings_complete_time=timestamp(view.settings_complete_ms),
     )
 
 
@@ -391,6 +396,22 @@ def _list_to_message(view: LocalListView | None) -> chargers_pb2.LocalList | Non
         return None
     return chargers_pb2.LocalList(
         state=view.state, version=view.version, tokens_version=view.tokens_version
+    )
+
+
+def _alarm_to_message(alarm: AlarmView) -> chargers_pb2.ChargerAlarm:
+    return chargers_pb2.ChargerAlarm(
+        variable=alarm.variable,
+        connector_id=alarm.connector_id,
+        severity=alarm.severity,
+        since_time=timestamp(alarm.since_ms),
+        value=alarm.value,
+        trigger=alarm.trigger,
+        fault=alarm.fault,
+        monitor_id=alarm.monitor_id,
+        transaction_id=alarm.transaction_id,
+        tech_code=alarm.tech_code,
+        tech_info=alarm.tech_info,
     )
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from controlplane.api.backend import Backend, Caller
+from controlplane.charger.quirks import unknown_profiles
 from controlplane.errors import AlreadyExists, InvalidInput, Precondition
 from controlplane.feeder.messages import ConfigureFeeder, FeederConfigured
 from controlplane.ids import ActorKind, ActorRef, ChargerId, FeederId, SiteId
@@ -103,9 +104,11 @@ async def configure_site(
 
     Raises:
         InvalidInput: the site names a feeder that does not exist.
+        InvalidInput: a charger names a profile of quirks that does not exist.
         AlreadyExists: a charger stands in another site.
         LoadstarError: the site's actor refused.
     """
+    _check_quirks([config], "site")
     async with backend.configuring:
         if config.feeder and await backend.reader.feeder(FeederId(config.feeder)) is None:
             raise InvalidInput(
@@ -154,10 +157,12 @@ async def apply_network(
         Every feeder and site of `network` with what was done, in the order in which it was done.
 
     Raises:
+        InvalidInput: a charger names a profile of quirks that does not exist.
         AlreadyExists: a charger stands in a site outside `network`.
         Precondition: sites exchange chargers.
         LoadstarError: an actor refused; what stood before it in the order is in force.
     """
+    _check_quirks(network.sites, "network.sites")
     async with backend.configuring:
         in_force = await network_in_force(backend)
         sites = await _in_order(backend, network.sites)
@@ -172,6 +177,17 @@ async def apply_network(
                 if change.action != "unchanged":
                     await _tell_site(backend, site, caller, request_id=request_id)
         return feeder_changes + site_changes
+
+
+def _check_quirks(sites: Iterable[SiteConfig], field: str) -> None:
+    faults = tuple(
+        (field, f"charger {charger.id}: there is no profile of quirks {name!r}")
+        for site in sites
+        for charger in site.chargers
+        for name in unknown_profiles(charger.quirks)
+    )
+    if faults:
+        raise InvalidInput(faults[0][1], reason="QUIRKS_UNKNOWN", violations=faults)
 
 
 def _parents_first(feeders: tuple[FeederConfig, ...]) -> list[FeederConfig]:

@@ -20,6 +20,7 @@ from controlplane.api.charging_profiles import ChargingProfiles
 from controlplane.api.configuring import Change, apply_network
 from controlplane.api.customers import Customers
 from controlplane.api.der import Der
+from controlplane.api.device_model import DeviceModel
 from controlplane.api.display import Display
 from controlplane.api.errors import ErrorInterceptor
 from controlplane.api.event_streams import EventStreams
@@ -51,6 +52,8 @@ from controlplane.api.v1 import (
     customers_pb2_grpc,
     der_pb2,
     der_pb2_grpc,
+    device_model_pb2,
+    device_model_pb2_grpc,
     display_pb2,
     display_pb2_grpc,
     event_streams_pb2,
@@ -216,6 +219,7 @@ def _add_services(backend: Backend, server: grpc.aio.Server) -> list[str]:
     """Add every service of the contract; their full names."""
     allocation_pb2_grpc.add_AllocationServiceServicer_to_server(Allocations(), server)
     chargers_pb2_grpc.add_ChargersServiceServicer_to_server(Chargers(backend), server)
+    device_model_pb2_grpc.add_DeviceModelServiceServicer_to_server(DeviceModel(backend), server)
     charging_profiles_pb2_grpc.add_ChargingProfilesServiceServicer_to_server(
         ChargingProfiles(backend), server
     )
@@ -249,6 +253,7 @@ def _add_services(backend: Backend, server: grpc.aio.Server) -> list[str]:
             chargers_pb2,
             der_pb2,
             event_streams_pb2,
+            device_model_pb2,
             charging_profiles_pb2,
             customers_pb2,
             display_pb2,

@@ -33,9 +33,11 @@ from controlplane.charger.commands import CommandQueue, Order, Origin, write_cal
 from controlplane.charger.completing import completed
 from controlplane.charger.costs import set_driver_tariff
 from controlplane.charger.deviations import Deviations
+from controlplane.charger.device import Device
 from controlplane.charger.firmware import Firmware
 from controlplane.charger.healing import HEALING_TIMER, Healer
-from controlplane.charger.limits import limit_answered, limit_wanted
+from controlplane.charger.inventory import INVENTORY_TIMER
+from controlplane.charger.limits import limit_wanted
 from controlplane.charger.memory import ChargerMemory, Described
 from controlplane.charger.messages import (
     AbandonSession,
@@ -71,6 +73,7 @@ from controlplane.charger.sessions import LOST_TIMER
 from controlplane.charger.settling import DEFAULT_TIMER, SETTLE_TIMER, Settling
 from controlplane.charger.smart_charging import EXTERNAL_TIMER, SmartCharging
 from controlplane.charger.station import Station
+from controlplane.charger.steering import profile_form
 from controlplane.charger.transactions import Transactions
 from controlplane.charger.turn import Turn
 from controlplane.charger.view import charger_view
@@ -91,7 +94,14 @@ from controlplane.ocpp.commands import (
     UsePriority,
 )
 from controlplane.ocpp.dialect import Dialect
-from controlplane.ocpp.events import Booted, StatusChanged, TransactionEnded, TransactionStarted
+from controlplane.ocpp.events import (
+    Booted,
+    StatusChanged,
+    TransactionEnded,
+    TransactionStarted,
+    VariablesNoticed,
+    VariablesReported,
+)
 from controlplane.ocpp.framing import ErrorCode, Fault, code_word
 from controlplane.ocpp.v2x import PriorityNotified
 from controlplane.ocpp.versions import DIALECTS
@@ -122,6 +132,7 @@ class ChargerActor:
     __slots__ = (
         "_access",
         "_deviations",
+        "_device",
         "_firmware",
         "_healer",
         "_last_seen_ms",
@@ -148,6 +159,7 @@ class ChargerActor:
         self._settings = settings
         self._metering = Metering(memory)
         self._transactions = Transactions(memory, self._metering)
+        self._device = Device(memory, settings.call_timeout_ms)
         self._smart_charging = SmartCharging(memory, self._transactions)
         self._reports = Reports()
         self._quarantine = Quarantine(memory, self._transactions.sessions)
@@ -162,11 +174,12 @@ class ChargerActor:
             reports=self._reports,
             firmware=self._firmware,
             reservations=reservations,
+            device=self._device,
         )
         self._access = Access(memory, self._transactions, reservations, settings.token_wait_ms)
         self._queue = CommandQueue(settings.call_timeout_ms)
         self._healer = Healer(memory, 2 * settings.call_timeout_ms)
-        self._settling = Settling(memory, settings)
+        self._settling = Settling(memory, settings, self._device.inventory)
         self._last_seen_ms: int | None = None
 
     @property
@@ -264,9 +277,17 @@ class ChargerActor:
         """Whatever was wanted of the station on its connection ends here."""
         self._access.disconnected()
         self._settling.stop(turn)
+        self._device.inventory.forget(turn)
+        self._restarted(turn)
         for order in self._queue.disconnect():
             self._finish(turn, order, CommandResult(CommandState.OFFLINE))
         self._reports.hang_up(turn)
+
+    def _restarted(self, turn: Turn) -> None:
+        """The station is gone or has booted; with some makes that is how they answer a Reset."""
+        order = self._queue.in_flight
+        if order is not None and self._device.reset_unanswered(order.command):
+            self._conclude(turn, CommandResult(CommandState.ACCEPTED, "Rebooted"))
 
     def _unsettle(self, turn: Turn) -> None:
         """Leave the station in peace for a while, then prepare it."""
@@ -280,6 +301,9 @@ class ChargerActor:
             return
         for command in commands:
             self._order(turn, dialect, command, Origin.SETTLING)
+        if not self._queue.pending(Origin.SETTLING):
+            for command in self._settling.metering(dialect):
+                self._order(turn, dialect, command, Origin.SETTLING)
         if not self._queue.pending(Origin.SETTLING) and self._settling.prepared(
             turn, self._queue.connection
         ):
@@ -306,7 +330,7 @@ class ChargerActor:
             )
             return
         self._last_seen_ms = turn.now_ms
-        event = dialect.event(message.action, message.payload)
+        event = dialect.event(message.action, self._device.corrected(message.payload))
         if event is None:
             turn.effects.append(
                 ReplyError(
@@ -324,12 +348,18 @@ class ChargerActor:
         self._access.authoriser.answer(turn, dialect, message, answer)
         if turn.history:
             self._settling.replayed(turn)
-        if isinstance(event, StatusChanged):
+        if isinstance(event, StatusChanged | VariablesNoticed):
             self._healer.statuses_changed(turn)
         elif isinstance(event, Booted) and event.reason != "Triggered" and queue.connection:
+            self._restarted(turn)
             self._unsettle(turn)
+        elif isinstance(event, VariablesReported) and self._station.report_ended:
+            self._reported(turn)
         elif isinstance(event, TransactionStarted | TransactionEnded):
             self._drop_stale_limits(turn)
+            if profile_form(self._memory).by_default:
+                # The default profile held the session's limit.
+                self._prepare(turn, self._settling.default_due(turn))
         elif isinstance(event, PriorityNotified):
             self._refuse_priority(turn, dialect, event)
         question, self._smart_charging.question = self._smart_charging.question, None
@@ -365,6 +395,13 @@ class ChargerActor:
                 error_code=message.code[:64],
                 error_description=message.description[:255],
             )
+
+    def _reported(self, turn: Turn) -> None:
+        """The station has told what it can do, or will not: go on, and tell the site what sessions
+        can take by that."""
+        self._prepare(turn, ())
+        for session in self._memory.open_sessions():
+            self._transactions.sessions.tell_state(turn, session.connector_id)
 
     def _garbled(self, turn: Turn, message: StationGarbled) -> None:
         self._last_seen_ms = turn.now_ms
@@ -424,7 +461,10 @@ class ChargerActor:
         urgent: bool = False,
     ) -> Fault | None:
         """Queue a command; the fault if this version cannot say it."""
-        calls = write_calls(dialect, command, turn.now_ms)
+        command = self._device.worded(turn, command)
+        calls = write_calls(
+            dialect, command, turn.now_ms, settings_max=self._device.settings_max(command)
+        )
         if isinstance(calls, Fault):
             return calls
         replaced = self._queue.put(
@@ -441,6 +481,12 @@ class ChargerActor:
 
     def _finish(self, turn: Turn, order: Order, result: CommandResult) -> None:
         """Tell whoever wanted it what became of it."""
+        default_ma = self._memory.default_ma()
+        settling = order.origin is Origin.SETTLING
+        if order.sent:
+            limit = self._device.answered(turn, order.command, result, settling=settling)
+            if limit is not None and self._try_again(turn, order, limit):
+                return
         accepted = result.state is CommandState.ACCEPTED
         if order.origin in (Origin.API, Origin.HEALING) or not accepted:
             turn.emit(
@@ -456,8 +502,6 @@ class ChargerActor:
         held = self._reports.holds(turn, order, result)
         if order.ask_id and not held:
             turn.effects.append(Answer(order.ask_id, response))
-        if isinstance(order.command, SetLimit) and order.sent:
-            limit_answered(turn, self._memory, order.command, result.state)
         command_answered(turn, self._memory, order.command, result)
         if isinstance(order.command, UsePriority) and accepted:
             self._transactions.needs.prioritise(
@@ -466,20 +510,46 @@ class ChargerActor:
         self._firmware.asked(turn, order.command, result)
         if order.limit is not None:
             self._tell_outcome(turn, order.limit, result.state)
+            if default_ma != self._memory.default_ma():
+                self._tell_presence(turn)
         if order.origin is Origin.HEALING:
             self._healer.concluded(turn, result)
-        if order.origin is Origin.SETTLING:
-            if isinstance(order.command, SetSettings) and order.sent:
-                self._memory.probing.told(turn.now_ms)
-            self._settling.answered(turn, order.command, result.state)
-        if order.origin is Origin.SETTLING and self._queue.connection:
-            if self._settling.settled:
-                self._tell_presence(turn)
-            dialect = self._dialect()
-            simpler = None
-            if dialect is not None and result.state in (CommandState.REJECTED, CommandState.ERROR):
-                simpler = self._settling.simpler_sampling(dialect, order.command)
-            self._prepare(turn, () if simpler is None else (simpler,))
+        if settling:
+            self._prepared_further(turn, order, result)
+
+    def _prepared_further(self, turn: Turn, order: Order, result: CommandResult) -> None:
+        """A step of what prepares the station is done."""
+        if isinstance(order.command, SetSettings) and order.sent:
+            self._memory.probing.told(turn.now_ms)
+        dialect = self._dialect()
+        if dialect is not None:
+            self._settling.answered(turn, dialect, order.command, result.state)
+        if not self._queue.connection:
+            return
+        if self._settling.settled:
+            self._tell_presence(turn)
+        simpler = None
+        if dialect is not None and result.state in (CommandState.REJECTED, CommandState.ERROR):
+            simpler = self._settling.simpler_sampling(dialect, order.command)
+        self._prepare(turn, () if simpler is None else (simpler,))
+
+    def _try_again(self, turn: Turn, refused: Order, limit: SetLimit) -> bool:
+        """Send a refused limit in another form, unless a newer one waits; whether it is under way,
+        so that nobody need be told yet."""
+        dialect = self._dialect()
+        if not self._queue.connection or dialect is None or self._queue.waits_for(refused.limit):
+            return False
+        fault = self._order(
+            turn,
+            dialect,
+            limit,
+            refused.origin,
+            ask_id=refused.ask_id,
+            until_ms=refused.until_ms,
+            limit=refused.limit,
+            urgent=True,
+        )
+        return fault is None
 
     def _update_wanted(self, turn: Turn, message: UpdateWanted) -> None:
         dialect = self._dialect()
@@ -719,7 +789,9 @@ class ChargerActor:
     def _timer(self, turn: Turn, message: TimerFired) -> None:
         dialect = self._dialect()
         if message.key == SETTLE_TIMER and dialect is not None and self._queue.connection:
-            self._prepare(turn, self._settling.rested(turn, dialect))
+            self._prepare(turn, self._settling.rested(turn))
+        elif message.key == INVENTORY_TIMER:
+            self._prepare(turn, self._settling.report_overdue(turn))
         elif message.key == DEFAULT_TIMER:
             self._prepare(turn, self._settling.default_due(turn))
         elif message.key in ACCESS_TIMERS:

@@ -12,6 +12,7 @@ import msgspec
 
 from controlplane.charger.limits import limit_command
 from controlplane.charger.memory import ChargerMemory, DynamicProfile
+from controlplane.charger.steering import profile_form
 from controlplane.charger.turn import Turn
 from controlplane.ocpp.commands import LimitPurpose, SetPowerProfile, UpdateSchedule
 from controlplane.ocpp.dialect import Answer, ScheduleAnswer, limit_value, profile_of
@@ -43,7 +44,7 @@ def _present_values(memory: ChargerMemory, profile_id: int) -> ScheduleValues | 
     connector_id, ours = profile_of(profile_id)
     if connector_id == 0 or ours is None or memory.described is None:
         return None
-    allowed = _allowed(memory, connector_id, ours, memory.described.unit.value)
+    allowed = _allowed(memory, connector_id, ours, profile_form(memory).unit)
     return None if allowed is None else ScheduleValues(limit=PhaseValues(allowed))
 
 

@@ -9,16 +9,23 @@ that still waits; nothing survives the connection it was meant for."""
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any, Final
+from itertools import islice
+from typing import Any, Final, TypeVar
 
 from controlplane.actor import Call
 from controlplane.charger.messages import ApplyLimit
 from controlplane.charger.turn import Turn
 from controlplane.ids import SessionId
-from controlplane.ocpp.commands import Command, CommandResult, CommandState
+from controlplane.ocpp.commands import (
+    Command,
+    CommandResult,
+    CommandState,
+    GetSettings,
+    SetSettings,
+)
 from controlplane.ocpp.dialect import Dialect
 from controlplane.ocpp.framing import Fault
 from controlplane.ocpp.schemas import check_command
@@ -28,6 +35,8 @@ __all__ = ["CommandQueue", "Order", "Origin", "write_calls"]
 _QUEUE_MAX: Final = 32
 """Orders of the API that wait; limits are bounded by the number of connectors."""
 _LATE_MAX: Final = 8
+
+Item = TypeVar("Item")
 
 WrittenCall = tuple[Command, str, dict[str, Any]]
 
@@ -68,25 +77,41 @@ class Order:
             (result for _, result in self.results if result.state is not CommandState.ACCEPTED),
             self.results[-1][1],
         )
-        statuses = {
-            key: result.status or result.state.value
-            for command, result in self.results
-            for key in getattr(command, "settings", {})
-        }
         return CommandResult(
             first.state,
             first.status,
-            {"results": statuses},
+            _joined(self.results),
             first.error_code,
             first.error_description,
         )
 
 
-def write_calls(dialect: Dialect, command: Command, now_ms: int) -> deque[WrittenCall] | Fault:
+def _joined(results: list[tuple[Command, CommandResult]]) -> dict[str, Any]:
+    """The payload of several answers: their lists one after the other, and where they have none the
+    status of each setting."""
+    lists: dict[str, Any] = {}
+    for _, result in results:
+        for name, value in result.payload.items():
+            if isinstance(value, list):
+                lists.setdefault(name, []).extend(value)
+    if lists:
+        return lists
+    return {
+        "results": {
+            key: result.status or result.state.value
+            for command, result in results
+            for key in getattr(command, "settings", {})
+        }
+    }
+
+
+def write_calls(
+    dialect: Dialect, command: Command, now_ms: int, *, settings_max: int | None = None
+) -> deque[WrittenCall] | Fault:
     """The CALLs of a command, each checked against its schema; or why the station's version cannot
-    be told this."""
+    be told this. Settings go `settings_max` at a time, where the station takes only so many."""
     calls: deque[WrittenCall] = deque()
-    for part in dialect.parts(command):
+    for part in (part for few in _split(command, settings_max) for part in dialect.parts(few)):
         written = dialect.call(part, now_ms)
         if isinstance(written, Fault):
             return written
@@ -96,6 +121,25 @@ def write_calls(dialect: Dialect, command: Command, now_ms: int) -> deque[Writte
             return fault
         calls.append((part, action, payload))
     return calls
+
+
+def _split(command: Command, settings_max: int | None) -> list[Command]:
+    if settings_max is None:
+        return [command]
+    if isinstance(command, GetSettings) and len(command.keys) > settings_max:
+        return [GetSettings(keys) for keys in _batched(command.keys, settings_max)]
+    if isinstance(command, SetSettings) and len(command.settings) > settings_max:
+        return [
+            SetSettings(dict(items)) for items in _batched(command.settings.items(), settings_max)
+        ]
+    return [command]
+
+
+def _batched(items: Iterable[Item], size: int) -> Iterator[tuple[Item, ...]]:
+    """The items in tuples of at most `size`."""
+    iterator = iter(items)
+    while batch := tuple(islice(iterator, size)):
+        yield batch
 
 
 class CommandQueue:
@@ -166,6 +210,15 @@ class CommandQueue:
         else:
             waiting.append(order)
         return replaced
+
+    def waits_for(self, limit: ApplyLimit | None) -> bool:
+        """Whether a newer limit for the same connector and purpose waits."""
+        if limit is None:
+            return False
+        return any(
+            order.limit is not None and _same_purpose(order.limit, limit)
+            for order in self._waiting.get(Origin.LIMIT, ())
+        )
 
     def take_out_limits(self, running: set[SessionId]) -> list[Order]:
         """The limits that wait for a session that runs no more; they are taken out. A station that
@@ -293,9 +346,10 @@ class CommandQueue:
 
 def _same_limit(waiting: Order, newer: Order) -> bool:
     first, second = waiting.limit, newer.limit
-    return (
-        first is not None
-        and second is not None
-        and first.connector_id == second.connector_id
-        and (first.session_id is None) == (second.session_id is None)
+    return first is not None and second is not None and _same_purpose(first, second)
+
+
+def _same_purpose(first: ApplyLimit, second: ApplyLimit) -> bool:
+    return first.connector_id == second.connector_id and (first.session_id is None) == (
+        second.session_id is None
     )

@@ -118,11 +118,15 @@ class Healer:
         turn.effects.append(SetTimer(HEALING_TIMER, turn.now_ms + pause_ms))
 
     def _faulted(self) -> list[int]:
-        return [
+        memory = self._memory
+        safe_mode = memory.quirks()[1].station_faulted == "safe_mode"
+        faulted = {
             connector.id
-            for connector in self._memory.connectors.values()
-            if connector.status is ConnectorStatus.FAULTED
-        ]
+            for connector in memory.connectors.values()
+            if connector.status is ConnectorStatus.FAULTED and (connector.id or not safe_mode)
+        }
+        faulted.update(alarm.evse_id for alarm in memory.alarms if alarm.fault)
+        return sorted(faulted)
 
     def _delivering(self) -> bool:
         """Whether a session draws power, or may do so for all we know, or waits for us: one that

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from controlplane.charger.memory import ChargerMemory
 from controlplane.charger.messages import ApplyLimit
+from controlplane.charger.steering import profile_form
 from controlplane.charger.turn import Turn
 from controlplane.ocpp.commands import CommandState, LimitPurpose, SetLimit
 from controlplane.units import w_from_ma
@@ -23,7 +24,7 @@ def limit_command(
     purpose: LimitPurpose,
     transaction_id: str | None = None,
 ) -> SetLimit | None:
-    """A limit in the unit that the charger takes; None for a connector nobody described.
+    """A limit in the form that the charger takes; None for a connector nobody described.
 
     `limit_ma` is the grid's side, where rows are counted; watts are what the vehicle may get of it.
     """
@@ -32,15 +33,16 @@ def limit_command(
     if described is None or connector is None:
         return None
     grid_w = w_from_ma(limit_ma, voltage_v=described.voltage_v, phases=connector.phases)
-    return SetLimit(
+    command = SetLimit(
         connector_id=connector_id,
         purpose=purpose,
         limit_ma=limit_ma,
         limit_w=grid_w * described.efficiency_permille // 1_000,
-        unit=described.unit.value,
+        unit="A",
         phases=connector.phases,
         transaction_id=transaction_id,
     )
+    return profile_form(memory).written(command)
 
 
 def limit_wanted(memory: ChargerMemory, wanted: ApplyLimit) -> SetLimit | None:
@@ -55,11 +57,12 @@ def limit_wanted(memory: ChargerMemory, wanted: ApplyLimit) -> SetLimit | None:
         return None
     if session.connector_id != wanted.connector_id:
         return None
+    by_default = profile_form(memory).by_default
     return limit_command(
         memory,
         wanted.connector_id,
         wanted.limit_ma,
-        purpose=LimitPurpose.TRANSACTION,
+        purpose=LimitPurpose.DEFAULT if by_default else LimitPurpose.TRANSACTION,
         transaction_id=session.transaction_id,
     )
 
@@ -67,10 +70,10 @@ def limit_wanted(memory: ChargerMemory, wanted: ApplyLimit) -> SetLimit | None:
 def limit_answered(
     turn: Turn, memory: ChargerMemory, command: SetLimit, state: CommandState
 ) -> None:
-    """Take in what became of a limit. A rejected one leaves in force what was; anything else but
-    an acceptance leaves it unknown."""
+    """Take in what became of a limit. A rejected one leaves in force what was, unless that had to
+    be cleared before; anything else but an acceptance leaves it unknown."""
     connector = memory.connector(command.connector_id)
-    if connector is None or state is CommandState.REJECTED:
+    if connector is None or (state is CommandState.REJECTED and not command.clear_first):
         return
     known_ma = command.limit_ma if state is CommandState.ACCEPTED else None
     if command.purpose is not LimitPurpose.DEFAULT:
@@ -79,5 +82,5 @@ def limit_answered(
     if known_ma != connector.default_ma:
         connector.default_ma = known_ma
         turn.changed = True
-    if memory.open_session_on(connector.id) is None:
+    if command.transaction_id is not None or memory.open_session_on(connector.id) is None:
         connector.limit_ma = known_ma

@@ -15,13 +15,15 @@ from typing import Final, Literal
 
 import msgspec
 
+from controlplane.charger.capability import Capability
 from controlplane.charger.clock import StationClock
 from controlplane.charger.energy import POWER_UNKNOWN_W, Register
 from controlplane.charger.external_limits import ExternalLimit
 from controlplane.charger.probing import Probing
+from controlplane.charger.quirks import Quirks, quirks_of
 from controlplane.charger.sequence import Sequence
 from controlplane.ids import ChargerId, SessionId, SiteId
-from controlplane.network import ChargerConfig, LimitUnit
+from controlplane.network import ChargerConfig, CurrentType, LimitUnit
 from controlplane.ocpp.commands import LogKind
 from controlplane.ocpp.der import DerAlarm, DerControl
 from controlplane.ocpp.event_streams import Stream
@@ -34,6 +36,7 @@ from controlplane.tokens import PENDING, Authorisation, TokenStatus
 from controlplane.units import ma_from_w, w_from_ma
 
 __all__ = [
+    "Alarm",
     "ChargerMemory",
     "Connector",
     "Described",
@@ -41,9 +44,11 @@ __all__ = [
     "DynamicProfile",
     "FirmwareUpdate",
     "Healing",
+    "Learned",
     "LocalList",
     "LogUpload",
     "OpenStream",
+    "Report",
     "Reservation",
     "Session",
     "SessionDetails",
@@ -65,7 +70,8 @@ class Described(msgspec.Struct, frozen=True):
     """The part of `network.ChargerConfig` that the charger's actor lives by."""
 
     voltage_v: int
-    unit: LimitUnit
+    unit: LimitUnit | None
+    """None: as the charger reports it, else amperes."""
     offline_ma: int
     connectors: tuple[DescribedConnector, ...]
     efficiency_permille: int = 1_000
@@ -74,6 +80,9 @@ class Described(msgspec.Struct, frozen=True):
     """How often its main meter is wanted; None where nobody reads it."""
     authorisation: Authorisation | None = None
     """How its site authorises; None where nobody looks tokens up."""
+    quirks: tuple[str, ...] = ()
+    """Profiles that its owner named; empty: those that match what it says when it boots."""
+    direct_current: bool = False
 
     @classmethod
     def of(
@@ -95,6 +104,8 @@ class Described(msgspec.Struct, frozen=True):
             config.efficiency_permille,
             main_meter_interval_s,
             authorisation,
+            config.quirks,
+            config.current_type is CurrentType.DC,
         )
 
     def connector(self, connector_id: int) -> DescribedConnector | None:
@@ -247,6 +258,54 @@ class Reservation(msgspec.Struct, array_like=True):
     cancelling: bool = False
 
 
+class Learned(msgspec.Struct, array_like=True):
+    """What a charger taught by what it refused and accepted; forgotten with its firmware."""
+
+    form: dict[str, str | int | bool] = {}
+    """How it takes profiles, by field of `quirks.Quirks`, as far as that deviates."""
+    tried: int = 0
+    """How many other forms of a profile were tried."""
+    proven: bool = False
+    """It has accepted a profile in the form that is in use."""
+    refused: int = 0
+    """Profiles that it refused in a row; once one is proven, profiles of transactions."""
+    steers_transactions: bool = False
+    """It has accepted a profile of a transaction."""
+    measurands: str = ""
+    """The list of measurands that it accepted."""
+
+
+class Report(msgspec.Struct, array_like=True):
+    """How far the charger's own word on its settings is known."""
+
+    known_of: tuple[str, str, str, str] = ("", "", "", "")
+    """Vendor, model, firmware and serial number of which it was told, or given up; empty while
+    neither."""
+    attempts: int = 0
+    """How often it was asked for, for the present firmware."""
+    complete_ms: int | None = None
+    """When the latest complete report ended."""
+
+
+class Alarm(msgspec.Struct, array_like=True):
+    """Something that a charger warned of and has not cleared."""
+
+    key: str
+    """The variable, as in `ocpp.variables`."""
+    evse_id: int
+    severity: int | None
+    """0, danger, to 9, debug; None where nobody said."""
+    since_ms: int
+    value: str
+    trigger: str
+    monitor_id: int | None = None
+    fault: bool = False
+    """What it is about does not work (variable Problem)."""
+    transaction_id: str = ""
+    tech_code: str = ""
+    tech_info: str = ""
+
+
 class FirmwareUpdate(msgspec.Struct, array_like=True):
     """The update that the station took last; `version` is empty where nobody knows what the
     station will call itself."""
@@ -310,6 +369,12 @@ class ChargerMemory(msgspec.Struct, omit_defaults=True):
     """By what settlements and swaps are recognised that are told again; the latest last."""
     report_number: int = 0
     """Of the latest report or battery swap that was asked for."""
+    capability: Capability = msgspec.field(default_factory=Capability)
+    learned: Learned = msgspec.field(default_factory=Learned)
+    report: Report = msgspec.field(default_factory=Report)
+    alarms: list[Alarm] = []
+    monitor_severity: dict[int, int] = {}
+    """Of the monitors that the charger told of, by id."""
     external_limits: list[ExternalLimit] = []
     """Limits that other systems set, by connector and source."""
     local_list: LocalList = msgspec.field(default_factory=LocalList)
@@ -333,6 +398,11 @@ class ChargerMemory(msgspec.Struct, omit_defaults=True):
         self.der_alarms.clear()
         self.streams.clear()
         self.dynamic_profiles.clear()
+
+    def quirks(self) -> tuple[tuple[str, ...], Quirks]:
+        """The profiles of quirks that hold for this charger, and what they say."""
+        named = () if self.described is None else self.described.quirks
+        return quirks_of(self.vendor, self.model, self.firmware, named=named)
 
     def connector(self, connector_id: int) -> Connector | None:
         """The connector, remembered from now on; None where there are too many."""

@@ -18,6 +18,7 @@ from controlplane.tokens import Authorisation, TokenType
 
 __all__ = [
     "AbandonSession",
+    "AlarmView",
     "ApplyLimit",
     "CancelReserved",
     "ChargerAssigned",
@@ -327,6 +328,23 @@ class ConnectorView(msgspec.Struct, frozen=True):
     """The other system: EMS, SO, Other or a word of the maker's; empty where there is none."""
 
 
+class AlarmView(msgspec.Struct, frozen=True):
+    """Something that the charger warned of and has not cleared. `severity` is 0, danger, to 9,
+    debug; None where nobody said. `connector_id` 0 is the charger as a whole."""
+
+    variable: str
+    connector_id: int
+    severity: int | None
+    since_ms: int
+    value: str
+    trigger: str
+    fault: bool
+    monitor_id: int | None
+    transaction_id: str
+    tech_code: str
+    tech_info: str
+
+
 class UpdateView(msgspec.Struct, frozen=True):
     """The firmware update that the station took last; `status` is its own word."""
 
@@ -360,6 +378,14 @@ class ChargerView(msgspec.Struct, frozen=True, tag="charger_view"):
     serial_number: str
     last_seen_ms: int | None
     connectors: tuple[ConnectorView, ...]
+    quirks: tuple[str, ...] = ()
+    """The profiles of quirks that hold for it."""
+    learned: dict[str, str] = {}
+    """What it taught by what it refused and accepted, by field of a profile of quirks."""
+    alarms: tuple[AlarmView, ...] = ()
+    """The most severe first."""
+    settings_complete_ms: int | None = None
+    """When it last reported all its settings."""
     update: UpdateView | None = None
     upload: UploadView | None = None
     local_list: LocalListView | None = None

@@ -359,7 +359,7 @@ class Sessions:
                 and (session.id_token is not None or session.charging_state in _AUTHORISED),
                 session.id_token,
                 session.boost_until_ms,
-                session.vehicle,
+                memory.capability.limits(connector_id, session.vehicle),
                 session.authorised,
             )
         external = memory.external_limit(connector_id, turn.now_ms)

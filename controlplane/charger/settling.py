@@ -17,9 +17,11 @@ from enum import Enum
 from typing import Final
 
 from controlplane.actor import CancelTimer, SetTimer
+from controlplane.charger.inventory import INVENTORY_TIMER, Inventory
 from controlplane.charger.limits import limit_command
 from controlplane.charger.memory import ChargerMemory
 from controlplane.charger.offline import access_wanted
+from controlplane.charger.steering import ProfileForm, measurand_lists, profile_form
 from controlplane.charger.turn import Turn
 from controlplane.config import ActorSettings
 from controlplane.ocpp.commands import (
@@ -57,6 +59,8 @@ def _default_limits(memory: ChargerMemory) -> Iterator[SetLimit]:
     if described is None:
         return
     for connector in described.connectors:
+        if _steered_by_default(memory, connector.id):
+            continue
         command = limit_command(
             memory,
             connector.id,
@@ -65,6 +69,14 @@ def _default_limits(memory: ChargerMemory) -> Iterator[SetLimit]:
         )
         if command is not None:
             yield command
+
+
+def _steered_by_default(memory: ChargerMemory, connector_id: int) -> bool:
+    """Whether the default profile of a connector holds the limit of a running session."""
+    if memory.open_session_on(connector_id) is None or not profile_form(memory).by_default:
+        return False
+    connector = memory.connectors.get(connector_id)
+    return connector is not None and connector.limit_ma is not None
 
 
 def _default_missing(memory: ChargerMemory) -> bool:
@@ -76,20 +88,23 @@ def _default_missing(memory: ChargerMemory) -> bool:
     return False
 
 
-def _preparations(
+def _metering(
     memory: ChargerMemory, dialect: Dialect, settings: ActorSettings
 ) -> Iterator[Command]:
-    """The commands, in order; none for a charger that belongs to no site."""
+    """What a station is told to measure, in order; nothing for one that belongs to no site."""
     if memory.described is None:
         return
-    yield from _default_limits(memory)
     access = access_wanted(memory.described.authorisation)
     if access is not None:
         yield access
     if memory.probing.forbidden:
         return
-    yield dialect.sampling(seconds(settings.meter_interval_ms))
-    yield SetSettings({dialect.measurands_setting: dialect.measurands[0]})
+    if not memory.capability.interval_fixed:
+        interval_s = seconds(settings.meter_interval_ms)
+        least_s = memory.quirks()[1].sample_interval_min_s or 1
+        yield dialect.sampling(max(interval_s, least_s))
+    for measurands in measurand_lists(memory, dialect)[:1]:
+        yield SetSettings({dialect.measurands_setting: measurands})
     if memory.described.main_meter_interval_s is not None:
         yield dialect.main_meter(memory.described.main_meter_interval_s)
 
@@ -109,15 +124,25 @@ class Settling:
     __slots__ = (
         "_default_refusals",
         "_default_refused",
+        "_form",
+        "_inventory",
         "_memory",
+        "_metering_due",
         "_phase",
+        "_refused",
         "_rest_until_ms",
         "_settings",
     )
 
-    def __init__(self, memory: ChargerMemory, settings: ActorSettings) -> None:
+    def __init__(
+        self, memory: ChargerMemory, settings: ActorSettings, inventory: Inventory
+    ) -> None:
         self._memory = memory
         self._settings = settings
+        self._inventory = inventory
+        self._metering_due = False
+        self._refused = False
+        self._form = ProfileForm()
         self._phase = Phase.RESTING
         self._default_refusals = 0
         self._default_refused = False
@@ -158,22 +183,46 @@ class Settling:
         self._phase = Phase.SETTLED
         self._default_refusals = 0
         self._retry_default_later(turn)
+        if self._inventory.wanted():
+            # What had come of its report went with the host before.
+            self._metering_due = True
+            turn.effects.append(SetTimer(INVENTORY_TIMER, turn.now_ms + self._settings.settle_ms))
 
-    def rested(self, turn: Turn, dialect: Dialect) -> Iterable[Command]:
+    def rested(self, turn: Turn) -> Iterable[Command]:
         """The station has had its peace; returned is what it is told now."""
         if self._phase is not Phase.RESTING:
             return ()
         self._phase = Phase.PREPARING
+        self._metering_due = True
         memory = self._memory
-        preparations = _preparations(memory, dialect, self._settings)
+        self._form = profile_form(memory)
+        question = (self._inventory.question(turn),) if self._inventory.wanted() else ()
         if memory.described is None or memory.cleared:
-            return preparations
+            return (*_default_limits(memory), *question)
         for connector in memory.connectors.values():
             connector.default_ma = None
         turn.changed = True
-        return (ClearLimits(LimitPurpose.DEFAULT), *preparations)
+        return (ClearLimits(LimitPurpose.DEFAULT), *_default_limits(memory), *question)
 
-    def answered(self, turn: Turn, command: Command, state: CommandState) -> None:
+    def metering(self, dialect: Dialect) -> Iterable[Command]:
+        """The rest of what it is told, once it is known what it can be asked to measure: by its
+        report, or because none comes."""
+        if not self._metering_due or self._inventory.collecting or self._phase is Phase.RESTING:
+            return ()
+        self._metering_due = self._refused = False
+        told = tuple(_metering(self._memory, dialect, self._settings))
+        if self._form != profile_form(self._memory) and _default_missing(self._memory):
+            # It said how it takes profiles after the default ones had been refused.
+            return (*_default_limits(self._memory), *told)
+        return told
+
+    def report_overdue(self, turn: Turn) -> Iterable[Command]:
+        """The report is late: go on without it, or ask anew on the next host."""
+        if self._inventory.overdue(turn) or not (self.settled and self._inventory.wanted()):
+            return ()
+        return (self._inventory.question(turn),)
+
+    def answered(self, turn: Turn, dialect: Dialect, command: Command, state: CommandState) -> None:
         """Take in what the station said to one of the preparations."""
         silent = state in (CommandState.TIMED_OUT, CommandState.OFFLINE)
         if isinstance(command, ClearLimits) and not silent:
@@ -183,6 +232,13 @@ class Settling:
                 self._default_refused = True
                 self._default_refusals += 1
             self._retry_default_later(turn)
+        if not isinstance(command, SetSettings) or state is not CommandState.ACCEPTED:
+            return
+        accepted = command.settings.get(dialect.measurands_setting)
+        if accepted is not None and self._refused:
+            self._memory.learned.measurands = accepted
+            turn.changed = True
+            turn.emit("charger.quirk_learned", measurands=accepted)
 
     def prepared(self, turn: Turn, connection: str) -> bool:
         """Everything it was told has been answered; whether it is settled by that."""
@@ -211,14 +267,15 @@ class Settling:
             pause_ms = self._settings.call_timeout_ms // 2 << self._default_refusals
             turn.effects.append(SetTimer(DEFAULT_TIMER, turn.now_ms + pause_ms))
 
-    @staticmethod
-    def simpler_sampling(dialect: Dialect, refused: Command) -> Command | None:
+    def simpler_sampling(self, dialect: Dialect, refused: Command) -> Command | None:
         """The next list of measurands after one was refused; None after the last, or if it was
         something else that was refused."""
         if not isinstance(refused, SetSettings):
             return None
         tried = refused.settings.get(dialect.measurands_setting)
-        if tried not in dialect.measurands:
+        lists = measurand_lists(self._memory, dialect)
+        if tried not in lists:
             return None
-        rest = dialect.measurands[dialect.measurands.index(tried) + 1 :]
+        self._refused = True
+        rest = lists[lists.index(tried) + 1 :]
         return SetSettings({dialect.measurands_setting: rest[0]}) if rest else None

@@ -10,7 +10,9 @@ from typing import Any, Final
 import msgspec
 
 from controlplane.charger import bidirectional, costs, der_controls, event_streams, payments
+from controlplane.charger.device import Device
 from controlplane.charger.firmware import Firmware
+from controlplane.charger.inventory import identity
 from controlplane.charger.memory import ChargerMemory
 from controlplane.charger.reports import Reports
 from controlplane.charger.reservations import Reservations
@@ -51,6 +53,7 @@ class Station:
     """The station's side of one charger's memory."""
 
     __slots__ = (
+        "_device",
         "_firmware",
         "_memory",
         "_reports",
@@ -59,6 +62,7 @@ class Station:
         "_smart_charging",
         "_transactions",
         "boot_pending",
+        "report_ended",
     )
 
     def __init__(
@@ -71,7 +75,11 @@ class Station:
         reports: Reports,
         firmware: Firmware,
         reservations: Reservations,
+        device: Device,
     ) -> None:
+        self._device = device
+        self.report_ended = False
+        """The latest event completed the report that its set-up waits for."""
         self._memory = memory
         self._firmware = firmware
         self._settings = settings
@@ -91,6 +99,7 @@ class Station:
 
     def _booted(self, turn: Turn, event: events.Booted) -> Answer:
         memory = self._memory
+        before = identity(memory)
         known = (memory.vendor, memory.model, memory.serial_number)
         exchanged = any(known) and known != (event.vendor, event.model, event.serial_number)
         memory.vendor, memory.model = event.vendor, event.model
@@ -116,6 +125,7 @@ class Station:
             serial_number=event.serial_number,
             reason=event.reason,
         )
+        self._device.booted(turn, before)
         self._firmware.booted(turn)
         self.boot_pending = turn.site_id is None
         interval_ms = self._settings.heartbeat_interval_ms
@@ -132,6 +142,8 @@ class Station:
         if connector is None:
             return Done()
         before = self._memory.status(connector.id)
+        if event.status is ConnectorStatus.AVAILABLE:
+            self._device.alarms.available(turn, connector.id)
         if (connector.status, connector.error_code) == (event.status, event.error_code):
             return Done()
         if event.status is ConnectorStatus.FAULTED or event.error_code:
@@ -238,6 +250,19 @@ class Station:
                 self._smart_charging.limit_reported(turn, limit)
         return Done()
 
+    def _variables_reported(self, turn: Turn, event: events.VariablesReported) -> Answer:
+        self.report_ended = self._device.inventory.variables(turn, event)
+        return Done()
+
+    def _monitors_reported(self, turn: Turn, event: events.MonitorsReported) -> Answer:
+        self._device.inventory.monitors(turn, event)
+        return Done()
+
+    def _variables_noticed(self, turn: Turn, event: events.VariablesNoticed) -> Answer:
+        for status in self._device.alarms.noticed(turn, event):
+            self._status_changed(turn, status)
+        return Done()
+
     def _firmware_progressed(self, turn: Turn, event: events.FirmwareProgress) -> Answer:
         self._firmware.update_progressed(turn, event)
         return Done()
@@ -273,6 +298,7 @@ _HEARD: Final[dict[type[Event], Callable[[Station, Turn, Any], Answer]]] = {
     events.Heartbeat: Station._heartbeat,
     events.LogProgress: Station._log_progressed,
     events.MeterReported: Station._metered,
+    events.MonitorsReported: Station._monitors_reported,
     events.Noted: Station._noted,
     events.ReportReceived: Station._reported,
     events.ReservationUpdated: Station._reservation_updated,
@@ -280,6 +306,8 @@ _HEARD: Final[dict[type[Event], Callable[[Station, Turn, Any], Answer]]] = {
     events.TransactionEnded: Station._ended,
     events.TransactionStarted: Station._started,
     events.TransactionUpdated: Station._updated,
+    events.VariablesNoticed: Station._variables_noticed,
+    events.VariablesReported: Station._variables_reported,
     events.VehicleScheduleNotified: Station._schedule_notified,
     PriorityNotified: Station._priority_notified,
     events.VehicleUnplugged: Station._unplugged,

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from controlplane.charger.local_list import ListState
-from controlplane.charger.memory import ChargerMemory, Connector, FirmwareUpdate, LogUpload
+from controlplane.charger.memory import Alarm, ChargerMemory, Connector, FirmwareUpdate, LogUpload
 from controlplane.charger.messages import (
+    AlarmView,
     ChargerView,
     ConnectorView,
     LocalListView,
@@ -42,6 +43,25 @@ def charger_view(
         local_list=LocalListView(
             list_state.value, memory.local_list.number, memory.local_list.synced
         ),
+        quirks=memory.quirks()[0],
+        learned=_learned(memory),
+        alarms=tuple(
+            AlarmView(
+                variable=alarm.key,
+                connector_id=alarm.evse_id,
+                severity=alarm.severity,
+                since_ms=alarm.since_ms,
+                value=alarm.value,
+                trigger=alarm.trigger,
+                fault=alarm.fault,
+                monitor_id=alarm.monitor_id,
+                transaction_id=alarm.transaction_id,
+                tech_code=alarm.tech_code,
+                tech_info=alarm.tech_info,
+            )
+            for alarm in sorted(memory.alarms, key=_severity)
+        ),
+        settings_complete_ms=memory.report.complete_ms,
         update=_update_view(memory.firmware_update),
         upload=_upload_view(memory.log_upload),
     )
@@ -71,6 +91,17 @@ def _upload_view(upload: LogUpload | None) -> UploadView | None:
         upload.changed_ms,
         upload.ended_ms is not None,
     )
+
+
+def _severity(alarm: Alarm) -> tuple[int, int]:
+    return 10 if alarm.severity is None else alarm.severity, alarm.since_ms
+
+
+def _learned(memory: ChargerMemory) -> dict[str, str]:
+    learned = {name: str(value) for name, value in memory.learned.form.items()}
+    if memory.learned.measurands:
+        learned["measurands"] = memory.learned.measurands
+    return learned
 
 
 def _connector_view(memory: ChargerMemory, connector_id: int, now_ms: int) -> ConnectorView:

@@ -210,63 +210,6 @@ def trigger(
     report(response, as_json=as_json)
 
 
-@app.command("settings")
-def settings(
-    charger_id: ChargerId,
-    keys: Annotated[
-        list[str] | None,
-        typer.Argument(help="1.6 configuration keys, or 2.x `Component.Variable`."),
-    ] = None,
-    changes: Annotated[
-        list[str] | None, typer.Option("--set", help="Write a setting.", metavar="KEY=VALUE")
-    ] = None,
-    timeout_s: Timeout = 30.0,
-    address: Address = DEFAULT_ADDRESS,
-    as_json: Json = False,
-) -> None:
-    """Read a charger's own settings, or write them with --set.
-
-    \b
-    loadstar chargers settings CP-1
-    loadstar chargers settings CP-1 HeartbeatInterval MeterValueSampleInterval
-    loadstar chargers settings CP-1 --set MeterValueSampleInterval=30
-    loadstar chargers settings CP-2 SampledDataCtrlr.TxUpdatedInterval
-    """
-    from controlplane.api.v1 import chargers_pb2
-
-    with connected(address) as channel:
-        if changes:
-            written = chargers_pb2.SetSettingsRequest(
-                charger_id=charger_id,
-                settings=dict(_key_value(change) for change in changes),
-                timeout_s=timeout_s,
-                request_id=new_request_id(),
-            )
-            report(
-                charger_stub(channel).SetSettings(written, timeout=timeout_s + MARGIN_S),
-                as_json=as_json,
-            )
-            return
-        request = chargers_pb2.GetSettingsRequest(
-            charger_id=charger_id, keys=keys or [], timeout_s=timeout_s
-        )
-        response = charger_stub(channel).GetSettings(request, timeout=timeout_s + MARGIN_S)
-    if as_json or not response.settings:
-        report(response, as_json=as_json)
-        return
-    table(
-        ["Key", "Value", "Note"],
-        (
-            [
-                setting.key,
-                setting.value,
-                "read only" if setting.read_only else setting.status.removeprefix("Accepted"),
-            ]
-            for setting in response.settings
-        ),
-    )
-
-
 @app.command("schedule")
 def schedule(
     charger_id: ChargerId,
@@ -327,7 +270,7 @@ def call(
 
     \b
     loadstar chargers call CP-1 GetDiagnostics '{"location": "ftp://files.example/cp-1"}'
-    loadstar chargers call CP-2 GetBaseReport '{"requestId": 1, "reportBase": "FullInventory"}'
+    loadstar chargers call CP-2 GetTransactionStatus '{}'
     """
     from controlplane.api.v1 import chargers_pb2
 
@@ -369,10 +312,3 @@ def outcome_line(outcome: chargers_pb2.CommandOutcome) -> str:
     state = word(chargers_pb2.CommandState, outcome.state)
     told = ", ".join(part for part in particulars if part and part.lower() != state)
     return f"{state} ({told})" if told else state
-
-
-def _key_value(change: str) -> tuple[str, str]:
-    key, equals, value = change.partition("=")
-    if not (key and equals):
-        raise typer.BadParameter(f"{change!r} is not KEY=VALUE", param_hint="--set")
-    return key, value

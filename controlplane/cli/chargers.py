@@ -106,6 +106,9 @@ def get_charger(
             ["Firmware", charger.firmware],
             ["Serial number", charger.serial_number],
             ["Last seen (UTC)", moment(charger, "last_seen_time")],
+            ["Settings told (UTC)", moment(charger, "settings_complete_time")],
+            ["Quirks", ", ".join(charger.quirks)],
+            ["Learned", ", ".join(f"{name}: {said}" for name, said in charger.learned.items())],
         ],
     )
     table(
@@ -123,6 +126,21 @@ def get_charger(
             for connector in charger.connectors
         ),
     )
+    if charger.alarms:
+        table(
+            ["Alarm", "#Connector", "#Severity", "Value", "Since (UTC)", "Says"],
+            (
+                [
+                    alarm.variable,
+                    str(alarm.connector_id or ""),
+                    str(alarm.severity) if alarm.HasField("severity") else "",
+                    alarm.value,
+                    moment(alarm, "since_time"),
+                    f"{alarm.tech_code} {alarm.tech_info}".strip(),
+                ]
+                for alarm in charger.alarms
+            ),
+        )
 
 
 @app.command("watch")

@@ -10,7 +10,7 @@ import typer
 
 from controlplane.cli import (
     allocate,
-    charger_messages,
+    charger_settings,
     feeders,
     firmware,
     grid_events,
@@ -50,7 +50,7 @@ app = typer.Typer(
 )
 app.command("up", rich_help_panel="Run")(up.up)
 app.command("demo", rich_help_panel="Run")(workloads.demo)
-app.add_typer(charger_messages.app, name="chargers", rich_help_panel="Operate")
+app.add_typer(charger_settings.app, name="chargers", rich_help_panel="Operate")
 app.add_typer(sites.app, name="sites", rich_help_panel="Operate")
 app.add_typer(sessions.app, name="sessions", rich_help_panel="Operate")
 app.add_typer(quarantine.app, name="quarantine", rich_help_panel="Operate")

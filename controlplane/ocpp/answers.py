@@ -14,6 +14,8 @@ from controlplane.ocpp.event_streams import Stream, StreamRate
 from controlplane.ocpp.events import SchedulePeriod
 from controlplane.ocpp.readings import bounded_integer, instant_ms
 from controlplane.ocpp.schedules import charging_schedule
+from controlplane.ocpp.v201.common import variable_name
+from controlplane.ocpp.variables import Attribute
 
 __all__ = [
     "CompositeSchedule",
@@ -69,7 +71,7 @@ def settings_answered(payload: dict[str, Any]) -> tuple[Setting, ...]:
     ]
     for result in payload.get("getVariableResult", ()):
         setting = Setting(
-            key=f"{_named(result['component'])}.{_named(result['variable'])}",
+            key=_key(result),
             value=result.get("attributeValue"),
             read_only=False,
             status=result["attributeStatus"],
@@ -98,6 +100,13 @@ def list_version_answered(payload: dict[str, Any]) -> int | None:
     none (section 5.10); None where it does not say."""
     version = payload.get("listVersion", payload.get("versionNumber"))
     return None if version is None else int(version)
+
+
+def _key(result: dict[str, Any]) -> str:
+    """The key by which the variable of a result is asked for."""
+    key = variable_name(result).key
+    attribute = result.get("attributeType", Attribute.ACTUAL)
+    return key if attribute == Attribute.ACTUAL else f"{key}/{attribute}"
 
 
 def transaction_status_answered(payload: dict[str, Any]) -> tuple[bool | None, bool]:

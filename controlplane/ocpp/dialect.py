@@ -13,6 +13,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 from controlplane.ocpp.commands import (
+    ClearLimit,
     Command,
     CommandResult,
     CommandState,
@@ -28,6 +29,7 @@ from controlplane.ocpp.v2x import ScheduleValues
 from controlplane.tokens import TokenStatus
 
 __all__ = [
+    "ABSOLUTE_START_AGO_MS",
     "ACCEPTED",
     "CONNECTOR_MAX",
     "SEQ_NO_MAX",
@@ -45,6 +47,7 @@ __all__ = [
     "TokenAnswer",
     "TransferAnswer",
     "VatNumberAnswer",
+    "cleared_before_set",
     "judged",
     "limit_value",
     "profile_id",
@@ -55,6 +58,10 @@ CONNECTOR_MAX: Final = 1_000
 """Highest connector or EVSE number; `network.ConnectorConfig` has the same bound."""
 
 SEQ_NO_MAX: Final = 2**53
+
+ABSOLUTE_START_AGO_MS: Final = 3_600_000
+"""How long ago a limit of kind Absolute is said to begin: a station whose clock is behind by less
+applies it at once."""
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -311,9 +318,17 @@ def profile_of(id: int) -> tuple[int, LimitPurpose | None]:
     return (connector_id, purpose) if 0 <= connector_id <= CONNECTOR_MAX else (0, None)
 
 
+def cleared_before_set(command: SetLimit) -> tuple[Command, ...]:
+    """The commands that a limit is made of: where the station needs it, its old profile goes
+    first."""
+    if not command.clear_first:
+        return (command,)
+    return ClearLimit(command.connector_id, command.purpose), command
+
+
 def limit_value(command: SetLimit) -> float | int:
     """The limit in the command's unit with at most one decimal (1.6: multipleOf 0.1), rounded
     down."""
     if command.unit == "W":
         return command.limit_w
-    return command.limit_ma // 100 / 10
+    return command.limit_ma // 100 / 10 if command.decimals else command.limit_ma // 1_000

@@ -12,6 +12,7 @@ from typing import Any, Literal
 import msgspec
 
 from controlplane.ocpp.tariff import TransactionDetails
+from controlplane.ocpp.variables import ReportedVariable, VariableName
 
 __all__ = [
     "Authorize",
@@ -30,7 +31,10 @@ __all__ = [
     "LogProgress",
     "MeterReading",
     "MeterReported",
+    "Monitor",
+    "MonitorsReported",
     "Noted",
+    "ReportPart",
     "ReportReceived",
     "ReservationUpdated",
     "SchedulePeriod",
@@ -38,6 +42,9 @@ __all__ = [
     "TransactionEnded",
     "TransactionStarted",
     "TransactionUpdated",
+    "VariableNotice",
+    "VariablesNoticed",
+    "VariablesReported",
     "VehicleScheduleNotified",
     "VehicleUnplugged",
 ]
@@ -251,6 +258,66 @@ class ReportReceived(Event, frozen=True, tag="report"):
     more: bool
     data: dict[str, Any]
     personal: bool = False
+
+
+class ReportPart(msgspec.Struct, frozen=True):
+    """Where a message stands in the report it is part of: the number by which it was asked for,
+    its place from 0, and whether more follow."""
+
+    request_id: int
+    seq_no: int
+    more: bool
+
+
+class VariablesReported(Event, frozen=True, tag="variables_reported"):
+    """A part of a station's report of its variables (2.x)."""
+
+    part: ReportPart
+    variables: tuple[ReportedVariable, ...]
+
+
+class Monitor(msgspec.Struct, frozen=True):
+    """A monitor that watches a variable; `severity` is 0, danger, to 9, debug."""
+
+    monitor_id: int
+    name: VariableName
+    kind: str
+    value: float
+    severity: int
+    transaction: bool
+
+
+class MonitorsReported(Event, frozen=True, tag="monitors_reported"):
+    """A part of a station's report of its monitors (2.x)."""
+
+    part: ReportPart
+    monitors: tuple[Monitor, ...]
+
+
+class VariableNotice(msgspec.Struct, frozen=True):
+    """What a station noticed of one of its variables. `trigger` is Alerting, Delta or Periodic;
+    `cleared` means that what was told before is over. None where it did not say."""
+
+    event_id: int
+    name: VariableName
+    value: str
+    trigger: str
+    at_ms: int | None
+    cleared: bool = False
+    cause: int | None = None
+    """The event that led to this one."""
+    monitor_id: int | None = None
+    severity: int | None = None
+    transaction_id: str = ""
+    tech_code: str = ""
+    tech_info: str = ""
+
+
+class VariablesNoticed(Event, frozen=True, tag="variables_noticed"):
+    """A NotifyEvent (2.x)."""
+
+    seq_no: int
+    notices: tuple[VariableNotice, ...]
 
 
 class DataTransferred(Event, frozen=True, tag="data_transfer"):

@@ -16,6 +16,7 @@ from ocpp.routing import after, on
 from ocpp.v201 import ChargePoint, call, call_result
 from ocpp.v201.enums import Action
 
+from controlplane.sim.device_v201 import DeviceModel, DeviceModelCalls
 from controlplane.sim.line import CountedConnection
 from controlplane.sim.outlet import Outlet, OutletState, Transaction
 from controlplane.sim.profiles import Purpose, profile_from_wire
@@ -74,6 +75,7 @@ class DialectV201:
             "TxCtrlr.StopTxOnEVSideDisconnect": "true",
             "TxCtrlr.EVConnectionTimeOut": "120",
         }
+        self.device = DeviceModel(station, self.settings, self.readonly)
 
     def point(self, connection: CountedConnection) -> PointV201:
         return PointV201(self, connection)
@@ -210,13 +212,14 @@ def _value(value: float, measurand: str, unit: str, context: str) -> dict[str, A
     }
 
 
-class PointV201(ChargePoint):  # type: ignore[misc]  # the package is not typed
+class PointV201(DeviceModelCalls, ChargePoint):  # type: ignore[misc]  # the package is not typed
     """Answers the CSMS's calls on one connection."""
 
     def __init__(self, dialect: DialectV201, connection: CountedConnection) -> None:
         super().__init__(dialect.station.spec.id, connection)
         self._dialect = dialect
         self._station = dialect.station
+        self.device = dialect.device
 
     @on(Action.set_charging_profile)
     def on_set_charging_profile(self, evse_id: int, charging_profile: dict[str, Any]) -> Any:

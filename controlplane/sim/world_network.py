@@ -137,7 +137,7 @@ def station_spec(charger: ChargerConfig, version: Version) -> StationSpec:
     return StationSpec(
         id=charger.id,
         version=version,
-        unit=charger.limit_unit.value,
+        unit="W" if charger.limit_unit is LimitUnit.W else "A",
         outlets=tuple(
             OutletSpec(
                 connector_id=connector.id,

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Dialect, Engine, Table, bindparam, delete, insert, update
+from sqlalchemy import Connection, Dialect, Engine, Table, and_, bindparam, delete, insert, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DataError, IntegrityError
 from sqlalchemy.sql.base import Executable
@@ -31,6 +31,9 @@ from controlplane.store.records import (
     GridEventRecord,
     LimitDecision,
     MeterSample,
+    MonitorRecord,
+    MonitorRemoved,
+    MonitorsReplaced,
     QuarantineCleared,
     QuarantineRecord,
     QuarantineResolved,
@@ -42,6 +45,9 @@ from controlplane.store.records import (
     SiteRemoved,
     TokenRecord,
     TokenRemoved,
+    VariableRecord,
+    VariablesReplaced,
+    VariableValue,
 )
 
 __all__ = ["CommitBatch", "JournalLine", "RequestResult", "StoreWriter"]
@@ -178,7 +184,8 @@ class StoreWriter:
             else:
                 # The last word on a key is the one that counts.
                 table, key = _upserted(record)
-                rows.setdefault(table, {})[key] = record
+                of_table = rows.setdefault(table, {})
+                of_table[key] = _with_value(of_table.get(key), record)
         if samples:
             self._write_samples(connection, samples)
         for decision in (QuarantineCleared, QuarantineResolved):
@@ -239,8 +246,23 @@ def _writes(dialect: str) -> dict[type, Executable]:
         return statement  # type: ignore[no-any-return]
 
     def removal(table: Table) -> Executable:
-        (key,) = table.primary_key
-        return delete(table).where(key == bindparam(f"removed_{key.name}"))
+        keys = table.primary_key
+        return delete(table).where(and_(*(key == bindparam(f"removed_{key.name}") for key in keys)))
+
+    def replaced(table: Table) -> Executable:
+        return delete(table).where(
+            table.c.charger_id == bindparam("removed_charger_id"),
+            table.c.reported_ms < bindparam("removed_before_ms"),
+        )
+
+    def value_only(table: Table) -> Executable:
+        statement = dialect_insert(table).values(
+            {name: bindparam(name) for name in VariableValue.__struct_fields__}
+        )
+        return statement.on_conflict_do_update(  # type: ignore[no-any-return]
+            index_elements=[column.name for column in table.primary_key],
+            set_={name: statement.excluded[name] for name in ("value", "reported_ms")},
+        )
 
     return {
         ActorSnapshot: upsert(schema.actor_snapshot),
@@ -264,6 +286,12 @@ def _writes(dialect: str) -> dict[type, Executable]:
         QuarantineResolved: _resolution(),
         JournalLine: insert(schema.journal),
         RequestResult: upsert(schema.request_result),
+        VariableRecord: upsert(schema.charger_variable),
+        VariableValue: value_only(schema.charger_variable),
+        VariablesReplaced: replaced(schema.charger_variable),
+        MonitorRecord: upsert(schema.charger_monitor),
+        MonitorRemoved: removal(schema.charger_monitor),
+        MonitorsReplaced: replaced(schema.charger_monitor),
     }
 
 
@@ -345,7 +373,31 @@ def _upserted(record: Record) -> tuple[type, object]:
             return ReservationRecord, record.reservation_id
         case TokenRecord() | TokenRemoved():
             return TokenRecord, record.token_key
+        case VariableRecord() | VariableValue():
+            return VariableRecord, (record.charger_id, record.key, record.attribute)
+        case MonitorRecord() | MonitorRemoved():
+            return MonitorRecord, (record.charger_id, record.monitor_id)
+        case VariablesReplaced() | MonitorsReplaced():
+            return type(record), record.charger_id
     raise TypeError(f"no table for {type(record).__name__}")
+
+
+_REMOVALS = (
+    ChargerRemoved,
+    FeederRemoved,
+    MonitorRemoved,
+    MonitorsReplaced,
+    SiteRemoved,
+    TokenRemoved,
+    VariablesReplaced,
+)
+
+
+def _with_value(held: Record | None, record: Record) -> Record:
+    """The record to write: a mere value does not take away what the same batch says besides."""
+    if isinstance(record, VariableValue) and isinstance(held, VariableRecord):
+        return msgspec.structs.replace(held, value=record.value, reported_ms=record.reported_ms)
+    return record
 
 
 def _row(record: Record) -> dict[str, Any]:
@@ -354,7 +406,7 @@ def _row(record: Record) -> dict[str, Any]:
     row = msgspec.structs.asdict(record)
     if isinstance(record, QuarantineRecord):
         return row | {"payload": msgspec.json.encode(record.payload)}
-    if isinstance(record, ChargerRemoved | SiteRemoved | FeederRemoved | TokenRemoved):
+    if isinstance(record, _REMOVALS):
         return {f"removed_{name}": value for name, value in row.items()}
     if isinstance(record, QuarantineResolved | QuarantineCleared):
         return {f"resolved_{name}": value for name, value in row.items()}

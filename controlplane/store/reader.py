@@ -32,6 +32,7 @@ from controlplane.store.records import (
     JournalEvent,
     LimitDecision,
     MeterSample,
+    MonitorRecord,
     QuarantinedEntry,
     QuarantineRecord,
     QuarantineState,
@@ -42,6 +43,7 @@ from controlplane.store.records import (
     SessionState,
     SiteRecord,
     TokenRecord,
+    VariableRecord,
 )
 
 __all__ = ["PAGE_SIZE_MAX", "StoreCounts", "StoreReader"]
@@ -383,6 +385,56 @@ class StoreReader:
             return entries
 
         return await self._run(read)
+
+    async def variables(
+        self,
+        charger_id: ChargerId,
+        *,
+        filter: str = "",
+        page_size: int = 100,
+        page_token: str = "",
+    ) -> tuple[list[VariableRecord], str]:
+        """Settings of a charger in order of their keys, and the token of the next page. `filter` is
+        a part of the key, in any case of letters.
+
+        Raises:
+            InvalidInput: a page token that this method did not give out.
+        """
+        columns = schema.charger_variable.c
+        query = (
+            select(schema.charger_variable)
+            .where(columns.charger_id == charger_id)
+            .order_by(columns.key, columns.attribute)
+        )
+        if filter:
+            query = query.where(
+                func.lower(columns.key).contains(filter.casefold(), autoescape=True)
+            )
+        if page_token:
+            key, attribute = _read_token(page_token, tuple[str, str])
+            query = query.where(tuple_(columns.key, columns.attribute) > tuple_(key, attribute))
+        return await self._page(
+            query, VariableRecord, page_size, lambda last: (last.key, last.attribute)
+        )
+
+    async def monitors(
+        self, charger_id: ChargerId, *, page_size: int = 100, page_token: str = ""
+    ) -> tuple[list[MonitorRecord], str]:
+        """Monitors of a charger in order of their ids, and the token of the next page.
+
+        Raises:
+            InvalidInput: a page token that this method did not give out.
+        """
+        columns = schema.charger_monitor.c
+        query = (
+            select(schema.charger_monitor)
+            .where(columns.charger_id == charger_id)
+            .order_by(columns.monitor_id)
+        )
+        if page_token:
+            (after,) = _read_token(page_token, tuple[int])
+            query = query.where(columns.monitor_id > after)
+        return await self._page(query, MonitorRecord, page_size, lambda last: (last.monitor_id,))
 
     async def journal(self, after: int, limit: int = 1_000) -> list[JournalEvent]:
         """Up to `limit` events with a cursor above `after`, oldest first."""

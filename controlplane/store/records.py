@@ -20,6 +20,9 @@ __all__ = [
     "JournalEvent",
     "LimitDecision",
     "MeterSample",
+    "MonitorRecord",
+    "MonitorRemoved",
+    "MonitorsReplaced",
     "QuarantineCleared",
     "QuarantineRecord",
     "QuarantineResolved",
@@ -34,6 +37,9 @@ __all__ = [
     "SiteRemoved",
     "TokenRecord",
     "TokenRemoved",
+    "VariableRecord",
+    "VariableValue",
+    "VariablesReplaced",
 ]
 
 
@@ -294,6 +300,87 @@ class QuarantineResolved(Record, frozen=True, tag="quarantine_resolved"):
     session_id: SessionId | None
     resolved_ms: int
     note: str
+
+
+class VariableRecord(Record, frozen=True, tag="variable", array_like=True):
+    """One value of a setting of a charger, with all that it said of it; 2.x variable or 1.6
+    configuration key. Upserted by `charger_id`, `key` and `attribute`.
+
+    `key` is `ocpp.variables.VariableName.key`, the fields after `attribute` are its parts;
+    `component` is empty for a 1.6 key. None and "" where the charger did not say."""
+
+    charger_id: ChargerId
+    key: str
+    attribute: str
+    component: str
+    component_instance: str
+    evse_id: int
+    connector_id: int
+    variable: str
+    variable_instance: str
+    value: str | None
+    mutability: str
+    persistent: bool
+    constant: bool
+    data_type: str
+    unit: str
+    limit_min: float | None
+    limit_max: float | None
+    values_list: str
+    supports_monitoring: bool
+    reported_ms: int
+
+
+class VariableValue(Record, frozen=True, tag="variable_value", array_like=True):
+    """A new value of a setting; what else is stored of it stays. Upserted like `VariableRecord`,
+    whose first fields these are."""
+
+    charger_id: ChargerId
+    key: str
+    attribute: str
+    component: str
+    component_instance: str
+    evse_id: int
+    connector_id: int
+    variable: str
+    variable_instance: str
+    value: str | None
+    reported_ms: int
+
+
+class VariablesReplaced(Record, frozen=True, tag="variables_replaced"):
+    """A charger reported all its settings: what was reported before this instant is gone."""
+
+    charger_id: ChargerId
+    before_ms: int
+
+
+class MonitorRecord(Record, frozen=True, tag="monitor", array_like=True):
+    """A monitor that watches a variable of a charger (2.x). Upserted by `charger_id` and
+    `monitor_id`. `kind` is the station's word (`UpperThreshold`), `severity` 0 (worst) to 9."""
+
+    charger_id: ChargerId
+    monitor_id: int
+    key: str
+    kind: str
+    value: float
+    severity: int
+    transaction: bool
+    reported_ms: int
+
+
+class MonitorRemoved(Record, frozen=True, tag="monitor_removed"):
+    """A monitor was cleared."""
+
+    charger_id: ChargerId
+    monitor_id: int
+
+
+class MonitorsReplaced(Record, frozen=True, tag="monitors_replaced"):
+    """A charger reported all its monitors: what was reported before this instant is gone."""
+
+    charger_id: ChargerId
+    before_ms: int
 
 
 class JournalEvent(msgspec.Struct, frozen=True, array_like=True):

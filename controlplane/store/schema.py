@@ -18,12 +18,15 @@ from sqlalchemy import (
     MetaData,
     Table,
     Text,
+    false,
 )
 
 __all__ = [
     "actor_snapshot",
     "campaign",
     "charger",
+    "charger_monitor",
+    "charger_variable",
     "feeder",
     "grid_event",
     "journal",
@@ -208,6 +211,44 @@ limit_decision = Table(
     Column("before_ma", BigInteger),
     Column("reason", Text, nullable=False),
     Index("limit_decision_by_connector", "charger_id", "connector_id", "at_ms"),
+)
+
+charger_variable = Table(
+    "charger_variable",
+    metadata,
+    Column("charger_id", Text, primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("attribute", Text, primary_key=True),
+    Column("component", Text, nullable=False),
+    Column("component_instance", Text, nullable=False),
+    Column("evse_id", BigInteger, nullable=False),
+    Column("connector_id", BigInteger, nullable=False),
+    Column("variable", Text, nullable=False),
+    Column("variable_instance", Text, nullable=False),
+    Column("value", Text),
+    Column("mutability", Text, nullable=False, server_default=""),
+    Column("persistent", Boolean, nullable=False, server_default=false()),
+    Column("constant", Boolean, nullable=False, server_default=false()),
+    Column("data_type", Text, nullable=False, server_default=""),
+    Column("unit", Text, nullable=False, server_default=""),
+    Column("limit_min", Float),
+    Column("limit_max", Float),
+    Column("values_list", Text, nullable=False, server_default=""),
+    Column("supports_monitoring", Boolean, nullable=False, server_default=false()),
+    Column("reported_ms", BigInteger, nullable=False),
+)
+
+charger_monitor = Table(
+    "charger_monitor",
+    metadata,
+    Column("charger_id", Text, primary_key=True),
+    Column("monitor_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("key", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("value", Float, nullable=False),
+    Column("severity", Integer, nullable=False),
+    Column("transaction", Boolean, nullable=False),
+    Column("reported_ms", BigInteger, nullable=False),
 )
 
 quarantine = Table(

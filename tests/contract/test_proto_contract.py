@@ -48,6 +48,13 @@ COUNTS = {
     "version",
     "tokens_version",
     "concurrent_max",
+    "evse_id",
+    "limit_max",  # in the unit of the charger's own variable
+    "limit_min",
+    "monitor_id",
+    "monitor_ids",
+    "severity",
+    "value",
     "message_id",
     "message_ids",
     "profile_id",
@@ -66,7 +73,6 @@ COUNTS = {
     "stack",
     "signal",
     "stream_id",
-    "monitor_id",
     "values",
 }
 ELSEWHERE = {

@@ -296,6 +296,11 @@ async def test_a_session_from_the_command_line(up: Up) -> None:
 
         settings = await asyncio.to_thread(run, "chargers", "settings", "DEPOT-1", "Colour")
         assert "UnknownKey" in settings.output
+        stored = await asyncio.to_thread(
+            run, "chargers", "settings", "DEPOT-1", "--refresh", "--filter", "heartbeat"
+        )
+        assert "HeartbeatInterval" in stored.output
+        assert "MeterValueSampleInterval" not in stored.output
         refused = await asyncio.to_thread(
             lambda: run("chargers", "settings", "DEPOT-1", "--set", "Colour=red", status=1)
         )

@@ -303,6 +303,26 @@ class Charger(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    @_typing.final
+    class LearnedEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     CHARGER_ID_FIELD_NUMBER: _builtins.int
     SITE_ID_FIELD_NUMBER: _builtins.int
     PRESENCE_FIELD_NUMBER: _builtins.int
@@ -314,6 +334,10 @@ class Charger(_message.Message):
     LAST_SEEN_TIME_FIELD_NUMBER: _builtins.int
     CONNECTORS_FIELD_NUMBER: _builtins.int
     LOCAL_LIST_FIELD_NUMBER: _builtins.int
+    QUIRKS_FIELD_NUMBER: _builtins.int
+    LEARNED_FIELD_NUMBER: _builtins.int
+    ALARMS_FIELD_NUMBER: _builtins.int
+    SETTINGS_COMPLETE_TIME_FIELD_NUMBER: _builtins.int
     charger_id: _builtins.str
     """Its identity."""
     site_id: _builtins.str
@@ -342,6 +366,22 @@ class Charger(_message.Message):
     def local_list(self) -> Global___LocalList:
         """Its local list of tokens."""
 
+    @_builtins.property
+    def quirks(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The profiles of quirks that hold for it; see docs/quirks.md."""
+
+    @_builtins.property
+    def learned(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """What it taught by what it refused and accepted, by field of a profile of quirks."""
+
+    @_builtins.property
+    def alarms(self) -> _containers.RepeatedCompositeFieldContainer[Global___ChargerAlarm]:
+        """What it warned of and has not cleared, the most severe first."""
+
+    @_builtins.property
+    def settings_complete_time(self) -> _timestamp_pb2.Timestamp:
+        """When it last reported all its settings; absent where it never did."""
+
     def __init__(
         self,
         *,
@@ -356,10 +396,14 @@ class Charger(_message.Message):
         last_seen_time: _timestamp_pb2.Timestamp | None = ...,
         connectors: _abc.Iterable[Global___Connector] | None = ...,
         local_list: Global___LocalList | None = ...,
+        quirks: _abc.Iterable[_builtins.str] | None = ...,
+        learned: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        alarms: _abc.Iterable[Global___ChargerAlarm] | None = ...,
+        settings_complete_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["last_seen_time", b"last_seen_time", "local_list", b"local_list"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["last_seen_time", b"last_seen_time", "local_list", b"local_list", "settings_complete_time", b"settings_complete_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["charger_id", b"charger_id", "connectors", b"connectors", "firmware", b"firmware", "last_seen_time", b"last_seen_time", "local_list", b"local_list", "model", b"model", "ocpp_version", b"ocpp_version", "presence", b"presence", "serial_number", b"serial_number", "site_id", b"site_id", "vendor", b"vendor"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alarms", b"alarms", "charger_id", b"charger_id", "connectors", b"connectors", "firmware", b"firmware", "last_seen_time", b"last_seen_time", "learned", b"learned", "local_list", b"local_list", "model", b"model", "ocpp_version", b"ocpp_version", "presence", b"presence", "quirks", b"quirks", "serial_number", b"serial_number", "settings_complete_time", b"settings_complete_time", "site_id", b"site_id", "vendor", b"vendor"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -396,6 +440,77 @@ class LocalList(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___LocalList: _TypeAlias = LocalList  # noqa: Y015
+
+@_typing.final
+class ChargerAlarm(_message.Message):
+    """Something that a charger warned of and has not cleared (2.x NotifyEvent)."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VARIABLE_FIELD_NUMBER: _builtins.int
+    CONNECTOR_ID_FIELD_NUMBER: _builtins.int
+    SEVERITY_FIELD_NUMBER: _builtins.int
+    SINCE_TIME_FIELD_NUMBER: _builtins.int
+    VALUE_FIELD_NUMBER: _builtins.int
+    TRIGGER_FIELD_NUMBER: _builtins.int
+    FAULT_FIELD_NUMBER: _builtins.int
+    MONITOR_ID_FIELD_NUMBER: _builtins.int
+    TRANSACTION_ID_FIELD_NUMBER: _builtins.int
+    TECH_CODE_FIELD_NUMBER: _builtins.int
+    TECH_INFO_FIELD_NUMBER: _builtins.int
+    variable: _builtins.str
+    """The variable it is about, as `Component{evse.connector}.Variable`."""
+    connector_id: _builtins.int
+    """1.6 connector number, 2.x EVSE number; 0 is the charger as a whole."""
+    severity: _builtins.int
+    """0 (danger) to 9 (debug); absent where nobody said."""
+    value: _builtins.str
+    """The variable's value, at most 255 characters of it."""
+    trigger: _builtins.str
+    """`Alerting`, `Delta` or `Periodic`."""
+    fault: _builtins.bool
+    """What it is about does not work."""
+    monitor_id: _builtins.int
+    """The monitor that noticed it; absent where there is none."""
+    transaction_id: _builtins.str
+    """The OCPP transaction during which it was noticed; empty where there was none."""
+    tech_code: _builtins.str
+    """The maker's code for it."""
+    tech_info: _builtins.str
+    """The maker's words for it."""
+    @_builtins.property
+    def since_time(self) -> _timestamp_pb2.Timestamp:
+        """Since when."""
+
+    def __init__(
+        self,
+        *,
+        variable: _builtins.str = ...,
+        connector_id: _builtins.int = ...,
+        severity: _builtins.int | None = ...,
+        since_time: _timestamp_pb2.Timestamp | None = ...,
+        value: _builtins.str = ...,
+        trigger: _builtins.str = ...,
+        fault: _builtins.bool = ...,
+        monitor_id: _builtins.int | None = ...,
+        transaction_id: _builtins.str = ...,
+        tech_code: _builtins.str = ...,
+        tech_info: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_monitor_id", b"_monitor_id", "_severity", b"_severity", "monitor_id", b"monitor_id", "severity", b"severity", "since_time", b"since_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_monitor_id", b"_monitor_id", "_severity", b"_severity", "connector_id", b"connector_id", "fault", b"fault", "monitor_id", b"monitor_id", "severity", b"severity", "since_time", b"since_time", "tech_code", b"tech_code", "tech_info", b"tech_info", "transaction_id", b"transaction_id", "trigger", b"trigger", "value", b"value", "variable", b"variable"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__monitor_id: _TypeAlias = _typing.Literal["monitor_id"]  # noqa: Y015
+    _WhichOneofArgType__monitor_id: _TypeAlias = _typing.Literal["_monitor_id", b"_monitor_id"]  # noqa: Y015
+    _WhichOneofReturnType__severity: _TypeAlias = _typing.Literal["severity"]  # noqa: Y015
+    _WhichOneofArgType__severity: _TypeAlias = _typing.Literal["_severity", b"_severity"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__monitor_id) -> _WhichOneofReturnType__monitor_id | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__severity) -> _WhichOneofReturnType__severity | None: ...
+
+Global___ChargerAlarm: _TypeAlias = ChargerAlarm  # noqa: Y015
 
 @_typing.final
 class ListChargersRequest(_message.Message):
@@ -994,7 +1109,10 @@ class GetSettingsRequest(_message.Message):
     """How long to wait for the charger, 1 to 300 s; 0 means 30 s."""
     @_builtins.property
     def keys(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """1.6 configuration keys, or 2.x variables as `Component.Variable`. Empty: all (1.6 only)."""
+        """1.6 configuration keys, or 2.x variables as `Component[instance]{evse.connector}.Variable[instance]`,
+        followed by `/Target`, `/MinSet` or `/MaxSet` for another value than the actual one. Empty: all (1.6
+        only).
+        """
 
     def __init__(
         self,
@@ -1022,7 +1140,7 @@ class Setting(_message.Message):
     READ_ONLY_FIELD_NUMBER: _builtins.int
     STATUS_FIELD_NUMBER: _builtins.int
     key: _builtins.str
-    """1.6 configuration key, or 2.x variable as `Component.Variable`."""
+    """1.6 configuration key, or 2.x variable, as it is asked for."""
     value: _builtins.str
     """Its value; absent where the charger keeps it to itself or does not know the key."""
     read_only: _builtins.bool

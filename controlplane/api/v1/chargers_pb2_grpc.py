@@ -203,7 +203,8 @@ class ChargersServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetSettings(self, request, context):
-        """Reads the charger's own settings (1.6 configuration keys, 2.x variables).
+        """Reads settings from the charger itself (1.6 configuration keys, 2.x variables); what is known of all
+        of them without asking it, `DeviceModelService.GetDeviceModel` tells.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

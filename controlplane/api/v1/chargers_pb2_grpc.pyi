@@ -68,7 +68,9 @@ class ChargersServiceStub:
     TriggerMessage: _grpc.UnaryUnaryMultiCallable[_chargers_pb2.TriggerMessageRequest, _chargers_pb2.TriggerMessageResponse]
     """Asks the charger to send a message now."""
     GetSettings: _grpc.UnaryUnaryMultiCallable[_chargers_pb2.GetSettingsRequest, _chargers_pb2.GetSettingsResponse]
-    """Reads the charger's own settings (1.6 configuration keys, 2.x variables)."""
+    """Reads settings from the charger itself (1.6 configuration keys, 2.x variables); what is known of all
+    of them without asking it, `DeviceModelService.GetDeviceModel` tells.
+    """
     SetSettings: _grpc.UnaryUnaryMultiCallable[_chargers_pb2.SetSettingsRequest, _chargers_pb2.SetSettingsResponse]
     """Writes the charger's own settings."""
     GetCompositeSchedule: _grpc.UnaryUnaryMultiCallable[_chargers_pb2.GetCompositeScheduleRequest, _chargers_pb2.GetCompositeScheduleResponse]
@@ -128,7 +130,9 @@ class ChargersServiceAsyncStub(ChargersServiceStub):
     TriggerMessage: _aio.UnaryUnaryMultiCallable[_chargers_pb2.TriggerMessageRequest, _chargers_pb2.TriggerMessageResponse]  # type: ignore[assignment]
     """Asks the charger to send a message now."""
     GetSettings: _aio.UnaryUnaryMultiCallable[_chargers_pb2.GetSettingsRequest, _chargers_pb2.GetSettingsResponse]  # type: ignore[assignment]
-    """Reads the charger's own settings (1.6 configuration keys, 2.x variables)."""
+    """Reads settings from the charger itself (1.6 configuration keys, 2.x variables); what is known of all
+    of them without asking it, `DeviceModelService.GetDeviceModel` tells.
+    """
     SetSettings: _aio.UnaryUnaryMultiCallable[_chargers_pb2.SetSettingsRequest, _chargers_pb2.SetSettingsResponse]  # type: ignore[assignment]
     """Writes the charger's own settings."""
     GetCompositeSchedule: _aio.UnaryUnaryMultiCallable[_chargers_pb2.GetCompositeScheduleRequest, _chargers_pb2.GetCompositeScheduleResponse]  # type: ignore[assignment]
@@ -245,7 +249,9 @@ class ChargersServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _chargers_pb2.GetSettingsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_chargers_pb2.GetSettingsResponse, _abc.Awaitable[_chargers_pb2.GetSettingsResponse]]:
-        """Reads the charger's own settings (1.6 configuration keys, 2.x variables)."""
+        """Reads settings from the charger itself (1.6 configuration keys, 2.x variables); what is known of all
+        of them without asking it, `DeviceModelService.GetDeviceModel` tells.
+        """
 
     @_abc_1.abstractmethod
     def SetSettings(

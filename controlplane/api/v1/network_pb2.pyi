@@ -507,6 +507,7 @@ class ChargerDescription(_message.Message):
     PASSWORD_HASH_FIELD_NUMBER: _builtins.int
     EFFICIENCY_PERCENT_FIELD_NUMBER: _builtins.int
     METER_ONLY_FIELD_NUMBER: _builtins.int
+    QUIRKS_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """The identity with which it connects: the last part of its WebSocket URL. 1 to 48 letters, digits
     and `*-_=:+|@.`; unique in the network.
@@ -516,7 +517,9 @@ class ChargerDescription(_message.Message):
     current_type: Global___CurrentType.ValueType
     """Default AC."""
     limit_unit: Global___LimitUnit.ValueType
-    """Default amperes."""
+    """Default: what the charger says it takes, and amperes where it does not say. Must be watts for direct
+    current.
+    """
     offline_current_a: _builtins.float
     """What each of its connectors may draw per phase while nobody steers it. Installed in the charger as
     its default profile. The sum of all of them must fit every circuit, so that silence is safe.
@@ -536,6 +539,12 @@ class ChargerDescription(_message.Message):
     def connectors(self) -> _containers.RepeatedCompositeFieldContainer[Global___ConnectorDescription]:
         """At least one. Empty: one three-phase connector with id 1 and all defaults."""
 
+    @_builtins.property
+    def quirks(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Profiles of quirks that hold for it, at most 8, in place of those that are chosen by what it says
+        when it boots; `none` for none at all. See docs/quirks.md.
+        """
+
     def __init__(
         self,
         *,
@@ -548,10 +557,11 @@ class ChargerDescription(_message.Message):
         password_hash: _builtins.str | None = ...,
         efficiency_percent: _builtins.float | None = ...,
         meter_only: _builtins.bool | None = ...,
+        quirks: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_efficiency_percent", b"_efficiency_percent", "_meter_only", b"_meter_only", "_offline_current_a", b"_offline_current_a", "_password_hash", b"_password_hash", "efficiency_percent", b"efficiency_percent", "meter_only", b"meter_only", "offline_current_a", b"offline_current_a", "password_hash", b"password_hash"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_efficiency_percent", b"_efficiency_percent", "_meter_only", b"_meter_only", "_offline_current_a", b"_offline_current_a", "_password_hash", b"_password_hash", "circuit", b"circuit", "connectors", b"connectors", "current_type", b"current_type", "efficiency_percent", b"efficiency_percent", "id", b"id", "limit_unit", b"limit_unit", "meter_only", b"meter_only", "offline_current_a", b"offline_current_a", "password_hash", b"password_hash"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_efficiency_percent", b"_efficiency_percent", "_meter_only", b"_meter_only", "_offline_current_a", b"_offline_current_a", "_password_hash", b"_password_hash", "circuit", b"circuit", "connectors", b"connectors", "current_type", b"current_type", "efficiency_percent", b"efficiency_percent", "id", b"id", "limit_unit", b"limit_unit", "meter_only", b"meter_only", "offline_current_a", b"offline_current_a", "password_hash", b"password_hash", "quirks", b"quirks"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__efficiency_percent: _TypeAlias = _typing.Literal["efficiency_percent"]  # noqa: Y015
     _WhichOneofArgType__efficiency_percent: _TypeAlias = _typing.Literal["_efficiency_percent", b"_efficiency_percent"]  # noqa: Y015

@@ -13,6 +13,7 @@ from controlplane.ocpp.commands.charging_profiles import (
 )
 from controlplane.ocpp.commands.core import (
     ChangeAvailability,
+    ClearLimit,
     ClearLimits,
     Command,
     CommandResult,
@@ -36,13 +37,17 @@ from controlplane.ocpp.commands.customer import (
     GetTransactionStatus,
     UpdateCost,
 )
-from controlplane.ocpp.commands.data_transfer import (
-    TransferData,
-)
-from controlplane.ocpp.commands.der import (
-    ClearDerControl,
-    GetDerControls,
-    SetDerControl,
+from controlplane.ocpp.commands.data_transfer import TransferData
+from controlplane.ocpp.commands.der import ClearDerControl, GetDerControls, SetDerControl
+from controlplane.ocpp.commands.device_model import (
+    ClearVariableMonitoring,
+    GetBaseReport,
+    GetMonitoringReport,
+    GetReport,
+    MonitorWanted,
+    SetMonitoringBase,
+    SetMonitoringLevel,
+    SetVariableMonitoring,
 )
 from controlplane.ocpp.commands.display import (
     ClearDisplayMessage,
@@ -107,8 +112,10 @@ __all__ = [
     "ClearCache",
     "ClearDerControl",
     "ClearDisplayMessage",
+    "ClearLimit",
     "ClearLimits",
     "ClearTariffs",
+    "ClearVariableMonitoring",
     "Command",
     "CommandResult",
     "CommandState",
@@ -117,6 +124,7 @@ __all__ = [
     "DisplayMessage",
     "DisplayPriority",
     "DisplayState",
+    "GetBaseReport",
     "GetChargingProfiles",
     "GetCompositeSchedule",
     "GetCustomerInformation",
@@ -125,6 +133,8 @@ __all__ = [
     "GetListBounds",
     "GetListVersion",
     "GetLog",
+    "GetMonitoringReport",
+    "GetReport",
     "GetSettings",
     "GetStreams",
     "GetTariffs",
@@ -133,6 +143,7 @@ __all__ = [
     "ListEntry",
     "LogKind",
     "MessageContent",
+    "MonitorWanted",
     "NotifyWebPayment",
     "ProfilePurpose",
     "PublishFirmware",
@@ -149,9 +160,12 @@ __all__ = [
     "SetDerControl",
     "SetDisplayMessage",
     "SetLimit",
+    "SetMonitoringBase",
+    "SetMonitoringLevel",
     "SetNetworkProfile",
     "SetPowerProfile",
     "SetSettings",
+    "SetVariableMonitoring",
     "TextFormat",
     "TransferData",
     "Trigger",
@@ -174,6 +188,7 @@ AnyCommand = (
     | GetSettings
     | SetSettings
     | SetLimit
+    | ClearLimit
     | ClearLimits
     | GetCompositeSchedule
     | GetListVersion
@@ -182,6 +197,13 @@ AnyCommand = (
     | ReserveNow
     | CancelReservation
     | RawCall
+    | GetBaseReport
+    | GetReport
+    | SetVariableMonitoring
+    | ClearVariableMonitoring
+    | SetMonitoringBase
+    | SetMonitoringLevel
+    | GetMonitoringReport
     | SetDisplayMessage
     | GetDisplayMessages
     | ClearDisplayMessage

@@ -10,6 +10,7 @@ import msgspec
 
 __all__ = [
     "ChangeAvailability",
+    "ClearLimit",
     "ClearLimits",
     "Command",
     "CommandResult",
@@ -79,7 +80,8 @@ class Trigger(Command, frozen=True, tag="trigger"):
 
 
 class GetSettings(Command, frozen=True, tag="get_settings"):
-    """1.6 configuration keys, or 2.x variables as `Component.Variable`. Empty: all (1.6 only)."""
+    """1.6 configuration keys, or keys of 2.x variables (`ocpp.variables`). Empty: all (1.6
+    only)."""
 
     keys: tuple[str, ...] = ()
 
@@ -104,7 +106,11 @@ class SetLimit(Command, frozen=True, tag="set_limit"):
     """A constant limit in force from now until replaced: `limit_ma` per phase or, for a charger
     that takes watts, `limit_w`.
 
-    `phases` is how many phases the connector has (numberPhases where the station takes it).
+    `phases` is how many phases the connector has (numberPhases where the station takes it). A
+    transaction may be limited by the default profile too, where the station takes no other. The
+    last five fields are the form that the station takes: the level, whether it holds from when it
+    is set or from an instant, how many decimals of an ampere, whether numberPhases is written, and
+    whether the profile before must be cleared first.
     """
 
     connector_id: int
@@ -114,6 +120,18 @@ class SetLimit(Command, frozen=True, tag="set_limit"):
     unit: Literal["A", "W"]
     phases: int
     transaction_id: str | None = None
+    stack_level: int = 0
+    relative: bool = True
+    decimals: int = 1
+    phases_stated: bool = True
+    clear_first: bool = False
+
+
+class ClearLimit(Command, frozen=True, tag="clear_limit"):
+    """Remove the one profile that holds our limit of a connector for a purpose."""
+
+    connector_id: int
+    purpose: LimitPurpose
 
 
 class ClearLimits(Command, frozen=True, tag="clear_limits"):

@@ -35,6 +35,11 @@ def _get_settings(command: commands.GetSettings, _: int) -> dict[str, Any]:
     return {"key": list(command.keys)} if command.keys else {}
 
 
+def _get_all(_: commands.GetBaseReport, __: int) -> dict[str, Any]:
+    """Without a key all of them are meant, whichever inventory is asked for (section 5.8)."""
+    return {}
+
+
 def _one_by_one(command: commands.SetSettings) -> tuple[commands.Command, ...]:
     """One setting in each CALL; to name none is for the writer to refuse."""
     if not command.settings:
@@ -57,6 +62,7 @@ PROVISIONING = Block(
     readers={"BootNotification": _booted},
     replies={BootAnswer: _boot_reply},
     writers={
+        commands.GetBaseReport: ("GetConfiguration", _get_all),
         commands.GetSettings: ("GetConfiguration", _get_settings),
         commands.Reset: ("Reset", _reset),
         commands.SetSettings: ("ChangeConfiguration", _set_setting),

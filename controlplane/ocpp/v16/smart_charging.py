@@ -6,7 +6,14 @@ from typing import Any, Final
 
 from controlplane.ocpp import commands
 from controlplane.ocpp.commands import CommandResult, LimitPurpose
-from controlplane.ocpp.dialect import Block, judged, limit_value, profile_id
+from controlplane.ocpp.dialect import (
+    ABSOLUTE_START_AGO_MS,
+    Block,
+    cleared_before_set,
+    judged,
+    limit_value,
+    profile_id,
+)
 from controlplane.units import iso_s_from_ms
 
 __all__ = ["SMART_CHARGING"]
@@ -20,7 +27,7 @@ _PURPOSE: Final = {
 
 def _set_limit(command: commands.SetLimit, now_ms: int) -> dict[str, Any]:
     period: dict[str, Any] = {"startPeriod": 0, "limit": limit_value(command)}
-    if command.phases < 3:
+    if command.phases < 3 and command.phases_stated:
         # Section 7.14: left out it means 3.
         period["numberPhases"] = command.phases
     schedule: dict[str, Any] = {
@@ -29,17 +36,18 @@ def _set_limit(command: commands.SetLimit, now_ms: int) -> dict[str, Any]:
     }
     profile: dict[str, Any] = {
         "chargingProfileId": profile_id(command.connector_id, command.purpose),
-        "stackLevel": 0,
+        "stackLevel": command.stack_level,
         "chargingProfilePurpose": _PURPOSE[command.purpose],
         # Relative needs no clock: stations that have not synchronised theirs, or whose clock is
         # ahead or behind, apply it at once. The whole charger's limit is relative to nothing, so
         # there it is Absolute.
-        "chargingProfileKind": "Relative",
+        "chargingProfileKind": "Relative" if command.relative else "Absolute",
         "chargingSchedule": schedule,
     }
     if command.purpose is LimitPurpose.CHARGER_MAX:
         profile["chargingProfileKind"] = "Absolute"
-        schedule["startSchedule"] = iso_s_from_ms(now_ms)
+    if profile["chargingProfileKind"] == "Absolute":
+        schedule["startSchedule"] = iso_s_from_ms(now_ms - ABSOLUTE_START_AGO_MS)
     transaction_id = command.transaction_id
     if (
         command.purpose is LimitPurpose.TRANSACTION
@@ -50,11 +58,15 @@ def _set_limit(command: commands.SetLimit, now_ms: int) -> dict[str, Any]:
     return {"connectorId": command.connector_id, "csChargingProfiles": profile}
 
 
+def _clear_limit(command: commands.ClearLimit, _: int) -> dict[str, Any]:
+    return {"id": profile_id(command.connector_id, command.purpose)}
+
+
 def _clear_limits(command: commands.ClearLimits, _: int) -> dict[str, Any]:
     return {"chargingProfilePurpose": _PURPOSE[command.purpose]}
 
 
-def _limits_cleared(_: commands.ClearLimits, payload: dict[str, Any]) -> CommandResult:
+def _limits_cleared(_: commands.Command, payload: dict[str, Any]) -> CommandResult:
     # Unknown: there is no such profile, which is what was wanted.
     return judged(payload, "Unknown")
 
@@ -69,9 +81,11 @@ def _get_composite_schedule(command: commands.GetCompositeSchedule, _: int) -> d
 
 SMART_CHARGING = Block(
     writers={
+        commands.ClearLimit: ("ClearChargingProfile", _clear_limit),
         commands.ClearLimits: ("ClearChargingProfile", _clear_limits),
         commands.GetCompositeSchedule: ("GetCompositeSchedule", _get_composite_schedule),
         commands.SetLimit: ("SetChargingProfile", _set_limit),
     },
-    results={commands.ClearLimits: _limits_cleared},
+    parts={commands.SetLimit: cleared_before_set},
+    results={commands.ClearLimit: _limits_cleared, commands.ClearLimits: _limits_cleared},
 )

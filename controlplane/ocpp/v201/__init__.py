@@ -14,6 +14,7 @@ from controlplane.ocpp.v201.authorization import AUTHORIZATION
 from controlplane.ocpp.v201.availability import AVAILABILITY
 from controlplane.ocpp.v201.charging_profiles import CHARGING_PROFILES
 from controlplane.ocpp.v201.customer import CUSTOMER
+from controlplane.ocpp.v201.device_model import DEVICE_MODEL
 from controlplane.ocpp.v201.display import DISPLAY
 from controlplane.ocpp.v201.firmware import FIRMWARE
 from controlplane.ocpp.v201.local_list import LOCAL_LIST
@@ -30,6 +31,7 @@ __all__ = ["BLOCKS", "DIALECT_201", "METER_SETTINGS"]
 BLOCKS: Final = (
     AUTHORIZATION,
     AVAILABILITY,
+    DEVICE_MODEL,
     CHARGING_PROFILES,
     CUSTOMER,
     DISPLAY,

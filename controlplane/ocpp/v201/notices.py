@@ -9,9 +9,7 @@ __all__ = ["NOTICES"]
 NOTICES = Block(
     notices=frozenset(
         {
-            "NotifyEvent",
-            "NotifyMonitoringReport",
-            "NotifyReport",
+            "ReservationStatusUpdate",
             "SecurityEventNotification",
         }
     )

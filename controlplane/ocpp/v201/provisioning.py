@@ -9,6 +9,8 @@ from controlplane.ocpp.commands import CommandResult, CommandState
 from controlplane.ocpp.dialect import ACCEPTED, Block, BootAnswer
 from controlplane.ocpp.events import Event
 from controlplane.ocpp.framing import Fault
+from controlplane.ocpp.v201.common import variable_place
+from controlplane.ocpp.variables import Attribute, parse_key
 from controlplane.units import iso_s_from_ms
 
 __all__ = ["PROVISIONING"]
@@ -34,19 +36,12 @@ def _boot_reply(answer: BootAnswer) -> dict[str, Any]:
 
 
 def _variable(key: str) -> dict[str, Any] | None:
-    """`Component.Variable`, each with an instance in brackets where it has one:
-    `SampledDataCtrlr.TxUpdatedInterval`, `SmartChargingCtrlr.LimitChangeSignificance[1]`."""
-    component, dot, variable = key.partition(".")
-    if not (component and dot and variable):
+    found = parse_key(key)
+    if found is None:
         return None
-    return {"component": _named(component), "variable": _named(variable)}
-
-
-def _named(text: str) -> dict[str, Any]:
-    name, bracket, instance = text.partition("[")
-    if bracket and instance.endswith("]"):
-        return {"name": name, "instance": instance[:-1]}
-    return {"name": text}
+    name, attribute = found
+    place = variable_place(name)
+    return place if attribute is Attribute.ACTUAL else {**place, "attributeType": attribute.value}
 
 
 def _get_variables(command: commands.GetSettings, _: int) -> dict[str, Any] | Fault:

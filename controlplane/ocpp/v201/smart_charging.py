@@ -7,9 +7,11 @@ from typing import Any, Final
 from controlplane.ocpp import commands, events
 from controlplane.ocpp.commands import CommandResult, LimitPurpose
 from controlplane.ocpp.dialect import (
+    ABSOLUTE_START_AGO_MS,
     Block,
     NeedsAnswer,
     StatusAnswer,
+    cleared_before_set,
     judged,
     limit_value,
     profile_id,
@@ -81,7 +83,7 @@ def _status_reply(answer: NeedsAnswer | StatusAnswer) -> dict[str, Any]:
 
 def _set_limit(command: commands.SetLimit, now_ms: int) -> dict[str, Any]:
     period: dict[str, Any] = {"startPeriod": 0, "limit": limit_value(command)}
-    if command.phases < 3:
+    if command.phases < 3 and command.phases_stated:
         # ChargingSchedulePeriodType: left out it means 3.
         period["numberPhases"] = command.phases
     schedule: dict[str, Any] = {
@@ -91,27 +93,32 @@ def _set_limit(command: commands.SetLimit, now_ms: int) -> dict[str, Any]:
     }
     profile: dict[str, Any] = {
         "id": profile_id(command.connector_id, command.purpose),
-        "stackLevel": 0,
+        "stackLevel": command.stack_level,
         "chargingProfilePurpose": _PURPOSE[command.purpose],
         # K01.FR.40 and 41: Absolute has a startSchedule, Relative has none. Relative needs no
         # clock, so a station whose clock is wrong applies it at once; K01.FR.38 forbids it for the
         # whole station's limit.
-        "chargingProfileKind": "Relative",
+        "chargingProfileKind": "Relative" if command.relative else "Absolute",
         "chargingSchedule": [schedule],
     }
     if command.purpose is LimitPurpose.CHARGER_MAX:
         profile["chargingProfileKind"] = "Absolute"
-        schedule["startSchedule"] = iso_s_from_ms(now_ms)
+    if profile["chargingProfileKind"] == "Absolute":
+        schedule["startSchedule"] = iso_s_from_ms(now_ms - ABSOLUTE_START_AGO_MS)
     if command.purpose is LimitPurpose.TRANSACTION and command.transaction_id:
         profile["transactionId"] = command.transaction_id
     return {"evseId": command.connector_id, "chargingProfile": profile}
+
+
+def _clear_limit(command: commands.ClearLimit, _: int) -> dict[str, Any]:
+    return {"chargingProfileId": profile_id(command.connector_id, command.purpose)}
 
 
 def _clear_limits(command: commands.ClearLimits, _: int) -> dict[str, Any]:
     return {"chargingProfileCriteria": {"chargingProfilePurpose": _PURPOSE[command.purpose]}}
 
 
-def _limits_cleared(_: commands.ClearLimits, payload: dict[str, Any]) -> CommandResult:
+def _limits_cleared(_: commands.Command, payload: dict[str, Any]) -> CommandResult:
     # Unknown: there is no such profile, which is what was wanted.
     return judged(payload, "Unknown")
 
@@ -131,9 +138,11 @@ SMART_CHARGING = Block(
     },
     replies={NeedsAnswer: _status_reply, StatusAnswer: _status_reply},
     writers={
+        commands.ClearLimit: ("ClearChargingProfile", _clear_limit),
         commands.ClearLimits: ("ClearChargingProfile", _clear_limits),
         commands.GetCompositeSchedule: ("GetCompositeSchedule", _get_composite_schedule),
         commands.SetLimit: ("SetChargingProfile", _set_limit),
     },
-    results={commands.ClearLimits: _limits_cleared},
+    parts={commands.SetLimit: cleared_before_set},
+    results={commands.ClearLimit: _limits_cleared, commands.ClearLimits: _limits_cleared},
 )

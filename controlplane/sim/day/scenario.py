@@ -245,7 +245,10 @@ def _station(charger: ChargerConfig, random: Random) -> StationSpec:
         voltage_v=VOLTAGE_V,
     )
     return StationSpec(
-        id=charger.id, version=version, unit=charger.limit_unit.value, outlets=(outlet,)
+        id=charger.id,
+        version=version,
+        unit="W" if charger.limit_unit is LimitUnit.W else "A",
+        outlets=(outlet,),
     )
 
 

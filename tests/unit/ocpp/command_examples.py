@@ -44,6 +44,8 @@ _OF_ALL: Sequence[AnyCommand] = (
     commands.Reset(),
     commands.Reset(hard=True),
     commands.UnlockConnector(1),
+    commands.ClearLimit(1, commands.LimitPurpose.DEFAULT),
+    commands.GetBaseReport(request_id=1),
     commands.ChangeAvailability(0, operative=False),
     commands.ChangeAvailability(2, operative=True),
     commands.Trigger("Heartbeat"),
@@ -161,6 +163,27 @@ _OF_2X: Sequence[AnyCommand] = (
         request_id=1, location="https://files.example/f.bin", checksum="0" * 32
     ),
     commands.UnpublishFirmware("0" * 32),
+    *(commands.GetBaseReport(base, 1) for base in ("configuration", "summary")),
+    commands.GetReport(
+        criteria=("Active", "Available", "Enabled", "Problem"),
+        keys=("EVSE", "Connector[a]{1.2}.Power[b]"),
+        request_id=2,
+    ),
+    commands.GetMonitoringReport(request_id=3),
+    commands.GetMonitoringReport(
+        criteria=("ThresholdMonitoring", "DeltaMonitoring", "PeriodicMonitoring"),
+        keys=("EVSE{1}.Power",),
+        request_id=4,
+    ),
+    commands.SetVariableMonitoring(
+        (
+            commands.MonitorWanted("EVSE{1}.Power", "UpperThreshold", 1.5, 0),
+            commands.MonitorWanted("EVSE.Power", "PeriodicClockAligned", 60, 9, True, 7),
+        )
+    ),
+    commands.ClearVariableMonitoring((1, 2)),
+    *(commands.SetMonitoringBase(base) for base in ("all", "factory", "hard_wired")),
+    commands.SetMonitoringLevel(9),
     commands.GetChargingProfiles(1),
     *(
         commands.GetChargingProfiles(
