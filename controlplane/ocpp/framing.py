@@ -23,11 +23,13 @@ __all__ = [
     "Fault",
     "Frame",
     "FrameFault",
+    "call_text",
     "code_word",
     "encode_call",
     "encode_error",
     "encode_result",
     "parse",
+    "read_call",
 ]
 
 UNREADABLE_ID: Final = "-1"
@@ -152,8 +154,8 @@ def parse(version: str, text: str | bytes) -> Frame:
             ErrorCode.RPC_FRAMEWORK_ERROR,
             "a frame is an array of a message type, a message id and more",
         )
-    brackets, nul = _BYTES if isinstance(text, bytes) else _TEXT
-    if sum(map(text.count, brackets)) > _DEPTH_MAX and _too_deep(frame):
+    (array, object_), nul = _BYTES if type(text) is bytes else _TEXT
+    if text.count(array) + text.count(object_) > _DEPTH_MAX and _too_deep(frame):
         return _fault(
             version,
             _readable_id(frame[1]),
@@ -182,6 +184,22 @@ def parse(version: str, text: str | bytes) -> Frame:
         ErrorCode.MESSAGE_TYPE_NOT_SUPPORTED,
         f"message type {message_type} is not known",
     )
+
+
+def call_text(call: Call, text: str | bytes) -> bytes:
+    """`call` for `read_call`, elsewhere: the text that `parse` made it of, without what `parse`
+    took out."""
+    if type(text) is str:
+        text = text.encode()
+    if _BYTES[1] in text:
+        return encode_call(call.message_id, call.action, call.payload).encode()
+    return text
+
+
+def read_call(text: bytes) -> dict[str, Any]:
+    """The payload of a CALL that `parse` has let through as `call_text`."""
+    payload: dict[str, Any] = orjson.loads(text)[3]
+    return payload
 
 
 def _parse_call(version: str, frame: list[Any]) -> Frame:
