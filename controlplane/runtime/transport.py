@@ -25,9 +25,12 @@ __all__ = ["Handler", "Inlet", "Link", "LocalLink", "StreamLink"]
 
 Handler = Callable[[list[Parcel]], None]
 
-FLUSH_INTERVAL_S = 0.002
-"""Waking the other process costs as much as ten parcels do, so those of so long a time go
-together. A parcel after a pause, or an urgent one, leaves at once."""
+FLUSH_INTERVAL_MIN_S = 0.001
+FLUSH_INTERVAL_MAX_S = 0.008
+FLUSH_INTERVAL_PER_PARCEL_S = 0.000_25
+"""Waking the other process costs as much as several parcels do. The more parcels the last batch
+held, the longer the next one is filled, so that the waking costs each little. A parcel after a
+pause, or an urgent one, leaves at once."""
 BATCH_MAX_BYTES = 262_144
 BUFFER_MAX_BYTES = 4_194_304
 _SOCKET_BUFFER_BYTES = 1_048_576
@@ -103,6 +106,7 @@ class StreamLink(asyncio.Protocol):
         self._timer: asyncio.Handle | None = None
         self._urgent = False
         self._flushed_s = 0.0
+        self._interval_s = FLUSH_INTERVAL_MIN_S
         self._transport: asyncio.WriteTransport | None = None
         self._closed = False
 
@@ -150,7 +154,7 @@ class StreamLink(asyncio.Protocol):
                 self._timer.cancel()
             self._timer = self._loop.call_soon(self._due)
         elif self._timer is None:
-            wait_s = self._flushed_s + FLUSH_INTERVAL_S - self._loop.time()
+            wait_s = self._flushed_s + self._interval_s - self._loop.time()
             self._timer = (
                 self._loop.call_later(wait_s, self._due)
                 if wait_s > 0
@@ -177,6 +181,10 @@ class StreamLink(asyncio.Protocol):
         batch = self._buffer
         batch[:_PREFIX_BYTES] = (len(batch) - _PREFIX_BYTES).to_bytes(_PREFIX_BYTES, "big")
         batch[_PREFIX_BYTES:_HEAD_BYTES] = b"\xdd" + self._count.to_bytes(4, "big")
+        self._interval_s = min(
+            max(FLUSH_INTERVAL_MIN_S, self._count * FLUSH_INTERVAL_PER_PARCEL_S),
+            FLUSH_INTERVAL_MAX_S,
+        )
         self._buffer = bytearray(_HEAD_BYTES)
         self._count = 0
         self._flushed_s = self._loop.time()
