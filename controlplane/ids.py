@@ -50,6 +50,9 @@ class ActorKind(StrEnum):
     SITE = "site"
     FEEDER = "feeder"
 
+    __hash__ = str.__hash__
+    """Not the enumeration's own, which is written in Python: an address is hashed at every turn."""
+
 
 class ActorRef(msgspec.Struct, frozen=True, array_like=True):
     """The address of an actor; where it lives at the moment is the runtime's business."""
