@@ -49,6 +49,7 @@ class ActorKind(StrEnum):
     CHARGER = "charger"
     SITE = "site"
     FEEDER = "feeder"
+    CAMPAIGN = "campaign"
 
     __hash__ = str.__hash__
     """Not the enumeration's own, which is written in Python: an address is hashed at every turn."""

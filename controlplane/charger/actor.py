@@ -27,6 +27,7 @@ from controlplane.actor import (
     TimerFired,
 )
 from controlplane.charger.commands import CommandQueue, Order, Origin, write_calls
+from controlplane.charger.firmware import Firmware
 from controlplane.charger.healing import HEALING_TIMER, Healer
 from controlplane.charger.limits import limit_answered, limit_wanted
 from controlplane.charger.memory import ChargerMemory, Described
@@ -43,6 +44,7 @@ from controlplane.charger.messages import (
     StationDisconnected,
     StationFailed,
     StationReplied,
+    UpdateWanted,
 )
 from controlplane.charger.metering import Metering
 from controlplane.charger.settling import DEFAULT_TIMER, SETTLE_TIMER, Settling
@@ -91,6 +93,7 @@ class ChargerActor:
     """
 
     __slots__ = (
+        "_firmware",
         "_healer",
         "_last_seen_ms",
         "_memory",
@@ -113,7 +116,8 @@ class ChargerActor:
         self._settings = settings
         self._metering = Metering(memory)
         self._transactions = Transactions(memory, self._metering)
-        self._station = Station(memory, settings, self._transactions)
+        self._firmware = Firmware(memory)
+        self._station = Station(memory, settings, self._transactions, self._firmware)
         self._queue = CommandQueue(settings.call_timeout_ms)
         self._healer = Healer(memory, 2 * settings.call_timeout_ms)
         self._settling = Settling(memory, settings)
@@ -255,9 +259,7 @@ class ChargerActor:
             return
         turn.call = message
         answer = self._station.hear(turn, event)
-        turn.effects.append(
-            Reply(message.connection, message.message_id, dialect.reply(message.action, answer))
-        )
+        turn.effects.append(Reply(message.connection, message.message_id, dialect.reply(answer)))
         if isinstance(event, StatusChanged):
             self._healer.statuses_changed(turn)
         elif isinstance(event, Booted) and event.reason != "Triggered" and queue.connection:
@@ -351,6 +353,7 @@ class ChargerActor:
             turn.effects.append(Answer(order.ask_id, result))
         if isinstance(order.command, SetLimit) and order.sent:
             limit_answered(turn, self._memory, order.command, result.state)
+        self._firmware.asked(turn, order.command, result)
         if order.limit is not None:
             self._tell_outcome(turn, order.limit, result.state)
         if order.origin is Origin.HEALING:
@@ -365,6 +368,14 @@ class ChargerActor:
             if dialect is not None and result.state in (CommandState.REJECTED, CommandState.ERROR):
                 simpler = self._settling.simpler_sampling(dialect, order.command)
             self._prepare(turn, () if simpler is None else (simpler,))
+
+    def _update_wanted(self, turn: Turn, message: UpdateWanted) -> None:
+        dialect = self._dialect()
+        online = bool(self._queue.connection) and dialect is not None and not self._queue.full
+        if self._firmware.wanted(turn, message, online=online) and dialect is not None:
+            fault = self._order(turn, dialect, message.command, Origin.API)
+            if fault is not None:
+                self._firmware.unspeakable(turn, message.command, fault.code)
 
     def _apply_limit(self, turn: Turn, message: ApplyLimit) -> None:
         dialect = self._dialect()
@@ -542,4 +553,5 @@ _HANDLERS: Final[dict[type[Message], Callable[[ChargerActor, Turn, Any], None]]]
     StationFailed: ChargerActor._failed,
     StationReplied: ChargerActor._replied,
     TimerFired: ChargerActor._timer,
+    UpdateWanted: ChargerActor._update_wanted,
 }

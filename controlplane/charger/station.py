@@ -9,13 +9,22 @@ from typing import Any, Final
 
 import msgspec
 
+from controlplane.charger.firmware import Firmware
 from controlplane.charger.memory import ChargerMemory
 from controlplane.charger.settling import seconds
 from controlplane.charger.transactions import Transactions
 from controlplane.charger.turn import Turn
 from controlplane.config import ActorSettings
 from controlplane.ocpp import events
-from controlplane.ocpp.dialect import Answer, BootAnswer, Done, TimeAnswer, TokenAnswer
+from controlplane.ocpp.dialect import (
+    Answer,
+    BootAnswer,
+    Done,
+    StatusAnswer,
+    TimeAnswer,
+    TokenAnswer,
+    TransferAnswer,
+)
 from controlplane.ocpp.events import ConnectorStatus, Event
 
 __all__ = ["Station"]
@@ -30,12 +39,17 @@ _NOTICE_MAX_BYTES: Final = 8_192
 class Station:
     """The station's side of one charger's memory."""
 
-    __slots__ = ("_memory", "_settings", "_transactions", "boot_pending")
+    __slots__ = ("_firmware", "_memory", "_settings", "_transactions", "boot_pending")
 
     def __init__(
-        self, memory: ChargerMemory, settings: ActorSettings, transactions: Transactions
+        self,
+        memory: ChargerMemory,
+        settings: ActorSettings,
+        transactions: Transactions,
+        firmware: Firmware,
     ) -> None:
         self._memory = memory
+        self._firmware = firmware
         self._settings = settings
         self._transactions = transactions
         self.boot_pending = False
@@ -66,6 +80,7 @@ class Station:
             serial_number=event.serial_number,
             reason=event.reason,
         )
+        self._firmware.booted(turn)
         self.boot_pending = turn.site_id is None
         interval_ms = self._settings.heartbeat_interval_ms
         if self.boot_pending:
@@ -128,7 +143,25 @@ class Station:
         return self._transactions.needs_notified(turn, event)
 
     def _data_transferred(self, turn: Turn, event: events.DataTransferred) -> Answer:
+        """No vendor's extensions are built in."""
         self._note(turn, "DataTransfer", msgspec.to_builtins(event))
+        return TransferAnswer("UnknownVendorId")
+
+    def _schedule_notified(self, turn: Turn, event: events.VehicleScheduleNotified) -> Answer:
+        """K15.FR.07: the station has held it against the limit; the ledger counts the limit."""
+        self._note(turn, "NotifyEVChargingSchedule", event.data)
+        return StatusAnswer("Accepted")
+
+    def _firmware_progressed(self, turn: Turn, event: events.FirmwareProgress) -> Answer:
+        self._firmware.update_progressed(turn, event)
+        return Done()
+
+    def _firmware_published(self, turn: Turn, event: events.FirmwarePublished) -> Answer:
+        self._firmware.published(turn, event)
+        return Done()
+
+    def _log_progressed(self, turn: Turn, event: events.LogProgress) -> Answer:
+        self._firmware.log_progressed(turn, event)
         return Done()
 
     def _noted(self, turn: Turn, event: events.Noted) -> Answer:
@@ -147,11 +180,15 @@ _HEARD: Final[dict[type[Event], Callable[[Station, Turn, Any], Answer]]] = {
     events.Booted: Station._booted,
     events.ChargingNeedsNotified: Station._needs_notified,
     events.DataTransferred: Station._data_transferred,
+    events.FirmwareProgress: Station._firmware_progressed,
+    events.FirmwarePublished: Station._firmware_published,
     events.Heartbeat: Station._heartbeat,
+    events.LogProgress: Station._log_progressed,
     events.MeterReported: Station._metered,
     events.Noted: Station._noted,
     events.StatusChanged: Station._status_changed,
     events.TransactionEnded: Station._ended,
     events.TransactionStarted: Station._started,
     events.TransactionUpdated: Station._updated,
+    events.VehicleScheduleNotified: Station._schedule_notified,
 }

@@ -1,6 +1,6 @@
 """What a station can tell us, in the words of the field and free of any version.
 
-`v16` and `v201` translate a validated CALL payload to one of these. Instants are the station's own,
+A dialect translates a validated CALL payload to one of these. Instants are the station's own,
 as milliseconds UTC; energies are watt-hours of the station's register; the receive time comes with
 the message, not with the event."""
 
@@ -18,7 +18,10 @@ __all__ = [
     "ConnectorStatus",
     "DataTransferred",
     "Event",
+    "FirmwareProgress",
+    "FirmwarePublished",
     "Heartbeat",
+    "LogProgress",
     "MeterReading",
     "MeterReported",
     "Noted",
@@ -26,6 +29,7 @@ __all__ = [
     "TransactionEnded",
     "TransactionStarted",
     "TransactionUpdated",
+    "VehicleScheduleNotified",
 ]
 
 
@@ -151,10 +155,40 @@ class ChargingNeedsNotified(Event, frozen=True, tag="charging_needs"):
     capacity_wh: int | None = None
 
 
+class VehicleScheduleNotified(Event, frozen=True, tag="vehicle_schedule"):
+    """The schedule by which a vehicle means to charge (2.x, over ISO 15118)."""
+
+    connector_id: int
+    data: dict[str, Any]
+
+
 class DataTransferred(Event, frozen=True, tag="data_transfer"):
     vendor_id: str
     message_id: str
     data: Any = None
+
+
+class FirmwareProgress(Event, frozen=True, tag="firmware_progress"):
+    """How far an update has come, in the station's own word; `request_id` None where the version
+    has none."""
+
+    status: str
+    request_id: int | None
+
+
+class FirmwarePublished(Event, frozen=True, tag="firmware_published"):
+    """How far a local controller has come with publishing firmware, and where it lies (2.x L03)."""
+
+    status: str
+    request_id: int | None
+    locations: tuple[str, ...]
+
+
+class LogProgress(Event, frozen=True, tag="log_progress"):
+    """How far the upload of a log has come, in the station's own word."""
+
+    status: str
+    request_id: int | None
 
 
 class Noted(Event, frozen=True, tag="noted"):

@@ -1,0 +1,15 @@
+"""What a 1.6 station reports and nobody here acts on."""
+
+from __future__ import annotations
+
+from controlplane.ocpp.dialect import Block
+
+__all__ = ["NOTICES"]
+
+NOTICES = Block(
+    notices=frozenset(
+        {
+            "SecurityEventNotification",
+        }
+    )
+)

@@ -1,0 +1,24 @@
+"""What a 2.x station reports and nobody here acts on."""
+
+from __future__ import annotations
+
+from controlplane.ocpp.dialect import Block
+
+__all__ = ["NOTICES"]
+
+NOTICES = Block(
+    notices=frozenset(
+        {
+            "ClearedChargingLimit",
+            "NotifyChargingLimit",
+            "NotifyCustomerInformation",
+            "NotifyDisplayMessages",
+            "NotifyEvent",
+            "NotifyMonitoringReport",
+            "NotifyReport",
+            "ReportChargingProfiles",
+            "ReservationStatusUpdate",
+            "SecurityEventNotification",
+        }
+    )
+)
