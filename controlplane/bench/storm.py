@@ -12,7 +12,7 @@ import time
 from itertools import pairwise, zip_longest
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import msgspec
 from sqlalchemy import create_engine, select
@@ -35,23 +35,32 @@ _CONNECT_TIMEOUT_S = 300.0
 _STORM_TIMEOUT_S = 240.0
 _START_S = 1.0
 _SETTLE_S = 4.0
+_DARK_S = 2.0
 
 
-def run(*, chargers: int = 10_000, queued: int = 20, within_s: float = 10.0) -> dict[str, Any]:
+def run(
+    *,
+    chargers: int = 10_000,
+    queued: int = 20,
+    within_s: float = 10.0,
+    transport: Literal["ray", "local"] = "ray",
+) -> dict[str, Any]:
     """Let the storm come.
 
     Args:
         chargers: how many stations, 2 to 20,000.
         queued: how many samples each has to deliver, 1 to 1,000.
         within_s: the seconds within which all dial again, 0 to 600.
+        transport: see `start_node`.
 
     Returns:
         `chargers`; `connected`, how many had their boot answered; `messages`, how many samples
         there were to deliver; `acknowledged`; `lost` and `duplicated`, by the store; `redials` and
         `refused`, attempts that failed and answers that were errors; `too_early`, commands to
-        stations that had just booted; `boot_p50_ms`, `boot_p99_ms` and `boot_max_ms`, from the
-        first attempt to the boot's answer; `drained_s`, until the last queue was empty; `backlog`
-        after each second, and whether it was `shrinking` all the time; `cpu_s` by process.
+        stations whose boot was not answered yet; `boot_p50_ms`, `boot_p99_ms` and `boot_max_ms`,
+        from the first attempt to the boot's answer; `drained_s`, until the last queue was empty;
+        `backlog` after each second, and whether it was `shrinking` all the time; `cpu_s` by
+        process.
 
     Raises:
         ValueError: an argument out of range.
@@ -62,19 +71,26 @@ def run(*, chargers: int = 10_000, queued: int = 20, within_s: float = 10.0) -> 
         raise ValueError("chargers must be 2 to 20,000, queued 1 to 1,000, within 0 to 600 s")
     allow_descriptors(chargers + SPARE_DESCRIPTORS)
     with tempfile.TemporaryDirectory(prefix="loadstar-bench-") as directory:
-        return asyncio.run(_run(chargers, queued, within_s, Path(directory)))
+        settings = Settings(data_dir=Path(directory), ocpp_port=0, grpc_port=0)
+        return asyncio.run(_run(settings, chargers, queued, within_s, transport=transport))
 
 
-async def _run(chargers: int, queued: int, within_s: float, directory: Path) -> dict[str, Any]:
-    settings = Settings(data_dir=directory, ocpp_port=0, grpc_port=0)
-    node = await start_node(settings, transport="ray")
+async def _run(
+    settings: Settings,
+    chargers: int,
+    queued: int,
+    within_s: float,
+    *,
+    transport: Literal["ray", "local"],
+) -> dict[str, Any]:
+    node = await start_node(settings, transport=transport)
     try:
         await configure_sites(node, _PREFIX, chargers)
         async with _Stations(chargers) as stations:
             await stations.carry_out("connect", _CONNECT_TIMEOUT_S, port=node.ocpp_port)
             await asyncio.sleep(_SETTLE_S)
             await stations.carry_out("drop", _CONNECT_TIMEOUT_S)
-            await asyncio.sleep(_SETTLE_S)
+            await asyncio.sleep(_DARK_S)
             since_ms = time.time_ns() // 1_000_000 - queued * SAMPLE_INTERVAL_MS
             before_s = _cpu_s(node)
             reports = await stations.carry_out(

@@ -29,8 +29,6 @@ _CONNECTING_AT_ONCE = 50
 _POWER_W = 7_360
 _CURRENT_A = 32 / 3
 _REDIAL_MIN_S, _REDIAL_MAX_S = 1.0, 3.0
-_PEACE_S = 1.5
-"""For so long after its boot a station is sent nothing; Loadstar says two seconds."""
 
 
 class StormOrder(msgspec.Struct, frozen=True):
@@ -56,7 +54,8 @@ class StormReport(msgspec.Struct, frozen=True):
 
     `boots_ms` run from the instant at which a station dialled first to its BootNotification's
     answer, failed attempts included. `backlog` is what all stations still had to deliver at the
-    beginning and after each second. `too_early` counts commands to stations that had just booted.
+    beginning and after each second. `too_early` counts commands to stations whose boot was not
+    answered yet.
     """
 
     stations: int = 0
@@ -84,7 +83,7 @@ class _Station(BenchStation):
         self.too_early = 0
         self.boot_ms: float | None = None
         self._first_ms = 0
-        self._booted_s = 0.0
+        self._booted = False
         self._delivered: asyncio.Future[None] | None = None
 
     def drop(self) -> None:
@@ -97,16 +96,17 @@ class _Station(BenchStation):
     async def come_back(self, port: int, dials_s: float, queued: int, since_ms: int) -> None:
         """Dial at `dials_s` of the monotonic clock, boot, deliver the queue; again where that
         fails."""
-        self._first_ms = since_ms
+        self._first_ms, self.too_early = since_ms, 0
         self.queue = [since_ms + n * SAMPLE_INTERVAL_MS for n in reversed(range(queued))]
         await asyncio.sleep(max(0.0, dials_s - time.monotonic()))
         while True:
             try:
+                self._booted = False
                 await self._open(port)
                 await self._boot()
-                self._booted_s = time.monotonic()
+                self._booted = True
                 if self.boot_ms is None:
-                    self.boot_ms = (self._booted_s - dials_s) * 1_000
+                    self.boot_ms = (time.monotonic() - dials_s) * 1_000
                 await self._status(1, "Charging")
                 await self._deliver()
             except OSError:
@@ -163,7 +163,7 @@ class _Station(BenchStation):
             self._delivered.set_result(None)
 
     def _called(self, message_id: str, action: str, payload: dict[str, Any]) -> None:
-        self.too_early += time.monotonic() - self._booted_s < _PEACE_S
+        self.too_early += not self._booted
         super()._called(message_id, action, payload)
 
     def _ended(self, reason: str) -> None:

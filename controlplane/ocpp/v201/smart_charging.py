@@ -39,10 +39,13 @@ def _charging_needs(payload: dict[str, Any]) -> Event:
         voltage_v, current_a = direct.get("evMaxVoltage", 0), direct.get("evMaxCurrent", 0)
         power_max_w = _positive(voltage_v * current_a)
     capacity_wh = _positive(direct.get("evEnergyCapacity"))
-    soc_percent = direct.get("stateOfCharge")
+    soc_percent, full_percent = direct.get("stateOfCharge"), int(direct.get("fullSoC", 100))
+    if soc_percent is not None:
+        # For a schema 80.0 is an integer.
+        soc_percent = int(soc_percent)
     wanted_wh = _positive(alternating.get("energyAmount")) or _positive(direct.get("energyAmount"))
     if wanted_wh is None and capacity_wh is not None and soc_percent is not None:
-        wanted_wh = capacity_wh * max(0, direct.get("fullSoC", 100) - soc_percent) // 100
+        wanted_wh = capacity_wh * max(0, full_percent - soc_percent) // 100
     return events.ChargingNeedsNotified(
         connector_id=evse_number(payload["evseId"]),
         departure_ms=instant_ms(needs.get("departureTime")),
