@@ -67,6 +67,13 @@ class Settings(BaseSettings):
     """0 picks a free port; `loadstar up` prints it."""
     grpc_host: str = "127.0.0.1"
     grpc_port: Annotated[int, Field(ge=0, le=65_535)] = 9_090
+    files_host: str = "127.0.0.1"
+    files_port: Annotated[int | None, Field(ge=0, le=65_535)] = None
+    """Where stations fetch firmware and bring logs over HTTP; 0 picks a free port, None serves no
+    files."""
+    files_url: str = ""
+    """The address under which stations reach it; empty means `http://<files_host>:<files_port>`."""
+    file_max_bytes: Annotated[int, Field(ge=1_024)] = 1_073_741_824
     onboarding: Onboarding = Onboarding.REFUSE
     frame_max_bytes: Annotated[int, Field(ge=1_024, le=16_777_216)] = 65_536
     connections_max: Annotated[int, Field(ge=1)] = 100_000
@@ -87,6 +94,9 @@ class Settings(BaseSettings):
     """The instant of the world, in seconds since the Unix epoch, at which an accelerated clock
     showed `clock_start`; 0 means when this node starts. Processes that are given the same three
     values agree on the instant."""
+    currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")] = "EUR"
+    """ISO 4217 code of the money in which drivers are told costs; chargers are to be set to the
+    same."""
     log_level: str = "INFO"
     otlp_endpoint: str = ""
     """OpenTelemetry collector, such as `http://localhost:4317`; empty exports nothing."""

@@ -10,9 +10,11 @@ import typer
 
 from controlplane.cli import (
     allocate,
-    charger_commands,
+    charger_messages,
     feeders,
+    firmware,
     grid_events,
+    logs,
     meters,
     network,
     openadr,
@@ -45,18 +47,20 @@ app = typer.Typer(
 )
 app.command("up", rich_help_panel="Run")(up.up)
 app.command("demo", rich_help_panel="Run")(workloads.demo)
-app.add_typer(charger_commands.app, name="chargers", rich_help_panel="Operate")
+app.add_typer(charger_messages.app, name="chargers", rich_help_panel="Operate")
 app.add_typer(sites.app, name="sites", rich_help_panel="Operate")
 app.add_typer(sessions.app, name="sessions", rich_help_panel="Operate")
 app.add_typer(feeders.app, name="feeders", rich_help_panel="Operate")
 app.add_typer(grid_events.app, name="grid-events", rich_help_panel="Operate")
+app.add_typer(firmware.app, name="firmware", rich_help_panel="Operate")
+app.add_typer(logs.app, name="logs", rich_help_panel="Operate")
 app.add_typer(network.app, name="network", rich_help_panel="Operate")
 app.command("openadr", rich_help_panel="Connect")(openadr.openadr)
 app.add_typer(meters.app, name="meters", rich_help_panel="Connect")
 app.command("why", rich_help_panel="Operate")(why.why)
 app.command("allocate", rich_help_panel="Measure")(allocate.allocate)
 app.add_typer(workloads.bench, name="bench", rich_help_panel="Measure")
-app.command("sim", rich_help_panel="Measure")(workloads.sim)
+app.add_typer(workloads.simulate, name="sim", rich_help_panel="Measure")
 
 
 @app.command("version", rich_help_panel="Operate")

@@ -37,6 +37,15 @@ def up(
     ] = None,
     ocpp_host: Annotated[str | None, typer.Option(help="Where chargers connect.")] = None,
     ocpp_port: Annotated[int | None, typer.Option(help="0 picks a free one.")] = None,
+    files_host: Annotated[
+        str | None, typer.Option(help="Where chargers fetch firmware and bring logs.")
+    ] = None,
+    files_port: Annotated[
+        int | None, typer.Option(help="Serve files over HTTP; 0 picks a free one.")
+    ] = None,
+    files_url: Annotated[
+        str | None, typer.Option(help="The address of files as chargers see it.")
+    ] = None,
     grpc_host: Annotated[str | None, typer.Option(help="Where programs connect.")] = None,
     grpc_port: Annotated[int | None, typer.Option(help="0 picks a free one.")] = None,
     onboarding: Annotated[
@@ -74,6 +83,9 @@ def up(
         ocpp_port=ocpp_port,
         grpc_host=grpc_host,
         grpc_port=grpc_port,
+        files_host=files_host,
+        files_port=files_port,
+        files_url=files_url,
         onboarding=onboarding,
         clock_speed=clock_speed,
         clock_start=clock_start,
@@ -180,7 +192,8 @@ def _greet(settings: Settings, node: Node, api: ApiServer, actions: list[str]) -
         f"Loadstar {controlplane.__version__} is ready.\n"
         f"  chargers connect to  ws://{settings.ocpp_host}:{node.ocpp_port}/ocpp/<charger id>\n"
         f"  gRPC listens on      {settings.grpc_host}:{api.port}\n"
-        f"  data is kept in      {settings.data_dir.resolve()}\n"
+        + (f"  files are served at  {api.files_url}\n" if api.files_url else "")
+        + f"  data is kept in      {settings.data_dir.resolve()}\n"
         + (f"  network              feeders and sites: {applied}\n" if applied else "")
         + "Ctrl-C stops it."
     )

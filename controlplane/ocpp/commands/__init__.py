@@ -4,6 +4,7 @@ from here."""
 
 from __future__ import annotations
 
+from controlplane.ocpp.commands.charging_profiles import GetChargingProfiles, ProfilePurpose
 from controlplane.ocpp.commands.core import (
     ChangeAvailability,
     ClearLimits,
@@ -16,11 +17,29 @@ from controlplane.ocpp.commands.core import (
     RawCall,
     RemoteStart,
     RemoteStop,
+    ReportCommand,
     Reset,
     SetLimit,
     SetSettings,
     Trigger,
     UnlockConnector,
+)
+from controlplane.ocpp.commands.customer import (
+    CustomerCertificate,
+    GetCustomerInformation,
+    GetTransactionStatus,
+    UpdateCost,
+)
+from controlplane.ocpp.commands.data_transfer import TransferData
+from controlplane.ocpp.commands.display import (
+    ClearDisplayMessage,
+    DisplayMessage,
+    DisplayPriority,
+    DisplayState,
+    GetDisplayMessages,
+    MessageContent,
+    SetDisplayMessage,
+    TextFormat,
 )
 from controlplane.ocpp.commands.firmware import (
     GetLog,
@@ -29,30 +48,54 @@ from controlplane.ocpp.commands.firmware import (
     UnpublishFirmware,
     UpdateFirmware,
 )
+from controlplane.ocpp.commands.network_profile import (
+    AccessPoint,
+    SetNetworkProfile,
+    VirtualNetwork,
+)
 
 __all__ = [
+    "AccessPoint",
     "AnyCommand",
     "ChangeAvailability",
+    "ClearDisplayMessage",
     "ClearLimits",
     "Command",
     "CommandResult",
     "CommandState",
+    "CustomerCertificate",
+    "DisplayMessage",
+    "DisplayPriority",
+    "DisplayState",
+    "GetChargingProfiles",
     "GetCompositeSchedule",
+    "GetCustomerInformation",
+    "GetDisplayMessages",
     "GetLog",
     "GetSettings",
+    "GetTransactionStatus",
     "LimitPurpose",
     "LogKind",
+    "MessageContent",
+    "ProfilePurpose",
     "PublishFirmware",
     "RawCall",
     "RemoteStart",
     "RemoteStop",
+    "ReportCommand",
     "Reset",
+    "SetDisplayMessage",
     "SetLimit",
+    "SetNetworkProfile",
     "SetSettings",
+    "TextFormat",
+    "TransferData",
     "Trigger",
     "UnlockConnector",
     "UnpublishFirmware",
+    "UpdateCost",
     "UpdateFirmware",
+    "VirtualNetwork",
 ]
 
 AnyCommand = (
@@ -68,6 +111,15 @@ AnyCommand = (
     | ClearLimits
     | GetCompositeSchedule
     | RawCall
+    | SetDisplayMessage
+    | GetDisplayMessages
+    | ClearDisplayMessage
+    | GetCustomerInformation
+    | GetTransactionStatus
+    | UpdateCost
+    | TransferData
+    | SetNetworkProfile
+    | GetChargingProfiles
     | UpdateFirmware
     | PublishFirmware
     | UnpublishFirmware

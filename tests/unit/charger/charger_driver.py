@@ -49,6 +49,7 @@ SETTINGS = ActorSettings()
 Kind = TypeVar("Kind")
 
 ACCEPTING: dict[str, dict[str, Any]] = {
+    "CostUpdated": {},
     "SetVariables": {
         "setVariableResult": [
             {
