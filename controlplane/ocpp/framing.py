@@ -189,11 +189,10 @@ def parse(version: str, text: str | bytes) -> Frame:
 def call_text(call: Call, text: str | bytes) -> bytes:
     """`call` for `read_call`, elsewhere: the text that `parse` made it of, without what `parse`
     took out."""
-    if type(text) is str:
-        text = text.encode()
-    if _BYTES[1] in text:
+    data = text.encode() if isinstance(text, str) else text
+    if _BYTES[1] in data:
         return encode_call(call.message_id, call.action, call.payload).encode()
-    return text
+    return data
 
 
 def read_call(text: bytes) -> dict[str, Any]:

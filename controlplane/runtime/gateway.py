@@ -36,7 +36,6 @@ from controlplane.runtime.admission import (
     remote_of,
     select_subprotocol,
 )
-from controlplane.runtime.descriptors import SPARE_DESCRIPTORS, raise_descriptors
 from controlplane.runtime.directory import Directory
 from controlplane.runtime.station import Station
 from controlplane.runtime.station_socket import StationSocket
@@ -76,7 +75,6 @@ class Gateway:
 
     def __init__(self, settings: Settings, name: str = "") -> None:
         self.name = name or f"g{uuid.uuid4().hex[:12]}"
-        settings = _within_descriptors(settings)
         self._settings = settings
         self._loop = asyncio.get_running_loop()
         self._reader = StoreReader(settings.database)
@@ -516,16 +514,6 @@ class Gateway:
             },
         )
         telemetry.gauges("gateway", lambda: {"connected_chargers": len(self._of_charger)})
-
-
-def _within_descriptors(settings: Settings) -> Settings:
-    """The settings with as many connections as this process may have."""
-    wanted = settings.connections_max
-    allowed = raise_descriptors(wanted + SPARE_DESCRIPTORS) - SPARE_DESCRIPTORS
-    if allowed >= wanted:
-        return settings
-    log.warning("too_few_descriptors", connections_max=allowed, wanted=wanted)
-    return settings.model_copy(update={"connections_max": max(1, allowed)})
 
 
 def _closing_words(closed: ConnectionClosed) -> str:

@@ -75,7 +75,8 @@ def main() -> int:
     given = parser.parse_args()
     seed: int = secrets.randbits(40) if given.seed is None else given.seed
     begun_s = time.monotonic()
-    codec, replays = CodecReport(failures=[]), []
+    codec = CodecReport(failures=[])
+    replays: list[str] = []
     if given.frames:
         codec, replays = _run_codec(seed, given.frames, given.processes)
     sockets = SocketReport(failures=[])

@@ -159,7 +159,7 @@ class Frames:
     def _string(self, schema: dict[str, Any], name: str, now_ms: int) -> str:
         if schema.get("format") == "date-time":
             return iso_from_ms(now_ms + self._chance.randint(-_HOUR_MS, _HOUR_MS))
-        pool = _WORDS
+        pool: tuple[str, ...] = _WORDS
         if name == "transactionId":
             pool = _TRANSACTIONS
         elif name in ("idTag", "idToken", "parentIdTag"):

@@ -4,7 +4,6 @@ said."""
 from __future__ import annotations
 
 import resource
-from collections.abc import Iterator
 
 import pytest
 
@@ -28,7 +27,7 @@ class Limits:
 
 
 @pytest.fixture
-def limits(monkeypatch: pytest.MonkeyPatch) -> Iterator[Limits]:
+def limits(monkeypatch: pytest.MonkeyPatch) -> Limits:
     limits = Limits(1_024, 20_000)
     monkeypatch.setattr(resource, "getrlimit", limits.get)
     monkeypatch.setattr(resource, "setrlimit", limits.set)
