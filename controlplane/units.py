@@ -15,6 +15,7 @@ __all__ = [
     "a_from_ma",
     "datetime_from_ms",
     "iso_from_ms",
+    "iso_s_from_ms",
     "ma_from_a",
     "ma_from_w",
     "ms_from_datetime",
@@ -76,7 +77,13 @@ def ms_from_datetime(instant: datetime) -> int:
     return round(instant.timestamp() * MS_PER_S)
 
 
+def iso_s_from_ms(instant_ms: int) -> str:
+    """RFC 3339 in whole seconds, rounded down, with `Z`: the form that every OCPP station reads.
+    Some take no fraction."""
+    return datetime_from_ms(instant_ms).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
 def iso_from_ms(instant_ms: int) -> str:
     """RFC 3339 with milliseconds and `Z`, the form that OCPP stations accept most widely."""
-    whole_s = datetime_from_ms(instant_ms).strftime("%Y-%m-%dT%H:%M:%S")
+    whole_s = datetime.fromtimestamp(instant_ms // MS_PER_S, tz=UTC).isoformat()[:19]
     return f"{whole_s}.{instant_ms % MS_PER_S:03d}Z"

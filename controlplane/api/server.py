@@ -24,6 +24,7 @@ from controlplane.api.grid import Grid
 from controlplane.api.journal import Journal
 from controlplane.api.logs import Logs
 from controlplane.api.network import Network
+from controlplane.api.quarantine import Quarantine
 from controlplane.api.sessions import Sessions
 from controlplane.api.sites import Sites
 from controlplane.api.system import System
@@ -48,6 +49,8 @@ from controlplane.api.v1 import (
     logs_pb2_grpc,
     network_pb2,
     network_pb2_grpc,
+    quarantine_pb2,
+    quarantine_pb2_grpc,
     sessions_pb2,
     sessions_pb2_grpc,
     sites_pb2,
@@ -199,6 +202,7 @@ def _add_services(backend: Backend, server: grpc.aio.Server) -> list[str]:
     grid_pb2_grpc.add_GridServiceServicer_to_server(Grid(backend), server)
     journal_pb2_grpc.add_JournalServiceServicer_to_server(Journal(backend), server)
     network_pb2_grpc.add_NetworkServiceServicer_to_server(Network(backend), server)
+    quarantine_pb2_grpc.add_QuarantineServiceServicer_to_server(Quarantine(backend), server)
     sessions_pb2_grpc.add_SessionsServiceServicer_to_server(Sessions(backend), server)
     sites_pb2_grpc.add_SitesServiceServicer_to_server(Sites(backend), server)
     system_pb2_grpc.add_SystemServiceServicer_to_server(System(backend), server)
@@ -215,6 +219,7 @@ def _add_services(backend: Backend, server: grpc.aio.Server) -> list[str]:
             journal_pb2,
             logs_pb2,
             network_pb2,
+            quarantine_pb2,
             sessions_pb2,
             sites_pb2,
             system_pb2,

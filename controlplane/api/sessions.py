@@ -23,7 +23,7 @@ from controlplane.errors import NotFound
 from controlplane.ids import ActorKind, ActorRef, ChargerId, SessionId, SiteId
 from controlplane.store.records import MeterSample, SessionRecord, SessionState
 
-__all__ = ["Sessions", "require_session"]
+__all__ = ["Sessions", "require_session", "session_to_message"]
 
 _STATES = {
     sessions_pb2.SESSION_STATE_UNSPECIFIED: None,
@@ -241,6 +241,11 @@ def session_to_message(session: SessionRecord) -> sessions_pb2.Session:
         departure_time=timestamp(session.departure_ms),
         stop_reason=session.stop_reason or "",
         boost_until_time=timestamp(session.boost_until_ms),
+        start_station_time=timestamp(session.started_station_ms),
+        start_receive_time=timestamp(session.started_received_ms),
+        end_station_time=timestamp(session.ended_station_ms),
+        end_receive_time=timestamp(session.ended_received_ms),
+        missing_event_count=session.events_missing,
     )
 
 

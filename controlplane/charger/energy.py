@@ -15,13 +15,16 @@ import msgspec
 
 from controlplane.units import MS_PER_HOUR
 
-__all__ = ["POWER_UNKNOWN_W", "Register"]
+__all__ = ["POWER_UNKNOWN_W", "Register", "deliverable_wh"]
 
 POWER_UNKNOWN_W: Final = 4_000_000
 """Taken as the hardware's power while nobody has described it: above any connector built."""
 
 _GRANULARITY_WH: Final = 1_000
 """Registers that count whole kilowatt-hours step by as much at once."""
+
+_KWH_MIN: Final = 10
+"""Below this a reading says too little to be taken for kilowatt-hours."""
 
 _JITTER_WH: Final = 10
 """A register that is this little behind was rounded otherwise, not turned back."""
@@ -40,15 +43,29 @@ class Register(msgspec.Struct, array_like=True):
     doubtful_ms: int = 0
     begun: bool = False
     """The first reading is the one at the transaction's start; nothing before it counts."""
+    in_kwh: bool = False
+    """Some readings of it are kilowatt-hours that are called watt-hours."""
+    unset_ms: int | None = None
+    """The latest reading's time, if the clock had not been set."""
 
     def take(
-        self, wh: int, at_ms: int, received_ms: int, *, power_max_w: int, begins: bool = False
+        self,
+        wh: int,
+        at_ms: int,
+        received_ms: int,
+        *,
+        power_max_w: int,
+        begins: bool = False,
+        unset_ms: int | None = None,
     ) -> str | None:
-        """Take a reading into account; None, or why it is doubtful.
+        """Take a reading into account; None, or why it is doubtful. `unset_ms` is what a clock
+        showed that had not been set: from one such reading to the next it measures time all the
+        same.
 
         Readings may come in any order: an earlier one than the first extends the session
         backwards until the one that `begins` it is there, one in between changes nothing.
         """
+        unset_ms, self.unset_ms = self.unset_ms, unset_ms
         if at_ms < self.first_ms and self.begun:
             return None
         self.begun = self.begun or begins
@@ -62,22 +79,52 @@ class Register(msgspec.Struct, array_like=True):
         if at_ms < self.last_ms:
             return None
         elapsed_ms = max(at_ms - self.last_ms, received_ms - self.last_received_ms)
+        if unset_ms is not None and self.unset_ms is not None:
+            elapsed_ms = max(elapsed_ms, self.unset_ms - unset_ms)
         step_wh = wh - self.last_wh
         if -_JITTER_WH <= step_wh < 0:
             self.doubtful_wh = None
             return None
-        if 0 <= step_wh <= _deliverable_wh(power_max_w, elapsed_ms):
+        if 0 <= step_wh <= deliverable_wh(power_max_w, elapsed_ms):
             self._go_on(wh, at_ms, received_ms, step_wh)
             return None
         if self.doubtful_wh is not None:
             step_wh = wh - self.doubtful_wh
             elapsed_ms = max(at_ms - self.doubtful_ms, received_ms - self.last_received_ms)
-            if 0 <= step_wh <= _deliverable_wh(power_max_w, elapsed_ms):
+            if 0 <= step_wh <= deliverable_wh(power_max_w, elapsed_ms):
                 self._go_on(wh, at_ms, received_ms, step_wh)
                 return None
+        if self._goes_on_in_kwh(wh, at_ms, received_ms, power_max_w):
+            return None
         decreased = wh < self.last_wh
         self.doubtful_wh, self.doubtful_ms = wh, at_ms
         return "register_decreased" if decreased else "register_jumped"
+
+    def _goes_on_in_kwh(self, wh: int, at_ms: int, received_ms: int, power_max_w: int) -> bool:
+        """Take a reading in kilowatt-hours, cut to whole ones, between readings in watt-hours."""
+        if wh < _KWH_MIN:
+            return False
+        step_wh = wh * 1_000 - self.last_wh
+        elapsed_ms = max(at_ms - self.last_ms, received_ms - self.last_received_ms)
+        if not -1_000 < step_wh <= deliverable_wh(power_max_w, elapsed_ms):
+            return False
+        self.in_kwh = True
+        if step_wh > 0:
+            self._go_on(wh * 1_000, at_ms, received_ms, step_wh)
+        return True
+
+    def goes_on(self, wh: int, at_ms: int, received_ms: int, *, power_max_w: int) -> bool:
+        """Whether a reading would be believed as the next one."""
+        if self.first_wh is None:
+            return False
+        elapsed_ms = max(at_ms - self.last_ms, received_ms - self.last_received_ms)
+        return 0 <= wh - self.last_wh <= deliverable_wh(power_max_w, elapsed_ms)
+
+    def shift(self, change_ms: int) -> None:
+        """The station's clock turned out to be wrong: its readings were taken that much later."""
+        self.first_ms += change_ms
+        self.last_ms += change_ms
+        self.doubtful_ms += change_ms
 
     def _go_on(self, wh: int, at_ms: int, received_ms: int, step_wh: int) -> None:
         self.energy_wh += step_wh
@@ -86,13 +133,13 @@ class Register(msgspec.Struct, array_like=True):
 
     def _extend_back(self, first_wh: int, wh: int, at_ms: int, power_max_w: int) -> str | None:
         step_wh = first_wh - wh
-        if not 0 <= step_wh <= _deliverable_wh(power_max_w, self.first_ms - at_ms):
+        if not 0 <= step_wh <= deliverable_wh(power_max_w, self.first_ms - at_ms):
             return "register_decreased" if step_wh < 0 else "register_jumped"
         self.energy_wh += step_wh
         self.first_wh, self.first_ms = wh, at_ms
         return None
 
 
-def _deliverable_wh(power_max_w: int, elapsed_ms: int) -> int:
+def deliverable_wh(power_max_w: int, elapsed_ms: int) -> int:
     """The most that can have passed in the time, with a quarter to spare for clocks and meters."""
     return power_max_w * elapsed_ms * 5 // (4 * MS_PER_HOUR) + _GRANULARITY_WH

@@ -15,8 +15,10 @@ from typing import Final
 
 import msgspec
 
+from controlplane.charger.clock import StationClock
 from controlplane.charger.energy import POWER_UNKNOWN_W, Register
 from controlplane.charger.external_limits import ExternalLimit
+from controlplane.charger.sequence import Sequence
 from controlplane.ids import ChargerId, SessionId, SiteId
 from controlplane.network import ChargerConfig, LimitUnit
 from controlplane.ocpp.commands import LogKind
@@ -129,6 +131,20 @@ class Session(msgspec.Struct, array_like=True):
     """Until when it goes first."""
     vehicle: VehicleLimits | None = None
     """What the vehicle said of itself."""
+    started_station_ms: int | None = None
+    """When it began by the station's clock; None where the station did not say."""
+    started_received_ms: int = 0
+    ended_station_ms: int | None = None
+    """When it ended by the station's clock."""
+    ended_received_ms: int | None = None
+    sequence: Sequence = msgspec.field(default_factory=Sequence)
+    """Which of its TransactionEvents were heard (2.x)."""
+    history: bool = False
+    """It was over before another one of its connector began, and is only being told of."""
+    free_since_ms: int | None = None
+    """Since when its connector is said to be free, although nobody told of its end."""
+    power_w_ms: int = 0
+    """What its power readings add up to, in watt-milliseconds: a check on the register."""
 
 
 class Healing(msgspec.Struct, array_like=True):
@@ -194,6 +210,11 @@ class ChargerMemory(msgspec.Struct):
     """Limits that other systems set, by connector and source."""
     firmware_update: FirmwareUpdate | None = None
     log_upload: LogUpload | None = None
+    clock: StationClock = msgspec.field(default_factory=StationClock)
+    garbled: list[int] = []
+    """Check sums of the latest messages that nobody could read."""
+    resolved: list[int] = []
+    """The latest quarantined entries that an operator has decided about."""
 
     def connector(self, connector_id: int) -> Connector | None:
         """The connector, remembered from now on; None where there are too many."""
@@ -215,6 +236,7 @@ class ChargerMemory(msgspec.Struct):
         for session in self.sessions:
             if (
                 session.ended_ms is None
+                and not session.history
                 and session.connector_id == connector_id
                 and (latest is None or session.started_ms >= latest.started_ms)
             ):

@@ -11,6 +11,7 @@ from controlplane.actor import Message
 from controlplane.ids import ChargerId, SessionId, SiteId
 from controlplane.ocpp.commands import AnyCommand, LogKind, UpdateFirmware
 from controlplane.ocpp.events import ConnectorStatus
+from controlplane.store.records import QuarantinedEntry, SessionRecord
 
 __all__ = [
     "AbandonSession",
@@ -20,13 +21,17 @@ __all__ = [
     "ChargerUnassigned",
     "ChargerView",
     "ConnectorView",
+    "DismissQuarantined",
     "Execute",
     "GetCharger",
+    "QuarantineDecision",
+    "ReleaseQuarantined",
     "SetSessionNeed",
     "StationCalled",
     "StationConnected",
     "StationDisconnected",
     "StationFailed",
+    "StationGarbled",
     "StationReplied",
     "UpdateView",
     "UpdateWanted",
@@ -57,13 +62,25 @@ class StationDisconnected(Message, frozen=True, tag="station_disconnected"):
     reason: str
 
 
-class StationCalled(Message, frozen=True, tag="station_called"):
-    """A CALL whose payload has passed its JSON schema."""
+class StationCalled(Message, frozen=True, tag="station_called", omit_defaults=True):
+    """A CALL whose payload has passed its JSON schema; `mended` names what had to be mended for
+    that."""
 
     connection: str
     message_id: str
     action: str
     payload: dict[str, Any]
+    mended: tuple[str, ...] = ()
+
+
+class StationGarbled(Message, frozen=True, tag="station_garbled"):
+    """A CALL that was refused because it cannot be read, and whose action carries a transaction:
+    `text` is what came, cut."""
+
+    connection: str
+    action: str
+    text: str
+    fault: str
 
 
 class StationReplied(Message, frozen=True, tag="station_replied"):
@@ -160,7 +177,34 @@ class GetCharger(msgspec.Struct, frozen=True, tag="get_charger"):
     """Answered with `ChargerView`."""
 
 
-ChargerRequest = Execute | SetSessionNeed | AbandonSession | GetCharger
+class ReleaseQuarantined(msgspec.Struct, frozen=True, tag="release_quarantined"):
+    """Let what is quarantined count in a session, which is given as it is stored: a stop ends it, a
+    register's step is added to its energy, or it is set to `energy_wh`, 0 or more. Answered with
+    `QuarantineDecision`."""
+
+    entry: QuarantinedEntry
+    session: SessionRecord
+    energy_wh: int | None = None
+    note: str = ""
+
+
+class DismissQuarantined(msgspec.Struct, frozen=True, tag="dismiss_quarantined"):
+    """Let what is quarantined count for nothing. Answered with `QuarantineDecision`."""
+
+    entry: QuarantinedEntry
+    note: str = ""
+
+
+class QuarantineDecision(msgspec.Struct, frozen=True, tag="quarantine_decision"):
+    """What became of a quarantined entry, and of the session in which it counts now."""
+
+    entry: QuarantinedEntry
+    session: SessionRecord | None
+
+
+ChargerRequest = (
+    Execute | SetSessionNeed | AbandonSession | GetCharger | ReleaseQuarantined | DismissQuarantined
+)
 
 
 class ConnectorView(msgspec.Struct, frozen=True):

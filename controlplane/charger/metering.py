@@ -5,37 +5,34 @@ older than what it was told before; what is measured for no known session is kep
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 from controlplane.actor import Persist
+from controlplane.charger.clock import HISTORY_MS
 from controlplane.charger.memory import ChargerMemory, Session
 from controlplane.charger.turn import Turn
 from controlplane.ocpp.events import MeterReading
 from controlplane.site.messages import ConnectorMetered
 from controlplane.store.records import MeterSample, SessionRecord, SessionState
+from controlplane.units import MS_PER_HOUR
 
-__all__ = ["Metering", "session_record", "trusted_ms"]
+__all__ = ["REPLACED", "Metering", "session_record"]
 
-_FUTURE_MAX_MS: Final = 5 * 60_000
-_PAST_MAX_MS: Final = 30 * 24 * 3_600_000
-"""How far a station's time may be from ours: behind by the longest offline replay seen, ahead by
-little."""
+REPLACED: Final = "Replaced"
+"""Why a session ended on whose connector another one began."""
 
 _READINGS_SEEN_MAX: Final = 32
 _DOUBTS_MAX: Final = 20
 """Quarantined messages of one session; a meter that is broken for good does not fill the store."""
-
+_SPAN_MAX_MS: Final = 900_000
+"""Longer pauses between readings are not counted as drawn."""
+_DRAWN_MIN_WH: Final = 1_000
+_FAR_BELOW: Final = 50
+"""How many times more the power readings must add up to before the register is doubted."""
 
 ReadingKey = tuple[
     int, int | None, int | None, tuple[int | None, int | None, int | None], float | None
 ]
-
-
-def trusted_ms(at_ms: int | None, received_ms: int) -> int:
-    """When something happened: the station's time when it is within reason, else when we heard."""
-    if at_ms is None or not received_ms - _PAST_MAX_MS <= at_ms <= received_ms + _FUTURE_MAX_MS:
-        return received_ms
-    return at_ms
 
 
 def session_record(memory: ChargerMemory, session: Session) -> SessionRecord:
@@ -58,6 +55,11 @@ def session_record(memory: ChargerMemory, session: Session) -> SessionRecord:
         departure_ms=session.departure_ms,
         stop_reason=session.stop_reason,
         boost_until_ms=session.boost_until_ms,
+        started_station_ms=session.started_station_ms,
+        started_received_ms=session.started_received_ms or None,
+        ended_station_ms=session.ended_station_ms,
+        ended_received_ms=session.ended_received_ms,
+        events_missing=session.sequence.missing,
     )
 
 
@@ -122,9 +124,12 @@ class Metering:
                 )
             )
         )
-        at_ms = trusted_ms(reading.at_ms, now_ms)
-        if session is not None and reading.energy_wh is not None:
-            self.take_register(turn, session, reading.energy_wh, at_ms)
+        at_ms = memory.clock.correct(reading.at_ms, now_ms)
+        if session is not None:
+            if reading.power_w:
+                self._add_up_power(session, at_ms, reading.power_w)
+            if reading.energy_wh is not None:
+                self.take_register(turn, session, reading.energy_wh, at_ms, said_ms=reading.at_ms)
         if session is not None and session.ended_ms is not None:
             return None
         if connector_id == 0 and session is not None:
@@ -133,6 +138,9 @@ class Metering:
         if not self._measured(
             connector_id, at_ms, reading.power_w, reading.current_ma, reading.soc_percent
         ):
+            return None
+        if not turn.settled and now_ms - at_ms > HISTORY_MS:
+            # Told late, on a connection that has just begun: what flows now comes after it.
             return None
         return ConnectorMetered(
             memory.charger_id,
@@ -145,30 +153,81 @@ class Metering:
         )
 
     def take_register(
-        self, turn: Turn, session: Session, wh: int, at_ms: int, *, begins: bool = False
+        self,
+        turn: Turn,
+        session: Session,
+        wh: int,
+        at_ms: int,
+        *,
+        said_ms: int | None,
+        begins: bool = False,
     ) -> None:
+        """Take a register of a session into account. `at_ms` is of our clock, `said_ms` what the
+        station said."""
         register = session.register
         if (
             session.ended_ms is not None
             and register.first_wh is not None
             and at_ms >= register.first_ms
+            and not (session.stop_reason == REPLACED and at_ms <= session.ended_ms)
         ):
             return
+        in_kwh = register.in_kwh
         doubt = register.take(
             wh,
             at_ms,
             turn.now_ms,
             power_max_w=self._memory.power_max_w(session.connector_id),
             begins=begins,
+            # A time that is not believed became that of its receipt.
+            unset_ms=None
+            if at_ms != turn.now_ms or self._memory.clock.believes(said_ms, turn.now_ms)
+            else said_ms,
         )
-        if doubt is not None and session.doubts < _DOUBTS_MAX:
+        if register.in_kwh != in_kwh:
+            turn.deviation("register_in_kwh", session_id=session.session_id, register=wh)
+        if doubt is not None:
+            before_wh = register.last_wh
+            self.doubt(
+                turn,
+                session,
+                doubt,
+                register_wh=wh,
+                register_before_wh=before_wh,
+                held_wh=max(0, wh - before_wh),
+            )
+
+    @staticmethod
+    def doubt(turn: Turn, session: Session, reason: str, **facts: Any) -> None:
+        """Keep what is being handled for an operator; `held_wh` is what the session would have more
+        if it were true."""
+        if session.doubts < _DOUBTS_MAX:
             session.doubts += 1
             turn.changed = True
-            turn.quarantine(
-                doubt,
-                session_id=session.session_id,
-                register_wh=wh,
-                register_before_wh=session.register.last_wh,
+            turn.quarantine(reason, session_id=session.session_id, **facts)
+
+    def _add_up_power(self, session: Session, at_ms: int, power_w: int) -> None:
+        """Count what the connector drew since it was measured last."""
+        connector = self._memory.connectors.get(session.connector_id)
+        if connector is None or not connector.power_w or session.ended_ms is not None:
+            return
+        span_ms = at_ms - max(connector.measured_ms, session.started_ms)
+        if 0 < span_ms <= _SPAN_MAX_MS:
+            session.power_w_ms += max(0, min(power_w, connector.power_w)) * span_ms
+
+    def hold_against_power(self, turn: Turn, session: Session) -> None:
+        """A register that shows a thousandth of what its own power readings add up to counts
+        kilowatt-hours and calls them watt-hours: held for review."""
+        drawn_wh = session.power_w_ms // MS_PER_HOUR
+        energy_wh = session.register.energy_wh
+        if drawn_wh >= _DRAWN_MIN_WH and energy_wh * _FAR_BELOW < drawn_wh:
+            self.doubt(
+                turn,
+                session,
+                "register_below_power",
+                energy_wh=energy_wh,
+                drawn_wh=drawn_wh,
+                held_wh=energy_wh * 999,
             )
 
     def _measured(
@@ -213,6 +272,7 @@ class Metering:
                 "session.corrected",
                 session_id=session.session_id,
                 started_ms=session.started_ms,
+                ended_ms=session.ended_ms,
                 energy_wh=session.register.energy_wh,
             )
 
@@ -221,7 +281,7 @@ class Metering:
         current_ma = (sample.current_l1_ma, sample.current_l2_ma, sample.current_l3_ma)
         key = (sample.at_ms, sample.energy_wh, sample.power_w, current_ma, sample.soc_percent)
         self._note_reading(sample.connector_id, key)
-        at_ms = trusted_ms(sample.at_ms, sample.received_ms)
+        at_ms = self._memory.clock.correct(sample.at_ms, sample.received_ms)
         self._measured(
             sample.connector_id,
             at_ms,

@@ -41,6 +41,9 @@ _DEFAULT_REFUSALS_MAX: Final = 8
 """After so many refusals on one connection a default profile is not tried again; each one doubles
 the pause. Silence does not: it is the line's fault more often than the station's."""
 
+_REPLAY_MAX_SETTLINGS: Final = 15
+"""How much longer than usual a station may replay its history before it is sent a command."""
+
 
 def seconds(duration_ms: int) -> int:
     """A duration as stations are told it: whole seconds, at least 1."""
@@ -97,7 +100,14 @@ class Phase(Enum):
 class Settling:
     """How far one station is, and what it is told next."""
 
-    __slots__ = ("_default_refusals", "_default_refused", "_memory", "_phase", "_settings")
+    __slots__ = (
+        "_default_refusals",
+        "_default_refused",
+        "_memory",
+        "_phase",
+        "_rest_until_ms",
+        "_settings",
+    )
 
     def __init__(self, memory: ChargerMemory, settings: ActorSettings) -> None:
         self._memory = memory
@@ -106,6 +116,7 @@ class Settling:
         self._default_refusals = 0
         self._default_refused = False
         """Whether the latest attempt was refused for some connector."""
+        self._rest_until_ms = 0
 
     @property
     def settled(self) -> bool:
@@ -118,7 +129,17 @@ class Settling:
         if self._memory.settled_connection == connection:
             self._memory.settled_connection = ""
             turn.changed = True
-        turn.effects.append(SetTimer(SETTLE_TIMER, turn.now_ms + self._settings.settle_ms))
+        settle_ms = self._settings.settle_ms
+        self._rest_until_ms = turn.now_ms + _REPLAY_MAX_SETTLINGS * settle_ms
+        turn.effects.append(SetTimer(SETTLE_TIMER, turn.now_ms + settle_ms))
+
+    def replayed(self, turn: Turn) -> None:
+        """The station is still telling what happened before it was connected: none of that is to be
+        steered, so it is left in peace a little longer, within bounds."""
+        if self._phase is not Phase.RESTING or not self._rest_until_ms:
+            return
+        at_ms = min(turn.now_ms + self._settings.settle_ms, self._rest_until_ms)
+        turn.effects.append(SetTimer(SETTLE_TIMER, at_ms))
 
     def stop(self, turn: Turn) -> None:
         """The connection is gone."""

@@ -125,7 +125,7 @@ class SmartCharging:
         described = self._memory.described
         for connector in () if described is None else described.connectors:
             if connector_id in (0, connector.id):
-                self._transactions.tell_state(turn, connector.id)
+                self._transactions.sessions.tell_state(turn, connector.id)
 
     def _arm(self, turn: Turn) -> None:
         instants = [each.next_change_ms(turn.now_ms) for each in self._memory.external_limits]
@@ -162,7 +162,7 @@ class SmartCharging:
             said = session.vehicle or VehicleLimits()
             session.vehicle = msgspec.structs.replace(said, said_ms=turn.now_ms)
             turn.changed = True
-            self._transactions.tell_state(turn, session.connector_id)
+            self._transactions.sessions.tell_state(turn, session.connector_id)
         return StatusAnswer("Rejected")
 
     def _allowed(self, connector_id: int, unit: str) -> float | None:

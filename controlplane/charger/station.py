@@ -108,6 +108,7 @@ class Station:
         return TimeAnswer(turn.now_ms)
 
     def _status_changed(self, turn: Turn, event: events.StatusChanged) -> Answer:
+        self._transactions.hear_clock(turn, event.at_ms)
         connector = self._memory.connector(event.connector_id)
         if connector is None:
             return Done()
@@ -123,7 +124,7 @@ class Station:
             )
         connector.status, connector.error_code = event.status, event.error_code
         turn.changed = True
-        self._transactions.status_changed(turn, connector, event.status)
+        self._transactions.sessions.status_changed(turn, connector, event.status)
         turn.emit(
             "connector.status",
             connector_id=connector.id,
@@ -131,7 +132,7 @@ class Station:
             before=None if before is None else before.value,
             error_code=event.error_code,
         )
-        self._transactions.tell_state(turn, connector.id)
+        self._transactions.sessions.tell_state(turn, connector.id)
         return Done()
 
     def _authorize(self, turn: Turn, event: events.Authorize) -> Answer:
@@ -157,7 +158,7 @@ class Station:
         return self._transactions.ended(turn, event)
 
     def _needs_notified(self, turn: Turn, event: events.ChargingNeedsNotified) -> Answer:
-        return self._transactions.needs_notified(turn, event)
+        return self._transactions.needs.notified(turn, event)
 
     def _data_transferred(self, turn: Turn, event: events.DataTransferred) -> Answer:
         """1.6 section 4.3, 2.x P02.FR.03 to 06."""
@@ -171,7 +172,7 @@ class Station:
         return TransferAnswer("UnknownMessageId" if event.vendor_known else "UnknownVendorId")
 
     def _unplugged(self, turn: Turn, event: events.VehicleUnplugged) -> Answer:
-        session = self._transactions.find(event.transaction_id)
+        session = self._transactions.sessions.find(event.transaction_id)
         turn.emit(
             "connector.unplugged",
             connector_id=None if session is None else session.connector_id,

@@ -274,6 +274,7 @@ def _show(session: sessions_pb2.Session) -> None:
             ["Began (UTC)", moment(session, "start_time")],
             ["Ended (UTC)", moment(session, "end_time")],
             ["Stopped because", session.stop_reason],
+            ["Events missing", str(session.missing_event_count or "")],
             ["Energy", energy(session.energy_wh)],
             ["Need", energy(session.need_wh) if session.HasField("need_wh") else ""],
             ["Leaves (UTC)", moment(session, "departure_time")],

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from controlplane.ocpp import commands, events
 from controlplane.ocpp.commands import LogKind
-from controlplane.units import iso_from_ms
+from controlplane.units import iso_s_from_ms
 
 __all__ = [
     "LOG_ENDED",
@@ -58,10 +58,10 @@ def signed_update_payload(command: commands.UpdateFirmware) -> dict[str, Any]:
     """UpdateFirmware of 2.x, SignedUpdateFirmware of 1.6."""
     firmware: dict[str, Any] = {
         "location": command.location,
-        "retrieveDateTime": iso_from_ms(command.retrieve_ms),
+        "retrieveDateTime": iso_s_from_ms(command.retrieve_ms),
     }
     if command.install_ms is not None:
-        firmware["installDateTime"] = iso_from_ms(command.install_ms)
+        firmware["installDateTime"] = iso_s_from_ms(command.install_ms)
     if command.signature is not None:
         firmware["signingCertificate"] = command.signing_certificate or ""
         firmware["signature"] = command.signature
@@ -72,9 +72,9 @@ def log_payload(command: commands.GetLog) -> dict[str, Any]:
     """GetLog of 2.x and of the security whitepaper."""
     log: dict[str, Any] = {"remoteLocation": command.location}
     if command.oldest_ms is not None:
-        log["oldestTimestamp"] = iso_from_ms(command.oldest_ms)
+        log["oldestTimestamp"] = iso_s_from_ms(command.oldest_ms)
     if command.latest_ms is not None:
-        log["latestTimestamp"] = iso_from_ms(command.latest_ms)
+        log["latestTimestamp"] = iso_s_from_ms(command.latest_ms)
     return {
         "logType": _LOG_TYPE[command.kind],
         "requestId": command.request_id,

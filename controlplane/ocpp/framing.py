@@ -101,6 +101,8 @@ class Call(msgspec.Struct, frozen=True, gc=False):
     message_id: str
     action: str
     payload: dict[str, Any]
+    mended: tuple[str, ...] = ()
+    """What was mended before it could be read (`mending`)."""
 
 
 class CallResult(msgspec.Struct, frozen=True, gc=False):
@@ -129,6 +131,8 @@ class FrameFault(msgspec.Struct, frozen=True):
     code: str
     description: str
     answerable: bool
+    action: str = ""
+    """Of a CALL that could be read and was refused."""
 
 
 Frame = Call | CallResult | CallError | FrameFault
@@ -188,9 +192,9 @@ def parse(version: str, text: str | bytes) -> Frame:
 
 def call_text(call: Call, text: str | bytes) -> bytes:
     """`call` for `read_call`, elsewhere: the text that `parse` made it of, without what `parse`
-    took out."""
+    took out, and as it was mended."""
     data = text.encode() if isinstance(text, str) else text
-    if _BYTES[1] in data:
+    if call.mended or _BYTES[1] in data:
         return encode_call(call.message_id, call.action, call.payload).encode()
     return data
 

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from enum import Enum
 from functools import cache
 from importlib import resources
+from itertools import islice
 from typing import Any, Final
 
 import jsonschema_rs
@@ -26,6 +27,7 @@ __all__ = [
     "check_call",
     "check_command",
     "check_result",
+    "errors_in",
     "request_schema",
     "response_schema",
 ]
@@ -73,11 +75,17 @@ _STATION: Final = {"ocpp1.6": _STATION_16, "ocpp2.0.1": _STATION_201, "ocpp2.1":
 TOLERATED: Final = (
     "Formats are not checked (`date-time` without a zone or without seconds, `uri`): times are"
     " read where they are used, and a time that cannot be read counts as not given.",
-    "`sampledValue` may be empty; its `context`, `format`, `measurand`, `phase`, `location` and"
-    " `unit` may be any string, and `value` a string or a number.",
-    "`meterStart` and `meterStop` may have a fraction; energy is rounded down to the watt-hour.",
+    "`meterValue` and `sampledValue` may be empty; the latter's `context`, `format`, `measurand`,"
+    " `phase`, `location` and `unit` may be any string, and `value` a string or a number.",
+    "`meterStart` and `meterStop` may have a fraction, and may be left away; energy is rounded down"
+    " to the watt-hour.",
     "`idTag` of StartTransaction and StopTransaction may be longer than 20 characters: refusing"
     " the message would lose the transaction.",
+    "A message that its schema refuses is mended where it is clear what was meant: numbers and"
+    " texts in each other's place, words spelt otherwise or unknown where there is one for the"
+    " rest, fields that no version knows, fields that are missing and may count as not said, an"
+    " action in other capitals, JSON with a value left away or a comma too many. See"
+    " `docs/deviations.md`.",
 )
 
 _SAMPLED_WORDS: Final = ("context", "format", "measurand", "phase", "location", "unit")
@@ -99,6 +107,11 @@ def check_call(version: str, action: str, payload: dict[str, Any]) -> Fault | No
             code_word(version, ErrorCode.NOT_SUPPORTED), f"{action} is not sent by stations"
         )
     return _check(version, action, _request_validator(version, action), payload)
+
+
+def errors_in(version: str, action: str, payload: dict[str, Any], most: int) -> list[Any]:
+    """What is wrong with a CALL of a known action: up to `most` errors of jsonschema-rs."""
+    return list(islice(_request_validator(version, action).iter_errors(payload), most))
 
 
 def check_result(version: str, action: str, payload: dict[str, Any]) -> Fault | None:
@@ -222,21 +235,25 @@ def _tolerate_sampled_16(meter_value: dict[str, Any]) -> None:
 
 
 def _tolerate_meter_values_16(schema: dict[str, Any]) -> None:
+    schema["properties"]["meterValue"].pop("minItems", None)
     _tolerate_sampled_16(schema["properties"]["meterValue"])
 
 
 def _tolerate_start_16(schema: dict[str, Any]) -> None:
     schema["properties"]["meterStart"] = {"type": "number"}
+    schema["required"].remove("meterStart")
     schema["properties"]["idTag"] = {"type": "string", "maxLength": 255}
 
 
 def _tolerate_stop_16(schema: dict[str, Any]) -> None:
     _tolerate_sampled_16(schema["properties"]["transactionData"])
     schema["properties"]["meterStop"] = {"type": "number"}
+    schema["required"].remove("meterStop")
     schema["properties"]["idTag"] = {"type": "string", "maxLength": 255}
 
 
 def _tolerate_sampled_2x(schema: dict[str, Any]) -> None:
+    schema["properties"]["meterValue"].pop("minItems", None)
     definitions = schema["definitions"]
     definitions["MeterValueType"]["properties"]["sampledValue"].pop("minItems", None)
     properties = definitions["SampledValueType"]["properties"]

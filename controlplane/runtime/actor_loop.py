@@ -194,7 +194,7 @@ class ActorLoop:
         ref = ActorRef(ActorKind.CHARGER, charger_id)
         resident = self.residents.find(ref, site_id=parcel.site_id)
         payload = framing.read_call(parcel.text)
-        call = StationCalled(connection, parcel.message_id, parcel.action, payload)
+        call = StationCalled(connection, parcel.message_id, parcel.action, payload, parcel.mended)
         self._queue.append((resident, call, None))
 
     def _from_station(self, parcel: FromStation) -> None:

@@ -24,6 +24,7 @@ from controlplane.charger.messages import (
     StationConnected,
     StationDisconnected,
     StationFailed,
+    StationGarbled,
     StationReplied,
     UpdateWanted,
 )
@@ -61,7 +62,9 @@ __all__ = [
     "encode",
 ]
 
-StationNews = StationConnected | StationDisconnected | StationReplied | StationFailed
+StationNews = (
+    StationConnected | StationDisconnected | StationGarbled | StationReplied | StationFailed
+)
 StationMessage = StationNews | StationCalled
 
 ActorMessage = (
@@ -101,6 +104,7 @@ class CallOfStation(msgspec.Struct, frozen=True, array_like=True, tag=8, gc=Fals
     message_id: str
     action: str
     text: bytes
+    mended: tuple[str, ...] = ()
 
 
 class FrameKind(IntEnum):

@@ -74,9 +74,6 @@ __all__ = ["SiteActor"]
 FUTURE_MAX_MS = 60_000
 """How far ahead of our clock a building meter may be."""
 
-BUILDING_STEP_MA = 500
-"""A change of the building load that is worth a snapshot."""
-
 
 class SiteActor:
     """One site. See the module's docstring."""
@@ -115,9 +112,8 @@ class SiteActor:
         if self._site is not None:
             self._rounds.mind_clock(self._site, now_ms)
         if isinstance(message, Ask):
-            self._rounds.effects.append(
-                Answer(message.ask_id, self._answer(message.request, now_ms))
-            )
+            answer = self._answer(message.request, now_ms)
+            self._rounds.effects.append(Answer(message.ask_id, answer))
         elif self._site is not None:
             self._hear(self._site, message, now_ms)
         elif isinstance(message, CapChanged):
@@ -125,12 +121,12 @@ class SiteActor:
         if quiet and not self._rounds.quiet and self._site is not None:
             self._rounds.by(now_ms + self._settings.round_interval_ms)
         if self._rounds.durable and self._site is not None:
-            snapshot = ActorSnapshot(ref=self.ref, state=self._site.state.snapshot())
-            self._rounds.effects.append(Persist(snapshot))
+            state = self._site.state.snapshot()
+            self._rounds.effects.append(Persist(ActorSnapshot(self.ref, state)))
         return self._rounds.effects
 
     def _hear(self, site: LiveSite, message: Message, now_ms: int) -> None:
-        self._rounds.quiet &= isinstance(message, ConnectorMetered | TimerFired)
+        self._rounds.quiet &= isinstance(message, (ConnectorMetered, TimerFired))
         match message:
             case ConnectorMetered():
                 self._metered(site, message, now_ms)
@@ -329,7 +325,7 @@ class SiteActor:
         same = last is not None and last.current_ma == load.current_ma
         self._rounds.quiet &= same and not site.stale(now_ms)
         site.state.building = load
-        self._save_building(site, load)
+        self._rounds.save_building(site, load)
         rows = site.budget(now_ms)
         if site.state.grid.awaiting:
             self._rounds.observe_grid(site, rows, now_ms)
@@ -367,19 +363,6 @@ class SiteActor:
             self._rounds.durable = True
             self._rounds.run(site, now_ms)
         return site.view(now_ms)
-
-    def _save_building(self, site: LiveSite, load: BuildingLoad) -> None:
-        """Write the load when it moved, or when the saved one is about to look stale."""
-        saved = self._rounds.building_saved
-        if saved is not None:
-            moved_ma = max(
-                abs(new - old) for new, old in zip(load.current_ma, saved.current_ma, strict=True)
-            )
-            aged_ms = load.at_ms - saved.at_ms
-            if moved_ma < BUILDING_STEP_MA and aged_ms < site.tree.stale_after_ms // 2:
-                return
-        self._rounds.building_saved = load
-        self._rounds.durable = True
 
     # --- from chargers ----------------------------------------------------------------------------
 

@@ -45,6 +45,9 @@ SOON_ROUNDS_MAX = 8
 News comes in such numbers only when many chargers come or go together, and where all sites of a
 host work out a round for each, stations wait for their answers."""
 
+BUILDING_STEP_MA = 500
+"""A change of the building load that is worth a snapshot."""
+
 STALL_ROUNDS_MAX = 10
 """A site whose vehicles follow a lower limit hears its own timer within this; a quiet one sleeps
 for `QUIET_ROUNDS_MAX` more. Where more went by unheard, no more than one round is known to have
@@ -221,6 +224,19 @@ class Rounds:
         if end_ms != self.window_end_ms:
             self.window_end_ms = end_ms
             self.effects.append(SetTimer("window", end_ms))
+
+    def save_building(self, site: LiveSite, load: BuildingLoad) -> None:
+        """Write the load when it moved, or when the saved one is about to look stale."""
+        saved = self.building_saved
+        if saved is not None:
+            moved_ma = max(
+                abs(new - old) for new, old in zip(load.current_ma, saved.current_ma, strict=True)
+            )
+            aged_ms = load.at_ms - saved.at_ms
+            if moved_ma < BUILDING_STEP_MA and aged_ms < site.tree.stale_after_ms // 2:
+                return
+        self.building_saved = load
+        self.durable = True
 
     def _send_limit(
         self, site: LiveSite, connector: LiveConnector, limit_ma: int, reason: str, now_ms: int

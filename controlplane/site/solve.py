@@ -28,7 +28,18 @@ class Result:
 
 
 def solve(tree: SiteTree, shares: Sequence[Share], rows: Budget, order: Sequence[int]) -> Result:
-    """Share the rows out.
+    """Share the rows out; where everybody's most fits on every row, there is nothing to share."""
+    fixed = [share.fixed_ma for share in shares]
+    if _all_fit(tree, shares, rows, fixed, order):
+        most = [share.max_ma for share in shares]
+        return Result(most, [-1] * len(shares), contended=False, checked=True)
+    return _shared_out(tree, shares, rows, fixed, order)
+
+
+def _shared_out(
+    tree: SiteTree, shares: Sequence[Share], rows: Budget, fixed: list[int], order: Sequence[int]
+) -> Result:
+    """Share the rows out beside what is `fixed` per connector.
 
     Guaranteed minimums come first, whatever their tier, and who has no room beside them stands
     back. A connector that is not admitted still takes its fallback, if its rows guarantee that. So
@@ -37,9 +48,6 @@ def solve(tree: SiteTree, shares: Sequence[Share], rows: Budget, order: Sequence
     after all, and those that want nothing at present come in only then.
     """
     count = len(shares)
-    if not order:
-        # Nobody is planned with, and nothing given to nobody fits on any row.
-        return Result([0] * count, [-1] * count, contended=False, checked=True)
     rank = [count] * count
     for place, position in enumerate(order):
         rank[position] = place
@@ -55,7 +63,6 @@ def solve(tree: SiteTree, shares: Sequence[Share], rows: Budget, order: Sequence
         tier=tier,
         rank=np.array(rank, dtype=np.int64),
     )
-    fixed = [share.fixed_ma for share in shares]
     left_out = stand_back(tree, shares, rows, order)
     left_out.update((position, -1) for position in order if waits_for_rest(shares[position]))
     for position in left_out:
@@ -115,6 +122,21 @@ def solve(tree: SiteTree, shares: Sequence[Share], rows: Budget, order: Sequence
         for position in order
     )
     return Result(current_ma, binding_row, contended, checked=over.size == 0)
+
+
+def _all_fit(
+    tree: SiteTree, shares: Sequence[Share], rows: Budget, fixed: list[int], order: Sequence[int]
+) -> bool:
+    """Whether everybody's most fits on every row, and nobody comes before or after the others.
+    Where nobody is planned with, nothing is given, which fits anywhere."""
+    if not order:
+        return True
+    for position in order:
+        share = shares[position]
+        if share.first or waits_for_rest(share):
+            return False
+    most = [share.max_ma for share in shares]
+    return min(_left(tree, shares, rows, fixed, most)) >= 0
 
 
 def _capacity(

@@ -31,7 +31,10 @@ from controlplane.store.records import (
     GridEventRecord,
     LimitDecision,
     MeterSample,
+    QuarantineCleared,
     QuarantineRecord,
+    QuarantineResolved,
+    QuarantineState,
     Record,
     SessionRecord,
     SiteRecord,
@@ -43,6 +46,8 @@ __all__ = ["CommitBatch", "JournalLine", "RequestResult", "StoreWriter"]
 Rows = list[dict[str, Any]]
 
 _QUARANTINED_MAX = 4_000
+_LISTED = LimitDecision | QuarantineRecord | QuarantineResolved | QuarantineCleared
+"""Kinds that are appended, or change what was: none replaces another."""
 
 
 class JournalLine(msgspec.Struct, frozen=True):
@@ -165,24 +170,25 @@ class StoreWriter:
         for record in records:
             if isinstance(record, MeterSample):
                 samples.append(record)
-            elif isinstance(record, LimitDecision):
-                rows.setdefault(LimitDecision, []).append(msgspec.structs.asdict(record))
-            elif isinstance(record, QuarantineRecord):
-                rows.setdefault(QuarantineRecord, []).append(_quarantine_row(record))
+            elif isinstance(record, _LISTED):
+                rows.setdefault(type(record), []).append(_row(record))
             else:
                 # The last word on a key is the one that counts.
                 table, key = _upserted(record)
                 rows.setdefault(table, {})[key] = record
         if samples:
             self._write_samples(connection, samples)
+        for decision in (QuarantineCleared, QuarantineResolved):
+            # What changes an entry comes after the entry.
+            if decision in rows:
+                rows[decision] = rows.pop(decision)
         for kind, found in rows.items():
             if isinstance(found, list):
                 connection.execute(self._writes[kind], found)
                 continue
             by_statement: dict[type, Rows] = {}
             for record in found.values():
-                row = _snapshot_row(record) if kind is ActorSnapshot else _row(record)
-                by_statement.setdefault(type(record), []).append(row)
+                by_statement.setdefault(type(record), []).append(_row(record))
             for statement, replaced in by_statement.items():
                 connection.execute(self._writes[statement], replaced)
 
@@ -246,9 +252,47 @@ def _writes(dialect: str) -> dict[type, Executable]:
         SessionRecord: upsert(schema.session),
         LimitDecision: insert(schema.limit_decision),
         QuarantineRecord: insert(schema.quarantine),
+        QuarantineCleared: _clearance(),
+        QuarantineResolved: _resolution(),
         JournalLine: insert(schema.journal),
         RequestResult: upsert(schema.request_result),
     }
+
+
+def _resolution() -> Executable:
+    """An operator's decision; the first one about an entry stands."""
+    columns = schema.quarantine.c
+    return (
+        update(schema.quarantine)
+        .where(
+            columns.quarantine_id == bindparam("resolved_quarantine_id"),
+            columns.state == QuarantineState.OPEN.value,
+        )
+        .values(
+            {
+                name: bindparam(f"resolved_{name}")
+                for name in QuarantineResolved.__struct_fields__
+                if name != "quarantine_id"
+            }
+        )
+    )
+
+
+def _clearance() -> Executable:
+    columns = schema.quarantine.c
+    return (
+        update(schema.quarantine)
+        .where(
+            columns.charger_id == bindparam("resolved_charger_id"),
+            columns.transaction_id == bindparam("resolved_transaction_id"),
+            columns.state == QuarantineState.OPEN.value,
+        )
+        .values(
+            state=QuarantineState.RELEASED.value,
+            session_id=bindparam("resolved_session_id"),
+            resolved_ms=bindparam("resolved_resolved_ms"),
+        )
+    )
 
 
 def _sample_writer(dialect: Dialect) -> Callable[[Connection, list[MeterSample]], object]:
@@ -293,18 +337,16 @@ def _upserted(record: Record) -> tuple[type, object]:
 
 
 def _row(record: Record) -> dict[str, Any]:
+    if isinstance(record, ActorSnapshot):
+        return {"kind": record.ref.kind, "id": record.ref.id, "state": record.state}
     row = msgspec.structs.asdict(record)
+    if isinstance(record, QuarantineRecord):
+        return row | {"payload": msgspec.json.encode(record.payload)}
     if isinstance(record, ChargerRemoved | SiteRemoved | FeederRemoved):
         return {f"removed_{name}": value for name, value in row.items()}
+    if isinstance(record, QuarantineResolved | QuarantineCleared):
+        return {f"resolved_{name}": value for name, value in row.items()}
     return row
-
-
-def _snapshot_row(record: ActorSnapshot) -> dict[str, Any]:
-    return {"kind": record.ref.kind, "id": record.ref.id, "state": record.state}
-
-
-def _quarantine_row(record: QuarantineRecord) -> dict[str, Any]:
-    return msgspec.structs.asdict(record) | {"payload": msgspec.json.encode(record.payload)}
 
 
 def _quarantined(record: Record, error: _Unstorable) -> QuarantineRecord:

@@ -20,7 +20,11 @@ __all__ = [
     "JournalEvent",
     "LimitDecision",
     "MeterSample",
+    "QuarantineCleared",
     "QuarantineRecord",
+    "QuarantineResolved",
+    "QuarantineState",
+    "QuarantinedEntry",
     "Record",
     "SessionRecord",
     "SessionState",
@@ -141,6 +145,14 @@ class SessionRecord(Record, frozen=True, tag="session"):
     departure_ms: int | None = None
     stop_reason: str | None = None
     boost_until_ms: int | None = None
+    started_station_ms: int | None = None
+    """When it began by the station's own clock; `started_ms` is that, corrected."""
+    started_received_ms: int | None = None
+    """When we heard that it had begun."""
+    ended_station_ms: int | None = None
+    ended_received_ms: int | None = None
+    events_missing: int = 0
+    """How many of its TransactionEvents never came (2.x)."""
 
 
 class MeterSample(Record, frozen=True, tag="meter", array_like=True):
@@ -176,15 +188,56 @@ class LimitDecision(Record, frozen=True, tag="limit_decision", array_like=True):
     reason: str
 
 
+class QuarantineState(StrEnum):
+    OPEN = "open"
+    RELEASED = "released"
+    """It counts, in a session."""
+    DISMISSED = "dismissed"
+
+
 class QuarantineRecord(Record, frozen=True, tag="quarantine"):
     """Something a station said that carries energy or money and could not be taken at its word;
-    kept for an operator."""
+    kept for an operator. `session_id` is the session it concerns, or was released to."""
 
     charger_id: ChargerId
     at_ms: int
     reason: str
     action: str
     payload: dict[str, Any]
+    """`payload` holds what the station said, `facts` what made it doubtful; `held_wh` among them is
+    what its session would have more if it were true."""
+    state: QuarantineState = QuarantineState.OPEN
+    session_id: SessionId | None = None
+    transaction_id: str | None = None
+    """The station's transaction, where it is one that nobody knows."""
+    resolved_ms: int | None = None
+    note: str = ""
+
+
+class QuarantinedEntry(msgspec.Struct, frozen=True):
+    """A quarantined record and the number under which the store keeps it."""
+
+    quarantine_id: int
+    record: QuarantineRecord
+
+
+class QuarantineCleared(Record, frozen=True, tag="quarantine_cleared"):
+    """What is quarantined of a transaction has found its session: released where still open."""
+
+    charger_id: ChargerId
+    transaction_id: str
+    session_id: SessionId
+    resolved_ms: int
+
+
+class QuarantineResolved(Record, frozen=True, tag="quarantine_resolved"):
+    """What an operator decided about an entry; changes it where it was still open."""
+
+    quarantine_id: int
+    state: QuarantineState
+    session_id: SessionId | None
+    resolved_ms: int
+    note: str
 
 
 class JournalEvent(msgspec.Struct, frozen=True, array_like=True):

@@ -128,6 +128,11 @@ session = Table(
     Column("departure_ms", BigInteger),
     Column("stop_reason", Text),
     Column("boost_until_ms", BigInteger),
+    Column("started_station_ms", BigInteger),
+    Column("started_received_ms", BigInteger),
+    Column("ended_station_ms", BigInteger),
+    Column("ended_received_ms", BigInteger),
+    Column("events_missing", BigInteger, nullable=False, server_default="0"),
     Index("session_by_start", "started_ms", "session_id"),
     Index("session_by_site", "site_id", "started_ms", "session_id"),
     Index("session_by_charger", "charger_id", "started_ms", "session_id"),
@@ -175,6 +180,12 @@ quarantine = Table(
     Column("reason", Text, nullable=False),
     Column("action", Text, nullable=False),
     Column("payload", LargeBinary, nullable=False),
+    Column("state", Text, nullable=False, server_default="open"),
+    Column("session_id", Text),
+    Column("transaction_id", Text),
+    Column("resolved_ms", BigInteger),
+    Column("note", Text, nullable=False, server_default=""),
+    Index("quarantine_by_state", "state", "quarantine_id"),
 )
 
 journal = Table(

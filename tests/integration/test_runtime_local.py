@@ -139,7 +139,7 @@ async def test_an_answer_against_its_schema_reaches_the_actor_as_a_failure(node:
         ('[2,"m1","Levitate",{}]', "m1", "NotImplemented"),
         ('[2,"m1","Reset",{"type":"Hard"}]', "m1", "NotSupported"),
         ('[2,"m1","MeterValues",{"connectorId":1}]', "m1", "OccurenceConstraintViolation"),
-        ('[2,"m1","DataTransfer",{"vendorId":1}]', "m1", "TypeConstraintViolation"),
+        ('[2,"m1","DataTransfer",{"vendorId":{}}]', "m1", "TypeConstraintViolation"),
         ('{"a":1}', "-1", "FormationViolation"),
     ],
 )  # fmt: skip

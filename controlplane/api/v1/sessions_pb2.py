@@ -26,43 +26,43 @@ from controlplane.api.v1 import electrical_pb2 as controlplane_dot_api_dot_v1_do
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"controlplane/api/v1/sessions.proto\x12\x13\x63ontrolplane.api.v1\x1a$controlplane/api/v1/electrical.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa4\x04\n\x07Session\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x12\n\ncharger_id\x18\x02 \x01(\t\x12\x0f\n\x07site_id\x18\x03 \x01(\t\x12\x14\n\x0c\x63onnector_id\x18\x04 \x01(\x05\x12\x16\n\x0etransaction_id\x18\x05 \x01(\t\x12\x10\n\x08id_token\x18\x06 \x01(\t\x12\x30\n\x05state\x18\x07 \x01(\x0e\x32!.controlplane.api.v1.SessionState\x12.\n\nstart_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1b\n\x0emeter_start_wh\x18\n \x01(\x03H\x00\x88\x01\x01\x12\x1a\n\rmeter_stop_wh\x18\x0b \x01(\x03H\x01\x88\x01\x01\x12\x11\n\tenergy_wh\x18\x0c \x01(\x03\x12\x14\n\x07need_wh\x18\r \x01(\x03H\x02\x88\x01\x01\x12\x32\n\x0e\x64\x65parture_time\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0bstop_reason\x18\x0f \x01(\t\x12\x34\n\x10\x62oost_until_time\x18\x10 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x11\n\x0f_meter_start_whB\x10\n\x0e_meter_stop_whB\n\n\x08_need_wh\"\x9c\x02\n\x0bMeterSample\x12\x30\n\x0cmeasure_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x0creceive_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\tenergy_wh\x18\x03 \x01(\x03H\x00\x88\x01\x01\x12\x14\n\x07power_w\x18\x04 \x01(\x03H\x01\x88\x01\x01\x12\x37\n\x07\x63urrent\x18\x05 \x01(\x0b\x32&.controlplane.api.v1.ConductorCurrents\x12\x18\n\x0bsoc_percent\x18\x06 \x01(\x01H\x02\x88\x01\x01\x42\x0c\n\n_energy_whB\n\n\x08_power_wB\x0e\n\x0c_soc_percent\"\x93\x01\n\x13ListSessionsRequest\x12\x0f\n\x07site_id\x18\x01 \x01(\t\x12\x12\n\ncharger_id\x18\x02 \x01(\t\x12\x30\n\x05state\x18\x03 \x01(\x0e\x32!.controlplane.api.v1.SessionState\x12\x11\n\tpage_size\x18\x04 \x01(\x05\x12\x12\n\npage_token\x18\x05 \x01(\t\"_\n\x14ListSessionsResponse\x12.\n\x08sessions\x18\x01 \x03(\x0b\x32\x1c.controlplane.api.v1.Session\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\'\n\x11GetSessionRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\"C\n\x12GetSessionResponse\x12-\n\x07session\x18\x01 \x01(\x0b\x32\x1c.controlplane.api.v1.Session\"<\n\x17ListMeterSamplesRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\r\n\x05limit\x18\x02 \x01(\x05\"M\n\x18ListMeterSamplesResponse\x12\x31\n\x07samples\x18\x01 \x03(\x0b\x32 .controlplane.api.v1.MeterSample\"c\n\x14WatchSessionsRequest\x12\x0f\n\x07site_id\x18\x01 \x01(\t\x12\x12\n\ncharger_id\x18\x02 \x01(\t\x12\x12\n\nsession_id\x18\x03 \x01(\t\x12\x12\n\ninterval_s\x18\x04 \x01(\x01\"Z\n\x15WatchSessionsResponse\x12-\n\x07session\x18\x01 \x01(\x0b\x32\x1c.controlplane.api.v1.Session\x12\x12\n\nevent_kind\x18\x02 \x01(\t\"\xcb\x01\n\x15SetSessionNeedRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x14\n\x07need_wh\x18\x02 \x01(\x03H\x00\x88\x01\x01\x12\x32\n\x0e\x64\x65parture_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nrequest_id\x18\x04 \x01(\t\x12\x34\n\x10\x62oost_until_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\n\n\x08_need_wh\"G\n\x16SetSessionNeedResponse\x12-\n\x07session\x18\x01 \x01(\x0b\x32\x1c.controlplane.api.v1.Session\"?\n\x15\x41\x62\x61ndonSessionRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"G\n\x16\x41\x62\x61ndonSessionResponse\x12-\n\x07session\x18\x01 \x01(\x0b\x32\x1c.controlplane.api.v1.Session*`\n\x0cSessionState\x12\x1d\n\x19SESSION_STATE_UNSPECIFIED\x10\x00\x12\x18\n\x14SESSION_STATE_ACTIVE\x10\x01\x12\x17\n\x13SESSION_STATE_ENDED\x10\x02\x32\x86\x05\n\x0fSessionsService\x12\x63\n\x0cListSessions\x12(.controlplane.api.v1.ListSessionsRequest\x1a).controlplane.api.v1.ListSessionsResponse\x12]\n\nGetSession\x12&.controlplane.api.v1.GetSessionRequest\x1a\'.controlplane.api.v1.GetSessionResponse\x12o\n\x10ListMeterSamples\x12,.controlplane.api.v1.ListMeterSamplesRequest\x1a-.controlplane.api.v1.ListMeterSamplesResponse\x12h\n\rWatchSessions\x12).controlplane.api.v1.WatchSessionsRequest\x1a*.controlplane.api.v1.WatchSessionsResponse0\x01\x12i\n\x0eSetSessionNeed\x12*.controlplane.api.v1.SetSessionNeedRequest\x1a+.controlplane.api.v1.SetSessionNeedResponse\x12i\n\x0e\x41\x62\x61ndonSession\x12*.controlplane.api.v1.AbandonSessionRequest\x1a+.controlplane.api.v1.AbandonSessionResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"controlplane/api/v1/sessions.proto\x12\x13\x63ontrolplane.api.v1\x1a$controlplane/api/v1/electrical.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x9d\x06\n\x07Session\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x12\n\ncharger_id\x18\x02 \x01(\t\x12\x0f\n\x07site_id\x18\x03 \x01(\t\x12\x14\n\x0c\x63onnector_id\x18\x04 \x01(\x05\x12\x16\n\x0etransaction_id\x18\x05 \x01(\t\x12\x10\n\x08id_token\x18\x06 \x01(\t\x12\x30\n\x05state\x18\x07 \x01(\x0e\x32!.controlplane.api.v1.SessionState\x12.\n\nstart_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1b\n\x0emeter_start_wh\x18\n \x01(\x03H\x00\x88\x01\x01\x12\x1a\n\rmeter_stop_wh\x18\x0b \x01(\x03H\x01\x88\x01\x01\x12\x11\n\tenergy_wh\x18\x0c \x01(\x03\x12\x14\n\x07need_wh\x18\r \x01(\x03H\x02\x88\x01\x01\x12\x32\n\x0e\x64\x65parture_time\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0bstop_reason\x18\x0f \x01(\t\x12\x34\n\x10\x62oost_until_time\x18\x10 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x36\n\x12start_station_time\x18\x11 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x36\n\x12start_receive_time\x18\x12 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x34\n\x10\x65nd_station_time\x18\x13 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x34\n\x10\x65nd_receive_time\x18\x14 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1b\n\x13missing_event_count\x18\x15 \x01(\x03\x42\x11\n\x0f_meter_start_whB\x10\n\x0e_meter_stop_whB\n\n\x08_need_wh\"\x9c\x02\n\x0bMeterSample\x12\x30\n\x0cmeasure_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x0creceive_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\tenergy_wh\x18\x03 \x01(\x03H\x00\x88\x01\x01\x12\x14\n\x07power_w\x18\x04 \x01(\x03H\x01\x88\x01\x01\x12\x37\n\x07\x63urrent\x18\x05 \x01(\x0b\x32&.controlplane.api.v1.ConductorCurrents\x12\x18\n\x0bsoc_percent\x18\x06 \x01(\x01H\x02\x88\x01\x01\x42\x0c\n\n_energy_whB\n\n\x08_power_wB\x0e\n\x0c_soc_percent\"\x93\x01\n\x13ListSessionsRequest\x12\x0f\n\x07site_id\x18\x01 \x01(\t\x12\x12\n\ncharger_id\x18\x02 \x01(\t\x12\x30\n\x05state\x18\x03 \x01(\x0e\x32!.controlplane.api.v1.SessionState\x12\x11\n\tpage_size\x18\x04 \x01(\x05\x12\x12\n\npage_token\x18\x05 \x01(\t\"_\n\x14ListSessionsResponse\x12.\n\x08sessions\x18\x01 \x03(\x0b\x32\x1c.controlplane.api.v1.Session\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\'\n\x11GetSessionRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\"C\n\x12GetSessionResponse\x12-\n\x07session\x18\x01 \x01(\x0b\x32\x1c.controlplane.api.v1.Session\"<\n\x17ListMeterSamplesRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\r\n\x05limit\x18\x02 \x01(\x05\"M\n\x18ListMeterSamplesResponse\x12\x31\n\x07samples\x18\x01 \x03(\x0b\x32 .controlplane.api.v1.MeterSample\"c\n\x14WatchSessionsRequest\x12\x0f\n\x07site_id\x18\x01 \x01(\t\x12\x12\n\ncharger_id\x18\x02 \x01(\t\x12\x12\n\nsession_id\x18\x03 \x01(\t\x12\x12\n\ninterval_s\x18\x04 \x01(\x01\"Z\n\x15WatchSessionsResponse\x12-\n\x07session\x18\x01 \x01(\x0b\x32\x1c.controlplane.api.v1.Session\x12\x12\n\nevent_kind\x18\x02 \x01(\t\"\xcb\x01\n\x15SetSessionNeedRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x14\n\x07need_wh\x18\x02 \x01(\x03H\x00\x88\x01\x01\x12\x32\n\x0e\x64\x65parture_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nrequest_id\x18\x04 \x01(\t\x12\x34\n\x10\x62oost_until_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\n\n\x08_need_wh\"G\n\x16SetSessionNeedResponse\x12-\n\x07session\x18\x01 \x01(\x0b\x32\x1c.controlplane.api.v1.Session\"?\n\x15\x41\x62\x61ndonSessionRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"G\n\x16\x41\x62\x61ndonSessionResponse\x12-\n\x07session\x18\x01 \x01(\x0b\x32\x1c.controlplane.api.v1.Session*`\n\x0cSessionState\x12\x1d\n\x19SESSION_STATE_UNSPECIFIED\x10\x00\x12\x18\n\x14SESSION_STATE_ACTIVE\x10\x01\x12\x17\n\x13SESSION_STATE_ENDED\x10\x02\x32\x86\x05\n\x0fSessionsService\x12\x63\n\x0cListSessions\x12(.controlplane.api.v1.ListSessionsRequest\x1a).controlplane.api.v1.ListSessionsResponse\x12]\n\nGetSession\x12&.controlplane.api.v1.GetSessionRequest\x1a\'.controlplane.api.v1.GetSessionResponse\x12o\n\x10ListMeterSamples\x12,.controlplane.api.v1.ListMeterSamplesRequest\x1a-.controlplane.api.v1.ListMeterSamplesResponse\x12h\n\rWatchSessions\x12).controlplane.api.v1.WatchSessionsRequest\x1a*.controlplane.api.v1.WatchSessionsResponse0\x01\x12i\n\x0eSetSessionNeed\x12*.controlplane.api.v1.SetSessionNeedRequest\x1a+.controlplane.api.v1.SetSessionNeedResponse\x12i\n\x0e\x41\x62\x61ndonSession\x12*.controlplane.api.v1.AbandonSessionRequest\x1a+.controlplane.api.v1.AbandonSessionResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'controlplane.api.v1.sessions_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_SESSIONSTATE']._serialized_start=2076
-  _globals['_SESSIONSTATE']._serialized_end=2172
+  _globals['_SESSIONSTATE']._serialized_start=2325
+  _globals['_SESSIONSTATE']._serialized_end=2421
   _globals['_SESSION']._serialized_start=131
-  _globals['_SESSION']._serialized_end=679
-  _globals['_METERSAMPLE']._serialized_start=682
-  _globals['_METERSAMPLE']._serialized_end=966
-  _globals['_LISTSESSIONSREQUEST']._serialized_start=969
-  _globals['_LISTSESSIONSREQUEST']._serialized_end=1116
-  _globals['_LISTSESSIONSRESPONSE']._serialized_start=1118
-  _globals['_LISTSESSIONSRESPONSE']._serialized_end=1213
-  _globals['_GETSESSIONREQUEST']._serialized_start=1215
-  _globals['_GETSESSIONREQUEST']._serialized_end=1254
-  _globals['_GETSESSIONRESPONSE']._serialized_start=1256
-  _globals['_GETSESSIONRESPONSE']._serialized_end=1323
-  _globals['_LISTMETERSAMPLESREQUEST']._serialized_start=1325
-  _globals['_LISTMETERSAMPLESREQUEST']._serialized_end=1385
-  _globals['_LISTMETERSAMPLESRESPONSE']._serialized_start=1387
-  _globals['_LISTMETERSAMPLESRESPONSE']._serialized_end=1464
-  _globals['_WATCHSESSIONSREQUEST']._serialized_start=1466
-  _globals['_WATCHSESSIONSREQUEST']._serialized_end=1565
-  _globals['_WATCHSESSIONSRESPONSE']._serialized_start=1567
-  _globals['_WATCHSESSIONSRESPONSE']._serialized_end=1657
-  _globals['_SETSESSIONNEEDREQUEST']._serialized_start=1660
-  _globals['_SETSESSIONNEEDREQUEST']._serialized_end=1863
-  _globals['_SETSESSIONNEEDRESPONSE']._serialized_start=1865
-  _globals['_SETSESSIONNEEDRESPONSE']._serialized_end=1936
-  _globals['_ABANDONSESSIONREQUEST']._serialized_start=1938
-  _globals['_ABANDONSESSIONREQUEST']._serialized_end=2001
-  _globals['_ABANDONSESSIONRESPONSE']._serialized_start=2003
-  _globals['_ABANDONSESSIONRESPONSE']._serialized_end=2074
-  _globals['_SESSIONSSERVICE']._serialized_start=2175
-  _globals['_SESSIONSSERVICE']._serialized_end=2821
+  _globals['_SESSION']._serialized_end=928
+  _globals['_METERSAMPLE']._serialized_start=931
+  _globals['_METERSAMPLE']._serialized_end=1215
+  _globals['_LISTSESSIONSREQUEST']._serialized_start=1218
+  _globals['_LISTSESSIONSREQUEST']._serialized_end=1365
+  _globals['_LISTSESSIONSRESPONSE']._serialized_start=1367
+  _globals['_LISTSESSIONSRESPONSE']._serialized_end=1462
+  _globals['_GETSESSIONREQUEST']._serialized_start=1464
+  _globals['_GETSESSIONREQUEST']._serialized_end=1503
+  _globals['_GETSESSIONRESPONSE']._serialized_start=1505
+  _globals['_GETSESSIONRESPONSE']._serialized_end=1572
+  _globals['_LISTMETERSAMPLESREQUEST']._serialized_start=1574
+  _globals['_LISTMETERSAMPLESREQUEST']._serialized_end=1634
+  _globals['_LISTMETERSAMPLESRESPONSE']._serialized_start=1636
+  _globals['_LISTMETERSAMPLESRESPONSE']._serialized_end=1713
+  _globals['_WATCHSESSIONSREQUEST']._serialized_start=1715
+  _globals['_WATCHSESSIONSREQUEST']._serialized_end=1814
+  _globals['_WATCHSESSIONSRESPONSE']._serialized_start=1816
+  _globals['_WATCHSESSIONSRESPONSE']._serialized_end=1906
+  _globals['_SETSESSIONNEEDREQUEST']._serialized_start=1909
+  _globals['_SETSESSIONNEEDREQUEST']._serialized_end=2112
+  _globals['_SETSESSIONNEEDRESPONSE']._serialized_start=2114
+  _globals['_SETSESSIONNEEDRESPONSE']._serialized_end=2185
+  _globals['_ABANDONSESSIONREQUEST']._serialized_start=2187
+  _globals['_ABANDONSESSIONREQUEST']._serialized_end=2250
+  _globals['_ABANDONSESSIONRESPONSE']._serialized_start=2252
+  _globals['_ABANDONSESSIONRESPONSE']._serialized_end=2323
+  _globals['_SESSIONSSERVICE']._serialized_start=2424
+  _globals['_SESSIONSSERVICE']._serialized_end=3070
 # @@protoc_insertion_point(module_scope)

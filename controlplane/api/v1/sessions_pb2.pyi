@@ -67,6 +67,11 @@ class Session(_message.Message):
     DEPARTURE_TIME_FIELD_NUMBER: _builtins.int
     STOP_REASON_FIELD_NUMBER: _builtins.int
     BOOST_UNTIL_TIME_FIELD_NUMBER: _builtins.int
+    START_STATION_TIME_FIELD_NUMBER: _builtins.int
+    START_RECEIVE_TIME_FIELD_NUMBER: _builtins.int
+    END_STATION_TIME_FIELD_NUMBER: _builtins.int
+    END_RECEIVE_TIME_FIELD_NUMBER: _builtins.int
+    MISSING_EVENT_COUNT_FIELD_NUMBER: _builtins.int
     session_id: _builtins.str
     """Given by Loadstar; unique for all time."""
     charger_id: _builtins.str
@@ -91,6 +96,8 @@ class Session(_message.Message):
     """What the driver wants delivered; absent where nobody said."""
     stop_reason: _builtins.str
     """Why it ended, in the charger's own word; empty before."""
+    missing_event_count: _builtins.int
+    """How many of its TransactionEvents never came (OCPP 2.x)."""
     @_builtins.property
     def start_time(self) -> _timestamp_pb2.Timestamp:
         """When it began."""
@@ -106,6 +113,22 @@ class Session(_message.Message):
     @_builtins.property
     def boost_until_time(self) -> _timestamp_pb2.Timestamp:
         """Until when it goes first, however others are ranked; absent where nobody asked for that."""
+
+    @_builtins.property
+    def start_station_time(self) -> _timestamp_pb2.Timestamp:
+        """`start_time` as the charger's own clock had it; absent where it did not say."""
+
+    @_builtins.property
+    def start_receive_time(self) -> _timestamp_pb2.Timestamp:
+        """When Loadstar heard that it had begun."""
+
+    @_builtins.property
+    def end_station_time(self) -> _timestamp_pb2.Timestamp:
+        """`end_time` as the charger's own clock had it."""
+
+    @_builtins.property
+    def end_receive_time(self) -> _timestamp_pb2.Timestamp:
+        """When Loadstar heard, or concluded, that it had ended."""
 
     def __init__(
         self,
@@ -126,10 +149,15 @@ class Session(_message.Message):
         departure_time: _timestamp_pb2.Timestamp | None = ...,
         stop_reason: _builtins.str = ...,
         boost_until_time: _timestamp_pb2.Timestamp | None = ...,
+        start_station_time: _timestamp_pb2.Timestamp | None = ...,
+        start_receive_time: _timestamp_pb2.Timestamp | None = ...,
+        end_station_time: _timestamp_pb2.Timestamp | None = ...,
+        end_receive_time: _timestamp_pb2.Timestamp | None = ...,
+        missing_event_count: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_meter_start_wh", b"_meter_start_wh", "_meter_stop_wh", b"_meter_stop_wh", "_need_wh", b"_need_wh", "boost_until_time", b"boost_until_time", "departure_time", b"departure_time", "end_time", b"end_time", "meter_start_wh", b"meter_start_wh", "meter_stop_wh", b"meter_stop_wh", "need_wh", b"need_wh", "start_time", b"start_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_meter_start_wh", b"_meter_start_wh", "_meter_stop_wh", b"_meter_stop_wh", "_need_wh", b"_need_wh", "boost_until_time", b"boost_until_time", "departure_time", b"departure_time", "end_receive_time", b"end_receive_time", "end_station_time", b"end_station_time", "end_time", b"end_time", "meter_start_wh", b"meter_start_wh", "meter_stop_wh", b"meter_stop_wh", "need_wh", b"need_wh", "start_receive_time", b"start_receive_time", "start_station_time", b"start_station_time", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_meter_start_wh", b"_meter_start_wh", "_meter_stop_wh", b"_meter_stop_wh", "_need_wh", b"_need_wh", "boost_until_time", b"boost_until_time", "charger_id", b"charger_id", "connector_id", b"connector_id", "departure_time", b"departure_time", "end_time", b"end_time", "energy_wh", b"energy_wh", "id_token", b"id_token", "meter_start_wh", b"meter_start_wh", "meter_stop_wh", b"meter_stop_wh", "need_wh", b"need_wh", "session_id", b"session_id", "site_id", b"site_id", "start_time", b"start_time", "state", b"state", "stop_reason", b"stop_reason", "transaction_id", b"transaction_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_meter_start_wh", b"_meter_start_wh", "_meter_stop_wh", b"_meter_stop_wh", "_need_wh", b"_need_wh", "boost_until_time", b"boost_until_time", "charger_id", b"charger_id", "connector_id", b"connector_id", "departure_time", b"departure_time", "end_receive_time", b"end_receive_time", "end_station_time", b"end_station_time", "end_time", b"end_time", "energy_wh", b"energy_wh", "id_token", b"id_token", "meter_start_wh", b"meter_start_wh", "meter_stop_wh", b"meter_stop_wh", "missing_event_count", b"missing_event_count", "need_wh", b"need_wh", "session_id", b"session_id", "site_id", b"site_id", "start_receive_time", b"start_receive_time", "start_station_time", b"start_station_time", "start_time", b"start_time", "state", b"state", "stop_reason", b"stop_reason", "transaction_id", b"transaction_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__meter_start_wh: _TypeAlias = _typing.Literal["meter_start_wh"]  # noqa: Y015
     _WhichOneofArgType__meter_start_wh: _TypeAlias = _typing.Literal["_meter_start_wh", b"_meter_start_wh"]  # noqa: Y015

@@ -15,7 +15,7 @@ from controlplane.ocpp.firmware import (
     signed_update_payload,
     update_progress,
 )
-from controlplane.units import iso_from_ms
+from controlplane.units import iso_s_from_ms
 
 __all__ = ["FIRMWARE"]
 
@@ -43,7 +43,7 @@ def _log_as_station_takes_it(command: commands.GetLog) -> tuple[commands.Command
 def _update(command: commands.UpdateFirmware, _: int) -> dict[str, Any]:
     return {
         "location": command.location,
-        "retrieveDate": iso_from_ms(command.retrieve_ms),
+        "retrieveDate": iso_s_from_ms(command.retrieve_ms),
         **retry_fields(command),
     }
 
@@ -55,9 +55,9 @@ def _signed_update(command: SignedUpdate, _: int) -> dict[str, Any]:
 def _diagnostics(command: commands.GetLog, _: int) -> dict[str, Any]:
     payload: dict[str, Any] = {"location": command.location, **retry_fields(command)}
     if command.oldest_ms is not None:
-        payload["startTime"] = iso_from_ms(command.oldest_ms)
+        payload["startTime"] = iso_s_from_ms(command.oldest_ms)
     if command.latest_ms is not None:
-        payload["stopTime"] = iso_from_ms(command.latest_ms)
+        payload["stopTime"] = iso_s_from_ms(command.latest_ms)
     return payload
 
 

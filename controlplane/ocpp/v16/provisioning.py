@@ -8,7 +8,7 @@ from controlplane.ocpp import commands, events
 from controlplane.ocpp.dialect import Block, BootAnswer
 from controlplane.ocpp.events import Event
 from controlplane.ocpp.framing import Fault
-from controlplane.units import iso_from_ms
+from controlplane.units import iso_s_from_ms
 
 __all__ = ["PROVISIONING"]
 
@@ -26,7 +26,7 @@ def _booted(payload: dict[str, Any]) -> Event:
 def _boot_reply(answer: BootAnswer) -> dict[str, Any]:
     return {
         "status": "Accepted" if answer.accepted else "Pending",
-        "currentTime": iso_from_ms(answer.now_ms),
+        "currentTime": iso_s_from_ms(answer.now_ms),
         "interval": answer.interval_s,
     }
 

@@ -7,7 +7,7 @@ from typing import Any, Final
 from controlplane.ocpp import commands
 from controlplane.ocpp.commands import CommandResult, LimitPurpose
 from controlplane.ocpp.dialect import Block, judged, limit_value, profile_id
-from controlplane.units import iso_from_ms
+from controlplane.units import iso_s_from_ms
 
 __all__ = ["SMART_CHARGING"]
 
@@ -39,7 +39,7 @@ def _set_limit(command: commands.SetLimit, now_ms: int) -> dict[str, Any]:
     }
     if command.purpose is LimitPurpose.CHARGER_MAX:
         profile["chargingProfileKind"] = "Absolute"
-        schedule["startSchedule"] = iso_from_ms(now_ms)
+        schedule["startSchedule"] = iso_s_from_ms(now_ms)
     transaction_id = command.transaction_id
     if (
         command.purpose is LimitPurpose.TRANSACTION

@@ -21,7 +21,7 @@ def _started(payload: dict[str, Any]) -> Event:
         transaction_id=None,
         id_token=payload["idTag"],
         at_ms=instant_ms(payload["timestamp"]),
-        meter_start_wh=energy_wh(payload["meterStart"]),
+        meter_start_wh=energy_wh(payload.get("meterStart")),
     )
 
 
@@ -30,7 +30,7 @@ def _ended(payload: dict[str, Any]) -> Event:
         connector_id=None,
         transaction_id=transaction_text(payload) or "",
         at_ms=instant_ms(payload["timestamp"]),
-        meter_stop_wh=energy_wh(payload["meterStop"]),
+        meter_stop_wh=energy_wh(payload.get("meterStop")),
         # Section 6.49: a missing reason means Local.
         reason=payload.get("reason", "Local"),
         id_token=payload.get("idTag"),

@@ -9,7 +9,7 @@ from controlplane.ocpp.dialect import Block, TimeAnswer
 from controlplane.ocpp.events import ConnectorStatus, Event
 from controlplane.ocpp.readings import instant_ms
 from controlplane.ocpp.v201.common import evse_number
-from controlplane.units import iso_from_ms
+from controlplane.units import iso_s_from_ms
 
 __all__ = ["AVAILABILITY"]
 
@@ -27,7 +27,7 @@ def _heartbeat(_: dict[str, Any]) -> Event:
 
 
 def _time_reply(answer: TimeAnswer) -> dict[str, Any]:
-    return {"currentTime": iso_from_ms(answer.now_ms)}
+    return {"currentTime": iso_s_from_ms(answer.now_ms)}
 
 
 def _status_changed(payload: dict[str, Any]) -> Event:

@@ -9,7 +9,7 @@ from controlplane.ocpp.commands import CommandResult, CommandState
 from controlplane.ocpp.dialect import ACCEPTED, Block, BootAnswer
 from controlplane.ocpp.events import Event
 from controlplane.ocpp.framing import Fault
-from controlplane.units import iso_from_ms
+from controlplane.units import iso_s_from_ms
 
 __all__ = ["PROVISIONING"]
 
@@ -27,7 +27,7 @@ def _booted(payload: dict[str, Any]) -> Event:
 
 def _boot_reply(answer: BootAnswer) -> dict[str, Any]:
     return {
-        "currentTime": iso_from_ms(answer.now_ms),
+        "currentTime": iso_s_from_ms(answer.now_ms),
         "interval": answer.interval_s,
         "status": "Accepted" if answer.accepted else "Pending",
     }

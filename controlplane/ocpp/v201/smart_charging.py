@@ -18,7 +18,7 @@ from controlplane.ocpp.events import Event
 from controlplane.ocpp.readings import bounded_integer, energy_wh, instant_ms, milliamperes
 from controlplane.ocpp.schedules import charging_schedule
 from controlplane.ocpp.v201.common import evse_number
-from controlplane.units import iso_from_ms
+from controlplane.units import iso_s_from_ms
 
 __all__ = ["SMART_CHARGING"]
 
@@ -101,7 +101,7 @@ def _set_limit(command: commands.SetLimit, now_ms: int) -> dict[str, Any]:
     }
     if command.purpose is LimitPurpose.CHARGER_MAX:
         profile["chargingProfileKind"] = "Absolute"
-        schedule["startSchedule"] = iso_from_ms(now_ms)
+        schedule["startSchedule"] = iso_s_from_ms(now_ms)
     if command.purpose is LimitPurpose.TRANSACTION and command.transaction_id:
         profile["transactionId"] = command.transaction_id
     return {"evseId": command.connector_id, "chargingProfile": profile}

@@ -39,7 +39,7 @@ from controlplane.charger.messages import (
 from controlplane.config import ActorSettings
 from controlplane.ids import ActorKind, ActorRef, SiteId
 from controlplane.network import ChargerConfig
-from controlplane.ocpp import framing, schemas
+from controlplane.ocpp import framing, mending, schemas
 from controlplane.ocpp.commands import ChangeAvailability, GetCompositeSchedule, Reset, Trigger
 from controlplane.ocpp.versions import DIALECTS
 from controlplane.sim.fuzz.frames import Frames
@@ -193,12 +193,16 @@ class _Judge:
             self.report.failures.append(Failure(kind, version, shown, reason))
 
     def _take(self, charger: _Charger, text: bytes) -> None:
-        frame = framing.parse(charger.version, text)
+        frame = mending.read(charger.version, text)
         if isinstance(frame, framing.Call):
             self.report.calls += 1
             self._call(charger, frame, text)
         elif isinstance(frame, framing.FrameFault):
-            self.report.faults += 1
+            if frame.action:
+                self.report.calls += 1
+                self.report.refused += 1
+            else:
+                self.report.faults += 1
             if frame.answerable:
                 self._answer(
                     framing.encode_error(frame.message_id, frame.code, frame.description),
@@ -214,18 +218,11 @@ class _Judge:
             self._failed(charger, frame.message_id, frame.code, frame.description)
 
     def _call(self, charger: _Charger, call: framing.Call, text: bytes) -> None:
-        version = charger.version
-        fault = schemas.check_call(version, call.action, call.payload)
-        if fault is not None:
-            self.report.refused += 1
-            error = framing.encode_error(call.message_id, fault.code, fault.description)
-            self._answer(error, call.message_id)
-            return
         payload = framing.read_call(framing.call_text(call, text))
         if payload != call.payload:
             raise _Unanswered("the host reads another payload than the gateway")
         effects = charger.tell(
-            StationCalled(charger.connection, call.message_id, call.action, payload)
+            StationCalled(charger.connection, call.message_id, call.action, payload, call.mended)
         )
         replies = [effect for effect in effects if isinstance(effect, Reply | ReplyError)]
         if [reply.message_id for reply in replies] != [call.message_id]:
@@ -236,7 +233,7 @@ class _Judge:
             error = framing.encode_error(reply.message_id, reply.code, reply.description)
             self._answer(error, call.message_id)
             return
-        wrong = schemas.check_result(version, call.action, reply.payload)
+        wrong = schemas.check_result(charger.version, call.action, reply.payload)
         if wrong is not None:
             raise _Unanswered(f"the answer breaks its schema: {wrong.description}")
         self._answer(framing.encode_result(reply.message_id, reply.payload), call.message_id)

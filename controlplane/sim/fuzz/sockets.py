@@ -23,7 +23,7 @@ from websockets.typing import Subprotocol
 from controlplane.config import Settings
 from controlplane.ids import ActorKind, ActorRef
 from controlplane.network import ChargerConfig, CircuitConfig, ConnectorConfig, SiteConfig
-from controlplane.ocpp import framing
+from controlplane.ocpp import framing, mending
 from controlplane.ocpp.versions import DIALECTS
 from controlplane.runtime.node import Node, start_node
 from controlplane.sim.fuzz.codec import Failure
@@ -183,7 +183,7 @@ class _Spoilt:
 
     def _wants(self, text: bytes) -> str | None:
         """The message id of the answer that `text` must have, if any."""
-        frame = framing.parse(self._version, text)
+        frame = mending.read(self._version, text)
         if isinstance(frame, framing.Call):
             return frame.message_id
         if isinstance(frame, framing.FrameFault) and frame.answerable:

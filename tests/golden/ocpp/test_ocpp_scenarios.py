@@ -5,22 +5,28 @@
     at INSTANT              the clock, RFC 3339
     wait SECONDS            time passes; timers fire in order
     assign JSON             the charger belongs to a site, described like this (`ChargerConfig`)
-    connect SUBPROTOCOL     a new connection; `reconnect` drops nothing, the newest wins
+    connect SUBPROTOCOL     a new connection, `-` without naming one; the newest wins
     close                   the connection is gone
     settle                  the station accepts all that prepares it, which is not shown; from then
                             on our message ids are #1, #2 and so on
+    obeys [ACTION ...]      from now on the station accepts every CALL at once, but for these
+                            actions, which it never answers
     limit CONNECTOR MA [SESSION]
     command JSON            somebody wants this of the station (`AnyCommand`)
     > FRAME                 the station sends
+    >> TEXT                 the same, as a JSON string, for what does not fit on a line
+    * EVENT WORD            where a site steers the charger, this event of the journal holds WORD
 
 Outputs, each compared exactly:
 
     < FRAME                 Loadstar sends
-    = session ID STATE ENERGY_WH [REASON]
+    = session ID STATE ENERGY_WH [REASON] [missing EVENTS]
     = quarantine REASON
     = outcome STATE [STATUS] [PARTS]    what whoever wanted it is told, and in how many messages the
                             station reported
     = external CONNECTOR MA             what the site is told that others hold a connector to
+    = deviation WHAT [PLACE]
+    = clock OFFSET_S
 
 Run this file as a program to write the outputs of all scenarios anew, then read the difference."""
 
@@ -30,6 +36,7 @@ import difflib
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -40,6 +47,7 @@ from controlplane.actor import (
     Call,
     CancelTimer,
     Effect,
+    Emit,
     Message,
     Persist,
     Reply,
@@ -57,22 +65,21 @@ from controlplane.charger.messages import (
     StationConnected,
     StationDisconnected,
     StationFailed,
+    StationGarbled,
     StationReplied,
 )
 from controlplane.config import ActorSettings
 from controlplane.ids import ActorKind, ActorRef, SessionId, SiteId
 from controlplane.network import ChargerConfig
-from controlplane.ocpp import framing, schemas
+from controlplane.ocpp import framing, mending, schemas
 from controlplane.ocpp.commands import AnyCommand, CommandResult
 from controlplane.ocpp.readings import instant_ms
+from controlplane.runtime.admission import WITHOUT_HEADER
 from controlplane.site.messages import ConnectorState
 from controlplane.store.records import QuarantineRecord, SessionRecord
 
-FOLDER = Path(__file__).parent
-SCENARIOS = sorted(path.parent.name for path in FOLDER.glob("*/frames.txt"))
-
-
-ACCEPTING = {
+ACCEPTING: dict[str, dict[str, Any]] = {
+    "GetConfiguration": {"configurationKey": []},
     "SetVariables": {
         "setVariableResult": [
             {
@@ -81,8 +88,12 @@ ACCEPTING = {
                 "variable": {"name": "V"},
             }
         ]
-    }
+    },
 }
+"""How an obedient station answers what has no status of its own."""
+
+FOLDER = Path(__file__).parent
+SCENARIOS = sorted(path.parent.name for path in FOLDER.glob("*/frames.txt"))
 
 
 class Conversation:
@@ -99,6 +110,8 @@ class Conversation:
         self.message_ids: list[str] | None = None
         """Those of our CALLs since the station has settled."""
         self.unanswered = ""
+        self.obeys = False
+        self.ignored: set[str] = set()
 
     def play(self, line: str) -> Iterator[str]:
         """Carry out one input; the outputs it leads to."""
@@ -118,11 +131,11 @@ class Conversation:
                     ChargerAssigned(SiteId("site"), 230, config.model_dump_json().encode())
                 )
             case "connect":
-                self.version = rest
+                self.version = WITHOUT_HEADER if rest == "-" else rest
                 self.connections += 1
-                yield from self.tell(StationConnected(self.connection, rest, "192.0.2.1:5000"))
-            case "settle":
-                self.settle()
+                yield from self.tell(
+                    StationConnected(self.connection, self.version, "192.0.2.1:5000")
+                )
             case "close":
                 yield from self.tell(StationDisconnected(self.connection, "closed"))
             case "limit":
@@ -132,8 +145,16 @@ class Conversation:
             case "command":
                 command = msgspec.json.decode(rest, type=AnyCommand)
                 yield from self.tell(Ask("ask", Execute(command)))
+            case "obeys":
+                self.obeys, self.ignored = True, set(rest.split())
+            case "settle":
+                self.settle()
+            case "*":
+                pass
             case ">":
                 yield from self.hear(rest)
+            case ">>":
+                yield from self.hear(json.loads(rest))
             case _:
                 raise AssertionError(f"not a step: {line}")
 
@@ -162,15 +183,11 @@ class Conversation:
     def hear(self, text: str) -> Iterator[str]:
         for number, message_id in enumerate(self.message_ids or (), 1):
             text = text.replace(f'"#{number}"', f'"{message_id}"')
-        frame = framing.parse(self.version, text)
+        frame = mending.read(self.version, text)
         match frame:
-            case framing.Call(message_id, action, payload):
-                fault = schemas.check_call(self.version, action, payload)
-                if fault is None:
-                    called = StationCalled(self.connection, message_id, action, payload)
-                    yield from self.tell(called)
-                else:
-                    yield "< " + framing.encode_error(message_id, fault.code, fault.description)
+            case framing.Call(message_id, action, payload, mended):
+                called = StationCalled(self.connection, message_id, action, payload, mended)
+                yield from self.tell(called)
             case framing.CallResult(message_id, payload):
                 action = self.actions.get(message_id, "Heartbeat")
                 fault = schemas.check_result(self.version, action, payload)
@@ -183,6 +200,10 @@ class Conversation:
             case framing.CallError(message_id, code, description):
                 yield from self.tell(StationFailed(self.connection, message_id, code, description))
             case framing.FrameFault(message_id, code, description, answerable):
+                action = mending.transaction_action(text)
+                if action and answerable:
+                    garbled = StationGarbled(self.connection, action, text, description)
+                    yield from self.tell(garbled)
                 if answerable:
                     yield "< " + framing.encode_error(message_id, code, description)
 
@@ -192,13 +213,17 @@ class Conversation:
 
     def carry_out(self, effect: Effect) -> Iterator[str]:
         match effect:
-            case Call(_, message_id, action, payload):
+            case Call(connection, message_id, action, payload):
                 self.actions[message_id] = action
                 self.unanswered = message_id
+                shown = message_id
                 if self.message_ids is not None:
                     self.message_ids.append(message_id)
-                    message_id = f"#{len(self.message_ids)}"
-                yield "< " + framing.encode_call(message_id, action, payload)
+                    shown = f"#{len(self.message_ids)}"
+                yield "< " + framing.encode_call(shown, action, payload)
+                if self.obeys and action not in self.ignored:
+                    answer = ACCEPTING.get(action, {"status": "Accepted"})
+                    yield from self.tell(StationReplied(connection, message_id, answer))
             case Reply(_, message_id, payload):
                 yield "< " + framing.encode_result(message_id, payload)
             case ReplyError(_, message_id, code, description):
@@ -208,11 +233,13 @@ class Conversation:
             case CancelTimer(key):
                 self.timers.pop(key, None)
             case Persist(SessionRecord() as session):
-                reason = f" {session.stop_reason}" if session.stop_reason else ""
-                state = session.state.value
-                yield f"= session {session.session_id} {state} {session.energy_wh}{reason}"
+                yield f"= session {session.session_id} {outcome(session)}"
             case Persist(QuarantineRecord(reason=reason)):
                 yield f"= quarantine {reason}"
+            case Emit("charger.deviation", data):
+                yield f"= deviation {data['deviation']} {data.get('place', '')}".rstrip()
+            case Emit("charger.clock", data):
+                yield f"= clock {data['offset_ms'] // 1_000}"
             case Answer(_, CommandResult(state=state, status=status, report=report)):
                 parts = str(len(report)) if report else ""
                 yield " ".join(filter(None, ("= outcome", state.value, status, parts)))
@@ -222,6 +249,14 @@ class Conversation:
                     yield f"= external {connector_id} {external_ma}"
             case _:
                 pass
+
+
+def outcome(session: SessionRecord) -> str:
+    """A session's state, energy, reason and what is missing of it, as scenarios write it."""
+    words = [session.state.value, str(session.energy_wh)]
+    words += [session.stop_reason] if session.stop_reason else []
+    words += [f"missing {session.events_missing}"] if session.events_missing else []
+    return " ".join(words)
 
 
 def replay(text: str) -> str:

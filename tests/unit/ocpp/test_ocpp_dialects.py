@@ -92,8 +92,8 @@ def test_the_whole_chargers_limit_is_absolute_because_it_is_relative_to_nothing(
     assert old["chargingProfilePurpose"] == "ChargePointMaxProfile"
     assert new["chargingProfilePurpose"] == "ChargingStationMaxProfile"
     assert old["chargingProfileKind"] == new["chargingProfileKind"] == "Absolute"
-    assert old["chargingSchedule"]["startSchedule"] == "2024-01-01T00:00:00.000Z"
-    assert new["chargingSchedule"][0]["startSchedule"] == "2024-01-01T00:00:00.000Z"
+    assert old["chargingSchedule"]["startSchedule"] == "2024-01-01T00:00:00Z"
+    assert new["chargingSchedule"][0]["startSchedule"] == "2024-01-01T00:00:00Z"
 
 
 def test_a_limit_is_never_rounded_up() -> None:
