@@ -53,6 +53,9 @@ class ActorKind(StrEnum):
     """The registry of tokens; there is one."""
     CAMPAIGN = "campaign"
 
+    __hash__ = str.__hash__
+    """Not the enumeration's own, which is written in Python: an address is hashed at every turn."""
+
 
 class ActorRef(msgspec.Struct, frozen=True, array_like=True):
     """The address of an actor; where it lives at the moment is the runtime's business."""

@@ -28,7 +28,7 @@ from controlplane.runtime.node import Node, start_node
 from controlplane.site.messages import ConfigureSite, SiteConfigured
 from controlplane.store.schema import meter_sample
 
-__all__ = ["run"]
+__all__ = ["configure_sites", "run"]
 
 _CHARGERS_PER_SITE = 50
 _WARM_UP_CHARGERS = 20
@@ -129,7 +129,7 @@ async def _measure_node(chargers: int, seconds: float, directory: Path) -> _Node
         await _warm_up(node)
         await asyncio.sleep(_SETTLE_S)
         before_bytes = pss_bytes(_holders(node))
-        await _configure(node, _MEASURED_PREFIX, chargers)
+        await configure_sites(node, _MEASURED_PREFIX, chargers)
         async with LoadGenerator() as stations:
             await stations.connect(port=node.ocpp_port, prefix=_MEASURED_PREFIX, count=chargers)
             await asyncio.sleep(_SETTLE_S)
@@ -156,7 +156,7 @@ async def _measure_node(chargers: int, seconds: float, directory: Path) -> _Node
 
 async def _warm_up(node: Node) -> None:
     """Let the node load and compile what it needs once, with chargers that are not measured."""
-    await _configure(node, _WARM_UP_PREFIX, _WARM_UP_CHARGERS)
+    await configure_sites(node, _WARM_UP_PREFIX, _WARM_UP_CHARGERS)
     async with LoadGenerator() as stations:
         await stations.connect(port=node.ocpp_port, prefix=_WARM_UP_PREFIX, count=_WARM_UP_CHARGERS)
         await stations.start_transactions()
@@ -194,7 +194,8 @@ def _holders(node: Node) -> set[int]:
     return {pid for role in ("gateway", "host") for pid in processes[role]}
 
 
-async def _configure(node: Node, prefix: str, chargers: int) -> None:
+async def configure_sites(node: Node, prefix: str, chargers: int) -> None:
+    """Describe `chargers` stations named `prefix` and a number, fifty to a site."""
     for first in range(0, chargers, _CHARGERS_PER_SITE):
         numbers = range(first, min(first + _CHARGERS_PER_SITE, chargers))
         site = _site(f"{prefix}site-{first}", [f"{prefix}{number}" for number in numbers])

@@ -49,6 +49,12 @@ class BenchStation:
     async def connect(self, port: int) -> None:
         """Open the socket and boot as 1.6 section 4.2 wants it: BootNotification, then the status
         of the charge point and of its connector."""
+        await self._open(port)
+        await self._boot()
+        for connector_id in (0, 1):
+            await self._status(connector_id, "Available")
+
+    async def _open(self, port: int) -> None:
         loop = asyncio.get_running_loop()
         _, self._socket = await loop.create_connection(
             lambda: WebSocketClient(
@@ -60,6 +66,8 @@ class BenchStation:
         self._socket.on_text = self._received
         self._socket.on_lost = self._ended
         await asyncio.wait_for(self._socket.opened, ANSWER_TIMEOUT_S)
+
+    async def _boot(self) -> None:
         boot = {
             "chargePointVendor": "Loadstar",
             "chargePointModel": "Bench",
@@ -69,8 +77,6 @@ class BenchStation:
         answer = await self._request("BootNotification", boot)
         if answer.get("status") != "Accepted":
             raise ConnectionError(f"{self.identity}: the boot was answered {answer}")
-        for connector_id in (0, 1):
-            await self._status(connector_id, "Available")
 
     async def start(self, meter_wh: int = 0) -> None:
         """Plug in and start a transaction."""

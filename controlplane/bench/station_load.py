@@ -21,7 +21,7 @@ import uvloop
 
 from controlplane.bench.station import ANSWER_TIMEOUT_S, VOLTAGE_V, BenchStation, Timestamps
 
-__all__ = ["LoadReport", "Order", "main"]
+__all__ = ["METER_VALUES", "LoadReport", "Order", "main"]
 
 _CONNECTING_AT_ONCE = 50
 _TICK_S = 0.002
@@ -29,7 +29,7 @@ _ANSWER_HEAD_BYTES = 24
 """Where the message id of a CALLRESULT is looked for: decoding each answer would cost more than
 sending the question."""
 _VEHICLE_MAX_A = 16.0
-_METER_VALUES = (
+METER_VALUES = (
     '[2,"%d","MeterValues",{"connectorId":1,"transactionId":%d,"meterValue":[{"timestamp":"%s",'
     '"sampledValue":[{"value":"%d","context":"Sample.Periodic","measurand":'
     '"Energy.Active.Import.Register","location":"Outlet","unit":"Wh"},'
@@ -97,7 +97,7 @@ class _Station(BenchStation):
         self._register_wh += power_w * (now_ms - self._sample_ms) / 3_600_000
         self._sample_ms, self._due, self.outstanding = now_ms, due, True
         self._message_id += 1
-        frame = _METER_VALUES % (
+        frame = METER_VALUES % (
             self._message_id,
             self.transaction_id,
             self._timestamps.text(now_ms),

@@ -269,6 +269,8 @@ class CommandQueue:
         if self.in_flight is None and self._waiting and self.connection:
             order = self._next(settled=settled)
             if order is not None:
+                if not any(self._waiting.values()):
+                    self._waiting = {}
                 self.in_flight = order
                 self._send(turn, order)
 

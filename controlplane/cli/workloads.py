@@ -108,6 +108,33 @@ def bench_ocpp(
     _write(_measured(lambda: run(chargers=chargers, seconds=seconds)), json_path)
 
 
+@bench.command("storm")
+def bench_storm(
+    chargers: Annotated[int, typer.Option(help="How many stations.", min=2, max=20_000)] = 10_000,
+    queued: Annotated[
+        int, typer.Option(help="Samples that each has to deliver.", min=1, max=1_000)
+    ] = 20,
+    within_s: Annotated[
+        float, typer.Option("--within", help="Seconds in which all dial again.", min=0, max=600)
+    ] = 10.0,
+    json_path: JsonPath = None,
+) -> None:
+    """Cut every connection at once and let all stations come back with full queues.
+
+    Ends with status 1 where the store lacks a sample or has one twice.
+
+    \b
+    loadstar bench storm --json -
+    loadstar bench storm --chargers 2000 --queued 50 --within 5
+    """
+    from controlplane.bench.storm import run
+
+    result = _measured(lambda: run(chargers=chargers, queued=queued, within_s=within_s))
+    _write(result, json_path)
+    if result["lost"] or result["duplicated"]:
+        raise typer.Exit(1)
+
+
 @bench.command("allocate")
 def bench_allocate(
     connectors: Annotated[

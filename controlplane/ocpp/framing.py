@@ -27,6 +27,7 @@ __all__ = [
     "Frame",
     "FrameFault",
     "Send",
+    "call_text",
     "code_word",
     "encode_call",
     "encode_error",
@@ -34,6 +35,7 @@ __all__ = [
     "encode_result_error",
     "has_result_errors",
     "parse",
+    "read_call",
 ]
 
 UNREADABLE_ID: Final = "-1"
@@ -186,8 +188,8 @@ def parse(version: str, text: str | bytes) -> Frame:
             ErrorCode.RPC_FRAMEWORK_ERROR,
             "a frame is an array of a message type, a message id and more",
         )
-    brackets, nul = _BYTES if isinstance(text, bytes) else _TEXT
-    if sum(map(text.count, brackets)) > _DEPTH_MAX and _too_deep(frame):
+    (array, object_), nul = _BYTES if type(text) is bytes else _TEXT
+    if text.count(array) + text.count(object_) > _DEPTH_MAX and _too_deep(frame):
         return _fault(
             version,
             _readable_id(frame[1]),
@@ -218,6 +220,21 @@ def parse(version: str, text: str | bytes) -> Frame:
         ErrorCode.MESSAGE_TYPE_NOT_SUPPORTED,
         f"message type {message_type} is not known",
     )
+
+
+def call_text(call: Call, text: str | bytes) -> bytes:
+    """`call` for `read_call`, elsewhere: the text that `parse` made it of, without what `parse`
+    took out, and as it was mended."""
+    data = text.encode() if isinstance(text, str) else text
+    if call.mended or _BYTES[1] in data:
+        return encode_call(call.message_id, call.action, call.payload).encode()
+    return data
+
+
+def read_call(text: bytes) -> dict[str, Any]:
+    """The payload of a CALL that `parse` has let through as `call_text`."""
+    payload: dict[str, Any] = orjson.loads(text)[3]
+    return payload
 
 
 def _parse_call(version: str, frame: list[Any]) -> Frame:

@@ -120,18 +120,24 @@ def readings(meter_values: Any) -> tuple[MeterReading, ...]:
     """Every `meterValue` (MeterValue of 1.6, MeterValueType of 2.x) as one reading, in the order
     sent; those that say nothing are left out. There are stations that send each measurand of one
     moment in a `meterValue` of its own: these are one reading."""
+    if not meter_values:
+        return ()
+    if len(meter_values) == 1:
+        (meter_value,) = meter_values
+        reading = _moment(meter_value["timestamp"], meter_value["sampledValue"])
+        return () if reading is None else (reading,)
     moments: dict[tuple[Any, Any], list[Any]] = {}
-    for meter_value in meter_values or ():
+    for meter_value in meter_values:
         sampled = meter_value["sampledValue"]
         context = sampled[0].get("context") if sampled else None
         moments.setdefault((meter_value["timestamp"], context), []).extend(sampled)
-    found = []
-    for (timestamp, _), sampled in moments.items():
-        at_ms = instant_ms(timestamp)
-        reading = _reading(at_ms, sampled, outlet=True) or _reading(at_ms, sampled, outlet=False)
-        if reading is not None:
-            found.append(reading)
-    return tuple(found)
+    found = (_moment(timestamp, sampled) for (timestamp, _), sampled in moments.items())
+    return tuple(reading for reading in found if reading is not None)
+
+
+def _moment(timestamp: Any, sampled: list[Any]) -> MeterReading | None:
+    at_ms = instant_ms(timestamp)
+    return _reading(at_ms, sampled, outlet=True) or _reading(at_ms, sampled, outlet=False)
 
 
 def _reading(at_ms: int | None, sampled: list[Any], *, outlet: bool) -> MeterReading | None:
@@ -143,9 +149,10 @@ def _reading(at_ms: int | None, sampled: list[Any], *, outlet: bool) -> MeterRea
         kind, value = _sample(sample)
         if kind is None or value is None:
             continue
-        location = sample.get("location")
-        if outlet and location is not None and location != "Outlet" and kind != _SOC:
-            continue
+        if outlet and kind != _SOC:
+            location = sample.get("location")
+            if location is not None and location != "Outlet":
+                continue
         phase = sample.get("phase")
         if phase is None:
             total[kind] = value

@@ -29,6 +29,8 @@ __all__ = [
     "check_result",
     "check_send",
     "errors_in",
+    "request_schema",
+    "response_schema",
 ]
 
 VERSIONS: Final = {"ocpp1.6": "v16", "ocpp2.0.1": "v201", "ocpp2.1": "v21"}
@@ -169,26 +171,38 @@ def _folder(version: str) -> Any:
     return resources.files("ocpp") / VERSIONS[version] / "schemas"
 
 
-@cache
-def _request_validator(version: str, action: str) -> jsonschema_rs.Validator:
+def request_schema(version: str, action: str) -> dict[str, Any]:
+    """The schema that a CALL is checked against, tolerations included."""
     folder = _folder(version)
     file = folder / f"{action}Request.json"
     if not file.is_file():
         file = folder / f"{action}.json"
-    schema = orjson.loads(file.read_bytes())
+    schema: dict[str, Any] = orjson.loads(file.read_bytes())
     tolerate = _TOLERATIONS.get((VERSIONS[version], action))
     if tolerate is not None:
         tolerate(schema)
-    return _compile(schema)
+    return schema
+
+
+def response_schema(version: str, action: str) -> dict[str, Any]:
+    """The schema that a CALLRESULT is checked against."""
+    file = _folder(version) / f"{action}Response.json"
+    if not file.is_file():
+        # What 2.1 sends without wanting an answer has no schema for one. Where a station asks it as
+        # a CALL after all, the answer is empty.
+        return {"type": "object", "maxProperties": 0}
+    schema: dict[str, Any] = orjson.loads(file.read_bytes())
+    return schema
+
+
+@cache
+def _request_validator(version: str, action: str) -> jsonschema_rs.Validator:
+    return _compile(request_schema(version, action))
 
 
 @cache
 def _response_validator(version: str, action: str) -> jsonschema_rs.Validator:
-    file = _folder(version) / f"{action}Response.json"
-    # What 2.1 sends without wanting an answer has no schema for one. Where a station asks it as a
-    # CALL after all, the answer is empty.
-    nothing = {"type": "object", "maxProperties": 0}
-    return _compile(orjson.loads(file.read_bytes()) if file.is_file() else nothing)
+    return _compile(response_schema(version, action))
 
 
 def _compile(schema: dict[str, Any]) -> jsonschema_rs.Validator:

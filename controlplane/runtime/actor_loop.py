@@ -46,6 +46,7 @@ from controlplane.runtime.telemetry import log
 from controlplane.runtime.timers import Timers
 from controlplane.runtime.transport import Link
 from controlplane.runtime.wire import (
+    CallOfStation,
     CloseStation,
     DirectoryChanged,
     FrameKind,
@@ -182,12 +183,24 @@ class ActorLoop:
     def receive(self, parcels: list[Parcel]) -> None:
         """What came over a link, in order."""
         for parcel in parcels:
-            if type(parcel) is FromStation:
+            if type(parcel) is CallOfStation:
+                self._called(parcel)
+            elif type(parcel) is FromStation:
                 self._from_station(parcel)
             elif type(parcel) is FromActor:
                 resident = self.residents.find(parcel.to)
                 self._queue.append((resident, parcel.message, None))
         self.schedule()
+
+    def _called(self, parcel: CallOfStation) -> None:
+        charger_id, connection = parcel.charger_id, parcel.connection
+        if self._connected.get(charger_id) != connection:
+            return
+        ref = ActorRef(ActorKind.CHARGER, charger_id)
+        resident = self.residents.find(ref, site_id=parcel.site_id)
+        payload = framing.read_call(parcel.text)
+        call = StationCalled(connection, parcel.message_id, parcel.action, payload, parcel.mended)
+        self._queue.append((resident, call, None))
 
     def _from_station(self, parcel: FromStation) -> None:
         """What a charger says reaches its actor only over the connection that was introduced last;

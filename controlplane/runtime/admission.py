@@ -21,6 +21,7 @@ from controlplane.config import Onboarding, Settings
 from controlplane.errors import Exhausted, Unavailable
 from controlplane.ids import CHARGER_ID_PATTERN, ChargerId
 from controlplane.ocpp.versions import SUBPROTOCOLS
+from controlplane.runtime.descriptors import SPARE_DESCRIPTORS, raise_descriptors
 from controlplane.runtime.directory import Directory, Passwords
 from controlplane.runtime.telemetry import log
 
@@ -48,6 +49,7 @@ class Admission:
     ) -> None:
         self.refused = 0
         self._settings = settings
+        self._connections_max = _allowed(settings.connections_max)
         self._directory = directory
         self._connected = connected
         self._passwords = Passwords()
@@ -85,7 +87,7 @@ class Admission:
     ) -> tuple[http.HTTPStatus | None, str]:
         if not CHARGER_ID_PATTERN.fullmatch(charger_id):
             return http.HTTPStatus.NOT_FOUND, "no charger id in the path"
-        if self._connected() >= self._settings.connections_max:
+        if self._connected() >= self._connections_max:
             return http.HTTPStatus.SERVICE_UNAVAILABLE, "too many connections"
         try:
             record = await self._directory.find(charger_id)
@@ -116,6 +118,15 @@ class Admission:
         if not given_password.startswith(name):
             return False
         return await self._passwords.right(password_hash, given_password.removeprefix(name))
+
+
+def _allowed(wanted: int) -> int:
+    """As many of `wanted` connections as this process may have open."""
+    allowed = raise_descriptors(wanted + SPARE_DESCRIPTORS) - SPARE_DESCRIPTORS
+    if allowed >= wanted:
+        return wanted
+    log.warning("too_few_descriptors", connections_max=allowed, wanted=wanted)
+    return max(1, allowed)
 
 
 def charger_id_of(path: str) -> ChargerId:

@@ -21,6 +21,11 @@ from controlplane.store.commit import CommitBatch
 
 __all__ = ["Batch", "Pipeline"]
 
+_INTERVAL_PER_ACTOR_S = 0.000_15
+_INTERVAL_MAX_S = 0.015
+"""A commit costs more than half a millisecond of processor time, whatever is in it. The more actors
+the last one was for, the longer the next one is filled."""
+
 
 @dataclass(slots=True)
 class Batch:
@@ -54,6 +59,7 @@ class Pipeline:
 
     Args:
         commit: writes a batch, on `writer`; returns the cursor of its first event.
+        interval_s: the least time from the begin of a commit to that of the next.
         released: called on the loop with each durable batch, in order.
         failed: called on the loop with the batch that was not committed and the one that was
             stepped on top of it; a new, empty batch is open by then.
@@ -79,6 +85,7 @@ class Pipeline:
         self._loop = asyncio.get_running_loop()
         self._committing = False
         self._started_s = 0.0
+        self._wait_s = interval_s
         self._later: asyncio.TimerHandle | None = None
 
     def pump(self) -> None:
@@ -88,7 +95,7 @@ class Pipeline:
         if not self.open.writes:
             self._released(self._take(), 0)
             return
-        wait_s = self._started_s + self._interval_s - self._loop.time()
+        wait_s = self._started_s + self._wait_s - self._loop.time()
         if wait_s > 0:
             if self._later is None:
                 self._later = self._loop.call_later(wait_s, self._due)
@@ -118,6 +125,9 @@ class Pipeline:
         batch = self._take()
         self._committing = True
         self._started_s = self._loop.time()
+        self._wait_s = max(
+            self._interval_s, min(len(batch.touched) * _INTERVAL_PER_ACTOR_S, _INTERVAL_MAX_S)
+        )
         done = self._loop.run_in_executor(self._writer, self._commit, batch.commit)
         done.add_done_callback(lambda result: self._committed(batch, result))
 

@@ -14,12 +14,12 @@ from collections.abc import Coroutine
 from functools import partial
 from typing import Any
 
+import msgspec
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
 
 from controlplane.charger.messages import (
-    StationCalled,
     StationConnected,
     StationDisconnected,
     StationFailed,
@@ -46,13 +46,14 @@ from controlplane.runtime.telemetry import Telemetry, log
 from controlplane.runtime.transport import Link
 from controlplane.runtime.wire import (
     Announcement,
+    CallOfStation,
     CloseStation,
     DirectoryChanged,
     FrameKind,
     FromStation,
     Parcel,
     Reintroduce,
-    StationMessage,
+    StationNews,
     ToStation,
 )
 from controlplane.store.reader import StoreReader
@@ -198,9 +199,17 @@ class Gateway:
             StationConnected(station.connection, station.version, station.remote, resumed),
         )
         if station.pending is not None:
-            self._to_host(station, station.pending)
+            self._call_host(station, station.pending)
 
-    def _to_host(self, station: Station, message: StationMessage) -> None:
+    def _call_host(self, station: Station, call: CallOfStation) -> None:
+        """Without a host the call waits for the next one, which is told of it."""
+        link = self._links.get(self._host_of[station.shard])
+        if link is not None:
+            if call.site_id != station.site_id:
+                call = msgspec.structs.replace(call, site_id=station.site_id)
+            link.send(call)
+
+    def _to_host(self, station: Station, message: StationNews) -> None:
         """Without a host the message is not needed: the next one is told everything."""
         link = self._links.get(self._host_of[station.shard])
         if link is not None:
@@ -339,13 +348,19 @@ class Gateway:
     def _take(self, station: Station, text: str | bytes, now_s: float) -> None:
         frame = mending.read(station.version, text)
         if type(frame) is framing.Call:
-            call = StationCalled(
-                station.connection, frame.message_id, frame.action, frame.payload, frame.mended
+            call = CallOfStation(
+                station.charger_id,
+                station.site_id,
+                station.connection,
+                frame.message_id,
+                frame.action,
+                framing.call_text(frame, text),
+                frame.mended,
             )
             if frame.mended:
                 log.info("frame_mended", charger=station.charger_id, mended=frame.mended)
             if station.called(call, now_s):
-                self._to_host(station, call)
+                self._call_host(station, call)
         elif type(frame) is framing.FrameFault:
             self._fault(station, frame.description, code=frame.code, action=frame.action)
             self._keep_garbled(station, text, frame)
@@ -459,7 +474,7 @@ class Gateway:
             self._write(parcel.connection, parcel.frame)
             following = station.answered(now_s)
             if following is not None:
-                self._to_host(station, following)
+                self._call_host(station, following)
 
     def _current(self, shard: int, epoch: int, station: Station) -> bool:
         """Whether the sender owns the shard, as far as this gateway has heard."""
@@ -517,7 +532,7 @@ class Gateway:
                     )
                     following = station.answered(now_s)
                     if following is not None:
-                        self._to_host(station, following)
+                        self._call_host(station, following)
                 command = station.command
                 if command is not None and now_s - station.commanded_at_s > limit_s:
                     next_command = station.replied(now_s)

@@ -1,13 +1,15 @@
 """Gateways and hosts as Ray actors: a process each, on a private Ray of this machine.
 
-Ray starts and finds processes and carries calls between them; whether a host may act is decided by
-its lease (`ownership.py`), never by what Ray believes. Ray makes each call at most once; the links
-above number and repeat them (`transport.py`). Ray's ports run code for whoever can talk to them
-(CVE-2023-48022), so a token, new at each start, is required on all of them."""
+Ray starts and finds processes and carries requests to them; whether a host may act is decided by
+its lease (`ownership.py`), never by what Ray believes. What stations and hosts say goes over links
+of its own (`transport.py`), on sockets in a folder that only this user can enter. Ray's ports run
+code for whoever can talk to them (CVE-2023-48022), so a token, new at each start, is required on
+all of them."""
 
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import secrets
@@ -17,6 +19,7 @@ import tempfile
 import uuid
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 # Read by Ray when it is imported, here and in every process below.
@@ -36,7 +39,7 @@ from controlplane.runtime.host import ShardHost
 from controlplane.runtime.processes import GatewayProcess, HostProcess
 from controlplane.runtime.residents import ActorFactory, default_factory
 from controlplane.runtime.telemetry import Telemetry, configure_logging, log
-from controlplane.runtime.transport import BatchLink, Receiver
+from controlplane.runtime.transport import Handler, Inlet, StreamLink
 from controlplane.runtime.wire import Announcement
 from controlplane.store.records import JournalEvent
 
@@ -50,9 +53,11 @@ _QUIET = {
     "enable_metrics_collection": False,
     "event_stats": False,
 }
+_GC_THRESHOLDS = (50_000, 20, 20)
+"""A batch of a thousand messages is ten thousands of objects, none of them in a cycle: at Python's
+700 the collector walked over them all the time, a tenth of the processor time of a gateway."""
 _CALLS_AT_ONCE = 10_000
 _CALL_TIMEOUT_S = 30.0
-_FULL_PAUSE_S = 0.01
 _ALIVE_INTERVAL_S = 1.0
 _BROKEN_LINK_S = 15.0
 """How long after a link broke its peer counts as alive unless the supervisor has said otherwise:
@@ -61,58 +66,57 @@ _EXIT_LEASE_LAPSED = 70
 
 
 class _Peer:
-    """What both Ray actors have: links to others, receivers from others."""
+    """What both Ray actors have: an inlet for the links of others."""
 
-    def __init__(self, process: str, settings: Settings) -> None:
+    def __init__(self, process: str, settings: Settings, folder: str) -> None:
+        gc.set_threshold(*_GC_THRESHOLDS)
         configure_logging(settings, process, to_file=True)
         self.telemetry = Telemetry(settings, process)
-        self._sender = f"{process}-{uuid.uuid4().hex[:12]}"
-        """This process' name towards others: a predecessor of the same name that thaws is another
-        sender."""
-        self._receivers: dict[str, Receiver] = {}
+        self._folder = Path(folder)
+        self._inlet: Inlet
 
-    def link(self, handle: Any, on_broken: Callable[[], None]) -> BatchLink:
-        """A link to the Ray actor of `handle`."""
-        sender = self._sender
+    async def listen(
+        self,
+        handler: Handler,
+        *,
+        failed: Callable[[Exception], None],
+        behind: Callable[[], bool] = lambda: False,
+    ) -> str:
+        """The address at which links to this process begin. A predecessor of the same name that
+        thaws has another."""
+        self._inlet = Inlet(handler, failed=failed, behind=behind)
+        return await self._inlet.listen(self._folder / f"{uuid.uuid4().hex[:12]}.sock")
 
-        async def deliver(link: str, sequence: int, batch: bytes) -> None:
-            await _call(handle.deliver.remote(sender, link, sequence, batch))
-
-        return BatchLink(f"{sender}-{uuid.uuid4().hex[:12]}", deliver, on_broken)
-
-    def receiver(self, sender: str, handler: Any) -> Receiver:
-        receiver = self._receivers.get(sender)
-        if receiver is None:
-            receiver = self._receivers[sender] = Receiver(handler)
-        return receiver
+    def close(self) -> None:
+        self._inlet.close()
+        self.telemetry.close()
 
 
 class _GatewayActor:
     """Runs in a process of its own."""
 
-    def __init__(self, name: str, settings: Settings) -> None:
+    def __init__(self, name: str, settings: Settings, folder: str) -> None:
         self._name = name
         self._settings = settings
+        self._folder = folder
         self._peer: _Peer
         self._gateway: Gateway
 
-    async def begin(self, port: int) -> tuple[int, int]:
-        """Listen; returns the port and the process id."""
-        self._peer = _Peer(self._name, self._settings)
+    async def begin(self, port: int) -> tuple[int, int, str]:
+        """Listen; returns the port, the process id and the address for links."""
+        self._peer = _Peer(self._name, self._settings, self._folder)
         self._gateway = Gateway(self._settings, self._name)
         self._gateway.instrument(self._peer.telemetry)
-        return await self._gateway.start(port), os.getpid()
+        address = await self._peer.listen(self._gateway.receive, failed=_batch_not_taken)
+        return await self._gateway.start(port), os.getpid(), address
 
-    async def host_started(self, announcement: Announcement, handle: Any) -> None:
+    async def host_started(self, announcement: Announcement, address: str) -> None:
         name = announcement.host
-        link = self._peer.link(handle, lambda: self._gateway.host_lost(name, link))
+        link = await StreamLink.connect(address, lambda: self._gateway.host_lost(name, link))
         self._gateway.host_started(announcement, link)
 
     async def host_lost(self, host: str) -> None:
         self._gateway.host_lost(host)
-
-    async def deliver(self, sender: str, link: str, sequence: int, batch: bytes) -> None:
-        self._peer.receiver(sender, self._gateway.receive).receive(link, sequence, batch)
 
     async def ended(self) -> str:
         """Never returns; the call fails when this process ends."""
@@ -124,25 +128,31 @@ class _GatewayActor:
 
     async def stop(self) -> None:
         await self._gateway.stop()
-        self._peer.telemetry.close()
+        self._peer.close()
 
 
 class _HostActor:
     """Runs in a process of its own, and ends it when the lease is over."""
 
     def __init__(
-        self, name: str, settings: Settings, clock: Clock, create: ActorFactory | None
+        self,
+        name: str,
+        settings: Settings,
+        folder: str,
+        clock: Clock,
+        create: ActorFactory | None,
     ) -> None:
         self._name = name
         self._settings = settings
+        self._folder = folder
         self._clock = clock
         self._create = create
         self._peer: _Peer
         self._host: ShardHost
 
-    async def begin(self) -> tuple[Announcement, int]:
-        """Claim shards; returns them and the process id."""
-        self._peer = _Peer(self._name, self._settings)
+    async def begin(self) -> tuple[Announcement, int, str]:
+        """Claim shards; returns them, the process id and the address for links."""
+        self._peer = _Peer(self._name, self._settings, self._folder)
         self._host = ShardHost(
             self._name,
             self._settings,
@@ -151,9 +161,18 @@ class _HostActor:
             on_lapse=lambda: os._exit(_EXIT_LEASE_LAPSED),
         )
         self._host.instrument(self._peer.telemetry)
-        return await self._host.start(), os.getpid()
+        actors = self._host.actors
+        address = await self._peer.listen(
+            actors.receive, failed=self._lost_track, behind=lambda: actors.full
+        )
+        return await self._host.start(), os.getpid(), address
 
-    async def gateway_started(self, name: str, handle: Any) -> None:
+    def _lost_track(self, error: Exception) -> None:
+        """What was lost of a batch nobody knows: let a successor be told everything anew."""
+        _batch_not_taken(error)
+        self._host.end(f"batch not taken: {error}")
+
+    async def gateway_started(self, name: str, address: str) -> None:
         loop = asyncio.get_running_loop()
 
         def broken() -> None:
@@ -165,7 +184,7 @@ class _HostActor:
             if self._host.actors.sends_over(name, link):
                 self._host.end(f"link to {name} broken")
 
-        link = self._peer.link(handle, broken)
+        link = await StreamLink.connect(address, broken)
         self._host.actors.add_gateway(name, link)
 
     async def gateway_lost(self, name: str) -> None:
@@ -173,19 +192,6 @@ class _HostActor:
 
     async def serve(self) -> None:
         await self._host.serve()
-
-    async def deliver(self, sender: str, link: str, sequence: int, batch: bytes) -> None:
-        while self._host.actors.full:  # noqa: ASYNC110 - the sender waits with us, which is the brake
-            await asyncio.sleep(_FULL_PAUSE_S)
-        try:
-            self._peer.receiver(sender, self._host.actors.receive).receive(link, sequence, batch)
-        except ConnectionError:
-            raise
-        except Exception as error:
-            # What was lost of it nobody knows: let a successor be told everything anew.
-            log.exception("batch_not_taken", sender=sender)
-            self._host.end(f"batch of {sender} not taken: {error}")
-            raise
 
     async def ask(self, ref: ActorRef, request: bytes, request_id: str, timeout_s: float) -> bytes:
         return await self._host.ask(ref, request, request_id, timeout_s)
@@ -202,7 +208,11 @@ class _HostActor:
 
     async def stop(self) -> None:
         await self._host.stop()
-        self._peer.telemetry.close()
+        self._peer.close()
+
+
+def _batch_not_taken(error: Exception) -> None:
+    log.error("batch_not_taken", exc_info=error)
 
 
 async def _call(reference: Any) -> Any:
@@ -227,19 +237,20 @@ async def _call(reference: Any) -> Any:
 class RayGateway:
     """A gateway in a Ray actor, as the supervisor sees it."""
 
-    def __init__(self, actor_class: Any, settings: Settings) -> None:
+    def __init__(self, actor_class: Any, settings: Settings, folder: str) -> None:
         self.name = f"g{uuid.uuid4().hex[:12]}"
         self.pid = 0
-        self.handle = actor_class.remote(self.name, settings)
+        self.address = ""
+        self.handle = actor_class.remote(self.name, settings, folder)
         self._silence_max_s = settings.lease_s
 
     async def start(self, port: int) -> int:
-        listening, self.pid = await _call(self.handle.begin.remote(port))
+        listening, self.pid, self.address = await _call(self.handle.begin.remote(port))
         return int(listening)
 
     async def host_started(self, announcement: Announcement, host: HostProcess) -> None:
         assert isinstance(host, RayHost)
-        await _call(self.handle.host_started.remote(announcement, host.handle))
+        await _call(self.handle.host_started.remote(announcement, host.address))
 
     async def host_lost(self, host: str) -> None:
         await _call(self.handle.host_lost.remote(host))
@@ -259,22 +270,25 @@ class RayHost:
         actor_class: Any,
         name: str,
         settings: Settings,
+        *,
+        folder: str,
         clock: Clock,
         create: ActorFactory | None,
     ) -> None:
         self.name = name
         self.pid = 0
-        self.handle = actor_class.remote(name, settings, clock, create)
+        self.address = ""
+        self.handle = actor_class.remote(name, settings, folder, clock, create)
         # Whoever was silent for as long as a lease has lost it.
         self._silence_max_s = settings.lease_s
 
     async def start(self) -> Announcement:
-        announcement, self.pid = await _call(self.handle.begin.remote())
+        announcement, self.pid, self.address = await _call(self.handle.begin.remote())
         return announcement  # type: ignore[no-any-return]
 
     async def gateway_started(self, gateway: GatewayProcess) -> None:
         assert isinstance(gateway, RayGateway)
-        await _call(self.handle.gateway_started.remote(gateway.name, gateway.handle))
+        await _call(self.handle.gateway_started.remote(gateway.name, gateway.address))
 
     async def gateway_lost(self, name: str) -> None:
         await _call(self.handle.gateway_lost.remote(name))
@@ -387,13 +401,15 @@ class RayNode:
 
     def gateway_spawner(self, settings: Settings) -> Callable[[], GatewayProcess]:
         """What makes gateways."""
-        return lambda: RayGateway(self._gateway_class, settings)
+        return lambda: RayGateway(self._gateway_class, settings, self._folder)
 
     def host_spawner(
         self, name: str, settings: Settings, clock: Clock, create: ActorFactory | None
     ) -> Callable[[], HostProcess]:
         """What makes hosts."""
-        return lambda: RayHost(self._host_class, name, settings, clock, create)
+        return lambda: RayHost(
+            self._host_class, name, settings, folder=self._folder, clock=clock, create=create
+        )
 
     def stop(self) -> None:
         """End Ray and everything it started."""

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from collections import deque
 
-from controlplane.charger.messages import StationCalled
 from controlplane.ids import ActorKind, ChargerId, SiteId, shard_of
-from controlplane.runtime.wire import ToStation
+from controlplane.runtime.wire import CallOfStation, ToStation
 
 __all__ = ["CALLS_WAITING_MAX", "Station"]
 
@@ -55,11 +54,11 @@ class Station:
         self.connection = connection
         self.version = version
         self.remote = remote
-        self.pending: StationCalled | None = None
+        self.pending: CallOfStation | None = None
         self.called_at_s = 0.0
         self.command: ToStation | None = None
         self.commanded_at_s = 0.0
-        self._calls: deque[StationCalled] | None = None
+        self._calls: deque[CallOfStation] | None = None
         self._commands: deque[ToStation] | None = None
         self._budget = FRAMES_BURST
         self._budget_at_s = 0.0
@@ -84,7 +83,7 @@ class Station:
         self._budget_at_s = now_s
         return 0.0 if budget >= 0 else -budget / FRAMES_PER_S
 
-    def called(self, call: StationCalled, now_s: float) -> bool:
+    def called(self, call: CallOfStation, now_s: float) -> bool:
         """The station sent a CALL; whether it may go to the host now."""
         if self.pending is None:
             self.pending = call
@@ -95,7 +94,7 @@ class Station:
         self._calls.append(call)
         return False
 
-    def answered(self, now_s: float) -> StationCalled | None:
+    def answered(self, now_s: float) -> CallOfStation | None:
         """The pending CALL is over; the next one, which is pending now."""
         self.pending = self._calls.popleft() if self._calls else None
         if not self._calls:

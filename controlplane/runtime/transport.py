@@ -1,11 +1,10 @@
 """Parcels from one process to another, in order, in batches, within bounds.
 
 A `Link` is one direction between two processes. Two transports have the same face: inside one
-process a parcel is handed over in the next turn of the event loop; between Ray actors parcels are
-packed into one msgpack array, flushed every few milliseconds or at 32 KB, at most two calls in
-flight. Ray runs the calls of an async actor in any order, so each carries a sequence number and
-`Receiver` restores the order; a call that may or may not have arrived is repeated under the same
-number and dropped by the receiver where it had.
+process a parcel is handed over in the next turn of the event loop; between processes of one machine
+batches are msgpack arrays on a Unix socket, each behind its length. Ray starts the processes and
+carries what is asked of them; a call of its costs about half a millisecond of processor time, which
+is too much for what goes on all the time.
 
 Invariant: the receiver sees a prefix of what was sent, in order, each parcel once. A link that
 breaks is not repaired: what was unanswered is delivered again over the next one."""
@@ -13,29 +12,32 @@ breaks is not repaired: what was unanswered is delivered again over the next one
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import Protocol
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol, cast
 
 import msgspec
 
 from controlplane.runtime.wire import Parcel
 
-__all__ = ["BatchLink", "Link", "LocalLink", "Receiver"]
+__all__ = ["Handler", "Inlet", "Link", "LocalLink", "StreamLink"]
 
 Handler = Callable[[list[Parcel]], None]
-Deliver = Callable[[str, int, bytes], Awaitable[None]]
 
-FLUSH_INTERVAL_MIN_S = 0.005
-FLUSH_INTERVAL_MAX_S = 0.020
-FLUSH_INTERVAL_PER_PARCEL_S = 0.0005
-"""A call costs about half a millisecond of processor time on both sides together, whatever is in
-it. The more parcels the last one held, the longer the next one is filled, so that the call costs
-each parcel little. A parcel after a pause, or an urgent one, leaves at once."""
-BATCH_MAX_BYTES = 32_768
-IN_FLIGHT_MAX = 2
+FLUSH_INTERVAL_MIN_S = 0.001
+FLUSH_INTERVAL_MAX_S = 0.008
+FLUSH_INTERVAL_PER_PARCEL_S = 0.000_25
+"""Waking the other process costs as much as several parcels do. The more parcels the last batch
+held, the longer the next one is filled, so that the waking costs each little. A parcel after a
+pause, or an urgent one, leaves at once."""
+BATCH_MAX_BYTES = 262_144
 BUFFER_MAX_BYTES = 4_194_304
-RETRIES_MAX = 40
-_ARRAY_HEADER = 5
+_SOCKET_BUFFER_BYTES = 1_048_576
+_PREFIX_BYTES = 4
+_HEAD_BYTES = 9
+"""The length of the batch, and the head of its msgpack array."""
+_FULL_PAUSE_S = 0.01
 
 
 class Link(Protocol):
@@ -88,35 +90,56 @@ class LocalLink:
             self._handler(parcels)
 
 
-class BatchLink:
-    """To a peer in another process, by calls that carry `(link, sequence, batch)`.
+class StreamLink(asyncio.Protocol):
+    """To a peer in another process that listens with an `Inlet`.
 
     Args:
-        name: of this link, unique for all time; a new link starts a new sequence.
-        deliver: makes one call; raises `ConnectionError` where the peer is gone for good and
-            `TimeoutError` where it may or may not have got the call.
-        on_broken: called once when the peer is gone.
+        on_broken: called once when the peer is gone; not after `close`.
     """
 
-    def __init__(self, name: str, deliver: Deliver, on_broken: Callable[[], None]) -> None:
-        self._name = name
-        self._deliver = deliver
+    def __init__(self, on_broken: Callable[[], None]) -> None:
         self._on_broken = on_broken
         self._loop = asyncio.get_running_loop()
         self._encoder = msgspec.msgpack.Encoder()
-        self._buffer = bytearray(_ARRAY_HEADER)
+        self._buffer = bytearray(_HEAD_BYTES)
         self._count = 0
-        self._sequence = 0
-        self._in_flight: set[asyncio.Task[None]] = set()
         self._timer: asyncio.Handle | None = None
         self._urgent = False
         self._flushed_s = 0.0
         self._interval_s = FLUSH_INTERVAL_MIN_S
+        self._transport: asyncio.WriteTransport | None = None
         self._closed = False
+
+    @classmethod
+    async def connect(cls, address: str, on_broken: Callable[[], None]) -> StreamLink:
+        """A link to the inlet at `address`.
+
+        Raises:
+            ConnectionError: nobody listens there.
+        """
+        loop = asyncio.get_running_loop()
+        try:
+            _, link = await loop.create_unix_connection(lambda: cls(on_broken), address)
+        except FileNotFoundError as error:
+            raise ConnectionError(f"nobody listens at {address}") from error
+        return link
 
     @property
     def full(self) -> bool:
-        return len(self._buffer) >= BUFFER_MAX_BYTES
+        waiting = 0 if self._transport is None else self._transport.get_write_buffer_size()
+        return waiting + len(self._buffer) >= BUFFER_MAX_BYTES
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        # uvloop's transports are no subclass of asyncio's, though they keep the same promise.
+        self._transport = cast(asyncio.WriteTransport, transport)
+        # What is written goes to the kernel or waits; `full` says when it is too much.
+        self._transport.set_write_buffer_limits(BUFFER_MAX_BYTES)
+        _widen(transport, socket.SO_SNDBUF)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if not self._closed:
+            self.close()
+            self._on_broken()
 
     def send(self, parcel: Parcel, *, urgent: bool = False) -> None:
         if self._closed:
@@ -132,86 +155,135 @@ class BatchLink:
             self._timer = self._loop.call_soon(self._due)
         elif self._timer is None:
             wait_s = self._flushed_s + self._interval_s - self._loop.time()
-            self._timer = self._loop.call_later(max(0.0, wait_s), self._due)
+            self._timer = (
+                self._loop.call_later(wait_s, self._due)
+                if wait_s > 0
+                else self._loop.call_soon(self._due)
+            )
 
     def close(self) -> None:
         self._closed = True
-        self._buffer = bytearray(_ARRAY_HEADER)
+        self._buffer = bytearray(_HEAD_BYTES)
         self._count = 0
         if self._timer is not None:
             self._timer.cancel()
-        for call in self._in_flight:
-            call.cancel()
+        if self._transport is not None:
+            self._transport.abort()
 
     def _due(self) -> None:
         self._timer = None
+        self._urgent = False
         self._flush()
 
     def _flush(self) -> None:
-        if self._count == 0 or len(self._in_flight) >= IN_FLIGHT_MAX:
+        if self._count == 0 or self._transport is None:
             return
         batch = self._buffer
-        batch[0:_ARRAY_HEADER] = b"\xdd" + self._count.to_bytes(4, "big")
+        batch[:_PREFIX_BYTES] = (len(batch) - _PREFIX_BYTES).to_bytes(_PREFIX_BYTES, "big")
+        batch[_PREFIX_BYTES:_HEAD_BYTES] = b"\xdd" + self._count.to_bytes(4, "big")
         self._interval_s = min(
             max(FLUSH_INTERVAL_MIN_S, self._count * FLUSH_INTERVAL_PER_PARCEL_S),
             FLUSH_INTERVAL_MAX_S,
         )
-        self._urgent = False
-        self._buffer = bytearray(_ARRAY_HEADER)
+        self._buffer = bytearray(_HEAD_BYTES)
         self._count = 0
         self._flushed_s = self._loop.time()
-        call = self._loop.create_task(self._call(self._sequence, bytes(batch)))
-        self._sequence += 1
-        self._in_flight.add(call)
-        call.add_done_callback(self._landed)
-
-    def _landed(self, call: asyncio.Task[None]) -> None:
-        self._in_flight.discard(call)
-        if self._closed or call.cancelled():
-            return
-        if call.exception() is not None:
-            self.close()
-            self._on_broken()
-        elif self._timer is None and self._count:
-            # Its time came while both calls were on their way.
-            self._flush()
-
-    async def _call(self, sequence: int, batch: bytes) -> None:
-        """Raises ConnectionError where the peer is gone or stays out of reach."""
-        for attempt in range(RETRIES_MAX):
-            try:
-                return await self._deliver(self._name, sequence, batch)
-            except TimeoutError:
-                await asyncio.sleep(0.05 * min(attempt + 1, 10))
-        raise ConnectionError(f"link {self._name}: no answer to {RETRIES_MAX} calls")
+        self._transport.write(batch)
 
 
-class Receiver:
-    """The other end of the `BatchLink`s of one peer: order restored, repetitions dropped."""
+class Inlet:
+    """Where the links of others end: a Unix socket that only this user can reach.
+
+    Args:
+        handler: takes each batch.
+        failed: called with what `handler` raised; the link it came over is over.
+        behind: whether this process has more to do than it should; its links are not read then.
+    """
+
+    def __init__(
+        self,
+        handler: Handler,
+        *,
+        failed: Callable[[Exception], None],
+        behind: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self._handler = handler
+        self._failed = failed
+        self._behind = behind
+        self._server: asyncio.AbstractServer | None = None
+
+    async def listen(self, path: Path) -> str:
+        """Take links from now on; returns the address for `StreamLink.connect`.
+
+        Raises:
+            OSError: there is something at `path`, or it is too long.
+        """
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_unix_server(
+            lambda: _Stream(self._handler, self._failed, self._behind), str(path)
+        )
+        return str(path)
+
+    def close(self) -> None:
+        """Take no more links."""
+        if self._server is not None:
+            self._server.close()
+
+
+class _Stream(asyncio.Protocol):
+    """One link that came in."""
 
     _DECODER = msgspec.msgpack.Decoder(list[Parcel])
 
-    def __init__(self, handler: Handler) -> None:
+    def __init__(
+        self, handler: Handler, failed: Callable[[Exception], None], behind: Callable[[], bool]
+    ) -> None:
         self._handler = handler
-        self._link = ""
-        self._next = 0
-        self._early: dict[int, bytes] = {}
+        self._failed = failed
+        self._behind = behind
+        self._loop = asyncio.get_running_loop()
+        self._received = bytearray()
+        self._transport: asyncio.Transport
 
-    def receive(self, link: str, sequence: int, batch: bytes) -> None:
-        """Take one call.
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        _widen(transport, socket.SO_RCVBUF)
 
-        Raises:
-            ConnectionError: a call in the middle of a link whose beginning this process never saw;
-                the sender has to start anew.
-        """
-        if link != self._link:
-            # Only a sender that was introduced begins a link; its two first calls may swap.
-            if sequence >= IN_FLIGHT_MAX:
-                raise ConnectionError(f"link {link} began elsewhere")
-            self._link, self._next, self._early = link, 0, {}
-        if sequence < self._next:
+    def data_received(self, data: bytes) -> None:
+        received = self._received
+        received += data
+        start, available = 0, len(received)
+        try:
+            while available - start >= _PREFIX_BYTES:
+                begin = start + _PREFIX_BYTES
+                end = begin + int.from_bytes(received[start:begin], "big")
+                if end > available:
+                    break
+                start = end
+                with memoryview(received) as whole, whole[begin:end] as batch:
+                    parcels = self._DECODER.decode(batch)
+                self._handler(parcels)
+        except Exception as error:
+            self._transport.abort()
+            self._failed(error)
             return
-        self._early[sequence] = batch
-        while (ready := self._early.pop(self._next, None)) is not None:
-            self._next += 1
-            self._handler(self._DECODER.decode(ready))
+        if start:
+            del received[:start]
+        if self._behind():
+            self._transport.pause_reading()
+            self._loop.call_later(_FULL_PAUSE_S, self._go_on)
+
+    def _go_on(self) -> None:
+        if self._transport.is_closing():
+            return
+        if self._behind():
+            self._loop.call_later(_FULL_PAUSE_S, self._go_on)
+        else:
+            self._transport.resume_reading()
+
+
+def _widen(transport: asyncio.BaseTransport, direction: int) -> None:
+    """Room for whole batches: what does not fit at once wakes both sides once more."""
+    sock = transport.get_extra_info("socket")
+    if sock is not None:
+        sock.setsockopt(socket.SOL_SOCKET, direction, _SOCKET_BUFFER_BYTES)

@@ -1,9 +1,10 @@
 """What crosses between the processes of Loadstar, and how it is written: msgpack, decoded to typed
 structs.
 
-A station's frames cross as the payload that has passed its schema (inwards) and as finished text
-(outwards), so JSON is read once, in the gateway, and written once, in the host. Everything a host
-sends to a gateway carries the shard and the epoch under which it was decided."""
+A station's CALL crosses as the text that has passed its schema, the answer as finished text: one
+piece of bytes costs both processes far less than the many objects that are in it, and a gateway
+keeps it until it is answered. Everything a host sends to a gateway carries the shard and the epoch
+under which it was decided."""
 
 from __future__ import annotations
 
@@ -50,6 +51,7 @@ from controlplane.site.messages import (
 
 __all__ = [
     "Announcement",
+    "CallOfStation",
     "CloseStation",
     "DirectoryChanged",
     "FrameKind",
@@ -58,21 +60,22 @@ __all__ = [
     "Parcel",
     "Reintroduce",
     "StationMessage",
+    "StationNews",
     "ToStation",
     "decode_request",
     "encode",
 ]
 
-StationMessage = (
+StationNews = (
     StationConnected
     | StationDisconnected
-    | StationCalled
+    | StationGarbled
     | StationReplied
     | StationFailed
     | StationSent
     | StationRefused
-    | StationGarbled
 )
+StationMessage = StationNews | StationCalled
 
 ActorMessage = (
     ChargerAssigned
@@ -99,7 +102,20 @@ class FromStation(msgspec.Struct, frozen=True, array_like=True, tag=1):
 
     charger_id: ChargerId
     site_id: SiteId | None
-    message: StationMessage
+    message: StationNews
+
+
+class CallOfStation(msgspec.Struct, frozen=True, array_like=True, tag=8, gc=False):
+    """Gateway to host: a CALL that has passed its schema. `text` is the whole frame, for
+    `framing.read_call`."""
+
+    charger_id: ChargerId
+    site_id: SiteId | None
+    connection: str
+    message_id: str
+    action: str
+    text: bytes
+    mended: tuple[str, ...] = ()
 
 
 class FrameKind(IntEnum):
@@ -108,7 +124,7 @@ class FrameKind(IntEnum):
     CALL_ERROR = 4
 
 
-class ToStation(msgspec.Struct, frozen=True, array_like=True, tag=2):
+class ToStation(msgspec.Struct, frozen=True, array_like=True, tag=2, gc=False):
     """Host to gateway: a finished frame. `action` is set for a CALL; its answer is checked against
     that action's schema."""
 
@@ -161,7 +177,15 @@ class Announcement(msgspec.Struct, frozen=True, array_like=True, tag=7):
     epochs: dict[int, int]
 
 
-Parcel = FromStation | ToStation | CloseStation | DirectoryChanged | Reintroduce | FromActor
+Parcel = (
+    CallOfStation
+    | FromStation
+    | ToStation
+    | CloseStation
+    | DirectoryChanged
+    | Reintroduce
+    | FromActor
+)
 
 _REQUESTS: dict[ActorKind, msgspec.msgpack.Decoder[Any]] = {
     ActorKind.CHARGER: msgspec.msgpack.Decoder(ChargerRequest),

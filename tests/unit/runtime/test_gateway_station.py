@@ -1,9 +1,8 @@
 from __future__ import annotations
 
-from controlplane.charger.messages import StationCalled
 from controlplane.ids import ActorKind, ChargerId, SiteId, shard_of
 from controlplane.runtime.station import CALLS_WAITING_MAX, FRAMES_BURST, Station
-from controlplane.runtime.wire import FrameKind, ToStation
+from controlplane.runtime.wire import CallOfStation, FrameKind, ToStation
 
 
 def station() -> Station:
@@ -12,8 +11,8 @@ def station() -> Station:
     )
 
 
-def called(number: int) -> StationCalled:
-    return StationCalled("g:1", f"m{number}", "Heartbeat", {})
+def called(number: int) -> CallOfStation:
+    return CallOfStation(ChargerId("CP1"), None, "g:1", f"m{number}", "Heartbeat", b"")
 
 
 def command(number: int) -> ToStation:

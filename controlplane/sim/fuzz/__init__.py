@@ -1,0 +1,1 @@
+"""Frames that no station should send: `python -m controlplane.sim.fuzz`."""
