@@ -1,8 +1,7 @@
 """`ChargersService`: what chargers are doing, and what they are to do.
 
-A command's fate is an outcome and not an error; errors are for requests that are not a charger's
-business. What the caller may repeat must be the same request again, so nothing here that depends on
-the moment (a deadline, a random number) goes into what an actor is asked."""
+Its commands are those that every charger takes; the others have services of their own. How a
+command is carried out is `executing`'s business."""
 
 from __future__ import annotations
 
@@ -20,18 +19,23 @@ from controlplane.api.backend import (
     invalid,
     page_size,
     required,
-    seconds,
     timestamp,
+)
+from controlplane.api.executing import (
+    charger_ref,
+    charger_unknown,
+    connector_number,
+    execute,
+    outcome_of,
+    require_charger,
 )
 from controlplane.api.pace import Pace
 from controlplane.api.sessions import require_session
 from controlplane.api.v1 import chargers_pb2, chargers_pb2_grpc, electrical_pb2, network_pb2
-from controlplane.charger.messages import ChargerView, ConnectorView, Execute, GetCharger
-from controlplane.config import Onboarding
-from controlplane.errors import NotFound, Precondition
-from controlplane.ids import CHARGER_ID_PATTERN, ActorKind, ActorRef, ChargerId, SiteId
+from controlplane.charger.messages import ChargerView, ConnectorView, GetCharger
+from controlplane.errors import Precondition
+from controlplane.ids import ActorKind, ChargerId, SiteId
 from controlplane.ocpp import answers, commands
-from controlplane.ocpp.commands import CommandResult, CommandState
 from controlplane.ocpp.events import ConnectorStatus
 from controlplane.store.records import ChargerRecord, JournalEvent
 
@@ -39,19 +43,8 @@ __all__ = ["Chargers"]
 
 _WATCHED_MAX = 1_000
 _SETTINGS_MAX = 200
-_CONNECTOR_MAX = 1_000
-_TIMEOUT_MAX_S = 300.0
-_ANSWER_MARGIN_S = 2.0
-"""How much longer the API waits than the charger is given, so that the actor's word arrives."""
 _PROFILE_ACTIONS = frozenset({"SetChargingProfile", "ClearChargingProfile"})
 
-_COMMAND_STATES = {
-    CommandState.ACCEPTED: chargers_pb2.COMMAND_STATE_ACCEPTED,
-    CommandState.REJECTED: chargers_pb2.COMMAND_STATE_REJECTED,
-    CommandState.ERROR: chargers_pb2.COMMAND_STATE_ERROR,
-    CommandState.TIMED_OUT: chargers_pb2.COMMAND_STATE_TIMED_OUT,
-    CommandState.OFFLINE: chargers_pb2.COMMAND_STATE_OFFLINE,
-}
 _STATUSES = {
     status: chargers_pb2.ConnectorStatus.Value(f"CONNECTOR_STATUS_{status.name}")
     for status in ConnectorStatus
@@ -84,10 +77,12 @@ class Chargers(chargers_pb2_grpc.ChargersServiceServicer):
     async def GetCharger(
         self, request: chargers_pb2.GetChargerRequest, context: Any
     ) -> chargers_pb2.GetChargerResponse:
-        record = await self._require(request.charger_id)
-        view = await self._backend.ask(_ref(request.charger_id), GetCharger(), ChargerView, context)
+        record = await require_charger(self._backend, request.charger_id)
+        view = await self._backend.ask(
+            charger_ref(request.charger_id), GetCharger(), ChargerView, context
+        )
         if record is None and view.last_seen_ms is None and not view.online:
-            raise _unknown(request.charger_id)
+            raise charger_unknown(request.charger_id)
         return chargers_pb2.GetChargerResponse(charger=_charger_to_message(view))
 
     async def WatchChargers(
@@ -102,7 +97,7 @@ class Chargers(chargers_pb2_grpc.ChargersServiceServicer):
         wanted = set(request.charger_ids)
         known = await self._backend.reader.chargers_named(map(ChargerId, sorted(wanted)))
         if missing := sorted(wanted.difference(known)):
-            raise _unknown(missing[0])
+            raise charger_unknown(missing[0])
         told: dict[str, list[chargers_pb2.Connector]] = {}
         async for response in self._all_matching(request, told, context):
             yield response
@@ -129,15 +124,15 @@ class Chargers(chargers_pb2_grpc.ChargersServiceServicer):
             raise invalid("id_token", "1 to 36 characters")
         connector_id = None
         if request.HasField("connector_id"):
-            connector_id = _connector(request.connector_id, least=1)
+            connector_id = connector_number(request.connector_id, least=1)
         command = commands.RemoteStart(
             connector_id=connector_id,
             id_token=request.id_token,
             id_token_type=request.id_token_type or "Central",
             remote_start_id=_remote_start_id(request.request_id),
         )
-        result = await self._execute(command, request, context)
-        return chargers_pb2.RemoteStartResponse(outcome=_outcome(result))
+        result = await execute(self._backend, command, request, context)
+        return chargers_pb2.RemoteStartResponse(outcome=outcome_of(result))
 
     async def RemoteStop(
         self, request: chargers_pb2.RemoteStopRequest, context: Any
@@ -151,8 +146,8 @@ class Chargers(chargers_pb2_grpc.ChargersServiceServicer):
                 raise invalid("session_id", f"is a session of charger {session.charger_id}")
             # One that has ended is not refused here: a repeated request must get the first answer.
             transaction_id = session.transaction_id
-        result = await self._execute(commands.RemoteStop(transaction_id), request, context)
-        return chargers_pb2.RemoteStopResponse(outcome=_outcome(result))
+        result = await execute(self._backend, commands.RemoteStop(transaction_id), request, context)
+        return chargers_pb2.RemoteStopResponse(outcome=outcome_of(result))
 
     async def ResetCharger(
         self, request: chargers_pb2.ResetChargerRequest, context: Any
@@ -160,15 +155,15 @@ class Chargers(chargers_pb2_grpc.ChargersServiceServicer):
         if request.kind not in chargers_pb2.ResetKind.values():
             raise invalid("kind", "not a kind of reset")
         command = commands.Reset(hard=request.kind == chargers_pb2.RESET_KIND_HARD)
-        result = await self._execute(command, request, context)
-        return chargers_pb2.ResetChargerResponse(outcome=_outcome(result))
+        result = await execute(self._backend, command, request, context)
+        return chargers_pb2.ResetChargerResponse(outcome=outcome_of(result))
 
     async def UnlockConnector(
         self, request: chargers_pb2.UnlockConnectorRequest, context: Any
     ) -> chargers_pb2.UnlockConnectorResponse:
-        command = commands.UnlockConnector(_connector(request.connector_id, least=1))
-        result = await self._execute(command, request, context)
-        return chargers_pb2.UnlockConnectorResponse(outcome=_outcome(result))
+        command = commands.UnlockConnector(connector_number(request.connector_id, least=1))
+        result = await execute(self._backend, command, request, context)
+        return chargers_pb2.UnlockConnectorResponse(outcome=outcome_of(result))
 
     async def ChangeAvailability(
         self, request: chargers_pb2.ChangeAvailabilityRequest, context: Any
@@ -180,10 +175,10 @@ class Chargers(chargers_pb2_grpc.ChargersServiceServicer):
         if operative is None:
             raise invalid("availability", "must be AVAILABILITY_OPERATIVE or _INOPERATIVE")
         command = commands.ChangeAvailability(
-            connector_id=_connector(request.connector_id, least=0), operative=operative
+            connector_id=connector_number(request.connector_id, least=0), operative=operative
         )
-        result = await self._execute(command, request, context)
-        return chargers_pb2.ChangeAvailabilityResponse(outcome=_outcome(result))
+        result = await execute(self._backend, command, request, context)
+        return chargers_pb2.ChangeAvailabilityResponse(outcome=outcome_of(result))
 
     async def TriggerMessage(
         self, request: chargers_pb2.TriggerMessageRequest, context: Any
@@ -191,19 +186,21 @@ class Chargers(chargers_pb2_grpc.ChargersServiceServicer):
         required(request, "message")
         connector_id = None
         if request.HasField("connector_id"):
-            connector_id = _connector(request.connector_id, least=1)
+            connector_id = connector_number(request.connector_id, least=1)
         command = commands.Trigger(message=request.message, connector_id=connector_id)
-        result = await self._execute(command, request, context)
-        return chargers_pb2.TriggerMessageResponse(outcome=_outcome(result))
+        result = await execute(self._backend, command, request, context)
+        return chargers_pb2.TriggerMessageResponse(outcome=outcome_of(result))
 
     async def GetSettings(
         self, request: chargers_pb2.GetSettingsRequest, context: Any
     ) -> chargers_pb2.GetSettingsResponse:
         if len(request.keys) > _SETTINGS_MAX:
             raise invalid("keys", f"at most {_SETTINGS_MAX}")
-        result = await self._execute(commands.GetSettings(tuple(request.keys)), request, context)
+        result = await execute(
+            self._backend, commands.GetSettings(tuple(request.keys)), request, context
+        )
         return chargers_pb2.GetSettingsResponse(
-            outcome=_outcome(result),
+            outcome=outcome_of(result),
             settings=[
                 chargers_pb2.Setting(
                     key=setting.key,
@@ -222,8 +219,8 @@ class Chargers(chargers_pb2_grpc.ChargersServiceServicer):
             raise invalid("settings", f"1 to {_SETTINGS_MAX}")
         # A map of protobuf has no order of its own.
         command = commands.SetSettings(dict(sorted(request.settings.items())))
-        result = await self._execute(command, request, context)
-        return chargers_pb2.SetSettingsResponse(outcome=_outcome(result))
+        result = await execute(self._backend, command, request, context)
+        return chargers_pb2.SetSettingsResponse(outcome=outcome_of(result))
 
     async def GetCompositeSchedule(
         self, request: chargers_pb2.GetCompositeScheduleRequest, context: Any
@@ -233,16 +230,16 @@ class Chargers(chargers_pb2_grpc.ChargersServiceServicer):
         if request.unit not in network_pb2.LimitUnit.values():
             raise invalid("unit", "not a unit of limits")
         command = commands.GetCompositeSchedule(
-            connector_id=_connector(request.connector_id, least=0),
+            connector_id=connector_number(request.connector_id, least=0),
             duration_s=request.duration_s or 3_600,
             unit="W" if request.unit == network_pb2.LIMIT_UNIT_W else "A",
         )
-        result = await self._execute(command, request, context)
+        result = await execute(self._backend, command, request, context)
         schedule = answers.schedule_answered(result.payload)
         if schedule is None:
-            return chargers_pb2.GetCompositeScheduleResponse(outcome=_outcome(result))
+            return chargers_pb2.GetCompositeScheduleResponse(outcome=outcome_of(result))
         return chargers_pb2.GetCompositeScheduleResponse(
-            outcome=_outcome(result),
+            outcome=outcome_of(result),
             start_time=timestamp(schedule.start_ms),
             duration_s=schedule.duration_s,
             periods=[
@@ -280,44 +277,8 @@ class Chargers(chargers_pb2_grpc.ChargersServiceServicer):
                 metadata={"charger_id": request.charger_id},
             )
         command = commands.RawCall(action=request.action, payload=payload)
-        result = await self._execute(command, request, context)
-        return chargers_pb2.CallResponse(outcome=_outcome(result))
-
-    async def _execute(
-        self, command: commands.AnyCommand, request: Any, caller: Caller
-    ) -> CommandResult:
-        """Have the charger's actor carry out a command and wait for what became of it."""
-        timeout_s = seconds(
-            "timeout_s",
-            request.timeout_s,
-            default_s=self._backend.settings.call_timeout_s,
-            least_s=1.0,
-            most_s=_TIMEOUT_MAX_S,
-        )
-        await self._require(request.charger_id)
-        return await self._backend.ask(
-            _ref(request.charger_id),
-            # Actors count in the time of their own clock.
-            Execute(command, timeout_ms=round(timeout_s * 1_000 * self._backend.clock.speed)),
-            CommandResult,
-            caller,
-            timeout_s=timeout_s + _ANSWER_MARGIN_S,
-            request_id=getattr(request, "request_id", ""),
-        )
-
-    async def _require(self, charger_id: str) -> ChargerRecord | None:
-        """The directory's entry; None for a charger that may be waiting for a site.
-
-        Raises:
-            InvalidInput: not the id of any charger.
-            NotFound: nobody described this charger, and none such may connect.
-        """
-        if not CHARGER_ID_PATTERN.fullmatch(charger_id):
-            raise invalid("charger_id", "1 to 48 of letters, digits and *-_=:+|@.")
-        record = await self._backend.reader.charger(ChargerId(charger_id))
-        if record is None and self._backend.settings.onboarding is Onboarding.REFUSE:
-            raise _unknown(charger_id)
-        return record
+        result = await execute(self._backend, command, request, context)
+        return chargers_pb2.CallResponse(outcome=outcome_of(result))
 
     async def _all_matching(
         self,
@@ -390,30 +351,6 @@ def _remote_start_id(request_id: str) -> int:
     return secrets.randbelow(2**31 - 1) + 1
 
 
-def _connector(connector_id: int, *, least: int) -> int:
-    if not least <= connector_id <= _CONNECTOR_MAX:
-        raise invalid("connector_id", f"{least} to {_CONNECTOR_MAX}")
-    return connector_id
-
-
-def _unknown(charger_id: str) -> NotFound:
-    return NotFound(
-        f"there is no charger {charger_id!r}",
-        reason="CHARGER_UNKNOWN",
-        metadata={"charger_id": charger_id},
-    )
-
-
-def _outcome(result: CommandResult) -> chargers_pb2.CommandOutcome:
-    return chargers_pb2.CommandOutcome(
-        state=_COMMAND_STATES[result.state],
-        status=result.status,
-        payload_json=orjson.dumps(result.payload).decode() if result.payload else "",
-        error_code=result.error_code,
-        error_description=result.error_description,
-    )
-
-
 def _charger_to_message(view: ChargerView) -> chargers_pb2.Charger:
     return chargers_pb2.Charger(
         charger_id=view.charger_id,
@@ -446,7 +383,3 @@ def _connector_to_message(connector: ConnectorView) -> chargers_pb2.Connector:
         soc_percent=connector.soc_percent,
         limit_ma=connector.limit_ma,
     )
-
-
-def _ref(charger_id: str) -> ActorRef:
-    return ActorRef(ActorKind.CHARGER, charger_id)

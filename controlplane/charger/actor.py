@@ -255,9 +255,7 @@ class ChargerActor:
             return
         turn.call = message
         answer = self._station.hear(turn, event)
-        turn.effects.append(
-            Reply(message.connection, message.message_id, dialect.reply(message.action, answer))
-        )
+        turn.effects.append(Reply(message.connection, message.message_id, dialect.reply(answer)))
         if isinstance(event, StatusChanged):
             self._healer.statuses_changed(turn)
         elif isinstance(event, Booted) and event.reason != "Triggered" and queue.connection:

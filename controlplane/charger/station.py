@@ -15,7 +15,15 @@ from controlplane.charger.transactions import Transactions
 from controlplane.charger.turn import Turn
 from controlplane.config import ActorSettings
 from controlplane.ocpp import events
-from controlplane.ocpp.dialect import Answer, BootAnswer, Done, TimeAnswer, TokenAnswer
+from controlplane.ocpp.dialect import (
+    Answer,
+    BootAnswer,
+    Done,
+    StatusAnswer,
+    TimeAnswer,
+    TokenAnswer,
+    TransferAnswer,
+)
 from controlplane.ocpp.events import ConnectorStatus, Event
 
 __all__ = ["Station"]
@@ -128,8 +136,14 @@ class Station:
         return self._transactions.needs_notified(turn, event)
 
     def _data_transferred(self, turn: Turn, event: events.DataTransferred) -> Answer:
+        """No vendor's extensions are built in."""
         self._note(turn, "DataTransfer", msgspec.to_builtins(event))
-        return Done()
+        return TransferAnswer("UnknownVendorId")
+
+    def _schedule_notified(self, turn: Turn, event: events.VehicleScheduleNotified) -> Answer:
+        """K15.FR.07: the station has held it against the limit; the ledger counts the limit."""
+        self._note(turn, "NotifyEVChargingSchedule", event.data)
+        return StatusAnswer("Accepted")
 
     def _noted(self, turn: Turn, event: events.Noted) -> Answer:
         self._note(turn, event.kind, event.data)
@@ -154,4 +168,5 @@ _HEARD: Final[dict[type[Event], Callable[[Station, Turn, Any], Answer]]] = {
     events.TransactionEnded: Station._ended,
     events.TransactionStarted: Station._started,
     events.TransactionUpdated: Station._updated,
+    events.VehicleScheduleNotified: Station._schedule_notified,
 }

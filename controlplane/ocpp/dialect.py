@@ -1,4 +1,4 @@
-"""What every OCPP version must be able to say: one interface, one object per version.
+"""What every OCPP version must be able to say: one object per version, made of functional blocks.
 
 A dialect has no state. It reads a station's CALL as an `Event`, writes the `Answer` to it, writes a
 `Command` as a CALL and reads its result. It never raises on a payload that its schema let through;
@@ -6,24 +6,40 @@ what it has no meaning for it answers with None, which the actor turns into NotS
 
 from __future__ import annotations
 
-from typing import Any, Final, Literal, Protocol
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal
 
 import msgspec
 
-from controlplane.ocpp.commands import Command, CommandResult, LimitPurpose, SetLimit
-from controlplane.ocpp.events import Event
+from controlplane.ocpp.commands import (
+    Command,
+    CommandResult,
+    CommandState,
+    LimitPurpose,
+    RawCall,
+    SetLimit,
+    SetSettings,
+)
+from controlplane.ocpp.events import Event, Noted
 from controlplane.ocpp.framing import Fault
 
 __all__ = [
+    "ACCEPTED",
     "CONNECTOR_MAX",
     "SEQ_NO_MAX",
     "Answer",
+    "Block",
     "BootAnswer",
     "Dialect",
     "Done",
+    "MeterSettings",
     "NeedsAnswer",
+    "StatusAnswer",
     "TimeAnswer",
     "TokenAnswer",
+    "TransferAnswer",
+    "judged",
     "limit_value",
     "profile_id",
 ]
@@ -70,48 +86,172 @@ class TokenAnswer(Answer, frozen=True):
     transaction_number: int | None = None
 
 
-class Dialect(Protocol):
-    """One OCPP version. See the module for what each part promises."""
+class TransferAnswer(Answer, frozen=True):
+    """What becomes of a DataTransfer."""
 
-    version: str
-    """The subprotocol."""
+    status: Literal["Accepted", "Rejected", "UnknownMessageId", "UnknownVendorId"]
+    data: Any = None
 
-    handled: frozenset[str]
-    """Actions of a station that have a meaning here; all others give no event."""
 
-    notices: frozenset[str]
-    """Those of them that are accepted and journalled, and change nothing."""
+class StatusAnswer(Answer, frozen=True):
+    """For messages that are answered with one word; it is that of the specification."""
 
-    commanded: dict[type[Command], str]
-    """The action by which each kind of command is sent."""
+    status: str
 
-    measurands_setting: str
-    """The setting that holds which measurands are sampled during a transaction."""
 
-    measurands: tuple[str, ...]
-    """Values for it, the fullest first; the next is tried where a station refuses one."""
+# --- functional blocks ----------------------------------------------------------------------------
+
+Reader = Callable[[dict[str, Any]], Event]
+"""What a payload says that has passed its schema. It never raises."""
+
+Writer = Callable[[Any, int], dict[str, Any] | Fault]
+"""The payload of a command of one CALL at this instant (ms UTC), or why the version cannot say
+it."""
+
+ResultReader = Callable[[Any, dict[str, Any]], CommandResult]
+"""What the station's CALLRESULT says about a command."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Block:
+    """One functional block of one version, as tables."""
+
+    readers: Mapping[str, Reader] = field(default_factory=dict)
+    """By the action that a station sends."""
+    replies: Mapping[type[Answer], Callable[[Any], dict[str, Any]]] = field(default_factory=dict)
+    """How an answer is written; one that stands in no block is written as {}."""
+    writers: Mapping[type[Command], tuple[str, Writer]] = field(default_factory=dict)
+    """By command, with the action it is sent by."""
+    parts: Mapping[type[Command], Callable[[Any], tuple[Command, ...]]] = field(
+        default_factory=dict
+    )
+    """The commands, of one CALL each, that make up one of several CALLs or of another action."""
+    results: Mapping[type[Command], ResultReader] = field(default_factory=dict)
+    """For answers that a `status` does not sum up; the rest is read by `judged`."""
+    notices: frozenset[str] = frozenset()
+    """Actions that are accepted and journalled, and change nothing."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeterSettings:
+    """The names under which a version keeps what is measured, and how often."""
+
+    sampled: str
+    """The measurands of running transactions."""
+    sampled_interval: str
+    aligned: str
+    """The measurands sent whether somebody charges or not; the main meter's."""
+    aligned_interval: str
+
+
+class Dialect:
+    """One OCPP version, joined from its functional blocks; of two that name the same thing the
+    later one holds, so that a version can be another one with more.
+
+    Args:
+        version: the subprotocol.
+        name: as the field calls it.
+        blocks: every functional block.
+        meter_settings: where it is set what is measured.
+    """
+
+    measurands: tuple[str, ...] = (
+        "Current.Import,Power.Active.Import,Energy.Active.Import.Register,SoC",
+        "Current.Import,Power.Active.Import,Energy.Active.Import.Register",
+        "Power.Active.Import,Energy.Active.Import.Register",
+    )
+    """What is sampled during transactions, the fullest first; the next is tried where a station
+    refuses one."""
+
+    def __init__(
+        self, version: str, name: str, blocks: Iterable[Block], meter_settings: MeterSettings
+    ) -> None:
+        self.version = version
+        self.name = name
+        self._meter_settings = meter_settings
+        self._readers: dict[str, Reader] = {}
+        self._replies: dict[type[Answer], Callable[[Any], dict[str, Any]]] = {}
+        self._writers: dict[type[Command], tuple[str, Writer]] = {}
+        self._parts: dict[type[Command], Callable[[Any], tuple[Command, ...]]] = {}
+        self._results: dict[type[Command], ResultReader] = {}
+        notices: set[str] = set()
+        for block in blocks:
+            self._readers |= block.readers
+            self._replies |= block.replies
+            self._writers |= block.writers
+            self._parts |= block.parts
+            self._results |= block.results
+            notices |= block.notices
+        self.notices = frozenset(notices - self._readers.keys())
+        """Actions that are accepted and journalled, and change nothing."""
+        self.handled = self.notices | self._readers.keys()
+        """Actions of a station that have a meaning here; all others give no event."""
+        self.commanded = {command: action for command, (action, _) in self._writers.items()}
+        """The action by which each kind of command is sent."""
+
+    @property
+    def measurands_setting(self) -> str:
+        """The setting that holds which measurands are sampled during a transaction."""
+        return self._meter_settings.sampled
 
     def event(self, action: str, payload: dict[str, Any]) -> Event | None:
         """What the station says, or None if that has no meaning here."""
+        read = self._readers.get(action)
+        if read is not None:
+            return read(payload)
+        return Noted(action, payload) if action in self.notices else None
 
-    def reply(self, action: str, answer: Answer) -> dict[str, Any]:
+    def reply(self, answer: Answer) -> dict[str, Any]:
         """The payload of the CALLRESULT."""
+        write = self._replies.get(type(answer))
+        return {} if write is None else write(answer)
 
     def parts(self, command: Command) -> tuple[Command, ...]:
         """The commands, one CALL each, that make up `command`, in order."""
+        split = self._parts.get(type(command))
+        return (command,) if split is None else split(command)
 
     def call(self, command: Command, now_ms: int) -> tuple[str, dict[str, Any]] | Fault:
         """Action and payload of a command of one CALL, or why this version cannot say it."""
+        if isinstance(command, RawCall):
+            return command.action, command.payload
+        known = self._writers.get(type(command))
+        if known is None:
+            return Fault("NotImplemented", f"{self.name} has no {type(command).__name__}")
+        action, write = known
+        payload = write(command, now_ms)
+        return payload if isinstance(payload, Fault) else (action, payload)
 
     def result(self, command: Command, payload: dict[str, Any]) -> CommandResult:
         """What the station's CALLRESULT says about `command`."""
+        read = self._results.get(type(command))
+        return judged(payload) if read is None else read(command, payload)
 
     def sampling(self, interval_s: int) -> Command:
         """The command that makes a station sample running transactions every `interval_s`."""
+        return SetSettings({self._meter_settings.sampled_interval: str(interval_s)})
 
     def main_meter(self, interval_s: int) -> Command:
         """The command that makes a station send its main meter every `interval_s`, whether somebody
         charges or not: only its clock-aligned values do that."""
+        return SetSettings(
+            {
+                self._meter_settings.aligned: "Current.Import,Power.Active.Import",
+                self._meter_settings.aligned_interval: str(interval_s),
+            }
+        )
+
+
+ACCEPTED: Final = frozenset({"Accepted", "Scheduled", "Unlocked", "RebootRequired"})
+"""Statuses by which a station says that it does or will do what it was asked; so does one that has
+no status at all."""
+
+
+def judged(payload: dict[str, Any], *also_accepted: str) -> CommandResult:
+    """The result that the `status` of an answer stands for, in whatever version."""
+    status = str(payload.get("status", ""))
+    taken = not status or status in ACCEPTED or status in also_accepted
+    return CommandResult(CommandState.ACCEPTED if taken else CommandState.REJECTED, status, payload)
 
 
 _PROFILE_OF_PURPOSE: Final = {

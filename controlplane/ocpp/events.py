@@ -1,6 +1,6 @@
 """What a station can tell us, in the words of the field and free of any version.
 
-`v16` and `v201` translate a validated CALL payload to one of these. Instants are the station's own,
+A dialect translates a validated CALL payload to one of these. Instants are the station's own,
 as milliseconds UTC; energies are watt-hours of the station's register; the receive time comes with
 the message, not with the event."""
 
@@ -26,6 +26,7 @@ __all__ = [
     "TransactionEnded",
     "TransactionStarted",
     "TransactionUpdated",
+    "VehicleScheduleNotified",
 ]
 
 
@@ -149,6 +150,13 @@ class ChargingNeedsNotified(Event, frozen=True, tag="charging_needs"):
     power_max_w: int | None = None
     soc_percent: int | None = None
     capacity_wh: int | None = None
+
+
+class VehicleScheduleNotified(Event, frozen=True, tag="vehicle_schedule"):
+    """The schedule by which a vehicle means to charge (2.x, over ISO 15118)."""
+
+    connector_id: int
+    data: dict[str, Any]
 
 
 class DataTransferred(Event, frozen=True, tag="data_transfer"):

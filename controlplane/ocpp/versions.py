@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Final
 
 from controlplane.ocpp.dialect import Dialect
-from controlplane.ocpp.v16 import Dialect16
-from controlplane.ocpp.v201 import Dialect201
+from controlplane.ocpp.v16 import DIALECT_16
+from controlplane.ocpp.v201 import DIALECT_201
 
 __all__ = ["DIALECTS", "SUBPROTOCOLS"]
 
 DIALECTS: Final[dict[str, Dialect]] = {
-    dialect.version: dialect for dialect in (Dialect201(), Dialect16())
+    dialect.version: dialect for dialect in (DIALECT_201, DIALECT_16)
 }
 """By subprotocol, the preferred one first."""
 

@@ -1,5 +1,5 @@
-"""What we can ask of a station, free of any version; `v16` and `v201` turn each into a CALL and its
-answer into an outcome."""
+"""What every charger is asked: to start, stop and limit sessions, to be set up and to be reset; and
+what becomes of any command."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import Any, Literal
 import msgspec
 
 __all__ = [
-    "AnyCommand",
     "ChangeAvailability",
     "ClearLimits",
     "Command",
@@ -121,23 +120,6 @@ class RawCall(Command, frozen=True, tag="raw"):
 
     action: str
     payload: dict[str, Any]
-
-
-AnyCommand = (
-    RemoteStart
-    | RemoteStop
-    | Reset
-    | UnlockConnector
-    | ChangeAvailability
-    | Trigger
-    | GetSettings
-    | SetSettings
-    | SetLimit
-    | ClearLimits
-    | GetCompositeSchedule
-    | RawCall
-)
-"""Every command; what a field is declared as, so that it can be read back from msgpack."""
 
 
 class CommandState(StrEnum):

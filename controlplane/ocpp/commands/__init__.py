@@ -1,0 +1,60 @@
+"""What we can ask of a station, free of any version; the dialects turn each command into a CALL and
+its answer into an outcome. One module for each functional block; whoever uses a command takes it
+from here."""
+
+from __future__ import annotations
+
+from controlplane.ocpp.commands.core import (
+    ChangeAvailability,
+    ClearLimits,
+    Command,
+    CommandResult,
+    CommandState,
+    GetCompositeSchedule,
+    GetSettings,
+    LimitPurpose,
+    RawCall,
+    RemoteStart,
+    RemoteStop,
+    Reset,
+    SetLimit,
+    SetSettings,
+    Trigger,
+    UnlockConnector,
+)
+
+__all__ = [
+    "AnyCommand",
+    "ChangeAvailability",
+    "ClearLimits",
+    "Command",
+    "CommandResult",
+    "CommandState",
+    "GetCompositeSchedule",
+    "GetSettings",
+    "LimitPurpose",
+    "RawCall",
+    "RemoteStart",
+    "RemoteStop",
+    "Reset",
+    "SetLimit",
+    "SetSettings",
+    "Trigger",
+    "UnlockConnector",
+]
+
+AnyCommand = (
+    RemoteStart
+    | RemoteStop
+    | Reset
+    | UnlockConnector
+    | ChangeAvailability
+    | Trigger
+    | GetSettings
+    | SetSettings
+    | SetLimit
+    | ClearLimits
+    | GetCompositeSchedule
+    | RawCall
+)
+"""Every command; what a field is declared as, so that it can be read back from msgpack."""

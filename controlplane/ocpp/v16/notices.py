@@ -1,0 +1,19 @@
+"""What a 1.6 station reports and nobody here acts on."""
+
+from __future__ import annotations
+
+from controlplane.ocpp.dialect import Block
+
+__all__ = ["NOTICES"]
+
+NOTICES = Block(
+    notices=frozenset(
+        {
+            "DiagnosticsStatusNotification",
+            "FirmwareStatusNotification",
+            "LogStatusNotification",
+            "SecurityEventNotification",
+            "SignedFirmwareStatusNotification",
+        }
+    )
+)

@@ -1,0 +1,77 @@
+"""Limits of a 1.6 station: section 5.5, 5.7, 5.16 and 7.13."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from controlplane.ocpp import commands
+from controlplane.ocpp.commands import CommandResult, LimitPurpose
+from controlplane.ocpp.dialect import Block, judged, limit_value, profile_id
+from controlplane.units import iso_from_ms
+
+__all__ = ["SMART_CHARGING"]
+
+_PURPOSE: Final = {
+    LimitPurpose.TRANSACTION: "TxProfile",
+    LimitPurpose.DEFAULT: "TxDefaultProfile",
+    LimitPurpose.CHARGER_MAX: "ChargePointMaxProfile",
+}
+
+
+def _set_limit(command: commands.SetLimit, now_ms: int) -> dict[str, Any]:
+    period: dict[str, Any] = {"startPeriod": 0, "limit": limit_value(command)}
+    if command.phases < 3:
+        # Section 7.14: left out it means 3.
+        period["numberPhases"] = command.phases
+    schedule: dict[str, Any] = {
+        "chargingRateUnit": command.unit,
+        "chargingSchedulePeriod": [period],
+    }
+    profile: dict[str, Any] = {
+        "chargingProfileId": profile_id(command.connector_id, command.purpose),
+        "stackLevel": 0,
+        "chargingProfilePurpose": _PURPOSE[command.purpose],
+        # Relative needs no clock: stations that have not synchronised theirs, or whose clock is
+        # ahead or behind, apply it at once. The whole charger's limit is relative to nothing, so
+        # there it is Absolute.
+        "chargingProfileKind": "Relative",
+        "chargingSchedule": schedule,
+    }
+    if command.purpose is LimitPurpose.CHARGER_MAX:
+        profile["chargingProfileKind"] = "Absolute"
+        schedule["startSchedule"] = iso_from_ms(now_ms)
+    transaction_id = command.transaction_id
+    if (
+        command.purpose is LimitPurpose.TRANSACTION
+        and transaction_id
+        and transaction_id.isdecimal()
+    ):
+        profile["transactionId"] = int(transaction_id)
+    return {"connectorId": command.connector_id, "csChargingProfiles": profile}
+
+
+def _clear_limits(command: commands.ClearLimits, _: int) -> dict[str, Any]:
+    return {"chargingProfilePurpose": _PURPOSE[command.purpose]}
+
+
+def _limits_cleared(_: commands.ClearLimits, payload: dict[str, Any]) -> CommandResult:
+    # Unknown: there is no such profile, which is what was wanted.
+    return judged(payload, "Unknown")
+
+
+def _get_composite_schedule(command: commands.GetCompositeSchedule, _: int) -> dict[str, Any]:
+    return {
+        "connectorId": command.connector_id,
+        "duration": command.duration_s,
+        "chargingRateUnit": command.unit,
+    }
+
+
+SMART_CHARGING = Block(
+    writers={
+        commands.ClearLimits: ("ClearChargingProfile", _clear_limits),
+        commands.GetCompositeSchedule: ("GetCompositeSchedule", _get_composite_schedule),
+        commands.SetLimit: ("SetChargingProfile", _set_limit),
+    },
+    results={commands.ClearLimits: _limits_cleared},
+)

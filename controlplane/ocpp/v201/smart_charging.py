@@ -1,0 +1,128 @@
+"""Limits of a 2.x station, and what vehicles say of theirs: K01 to K17."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from controlplane.ocpp import commands, events
+from controlplane.ocpp.commands import CommandResult, LimitPurpose
+from controlplane.ocpp.dialect import (
+    Block,
+    NeedsAnswer,
+    StatusAnswer,
+    judged,
+    limit_value,
+    profile_id,
+)
+from controlplane.ocpp.events import Event
+from controlplane.ocpp.readings import energy_wh, instant_ms, milliamperes
+from controlplane.ocpp.v201.common import evse_number
+from controlplane.units import iso_from_ms
+
+__all__ = ["SMART_CHARGING"]
+
+_PURPOSE: Final = {
+    LimitPurpose.TRANSACTION: "TxProfile",
+    LimitPurpose.DEFAULT: "TxDefaultProfile",
+    LimitPurpose.CHARGER_MAX: "ChargingStationMaxProfile",
+}
+_PHASES: Final = {"AC_single_phase": 1, "AC_two_phase": 2, "AC_three_phase": 3}
+
+
+def _charging_needs(payload: dict[str, Any]) -> Event:
+    """K15, K17. Zeros count as not said: vehicles fill in what they do not know with them."""
+    needs = payload["chargingNeeds"]
+    alternating = needs.get("acChargingParameters", {})
+    direct = needs.get("dcChargingParameters", {})
+    power_max_w = _positive(direct.get("evMaxPower"))
+    if power_max_w is None:
+        voltage_v, current_a = direct.get("evMaxVoltage", 0), direct.get("evMaxCurrent", 0)
+        power_max_w = _positive(voltage_v * current_a)
+    capacity_wh = _positive(direct.get("evEnergyCapacity"))
+    soc_percent = direct.get("stateOfCharge")
+    wanted_wh = _positive(alternating.get("energyAmount")) or _positive(direct.get("energyAmount"))
+    if wanted_wh is None and capacity_wh is not None and soc_percent is not None:
+        wanted_wh = capacity_wh * max(0, direct.get("fullSoC", 100) - soc_percent) // 100
+    return events.ChargingNeedsNotified(
+        connector_id=evse_number(payload["evseId"]),
+        departure_ms=instant_ms(needs.get("departureTime")),
+        energy_wh=wanted_wh,
+        current_min_ma=milliamperes(alternating.get("evMinCurrent")),
+        current_max_ma=milliamperes(alternating.get("evMaxCurrent")),
+        phases=_PHASES.get(needs["requestedEnergyTransfer"]),
+        power_max_w=power_max_w,
+        soc_percent=soc_percent,
+        capacity_wh=capacity_wh,
+    )
+
+
+def _positive(value: Any) -> int | None:
+    return energy_wh(value) or None
+
+
+def _charging_schedule(payload: dict[str, Any]) -> Event:
+    return events.VehicleScheduleNotified(evse_number(payload["evseId"]), payload)
+
+
+def _status_reply(answer: NeedsAnswer | StatusAnswer) -> dict[str, Any]:
+    return {"status": answer.status}
+
+
+def _set_limit(command: commands.SetLimit, now_ms: int) -> dict[str, Any]:
+    period: dict[str, Any] = {"startPeriod": 0, "limit": limit_value(command)}
+    if command.phases < 3:
+        # ChargingSchedulePeriodType: left out it means 3.
+        period["numberPhases"] = command.phases
+    schedule: dict[str, Any] = {
+        "id": 1,
+        "chargingRateUnit": command.unit,
+        "chargingSchedulePeriod": [period],
+    }
+    profile: dict[str, Any] = {
+        "id": profile_id(command.connector_id, command.purpose),
+        "stackLevel": 0,
+        "chargingProfilePurpose": _PURPOSE[command.purpose],
+        # K01.FR.40 and 41: Absolute has a startSchedule, Relative has none. Relative needs no
+        # clock, so a station whose clock is wrong applies it at once; K01.FR.38 forbids it for the
+        # whole station's limit.
+        "chargingProfileKind": "Relative",
+        "chargingSchedule": [schedule],
+    }
+    if command.purpose is LimitPurpose.CHARGER_MAX:
+        profile["chargingProfileKind"] = "Absolute"
+        schedule["startSchedule"] = iso_from_ms(now_ms)
+    if command.purpose is LimitPurpose.TRANSACTION and command.transaction_id:
+        profile["transactionId"] = command.transaction_id
+    return {"evseId": command.connector_id, "chargingProfile": profile}
+
+
+def _clear_limits(command: commands.ClearLimits, _: int) -> dict[str, Any]:
+    return {"chargingProfileCriteria": {"chargingProfilePurpose": _PURPOSE[command.purpose]}}
+
+
+def _limits_cleared(_: commands.ClearLimits, payload: dict[str, Any]) -> CommandResult:
+    # Unknown: there is no such profile, which is what was wanted.
+    return judged(payload, "Unknown")
+
+
+def _get_composite_schedule(command: commands.GetCompositeSchedule, _: int) -> dict[str, Any]:
+    return {
+        "evseId": command.connector_id,
+        "duration": command.duration_s,
+        "chargingRateUnit": command.unit,
+    }
+
+
+SMART_CHARGING = Block(
+    readers={
+        "NotifyEVChargingNeeds": _charging_needs,
+        "NotifyEVChargingSchedule": _charging_schedule,
+    },
+    replies={NeedsAnswer: _status_reply, StatusAnswer: _status_reply},
+    writers={
+        commands.ClearLimits: ("ClearChargingProfile", _clear_limits),
+        commands.GetCompositeSchedule: ("GetCompositeSchedule", _get_composite_schedule),
+        commands.SetLimit: ("SetChargingProfile", _set_limit),
+    },
+    results={commands.ClearLimits: _limits_cleared},
+)
