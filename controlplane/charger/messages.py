@@ -22,6 +22,7 @@ __all__ = [
     "ConnectorView",
     "Execute",
     "GetCharger",
+    "SecurityNoticed",
     "SetSessionNeed",
     "StationCalled",
     "StationConnected",
@@ -44,6 +45,12 @@ class StationConnected(Message, frozen=True, tag="station_connected"):
     """The subprotocol: `ocpp1.6`, `ocpp2.0.1`, `ocpp2.1`."""
     remote: str
     resumed: bool = False
+    security_profile: int = 0
+    """At which it proved itself, 0 to 3."""
+    pending_password: bool = False
+    """It came with the password that it was sent last."""
+    certificate_serial: str = ""
+    """Of the client certificate it showed."""
 
 
 class StationDisconnected(Message, frozen=True, tag="station_disconnected"):
@@ -78,6 +85,16 @@ class StationFailed(Message, frozen=True, tag="station_failed"):
     message_id: str
     code: str
     description: str
+
+
+class SecurityNoticed(Message, frozen=True, tag="security_noticed"):
+    """The gateway saw something that concerns the charger's security, `count` times: a handshake
+    that was refused, a flood. It says nothing about a connection."""
+
+    kind: str
+    detail: str
+    remote: str
+    count: int = 1
 
 
 # --- from its site --------------------------------------------------------------------------------

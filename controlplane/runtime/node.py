@@ -53,8 +53,14 @@ class Node:
 
     @property
     def ocpp_port(self) -> int:
-        """Where stations connect: `ws://<host>:<port>/ocpp/<charger id>`."""
-        return self._supervisor.port
+        """Where stations connect: `ws://<host>:<port>/ocpp/<charger id>`; 0 where they may not
+        without TLS."""
+        return self._supervisor.ports.plain
+
+    @property
+    def ocpp_tls_port(self) -> int | None:
+        """Where stations connect over TLS (`wss://`); None where nobody listens for that."""
+        return self._supervisor.ports.tls
 
     @property
     def host_restarts(self) -> int:
@@ -128,7 +134,7 @@ async def start_node(
         supervisor = Supervisor(client, spawn_gateway=spawn_gateway, spawn_host=spawn_host)
         closing.push_async_callback(supervisor.stop)
         closing.push_async_callback(client.close)
-        await supervisor.start(settings.ocpp_port)
+        await supervisor.start()
         return Node(
             settings=settings,
             clock=clock,

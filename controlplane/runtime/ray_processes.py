@@ -37,7 +37,7 @@ from controlplane.runtime.processes import GatewayProcess, HostProcess
 from controlplane.runtime.residents import ActorFactory, default_factory
 from controlplane.runtime.telemetry import Telemetry, configure_logging, log
 from controlplane.runtime.transport import BatchLink, Receiver
-from controlplane.runtime.wire import Announcement
+from controlplane.runtime.wire import Announcement, Ports
 from controlplane.store.records import JournalEvent
 
 __all__ = ["RayNode", "ray", "start_ray"]
@@ -96,12 +96,12 @@ class _GatewayActor:
         self._peer: _Peer
         self._gateway: Gateway
 
-    async def begin(self, port: int) -> tuple[int, int]:
-        """Listen; returns the port and the process id."""
+    async def begin(self, ports: Ports | None) -> tuple[Ports, int]:
+        """Listen; returns the ports and the process id."""
         self._peer = _Peer(self._name, self._settings)
         self._gateway = Gateway(self._settings, self._name)
         self._gateway.instrument(self._peer.telemetry)
-        return await self._gateway.start(port), os.getpid()
+        return await self._gateway.start(ports), os.getpid()
 
     async def host_started(self, announcement: Announcement, handle: Any) -> None:
         name = announcement.host
@@ -233,9 +233,9 @@ class RayGateway:
         self.handle = actor_class.remote(self.name, settings)
         self._silence_max_s = settings.lease_s
 
-    async def start(self, port: int) -> int:
-        listening, self.pid = await _call(self.handle.begin.remote(port))
-        return int(listening)
+    async def start(self, ports: Ports | None) -> Ports:
+        listening, self.pid = await _call(self.handle.begin.remote(ports))
+        return Ports(*listening)
 
     async def host_started(self, announcement: Announcement, host: HostProcess) -> None:
         assert isinstance(host, RayHost)

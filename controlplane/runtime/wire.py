@@ -8,7 +8,7 @@ sends to a gateway carries the shard and the epoch under which it was decided.""
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -18,6 +18,7 @@ from controlplane.charger.messages import (
     ChargerAssigned,
     ChargerRequest,
     ChargerUnassigned,
+    SecurityNoticed,
     StationCalled,
     StationConnected,
     StationDisconnected,
@@ -42,6 +43,7 @@ from controlplane.site.messages import (
 )
 
 __all__ = [
+    "Admitted",
     "Announcement",
     "CloseStation",
     "DirectoryChanged",
@@ -49,6 +51,7 @@ __all__ = [
     "FromActor",
     "FromStation",
     "Parcel",
+    "Ports",
     "Reintroduce",
     "StationMessage",
     "ToStation",
@@ -57,7 +60,12 @@ __all__ = [
 ]
 
 StationMessage = (
-    StationConnected | StationDisconnected | StationCalled | StationReplied | StationFailed
+    StationConnected
+    | StationDisconnected
+    | StationCalled
+    | StationReplied
+    | StationFailed
+    | SecurityNoticed
 )
 
 ActorMessage = (
@@ -74,6 +82,23 @@ ActorMessage = (
     | FeederReport
     | FeederLeft
 )
+
+
+class Admitted(NamedTuple):
+    """How a station proved itself."""
+
+    profile: int = 0
+    """OCPP security profile, 0 to 3."""
+    pending_password: bool = False
+    """It was the new one that had been sent to it."""
+    certificate_serial: str = ""
+
+
+class Ports(NamedTuple):
+    """Where a gateway listens; 0 and None where it does not."""
+
+    plain: int
+    tls: int | None = None
 
 
 class FromStation(msgspec.Struct, frozen=True, array_like=True, tag=1):

@@ -23,8 +23,12 @@ from controlplane.store import schema
 from controlplane.store.engine import connected
 from controlplane.store.records import (
     ActorSnapshot,
+    CandidateRecord,
+    CandidateRemoved,
+    CertificateRecord,
     ChargerRecord,
     ChargerRemoved,
+    CredentialRecord,
     FeederRecord,
     FeederRemoved,
     GridEventRecord,
@@ -32,7 +36,9 @@ from controlplane.store.records import (
     MeterSample,
     QuarantineRecord,
     Record,
+    SecurityEventRecord,
     SessionRecord,
+    SigningRecord,
     SiteRecord,
     SiteRemoved,
 )
@@ -164,8 +170,8 @@ class StoreWriter:
         for record in records:
             if isinstance(record, MeterSample):
                 samples.append(record)
-            elif isinstance(record, LimitDecision):
-                rows.setdefault(LimitDecision, []).append(msgspec.structs.asdict(record))
+            elif isinstance(record, LimitDecision | SecurityEventRecord):
+                rows.setdefault(type(record), []).append(msgspec.structs.asdict(record))
             elif isinstance(record, QuarantineRecord):
                 rows.setdefault(QuarantineRecord, []).append(_quarantine_row(record))
             else:
@@ -242,6 +248,12 @@ def _writes(dialect: str) -> dict[type, Executable]:
         FeederRemoved: removal(schema.feeder),
         ChargerRemoved: removal(schema.charger),
         SessionRecord: upsert(schema.session),
+        CredentialRecord: upsert(schema.credential),
+        CandidateRecord: upsert(schema.candidate),
+        CandidateRemoved: removal(schema.candidate),
+        CertificateRecord: upsert(schema.certificate),
+        SigningRecord: upsert(schema.signing),
+        SecurityEventRecord: insert(schema.security_event),
         LimitDecision: insert(schema.limit_decision),
         QuarantineRecord: insert(schema.quarantine),
         JournalLine: insert(schema.journal),
@@ -285,12 +297,20 @@ def _upserted(record: Record) -> tuple[type, object]:
             return FeederRecord, record.feeder_id
         case GridEventRecord():
             return GridEventRecord, record.event_id
+        case CredentialRecord():
+            return CredentialRecord, record.charger_id
+        case CandidateRecord() | CandidateRemoved():
+            return CandidateRecord, record.charger_id
+        case CertificateRecord():
+            return CertificateRecord, record.serial
+        case SigningRecord():
+            return SigningRecord, record.request_id
     raise TypeError(f"no table for {type(record).__name__}")
 
 
 def _row(record: Record) -> dict[str, Any]:
     row = msgspec.structs.asdict(record)
-    if isinstance(record, ChargerRemoved | SiteRemoved | FeederRemoved):
+    if isinstance(record, ChargerRemoved | SiteRemoved | FeederRemoved | CandidateRemoved):
         return {f"removed_{name}": value for name, value in row.items()}
     return row
 

@@ -35,6 +35,7 @@ from controlplane.store.records import (
     SessionState,
     SiteRecord,
 )
+from controlplane.store.security_reads import SecurityReads
 
 __all__ = ["PAGE_SIZE_MAX", "StoreCounts", "StoreReader"]
 
@@ -55,7 +56,7 @@ class StoreCounts(NamedTuple):
     active_sessions: int
 
 
-class StoreReader:
+class StoreReader(SecurityReads):
     """Typed, paged reads. Every method raises `Unavailable` where the database is away."""
 
     def __init__(self, url: str) -> None:
