@@ -98,6 +98,9 @@ class Settings(BaseSettings):
     """Where `loadstar ca init` keeps the local authority; None is `ca` in `data_dir`."""
     ca_days: Annotated[int, Field(ge=1, le=3_650)] = 365
     """How long a station's certificate from the local authority is valid."""
+    ca_external_dir: Path | None = None
+    """Where signing requests are laid out for another signer instead: it puts `NAME.pem`, or
+    `NAME.refused` with a reason, beside `NAME.csr`."""
     ca_renew_days: Annotated[int, Field(ge=0, le=3_650)] = 30
     """How long before its end a station is told to ask for the next one."""
     security_profile_min: Annotated[int, Field(ge=0, le=3)] = 0

@@ -32,11 +32,20 @@ from controlplane.charger.limits import limit_answered, limit_wanted
 from controlplane.charger.memory import ChargerMemory, Described
 from controlplane.charger.messages import (
     AbandonSession,
+    AnswerCertificateStatus,
     ApplyLimit,
     ChargerAssigned,
     ChargerUnassigned,
+    DismissCandidate,
     Execute,
     GetCharger,
+    LowerProfile,
+    Recorded,
+    RecordSigning,
+    RevokeCertificate,
+    RotatePassword,
+    SecurityNoticed,
+    SecurityRequest,
     SetSessionNeed,
     StationCalled,
     StationConnected,
@@ -45,6 +54,7 @@ from controlplane.charger.messages import (
     StationReplied,
 )
 from controlplane.charger.metering import Metering
+from controlplane.charger.security import LATER, QUESTION_TIMER, Security
 from controlplane.charger.settling import DEFAULT_TIMER, SETTLE_TIMER, Settling
 from controlplane.charger.station import Station
 from controlplane.charger.transactions import Transactions
@@ -61,6 +71,7 @@ from controlplane.ocpp.commands import (
     RemoteStart,
     Reset,
     SetLimit,
+    SetPassword,
     Trigger,
 )
 from controlplane.ocpp.dialect import Dialect
@@ -96,6 +107,7 @@ class ChargerActor:
         "_memory",
         "_metering",
         "_queue",
+        "_security",
         "_settings",
         "_settling",
         "_station",
@@ -117,6 +129,7 @@ class ChargerActor:
         self._queue = CommandQueue(settings.call_timeout_ms)
         self._healer = Healer(memory, 2 * settings.call_timeout_ms)
         self._settling = Settling(memory, settings)
+        self._security = Security(memory)
         self._last_seen_ms: int | None = None
 
     @property
@@ -180,6 +193,7 @@ class ChargerActor:
         if self._memory.ocpp_version != message.ocpp_version:
             self._memory.ocpp_version = message.ocpp_version
             turn.changed = True
+        self._security.connected(turn, message)
         if message.resumed and self._memory.settled_connection == message.connection:
             self._settling.resume(turn)
             self._tell_presence(turn)
@@ -254,12 +268,16 @@ class ChargerActor:
             )
             return
         turn.call = message
-        answer = self._station.hear(turn, event)
+        answer = self._security.hear(turn, event) or self._station.hear(turn, event)
+        if answer is LATER:
+            return
         turn.effects.append(Reply(message.connection, message.message_id, dialect.reply(answer)))
         if isinstance(event, StatusChanged):
             self._healer.statuses_changed(turn)
-        elif isinstance(event, Booted) and event.reason != "Triggered" and queue.connection:
-            self._unsettle(turn)
+        elif isinstance(event, Booted):
+            self._security.waits(turn)
+            if event.reason != "Triggered" and queue.connection:
+                self._unsettle(turn)
         elif isinstance(event, TransactionStarted | TransactionEnded):
             self._drop_stale_limits(turn)
 
@@ -347,6 +365,8 @@ class ChargerActor:
             )
         if order.ask_id:
             turn.effects.append(Answer(order.ask_id, result))
+        if isinstance(order.command, SetPassword):
+            self._security.password_answered(turn, result.state, sent=order.sent)
         if isinstance(order.command, SetLimit) and order.sent:
             limit_answered(turn, self._memory, order.command, result.state)
         if order.limit is not None:
@@ -393,6 +413,7 @@ class ChargerActor:
         changed = memory.described != described
         turn.site_id = memory.site_id = message.site_id
         memory.described = described
+        self._security.waits_no_more(turn)
         if moved or changed:
             turn.changed = True
             turn.emit("charger.assigned")
@@ -453,6 +474,10 @@ class ChargerActor:
                 turn, request.session_id, online=bool(self._queue.connection)
             )
             turn.effects.append(Answer(message.ask_id, closed))
+        elif isinstance(request, SecurityRequest):
+            answer = self._security_asked(turn, message.ask_id, request)
+            if answer is not None:
+                turn.effects.append(Answer(message.ask_id, answer))
         elif isinstance(request, GetCharger):
             view = charger_view(
                 self._memory, online=bool(self._queue.connection), last_seen_ms=self._last_seen_ms
@@ -490,6 +515,41 @@ class ChargerActor:
             "invalid_input", "COMMAND_INVALID", fault.description, {**charger, "code": fault.code}
         )
 
+    def _security_asked(
+        self, turn: Turn, ask_id: str, request: SecurityRequest
+    ) -> Recorded | Refusal | None:
+        """The answer; None where the station's own has to come first."""
+        security = self._security
+        match request:
+            case RotatePassword():
+                refusal = security.rotation_fault(request) or self._execute(
+                    turn, ask_id, Execute(SetPassword(request.password), request.timeout_ms)
+                )
+                if refusal is None:
+                    security.rotating(turn, request)
+                return refusal
+            case RecordSigning():
+                return security.record_signing(turn, request) or Recorded()
+            case RevokeCertificate():
+                security.revoke(turn, request.certificate)
+            case AnswerCertificateStatus():
+                turn.effects += security.answer_question(
+                    self._dialect(),
+                    question_id=request.question_id,
+                    ocsp=request.ocsp,
+                    reason=request.reason,
+                )
+            case LowerProfile():
+                security.lower_profile(turn, request.profile)
+            case DismissCandidate():
+                security.waits_no_more(turn)
+                if self._queue.connection and turn.site_id is None:
+                    turn.effects.append(CloseSocket(self._queue.connection, 1008, "not wanted"))
+        return Recorded()
+
+    def _security_noticed(self, turn: Turn, message: SecurityNoticed) -> None:
+        self._security.noticed(turn, message)
+
     # --- time -------------------------------------------------------------------------------------
 
     def _timer(self, turn: Turn, message: TimerFired) -> None:
@@ -500,6 +560,8 @@ class ChargerActor:
             self._prepare(turn, self._settling.default_due(turn))
         elif message.key == _CALL_TIMER:
             self._call_timer(turn)
+        elif message.key == QUESTION_TIMER:
+            turn.effects += self._security.answer_question(dialect, ocsp=None, reason="NoAnswer")
         elif message.key == HEALING_TIMER:
             online = bool(self._queue.connection) and self._settling.settled
             if self._healer.due(turn, online=online) and dialect is not None:
@@ -516,6 +578,8 @@ class ChargerActor:
             turn.effects.append(Answer(order.ask_id, CommandResult(CommandState.TIMED_OUT)))
             order.ask_id, order.until_ms = "", None
         for order in self._queue.given_up(turn.now_ms):
+            if isinstance(order.command, SetPassword):
+                self._security.password_answered(turn, CommandState.OFFLINE, sent=False)
             turn.effects.append(
                 Answer(
                     order.ask_id,
@@ -534,6 +598,7 @@ _HANDLERS: Final[dict[type[Message], Callable[[ChargerActor, Turn, Any], None]]]
     Ask: ChargerActor._asked,
     ChargerAssigned: ChargerActor._assigned,
     ChargerUnassigned: ChargerActor._unassigned,
+    SecurityNoticed: ChargerActor._security_noticed,
     StationCalled: ChargerActor._called,
     StationConnected: ChargerActor._connected,
     StationDisconnected: ChargerActor._disconnected,

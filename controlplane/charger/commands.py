@@ -18,7 +18,12 @@ from controlplane.actor import Call
 from controlplane.charger.messages import ApplyLimit
 from controlplane.charger.turn import Turn
 from controlplane.ids import SessionId
-from controlplane.ocpp.commands import Command, CommandResult, CommandState
+from controlplane.ocpp.commands import (
+    Command,
+    CommandResult,
+    CommandState,
+    GetInstalledCertificates,
+)
 from controlplane.ocpp.dialect import Dialect
 from controlplane.ocpp.framing import Fault
 from controlplane.ocpp.schemas import check_command
@@ -70,10 +75,16 @@ class Order:
             for command, result in self.results
             for key in getattr(command, "settings", {})
         }
+        payload: dict[str, Any] = {"results": statuses}
+        if isinstance(self.command, GetInstalledCertificates):
+            payload = {"certificateHashDataChain": []}
+            for _, result in self.results:
+                found = result.payload.get("certificateHashDataChain", ())
+                payload["certificateHashDataChain"] += found
         return CommandResult(
             first.state,
             first.status,
-            {"results": statuses},
+            payload,
             first.error_code,
             first.error_description,
         )

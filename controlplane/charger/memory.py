@@ -28,6 +28,7 @@ __all__ = [
     "Described",
     "DescribedConnector",
     "Healing",
+    "SecurityMemory",
     "Session",
 ]
 
@@ -134,6 +135,24 @@ class Healing(msgspec.Struct, array_like=True):
     attempts: int = 0
 
 
+class SecurityMemory(msgspec.Struct):
+    """How the charger proves itself, as `charger/security.py` keeps it."""
+
+    profile: int = 0
+    """The highest security profile at which it connected."""
+    described_hash: str | None = None
+    """The described hash in whose place the following stand."""
+    password_hash: str | None = None
+    pending_hashes: list[str] = []
+    """Of passwords that were sent and have not been used."""
+    signings: dict[str, int] = {}
+    """When a certificate was last asked for, by purpose."""
+    candidate_since_ms: int = 0
+    """Since when it waits for an owner; 0 where it does not."""
+    remote: str = ""
+    """The address it came from last."""
+
+
 class ChargerMemory(msgspec.Struct):
     """Everything a charger's actor has to remember."""
 
@@ -159,6 +178,7 @@ class ChargerMemory(msgspec.Struct):
     healing: Healing = msgspec.field(default_factory=Healing)
     cleared: bool = False
     """Whether the station has answered that what others left behind is gone."""
+    security: SecurityMemory = msgspec.field(default_factory=SecurityMemory)
 
     def connector(self, connector_id: int) -> Connector | None:
         """The connector, remembered from now on; None where there are too many."""

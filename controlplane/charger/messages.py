@@ -11,18 +11,27 @@ from controlplane.actor import Message
 from controlplane.ids import ChargerId, SessionId, SiteId
 from controlplane.ocpp.commands import AnyCommand
 from controlplane.ocpp.events import ConnectorStatus
+from controlplane.store.records import CertificateRecord, SigningRecord
 
 __all__ = [
     "AbandonSession",
+    "AnswerCertificateStatus",
     "ApplyLimit",
     "ChargerAssigned",
     "ChargerRequest",
     "ChargerUnassigned",
     "ChargerView",
     "ConnectorView",
+    "DismissCandidate",
     "Execute",
     "GetCharger",
+    "LowerProfile",
+    "RecordSigning",
+    "Recorded",
+    "RevokeCertificate",
+    "RotatePassword",
     "SecurityNoticed",
+    "SecurityRequest",
     "SetSessionNeed",
     "StationCalled",
     "StationConnected",
@@ -47,8 +56,8 @@ class StationConnected(Message, frozen=True, tag="station_connected"):
     resumed: bool = False
     security_profile: int = 0
     """At which it proved itself, 0 to 3."""
-    pending_password: bool = False
-    """It came with the password that it was sent last."""
+    pending_hash: str = ""
+    """Of the password it came with, where that was sent to it and is used for the first time."""
     certificate_serial: str = ""
     """Of the client certificate it showed."""
 
@@ -162,7 +171,67 @@ class GetCharger(msgspec.Struct, frozen=True, tag="get_charger"):
     """Answered with `ChargerView`."""
 
 
-ChargerRequest = Execute | SetSessionNeed | AbandonSession | GetCharger
+class RotatePassword(msgspec.Struct, frozen=True, tag="rotate_password"):
+    """Give the station a new password; answered with `CommandResult`. The old one stays right until
+    the station has used the new one. `described_hash` is what the description says at this moment,
+    `password_hash` that of the new one."""
+
+    password: str
+    password_hash: str
+    described_hash: str | None
+    timeout_ms: int = 30_000
+
+    def __repr__(self) -> str:
+        return "RotatePassword(...)"
+
+
+class RecordSigning(msgspec.Struct, frozen=True, tag="record_signing"):
+    """What became of the charger's wish for a certificate; answered with `Recorded`."""
+
+    record: SigningRecord
+    certificate: CertificateRecord | None = None
+
+
+class RevokeCertificate(msgspec.Struct, frozen=True, tag="revoke_certificate"):
+    """The certificate, as revoked; answered with `Recorded`."""
+
+    certificate: CertificateRecord
+
+
+class AnswerCertificateStatus(msgspec.Struct, frozen=True, tag="answer_certificate_status"):
+    """What the station is answered that asked about a certificate; `ocsp` is an OCSP response, DER
+    in base64. Answered with `Recorded`, also where nobody waits any more."""
+
+    question_id: str
+    ocsp: str | None
+    reason: str = ""
+
+
+class DismissCandidate(msgspec.Struct, frozen=True, tag="dismiss_candidate"):
+    """Nobody wants this charger: it is no candidate any more and its socket is closed. Answered
+    with `Recorded`."""
+
+
+class LowerProfile(msgspec.Struct, frozen=True, tag="lower_profile"):
+    """Let the charger connect at this security profile again, on an operator's word. Answered with
+    `Recorded`."""
+
+    profile: int
+
+
+class Recorded(msgspec.Struct, frozen=True, tag="recorded"):
+    """Done, and durable."""
+
+
+SecurityRequest = (
+    RotatePassword
+    | RecordSigning
+    | RevokeCertificate
+    | AnswerCertificateStatus
+    | DismissCandidate
+    | LowerProfile
+)
+ChargerRequest = SecurityRequest | Execute | SetSessionNeed | AbandonSession | GetCharger
 
 
 class ConnectorView(msgspec.Struct, frozen=True):

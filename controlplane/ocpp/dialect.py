@@ -31,14 +31,17 @@ __all__ = [
     "Answer",
     "Block",
     "BootAnswer",
+    "CertificateStatusAnswer",
     "Dialect",
     "Done",
     "MeterSettings",
     "NeedsAnswer",
+    "SigningAnswer",
     "StatusAnswer",
     "TimeAnswer",
     "TokenAnswer",
     "TransferAnswer",
+    "VehicleCertificateAnswer",
     "judged",
     "limit_value",
     "profile_id",
@@ -97,6 +100,28 @@ class StatusAnswer(Answer, frozen=True):
     """For messages that are answered with one word; it is that of the specification."""
 
     status: str
+
+
+class SigningAnswer(Answer, frozen=True):
+    """Whether a wish for a certificate is taken up; the certificate comes later. `reason` is at
+    most 20 characters."""
+
+    accepted: bool
+    reason: str = ""
+
+
+class CertificateStatusAnswer(Answer, frozen=True):
+    """`ocsp` is an OCSP response, DER in base64; None where there is none, for `reason`."""
+
+    ocsp: str | None
+    reason: str = ""
+
+
+class VehicleCertificateAnswer(Answer, frozen=True):
+    """`response` is ISO 15118's, EXI in base64; empty where there is none, for `reason`."""
+
+    response: str
+    reason: str = ""
 
 
 # --- functional blocks ----------------------------------------------------------------------------

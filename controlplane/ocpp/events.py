@@ -11,9 +11,13 @@ from typing import Any
 
 import msgspec
 
+from controlplane.ocpp.commands.security import CertificateHash
+
 __all__ = [
     "Authorize",
     "Booted",
+    "CertificateRequested",
+    "CertificateStatusAsked",
     "ChargingNeedsNotified",
     "ConnectorStatus",
     "DataTransferred",
@@ -22,10 +26,12 @@ __all__ = [
     "MeterReading",
     "MeterReported",
     "Noted",
+    "SecurityEventNotified",
     "StatusChanged",
     "TransactionEnded",
     "TransactionStarted",
     "TransactionUpdated",
+    "VehicleCertificateAsked",
     "VehicleScheduleNotified",
 ]
 
@@ -163,6 +169,37 @@ class DataTransferred(Event, frozen=True, tag="data_transfer"):
     vendor_id: str
     message_id: str
     data: Any = None
+
+
+class SecurityEventNotified(Event, frozen=True, tag="security_event"):
+    """Something that the station holds to concern its security (A04). `kind` is from the list of
+    OCPP or the maker's own word."""
+
+    kind: str
+    at_ms: int | None
+    detail: str
+
+
+class CertificateRequested(Event, frozen=True, tag="certificate_requested"):
+    """The station made a key and wants a certificate for it (A02, A03). `csr` is PEM as it came;
+    `request_id` the station's own number (2.1)."""
+
+    csr: str
+    purpose: str
+    request_id: int | None = None
+
+
+class CertificateStatusAsked(Event, frozen=True, tag="certificate_status_asked"):
+    """Whether a certificate that a vehicle showed still counts (M06)."""
+
+    certificate: CertificateHash
+
+
+class VehicleCertificateAsked(Event, frozen=True, tag="vehicle_certificate_asked"):
+    """A vehicle wants its contract certificate installed or renewed (M01, M02); the request itself
+    is ISO 15118's and for a PKI operator."""
+
+    action: str
 
 
 class Noted(Event, frozen=True, tag="noted"):

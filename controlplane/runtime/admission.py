@@ -208,7 +208,7 @@ class Admission:
                 if await self.passwords.right(
                     password_hash, password, charger=charger_id, address=address
                 ):
-                    return Admitted(2 if encrypted else 1, pending)
+                    return Admitted(2 if encrypted else 1, password_hash if pending else "")
         # Until a first password has been used, none is needed.
         if all(pending for _, pending in hashes):
             if required == 0:
@@ -263,9 +263,7 @@ class _Candidates:
         return None
 
 
-_LATER: Final = frozenset(
-    {http.HTTPStatus.SERVICE_UNAVAILABLE, http.HTTPStatus.TOO_MANY_REQUESTS}
-)
+_LATER: Final = frozenset({http.HTTPStatus.SERVICE_UNAVAILABLE, http.HTTPStatus.TOO_MANY_REQUESTS})
 
 
 def charger_id_of(path: str) -> ChargerId:

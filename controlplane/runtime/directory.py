@@ -45,8 +45,9 @@ class Entry(NamedTuple):
         given = self.credential
         if given is None or given.described_hash != described:
             return () if described is None else ((described, False),)
-        hashes = ((given.password_hash or described, False), (given.pending_hash, True))
-        return tuple((each, pending) for each, pending in hashes if each is not None)
+        settled = given.password_hash or described
+        sent = (given.pending_hash or "").split()
+        return (*(() if settled is None else ((settled, False),)), *((each, True) for each in sent))
 
 
 class Directory:

@@ -221,7 +221,7 @@ class Door:
         assert task is not None
         visit.abort = task.cancel
         accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        timeout_s = self._settings.handshake_timeout_s
+        timeout_s, visit_since_s = self._settings.handshake_timeout_s, visit.since_s
         options: dict[str, Any] = {}
         if self._tls is not None:
             options = {
@@ -240,7 +240,7 @@ class Door:
             self._turnstile.leave(visit)
             if self._tls is None:
                 return
-            if isinstance(error, TimeoutError) or "handshake" in str(error) and "tim" in str(error):
+            if self._loop.time() - visit_since_s >= timeout_s:
                 self._turnstile.timed_out += 1
             else:
                 self._turnstile.tls_failed += 1

@@ -205,7 +205,7 @@ class Gateway:
                 station.remote,
                 resumed,
                 admitted.profile,
-                admitted.pending_password,
+                admitted.pending_hash,
                 admitted.certificate_serial,
             ),
         )

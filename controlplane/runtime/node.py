@@ -19,6 +19,7 @@ from controlplane.runtime.clock import AcceleratedClock, Clock, SystemClock
 from controlplane.runtime.data_directory import DataDirectory
 from controlplane.runtime.processes import GatewayProcess, HostProcess, LocalGateway, LocalHost
 from controlplane.runtime.residents import ActorFactory
+from controlplane.runtime.signing import CertificateService
 from controlplane.runtime.supervisor import Supervisor
 from controlplane.runtime.telemetry import configure_logging
 from controlplane.store.engine import migrate
@@ -135,6 +136,9 @@ async def start_node(
         closing.push_async_callback(supervisor.stop)
         closing.push_async_callback(client.close)
         await supervisor.start()
+        certificates = CertificateService(settings, client, reader)
+        certificates.start()
+        closing.push_async_callback(certificates.stop)
         return Node(
             settings=settings,
             clock=clock,

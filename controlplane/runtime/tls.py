@@ -19,6 +19,7 @@ from cryptography.x509.oid import NameOID
 
 from controlplane.config import Settings
 from controlplane.errors import InvalidInput
+from controlplane.runtime.authority import IDENTITY_PREFIX
 from controlplane.runtime.telemetry import log
 
 __all__ = ["ClientCertificate", "Tls", "client_certificate"]
@@ -193,7 +194,8 @@ def client_certificate(tls: ssl.SSLObject | None) -> ClientCertificate | None:
     if not der:
         return None
     certificate = x509.load_der_x509_certificate(der)
-    names = {_text(each) for each in certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)}
+    subject = certificate.subject
+    names = {_text(each) for each in subject.get_attributes_for_oid(NameOID.COMMON_NAME)}
     try:
         alternative = certificate.extensions.get_extension_for_class(
             x509.SubjectAlternativeName
@@ -202,13 +204,13 @@ def client_certificate(tls: ssl.SSLObject | None) -> ClientCertificate | None:
         pass
     else:
         names.update(alternative.get_values_for_type(x509.DNSName))
-        names.update(alternative.get_values_for_type(x509.UniformResourceIdentifier))
+        names.update(
+            each.removeprefix(IDENTITY_PREFIX)
+            for each in alternative.get_values_for_type(x509.UniformResourceIdentifier)
+        )
     return ClientCertificate(
         frozenset(names),
-        frozenset(
-            _text(each)
-            for each in certificate.subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)
-        ),
+        frozenset(map(_text, subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME))),
         f"{certificate.serial_number:x}",
         certificate.issuer.public_bytes(),
     )

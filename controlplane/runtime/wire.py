@@ -89,8 +89,8 @@ class Admitted(NamedTuple):
 
     profile: int = 0
     """OCPP security profile, 0 to 3."""
-    pending_password: bool = False
-    """It was the new one that had been sent to it."""
+    pending_hash: str = ""
+    """Of its password, where that was sent to it and is used for the first time."""
     certificate_serial: str = ""
 
 

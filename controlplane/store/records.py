@@ -187,9 +187,9 @@ class CredentialRecord(Record, frozen=True, tag="credential"):
     """What a charger has shown and been given since it was described. Upserted by `charger_id`.
 
     `password_hash` and `pending_hash` stand in the place of the described hash for as long as that
-    is still `described_hash`; the pending one is a password that was sent and not yet used.
-    `security_profile` is the highest at which the charger ever connected: it never goes below
-    (2.0.1 part 2 A05)."""
+    is still `described_hash`; the pending ones, a line each, are of passwords that were sent and
+    not used yet. `security_profile` is the highest at which the charger ever connected: it never
+    goes below (2.0.1 part 2 A05)."""
 
     charger_id: ChargerId
     described_hash: str | None

@@ -68,9 +68,7 @@ class SecurityReads:
     async def candidates(self) -> list[CandidateRecord]:
         """The chargers that wait for an owner, the newest first; their number is bounded."""
         columns = schema.candidate.c
-        query = select(schema.candidate).order_by(
-            desc(columns.first_seen_ms), columns.charger_id
-        )
+        query = select(schema.candidate).order_by(desc(columns.first_seen_ms), columns.charger_id)
         return await self._found(query.limit(_FOUND_MAX * 10), CandidateRecord)
 
     async def candidate(self, charger_id: ChargerId) -> CandidateRecord | None:

@@ -22,22 +22,38 @@ from controlplane.ocpp.commands.core import (
     Trigger,
     UnlockConnector,
 )
+from controlplane.ocpp.commands.security import (
+    CertificateHash,
+    CertificateSigned,
+    DeleteCertificate,
+    GetInstalledCertificates,
+    InstallCertificate,
+    RenewCertificate,
+    SetPassword,
+)
 
 __all__ = [
     "AnyCommand",
+    "CertificateHash",
+    "CertificateSigned",
     "ChangeAvailability",
     "ClearLimits",
     "Command",
     "CommandResult",
     "CommandState",
+    "DeleteCertificate",
     "GetCompositeSchedule",
+    "GetInstalledCertificates",
     "GetSettings",
+    "InstallCertificate",
     "LimitPurpose",
     "RawCall",
     "RemoteStart",
     "RemoteStop",
+    "RenewCertificate",
     "Reset",
     "SetLimit",
+    "SetPassword",
     "SetSettings",
     "Trigger",
     "UnlockConnector",
@@ -55,6 +71,12 @@ AnyCommand = (
     | SetLimit
     | ClearLimits
     | GetCompositeSchedule
+    | CertificateSigned
+    | DeleteCertificate
+    | GetInstalledCertificates
+    | InstallCertificate
+    | RenewCertificate
+    | SetPassword
     | RawCall
 )
 """Every command; what a field is declared as, so that it can be read back from msgpack."""

@@ -14,6 +14,7 @@ from controlplane.ocpp.v16.data_transfer import DATA_TRANSFER
 from controlplane.ocpp.v16.notices import NOTICES
 from controlplane.ocpp.v16.provisioning import PROVISIONING
 from controlplane.ocpp.v16.remote_control import REMOTE_CONTROL
+from controlplane.ocpp.v16.security import SECURITY
 from controlplane.ocpp.v16.smart_charging import SMART_CHARGING
 from controlplane.ocpp.v16.transactions import TRANSACTIONS
 
@@ -26,6 +27,7 @@ _BLOCKS: Final = (
     NOTICES,
     PROVISIONING,
     REMOTE_CONTROL,
+    SECURITY,
     SMART_CHARGING,
     TRANSACTIONS,
 )

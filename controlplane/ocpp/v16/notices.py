@@ -12,7 +12,6 @@ NOTICES = Block(
             "DiagnosticsStatusNotification",
             "FirmwareStatusNotification",
             "LogStatusNotification",
-            "SecurityEventNotification",
             "SignedFirmwareStatusNotification",
         }
     )

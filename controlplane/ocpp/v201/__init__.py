@@ -15,6 +15,7 @@ from controlplane.ocpp.v201.data_transfer import DATA_TRANSFER
 from controlplane.ocpp.v201.notices import NOTICES
 from controlplane.ocpp.v201.provisioning import PROVISIONING
 from controlplane.ocpp.v201.remote_control import REMOTE_CONTROL
+from controlplane.ocpp.v201.security import SECURITY
 from controlplane.ocpp.v201.smart_charging import SMART_CHARGING
 from controlplane.ocpp.v201.transactions import TRANSACTIONS
 
@@ -27,6 +28,7 @@ BLOCKS: Final = (
     NOTICES,
     PROVISIONING,
     REMOTE_CONTROL,
+    SECURITY,
     SMART_CHARGING,
     TRANSACTIONS,
 )

@@ -21,7 +21,6 @@ NOTICES = Block(
             "PublishFirmwareStatusNotification",
             "ReportChargingProfiles",
             "ReservationStatusUpdate",
-            "SecurityEventNotification",
         }
     )
 )
