@@ -49,6 +49,7 @@ class ActorKind(StrEnum):
     CHARGER = "charger"
     SITE = "site"
     FEEDER = "feeder"
+    CAMPAIGN = "campaign"
 
 
 class ActorRef(msgspec.Struct, frozen=True, array_like=True):

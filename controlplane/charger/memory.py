@@ -18,6 +18,7 @@ import msgspec
 from controlplane.charger.energy import POWER_UNKNOWN_W, Register
 from controlplane.ids import ChargerId, SessionId, SiteId
 from controlplane.network import ChargerConfig, LimitUnit
+from controlplane.ocpp.commands import LogKind
 from controlplane.ocpp.events import ConnectorStatus, TransactionEnded
 from controlplane.site.messages import VehicleLimits
 from controlplane.units import w_from_ma
@@ -27,7 +28,9 @@ __all__ = [
     "Connector",
     "Described",
     "DescribedConnector",
+    "FirmwareUpdate",
     "Healing",
+    "LogUpload",
     "SecurityMemory",
     "Session",
 ]
@@ -153,6 +156,31 @@ class SecurityMemory(msgspec.Struct):
     """The address it came from last."""
 
 
+class FirmwareUpdate(msgspec.Struct, array_like=True):
+    """The update that the station took last; `version` is empty where nobody knows what the
+    station will call itself."""
+
+    request_id: int
+    version: str
+    campaign_id: str
+    asked_ms: int
+    status: str = ""
+    changed_ms: int = 0
+    ended_ms: int | None = None
+
+
+class LogUpload(msgspec.Struct, array_like=True):
+    """The log that the station agreed to upload last, under the name it gave."""
+
+    request_id: int
+    kind: LogKind
+    name: str
+    asked_ms: int
+    status: str = ""
+    changed_ms: int = 0
+    ended_ms: int | None = None
+
+
 class ChargerMemory(msgspec.Struct):
     """Everything a charger's actor has to remember."""
 
@@ -179,6 +207,8 @@ class ChargerMemory(msgspec.Struct):
     cleared: bool = False
     """Whether the station has answered that what others left behind is gone."""
     security: SecurityMemory = msgspec.field(default_factory=SecurityMemory)
+    firmware_update: FirmwareUpdate | None = None
+    log_upload: LogUpload | None = None
 
     def connector(self, connector_id: int) -> Connector | None:
         """The connector, remembered from now on; None where there are too many."""

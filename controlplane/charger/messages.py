@@ -9,7 +9,7 @@ import msgspec
 
 from controlplane.actor import Message
 from controlplane.ids import ChargerId, SessionId, SiteId
-from controlplane.ocpp.commands import AnyCommand
+from controlplane.ocpp.commands import AnyCommand, LogKind, UpdateFirmware
 from controlplane.ocpp.events import ConnectorStatus
 from controlplane.store.records import CertificateRecord, SigningRecord
 
@@ -38,6 +38,9 @@ __all__ = [
     "StationDisconnected",
     "StationFailed",
     "StationReplied",
+    "UpdateView",
+    "UpdateWanted",
+    "UploadView",
 ]
 
 
@@ -135,6 +138,18 @@ class ApplyLimit(Message, frozen=True, tag="apply_limit"):
     limit_id: int
     limit_ma: int
     session_id: SessionId | None
+
+
+# --- from a campaign -----------------------------------------------------------------------------
+
+
+class UpdateWanted(Message, frozen=True, tag="update_wanted"):
+    """Install this firmware; told back to `command.campaign_id` is `UpdateProgress` until it has
+    come to an end, or `UpdateDeferred` where the station was not told. A charger that knows the
+    request already says how far it is."""
+
+    command: UpdateFirmware
+    only_idle: bool
 
 
 # --- from the API ---------------------------------------------------------------------------------
@@ -247,6 +262,28 @@ class ConnectorView(msgspec.Struct, frozen=True):
     """The limit the station acknowledged last, or None while unknown."""
 
 
+class UpdateView(msgspec.Struct, frozen=True):
+    """The firmware update that the station took last; `status` is its own word."""
+
+    request_id: int
+    version: str
+    campaign_id: str
+    status: str
+    changed_ms: int
+    ended: bool
+
+
+class UploadView(msgspec.Struct, frozen=True):
+    """The log that the station agreed to upload last; `status` is its own word."""
+
+    request_id: int
+    kind: LogKind
+    name: str
+    status: str
+    changed_ms: int
+    ended: bool
+
+
 class ChargerView(msgspec.Struct, frozen=True, tag="charger_view"):
     charger_id: ChargerId
     site_id: SiteId | None
@@ -258,3 +295,5 @@ class ChargerView(msgspec.Struct, frozen=True, tag="charger_view"):
     serial_number: str
     last_seen_ms: int | None
     connectors: tuple[ConnectorView, ...]
+    update: UpdateView | None = None
+    upload: UploadView | None = None

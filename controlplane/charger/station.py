@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
+from controlplane.charger.firmware import Firmware
 from controlplane.charger.memory import ChargerMemory
 from controlplane.charger.settling import seconds
 from controlplane.charger.transactions import Transactions
@@ -38,12 +39,17 @@ _NOTICE_MAX_BYTES: Final = 8_192
 class Station:
     """The station's side of one charger's memory."""
 
-    __slots__ = ("_memory", "_settings", "_transactions", "boot_pending")
+    __slots__ = ("_firmware", "_memory", "_settings", "_transactions", "boot_pending")
 
     def __init__(
-        self, memory: ChargerMemory, settings: ActorSettings, transactions: Transactions
+        self,
+        memory: ChargerMemory,
+        settings: ActorSettings,
+        transactions: Transactions,
+        firmware: Firmware,
     ) -> None:
         self._memory = memory
+        self._firmware = firmware
         self._settings = settings
         self._transactions = transactions
         self.boot_pending = False
@@ -74,6 +80,7 @@ class Station:
             serial_number=event.serial_number,
             reason=event.reason,
         )
+        self._firmware.booted(turn)
         self.boot_pending = turn.site_id is None
         interval_ms = self._settings.heartbeat_interval_ms
         if self.boot_pending:
@@ -145,6 +152,18 @@ class Station:
         self._note(turn, "NotifyEVChargingSchedule", event.data)
         return StatusAnswer("Accepted")
 
+    def _firmware_progressed(self, turn: Turn, event: events.FirmwareProgress) -> Answer:
+        self._firmware.update_progressed(turn, event)
+        return Done()
+
+    def _firmware_published(self, turn: Turn, event: events.FirmwarePublished) -> Answer:
+        self._firmware.published(turn, event)
+        return Done()
+
+    def _log_progressed(self, turn: Turn, event: events.LogProgress) -> Answer:
+        self._firmware.log_progressed(turn, event)
+        return Done()
+
     def _noted(self, turn: Turn, event: events.Noted) -> Answer:
         self._note(turn, event.kind, event.data)
         return Done()
@@ -161,7 +180,10 @@ _HEARD: Final[dict[type[Event], Callable[[Station, Turn, Any], Answer]]] = {
     events.Booted: Station._booted,
     events.ChargingNeedsNotified: Station._needs_notified,
     events.DataTransferred: Station._data_transferred,
+    events.FirmwareProgress: Station._firmware_progressed,
+    events.FirmwarePublished: Station._firmware_published,
     events.Heartbeat: Station._heartbeat,
+    events.LogProgress: Station._log_progressed,
     events.MeterReported: Station._metered,
     events.Noted: Station._noted,
     events.StatusChanged: Station._status_changed,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from controlplane.charger.memory import ChargerMemory, Connector
-from controlplane.charger.messages import ChargerView, ConnectorView
+from controlplane.charger.memory import ChargerMemory, Connector, FirmwareUpdate, LogUpload
+from controlplane.charger.messages import ChargerView, ConnectorView, UpdateView, UploadView
 
 __all__ = ["charger_view"]
 
@@ -25,6 +25,34 @@ def charger_view(memory: ChargerMemory, *, online: bool, last_seen_ms: int | Non
         connectors=tuple(
             _connector_view(memory, connector_id) for connector_id in sorted(connector_ids)
         ),
+        update=_update_view(memory.firmware_update),
+        upload=_upload_view(memory.log_upload),
+    )
+
+
+def _update_view(update: FirmwareUpdate | None) -> UpdateView | None:
+    if update is None:
+        return None
+    return UpdateView(
+        update.request_id,
+        update.version,
+        update.campaign_id,
+        update.status,
+        update.changed_ms,
+        update.ended_ms is not None,
+    )
+
+
+def _upload_view(upload: LogUpload | None) -> UploadView | None:
+    if upload is None:
+        return None
+    return UploadView(
+        upload.request_id,
+        upload.kind,
+        upload.name,
+        upload.status,
+        upload.changed_ms,
+        upload.ended_ms is not None,
     )
 
 

@@ -22,7 +22,10 @@ __all__ = [
     "ConnectorStatus",
     "DataTransferred",
     "Event",
+    "FirmwareProgress",
+    "FirmwarePublished",
     "Heartbeat",
+    "LogProgress",
     "MeterReading",
     "MeterReported",
     "Noted",
@@ -200,6 +203,29 @@ class VehicleCertificateAsked(Event, frozen=True, tag="vehicle_certificate_asked
     is ISO 15118's and for a PKI operator."""
 
     action: str
+
+
+class FirmwareProgress(Event, frozen=True, tag="firmware_progress"):
+    """How far an update has come, in the station's own word; `request_id` None where the version
+    has none."""
+
+    status: str
+    request_id: int | None
+
+
+class FirmwarePublished(Event, frozen=True, tag="firmware_published"):
+    """How far a local controller has come with publishing firmware, and where it lies (2.x L03)."""
+
+    status: str
+    request_id: int | None
+    locations: tuple[str, ...]
+
+
+class LogProgress(Event, frozen=True, tag="log_progress"):
+    """How far the upload of a log has come, in the station's own word."""
+
+    status: str
+    request_id: int | None
 
 
 class Noted(Event, frozen=True, tag="noted"):

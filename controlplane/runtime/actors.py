@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from controlplane.actor import Actor
+from controlplane.campaign.actor import CampaignActor
 from controlplane.charger.actor import ChargerActor
 from controlplane.config import ActorSettings
 from controlplane.feeder.actor import FeederActor
@@ -25,3 +26,5 @@ def create_actor(ref: ActorRef, settings: ActorSettings, snapshot: bytes | None)
             return SiteActor(ref, settings, snapshot)
         case ActorKind.FEEDER:
             return FeederActor(ref, settings, snapshot)
+        case ActorKind.CAMPAIGN:
+            return CampaignActor(ref, settings, snapshot)

@@ -130,13 +130,15 @@ class ShardHost:
                 await asyncio.sleep(_RETRY_S)
 
     async def serve(self) -> None:
-        """Bring sites and feeders in and begin. Call after every gateway has heard the
+        """Bring sites, feeders and campaigns in and begin. Call after every gateway has heard the
         announcement."""
         self.actors.serving = True
         feeders = await self._patiently(self._reader.feeders)
         sites = await self._patiently(self._reader.sites)
+        campaigns = await self._patiently(lambda: self._reader.campaigns(only_open=True))
         refs = [ActorRef(ActorKind.FEEDER, feeder.feeder_id) for feeder in feeders]
         refs += [ActorRef(ActorKind.SITE, site.site_id) for site in sites]
+        refs += [ActorRef(ActorKind.CAMPAIGN, each.campaign_id) for each in campaigns]
         for ref in refs:
             resident = self.actors.residents.find(ref)
             if resident.shard not in self._ownership.epochs:

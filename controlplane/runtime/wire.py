@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from controlplane.actor import Message
+from controlplane.campaign.messages import CampaignRequest, UpdateDeferred, UpdateProgress
 from controlplane.charger.messages import (
     ApplyLimit,
     ChargerAssigned,
@@ -24,6 +25,7 @@ from controlplane.charger.messages import (
     StationDisconnected,
     StationFailed,
     StationReplied,
+    UpdateWanted,
 )
 from controlplane.feeder.messages import (
     FeederLeft,
@@ -81,6 +83,9 @@ ActorMessage = (
     | SiteLeft
     | FeederReport
     | FeederLeft
+    | UpdateWanted
+    | UpdateProgress
+    | UpdateDeferred
 )
 
 
@@ -174,6 +179,7 @@ _REQUESTS: dict[ActorKind, msgspec.msgpack.Decoder[Any]] = {
     ActorKind.CHARGER: msgspec.msgpack.Decoder(ChargerRequest),
     ActorKind.SITE: msgspec.msgpack.Decoder(SiteRequest),
     ActorKind.FEEDER: msgspec.msgpack.Decoder(FeederRequest),
+    ActorKind.CAMPAIGN: msgspec.msgpack.Decoder(CampaignRequest),
 }
 
 encode = msgspec.msgpack.Encoder().encode

@@ -15,7 +15,8 @@ is offered may keep 2 A or a tenth of that in hand and no more (`lent`)."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from controlplane.network import ChargerConfig, ConnectorConfig, SiteConfig
@@ -31,6 +32,9 @@ _HEADROOM_A, _HEADROOM_SHARE = 2.0, 0.1
 _LENT_TOLERANCE_A = 1.5
 _CAP_SHARE = 0.02
 _CAP_A = 1.5
+_STEP_A = 0.5
+_GIVES_UP_STEPS = 2
+"""A sleeper is first held at the least that it could wake up with, and then switched off."""
 
 Lines = tuple[float, float, float]
 
@@ -72,7 +76,10 @@ class _Claim:
 
 class OptimumWatch:
     """Who gets less than at the optimum, and for how long: while nobody comes, goes or fails, a
-    shortfall ends within `within_ms`; None only measures how long it lasts."""
+    shortfall ends within `within_ms`; None only measures how long it lasts.
+
+    A vehicle that takes nothing any more goes, though its cable stays: what it gives back counts
+    from when it was told to, in `_GIVES_UP_STEPS` at most, on its own site."""
 
     def __init__(
         self, rule: str, violations: Violations, *, lent: bool, within_ms: int | None
@@ -84,14 +91,22 @@ class OptimumWatch:
         self._lent = lent
         self._within_ms = within_ms
         self._since_ms: dict[str, int] = {}
+        self._asleep_a: dict[str, float] = {}
+        self._gave_up: Counter[str] = Counter()
 
     def begin(self, now_ms: int, moment: Moment) -> None:
         """Faults have stopped: whoever is short is so from now on."""
+        self._asleep_a = {}
+        self._gave_up.clear()
         self._since_ms = dict.fromkeys(shortfalls(moment, lent=self._lent), now_ms)
 
     def look(self, now_ms: int, moment: Moment) -> None:
         """Look at this instant."""
         short = shortfalls(moment, lent=self._lent)
+        for site in self._sites_given_back(moment):
+            for charger in site.chargers:
+                for connector in charger.connectors:
+                    self._since_ms.pop(f"{charger.id}/{connector.id}", None)
         self._since_ms = {name: self._since_ms.get(name, now_ms) for name in short}
         for name, words in short.items():
             lasted_ms = now_ms - self._since_ms[name]
@@ -99,6 +114,22 @@ class OptimumWatch:
             if within_ms is not None and lasted_ms > within_ms >= self.longest_ms:
                 self._violations.record(now_ms, self._rule, f"{name} {words}")
             self.longest_ms = max(self.longest_ms, lasted_ms)
+
+    def _sites_given_back(self, moment: Moment) -> list[SiteConfig]:
+        """Where a sleeper was told to take less since the last look."""
+        asleep_a: dict[str, float] = {}
+        found = []
+        for site in moment.sites:
+            gave_up = False
+            for name, offered_a in _asleep(moment, site):
+                asleep_a[name] = offered_a
+                if offered_a < self._asleep_a.get(name, 0.0) - _STEP_A:
+                    self._gave_up[name] += 1
+                    gave_up |= self._gave_up[name] <= _GIVES_UP_STEPS
+            if gave_up:
+                found.append(site)
+        self._asleep_a = asleep_a
+        return found
 
 
 def shortfalls(moment: Moment, *, lent: bool) -> dict[str, str]:
@@ -195,6 +226,16 @@ class _Site:
                 left_a = min(self._left_a(row, lent=lent) for row in claim.rows)
                 found[claim.name] = f"{offered}, and {left_a:.2f} A are left on all its rows"
         return found
+
+
+def _asleep(moment: Moment, site: SiteConfig) -> Iterator[tuple[str, float]]:
+    """Vehicles that take nothing now, and what they are offered."""
+    for charger in site.chargers:
+        outlets = moment.stations[charger.id].outlets
+        for connector, outlet in zip(charger.connectors, outlets, strict=True):
+            vehicle = outlet.vehicle if outlet.transaction is not None else None
+            if vehicle is not None and vehicle.usable_a() < connector.current_min_a:
+                yield f"{charger.id}/{connector.id}", outlet.offered_a
 
 
 def _claim(

@@ -23,6 +23,7 @@ from controlplane.store import schema
 from controlplane.store.engine import connected
 from controlplane.store.records import (
     ActorSnapshot,
+    CampaignRecord,
     CandidateRecord,
     CandidateRemoved,
     CertificateRecord,
@@ -243,6 +244,7 @@ def _writes(dialect: str) -> dict[type, Executable]:
         SiteRecord: upsert(schema.site),
         FeederRecord: upsert(schema.feeder),
         GridEventRecord: upsert(schema.grid_event),
+        CampaignRecord: upsert(schema.campaign),
         ChargerRecord: upsert(schema.charger),
         SiteRemoved: removal(schema.site),
         FeederRemoved: removal(schema.feeder),
@@ -295,6 +297,8 @@ def _upserted(record: Record) -> tuple[type, object]:
             return SiteRecord, record.site_id
         case FeederRecord() | FeederRemoved():
             return FeederRecord, record.feeder_id
+        case CampaignRecord():
+            return CampaignRecord, record.campaign_id
         case GridEventRecord():
             return GridEventRecord, record.event_id
         case CredentialRecord():

@@ -23,6 +23,7 @@ from controlplane.store import schema
 from controlplane.store.commit import RequestResult
 from controlplane.store.engine import connected, open_engine
 from controlplane.store.records import (
+    CampaignRecord,
     ChargerRecord,
     FeederRecord,
     GridEventRecord,
@@ -153,6 +154,17 @@ class StoreReader(SecurityReads):
     async def feeder(self, id: FeederId) -> FeederRecord | None:
         """The feeder as described, or None."""
         return await self._one(schema.feeder, id, FeederRecord)
+
+    async def campaigns(self, *, only_open: bool = False) -> list[CampaignRecord]:
+        """Firmware campaigns, the newest first.
+
+        Raises:
+            Unavailable: the database is away.
+        """
+        query = select(schema.campaign).order_by(desc(schema.campaign.c.updated_ms))
+        if only_open:
+            query = query.where(schema.campaign.c.open)
+        return await self._run(lambda connection: _records(connection, query, CampaignRecord))
 
     async def grid_events(
         self,

@@ -11,6 +11,7 @@ from controlplane.ids import ActorKind, ActorRef, ChargerId, FeederId, SessionId
 
 __all__ = [
     "ActorSnapshot",
+    "CampaignRecord",
     "CandidateRecord",
     "CandidateRemoved",
     "CertificateRecord",
@@ -88,6 +89,18 @@ class GridEventRecord(Record, frozen=True, tag="grid_event"):
     """It is to come or in force."""
     start_ms: int
     event: bytes
+
+
+class CampaignRecord(Record, frozen=True, tag="campaign"):
+    """A firmware campaign in the list of campaigns; what it does is in its actor's snapshot.
+    Upserted by `campaign_id`."""
+
+    campaign_id: str
+    version: str
+    stage: str
+    open: bool
+    """It may still do something."""
+    updated_ms: int
 
 
 class ChargerRecord(Record, frozen=True, tag="charger"):

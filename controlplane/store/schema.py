@@ -22,6 +22,7 @@ from sqlalchemy import (
 
 __all__ = [
     "actor_snapshot",
+    "campaign",
     "candidate",
     "certificate",
     "charger",
@@ -92,6 +93,16 @@ grid_event = Table(
     Column("event", LargeBinary, nullable=False),
     Index("grid_event_by_start", "start_ms", "event_id"),
     Index("grid_event_by_target", "target_kind", "target_id", "start_ms", "event_id"),
+)
+
+campaign = Table(
+    "campaign",
+    metadata,
+    Column("campaign_id", Text, primary_key=True),
+    Column("version", Text, nullable=False),
+    Column("stage", Text, nullable=False),
+    Column("open", Boolean, nullable=False),
+    Column("updated_ms", BigInteger, nullable=False),
 )
 
 charger = Table(

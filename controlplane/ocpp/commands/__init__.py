@@ -22,6 +22,13 @@ from controlplane.ocpp.commands.core import (
     Trigger,
     UnlockConnector,
 )
+from controlplane.ocpp.commands.firmware import (
+    GetLog,
+    LogKind,
+    PublishFirmware,
+    UnpublishFirmware,
+    UpdateFirmware,
+)
 from controlplane.ocpp.commands.security import (
     CertificateHash,
     CertificateSigned,
@@ -44,9 +51,12 @@ __all__ = [
     "DeleteCertificate",
     "GetCompositeSchedule",
     "GetInstalledCertificates",
+    "GetLog",
     "GetSettings",
     "InstallCertificate",
     "LimitPurpose",
+    "LogKind",
+    "PublishFirmware",
     "RawCall",
     "RemoteStart",
     "RemoteStop",
@@ -57,6 +67,8 @@ __all__ = [
     "SetSettings",
     "Trigger",
     "UnlockConnector",
+    "UnpublishFirmware",
+    "UpdateFirmware",
 ]
 
 AnyCommand = (
@@ -78,5 +90,9 @@ AnyCommand = (
     | RenewCertificate
     | SetPassword
     | RawCall
+    | UpdateFirmware
+    | PublishFirmware
+    | UnpublishFirmware
+    | GetLog
 )
 """Every command; what a field is declared as, so that it can be read back from msgpack."""

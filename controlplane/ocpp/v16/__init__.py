@@ -1,4 +1,4 @@
-"""OCPP 1.6J, with the security whitepaper's notices, to and from domain events and commands.
+"""OCPP 1.6J, with the security whitepaper's extensions, to and from domain events and commands.
 
 Sections named here are those of the OCPP 1.6 edition 2 specification. Every module is a functional
 block."""
@@ -11,7 +11,7 @@ from controlplane.ocpp.dialect import Dialect, MeterSettings
 from controlplane.ocpp.v16.authorization import AUTHORIZATION
 from controlplane.ocpp.v16.availability import AVAILABILITY
 from controlplane.ocpp.v16.data_transfer import DATA_TRANSFER
-from controlplane.ocpp.v16.notices import NOTICES
+from controlplane.ocpp.v16.firmware import FIRMWARE
 from controlplane.ocpp.v16.provisioning import PROVISIONING
 from controlplane.ocpp.v16.remote_control import REMOTE_CONTROL
 from controlplane.ocpp.v16.security import SECURITY
@@ -24,7 +24,7 @@ _BLOCKS: Final = (
     AUTHORIZATION,
     AVAILABILITY,
     DATA_TRANSFER,
-    NOTICES,
+    FIRMWARE,
     PROVISIONING,
     REMOTE_CONTROL,
     SECURITY,

@@ -12,6 +12,7 @@ from controlplane.ocpp.dialect import Dialect, MeterSettings
 from controlplane.ocpp.v201.authorization import AUTHORIZATION
 from controlplane.ocpp.v201.availability import AVAILABILITY
 from controlplane.ocpp.v201.data_transfer import DATA_TRANSFER
+from controlplane.ocpp.v201.firmware import FIRMWARE
 from controlplane.ocpp.v201.notices import NOTICES
 from controlplane.ocpp.v201.provisioning import PROVISIONING
 from controlplane.ocpp.v201.remote_control import REMOTE_CONTROL
@@ -25,6 +26,7 @@ BLOCKS: Final = (
     AUTHORIZATION,
     AVAILABILITY,
     DATA_TRANSFER,
+    FIRMWARE,
     NOTICES,
     PROVISIONING,
     REMOTE_CONTROL,

@@ -10,15 +10,12 @@ NOTICES = Block(
     notices=frozenset(
         {
             "ClearedChargingLimit",
-            "FirmwareStatusNotification",
-            "LogStatusNotification",
             "NotifyChargingLimit",
             "NotifyCustomerInformation",
             "NotifyDisplayMessages",
             "NotifyEvent",
             "NotifyMonitoringReport",
             "NotifyReport",
-            "PublishFirmwareStatusNotification",
             "ReportChargingProfiles",
             "ReservationStatusUpdate",
         }

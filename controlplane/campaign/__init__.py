@@ -1,0 +1,1 @@
+"""Firmware campaigns: many chargers brought to one version, in waves."""
