@@ -12,18 +12,23 @@ from grpc_reflection.v1alpha import reflection
 
 from controlplane.api.allocation import Allocations
 from controlplane.api.backend import MESSAGE_MAX_BYTES, Backend
+from controlplane.api.certificates import Certificates
 from controlplane.api.chargers import Chargers
 from controlplane.api.configuring import Change, apply_network
 from controlplane.api.errors import ErrorInterceptor
 from controlplane.api.grid import Grid
 from controlplane.api.journal import Journal
 from controlplane.api.network import Network
+from controlplane.api.onboarding import Onboarding
+from controlplane.api.security import SecurityOfChargers
 from controlplane.api.sessions import Sessions
 from controlplane.api.sites import Sites
 from controlplane.api.system import System
 from controlplane.api.v1 import (
     allocation_pb2,
     allocation_pb2_grpc,
+    certificates_pb2,
+    certificates_pb2_grpc,
     chargers_pb2,
     chargers_pb2_grpc,
     grid_pb2,
@@ -32,6 +37,8 @@ from controlplane.api.v1 import (
     journal_pb2_grpc,
     network_pb2,
     network_pb2_grpc,
+    security_pb2,
+    security_pb2_grpc,
     sessions_pb2,
     sessions_pb2_grpc,
     sites_pb2,
@@ -82,6 +89,8 @@ class ApiServer:
         self._backend = backend
         self._server = server
         self._health = health_service
+        self._onboarding = Onboarding(backend)
+        self._onboarding.start()
         self.port = port
         """Where it listens; never 0."""
 
@@ -95,6 +104,7 @@ class ApiServer:
 
     async def stop(self) -> None:
         """Say that it is going, let running calls end for a moment, cut off streams."""
+        await self._onboarding.stop()
         await self._health.enter_graceful_shutdown()
         await self._server.stop(_GRACE_S)
         _log.info("api_stopped", port=self.port)
@@ -135,10 +145,12 @@ async def serve(
 def _add_services(backend: Backend, server: grpc.aio.Server) -> list[str]:
     """Add every service of the contract; their full names."""
     allocation_pb2_grpc.add_AllocationServiceServicer_to_server(Allocations(), server)
+    certificates_pb2_grpc.add_CertificatesServiceServicer_to_server(Certificates(backend), server)
     chargers_pb2_grpc.add_ChargersServiceServicer_to_server(Chargers(backend), server)
     grid_pb2_grpc.add_GridServiceServicer_to_server(Grid(backend), server)
     journal_pb2_grpc.add_JournalServiceServicer_to_server(Journal(backend), server)
     network_pb2_grpc.add_NetworkServiceServicer_to_server(Network(backend), server)
+    security_pb2_grpc.add_SecurityServiceServicer_to_server(SecurityOfChargers(backend), server)
     sessions_pb2_grpc.add_SessionsServiceServicer_to_server(Sessions(backend), server)
     sites_pb2_grpc.add_SitesServiceServicer_to_server(Sites(backend), server)
     system_pb2_grpc.add_SystemServiceServicer_to_server(System(backend), server)
@@ -146,10 +158,12 @@ def _add_services(backend: Backend, server: grpc.aio.Server) -> list[str]:
         service.full_name
         for file in (
             allocation_pb2,
+            certificates_pb2,
             chargers_pb2,
             grid_pb2,
             journal_pb2,
             network_pb2,
+            security_pb2,
             sessions_pb2,
             sites_pb2,
             system_pb2,

@@ -23,13 +23,13 @@ from controlplane.cli.output import moment, print_json, table, word
 if TYPE_CHECKING:
     from controlplane.api.v1 import chargers_pb2
 
-__all__ = ["app"]
+__all__ = ["MARGIN_S", "Timeout", "app", "report_outcome"]
 
 Timeout = Annotated[
     float, typer.Option("--timeout", help="Seconds to wait for the charger.", min=1, max=300)
 ]
 # gRPC waits a little longer than Loadstar, whose word on a silent charger is better than none.
-_MARGIN_S = 5.0
+MARGIN_S = 5.0
 
 
 @app.command("start")
@@ -60,8 +60,8 @@ def remote_start(
             timeout_s=timeout_s,
             request_id=new_request_id(),
         )
-        response = charger_stub(channel).RemoteStart(request, timeout=timeout_s + _MARGIN_S)
-    _report(response, as_json=as_json)
+        response = charger_stub(channel).RemoteStart(request, timeout=timeout_s + MARGIN_S)
+    report_outcome(response, as_json=as_json)
 
 
 @app.command("stop")
@@ -91,8 +91,8 @@ def remote_stop(
             request.session_id = session
         else:
             request.transaction_id = transaction
-        response = charger_stub(channel).RemoteStop(request, timeout=timeout_s + _MARGIN_S)
-    _report(response, as_json=as_json)
+        response = charger_stub(channel).RemoteStop(request, timeout=timeout_s + MARGIN_S)
+    report_outcome(response, as_json=as_json)
 
 
 @app.command("reset")
@@ -120,8 +120,8 @@ def reset(
             timeout_s=timeout_s,
             request_id=new_request_id(),
         )
-        response = charger_stub(channel).ResetCharger(request, timeout=timeout_s + _MARGIN_S)
-    _report(response, as_json=as_json)
+        response = charger_stub(channel).ResetCharger(request, timeout=timeout_s + MARGIN_S)
+    report_outcome(response, as_json=as_json)
 
 
 @app.command("unlock")
@@ -146,8 +146,8 @@ def unlock(
             timeout_s=timeout_s,
             request_id=new_request_id(),
         )
-        response = charger_stub(channel).UnlockConnector(request, timeout=timeout_s + _MARGIN_S)
-    _report(response, as_json=as_json)
+        response = charger_stub(channel).UnlockConnector(request, timeout=timeout_s + MARGIN_S)
+    report_outcome(response, as_json=as_json)
 
 
 @app.command("availability")
@@ -177,8 +177,8 @@ def availability(
             timeout_s=timeout_s,
             request_id=new_request_id(),
         )
-        response = charger_stub(channel).ChangeAvailability(request, timeout=timeout_s + _MARGIN_S)
-    _report(response, as_json=as_json)
+        response = charger_stub(channel).ChangeAvailability(request, timeout=timeout_s + MARGIN_S)
+    report_outcome(response, as_json=as_json)
 
 
 @app.command("trigger")
@@ -206,8 +206,8 @@ def trigger(
             timeout_s=timeout_s,
             request_id=new_request_id(),
         )
-        response = charger_stub(channel).TriggerMessage(request, timeout=timeout_s + _MARGIN_S)
-    _report(response, as_json=as_json)
+        response = charger_stub(channel).TriggerMessage(request, timeout=timeout_s + MARGIN_S)
+    report_outcome(response, as_json=as_json)
 
 
 @app.command("settings")
@@ -242,17 +242,17 @@ def settings(
                 timeout_s=timeout_s,
                 request_id=new_request_id(),
             )
-            _report(
-                charger_stub(channel).SetSettings(written, timeout=timeout_s + _MARGIN_S),
+            report_outcome(
+                charger_stub(channel).SetSettings(written, timeout=timeout_s + MARGIN_S),
                 as_json=as_json,
             )
             return
         request = chargers_pb2.GetSettingsRequest(
             charger_id=charger_id, keys=keys or [], timeout_s=timeout_s
         )
-        response = charger_stub(channel).GetSettings(request, timeout=timeout_s + _MARGIN_S)
+        response = charger_stub(channel).GetSettings(request, timeout=timeout_s + MARGIN_S)
     if as_json or not response.settings:
-        _report(response, as_json=as_json)
+        report_outcome(response, as_json=as_json)
         return
     table(
         ["Key", "Value", "Note"],
@@ -290,11 +290,9 @@ def schedule(
             duration_s=duration_s,
             timeout_s=timeout_s,
         )
-        response = charger_stub(channel).GetCompositeSchedule(
-            request, timeout=timeout_s + _MARGIN_S
-        )
+        response = charger_stub(channel).GetCompositeSchedule(request, timeout=timeout_s + MARGIN_S)
     if as_json or not response.periods:
-        _report(response, as_json=as_json)
+        report_outcome(response, as_json=as_json)
         return
     table(
         ["#From", "#Limit", "#Phases"],
@@ -342,14 +340,14 @@ def call(
             timeout_s=timeout_s,
             request_id=new_request_id(),
         )
-        outcome = charger_stub(channel).Call(request, timeout=timeout_s + _MARGIN_S).outcome
+        outcome = charger_stub(channel).Call(request, timeout=timeout_s + MARGIN_S).outcome
     if outcome.payload_json:
         typer.echo(json.dumps(json.loads(outcome.payload_json), indent=2, ensure_ascii=False))
     if outcome.state != chargers_pb2.COMMAND_STATE_ACCEPTED:
         fail(_outcome_line(outcome))
 
 
-def _report(response: Any, *, as_json: bool) -> None:
+def report_outcome(response: Any, *, as_json: bool) -> None:
     """Print what became of a command; anything but acceptance ends with status 1."""
     from controlplane.api.v1 import chargers_pb2
 

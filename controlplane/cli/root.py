@@ -10,12 +10,14 @@ import typer
 
 from controlplane.cli import (
     allocate,
+    authority,
     charger_commands,
     feeders,
     grid_events,
     meters,
     network,
     openadr,
+    security,
     sessions,
     sites,
     up,
@@ -51,6 +53,8 @@ app.add_typer(sessions.app, name="sessions", rich_help_panel="Operate")
 app.add_typer(feeders.app, name="feeders", rich_help_panel="Operate")
 app.add_typer(grid_events.app, name="grid-events", rich_help_panel="Operate")
 app.add_typer(network.app, name="network", rich_help_panel="Operate")
+app.add_typer(security.app, name="security", rich_help_panel="Operate")
+app.add_typer(authority.app, name="ca", rich_help_panel="Operate")
 app.command("openadr", rich_help_panel="Connect")(openadr.openadr)
 app.add_typer(meters.app, name="meters", rich_help_panel="Connect")
 app.command("why", rich_help_panel="Operate")(why.why)

@@ -32,7 +32,15 @@ from controlplane.ocpp.commands import CertificateHash
 from controlplane.store.records import CertificateRecord
 from controlplane.units import ms_from_datetime
 
-__all__ = ["IDENTITY_PREFIX", "Authority", "Wish", "read_certificate", "read_wish", "root_hash"]
+__all__ = [
+    "IDENTITY_PREFIX",
+    "Authority",
+    "Wish",
+    "read_certificate",
+    "read_wish",
+    "root_hash",
+    "write_secret",
+]
 
 IDENTITY_PREFIX: Final = "urn:loadstar:charger:"
 """An alternative name of this form carries a charger's id whatever characters it has."""
@@ -158,7 +166,7 @@ class Authority:
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), False)
             .sign(key, hashes.SHA256())
         )
-        _write_secret(folder / "ca.key", _private_pem(key))
+        write_secret(folder / "ca.key", _private_pem(key))
         (folder / "ca.pem").write_bytes(certificate.public_bytes(Encoding.PEM))
         return cls(key, certificate)
 
@@ -317,11 +325,13 @@ def _private_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
     )
 
 
-def _write_secret(path: Path, data: bytes) -> None:
-    """Readable by its owner alone from the first byte on."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+def write_secret(path: Path, data: bytes) -> None:
+    """Readable by its owner alone from the first byte on; another file of this name is replaced."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "wb") as file:
         file.write(data)
+    partial.replace(path)
 
 
 def _general(name: str) -> x509.GeneralName:
