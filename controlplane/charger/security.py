@@ -296,7 +296,7 @@ class Security:
     def rotation_fault(self, request: RotatePassword) -> Refusal | None:
         """Why no new password can be sent now."""
         kept = self._memory.security
-        charger = {"charger_id": self._memory.charger_id}
+        charger: dict[str, str] = {"charger_id": self._memory.charger_id}
         if self._rotating:
             return Refusal(
                 "precondition", "ROTATION_RUNNING", "a new password is on its way", charger

@@ -204,7 +204,8 @@ class ActorLoop:
         message = parcel.message
         charger_id = parcel.charger_id
         known = self._connected.get(charger_id)
-        if type(message) is SecurityNoticed:
+        if isinstance(message, SecurityNoticed):
+            # It is about the charger and of no connection.
             pass
         elif type(message) is StationConnected:
             if known is not None and known != message.connection:

@@ -256,7 +256,7 @@ class _Candidates:
             return _Refused(http.HTTPStatus.SERVICE_UNAVAILABLE, "too many unknown chargers")
         if now_s - self._counted_s > _COUNTED_S:
             self._count, self._counted_s = await self._reader.candidates_count(), now_s
-        since_counted = sum(at_s > self._counted_s for at_s in self._new.values())
+        since_counted = sum(at_s >= self._counted_s for at_s in self._new.values())
         if self._count + since_counted >= settings.candidates_max:
             return _Refused(http.HTTPStatus.SERVICE_UNAVAILABLE, "too many unknown chargers")
         self._new[charger_id] = now_s

@@ -213,7 +213,7 @@ class Authority:
                 critical=True,
             )
             .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False)
-            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)  # type: ignore[arg-type]
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
         )
         signed = builder.sign(self._key, hashes.SHA256())
         leaf = signed.public_bytes(Encoding.PEM).decode()

@@ -62,12 +62,7 @@ __all__ = [
 ]
 
 StationMessage = (
-    StationConnected
-    | StationDisconnected
-    | StationCalled
-    | StationReplied
-    | StationFailed
-    | SecurityNoticed
+    StationConnected | StationDisconnected | StationCalled | StationReplied | StationFailed
 )
 
 ActorMessage = (
@@ -111,7 +106,7 @@ class FromStation(msgspec.Struct, frozen=True, array_like=True, tag=1):
 
     charger_id: ChargerId
     site_id: SiteId | None
-    message: StationMessage
+    message: StationMessage | SecurityNoticed
 
 
 class FrameKind(IntEnum):

@@ -438,7 +438,7 @@ class PromptHost:
                 "",
                 f'[3,"{message.message_id}",{{}}]',
             )
-            asyncio.get_running_loop().call_soon(self._gateway.receive, [answer])
+            asyncio.get_running_loop().call_soon(lambda: self._gateway.receive([answer]))
 
     def close(self) -> None:
         pass
