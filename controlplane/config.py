@@ -70,6 +70,13 @@ class Settings(BaseSettings):
     """0 picks a free port; `loadstar up` prints it."""
     grpc_host: str = "127.0.0.1"
     grpc_port: Annotated[int, Field(ge=0, le=65_535)] = 9_090
+    files_host: str = "127.0.0.1"
+    files_port: Annotated[int | None, Field(ge=0, le=65_535)] = None
+    """Where stations fetch firmware and bring logs over HTTP; 0 picks a free port, None serves no
+    files."""
+    files_url: str = ""
+    """The address under which stations reach it; empty means `http://<files_host>:<files_port>`."""
+    file_max_bytes: Annotated[int, Field(ge=1_024)] = 1_073_741_824
     onboarding: Onboarding = Onboarding.REFUSE
     onboarding_allow: tuple[str, ...] = ()
     """Patterns of charger ids, such as `ACME-*`; with `ACME-*=depot/main` a charger is put on that

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 
 import msgspec
@@ -66,22 +65,25 @@ class Stage(msgspec.Struct, frozen=True, array_like=True):
     def risen_ma(self, level: int) -> int:
         """By how much the current has risen in this stage, rounded down."""
         points = self.points
-        after = bisect_right(points, (level, 2**62))
-        if after == 0:
+        first_level, first_ma = points[0]
+        last_level, last_ma = points[-1]
+        if level < first_level:
             return 0
+        if level >= last_level:
+            return last_ma - first_ma
+        # Most stages are one straight line.
+        after = 1 if len(points) == 2 else bisect_right(points, (level, 2**62))
         low_level, low_ma = points[after - 1]
-        risen_ma = low_ma - points[0][1]
-        if after < len(points):
-            high_level, high_ma = points[after]
-            risen_ma += (high_ma - low_ma) * (level - low_level) // (high_level - low_level)
-        return risen_ma
+        high_level, high_ma = points[after]
+        return (
+            low_ma - first_ma + (high_ma - low_ma) * (level - low_level) // (high_level - low_level)
+        )
 
 
 Curve = tuple[Stage, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(msgspec.Struct, frozen=True, gc=False):
     """What one connector adds to its site's curve. Currents per conductor."""
 
     lines: tuple[int, ...]

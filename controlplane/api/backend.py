@@ -19,7 +19,8 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from controlplane.charger.messages import ChargerView, GetCharger
 from controlplane.config import Settings
-from controlplane.errors import InvalidInput, TimedOut, Unavailable
+from controlplane.errors import InvalidInput, Precondition, TimedOut, Unavailable
+from controlplane.files.store import FileStore
 from controlplane.ids import ActorKind, ActorRef, ChargerId
 from controlplane.runtime.client import ActorClient, JournalEvent
 from controlplane.runtime.clock import Clock
@@ -29,6 +30,7 @@ __all__ = [
     "MESSAGE_MAX_BYTES",
     "Backend",
     "Caller",
+    "Files",
     "ask_chargers",
     "instant_ms",
     "invalid",
@@ -59,6 +61,27 @@ class Caller(Protocol):
 
 
 @dataclass(frozen=True)
+class Files:
+    """The object directory, and the address under which stations reach its server; empty where it
+    is not served."""
+
+    store: FileStore
+    base_url: str
+
+    def url(self, path: str) -> str:
+        """Where a station finds, or brings, the file at `path`.
+
+        Raises:
+            Precondition: files are not served.
+        """
+        if not self.base_url:
+            raise Precondition(
+                "files are not served: start Loadstar with --files-port", reason="FILES_NOT_SERVED"
+            )
+        return f"{self.base_url.rstrip('/')}/{path}"
+
+
+@dataclass(frozen=True)
 class Backend:
     """The inside of Loadstar, as services see it."""
 
@@ -66,6 +89,7 @@ class Backend:
     client: ActorClient
     reader: StoreReader
     clock: Clock
+    files: Files
     configuring: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held while a description is checked against the directory and brought into force, so that two
     sites cannot claim one charger at once."""

@@ -5,8 +5,6 @@ command is carried out is `executing`'s business."""
 
 from __future__ import annotations
 
-import secrets
-import zlib
 from collections.abc import AsyncIterator, Iterable
 from typing import Any
 
@@ -27,6 +25,7 @@ from controlplane.api.executing import (
     connector_number,
     execute,
     outcome_of,
+    request_number,
     require_charger,
 )
 from controlplane.api.pace import Pace
@@ -129,7 +128,7 @@ class Chargers(chargers_pb2_grpc.ChargersServiceServicer):
             connector_id=connector_id,
             id_token=request.id_token,
             id_token_type=request.id_token_type or "Central",
-            remote_start_id=_remote_start_id(request.request_id),
+            remote_start_id=request_number(request.request_id),
         )
         result = await execute(self._backend, command, request, context)
         return chargers_pb2.RemoteStartResponse(outcome=outcome_of(result))
@@ -342,13 +341,6 @@ def _last_kinds(batch: list[JournalEvent], wanted: set[str]) -> dict[ChargerId, 
         for event in batch
         if event.actor.kind is ActorKind.CHARGER and (not wanted or event.actor.id in wanted)
     }
-
-
-def _remote_start_id(request_id: str) -> int:
-    """A number for the station to refer to, 1 to 2^31 - 1; a repeated request has the same one."""
-    if request_id:
-        return zlib.crc32(request_id.encode()) % (2**31 - 1) + 1
-    return secrets.randbelow(2**31 - 1) + 1
 
 
 def _charger_to_message(view: ChargerView) -> chargers_pb2.Charger:

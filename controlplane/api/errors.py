@@ -97,6 +97,12 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
                 handler.request_deserializer,
                 handler.response_serializer,
             )
+        if handler.request_streaming:
+            return grpc.stream_unary_rpc_method_handler(
+                _answering(handler.stream_unary, method),
+                handler.request_deserializer,
+                handler.response_serializer,
+            )
         return grpc.unary_unary_rpc_method_handler(
             _answering(handler.unary_unary, method),
             handler.request_deserializer,

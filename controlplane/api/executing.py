@@ -10,6 +10,8 @@ an outcome and not an error; errors are for requests that are not a charger's bu
 
 from __future__ import annotations
 
+import secrets
+import zlib
 from typing import Any
 
 import orjson
@@ -29,6 +31,7 @@ __all__ = [
     "connector_number",
     "execute",
     "outcome_of",
+    "request_number",
     "require_charger",
 ]
 
@@ -116,6 +119,13 @@ def connector_number(connector_id: int, *, least: int) -> int:
     if not least <= connector_id <= _CONNECTOR_MAX:
         raise invalid("connector_id", f"{least} to {_CONNECTOR_MAX}")
     return connector_id
+
+
+def request_number(request_id: str) -> int:
+    """A number for the station to refer to, 1 to 2^31 - 1; a repeated request has the same one."""
+    if request_id:
+        return zlib.crc32(request_id.encode()) % (2**31 - 1) + 1
+    return secrets.randbelow(2**31 - 1) + 1
 
 
 def charger_unknown(charger_id: str) -> NotFound:

@@ -3,6 +3,7 @@ stays."""
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import grpc
@@ -11,13 +12,15 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from controlplane.api.allocation import Allocations
-from controlplane.api.backend import MESSAGE_MAX_BYTES, Backend
+from controlplane.api.backend import MESSAGE_MAX_BYTES, Backend, Files
 from controlplane.api.certificates import Certificates
 from controlplane.api.chargers import Chargers
 from controlplane.api.configuring import Change, apply_network
 from controlplane.api.errors import ErrorInterceptor
+from controlplane.api.firmware import FirmwareCalls
 from controlplane.api.grid import Grid
 from controlplane.api.journal import Journal
+from controlplane.api.logs import Logs
 from controlplane.api.network import Network
 from controlplane.api.onboarding import Onboarding
 from controlplane.api.security import SecurityOfChargers
@@ -31,10 +34,14 @@ from controlplane.api.v1 import (
     certificates_pb2_grpc,
     chargers_pb2,
     chargers_pb2_grpc,
+    firmware_pb2,
+    firmware_pb2_grpc,
     grid_pb2,
     grid_pb2_grpc,
     journal_pb2,
     journal_pb2_grpc,
+    logs_pb2,
+    logs_pb2_grpc,
     network_pb2,
     network_pb2_grpc,
     security_pb2,
@@ -48,6 +55,8 @@ from controlplane.api.v1 import (
 )
 from controlplane.config import Settings
 from controlplane.errors import Precondition
+from controlplane.files.server import FileServer
+from controlplane.files.store import FileStore
 from controlplane.network import NetworkConfig
 from controlplane.runtime.client import ActorClient
 from controlplane.runtime.clock import Clock, SystemClock
@@ -84,15 +93,26 @@ class ApiServer:
     """A listening gRPC server."""
 
     def __init__(
-        self, backend: Backend, server: grpc.aio.Server, health_service: Any, port: int
+        self,
+        backend: Backend,
+        server: grpc.aio.Server,
+        health_service: Any,
+        port: int,
+        files: FileServer | None,
     ) -> None:
         self._backend = backend
+        self._files = files
         self._server = server
         self._health = health_service
         self._onboarding = Onboarding(backend)
         self._onboarding.start()
         self.port = port
         """Where it listens; never 0."""
+
+    @property
+    def files_url(self) -> str:
+        """Where stations fetch and bring files; empty where they do not."""
+        return self._backend.files.base_url
 
     async def apply(self, network: NetworkConfig) -> list[Change]:
         """Bring a description into force, as `NetworkService.ApplyNetwork` does.
@@ -107,13 +127,16 @@ class ApiServer:
         await self._onboarding.stop()
         await self._health.enter_graceful_shutdown()
         await self._server.stop(_GRACE_S)
+        if self._files is not None:
+            await self._files.stop()
         _log.info("api_stopped", port=self.port)
 
 
 async def serve(
     settings: Settings, client: ActorClient, reader: StoreReader, *, clock: Clock | None = None
 ) -> ApiServer:
-    """Listen on `settings.grpc_host` and `settings.grpc_port` (0: a free port).
+    """Listen on `settings.grpc_host` and `settings.grpc_port` (0: a free port), and for HTTP where
+    `settings.files_port` says so.
 
     `clock` is the one that actors are driven by; the machine's where it is not given.
 
@@ -130,7 +153,14 @@ async def serve(
         raise Precondition(
             f"cannot listen for gRPC on {address}: {error}", reason="GRPC_ADDRESS_UNUSABLE"
         ) from error
-    backend = Backend(settings, client, reader, clock or SystemClock())
+    store = await asyncio.to_thread(
+        FileStore, settings.data_dir / "files", max_bytes=settings.file_max_bytes
+    )
+    files = await _serve_files(settings, store)
+    base_url = settings.files_url
+    if files is not None and not base_url:
+        base_url = f"http://{settings.files_host}:{files.port}"
+    backend = Backend(settings, client, reader, clock or SystemClock(), Files(store, base_url))
     health_service: Any = health.aio.HealthServicer()  # type: ignore[attr-defined]
     health_pb2_grpc.add_HealthServicer_to_server(health_service, server)
     names = [health.SERVICE_NAME, *_add_services(backend, server), reflection.SERVICE_NAME]
@@ -139,7 +169,21 @@ async def serve(
     for name in ("", *names):
         await health_service.set(name, health_pb2.HealthCheckResponse.SERVING)
     _log.info("api_listening", host=settings.grpc_host, port=port)
-    return ApiServer(backend, server, health_service, port)
+    return ApiServer(backend, server, health_service, port, files)
+
+
+async def _serve_files(settings: Settings, store: FileStore) -> FileServer | None:
+    if settings.files_port is None:
+        return None
+    files = FileServer(store)
+    try:
+        await files.start(settings.files_host, settings.files_port)
+    except OSError as error:
+        raise Precondition(
+            f"cannot serve files on {settings.files_host}:{settings.files_port}: {error}",
+            reason="FILES_ADDRESS_UNUSABLE",
+        ) from error
+    return files
 
 
 def _add_services(backend: Backend, server: grpc.aio.Server) -> list[str]:
@@ -147,6 +191,8 @@ def _add_services(backend: Backend, server: grpc.aio.Server) -> list[str]:
     allocation_pb2_grpc.add_AllocationServiceServicer_to_server(Allocations(), server)
     certificates_pb2_grpc.add_CertificatesServiceServicer_to_server(Certificates(backend), server)
     chargers_pb2_grpc.add_ChargersServiceServicer_to_server(Chargers(backend), server)
+    firmware_pb2_grpc.add_FirmwareServiceServicer_to_server(FirmwareCalls(backend), server)
+    logs_pb2_grpc.add_LogsServiceServicer_to_server(Logs(backend), server)
     grid_pb2_grpc.add_GridServiceServicer_to_server(Grid(backend), server)
     journal_pb2_grpc.add_JournalServiceServicer_to_server(Journal(backend), server)
     network_pb2_grpc.add_NetworkServiceServicer_to_server(Network(backend), server)
@@ -160,8 +206,10 @@ def _add_services(backend: Backend, server: grpc.aio.Server) -> list[str]:
             allocation_pb2,
             certificates_pb2,
             chargers_pb2,
+            firmware_pb2,
             grid_pb2,
             journal_pb2,
+            logs_pb2,
             network_pb2,
             security_pb2,
             sessions_pb2,

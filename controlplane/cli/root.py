@@ -13,7 +13,9 @@ from controlplane.cli import (
     authority,
     charger_commands,
     feeders,
+    firmware,
     grid_events,
+    logs,
     meters,
     network,
     openadr,
@@ -52,6 +54,8 @@ app.add_typer(sites.app, name="sites", rich_help_panel="Operate")
 app.add_typer(sessions.app, name="sessions", rich_help_panel="Operate")
 app.add_typer(feeders.app, name="feeders", rich_help_panel="Operate")
 app.add_typer(grid_events.app, name="grid-events", rich_help_panel="Operate")
+app.add_typer(firmware.app, name="firmware", rich_help_panel="Operate")
+app.add_typer(logs.app, name="logs", rich_help_panel="Operate")
 app.add_typer(network.app, name="network", rich_help_panel="Operate")
 app.add_typer(security.app, name="security", rich_help_panel="Operate")
 app.add_typer(authority.app, name="ca", rich_help_panel="Operate")

@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 __all__ = ["up"]
 
 _PROCESSES_CHECKED_S = 0.25
+_PLAIN_WARNING = (
+    "  take care            chargers without a password or TLS may connect from other machines;\n"
+    "                       see --security-profile-min and docs/security.md\n"
+)
 
 
 def up(
@@ -63,6 +67,15 @@ def up(
     ] = None,
     security_profile_min: Annotated[
         int | None, typer.Option(help="The lowest security profile for chargers, 0 to 3.")
+    ] = None,
+    files_host: Annotated[
+        str | None, typer.Option(help="Where chargers fetch firmware and bring logs.")
+    ] = None,
+    files_port: Annotated[
+        int | None, typer.Option(help="Serve files over HTTP; 0 picks a free one.")
+    ] = None,
+    files_url: Annotated[
+        str | None, typer.Option(help="The address of files as chargers see it.")
     ] = None,
     grpc_host: Annotated[str | None, typer.Option(help="Where programs connect.")] = None,
     grpc_port: Annotated[int | None, typer.Option(help="0 picks a free one.")] = None,
@@ -117,6 +130,9 @@ def up(
         security_profile_min=security_profile_min,
         grpc_host=grpc_host,
         grpc_port=grpc_port,
+        files_host=files_host,
+        files_port=files_port,
+        files_url=files_url,
         onboarding=onboarding,
         onboarding_allow=tuple(onboarding_allow) if onboarding_allow else None,
         clock_speed=clock_speed,
@@ -226,10 +242,18 @@ def _greet(settings: Settings, node: Node, api: ApiServer, actions: list[str]) -
         f"Loadstar {controlplane.__version__} is ready.\n"
         + "".join(f"  chargers connect to  {url}/ocpp/<charger id>\n" for url in urls)
         + f"  gRPC listens on      {settings.grpc_host}:{api.port}\n"
-        f"  data is kept in      {settings.data_dir.resolve()}\n"
+        + (f"  files are served at  {api.files_url}\n" if api.files_url else "")
+        + f"  data is kept in      {settings.data_dir.resolve()}\n"
         + (f"  network              feeders and sites: {applied}\n" if applied else "")
+        + (_PLAIN_WARNING if node.ocpp_port and _open_to_all(settings) else "")
         + "Ctrl-C stops it."
     )
+
+
+def _open_to_all(settings: Settings) -> bool:
+    """Whether the lowest security profile is in force on more than this machine."""
+    own = settings.ocpp_host == "localhost" or settings.ocpp_host.startswith(("127.", "::1"))
+    return settings.security_profile_min == 0 and not own
 
 
 async def _report(node: Node, api: ApiServer, ready_file: Path | None) -> None:

@@ -93,23 +93,26 @@ class Sums:
     @classmethod
     def of(cls, state: FeederState, config: FeederConfig, *, now_ms: int, patience_ms: int) -> Sums:
         members = [*state.sites.values(), *state.feeders.values()]
-        floor_ma = wanted_ma = measured_w = 0
+        floor_ma = wanted_ma = counted_ma = measured_ma = measured_w = 0
         for account in members:
             silent = account.silent(now_ms=now_ms, patience_ms=patience_ms)
-            least_ma = account.counted_ma if silent else account.floor_ma
+            may_ma = account.counted_ma
+            least_ma = may_ma if silent else account.floor_ma
             floor_ma += least_ma
             wanted_ma += max(least_ma, 0 if silent else account.wanted_ma)
-            measured_w += account.drawn_w(
-                voltage_v=config.voltage_v, now_ms=now_ms, patience_ms=patience_ms
-            )
-        counted_ma = sum(account.counted_ma for account in members)
+            counted_ma += may_ma
+            measured_ma += account.measured_ma
+            if silent or account.measured_w is None:
+                measured_w += w_from_ma(may_ma, voltage_v=config.voltage_v, phases=3)
+            else:
+                measured_w += account.measured_w
         own_ma = state.own_capacity_ma(config, now_ms)
         return cls(
             at_ms=now_ms,
             floor_ma=floor_ma,
             wanted_ma=max(floor_ma, min(wanted_ma, own_ma)),
             counted_ma=counted_ma,
-            measured_ma=sum(account.measured_ma for account in members),
+            measured_ma=measured_ma,
             measured_w=measured_w,
             allowed_w=w_from_ma(counted_ma, voltage_v=config.voltage_v, phases=3),
         )

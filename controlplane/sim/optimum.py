@@ -18,6 +18,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from controlplane.network import ChargerConfig, ConnectorConfig, SiteConfig
 from controlplane.sim.vehicle import Vehicle
@@ -49,6 +50,11 @@ class Moment:
     feeder_a: float
     limits_a: Mapping[str, float]
     """Of sites that are told to stay below their supply."""
+
+    @cached_property
+    def added_up(self) -> list[_Site]:
+        """Every site, with what stands on its rows."""
+        return [_Site(self, site) for site in self.sites]
 
 
 @dataclass(frozen=True)
@@ -138,7 +144,7 @@ def shortfalls(moment: Moment, *, lent: bool) -> dict[str, str]:
     Args:
         lent: whether what vehicles do not take must have been lent by now.
     """
-    sites = [_Site(moment, site) for site in moment.sites]
+    sites = moment.added_up
     spare_a = moment.feeder_a - sum(site.used_a(lent=lent) for site in sites)
     slack_a = sum(max(_CAP_A, _CAP_SHARE * site.used_a(lent=False)) for site in sites)
     found: dict[str, str] = {}

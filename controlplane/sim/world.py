@@ -246,14 +246,15 @@ class World:
         for station in self.stations.values():
             station.behave(honest=True)
             self.line.open(station)
-        watches = (self.optimum, self.lending)
+        watches, moment = (self.optimum, self.lending), self.moment()
         for watch in watches:
-            watch.begin(self.scheduler.now_ms, self.moment())
+            watch.begin(self.scheduler.now_ms, moment)
         end_ms = self.scheduler.now_ms + _CALM_MS
         while self.scheduler.now_ms < end_ms:
             self._pass(_LOOK_LARGE_MS if self.large else _LOOK_MS)
+            moment = self.moment()
             for watch in watches:
-                watch.look(self.scheduler.now_ms, self.moment())
+                watch.look(self.scheduler.now_ms, moment)
         for station in self.stations.values():
             station.behave(honest=False)
 

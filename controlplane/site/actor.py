@@ -27,6 +27,7 @@ from controlplane.feeder.messages import SiteLeft
 from controlplane.feeder.reporting import Reports
 from controlplane.grid_events import CancelGridEvent, CreateGridEvent, GetGridEvent, GridEvent
 from controlplane.ids import ActorRef, ConnectorKey, SiteId
+from controlplane.site.budget import Budget
 from controlplane.site.configure import (
     assignment,
     busy_refusal,
@@ -250,7 +251,7 @@ class SiteActor:
             )
             words = f"{what}: site {self.ref.id} has {known}"
             return refusal("not_found", "CONNECTOR_UNKNOWN", words, self.ref.id)
-        return explanation(site.picture(now_ms), site.tree.index[key], now_ms)
+        return explanation(site.picture(now_ms, site.budget(now_ms)), site.tree.index[key], now_ms)
 
     def _set_limit(
         self,
@@ -298,8 +299,10 @@ class SiteActor:
             return refusal(
                 "invalid_input", "AT_IN_FUTURE", "at_ms is ahead of Loadstar's clock", self.ref.id
             )
-        self._building_measured(site, request.current_ma, None, at_ms=request.at_ms, now_ms=now_ms)
-        return site.view(now_ms)
+        rows = self._building_measured(
+            site, request.current_ma, None, at_ms=request.at_ms, now_ms=now_ms
+        )
+        return site.view(now_ms, rows)
 
     def _building_measured(
         self,
@@ -309,9 +312,9 @@ class SiteActor:
         *,
         at_ms: int,
         now_ms: int,
-    ) -> None:
-        """Take in what the building's meter shows, from wherever it came; see
-        `BuildingLoad.follow` on its stamps."""
+    ) -> Budget | None:
+        """Take in what the building's meter shows, from wherever it came; see `BuildingLoad.follow`
+        on its stamps. The rows after that, where they are known."""
         last = site.state.building
         l1, l2, l3 = (max(-CURRENT_MAX_MA, min(each, CURRENT_MAX_MA)) for each in current_ma)
         current_ma = (l1, l2, l3)
@@ -322,21 +325,20 @@ class SiteActor:
             now_ms=now_ms,
         )
         if load is None:
-            return
+            return None
         same = last is not None and last.current_ma == load.current_ma
         self._rounds.quiet &= same and not site.stale(now_ms)
         site.state.building = load
         self._save_building(site, load)
-        rows, lines = site.budget(now_ms), site.tree.lines
+        rows = site.budget(now_ms)
         if site.state.grid.awaiting:
             self._rounds.observe_grid(site, rows, now_ms)
-        if any(
-            used > may
-            for used, may in zip(rows.liability_ma[:lines], rows.capacity_ma[:lines], strict=True)
-        ):
+        if any(rows.over(site.tree.lines)):
             self._rounds.run(site, now_ms)
-        elif self._rounds.next_ms is None:
+            return None
+        if self._rounds.next_ms is None:
             self._rounds.by(now_ms + self._settings.round_interval_ms)
+        return rows
 
     def _site_power(
         self, site: LiveSite, request: ReportSitePower, now_ms: int

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from controlplane.site.ledger import Entry
 from controlplane.site.tree import SiteTree
 
-__all__ = ["POWER_MAX_MA", "Budget", "budget"]
+__all__ = ["POWER_MAX_MA", "Budget", "budget", "uncapped"]
 
 POWER_MAX_MA = 10**12
 """The capacity of the row of the total power where nothing limits it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Budget:
+class Budget(msgspec.Struct, frozen=True):
     """The rows at one moment; every list has an entry per row, in mA, but for those of connectors.
 
     On the row of the total power, which bounds a mean and no conductor, an idle connector counts
@@ -30,10 +30,17 @@ class Budget:
     tight: list[bool]
     own_fallback_ma: list[int]
     """Per connector, as `Entry.fallback_ma`."""
+    own_liability_ma: list[int]
+    """Per connector, as `Entry.liability_ma`."""
     own_reserve_ma: list[int]
     """Per connector, as `Entry.reserve_ma`."""
     surplus_ma: int | None = None
     """What may be charged without urgency, summed over conductors; None: no such limit."""
+
+    def over(self, lines: int) -> list[bool]:
+        """For each of the first `lines` rows, whether more may be drawn than it can give."""
+        pairs = zip(self.liability_ma[:lines], self.capacity_ma[:lines], strict=True)
+        return [used > may for used, may in pairs]
 
 
 def budget(
@@ -58,25 +65,23 @@ def budget(
         contract_ma: what chargers may draw by the site's contract, summed over conductors.
         surplus_ma: see `Budget`.
     """
-    own_fallback = [entry.fallback_ma for entry in entries]
-    own_liability = [entry.liability_ma for entry in entries]
-    own_reserve = [entry.reserve_ma for entry in entries]
+    own_fallback, own_liability, own_reserve = [], [], []
+    for entry in entries:
+        fallback_ma, liability_ma = entry.fallback_ma, entry.liability_ma
+        own_fallback.append(fallback_ma)
+        own_liability.append(liability_ma)
+        own_reserve.append(liability_ma if liability_ma > fallback_ma else fallback_ma)
     fallback = tree.row_sums(own_fallback)
-    supply = tree.supply_rows
-    capacity, tight = [], []
-    for row, rating_ma in enumerate(tree.rating_ma):
-        room = rating_ma - building_ma[row]
-        within_margin = room - tree.margin_ma[row]
-        if row in supply and supply_limit_ma is not None:
-            room = min(room, supply_limit_ma - building_ma[row])
-        if row // 3 in circuit_limits_ma:
-            room = min(room, circuit_limits_ma[row // 3] - building_ma[row])
-        if row in supply and not capped:
-            room = min(room, fallback[row])
-        tight.append(fallback[row] > room)
-        capacity.append(max(min(within_margin, room), min(fallback[row], room)))
     liability = tree.row_sums(own_liability)
-    reserve = tree.row_sums(own_reserve)
+    reserve = liability if own_reserve == own_liability else tree.row_sums(own_reserve)
+    capacity, tight = _capacity(
+        tree,
+        building_ma,
+        fallback,
+        supply_limit_ma=supply_limit_ma,
+        capped=capped,
+        circuit_limits_ma=circuit_limits_ma,
+    )
     if tree.power_row is not None:
         capacity.append(POWER_MAX_MA if contract_ma is None else contract_ma)
         tight.append(False)
@@ -93,6 +98,66 @@ def budget(
         fallback_ma=fallback,
         tight=tight,
         own_fallback_ma=own_fallback,
+        own_liability_ma=own_liability,
         own_reserve_ma=own_reserve,
         surplus_ma=surplus_ma,
     )
+
+
+def uncapped(
+    tree: SiteTree,
+    rows: Budget,
+    *,
+    limit_ma: int | None,
+    circuit_limits_ma: Mapping[int, int] = {},
+) -> Budget:
+    """The same rows as if the site's feeder had no say; the rest as in `budget`.
+
+    Args:
+        limit_ma: the limit on the whole site, building included.
+    """
+    capacity, tight = _capacity(
+        tree,
+        rows.building_ma,
+        rows.fallback_ma,
+        supply_limit_ma=limit_ma,
+        capped=True,
+        circuit_limits_ma=circuit_limits_ma,
+    )
+    # The row of the total power, where there is one.
+    capacity += rows.capacity_ma[tree.lines :]
+    tight += rows.tight[tree.lines :]
+    return msgspec.structs.replace(rows, capacity_ma=capacity, tight=tight)
+
+
+def _capacity(
+    tree: SiteTree,
+    building_ma: Sequence[int],
+    fallback_ma: Sequence[int],
+    *,
+    supply_limit_ma: int | None,
+    capped: bool,
+    circuit_limits_ma: Mapping[int, int],
+) -> tuple[list[int], list[bool]]:
+    """What may be given to chargers on every line, and which lines cannot even hold the
+    fallbacks."""
+    lines = tree.lines
+    building_ma, fallback_ma = building_ma[:lines], fallback_ma[:lines]
+    room_ma = [have - used for have, used in zip(tree.rating_ma, building_ma, strict=True)]
+    may_ma = [room - margin for room, margin in zip(room_ma, tree.margin_ma, strict=True)]
+    if supply_limit_ma is not None:
+        for row in tree.supply_rows:
+            room_ma[row] = min(room_ma[row], supply_limit_ma - building_ma[row])
+    for node, limit_ma in circuit_limits_ma.items():
+        for row in range(node * 3, node * 3 + 3):
+            room_ma[row] = min(room_ma[row], limit_ma - building_ma[row])
+    if not capped:
+        for row in tree.supply_rows:
+            room_ma[row] = min(room_ma[row], fallback_ma[row])
+    # Fallbacks may use the margin, nothing else may.
+    capacity = [
+        min(room, max(may, fallback))
+        for room, may, fallback in zip(room_ma, may_ma, fallback_ma, strict=True)
+    ]
+    tight = [fallback > room for fallback, room in zip(fallback_ma, room_ma, strict=True)]
+    return capacity, tight

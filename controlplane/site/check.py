@@ -49,7 +49,8 @@ class LedgerCheck:
                     self._carries[position[circuit] + int(phase.value[1]) - 1, leaf] = 1
                 circuit = above[circuit]
         self._rating_ma = np.array([rating for _, _, rating in self._rows], dtype=np.int64)
-        self._reserved_ma: np.ndarray[tuple[int], np.dtype[np.int64]] | None = None
+        self._reserves: list[int] = []
+        """Per connector, in the round before."""
         self._ours: frozenset[int] = frozenset()
 
     def overloads(self, entries: Sequence[Entry], building_ma: Sequence[int]) -> list[Overload]:
@@ -58,14 +59,19 @@ class LedgerCheck:
         `building_ma` has an entry per row; the total power, which no conductor bounds, is left out.
         """
         building_ma = building_ma[: len(self._rows)]
-        liability_ma = self._sums([entry.liability_ma for entry in entries])
-        reserved_ma = self._sums([entry.reserve_ma for entry in entries])
-        before_ma = reserved_ma if self._reserved_ma is None else self._reserved_ma
-        self._reserved_ma = reserved_ma
-        over = np.flatnonzero(liability_ma + np.array(building_ma) > self._rating_ma)
+        liabilities = [entry.liability_ma for entry in entries]
+        fallbacks = [entry.fallback_ma for entry in entries]
+        reserves = list(map(max, liabilities, fallbacks))
+        before, self._reserves = self._reserves or reserves, reserves
+        liability_ma = self._sums(liabilities)
+        over = (liability_ma + building_ma > self._rating_ma).nonzero()[0].tolist()
+        if not over:
+            self._ours = frozenset()
+            return []
+        reserved_ma, before_ma = self._sums(reserves), self._sums(before)
         found: list[Overload] = []
         ours: set[int] = set()
-        for row in over.tolist():
+        for row in over:
             risen = bool(reserved_ma[row] > before_ma[row]) or row in self._ours
             cause = self._outside_cause(row, entries, building_ma[row])
             if cause is None and not risen:

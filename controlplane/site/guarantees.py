@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -111,7 +112,7 @@ def stand_back(
 def last_without_guarantee(
     shares: Sequence[Share],
     order: Sequence[int],
-    admitted: NDArray[np.bool_],
+    admitted: Sequence[bool],
     min_ma: NDArray[np.int64],
 ) -> int | None:
     for position in reversed(order):
@@ -134,7 +135,9 @@ def with_guarantees(tree: SiteTree, shares: Sequence[Share], rows: Budget) -> Bu
     floor_ma = tree.power_sum(kept)
     if floor_ma <= rows.capacity_ma[tree.power_row]:
         return rows
-    return replace(rows, capacity_ma=[*rows.capacity_ma[: tree.power_row], floor_ma])
+    return msgspec.structs.replace(
+        rows, capacity_ma=[*rows.capacity_ma[: tree.power_row], floor_ma]
+    )
 
 
 def made_way(

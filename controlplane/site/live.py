@@ -16,7 +16,7 @@ from controlplane.limit_schedule import limit_at, next_change_ms, still_in_force
 from controlplane.network import SiteConfig
 from controlplane.ocpp.events import ConnectorStatus
 from controlplane.site.behaviour import Behaviour, Nudge
-from controlplane.site.budget import Budget, budget
+from controlplane.site.budget import Budget, budget, uncapped
 from controlplane.site.check import LedgerCheck
 from controlplane.site.demand import Demand, Pace, Turn
 from controlplane.site.forecast import History, Vehicle
@@ -52,20 +52,16 @@ class LiveConnector:
     measured_w: int | None = None
     measured_at_ms: int = 0
 
-    def allowed_w(self, *, voltage_v: int) -> int:
-        """What it may draw."""
-        conductors = len(self.leaf.phases)
-        return w_from_ma(self.entry.liability_ma, voltage_v=voltage_v, phases=conductors)
-
-    def drawn_w(self, *, voltage_v: int, now_ms: int, stale_ms: int) -> int:
-        """What it draws by its last sample, if that is not older than `stale_ms`; else what it may
-        draw. Without a session it draws nothing."""
-        reachable = self.entry.online and self.entry.settled
-        if reachable and self.entry.session_id is None:
+    def metered_w(self, *, now_ms: int, stale_ms: int) -> int | None:
+        """What it draws by its last sample, if that is not older than `stale_ms`; None where it may
+        draw whatever it is allowed. Without a session it draws nothing."""
+        entry = self.entry
+        if not (entry.online and entry.settled):
+            return None
+        if entry.session_id is None:
             return 0
-        if reachable and self.measured_w is not None and now_ms - self.measured_at_ms <= stale_ms:
-            return self.measured_w
-        return self.allowed_w(voltage_v=voltage_v)
+        fresh = now_ms - self.measured_at_ms <= stale_ms
+        return self.measured_w if fresh else None
 
     def take_sample(
         self, sample: ConnectorMetered, *, voltage_v: int, now_ms: int
@@ -313,19 +309,28 @@ class LiveSite:
             limits.append(ma_from_w(limit_w, voltage_v=self.config.voltage_v, phases=3))
         return min((each for each in limits if each is not None), default=None)
 
-    def budget(self, now_ms: int, *, capped: bool = True) -> Budget:
-        """The rows; where not `capped`, as if the feeder had no say."""
+    def budget(self, now_ms: int) -> Budget:
+        """The rows as they are now."""
         state = self.state
-        limits = [self.limit_ma(now_ms), state.cap_ma if capped else None]
+        limits = [self.limit_ma(now_ms), state.cap_ma]
         building_ma = self.building_ma(now_ms)
         return budget(
             self.tree,
             self.entries,
             building_ma=building_ma,
             supply_limit_ma=min((each for each in limits if each is not None), default=None),
-            capped=not capped or self.config.feeder is None or state.cap_id > 0,
+            capped=self.config.feeder is None or state.cap_id > 0,
             contract_ma=self.power.contract_ma(now_ms, building_ma),
             surplus_ma=self.power.surplus_ma(now_ms, building_ma),
+            circuit_limits_ma=self.circuit_limits_ma(now_ms),
+        )
+
+    def uncapped(self, rows: Budget, now_ms: int) -> Budget:
+        """The rows of `budget` as if the feeder had no say."""
+        return uncapped(
+            self.tree,
+            rows,
+            limit_ma=self.limit_ma(now_ms),
             circuit_limits_ma=self.circuit_limits_ma(now_ms),
         )
 
@@ -354,22 +359,20 @@ class LiveSite:
         )
         return {node: limit_ma for node, limit_ma in found if limit_ma is not None}
 
-    def picture(self, now_ms: int) -> Picture:
-        """All that views and explanations are drawn from."""
+    def picture(self, now_ms: int, rows: Budget) -> Picture:
+        """All that views and explanations are drawn from; `rows` as they are now."""
         return Picture(
             state=self.state,
             tree=self.tree,
             entries=self.entries,
             demands=self.demands,
             measured_ma=[connector.measured_ma for connector in self.connectors],
-            rows=self.budget(now_ms),
+            rows=rows,
             plan=self.plan,
             waiting=self.waiting,
             limit_ma=self.limit_ma(now_ms),
             stale=self.stale(now_ms),
-            power=self.power.view(
-                now_ms, building_ma=self.building_ma(now_ms), stale=self.stale(now_ms)
-            ),
+            power=self.power.view(now_ms, building_ma=rows.building_ma, stale=self.stale(now_ms)),
             circuit_limits_ma=self.circuit_limits_ma(now_ms),
             override_ma=[
                 self.state.overrides.connector_ma(connector.leaf.key, now_ms)
@@ -378,5 +381,6 @@ class LiveSite:
             opens=self.policy.opens(now_ms),
         )
 
-    def view(self, now_ms: int) -> SiteView:
-        return site_view(self.picture(now_ms), now_ms)
+    def view(self, now_ms: int, rows: Budget | None = None) -> SiteView:
+        """The site as people see it; `rows` as they are now, where they are known already."""
+        return site_view(self.picture(now_ms, rows or self.budget(now_ms)), now_ms)

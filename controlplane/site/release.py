@@ -10,7 +10,9 @@ chargers do with it."""
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+
+import msgspec
 
 from controlplane.site.budget import Budget
 from controlplane.site.ledger import Entry
@@ -78,12 +80,7 @@ def release(
     """
     # Only lines overload. The row of the total power bounds a mean, and a small reduction for its
     # sake may wait.
-    over = [
-        used > may
-        for used, may in zip(
-            rows.liability_ma[: tree.lines], rows.capacity_ma[: tree.lines], strict=True
-        )
-    ]
+    over = rows.over(tree.lines)
     limits: list[tuple[int, int]] = []
     raises: dict[int, int] = {}
     for position, (leaf, entry) in enumerate(zip(tree.leaves, entries, strict=True)):
@@ -106,7 +103,8 @@ def release(
     if not plan.checked:
         return Released(limits, waiting={})
     if plan.power_ma is not None:
-        rows = replace(rows, capacity_ma=[*rows.capacity_ma[: tree.lines], plan.power_ma])
+        capacity_ma = [*rows.capacity_ma[: tree.lines], plan.power_ma]
+        rows = msgspec.structs.replace(rows, capacity_ma=capacity_ma)
     first = {position: place for place, position in enumerate(plan.order)}
     ordered = sorted(raises.items(), key=lambda each: first.get(each[0], len(first)))
     raised, waiting = _raise(

@@ -5,6 +5,9 @@ counts with what it may draw."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from operator import add
+
 import msgspec
 
 from controlplane.demand_curve import Curve, Part, demand_curve
@@ -15,7 +18,6 @@ from controlplane.site.budget import Budget
 from controlplane.site.demand import Pace
 from controlplane.site.live import LiveSite
 from controlplane.site.round import Plan
-from controlplane.site.view import measured_rows
 from controlplane.units import w_from_ma
 
 __all__ = ["completed", "site_curve", "site_observation", "site_report"]
@@ -25,24 +27,29 @@ def site_report(site: LiveSite, rows: Budget, *, now_ms: int) -> SiteReport:
     """The site's sums on its worst phase, building included: all that tells whether the feeder is
     to hear of it now. What else it is told, `completed` adds."""
     tree = site.tree
-    wanted = rows.reserve_ma if site.plan is None else tree.row_sums(site.plan.wanted_ma)
-    least = rows.fallback_ma
-    if site.plan is not None:
-        least = tree.row_sums([share.least_ma for share in site.plan.shares])
-    measured = measured_rows(tree, [connector.measured_ma for connector in site.connectors])
     supply = tree.supply_rows
+    building_ma = [rows.building_ma[row] for row in supply]
+    if site.plan is None:
+        wanted, least = rows.own_reserve_ma, rows.own_fallback_ma
+    else:
+        wanted, least = site.plan.wanted_ma, [share.least_ma for share in site.plan.shares]
+    measured = [0, 0, 0]
+    for connector in site.connectors:
+        if connector.measured_ma is not None:
+            for line, current_ma in enumerate(connector.measured_ma):
+                measured[line] += current_ma
 
-    def worst(sums: list[int]) -> int:
-        return max(rows.building_ma[row] + sums[row] for row in supply)
+    def worst(lines_ma: Sequence[int]) -> int:
+        return max(map(add, building_ma, lines_ma))
 
-    floor_ma = worst(least)
+    floor_ma = worst(tree.supply_sums(least))
     able_ma = max(tree.rating_ma[row] - tree.margin_ma[row] for row in supply)
     return SiteReport(
         site_id=SiteId(tree.config.id),
         cap_id=site.state.cap_id,
         floor_ma=floor_ma,
-        wanted_ma=max(floor_ma, min(worst(wanted), able_ma)),
-        liability_ma=worst(rows.liability_ma),
+        wanted_ma=max(floor_ma, min(worst(tree.supply_sums(wanted)), able_ma)),
+        liability_ma=worst([rows.liability_ma[row] for row in supply]),
         measured_ma=worst(measured),
         at_ms=now_ms,
     )
@@ -60,42 +67,38 @@ def completed(
     report = msgspec.structs.replace(report, measured_w=now.measured_w)
     if site.plan is None:
         return report
-    floor_ma, curve = site_curve(site, now_ms=now_ms, pace=pace)
+    floor_ma, curve = site_curve(site, rows, now_ms=now_ms, pace=pace)
     return msgspec.structs.replace(report, floor_ma=floor_ma, curve=curve)
 
 
-def site_curve(site: LiveSite, *, now_ms: int, pace: Pace) -> tuple[int, Curve]:
+def site_curve(site: LiveSite, rows: Budget, *, now_ms: int, pace: Pace) -> tuple[int, Curve]:
     """The floor and the curve of a site: what its connectors would be given, were there no cap.
 
     Vehicles count with what they have shown to take, because it is room for others that is decided
     here.
     """
-    rows = site.budget(now_ms, capped=False)
-    free = site.solve(rows, now_ms=now_ms, pace=pace, narrowed=True)
+    free = site.solve(site.uncapped(rows, now_ms), now_ms=now_ms, pace=pace, narrowed=True)
+    # Who is not planned with takes what it takes, as the building does.
+    fixed = [0 if share.planned else share.fixed_ma for share in free.shares]
     building_ma = [rows.building_ma[row] for row in site.tree.supply_rows]
-    return demand_curve(building_ma, _parts(site, free))
+    below_ma = list(map(add, building_ma, site.tree.supply_sums(fixed)))
+    return demand_curve(below_ma, [_part(free, position) for position in free.order])
 
 
-def _parts(site: LiveSite, free: Plan) -> list[Part]:
-    """What every connector adds to the curve, in the order of admission."""
-    parts = []
-    served = set(free.order)
-    for position in [*free.order, *(set(range(len(free.shares))) - served)]:
-        share = free.shares[position]
-        parts.append(
-            Part(
-                lines=share.leaf.phases,
-                base_ma=share.least_ma,
-                fixed_ma=share.fixed_ma,
-                tier=share.tier,
-                weight=share.weight,
-                min_ma=share.min_ma,
-                top_ma=(free.target_ma[position] or 0) if share.planned else 0,
-                first=share.first,
-                last=share.last,
-            )
-        )
-    return parts
+def _part(free: Plan, position: int) -> Part:
+    """What a connector that is planned with adds to the curve."""
+    share = free.shares[position]
+    return Part(
+        lines=share.leaf.phases,
+        base_ma=share.least_ma,
+        fixed_ma=share.fixed_ma,
+        tier=share.tier,
+        weight=share.weight,
+        min_ma=share.min_ma,
+        top_ma=free.target_ma[position] or 0,
+        first=share.first,
+        last=share.last,
+    )
 
 
 def site_observation(
@@ -107,9 +110,10 @@ def site_observation(
         w_from_ma(rows.building_ma[row], voltage_v=voltage_v, phases=1)
         for row in site.tree.supply_rows
     )
-    drawn_w = [
-        connector.drawn_w(voltage_v=voltage_v, now_ms=now_ms, stale_ms=stale_ms)
-        for connector in site.connectors
-    ]
-    allowed_w = [connector.allowed_w(voltage_v=voltage_v) for connector in site.connectors]
-    return Observation(now_ms, building_w + sum(drawn_w), building_w + sum(allowed_w), reducing)
+    drawn_w = allowed_w = building_w
+    for connector, liability_ma in zip(site.connectors, rows.own_liability_ma, strict=True):
+        may_w = w_from_ma(liability_ma, voltage_v=voltage_v, phases=len(connector.leaf.phases))
+        metered_w = connector.metered_w(now_ms=now_ms, stale_ms=stale_ms)
+        drawn_w += may_w if metered_w is None else metered_w
+        allowed_w += may_w
+    return Observation(now_ms, drawn_w, allowed_w, reducing)

@@ -14,7 +14,8 @@ Invariant: targets are a wish. Only `release.py` turns one into a limit, against
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from controlplane.site.budget import Budget
 from controlplane.site.demand import Demand, Pace
@@ -29,8 +30,7 @@ from controlplane.site.why import Cause, Why
 __all__ = ["Plan", "plan"]
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(msgspec.Struct, frozen=True):
     """What a round wants. `target_ma` is None for a connector without a session that can be planned
     with; `order` lists the positions of the others, who goes first leading."""
 
@@ -69,11 +69,11 @@ def plan(
     """
     shares = [
         share_of(position, leaf, entry, demand, rows, stale=stale)
-        for position, (leaf, entry, demand) in enumerate(
-            zip(tree.leaves, entries, demands, strict=True)
+        for position, leaf, entry, demand in zip(
+            range(len(entries)), tree.leaves, entries, demands, strict=True
         )
     ]
-    order = _order(tree, shares, demands, now_ms=now_ms, pace=pace)
+    order = _order(shares, demands, now_ms=now_ms, pace=pace)
     shortfalls = grant(tree, shares, demands, rows, order)
     order.sort(key=lambda position: not shares[position].first)
     rows = with_guarantees(tree, shares, rows)
@@ -92,25 +92,22 @@ def plan(
         sunlit(tree, shares, sunshine, result, order, surplus_ma=rows.surplus_ma)
     targets: list[int | None] = []
     why: list[Why] = []
+    wanted: list[int] = []
     for position, share in enumerate(shares):
-        targets.append(
-            result.current_ma[position] if share.planned else _least(share, entries[position])
-        )
-        why.append(_why(share, result, position))
+        if share.planned:
+            targets.append(result.current_ma[position])
+            why.append(_why(share, result, position))
+            full_ma = 0 if share.last else share.full_ma
+            wanted.append(max(full_ma, rows.own_fallback_ma[position]))
+        else:
+            targets.append(_least(share, entries[position]))
+            why.append(share.why)
+            wanted.append(share.fixed_ma)
     return Plan(
         target_ma=targets,
         why=why,
         order=order,
-        wanted_ma=_within_contract(
-            tree,
-            [
-                max(0 if share.last else share.full_ma, entry.fallback_ma)
-                if share.planned
-                else share.fixed_ma
-                for share, entry in zip(shares, entries, strict=True)
-            ],
-            rows,
-        ),
+        wanted_ma=_within_contract(tree, wanted, rows),
         checked=result.checked,
         shortfalls=shortfalls,
         power_ma=None if tree.power_row is None else rows.capacity_ma[tree.power_row],
@@ -119,19 +116,17 @@ def plan(
 
 
 def _order(
-    tree: SiteTree,
     shares: Sequence[Share],
     demands: Sequence[Demand | None],
     *,
     now_ms: int,
     pace: Pace,
 ) -> list[int]:
-    keys = []
-    for position, (leaf, share, demand) in enumerate(
-        zip(tree.leaves, shares, demands, strict=True)
-    ):
-        if share.planned and demand is not None:
-            keys.append((share.tier, demand.order(leaf, now_ms, pace), position))
+    keys = [
+        (share.tier, demand.order(share.leaf, now_ms, pace), position)
+        for position, (share, demand) in enumerate(zip(shares, demands, strict=True))
+        if share.planned and demand is not None
+    ]
     return [position for _, _, position in sorted(keys)]
 
 
@@ -158,7 +153,7 @@ def _least(share: Share, entry: Entry) -> int | None:
 
 
 def _why(share: Share, result: Result, position: int) -> Why:
-    if not share.planned or share.last or result.current_ma[position] >= share.max_ma:
+    if share.last or result.current_ma[position] >= share.max_ma:
         return share.why
     row = result.binding_row[position]
     return Why(Cause.ROW if result.current_ma[position] > 0 else Cause.PAUSED, row)

@@ -147,7 +147,7 @@ class Rounds:
             raise_interval_ms=RAISE_ROUNDS * settings.round_interval_ms,
         )
         site.waiting = released.waiting
-        picture = site.picture(now_ms) if released.limits else None
+        picture = site.picture(now_ms, rows) if released.limits else None
         for position, limit_ma in released.limits:
             reason = "" if picture is None else decision_words(picture, position, limit_ma)
             self._send_limit(site, site.connectors[position], limit_ma, reason, now_ms)

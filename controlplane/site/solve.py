@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import add
 
 import numpy as np
 
@@ -36,14 +37,23 @@ def solve(tree: SiteTree, shares: Sequence[Share], rows: Budget, order: Sequence
     after all, and those that want nothing at present come in only then.
     """
     count = len(shares)
-    rank = np.full(count, count, dtype=np.int64)
-    rank[list(order)] = np.arange(len(order))
+    if not order:
+        # Nobody is planned with, and nothing given to nobody fits on any row.
+        return Result([0] * count, [-1] * count, contended=False, checked=True)
+    rank = [count] * count
+    for place, position in enumerate(order):
+        rank[position] = place
     min_ma = np.array([share.min_ma for share in shares], dtype=np.int64)
     max_ma = np.array([share.max_ma for share in shares], dtype=np.int64)
     weight = np.array([share.weight for share in shares], dtype=np.int64)
     tier = np.array([share.tier for share in shares], dtype=np.uint8)
     demand = _core.Demand(
-        min_ma=min_ma, max_ma=max_ma, step_ma=tree.step_ma, weight=weight, tier=tier, rank=rank
+        min_ma=min_ma,
+        max_ma=max_ma,
+        step_ma=tree.step_ma,
+        weight=weight,
+        tier=tier,
+        rank=np.array(rank, dtype=np.int64),
     )
     fixed = [share.fixed_ma for share in shares]
     left_out = stand_back(tree, shares, rows, order)
@@ -52,9 +62,10 @@ def solve(tree: SiteTree, shares: Sequence[Share], rows: Budget, order: Sequence
         fixed[position] += shares[position].kept_ma
         min_ma[position] = max_ma[position] = 0
     while True:
-        solved = _core.allocate(tree.network, _capacity(tree, shares, rows, fixed), demand)
-        binding_row, admitted = solved.binding_row.tolist(), solved.admitted
-        if admitted.all():
+        capacity = _capacity(tree, shares, rows, fixed)
+        solved = _core.allocate(tree.network, capacity, demand)
+        binding_row, admitted = solved.binding_row.tolist(), solved.admitted.tolist()
+        if all(admitted):
             break
         fallen = [
             position
@@ -93,12 +104,8 @@ def solve(tree: SiteTree, shares: Sequence[Share], rows: Budget, order: Sequence
             max_ma[position] = share.max_ma
         for position in made_way(tree, shares, room, current_ma, min_ma=min_ma, order=order):
             binding_row[position] = tree.lines
-    over = _core.check(
-        tree.network,
-        _capacity(tree, shares, rows, fixed),
-        demand,
-        np.array(current_ma, dtype=np.int64),
-    )
+        capacity = _capacity(tree, shares, rows, fixed)
+    over = _core.check(tree.network, capacity, demand, np.array(current_ma, dtype=np.int64))
     for position, row in left_out.items():
         binding_row[position] = (
             min(shares[position].leaf.rows, key=room.__getitem__) if row < 0 else row
@@ -115,8 +122,7 @@ def _capacity(
 ) -> _core.Capacity:
     """What is left on every row, once `fixed` per connector is taken off; never below 0, nor more
     than the core takes."""
-    left = _left(tree, shares, rows, fixed, [0] * len(fixed))
-    left = [min(max(0, each), POWER_MAX_MA) for each in left]
+    left = [min(max(0, each), POWER_MAX_MA) for each in _left(tree, shares, rows, fixed)]
     power = left[tree.lines :]
     return _core.Capacity(
         import_ma=np.array(left[: tree.lines], dtype=np.int64).reshape(-1, 3),
@@ -128,17 +134,18 @@ def _left(
     tree: SiteTree,
     shares: Sequence[Share],
     rows: Budget,
-    fixed: list[int],
-    current_ma: list[int],
+    fixed: Sequence[int],
+    current_ma: Sequence[int] | None = None,
 ) -> list[int]:
-    """What is left on every row beside `fixed` and `current_ma` per connector. A fallback whose
-    room is kept free on the lines draws no power."""
-    used = tree.row_sums([sum(pair) for pair in zip(fixed, current_ma, strict=True)])
+    """What is left on every row beside `fixed` and `current_ma` (None: 0) per connector. A fallback
+    whose room is kept free on the lines draws no power."""
+    used = tree.row_sums(fixed if current_ma is None else list(map(add, fixed, current_ma)))
     if tree.power_row is not None:
+        given = [0] * len(fixed) if current_ma is None else current_ma
         used[tree.power_row] = tree.power_sum(
             [
                 0 if share.idle else share.fixed_ma - share.unused_ma + given_ma
-                for share, given_ma in zip(shares, current_ma, strict=True)
+                for share, given_ma in zip(shares, given, strict=True)
             ]
         )
     return [have - taken for have, taken in zip(rows.capacity_ma, used, strict=True)]

@@ -19,6 +19,9 @@ from controlplane.units import MS_PER_S
 
 __all__ = ["Leaf", "SiteTree"]
 
+_REMEMBERED_MAX = 16
+"""A round adds up some ten different lists."""
+
 
 @dataclass(frozen=True, slots=True)
 class Leaf:
@@ -133,32 +136,38 @@ class SiteTree:
         """The sum on every row of one current per connector."""
         return self._carried.sums(leaf_ma)
 
+    def supply_sums(self, leaf_ma: Sequence[int]) -> list[int]:
+        """The same on the three lines of the supply alone."""
+        return self.row_sums(leaf_ma)[self.supply * 3 : self.supply * 3 + 3]
+
 
 class _Carried:
     """Which connectors each row carries, laid out so that all rows are summed in one pass."""
 
     def __init__(self, leaves: Sequence[Leaf], rows: int) -> None:
-        below: list[list[int]] = [[] for _ in range(rows)]
+        # `reduceat` knows no empty segments: every row carries a current of 0 besides.
+        below = [[len(leaves)] for _ in range(rows)]
         for position, leaf in enumerate(leaves):
             for row, times in leaf.loads:
                 below[row] += [position] * times
-        self._rows = rows
         self._leaves = len(leaves)
-        # `reduceat` knows no empty segments.
-        self._loaded = np.array([row for row in range(rows) if below[row]], dtype=np.intp)
-        lengths = [len(below[row]) for row in self._loaded.tolist()]
-        self._starts = np.cumsum([0, *lengths[:-1]], dtype=np.intp)[: len(lengths)]
+        self._known: dict[tuple[int, ...], list[int]] = {}
+        """What was added up lately: most of a site stands still from one round to the next."""
+        self._starts = np.cumsum([0, *map(len, below[:-1])], dtype=np.intp)
         self._below = np.array([each for row in below for each in row], dtype=np.intp)
 
     def sums(self, leaf_ma: Sequence[int]) -> list[int]:
-        sums = np.zeros(self._rows, dtype=np.int64)
         if len(leaf_ma) != self._leaves:
             raise ValueError(f"{len(leaf_ma)} currents for {self._leaves} connectors")
-        if len(self._loaded):
-            currents = np.array(leaf_ma, dtype=np.int64)
-            sums[self._loaded] = np.add.reduceat(currents[self._below], self._starts)
-        listed: list[int] = sums.tolist()
-        return listed
+        key = tuple(leaf_ma)
+        known = self._known.get(key)
+        if known is None:
+            if len(self._known) >= _REMEMBERED_MAX:
+                self._known.clear()
+            currents = np.array([*key, 0], dtype=np.int64)
+            known = np.add.reduceat(currents[self._below], self._starts).tolist()
+            self._known[key] = known
+        return known.copy()
 
 
 def _path(node: int, parents: list[int]) -> tuple[int, ...]:

@@ -5,7 +5,8 @@ Invariant: what is said here is read from the ledger and the last plan; nothing 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from controlplane.ids import SiteId
 from controlplane.site.budget import Budget
@@ -36,8 +37,7 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, slots=True)
-class Picture:
+class Picture(msgspec.Struct, frozen=True):
     """All that a view is drawn from."""
 
     state: SiteState

@@ -73,7 +73,8 @@ def _instants(
     now_ms: int,
 ) -> Iterator[int]:
     """When something about one connector runs out, or may be tried (again). A limit that waits for
-    room waits for what others give back, of which news comes."""
+    room waits for what others give back, and a charger that is away is sent nothing until it is
+    back: of both news comes."""
     entry, calm = connector.entry, connector.calm
     if entry.draining_ma:
         yield entry.acknowledged_ms + settings.ramp_ms
@@ -81,7 +82,9 @@ def _instants(
     if entry.pending:
         yield entry.pending[0].sent_ms + 4 * settings.call_timeout_ms
         return
-    if entry.uncertain_ma or entry.reassert or entry.failures:
+    if not (entry.online and entry.settled):
+        return
+    if entry.retry_ms > now_ms:
         yield entry.retry_ms
     elif target_ma is not None and target_ma != entry.asked_ma and not waits:
         small = abs(target_ma - (entry.asked_ma or 0)) < DEADBAND_MA

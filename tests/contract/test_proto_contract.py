@@ -22,7 +22,7 @@ DECLARATION = re.compile(
     r"|\s*map<.*> \w+ = \d+;$"
 )
 QUANTITY = re.compile(r"(double|int32|int64) (\w+) = ")
-UNITS = ("_ma", "_a", "_w", "_wh", "_v", "_s", "_us", "_percent")
+UNITS = ("_ma", "_a", "_w", "_wh", "_v", "_s", "_us", "_percent", "_bytes")
 COUNTS = {
     "id",
     "connector",
@@ -45,6 +45,12 @@ COUNTS = {
     "rank",
     "turns_primary",
     "turns_secondary",
+    "wave",
+    "waves",
+    "installed",
+    "failed",
+    "failures_max",
+    "at_once_max",
 }
 
 

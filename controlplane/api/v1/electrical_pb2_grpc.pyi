@@ -6,9 +6,9 @@ Loadstar's public contract, version 1.
 Conventions that hold in every file of this package:
 
   * The unit of a quantity is the last part of its name: `_ma` milliamperes, `_a` amperes, `_w`
-    watts, `_wh` watt-hours, `_v` volts, `_s` seconds, `_us` microseconds, `_percent`. What is
-    measured or steered is an integer number of milliamperes; what an owner describes is written in
-    amperes, as on the label of a breaker.
+    watts, `_wh` watt-hours, `_v` volts, `_s` seconds, `_us` microseconds, `_percent`,
+    `_bytes`. What is measured or steered is an integer number of milliamperes; what an owner
+    describes is written in amperes, as on the label of a breaker.
   * Import from the grid is positive.
   * Instants are `google.protobuf.Timestamp` on Loadstar's clock (see `SystemService.GetStatus`;
     the clock differs from the world's only in simulations).

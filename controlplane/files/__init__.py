@@ -1,0 +1,1 @@
+"""Files that stations fetch and bring: firmware and logs."""
