@@ -13,9 +13,11 @@ import binascii
 import hashlib
 import hmac
 import secrets
+import time
 from base64 import b64decode
 from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Final
 
 from argon2 import PasswordHasher
@@ -26,7 +28,9 @@ from controlplane.errors import Exhausted
 __all__ = ["Passwords", "basic_passwords", "fast_hash", "new_password"]
 
 _KNOWN_MAX: Final = 200_000
-_CHECKS_WAITING_MAX: Final = 200
+_CHECK_ASSUMED_S: Final = 0.1
+_WAIT_MAX_S: Final = 5.0
+"""How long the last in the queue waits at most; within the time that a handshake may take."""
 _CHECK_THREADS: Final = 2
 _FAST: Final = "$blake2b$"
 _FAILURES_MAX: Final = 50_000
@@ -83,7 +87,9 @@ class Passwords:
         self._threads = ThreadPoolExecutor(_CHECK_THREADS, thread_name_prefix="argon2")
         self._key = secrets.token_bytes(32)
         self._right: OrderedDict[bytes, None] = OrderedDict()
-        self._waiting = 0
+        self._checking: dict[bytes, asyncio.Future[bool]] = {}
+        self._check_s = _CHECK_ASSUMED_S
+        """How long a check takes here, smoothed."""
         self._failures: OrderedDict[str, tuple[int, float]] = OrderedDict()
 
     async def right(self, password_hash: str, password: str, *, charger: str, address: str) -> bool:
@@ -100,42 +106,58 @@ class Passwords:
         if known in self._right:
             self._right.move_to_end(known)
             return True
-        now_s = asyncio.get_running_loop().time()
-        limits = (
-            (f"{address} {charger}", _FAILURES_PER_CHARGER),
-            (address, _FAILURES_PER_ADDRESS),
-        )
-        if any(self._failed(key, now_s) >= most for key, most in limits):
+        checking = self._checking.get(known)
+        if checking is None:
+            keys = f"{address} {charger}", address
+            checking = self._begin(known, password_hash, password, keys)
+        # Whoever gives up waiting leaves the check to those who ask again.
+        return await asyncio.shield(checking)
+
+    def _begin(
+        self, known: bytes, password_hash: str, password: str, keys: tuple[str, str]
+    ) -> asyncio.Future[bool]:
+        """Have a password checked.
+
+        Raises:
+            Exhausted: see `right`.
+        """
+        loop = asyncio.get_running_loop()
+        now_s = loop.time()
+        most = _FAILURES_PER_CHARGER, _FAILURES_PER_ADDRESS
+        if any(self._failed(key, now_s) >= bound for key, bound in zip(keys, most, strict=True)):
             raise Exhausted("too many wrong passwords", reason="PASSWORDS_WRONG")
-        if self._waiting >= _CHECKS_WAITING_MAX:
+        if len(self._checking) * self._check_s / _CHECK_THREADS > _WAIT_MAX_S:
             raise Exhausted("too many handshakes at once", reason="HANDSHAKES_WAITING")
         # Counted before it is known, so that many at once are no way around the bound.
-        for key, _ in limits:
+        for key in keys:
             self._count(key, now_s)
-        self._waiting += 1
-        try:
-            verified = await asyncio.get_running_loop().run_in_executor(
-                self._threads, self._verify, password_hash, password
-            )
-        finally:
-            self._waiting -= 1
-        if verified:
-            for key, _ in limits:
-                self._uncount(key)
-            self._right[known] = None
-            if len(self._right) > _KNOWN_MAX:
-                self._right.popitem(last=False)
-        return verified
+        checking = loop.run_in_executor(self._threads, self._verify, password_hash, password)
+        self._checking[known] = checking
+        checking.add_done_callback(partial(self._checked, known, keys))
+        return checking
+
+    def _checked(self, known: bytes, keys: tuple[str, str], checking: asyncio.Future[bool]) -> None:
+        del self._checking[known]
+        if checking.cancelled() or not checking.result():
+            return
+        for key in keys:
+            self._uncount(key)
+        self._right[known] = None
+        if len(self._right) > _KNOWN_MAX:
+            self._right.popitem(last=False)
 
     def close(self) -> None:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     def _verify(self, password_hash: str, password: str) -> bool:
-        self.checks += 1
+        begun_s = time.monotonic()
         try:
             return self._hasher.verify(password_hash, password)
         except (VerificationError, InvalidHashError):
             return False
+        finally:
+            self.checks += 1
+            self._check_s += (time.monotonic() - begun_s - self._check_s) / 8
 
     def _fast(self, password_hash: str, password: str) -> bool:
         salt, _, digest = password_hash.removeprefix(_FAST).partition("$")
