@@ -17,6 +17,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Final, cast
 
 from websockets.asyncio.server import Server, ServerConnection
+from websockets.exceptions import ConnectionClosed, InvalidHandshake
 from websockets.http11 import Request, Response
 from websockets.protocol import OPEN
 from websockets.server import ServerProtocol
@@ -61,6 +62,8 @@ class Turnstile:
         self.dropped = 0
         """Unfinished handshakes that went for others."""
         self.timed_out = 0
+        self.failed = 0
+        """What came was no HTTP request for a WebSocket."""
         self.tls_failed = 0
         self._per_address_max = settings.connections_per_address_max
         self._handshakes_max = settings.handshakes_max
@@ -268,13 +271,7 @@ class Door:
         visit = self._visits[connection]
         visit.abort = connection.transport.abort
         try:
-            try:
-                async with asyncio.timeout(self._settings.handshake_timeout_s):
-                    await connection.handshake(self._asked, None, None)
-            except TimeoutError:
-                self._turnstile.timed_out += 1
-                log.info("handshake_timed_out", remote=visit.address)
-            if connection.protocol.state is not OPEN:
+            if not await self._opened(connection, visit):
                 connection.transport.abort()
                 return
             self._server.all_connections.add(connection)
@@ -287,9 +284,23 @@ class Door:
             connection.transport.abort()
         finally:
             self._server.all_connections.discard(connection)
-            self._server.handler_tasks.discard(asyncio.current_task())
+            self._server.handler_tasks.discard(asyncio.current_task())  # type: ignore[arg-type]
             del self._visits[connection]
             self._turnstile.leave(visit)
+
+    async def _opened(self, connection: ServerConnection, visit: Visit) -> bool:
+        """Whether the opening handshake led to an open WebSocket, in time."""
+        try:
+            async with asyncio.timeout(self._settings.handshake_timeout_s):
+                await connection.handshake(self._asked, None, None)
+        except TimeoutError:
+            self._turnstile.timed_out += 1
+            log.info("handshake_timed_out", remote=visit.address)
+        except (InvalidHandshake, ConnectionClosed, OSError, EOFError) as error:
+            # What came is no HTTP, or went away before it was answered.
+            self._turnstile.failed += 1
+            log.info("handshake_failed", remote=visit.address, error=str(error)[:255])
+        return connection.protocol.state is OPEN
 
     async def _asked(self, connection: ServerConnection, request: Request) -> Response | None:
         self._turnstile.heard(self._visits[connection])

@@ -543,6 +543,7 @@ class Gateway:
                 "frames_out": self._frames_out,
                 "faults": self._faults,
                 "floods_held": self._floods,
+                "handshakes_failed": self._turnstile.failed,
                 "handshakes_refused": self._admission.refused,
                 "handshakes_timed_out": self._turnstile.timed_out,
                 "handshakes_dropped": self._turnstile.dropped,

@@ -26,6 +26,7 @@ from security_stations import (
     make_server_files,
     station_certificate,
 )
+from structlog.testing import capture_logs
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidMessage, InvalidStatus
 from websockets.typing import Subprotocol
@@ -442,6 +443,26 @@ class PromptHost:
 
     def close(self) -> None:
         pass
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        b"\x16\x03\x01\x02\x00\x01\r\n\r\n",
+        b"GET /ocpp/CP1 HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"POST /ocpp/CP1 HTTP/1.1\r\nContent-Length: 3\r\n\r\nabc",
+        b"GET / HTTP/9.9\r\n\r\n",
+        b"\0" * 10_000,
+    ],
+)
+async def test_what_is_no_handshake_is_answered_or_cut_off(tmp_path: Path, garbage: bytes) -> None:
+    async with running(tmp_path, charger("CP1")) as node, dial(node, "CP1") as honest:
+        with capture_logs() as logs:
+            reader, writer = await _open(node.ocpp_port, garbage)
+            await _ended(reader)
+            writer.close()
+        assert not [line for line in logs if line["log_level"] in ("error", "critical")]
+        assert await call(honest) == [3, "m", {}]
 
 
 async def test_what_a_charger_kept_while_offline_is_no_flood_and_a_flood_is(tmp_path: Path) -> None:
