@@ -28,7 +28,7 @@ from controlplane.runtime.station_socket import StationSocket
 from controlplane.runtime.telemetry import log
 from controlplane.runtime.tls import Tls
 
-__all__ = ["Door", "Turnstile", "Visit"]
+__all__ = ["Door", "Turnstile", "Visit", "address_of"]
 
 _PING_INTERVAL_S: Final = 30.0
 _PING_TIMEOUT_S: Final = 30.0
@@ -209,7 +209,7 @@ class Door:
                 log.error("socket_not_accepted", error=str(error))
                 await asyncio.sleep(_PAUSE_S)
                 continue
-            visit = self._turnstile.enter(_address(remote[0]), self._loop.time())
+            visit = self._turnstile.enter(address_of(remote[0]), self._loop.time())
             if visit is None:
                 accepted.close()
                 continue
@@ -336,7 +336,7 @@ class _Listening:
         await asyncio.gather(*self.accepting, return_exceptions=True)
 
 
-def _address(remote: str) -> str:
+def address_of(remote: str) -> str:
     """What counts as one address: an IPv4 address, or the /64 that one household is given."""
     try:
         address = ipaddress.ip_address(remote.partition("%")[0])

@@ -45,7 +45,7 @@ from controlplane.store.records import CertificateRecord, SigningRecord, Signing
 
 __all__ = ["CertificateService", "revoke"]
 
-_PASS_INTERVAL_S: Final = 30.0
+_PASS_INTERVAL_S: Final = 5.0
 _EXTERNAL_INTERVAL_S: Final = 2.0
 _RENEWALS_INTERVAL_S: Final = 3_600.0
 _EVENTS_AT_ONCE: Final = 1_000
@@ -115,9 +115,14 @@ class CertificateService:
             self._begin(f"settled {charger_id}", self._deliver_to(charger_id))
 
     async def _look_for_wishes(self) -> None:
-        """Those of which nobody told: they came before this service, or it was too busy."""
-        for wish in await self._reader.signings(states=(SigningState.PENDING,)):
-            self._begin(wish.request_id, self._take_up(wish.request_id))
+        """Those of which nobody told, and those that came to nothing: a host was replaced, the
+        service was too busy."""
+        open_states = (SigningState.PENDING, SigningState.SIGNED)
+        for wish in await self._reader.signings(states=open_states):
+            if wish.state is SigningState.PENDING:
+                self._begin(wish.request_id, self._take_up(wish.request_id))
+            else:
+                self._begin(wish.request_id, self._deliver(wish))
         external = self._settings.ca_external_dir is not None
         await asyncio.sleep(_EXTERNAL_INTERVAL_S if external else _PASS_INTERVAL_S)
 
@@ -167,7 +172,7 @@ class CertificateService:
         try:
             await work
         except LoadstarError as error:
-            log.warning("certificate_waits", about=name, error=error.message)
+            log.info("certificate_waits", about=name, error=error.message)
         except Exception:
             # A fault in one wish must not keep the others from being served.
             log.exception("certificate_failed", about=name)
@@ -223,7 +228,7 @@ class CertificateService:
         for wish in await self._reader.signings(
             charger_id=charger_id, states=(SigningState.SIGNED,)
         ):
-            await self._deliver(wish)
+            self._begin(wish.request_id, self._deliver(wish))
 
     async def _deliver(self, wish: SigningRecord) -> None:
         certificate = await self._reader.certificate(wish.serial)

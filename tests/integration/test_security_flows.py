@@ -29,9 +29,9 @@ from controlplane.api.v1 import (
     sites_pb2,
     sites_pb2_grpc,
 )
-from controlplane.config import Settings
+from controlplane.config import ActorSettings, Settings
 from controlplane.ids import ChargerId
-from controlplane.runtime.authority import Authority
+from controlplane.runtime.authority import Authority, Wish, read_wish
 from controlplane.runtime.node import Node, start_node
 
 ACCEPTED = {"status": "Accepted"}
@@ -46,6 +46,12 @@ BOOT = {
         "chargingStation": {"vendorName": "Maker", "model": "M", "serialNumber": "7"},
     },
 }
+
+
+@pytest.fixture(autouse=True)
+def _quickly_settled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stations are left in peace for a moment only."""
+    monkeypatch.setattr(Settings, "actors", ActorSettings(settle_ms=50))
 
 
 class Loadstar(NamedTuple):
@@ -244,6 +250,55 @@ async def test_a_station_gets_a_certificate_uses_it_and_loses_it(
             return wanted <= set(await noticed())
 
         await until(both)
+
+
+async def test_a_wish_outlives_the_host_and_the_connection(tmp_path: Path) -> None:
+    """The host is killed as soon as the wish was taken up, and the station goes away before it
+    could be given its certificate."""
+    async with loadstar(tmp_path) as running:
+        node = running.node
+        csr, _ = make_csr("CP1")
+        async with Station(dial(node, "CP1")) as station:
+            assert await station.call("SignCertificate", {"csr": csr}) == ACCEPTED
+            await node.kill_host()
+        async with Station(dial(node, "CP1")) as station:
+            await until(lambda: _told(station, "CertificateSigned"))
+
+            async def delivered() -> bool:
+                found = await running.certificates.ListSigningRequests(
+                    certificates_pb2.ListSigningRequestsRequest()
+                )
+                (wish,) = found.signing_requests
+                return bool(wish.state == certificates_pb2.SIGNING_STATE_DELIVERED)
+
+            await until(delivered)
+
+
+async def test_another_signer_answers_through_its_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "signer"
+    async with (
+        loadstar(tmp_path, ca_external_dir=folder) as running,
+        Station(dial(running.node, "CP1", version="ocpp2.0.1"), "ocpp2.0.1") as station,
+    ):
+        csr, _ = make_csr("SECC-1")
+        wish = {"csr": csr, "certificateType": "V2GCertificate"}
+        assert await station.call("SignCertificate", wish) == ACCEPTED
+
+        async def laid_out() -> Any:
+            return list(folder.glob("*.csr"))
+
+        (file,) = await until(laid_out)
+        read = read_wish(file.read_text(), ["SECC-1"])
+        assert isinstance(read, Wish)
+        other = make_authority(tmp_path / "v2g")
+        record = other.sign(read, charger_id="CP1", purpose="V2GCertificate", days=5)
+        file.with_suffix(".pem").write_text(record.pem)
+        await until(lambda: _told(station, "CertificateSigned"))
+        told = station.last("CertificateSigned")
+        assert told == {
+            "certificateChain": record.pem.strip() + "\n",
+            "certificateType": "V2GCertificate",
+        }
 
 
 async def test_installed_certificates_and_their_status(tmp_path: Path) -> None:
