@@ -64,7 +64,7 @@ app.add_typer(meters.app, name="meters", rich_help_panel="Connect")
 app.command("why", rich_help_panel="Operate")(why.why)
 app.command("allocate", rich_help_panel="Measure")(allocate.allocate)
 app.add_typer(workloads.bench, name="bench", rich_help_panel="Measure")
-app.command("sim", rich_help_panel="Measure")(workloads.sim)
+app.add_typer(workloads.simulate, name="sim", rich_help_panel="Measure")
 
 
 @app.command("version", rich_help_panel="Operate")

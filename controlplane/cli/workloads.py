@@ -14,8 +14,9 @@ import typer
 
 from controlplane.cli.connection import fail
 from controlplane.cli.sim_day import live_day
+from controlplane.cli.station import station
 
-__all__ = ["bench", "demo", "sim"]
+__all__ = ["bench", "demo", "simulate"]
 
 
 def _writable(path: str | None) -> str | None:
@@ -42,6 +43,8 @@ JsonPath = Annotated[
 ]
 
 bench = typer.Typer(no_args_is_help=True, help="Measure Loadstar on this machine.")
+simulate = typer.Typer()
+simulate.command("station")(station)
 
 
 def demo(
@@ -226,6 +229,7 @@ def bench_site_round(
         raise typer.Exit(1)
 
 
+@simulate.callback(invoke_without_command=True)
 def sim(
     context: typer.Context,
     seed: Annotated[int, typer.Option(help="Decides everything; the same seed, the same run.")] = 1,
@@ -278,6 +282,8 @@ def sim(
     loadstar sim --sites 100 --day 2019-06-12 --json -
     loadstar sim --sites 20 --day 2019-06-15 --picture day.svg
     """
+    if context.invoked_subcommand is not None:
+        return
     if day is not None or sites is not None:
         _refuse(context, "hours", "chargers", "faults", why="has no meaning for a real day")
         live_day(

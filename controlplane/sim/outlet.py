@@ -28,6 +28,7 @@ class OutletState(StrEnum):
     SUSPENDED_EVSE = "SuspendedEVSE"
     FINISHING = "Finishing"
     UNAVAILABLE = "Unavailable"
+    FAULTED = "Faulted"
 
 
 @dataclass(frozen=True)
@@ -85,11 +86,18 @@ class Outlet:
     id_token: str = ""
     transaction: Transaction | None = None
     operative: bool = True
+    fault: str = ""
+    """An error code of OCPP 1.6 7.6; empty while nothing is wrong."""
     register_wh: float = 0.0
     offered_a: float = 0.0
     draw: Draw = NO_DRAW
     state: OutletState = OutletState.AVAILABLE
     state_since_ms: int = 0
+
+    @property
+    def usable(self) -> bool:
+        """Whether somebody may begin to charge here."""
+        return self.operative and not self.fault
 
     def currents_a(self) -> tuple[float, ...]:
         """Amperes on each conductor of the connector, in its own order."""
@@ -116,6 +124,8 @@ class Outlet:
 
     def state_now(self) -> OutletState:
         """What a driver would see at this moment."""
+        if self.fault:
+            return OutletState.FAULTED
         if self.vehicle is None:
             return OutletState.AVAILABLE if self.operative else OutletState.UNAVAILABLE
         if self.transaction is None:

@@ -25,7 +25,7 @@ from websockets.exceptions import WebSocketException
 from websockets.typing import Subprotocol
 
 from controlplane.runtime.clock import Clock
-from controlplane.sim.line import CountedConnection, Outgoing, Traffic
+from controlplane.sim.line import CountedConnection, Manners, Outgoing, Traffic
 from controlplane.sim.outlet import Outlet, OutletState, StationSpec, Transaction
 from controlplane.sim.profiles import Profile, ProfileBook, Purpose, Situation
 from controlplane.sim.vehicle import Vehicle
@@ -100,6 +100,9 @@ class Station:
         self.transactions: list[tuple[Outlet, Transaction]] = []
         """Every transaction since the station was made, by its own books."""
         self.traffic = Traffic()
+        self.manners = Manners()
+        self.obeys = True
+        """Whether it keeps to the limits that it accepts."""
         self.settled = asyncio.Event()
         """Set while the station is booted and connected."""
         self._url = f"{url.rstrip('/')}/{spec.id}"
@@ -108,6 +111,7 @@ class Station:
         self._posted = asyncio.Event()
         self._drained = asyncio.Event()
         self._stopping = False
+        self._away_until_s = 0.0
         self._reset_when_idle = False
         self._boot_reason = "PowerUp"
         self._socket: ClientConnection | None = None
@@ -125,7 +129,7 @@ class Station:
         self._watch_state(outlet, at_once=True)
 
         def begin() -> None:
-            if outlet.vehicle is vehicle and outlet.transaction is None and outlet.operative:
+            if outlet.vehicle is vehicle and outlet.transaction is None and outlet.usable:
                 self.begin(outlet, id_token)
 
         if not self.settled.is_set():
@@ -155,8 +159,10 @@ class Station:
 
     def offer_a(self, outlet: Outlet, now_ms: int) -> float:
         """What the pilot shows."""
-        if outlet.transaction is None:
+        if outlet.transaction is None or outlet.fault:
             return 0.0
+        if not self.obeys:
+            return outlet.spec.current_max_a
         return self.book.limit_a(self.situation(outlet), now_ms)
 
     @property
@@ -245,7 +251,7 @@ class Station:
     ) -> bool:
         """Start for a plugged vehicle that has no transaction."""
         for outlet in self.outlets.values():
-            wanted = connector_id in (None, outlet.spec.connector_id) and outlet.operative
+            wanted = connector_id in (None, outlet.spec.connector_id) and outlet.usable
             if wanted and outlet.vehicle is not None and outlet.transaction is None:
                 self.begin(outlet, id_token, remote_start_id=remote_start_id)
                 return True
@@ -348,6 +354,7 @@ class Station:
         """Dial, serve, and redial with jittered back-off until `stop`."""
         backoff_s = BACKOFF_FIRST_S
         while not self._stopping:
+            await self._stay_away()
             try:
                 async with connect(
                     self._url,
@@ -368,6 +375,37 @@ class Station:
             if not self._stopping:
                 await asyncio.sleep(backoff_s * self._random.uniform(0.5, 1.0))
                 backoff_s = min(backoff_s * 2, BACKOFF_MAX_S)
+
+    async def say(self, text: str) -> None:
+        """Send a text as it is; lost where there is no line."""
+        if self._socket is not None:
+            await self._socket.send(text)
+
+    async def hang_up(self, away_s: float) -> None:
+        """Lose the line and do not dial again for so many seconds."""
+        self._away_until_s = asyncio.get_running_loop().time() + away_s
+        if self._socket is not None:
+            self._socket.transport.abort()
+
+    async def _stay_away(self) -> None:
+        while not self._stopping:
+            left_s = self._away_until_s - asyncio.get_running_loop().time()
+            if left_s <= 0:
+                return
+            await asyncio.sleep(min(left_s, 0.2))
+
+    def break_down(self, connector_id: int, code: str) -> None:
+        """A connector fails; what runs on it ends."""
+        outlet = self.outlets[connector_id]
+        self.end(outlet, "Other")
+        outlet.fault = code
+        self._watch_state(outlet, at_once=True)
+
+    def repair(self, connector_id: int) -> None:
+        """It works again."""
+        outlet = self.outlets[connector_id]
+        outlet.fault = ""
+        self._watch_state(outlet, at_once=True)
 
     async def stop(self) -> None:
         """Hang up for good."""
@@ -390,7 +428,7 @@ class Station:
 
     async def _serve(self, socket: ClientConnection) -> None:
         """Speak on one connection until it ends."""
-        point = self.dialect.point(CountedConnection(socket, self.traffic))
+        point = self.dialect.point(CountedConnection(socket, self.traffic, self.manners))
         work = [asyncio.create_task(part) for part in (point.start(), self._converse(point))]
         try:
             done, _ = await asyncio.wait(work, return_when=asyncio.FIRST_COMPLETED)

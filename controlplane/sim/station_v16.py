@@ -96,7 +96,7 @@ class DialectV16:
     def tell_state(self, outlet: Outlet, before: OutletState | None) -> None:
         status = call.StatusNotification(
             connector_id=outlet.spec.connector_id,
-            error_code="NoError",
+            error_code=outlet.fault or "NoError",
             status=outlet.state.value,
             timestamp=self.station.now_iso(),
         )

@@ -39,7 +39,11 @@ _TRIGGERS = {
     "UnlockCommand": "UnlockCommand",
 }
 _STOPPED = {"UnlockCommand": "Other"}
-_CONNECTOR_STATUS = {OutletState.AVAILABLE: "Available", OutletState.UNAVAILABLE: "Unavailable"}
+_CONNECTOR_STATUS = {
+    OutletState.AVAILABLE: "Available",
+    OutletState.FAULTED: "Faulted",
+    OutletState.UNAVAILABLE: "Unavailable",
+}
 _CHARGING_STATES = {
     OutletState.PREPARING: "EVConnected",
     OutletState.CHARGING: "Charging",
