@@ -76,11 +76,16 @@ class Turnstile:
         """Unfinished handshakes."""
         return len(self._waiting)
 
-    def enter(self, address: str, now_s: float) -> Visit | None:
-        """A socket was accepted; None where its address has as many as it may."""
-        if self._per_address[address] >= self._per_address_max:
-            self.refused += 1
-            return None
+    def crowded(self, address: str) -> bool:
+        """Whether the address has as many sockets as it may; then this one is counted as
+        refused."""
+        if self._per_address.get(address, 0) < self._per_address_max:
+            return False
+        self.refused += 1
+        return True
+
+    def enter(self, address: str, now_s: float) -> Visit:
+        """A socket was accepted."""
         self.accepted += 1
         self._per_address[address] += 1
         visit = Visit(address, now_s)
@@ -149,6 +154,8 @@ class Door:
         self._server = Server(self._listen, self._serve)
         self._host = ""
         self._port = 0
+        self._budget = 0.0
+        self._budget_at_s = self._loop.time()
 
     async def open(self, host: str, port: int) -> int:
         """Listen; returns the port.
@@ -194,14 +201,7 @@ class Door:
         return cast(asyncio.Server, self._listening)
 
     async def _accept_forever(self, listening: socket.socket) -> None:
-        room = self._per_s * _BUCKET_S
-        budget, last_s = room, self._loop.time()
         while True:
-            now_s = self._loop.time()
-            budget, last_s = min(room, budget + (now_s - last_s) * self._per_s), now_s
-            if budget < 1.0 or not self._turnstile.make_room(now_s):
-                await asyncio.sleep(max(_PAUSE_S / 10, min(_PAUSE_S, (1.0 - budget) / self._per_s)))
-                continue
             try:
                 accepted, remote = await self._loop.sock_accept(listening)
             except OSError as error:
@@ -209,14 +209,31 @@ class Door:
                 log.error("socket_not_accepted", error=str(error))
                 await asyncio.sleep(_PAUSE_S)
                 continue
-            visit = self._turnstile.enter(address_of(remote[0]), self._loop.time())
-            if visit is None:
+            address = address_of(remote[0])
+            if self._turnstile.crowded(address):
                 accepted.close()
                 continue
-            budget -= 1.0
+            try:
+                await self._turn()
+            except asyncio.CancelledError:
+                accepted.close()
+                raise
+            visit = self._turnstile.enter(address, self._loop.time())
             opening = self._loop.create_task(self._open(accepted, visit))
             self._opening.add(opening)
             opening.add_done_callback(self._opening.discard)
+
+    async def _turn(self) -> None:
+        """Wait until one more may come in; the others wait in the kernel meanwhile."""
+        room = max(1.0, self._per_s * _BUCKET_S)
+        while True:
+            now_s = self._loop.time()
+            self._budget = min(room, self._budget + (now_s - self._budget_at_s) * self._per_s)
+            self._budget_at_s = now_s
+            if self._budget >= 1.0 and self._turnstile.make_room(now_s):
+                self._budget -= 1.0
+                return
+            await asyncio.sleep(max(_PAUSE_S / 10, (1.0 - self._budget) / self._per_s))
 
     async def _open(self, accepted: socket.socket, visit: Visit) -> None:
         """Wait for the TLS handshake, where there is one; the connection serves itself then."""
