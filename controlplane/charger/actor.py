@@ -546,12 +546,7 @@ class ChargerActor:
             case RevokeCertificate():
                 security.revoke(turn, request.certificate)
             case AnswerCertificateStatus():
-                turn.effects += security.answer_question(
-                    self._dialect(),
-                    question_id=request.question_id,
-                    ocsp=request.ocsp,
-                    reason=request.reason,
-                )
+                security.answer_question(turn, self._dialect(), request)
             case LowerProfile():
                 security.lower_profile(turn, request.profile)
             case DismissCandidate():
@@ -574,7 +569,7 @@ class ChargerActor:
         elif message.key == _CALL_TIMER:
             self._call_timer(turn)
         elif message.key == QUESTION_TIMER:
-            turn.effects += self._security.answer_question(dialect, ocsp=None, reason="NoAnswer")
+            self._security.answer_question(turn, dialect)
         elif message.key == HEALING_TIMER:
             online = bool(self._queue.connection) and self._settling.settled
             if self._healer.due(turn, online=online) and dialect is not None:

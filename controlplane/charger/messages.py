@@ -214,12 +214,14 @@ class RevokeCertificate(msgspec.Struct, frozen=True, tag="revoke_certificate"):
 
 
 class AnswerCertificateStatus(msgspec.Struct, frozen=True, tag="answer_certificate_status"):
-    """What the station is answered that asked about a certificate; `ocsp` is an OCSP response, DER
-    in base64. Answered with `Recorded`, also where nobody waits any more."""
+    """What the station is answered that asked about one certificate or a chain of them: an OCSP
+    response, DER in base64; or each one's status and when to ask again (ms UTC), in the order of
+    the question. Answered with `Recorded`, also where nobody waits any more."""
 
     question_id: str
-    ocsp: str | None
+    ocsp: str | None = None
     reason: str = ""
+    statuses: tuple[tuple[str, int], ...] = ()
 
 
 class DismissCandidate(msgspec.Struct, frozen=True, tag="dismiss_candidate"):

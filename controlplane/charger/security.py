@@ -9,11 +9,14 @@ result; the highest security profile that was reached is kept (OCPP 2.0.1 part 2
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, NamedTuple
 
-from controlplane.actor import CancelTimer, Effect, Persist, Reply, SetTimer
+import msgspec
+
+from controlplane.actor import CancelTimer, Persist, Reply, SetTimer
 from controlplane.charger.memory import ChargerMemory
 from controlplane.charger.messages import (
+    AnswerCertificateStatus,
     RecordSigning,
     RotatePassword,
     SecurityNoticed,
@@ -22,9 +25,10 @@ from controlplane.charger.messages import (
 from controlplane.charger.turn import Turn
 from controlplane.errors import Refusal
 from controlplane.ocpp import events
-from controlplane.ocpp.commands import CommandState
+from controlplane.ocpp.commands import CertificateHash, CommandState
 from controlplane.ocpp.dialect import (
     Answer,
+    CertificateChainStatusAnswer,
     CertificateStatusAnswer,
     Dialect,
     Done,
@@ -78,6 +82,24 @@ _CRITICAL_HERE: Final = frozenset({"InvalidClientCertificate", "SecurityProfileT
 """Of what gateways notice."""
 
 
+class _Question(NamedTuple):
+    connection: str
+    message_id: str
+    event: events.CertificateStatusAsked | events.CertificateChainStatusAsked
+
+    @property
+    def id(self) -> str:
+        return f"{self.connection}/{self.message_id}"
+
+
+def _asked_about(
+    event: events.CertificateStatusAsked | events.CertificateChainStatusAsked,
+) -> list[CertificateHash]:
+    if isinstance(event, events.CertificateStatusAsked):
+        return [event.certificate]
+    return [hashed for hashed, _ in event.certificates]
+
+
 class Security:
     """One charger's."""
 
@@ -87,8 +109,8 @@ class Security:
         self._memory = memory
         self._rotating = ""
         """The hash of the password that is being sent."""
-        self._question: tuple[str, str] | None = None
-        """Connection and message id of the CALL that waits for an answer from elsewhere."""
+        self._question: _Question | None = None
+        """What the station asks and somebody else knows."""
 
     # --- the connection ---------------------------------------------------------------------------
 
@@ -160,7 +182,7 @@ class Security:
                 return Done()
             case events.CertificateRequested():
                 return self._certificate_requested(turn, event)
-            case events.CertificateStatusAsked():
+            case events.CertificateStatusAsked() | events.CertificateChainStatusAsked():
                 return self._status_asked(turn, event)
             case events.VehicleCertificateAsked():
                 # M01.FR.01, M02.FR.01: without a PKI operator's service there is nobody to ask.
@@ -230,34 +252,46 @@ class Security:
         turn.emit("certificate.requested", request_id=request_id, purpose=event.purpose)
         return SigningAnswer(accepted=True)
 
-    def _status_asked(self, turn: Turn, event: events.CertificateStatusAsked) -> Answer:
+    def _status_asked(
+        self, turn: Turn, event: events.CertificateStatusAsked | events.CertificateChainStatusAsked
+    ) -> Answer:
         call = turn.call
         assert call is not None
-        self._question = call.connection, call.message_id
+        self._question = _Question(call.connection, call.message_id, event)
         turn.effects.append(SetTimer(QUESTION_TIMER, turn.now_ms + _QUESTION_WAIT_MS))
-        hashed = event.certificate
         turn.emit(
             "certificate.status_asked",
-            question_id=f"{call.connection}/{call.message_id}",
-            hash_algorithm=hashed.hash_algorithm,
-            issuer_name_hash=hashed.issuer_name_hash,
-            issuer_key_hash=hashed.issuer_key_hash,
-            serial_number=hashed.serial_number,
+            question_id=self._question.id,
+            chain=isinstance(event, events.CertificateChainStatusAsked),
+            certificates=[msgspec.to_builtins(hashed) for hashed in _asked_about(event)],
         )
         return LATER
 
     def answer_question(
-        self, dialect: Dialect | None, *, question_id: str = "", ocsp: str | None, reason: str
-    ) -> list[Effect]:
-        """The answer to the question that waits, if it is this one or none is named."""
-        if self._question is None or dialect is None:
-            return []
-        connection, message_id = self._question
-        if question_id and question_id != f"{connection}/{message_id}":
-            return []
+        self, turn: Turn, dialect: Dialect | None, answer: AnswerCertificateStatus | None = None
+    ) -> None:
+        """Answer the question that waits: with what is known, or that it cannot be known."""
+        question = self._question
+        if question is None or dialect is None or (answer and answer.question_id != question.id):
+            return
         self._question = None
-        payload = dialect.reply(CertificateStatusAnswer(ocsp, reason))
-        return [CancelTimer(QUESTION_TIMER), Reply(connection, message_id, payload)]
+        event = question.event
+        reply: Answer
+        if isinstance(event, events.CertificateChainStatusAsked):
+            known = () if answer is None else answer.statuses
+            failed = ("Failed", turn.now_ms)
+            reply = CertificateChainStatusAnswer(
+                tuple(
+                    (hashed, source, *(known[index] if index < len(known) else failed))
+                    for index, (hashed, source) in enumerate(event.certificates)
+                )
+            )
+        elif answer is None:
+            reply = CertificateStatusAnswer(None, "NoAnswer")
+        else:
+            reply = CertificateStatusAnswer(answer.ocsp, answer.reason)
+        turn.effects.append(CancelTimer(QUESTION_TIMER))
+        turn.effects.append(Reply(question.connection, question.message_id, dialect.reply(reply)))
 
     # --- certificates -----------------------------------------------------------------------------
 

@@ -13,6 +13,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 from controlplane.ocpp.commands import (
+    CertificateHash,
     Command,
     CommandResult,
     CommandState,
@@ -31,6 +32,7 @@ __all__ = [
     "Answer",
     "Block",
     "BootAnswer",
+    "CertificateChainStatusAnswer",
     "CertificateStatusAnswer",
     "Dialect",
     "Done",
@@ -115,6 +117,13 @@ class CertificateStatusAnswer(Answer, frozen=True):
 
     ocsp: str | None
     reason: str = ""
+
+
+class CertificateChainStatusAnswer(Answer, frozen=True):
+    """Of each certificate its name, the source, the status (Good, Revoked, Unknown or Failed) and
+    when to ask again (ms UTC)."""
+
+    statuses: tuple[tuple[CertificateHash, str, str, int], ...]
 
 
 class VehicleCertificateAnswer(Answer, frozen=True):

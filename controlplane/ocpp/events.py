@@ -16,6 +16,7 @@ from controlplane.ocpp.commands.security import CertificateHash
 __all__ = [
     "Authorize",
     "Booted",
+    "CertificateChainStatusAsked",
     "CertificateRequested",
     "CertificateStatusAsked",
     "ChargingNeedsNotified",
@@ -196,6 +197,13 @@ class CertificateStatusAsked(Event, frozen=True, tag="certificate_status_asked")
     """Whether a certificate that a vehicle showed still counts (M06)."""
 
     certificate: CertificateHash
+
+
+class CertificateChainStatusAsked(Event, frozen=True, tag="certificate_chain_status_asked"):
+    """Whether the certificates of a chain still count, each with the source that is wanted, CRL or
+    OCSP (2.1, M07)."""
+
+    certificates: tuple[tuple[CertificateHash, str], ...]
 
 
 class VehicleCertificateAsked(Event, frozen=True, tag="vehicle_certificate_asked"):

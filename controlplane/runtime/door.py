@@ -301,7 +301,7 @@ class Door:
             connection.transport.abort()
         finally:
             self._server.all_connections.discard(connection)
-            self._server.handler_tasks.discard(asyncio.current_task())  # type: ignore[arg-type]
+            self._server.handler_tasks.discard(asyncio.current_task())
             del self._visits[connection]
             self._turnstile.leave(visit)
 

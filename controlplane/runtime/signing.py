@@ -274,31 +274,32 @@ class CertificateService:
     # --- what operators and stations ask ----------------------------------------------------------
 
     async def _answer(self, event: JournalEvent) -> None:
-        """M06: a station asks about a certificate; what is not of the local authority nobody here
-        can vouch for."""
+        """M06, M07: a station asks about certificates; what is not of the local authority nobody
+        here can vouch for."""
         data = event.data
-        hashed = CertificateHash(
-            data["hash_algorithm"],
-            data["issuer_name_hash"],
-            data["issuer_key_hash"],
-            data["serial_number"],
-        )
-        response: str | None = None
-        reason = "UnknownIssuer"
+        answer = AnswerCertificateStatus(str(data["question_id"]), reason="UnknownIssuer")
         try:
+            asked = msgspec.convert(data["certificates"], list[CertificateHash])
             authority = await asyncio.to_thread(Authority.open, self._settings.ca)
-            if await asyncio.to_thread(authority.issued, hashed):
-                record = await self._reader.certificate(_plain(hashed.serial_number))
-                response = await asyncio.to_thread(authority.ocsp, hashed, record)
+            if data["chain"]:
+                statuses = [await self._status(authority, hashed) for hashed in asked]
+                answer = msgspec.structs.replace(answer, statuses=tuple(statuses))
+            elif authority.issued(asked[0]):
+                record = await self._reader.certificate(_plain(asked[0].serial_number))
+                response = await asyncio.to_thread(authority.ocsp, asked[0], record)
+                answer = msgspec.structs.replace(answer, ocsp=response, reason="")
         except (LoadstarError, ValueError) as error:
             log.info("certificate_status_unknown", charger=event.actor.id, error=str(error))
-        await self._ask(
-            ChargerId(event.actor.id),
-            AnswerCertificateStatus(
-                str(data["question_id"]), response, "" if response is not None else reason
-            ),
-            Recorded,
-        )
+        await self._ask(ChargerId(event.actor.id), answer, Recorded)
+
+    async def _status(self, authority: Authority, hashed: CertificateHash) -> tuple[str, int]:
+        now_ms = self._clock.now_ms()
+        if not authority.issued(hashed):
+            return "Failed", now_ms
+        record = await self._reader.certificate(_plain(hashed.serial_number))
+        if record is None:
+            return "Unknown", now_ms + _DAY_MS
+        return "Good" if record.revoked_ms is None else "Revoked", now_ms + _DAY_MS
 
     async def _ask(
         self, charger_id: ChargerId, request: msgspec.Struct, response: type[Any]

@@ -129,6 +129,16 @@ class StoreWriter:
                 delete(schema.request_result).where(schema.request_result.c.created_ms < before_ms)
             )
 
+    def prune_security_events(self, before_ms: int) -> None:
+        """Forget security events that were heard of before `before_ms`.
+
+        Raises:
+            Unavailable: the database is away.
+        """
+        received_ms = schema.security_event.c.received_ms
+        with connected(self._engine) as connection:
+            connection.execute(delete(schema.security_event).where(received_ms < before_ms))
+
     def close(self) -> None:
         self._engine.dispose()
 

@@ -283,4 +283,5 @@ security_event = Table(
     Column("source", Text, nullable=False),
     Column("count", Integer, nullable=False),
     Index("security_event_by_charger", "charger_id", "event_id"),
+    Index("security_event_by_receipt", "received_ms"),
 )

@@ -9,6 +9,7 @@ from controlplane.ocpp.commands import CertificateHash, CommandResult, CommandSt
 from controlplane.ocpp.dialect import (
     ACCEPTED,
     Block,
+    CertificateChainStatusAnswer,
     CertificateStatusAnswer,
     SigningAnswer,
     VehicleCertificateAnswer,
@@ -17,8 +18,9 @@ from controlplane.ocpp.dialect import (
 from controlplane.ocpp.events import Event
 from controlplane.ocpp.framing import Fault
 from controlplane.ocpp.readings import instant_ms
+from controlplane.units import iso_from_ms
 
-__all__ = ["SECURITY", "hash_payload", "hash_read"]
+__all__ = ["CERTIFICATE_CHAINS", "SECURITY"]
 
 _TRIGGERS: Final = {
     "ChargingStationCertificate": "SignChargingStationCertificate",
@@ -27,7 +29,7 @@ _TRIGGERS: Final = {
 }
 
 
-def hash_read(payload: dict[str, Any]) -> CertificateHash:
+def _hash_read(payload: dict[str, Any]) -> CertificateHash:
     """A CertificateHashDataType, or the part of an OCSPRequestDataType that is one."""
     return CertificateHash(
         payload["hashAlgorithm"],
@@ -37,7 +39,7 @@ def hash_read(payload: dict[str, Any]) -> CertificateHash:
     )
 
 
-def hash_payload(hashed: CertificateHash) -> dict[str, Any]:
+def _hash_payload(hashed: CertificateHash) -> dict[str, Any]:
     """As a CertificateHashDataType."""
     return {
         "hashAlgorithm": hashed.hash_algorithm,
@@ -65,7 +67,16 @@ def _certificate_requested(payload: dict[str, Any]) -> Event:
 
 
 def _certificate_status(payload: dict[str, Any]) -> Event:
-    return events.CertificateStatusAsked(hash_read(payload["ocspRequestData"]))
+    return events.CertificateStatusAsked(_hash_read(payload["ocspRequestData"]))
+
+
+def _chain_status(payload: dict[str, Any]) -> Event:
+    return events.CertificateChainStatusAsked(
+        tuple(
+            (_hash_read(each["certificateHashData"]), each["source"])
+            for each in payload["certificateStatusRequests"]
+        )
+    )
 
 
 def _vehicle_certificate(payload: dict[str, Any]) -> Event:
@@ -85,6 +96,20 @@ def _status_reply(answer: CertificateStatusAnswer) -> dict[str, Any]:
     if answer.ocsp is None:
         return _with_reason({"status": "Failed"}, answer.reason)
     return {"status": "Accepted", "ocspResult": answer.ocsp}
+
+
+def _chain_reply(answer: CertificateChainStatusAnswer) -> dict[str, Any]:
+    return {
+        "certificateStatus": [
+            {
+                "certificateHashData": _hash_payload(hashed),
+                "source": source,
+                "status": status,
+                "nextUpdate": iso_from_ms(next_ms),
+            }
+            for hashed, source, status, next_ms in answer.statuses
+        ]
+    }
 
 
 def _vehicle_reply(answer: VehicleCertificateAnswer) -> dict[str, Any]:
@@ -107,7 +132,7 @@ def _install(command: commands.InstallCertificate, _: int) -> dict[str, Any]:
 
 
 def _delete(command: commands.DeleteCertificate, _: int) -> dict[str, Any]:
-    return {"certificateHashData": hash_payload(command.certificate)}
+    return {"certificateHashData": _hash_payload(command.certificate)}
 
 
 def _get_installed(command: commands.GetInstalledCertificates, _: int) -> dict[str, Any]:
@@ -171,3 +196,9 @@ SECURITY = Block(
         commands.SetPassword: _password_set,
     },
 )
+
+CERTIFICATE_CHAINS = Block(
+    readers={"GetCertificateChainStatus": _chain_status},
+    replies={CertificateChainStatusAnswer: _chain_reply},
+)
+"""What 2.1 has besides: M07."""

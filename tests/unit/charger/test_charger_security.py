@@ -24,6 +24,11 @@ from controlplane.charger.messages import (
 from controlplane.errors import Refusal
 from controlplane.ids import ChargerId
 from controlplane.ocpp.commands import CommandResult, CommandState
+from controlplane.ocpp.dialect import CertificateChainStatusAnswer, Dialect
+from controlplane.ocpp.events import CertificateChainStatusAsked
+from controlplane.ocpp.schemas import check_call, check_result
+from controlplane.ocpp.v201 import METER_SETTINGS
+from controlplane.ocpp.v201.security import CERTIFICATE_CHAINS
 from controlplane.store.records import (
     CandidateRecord,
     CandidateRemoved,
@@ -244,3 +249,28 @@ def test_a_candidate_that_nobody_wants_is_cut_off() -> None:
     assert charger.answered("no") == [Recorded()]
     assert records(charger, CandidateRemoved)
     assert [effect for effect in charger.effects if isinstance(effect, CloseSocket)]
+
+
+def test_the_chain_questions_of_21_are_read_and_answered() -> None:
+    dialect = Dialect("ocpp2.1", "OCPP 2.1", (CERTIFICATE_CHAINS,), METER_SETTINGS)
+    payload = {
+        "certificateStatusRequests": [
+            {
+                "certificateHashData": {
+                    key: value
+                    for key, value in QUESTION["ocspRequestData"].items()
+                    if key != "responderURL"
+                },
+                "source": "OCSP",
+                "urls": ["http://x"],
+            }
+        ]
+    }
+    assert check_call("ocpp2.1", "GetCertificateChainStatus", payload) is None
+    asked = dialect.event("GetCertificateChainStatus", payload)
+    assert isinstance(asked, CertificateChainStatusAsked)
+    ((hashed, source),) = asked.certificates
+    reply = dialect.reply(CertificateChainStatusAnswer(((hashed, source, "Good", 0),)))
+    assert check_result("ocpp2.1", "GetCertificateChainStatus", reply) is None
+    (status,) = reply["certificateStatus"]
+    assert (status["status"], status["source"]) == ("Good", "OCSP")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from controlplane.charger.messages import SecurityNoticed
 from controlplane.config import Settings
 from controlplane.ids import ChargerId
@@ -27,7 +29,7 @@ def test_who_has_asked_is_not_dropped_for_another() -> None:
     dropped: list[str] = []
     for name in ("asked", "silent", "late"):
         visit = turnstile.enter(name, 0.0)
-        visit.abort = lambda name=name: dropped.append(name)
+        visit.abort = partial(dropped.append, name)
         if name == "asked":
             turnstile.heard(visit)
     assert not turnstile.make_room(0.5)

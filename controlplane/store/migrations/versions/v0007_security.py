@@ -81,6 +81,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("event_id"),
     )
     op.create_index("security_event_by_charger", "security_event", ["charger_id", "event_id"])
+    op.create_index("security_event_by_receipt", "security_event", ["received_ms"])
 
 
 def downgrade() -> None:
