@@ -141,6 +141,9 @@ class Settings(BaseSettings):
     """The instant of the world, in seconds since the Unix epoch, at which an accelerated clock
     showed `clock_start`; 0 means when this node starts. Processes that are given the same three
     values agree on the instant."""
+    currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")] = "EUR"
+    """ISO 4217 code of the money in which drivers are told costs; chargers are to be set to the
+    same."""
     log_level: str = "INFO"
     otlp_endpoint: str = ""
     """OpenTelemetry collector, such as `http://localhost:4317`; empty exports nothing."""

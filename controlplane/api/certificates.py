@@ -14,7 +14,7 @@ from controlplane.ids import ChargerId
 from controlplane.ocpp import commands
 from controlplane.ocpp.answers import installed_certificates_answered
 from controlplane.runtime.authority import Authority, root_hash
-from controlplane.runtime.signing import revoke
+from controlplane.runtime.signing import renewal, revoke
 from controlplane.store.records import CertificateRecord, SigningRecord, SigningState
 from controlplane.units import ms_from_datetime
 
@@ -85,7 +85,9 @@ class Certificates(certificates_pb2_grpc.CertificatesServiceServicer):
         self, request: certificates_pb2.RenewCertificateRequest, context: Any
     ) -> certificates_pb2.RenewCertificateResponse:
         purpose = request.purpose or "ChargingStationCertificate"
-        command = commands.RenewCertificate(purpose)
+        if not purpose.endswith("Certificate"):
+            raise invalid("purpose", "a word of OCPP 2.x, such as ChargingStationCertificate")
+        command = renewal(purpose)
         result = await execute(self._backend, command, request, context)
         return certificates_pb2.RenewCertificateResponse(outcome=outcome_of(result))
 

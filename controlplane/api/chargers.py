@@ -27,7 +27,9 @@ from controlplane.api.executing import (
     outcome_of,
     request_number,
     require_charger,
+    schedule_period_to_message,
 )
+from controlplane.api.network_profiles import network_profile
 from controlplane.api.pace import Pace
 from controlplane.api.sessions import require_session
 from controlplane.api.v1 import chargers_pb2, chargers_pb2_grpc, electrical_pb2, network_pb2
@@ -242,28 +244,36 @@ class Chargers(chargers_pb2_grpc.ChargersServiceServicer):
             start_time=timestamp(schedule.start_ms),
             duration_s=schedule.duration_s,
             periods=[
-                chargers_pb2.SchedulePeriod(
-                    start_s=period.start_s,
-                    limit_a=period.limit if schedule.unit == "A" else None,
-                    limit_w=period.limit if schedule.unit == "W" else None,
-                    phases=period.phases,
-                )
-                for period in schedule.periods
+                schedule_period_to_message(period, schedule.unit) for period in schedule.periods
             ],
         )
+
+    async def TransferData(
+        self, request: chargers_pb2.TransferDataRequest, context: Any
+    ) -> chargers_pb2.TransferDataResponse:
+        required(request, "vendor_id")
+        data: Any = None
+        if request.HasField("data"):
+            data = request.data
+        elif request.HasField("data_json"):
+            data = self._json(request, "data_json")
+        command = commands.TransferData(request.vendor_id, request.message_id, data)
+        result = await execute(self._backend, command, request, context)
+        return chargers_pb2.TransferDataResponse(
+            outcome=outcome_of(result), data=answers.transferred_answered(result.payload)
+        )
+
+    async def SetNetworkProfile(
+        self, request: chargers_pb2.SetNetworkProfileRequest, context: Any
+    ) -> chargers_pb2.SetNetworkProfileResponse:
+        result = await execute(self._backend, network_profile(request), request, context)
+        return chargers_pb2.SetNetworkProfileResponse(outcome=outcome_of(result))
 
     async def Call(
         self, request: chargers_pb2.CallRequest, context: Any
     ) -> chargers_pb2.CallResponse:
         required(request, "action")
-        if len(request.payload_json) > self._backend.settings.frame_max_bytes:
-            raise invalid(
-                "payload_json", f"at most {self._backend.settings.frame_max_bytes} characters"
-            )
-        try:
-            payload = orjson.loads(request.payload_json or "{}")
-        except orjson.JSONDecodeError as error:
-            raise invalid("payload_json", f"not JSON: {error}") from error
+        payload = self._json(request, "payload_json") if request.payload_json else {}
         if not isinstance(payload, dict):
             raise invalid("payload_json", "must be a JSON object")
         # A remote start may bring the profile of its transaction along.
@@ -278,6 +288,16 @@ class Chargers(chargers_pb2_grpc.ChargersServiceServicer):
         command = commands.RawCall(action=request.action, payload=payload)
         result = await execute(self._backend, command, request, context)
         return chargers_pb2.CallResponse(outcome=outcome_of(result))
+
+    def _json(self, request: Any, field: str) -> Any:
+        """The JSON value in a field."""
+        text = getattr(request, field)
+        if len(text) > self._backend.settings.frame_max_bytes:
+            raise invalid(field, f"at most {self._backend.settings.frame_max_bytes} characters")
+        try:
+            return orjson.loads(text)
+        except orjson.JSONDecodeError as error:
+            raise invalid(field, f"not JSON: {error}") from error
 
     async def _all_matching(
         self,
@@ -374,4 +394,6 @@ def _connector_to_message(connector: ConnectorView) -> chargers_pb2.Connector:
         current=electrical_pb2.ConductorCurrents(l1_ma=l1_ma, l2_ma=l2_ma, l3_ma=l3_ma),
         soc_percent=connector.soc_percent,
         limit_ma=connector.limit_ma,
+        external_limit_ma=connector.external_limit_ma,
+        external_limit_source=connector.external_limit_source,
     )

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import secrets
 import zlib
-from typing import Any
+from typing import Any, Literal
 
 import orjson
 
@@ -23,6 +23,7 @@ from controlplane.config import Onboarding
 from controlplane.errors import NotFound
 from controlplane.ids import CHARGER_ID_PATTERN, ActorKind, ActorRef, ChargerId
 from controlplane.ocpp.commands import AnyCommand, CommandResult, CommandState
+from controlplane.ocpp.events import SchedulePeriod
 from controlplane.store.records import ChargerRecord
 
 __all__ = [
@@ -33,6 +34,7 @@ __all__ = [
     "outcome_of",
     "request_number",
     "require_charger",
+    "schedule_period_to_message",
 ]
 
 _CONNECTOR_MAX = 1_000
@@ -119,6 +121,18 @@ def connector_number(connector_id: int, *, least: int) -> int:
     if not least <= connector_id <= _CONNECTOR_MAX:
         raise invalid("connector_id", f"{least} to {_CONNECTOR_MAX}")
     return connector_id
+
+
+def schedule_period_to_message(
+    period: SchedulePeriod, unit: Literal["A", "W"]
+) -> chargers_pb2.SchedulePeriod:
+    """A period of a schedule in this unit, for an answer."""
+    return chargers_pb2.SchedulePeriod(
+        start_s=period.start_s,
+        limit_a=period.limit if unit == "A" else None,
+        limit_w=period.limit if unit == "W" else None,
+        phases=period.phases,
+    )
 
 
 def request_number(request_id: str) -> int:

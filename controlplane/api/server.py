@@ -15,7 +15,10 @@ from controlplane.api.allocation import Allocations
 from controlplane.api.backend import MESSAGE_MAX_BYTES, Backend, Files
 from controlplane.api.certificates import Certificates
 from controlplane.api.chargers import Chargers
+from controlplane.api.charging_profiles import ChargingProfiles
 from controlplane.api.configuring import Change, apply_network
+from controlplane.api.customers import Customers
+from controlplane.api.display import Display
 from controlplane.api.errors import ErrorInterceptor
 from controlplane.api.firmware import FirmwareCalls
 from controlplane.api.grid import Grid
@@ -34,6 +37,12 @@ from controlplane.api.v1 import (
     certificates_pb2_grpc,
     chargers_pb2,
     chargers_pb2_grpc,
+    charging_profiles_pb2,
+    charging_profiles_pb2_grpc,
+    customers_pb2,
+    customers_pb2_grpc,
+    display_pb2,
+    display_pb2_grpc,
     firmware_pb2,
     firmware_pb2_grpc,
     grid_pb2,
@@ -191,6 +200,11 @@ def _add_services(backend: Backend, server: grpc.aio.Server) -> list[str]:
     allocation_pb2_grpc.add_AllocationServiceServicer_to_server(Allocations(), server)
     certificates_pb2_grpc.add_CertificatesServiceServicer_to_server(Certificates(backend), server)
     chargers_pb2_grpc.add_ChargersServiceServicer_to_server(Chargers(backend), server)
+    charging_profiles_pb2_grpc.add_ChargingProfilesServiceServicer_to_server(
+        ChargingProfiles(backend), server
+    )
+    customers_pb2_grpc.add_CustomersServiceServicer_to_server(Customers(backend), server)
+    display_pb2_grpc.add_DisplayServiceServicer_to_server(Display(backend), server)
     firmware_pb2_grpc.add_FirmwareServiceServicer_to_server(FirmwareCalls(backend), server)
     logs_pb2_grpc.add_LogsServiceServicer_to_server(Logs(backend), server)
     grid_pb2_grpc.add_GridServiceServicer_to_server(Grid(backend), server)
@@ -206,6 +220,9 @@ def _add_services(backend: Backend, server: grpc.aio.Server) -> list[str]:
             allocation_pb2,
             certificates_pb2,
             chargers_pb2,
+            charging_profiles_pb2,
+            customers_pb2,
+            display_pb2,
             firmware_pb2,
             grid_pb2,
             journal_pb2,

@@ -27,6 +27,7 @@ from controlplane.actor import (
     TimerFired,
 )
 from controlplane.charger.commands import CommandQueue, Order, Origin, write_calls
+from controlplane.charger.completing import completed
 from controlplane.charger.firmware import Firmware
 from controlplane.charger.healing import HEALING_TIMER, Healer
 from controlplane.charger.limits import limit_answered, limit_wanted
@@ -56,8 +57,10 @@ from controlplane.charger.messages import (
     UpdateWanted,
 )
 from controlplane.charger.metering import Metering
+from controlplane.charger.reports import REPORT_TIMER, Reports
 from controlplane.charger.security import LATER, QUESTION_TIMER, Security
 from controlplane.charger.settling import DEFAULT_TIMER, SETTLE_TIMER, Settling
+from controlplane.charger.smart_charging import EXTERNAL_TIMER, SmartCharging
 from controlplane.charger.station import Station
 from controlplane.charger.transactions import Transactions
 from controlplane.charger.turn import Turn
@@ -70,7 +73,7 @@ from controlplane.ocpp.commands import (
     Command,
     CommandResult,
     CommandState,
-    RemoteStart,
+    ReportCommand,
     Reset,
     SetLimit,
     SetPassword,
@@ -110,9 +113,11 @@ class ChargerActor:
         "_memory",
         "_metering",
         "_queue",
+        "_reports",
         "_security",
         "_settings",
         "_settling",
+        "_smart_charging",
         "_station",
         "_transactions",
         "ref",
@@ -128,8 +133,17 @@ class ChargerActor:
         self._settings = settings
         self._metering = Metering(memory)
         self._transactions = Transactions(memory, self._metering)
+        self._smart_charging = SmartCharging(memory, self._transactions)
+        self._reports = Reports()
         self._firmware = Firmware(memory)
-        self._station = Station(memory, settings, self._transactions, self._firmware)
+        self._station = Station(
+            memory,
+            settings,
+            self._transactions,
+            smart_charging=self._smart_charging,
+            reports=self._reports,
+            firmware=self._firmware,
+        )
         self._queue = CommandQueue(settings.call_timeout_ms)
         self._healer = Healer(memory, 2 * settings.call_timeout_ms)
         self._settling = Settling(memory, settings)
@@ -158,6 +172,7 @@ class ChargerActor:
         turn = Turn(self._memory.charger_id, self._memory.site_id, now_ms)
         self._tell_all(turn)
         self._healer.activated(turn)
+        self._smart_charging.activated(turn)
         return turn.effects
 
     def step(self, message: Message, now_ms: int) -> list[Effect]:
@@ -222,6 +237,7 @@ class ChargerActor:
         self._settling.stop(turn)
         for order in self._queue.disconnect():
             self._finish(turn, order, CommandResult(CommandState.OFFLINE))
+        self._reports.hang_up(turn)
 
     def _unsettle(self, turn: Turn) -> None:
         """Leave the station in peace for a while, then prepare it."""
@@ -284,6 +300,10 @@ class ChargerActor:
                 self._unsettle(turn)
         elif isinstance(event, TransactionStarted | TransactionEnded):
             self._drop_stale_limits(turn)
+        question, self._smart_charging.question = self._smart_charging.question, None
+        if question is not None and queue.connection and not queue.pending(Origin.LEARNING):
+            command = completed(turn, self._memory, question)
+            self._order(turn, dialect, command, Origin.LEARNING)
 
     def _drop_stale_limits(self, turn: Turn) -> None:
         for order in self._queue.take_out_limits(set(self.open_sessions)):
@@ -367,7 +387,8 @@ class ChargerActor:
                 error_code=result.error_code,
                 error_description=result.error_description[:255],
             )
-        if order.ask_id:
+        held = self._reports.holds(turn, order, result)
+        if order.ask_id and not held:
             turn.effects.append(Answer(order.ask_id, result))
         if isinstance(order.command, SetPassword):
             self._security.password_answered(turn, result.state, sent=order.sent)
@@ -493,7 +514,10 @@ class ChargerActor:
                 turn.effects.append(Answer(message.ask_id, answer))
         elif isinstance(request, GetCharger):
             view = charger_view(
-                self._memory, online=bool(self._queue.connection), last_seen_ms=self._last_seen_ms
+                self._memory,
+                online=bool(self._queue.connection),
+                last_seen_ms=self._last_seen_ms,
+                now_ms=turn.now_ms,
             )
             turn.effects.append(Answer(message.ask_id, view))
         else:
@@ -511,19 +535,19 @@ class ChargerActor:
         dialect = self._dialect()
         if not self._queue.connection or dialect is None:
             return Refusal("unavailable", "CHARGER_OFFLINE", "the charger is offline", charger)
-        if self._queue.full:
+        command = completed(turn, self._memory, request.command)
+        until_ms = turn.now_ms + max(1, request.timeout_ms)
+        if self._queue.full or (
+            isinstance(command, ReportCommand)
+            and not self._reports.expect(turn, command, ask_id, until_ms)
+        ):
             return Refusal(
                 "exhausted", "CHARGER_BUSY", "too many commands wait for the charger", charger
             )
-        command: Command = request.command
-        if isinstance(command, RemoteStart) and command.remote_start_id == 0:
-            self._memory.remote_start_id += 1
-            turn.changed = True
-            command = msgspec.structs.replace(command, remote_start_id=self._memory.remote_start_id)
-        until_ms = turn.now_ms + max(1, request.timeout_ms)
         fault = self._order(turn, dialect, command, Origin.API, ask_id=ask_id, until_ms=until_ms)
         if fault is None:
             return None
+        self._reports.withdraw(command)
         return Refusal(
             "invalid_input", "COMMAND_INVALID", fault.description, {**charger, "code": fault.code}
         )
@@ -570,6 +594,10 @@ class ChargerActor:
             self._call_timer(turn)
         elif message.key == QUESTION_TIMER:
             self._security.answer_question(turn, dialect)
+        elif message.key == REPORT_TIMER:
+            self._reports.due(turn)
+        elif message.key == EXTERNAL_TIMER:
+            self._smart_charging.due(turn)
         elif message.key == HEALING_TIMER:
             online = bool(self._queue.connection) and self._settling.settled
             if self._healer.due(turn, online=online) and dialect is not None:

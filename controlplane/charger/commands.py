@@ -43,6 +43,7 @@ class Origin(Enum):
     SETTLING = "settling"
     LIMIT = "limit"
     HEALING = "healing"
+    LEARNING = "learning"
     API = "api"
 
 
@@ -208,7 +209,7 @@ class CommandQueue:
         limits = self._waiting.get(Origin.LIMIT)
         if limits and limits[0].urgent:
             return limits.popleft()
-        for origin in (Origin.HEALING, Origin.API):
+        for origin in (Origin.HEALING, Origin.LEARNING, Origin.API):
             waiting = self._waiting.get(origin)
             if waiting and not (limits and origin is Origin.API and self._counter % 2):
                 return waiting.popleft()

@@ -16,12 +16,13 @@ from typing import Final
 import msgspec
 
 from controlplane.charger.energy import POWER_UNKNOWN_W, Register
+from controlplane.charger.external_limits import ExternalLimit
 from controlplane.ids import ChargerId, SessionId, SiteId
 from controlplane.network import ChargerConfig, LimitUnit
 from controlplane.ocpp.commands import LogKind
 from controlplane.ocpp.events import ConnectorStatus, TransactionEnded
 from controlplane.site.messages import VehicleLimits
-from controlplane.units import w_from_ma
+from controlplane.units import ma_from_w, w_from_ma
 
 __all__ = [
     "ChargerMemory",
@@ -207,6 +208,10 @@ class ChargerMemory(msgspec.Struct):
     cleared: bool = False
     """Whether the station has answered that what others left behind is gone."""
     security: SecurityMemory = msgspec.field(default_factory=SecurityMemory)
+    report_number: int = 0
+    """Of the latest report that was asked for."""
+    external_limits: list[ExternalLimit] = []
+    """Limits that other systems set, by connector and source."""
     firmware_update: FirmwareUpdate | None = None
     log_upload: LogUpload | None = None
 
@@ -266,6 +271,28 @@ class ChargerMemory(msgspec.Struct):
             voltage_v=self.described.voltage_v,
             phases=described.phases,
         )
+
+    def external_limit(self, connector_id: int, now_ms: int) -> tuple[int, str] | None:
+        """The lowest limit that another system holds a connector to, in mA per phase, and its
+        source. One of the whole charger bounds each of its connectors; how they share it is the
+        station's business."""
+        described = None if self.described is None else self.described.connector(connector_id)
+        if self.described is None or described is None:
+            return None
+        found = []
+        for limit in self.external_limits:
+            if limit.connector_id in (0, connector_id):
+                for schedule in limit.schedules:
+                    value = schedule.at(now_ms)
+                    if value is not None and schedule.unit == "W":
+                        value = ma_from_w(
+                            value * 1_000 // self.described.efficiency_permille,
+                            voltage_v=self.described.voltage_v,
+                            phases=described.phases,
+                        )
+                    if value is not None:
+                        found.append((value, limit.source))
+        return min(found, default=None)
 
     def default_ma(self) -> int | None:
         """The default profile that every described connector acknowledged; None while one has

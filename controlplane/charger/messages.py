@@ -262,6 +262,10 @@ class ConnectorView(msgspec.Struct, frozen=True):
     soc_percent: float | None
     limit_ma: int | None
     """The limit the station acknowledged last, or None while unknown."""
+    external_limit_ma: int | None = None
+    """What another system holds it to, or None: nobody does, or nobody says to what."""
+    external_limit_source: str = ""
+    """The other system: EMS, SO, Other or a word of the maker's; empty where there is none."""
 
 
 class UpdateView(msgspec.Struct, frozen=True):

@@ -37,8 +37,9 @@ __all__ = ["DEFAULT_TIMER", "SETTLE_TIMER", "Settling", "seconds"]
 SETTLE_TIMER: Final = "settle"
 DEFAULT_TIMER: Final = "default"
 
-_DEFAULT_ATTEMPTS_MAX: Final = 8
-"""How often a default profile is tried again on one connection, each time after twice the pause."""
+_DEFAULT_REFUSALS_MAX: Final = 8
+"""After so many refusals on one connection a default profile is not tried again; each one doubles
+the pause. Silence does not: it is the line's fault more often than the station's."""
 
 
 def seconds(duration_ms: int) -> int:
@@ -96,13 +97,15 @@ class Phase(Enum):
 class Settling:
     """How far one station is, and what it is told next."""
 
-    __slots__ = ("_default_attempts", "_memory", "_phase", "_settings")
+    __slots__ = ("_default_refusals", "_default_refused", "_memory", "_phase", "_settings")
 
     def __init__(self, memory: ChargerMemory, settings: ActorSettings) -> None:
         self._memory = memory
         self._settings = settings
         self._phase = Phase.RESTING
-        self._default_attempts = 0
+        self._default_refusals = 0
+        self._default_refused = False
+        """Whether the latest attempt was refused for some connector."""
 
     @property
     def settled(self) -> bool:
@@ -126,7 +129,7 @@ class Settling:
     def resume(self, turn: Turn) -> None:
         """The station has noticed nothing: it is as settled as it was on the host before."""
         self._phase = Phase.SETTLED
-        self._default_attempts = 0
+        self._default_refusals = 0
         self._retry_default_later(turn)
 
     def rested(self, turn: Turn, dialect: Dialect) -> Iterable[Command]:
@@ -148,6 +151,11 @@ class Settling:
         silent = state in (CommandState.TIMED_OUT, CommandState.OFFLINE)
         if isinstance(command, ClearLimits) and not silent:
             self._memory.cleared = turn.changed = True
+        if isinstance(command, SetLimit) and state is not CommandState.ACCEPTED and self.settled:
+            if not silent and not self._default_refused:
+                self._default_refused = True
+                self._default_refusals += 1
+            self._retry_default_later(turn)
 
     def prepared(self, turn: Turn, connection: str) -> bool:
         """Everything it was told has been answered; whether it is settled by that."""
@@ -157,7 +165,7 @@ class Settling:
         self._memory.settled_connection = connection
         turn.changed = True
         turn.emit("charger.settled", default_ma=self._memory.default_ma())
-        self._default_attempts = 0
+        self._default_refusals = 0
         self._retry_default_later(turn)
         return True
 
@@ -165,16 +173,15 @@ class Settling:
         """Time to try the default profiles again, if they are still missing."""
         if not (self.settled and _default_missing(self._memory)):
             return ()
-        self._retry_default_later(turn)
+        self._default_refused = False
         return _default_limits(self._memory)
 
     def _retry_default_later(self, turn: Turn) -> None:
         """A connector without a default profile counts with its hardware's rating, one that keeps
         an older profile with the larger: worth asking again, but not for ever."""
         missing = _default_missing(self._memory)
-        if missing and self._default_attempts < _DEFAULT_ATTEMPTS_MAX:
-            pause_ms = self._settings.call_timeout_ms // 2 << self._default_attempts
-            self._default_attempts += 1
+        if missing and self._default_refusals < _DEFAULT_REFUSALS_MAX:
+            pause_ms = self._settings.call_timeout_ms // 2 << self._default_refusals
             turn.effects.append(SetTimer(DEFAULT_TIMER, turn.now_ms + pause_ms))
 
     @staticmethod

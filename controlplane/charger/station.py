@@ -11,7 +11,9 @@ import msgspec
 
 from controlplane.charger.firmware import Firmware
 from controlplane.charger.memory import ChargerMemory
+from controlplane.charger.reports import Reports
 from controlplane.charger.settling import seconds
+from controlplane.charger.smart_charging import SmartCharging
 from controlplane.charger.transactions import Transactions
 from controlplane.charger.turn import Turn
 from controlplane.config import ActorSettings
@@ -20,12 +22,12 @@ from controlplane.ocpp.dialect import (
     Answer,
     BootAnswer,
     Done,
-    StatusAnswer,
     TimeAnswer,
     TokenAnswer,
     TransferAnswer,
 )
 from controlplane.ocpp.events import ConnectorStatus, Event
+from controlplane.ocpp.reports import external_limits_reported
 
 __all__ = ["Station"]
 
@@ -39,19 +41,32 @@ _NOTICE_MAX_BYTES: Final = 8_192
 class Station:
     """The station's side of one charger's memory."""
 
-    __slots__ = ("_firmware", "_memory", "_settings", "_transactions", "boot_pending")
+    __slots__ = (
+        "_firmware",
+        "_memory",
+        "_reports",
+        "_settings",
+        "_smart_charging",
+        "_transactions",
+        "boot_pending",
+    )
 
     def __init__(
         self,
         memory: ChargerMemory,
         settings: ActorSettings,
         transactions: Transactions,
+        *,
+        smart_charging: SmartCharging,
+        reports: Reports,
         firmware: Firmware,
     ) -> None:
         self._memory = memory
         self._firmware = firmware
         self._settings = settings
         self._transactions = transactions
+        self._smart_charging = smart_charging
+        self._reports = reports
         self.boot_pending = False
         """Its last boot was answered Pending."""
 
@@ -71,6 +86,8 @@ class Station:
             connector.limit_ma = None
             if exchanged:
                 connector.default_ma = None
+        if event.reason != "Triggered":
+            self._smart_charging.booted(turn)
         turn.changed = True
         turn.emit(
             "charger.booted",
@@ -143,14 +160,42 @@ class Station:
         return self._transactions.needs_notified(turn, event)
 
     def _data_transferred(self, turn: Turn, event: events.DataTransferred) -> Answer:
-        """No vendor's extensions are built in."""
-        self._note(turn, "DataTransfer", msgspec.to_builtins(event))
-        return TransferAnswer("UnknownVendorId")
+        """1.6 section 4.3, 2.x P02.FR.03 to 06."""
+        note = {"vendor_id": event.vendor_id, "message_id": event.message_id, "data": event.data}
+        self._note(turn, "DataTransfer", note)
+        if event.meaning is not None:
+            answer = self.hear(turn, event.meaning)
+            return TransferAnswer("Accepted", event.vendor_id, event.message_id, answer)
+        if event.message_known:
+            return TransferAnswer("Rejected")
+        return TransferAnswer("UnknownMessageId" if event.vendor_known else "UnknownVendorId")
+
+    def _unplugged(self, turn: Turn, event: events.VehicleUnplugged) -> Answer:
+        session = self._transactions.find(event.transaction_id)
+        turn.emit(
+            "connector.unplugged",
+            connector_id=None if session is None else session.connector_id,
+            session_id=None if session is None else session.session_id,
+            transaction_id=event.transaction_id,
+            at_ms=event.at_ms,
+        )
+        return Done()
+
+    def _limit_notified(self, turn: Turn, event: events.ChargingLimitNotified) -> Answer:
+        return self._smart_charging.limit_notified(turn, event)
+
+    def _limit_cleared(self, turn: Turn, event: events.ChargingLimitCleared) -> Answer:
+        return self._smart_charging.limit_cleared(turn, event)
 
     def _schedule_notified(self, turn: Turn, event: events.VehicleScheduleNotified) -> Answer:
-        """K15.FR.07: the station has held it against the limit; the ledger counts the limit."""
-        self._note(turn, "NotifyEVChargingSchedule", event.data)
-        return StatusAnswer("Accepted")
+        return self._smart_charging.schedule_notified(turn, event)
+
+    def _reported(self, turn: Turn, event: events.ReportReceived) -> Answer:
+        self._reports.part(turn, event)
+        if event.action == "ReportChargingProfiles":
+            for limit in external_limits_reported(event.data):
+                self._smart_charging.limit_reported(turn, limit)
+        return Done()
 
     def _firmware_progressed(self, turn: Turn, event: events.FirmwareProgress) -> Answer:
         self._firmware.update_progressed(turn, event)
@@ -178,6 +223,8 @@ class Station:
 _HEARD: Final[dict[type[Event], Callable[[Station, Turn, Any], Answer]]] = {
     events.Authorize: Station._authorize,
     events.Booted: Station._booted,
+    events.ChargingLimitCleared: Station._limit_cleared,
+    events.ChargingLimitNotified: Station._limit_notified,
     events.ChargingNeedsNotified: Station._needs_notified,
     events.DataTransferred: Station._data_transferred,
     events.FirmwareProgress: Station._firmware_progressed,
@@ -186,9 +233,11 @@ _HEARD: Final[dict[type[Event], Callable[[Station, Turn, Any], Answer]]] = {
     events.LogProgress: Station._log_progressed,
     events.MeterReported: Station._metered,
     events.Noted: Station._noted,
+    events.ReportReceived: Station._reported,
     events.StatusChanged: Station._status_changed,
     events.TransactionEnded: Station._ended,
     events.TransactionStarted: Station._started,
     events.TransactionUpdated: Station._updated,
     events.VehicleScheduleNotified: Station._schedule_notified,
+    events.VehicleUnplugged: Station._unplugged,
 }

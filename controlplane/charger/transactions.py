@@ -294,7 +294,16 @@ class Transactions:
                 session.boost_until_ms,
                 session.vehicle,
             )
-        turn.tell_site(ConnectorState(memory.charger_id, connector_id, status, demand))
+        external = memory.external_limit(connector_id, turn.now_ms)
+        turn.tell_site(
+            ConnectorState(
+                memory.charger_id,
+                connector_id,
+                status,
+                demand,
+                None if external is None else external[0],
+            )
+        )
 
     # --- starts -----------------------------------------------------------------------------------
 

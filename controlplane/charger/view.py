@@ -8,7 +8,9 @@ from controlplane.charger.messages import ChargerView, ConnectorView, UpdateView
 __all__ = ["charger_view"]
 
 
-def charger_view(memory: ChargerMemory, *, online: bool, last_seen_ms: int | None) -> ChargerView:
+def charger_view(
+    memory: ChargerMemory, *, online: bool, last_seen_ms: int | None, now_ms: int
+) -> ChargerView:
     """The charger and its connectors: those that were described and those that it told of."""
     described = () if memory.described is None else memory.described.connectors
     connector_ids = {*memory.connectors, *(connector.id for connector in described)} - {0}
@@ -23,7 +25,7 @@ def charger_view(memory: ChargerMemory, *, online: bool, last_seen_ms: int | Non
         serial_number=memory.serial_number,
         last_seen_ms=last_seen_ms,
         connectors=tuple(
-            _connector_view(memory, connector_id) for connector_id in sorted(connector_ids)
+            _connector_view(memory, connector_id, now_ms) for connector_id in sorted(connector_ids)
         ),
         update=_update_view(memory.firmware_update),
         upload=_upload_view(memory.log_upload),
@@ -56,9 +58,16 @@ def _upload_view(upload: LogUpload | None) -> UploadView | None:
     )
 
 
-def _connector_view(memory: ChargerMemory, connector_id: int) -> ConnectorView:
+def _connector_view(memory: ChargerMemory, connector_id: int, now_ms: int) -> ConnectorView:
     connector = memory.connectors.get(connector_id) or Connector(connector_id)
     session = memory.open_session_on(connector_id)
+    external_ma, source = memory.external_limit(connector_id, now_ms) or (None, "")
+    if external_ma is None:
+        # Some stations say that they are limited and keep to themselves to what.
+        silent = [
+            each.source for each in memory.external_limits if each.connector_id in (0, connector_id)
+        ]
+        source = silent[-1] if silent else ""
     return ConnectorView(
         connector_id=connector_id,
         status=memory.status(connector_id),
@@ -69,4 +78,6 @@ def _connector_view(memory: ChargerMemory, connector_id: int) -> ConnectorView:
         current_ma=connector.current_ma,
         soc_percent=connector.soc_percent,
         limit_ma=connector.limit_ma,
+        external_limit_ma=external_ma,
+        external_limit_source=source,
     )

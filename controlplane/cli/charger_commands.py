@@ -23,7 +23,7 @@ from controlplane.cli.output import moment, print_json, table, word
 if TYPE_CHECKING:
     from controlplane.api.v1 import chargers_pb2
 
-__all__ = ["MARGIN_S", "Timeout", "app", "report_outcome"]
+__all__ = ["MARGIN_S", "Timeout", "app", "outcome_line", "report"]
 
 Timeout = Annotated[
     float, typer.Option("--timeout", help="Seconds to wait for the charger.", min=1, max=300)
@@ -61,7 +61,7 @@ def remote_start(
             request_id=new_request_id(),
         )
         response = charger_stub(channel).RemoteStart(request, timeout=timeout_s + MARGIN_S)
-    report_outcome(response, as_json=as_json)
+    report(response, as_json=as_json)
 
 
 @app.command("stop")
@@ -92,7 +92,7 @@ def remote_stop(
         else:
             request.transaction_id = transaction
         response = charger_stub(channel).RemoteStop(request, timeout=timeout_s + MARGIN_S)
-    report_outcome(response, as_json=as_json)
+    report(response, as_json=as_json)
 
 
 @app.command("reset")
@@ -121,7 +121,7 @@ def reset(
             request_id=new_request_id(),
         )
         response = charger_stub(channel).ResetCharger(request, timeout=timeout_s + MARGIN_S)
-    report_outcome(response, as_json=as_json)
+    report(response, as_json=as_json)
 
 
 @app.command("unlock")
@@ -147,7 +147,7 @@ def unlock(
             request_id=new_request_id(),
         )
         response = charger_stub(channel).UnlockConnector(request, timeout=timeout_s + MARGIN_S)
-    report_outcome(response, as_json=as_json)
+    report(response, as_json=as_json)
 
 
 @app.command("availability")
@@ -178,7 +178,7 @@ def availability(
             request_id=new_request_id(),
         )
         response = charger_stub(channel).ChangeAvailability(request, timeout=timeout_s + MARGIN_S)
-    report_outcome(response, as_json=as_json)
+    report(response, as_json=as_json)
 
 
 @app.command("trigger")
@@ -207,7 +207,7 @@ def trigger(
             request_id=new_request_id(),
         )
         response = charger_stub(channel).TriggerMessage(request, timeout=timeout_s + MARGIN_S)
-    report_outcome(response, as_json=as_json)
+    report(response, as_json=as_json)
 
 
 @app.command("settings")
@@ -242,7 +242,7 @@ def settings(
                 timeout_s=timeout_s,
                 request_id=new_request_id(),
             )
-            report_outcome(
+            report(
                 charger_stub(channel).SetSettings(written, timeout=timeout_s + MARGIN_S),
                 as_json=as_json,
             )
@@ -252,7 +252,7 @@ def settings(
         )
         response = charger_stub(channel).GetSettings(request, timeout=timeout_s + MARGIN_S)
     if as_json or not response.settings:
-        report_outcome(response, as_json=as_json)
+        report(response, as_json=as_json)
         return
     table(
         ["Key", "Value", "Note"],
@@ -292,7 +292,7 @@ def schedule(
         )
         response = charger_stub(channel).GetCompositeSchedule(request, timeout=timeout_s + MARGIN_S)
     if as_json or not response.periods:
-        report_outcome(response, as_json=as_json)
+        report(response, as_json=as_json)
         return
     table(
         ["#From", "#Limit", "#Phases"],
@@ -344,10 +344,10 @@ def call(
     if outcome.payload_json:
         typer.echo(json.dumps(json.loads(outcome.payload_json), indent=2, ensure_ascii=False))
     if outcome.state != chargers_pb2.COMMAND_STATE_ACCEPTED:
-        fail(_outcome_line(outcome))
+        fail(outcome_line(outcome))
 
 
-def report_outcome(response: Any, *, as_json: bool) -> None:
+def report(response: Any, *, as_json: bool) -> None:
     """Print what became of a command; anything but acceptance ends with status 1."""
     from controlplane.api.v1 import chargers_pb2
 
@@ -355,14 +355,14 @@ def report_outcome(response: Any, *, as_json: bool) -> None:
     if as_json:
         print_json(response)
     elif outcome.state == chargers_pb2.COMMAND_STATE_ACCEPTED:
-        typer.echo(_outcome_line(outcome))
+        typer.echo(outcome_line(outcome))
     if outcome.state != chargers_pb2.COMMAND_STATE_ACCEPTED:
         if as_json:
             raise typer.Exit(1)
-        fail(_outcome_line(outcome))
+        fail(outcome_line(outcome))
 
 
-def _outcome_line(outcome: chargers_pb2.CommandOutcome) -> str:
+def outcome_line(outcome: chargers_pb2.CommandOutcome) -> str:
     from controlplane.api.v1 import chargers_pb2
 
     particulars = [outcome.status, outcome.error_code, outcome.error_description]

@@ -109,12 +109,13 @@ def get_charger(
         ],
     )
     table(
-        ["#Connector", "Status", "#Limit", "#Power", "#Energy", "Session"],
+        ["#Connector", "Status", "#Limit", "Limited by others", "#Power", "#Energy", "Session"],
         (
             [
                 str(connector.connector_id),
                 word(chargers_pb2.ConnectorStatus, connector.status),
                 amperes(connector.limit_ma) if connector.HasField("limit_ma") else "unknown",
+                _external_limit(connector),
                 f"{connector.power_w} W" if connector.HasField("power_w") else "",
                 energy(connector.energy_wh) if connector.session_id else "",
                 connector.session_id,
@@ -195,6 +196,13 @@ def charger_stub(channel: grpc.Channel) -> ChargersServiceStub:
     from controlplane.api.v1 import chargers_pb2_grpc
 
     return chargers_pb2_grpc.ChargersServiceStub(channel)
+
+
+def _external_limit(connector: chargers_pb2.Connector) -> str:
+    source = connector.external_limit_source
+    if connector.HasField("external_limit_ma"):
+        return f"{source} to {amperes(connector.external_limit_ma)}"
+    return source
 
 
 def _connector_line(connector: chargers_pb2.Connector) -> str:

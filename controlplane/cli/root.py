@@ -11,7 +11,7 @@ import typer
 from controlplane.cli import (
     allocate,
     authority,
-    charger_commands,
+    charger_messages,
     feeders,
     firmware,
     grid_events,
@@ -49,7 +49,7 @@ app = typer.Typer(
 )
 app.command("up", rich_help_panel="Run")(up.up)
 app.command("demo", rich_help_panel="Run")(workloads.demo)
-app.add_typer(charger_commands.app, name="chargers", rich_help_panel="Operate")
+app.add_typer(charger_messages.app, name="chargers", rich_help_panel="Operate")
 app.add_typer(sites.app, name="sites", rich_help_panel="Operate")
 app.add_typer(sessions.app, name="sessions", rich_help_panel="Operate")
 app.add_typer(feeders.app, name="feeders", rich_help_panel="Operate")

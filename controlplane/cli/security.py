@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from controlplane.cli.authority import certificates_stub
-from controlplane.cli.charger_commands import MARGIN_S, Timeout, report_outcome
+from controlplane.cli.charger_commands import MARGIN_S, Timeout, report
 from controlplane.cli.chargers import ChargerId, charger_stub
 from controlplane.cli.chargers import app as chargers
 from controlplane.cli.connection import (
@@ -160,7 +160,7 @@ def rotate_password(
     with connected(address) as channel:
         if not site:
             response = _rotate(channel, charger_id, timeout_s)
-            report_outcome(response, as_json=as_json)
+            report(response, as_json=as_json)
             return
         failed = 0
         for each in _chargers_of(channel, site):
@@ -245,7 +245,7 @@ def installed_certificates(
             timeout=timeout_s + MARGIN_S,
         )
     if as_json or found.outcome.state != chargers_pb2.COMMAND_STATE_ACCEPTED:
-        report_outcome(found, as_json=as_json)
+        report(found, as_json=as_json)
         return
     table(
         ["Type", "Serial", "Issuer's key", "Hash"],
@@ -299,7 +299,7 @@ def install_certificate(
             ),
             timeout=timeout_s + MARGIN_S,
         )
-    report_outcome(response, as_json=as_json)
+    report(response, as_json=as_json)
 
 
 @chargers.command("renew-certificate")
@@ -330,7 +330,7 @@ def renew_certificate(
             ),
             timeout=timeout_s + MARGIN_S,
         )
-    report_outcome(response, as_json=as_json)
+    report(response, as_json=as_json)
 
 
 # --- chargers: candidates -------------------------------------------------------------------------

@@ -1,7 +1,8 @@
 """What a station answered to a question, free of any version.
 
-Only answers that hold more than a status are read here: settings and composite schedules. The shape
-tells the version; payloads have passed their schema, and what is missing in them stays unknown."""
+Only answers that hold more than a status are read here: settings, composite schedules and the like.
+The shape tells the version; payloads have passed their schema, and what is missing in them stays
+unknown."""
 
 from __future__ import annotations
 
@@ -10,16 +11,19 @@ from typing import Any, Literal
 import msgspec
 
 from controlplane.ocpp.commands import CertificateHash
-from controlplane.ocpp.readings import instant_ms
+from controlplane.ocpp.events import SchedulePeriod
+from controlplane.ocpp.readings import bounded_integer, instant_ms
+from controlplane.ocpp.schedules import charging_schedule
 
 __all__ = [
     "CompositeSchedule",
     "InstalledCertificate",
-    "SchedulePeriod",
     "Setting",
     "installed_certificates_answered",
     "schedule_answered",
     "settings_answered",
+    "transaction_status_answered",
+    "transferred_answered",
 ]
 
 
@@ -31,15 +35,6 @@ class Setting(msgspec.Struct, frozen=True):
     value: str | None
     read_only: bool
     status: str
-
-
-class SchedulePeriod(msgspec.Struct, frozen=True):
-    """`limit`, in the schedule's unit, from `start_s` after the schedule's start until the next
-    period begins. `phases` None: the station did not say."""
-
-    start_s: int
-    limit: float
-    phases: int | None
 
 
 class CompositeSchedule(msgspec.Struct, frozen=True):
@@ -117,19 +112,25 @@ def schedule_answered(payload: dict[str, Any]) -> CompositeSchedule | None:
     start = payload.get("scheduleStart") or schedule.get("scheduleStart")
     return CompositeSchedule(
         start_ms=instant_ms(start or schedule.get("startSchedule")),
-        duration_s=schedule.get("duration", 0),
+        duration_s=bounded_integer(schedule.get("duration", 0)),
         unit=schedule["chargingRateUnit"],
-        periods=tuple(
-            SchedulePeriod(
-                start_s=period["startPeriod"],
-                limit=period["limit"],
-                phases=period.get("numberPhases"),
-            )
-            for period in sorted(
-                schedule["chargingSchedulePeriod"], key=lambda period: period["startPeriod"]
-            )
-        ),
+        periods=charging_schedule(schedule).periods,
     )
+
+
+def transaction_status_answered(payload: dict[str, Any]) -> tuple[bool | None, bool]:
+    """Whether the transaction still runs, None where the station did not say, and whether messages
+    about it still wait to be sent; from a GetTransactionStatus answer."""
+    return payload.get("ongoingIndicator"), payload.get("messagesInQueue", False)
+
+
+def transferred_answered(payload: dict[str, Any]) -> str:
+    """What a station said to a DataTransfer: text as it is, anything else as JSON; "" for
+    nothing."""
+    data = payload.get("data")
+    if data is None or isinstance(data, str):
+        return data or ""
+    return msgspec.json.encode(data).decode()
 
 
 def _named(element: dict[str, Any]) -> str:

@@ -76,7 +76,7 @@ def _cell(version: str, action: str, direction: Direction) -> str:
         return "command" if action in dialect.commanded.values() else "call"
     if action not in dialect.handled:
         return "NotSupported"
-    return "noted" if action in dialect.notices or action == "DataTransfer" else "handled"
+    return "noted" if action in dialect.notices else "handled"
 
 
 def _wrapped(text: str) -> str:

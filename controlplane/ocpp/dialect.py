@@ -92,10 +92,12 @@ class TokenAnswer(Answer, frozen=True):
 
 
 class TransferAnswer(Answer, frozen=True):
-    """What becomes of a DataTransfer."""
+    """What becomes of a DataTransfer; `meaning` is the answer to what it said."""
 
     status: Literal["Accepted", "Rejected", "UnknownMessageId", "UnknownVendorId"]
-    data: Any = None
+    vendor_id: str = ""
+    message_id: str = ""
+    meaning: Answer | None = None
 
 
 class StatusAnswer(Answer, frozen=True):

@@ -7,7 +7,7 @@ the message, not with the event."""
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -19,7 +19,10 @@ __all__ = [
     "CertificateChainStatusAsked",
     "CertificateRequested",
     "CertificateStatusAsked",
+    "ChargingLimitCleared",
+    "ChargingLimitNotified",
     "ChargingNeedsNotified",
+    "ChargingSchedule",
     "ConnectorStatus",
     "DataTransferred",
     "Event",
@@ -30,6 +33,8 @@ __all__ = [
     "MeterReading",
     "MeterReported",
     "Noted",
+    "ReportReceived",
+    "SchedulePeriod",
     "SecurityEventNotified",
     "StatusChanged",
     "TransactionEnded",
@@ -37,6 +42,7 @@ __all__ = [
     "TransactionUpdated",
     "VehicleCertificateAsked",
     "VehicleScheduleNotified",
+    "VehicleUnplugged",
 ]
 
 
@@ -162,17 +168,81 @@ class ChargingNeedsNotified(Event, frozen=True, tag="charging_needs"):
     capacity_wh: int | None = None
 
 
+class SchedulePeriod(msgspec.Struct, frozen=True):
+    """`limit`, in the schedule's unit, from `start_s` after the schedule's start until the next
+    period begins; None where the period speaks of something else (2.1). `phases` None: the station
+    did not say."""
+
+    start_s: int
+    limit: float | None
+    phases: int | None
+
+
+class ChargingSchedule(msgspec.Struct, frozen=True):
+    """Limits over time. `start_ms` None: relative to whatever carries the schedule; `duration_s`
+    None: the last period has no end. Amperes are per phase, watts of all phases together."""
+
+    start_ms: int | None
+    duration_s: int | None
+    unit: Literal["A", "W"]
+    periods: tuple[SchedulePeriod, ...]
+
+
 class VehicleScheduleNotified(Event, frozen=True, tag="vehicle_schedule"):
-    """The schedule by which a vehicle means to charge (2.x, over ISO 15118)."""
+    """The schedule by which a vehicle means to charge (2.x, over ISO 15118). `base_ms` is what its
+    periods count from, None where it cannot be read."""
 
     connector_id: int
+    base_ms: int | None
+    schedule: ChargingSchedule
+
+
+class ChargingLimitNotified(Event, frozen=True, tag="charging_limit"):
+    """A system other than Loadstar limits a connector, or with `connector_id` 0 the whole charger
+    (2.x). `source` is the specification's word: EMS, SO, Other or one of the maker's. Of several
+    schedules the lowest counts; without any the station keeps the limit to itself."""
+
+    connector_id: int
+    source: str
+    grid_critical: bool
+    schedules: tuple[ChargingSchedule, ...]
+
+
+class ChargingLimitCleared(Event, frozen=True, tag="charging_limit_cleared"):
+    """Such a limit is gone; `connector_id` 0 speaks for the whole charger."""
+
+    connector_id: int
+    source: str
+
+
+class ReportReceived(Event, frozen=True, tag="report"):
+    """A part of what was asked for with a `ReportCommand`; `more` are to follow. `personal`: what
+    it holds is about a person, and nobody's business but the asker's."""
+
+    action: str
+    request_id: int
+    more: bool
     data: dict[str, Any]
+    personal: bool = False
 
 
 class DataTransferred(Event, frozen=True, tag="data_transfer"):
+    """A maker's own message. `meaning` is what it says where its extension is built in and could
+    make sense of it; `vendor_known` and `message_known` tell what else is built in."""
+
     vendor_id: str
     message_id: str
     data: Any = None
+    vendor_known: bool = False
+    message_known: bool = False
+    meaning: Event | None = None
+
+
+class VehicleUnplugged(Event, frozen=True, tag="unplugged"):
+    """The cable was taken out after the transaction had ended: nobody idles there any more."""
+
+    transaction_id: str
+    at_ms: int | None
 
 
 class SecurityEventNotified(Event, frozen=True, tag="security_event"):

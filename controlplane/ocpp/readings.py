@@ -16,7 +16,14 @@ from typing import Any, Final
 
 from controlplane.ocpp.events import MeterReading
 
-__all__ = ["energy_wh", "instant_ms", "milliamperes", "readings", "small_integer"]
+__all__ = [
+    "bounded_integer",
+    "energy_wh",
+    "instant_ms",
+    "milliamperes",
+    "readings",
+    "small_integer",
+]
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND: Final = timedelta(milliseconds=1)
@@ -88,6 +95,11 @@ def small_integer(value: Any, *, maximum: int) -> int:
     """A connector, EVSE or sequence number: 0 where it is outside 0 to `maximum`."""
     number = _number(value)
     return int(number) if number is not None and 0 <= number <= maximum else 0
+
+
+def bounded_integer(value: float, *, least: int = 0, most: int = 2**31 - 1) -> int:
+    """An integer brought within bounds. To a schema 3.0 is one too, and there is no largest."""
+    return int(max(least, min(value, most)))
 
 
 def _number(value: Any) -> float | int | None:

@@ -34,7 +34,7 @@ from controlplane.ocpp.commands import (
     CertificateSigned,
     CommandResult,
     CommandState,
-    RenewCertificate,
+    Trigger,
 )
 from controlplane.runtime.authority import Authority, read_certificate, read_wish
 from controlplane.runtime.client import ActorClient, JournalEvent
@@ -43,7 +43,7 @@ from controlplane.runtime.telemetry import log
 from controlplane.store.reader import StoreReader
 from controlplane.store.records import CertificateRecord, SigningRecord, SigningState
 
-__all__ = ["CertificateService", "revoke"]
+__all__ = ["CertificateService", "renewal", "revoke"]
 
 _PASS_INTERVAL_S: Final = 5.0
 _EXTERNAL_INTERVAL_S: Final = 2.0
@@ -151,7 +151,7 @@ class CertificateService:
 
     async def _renew(self, certificate: CertificateRecord) -> None:
         try:
-            command = RenewCertificate(certificate.purpose)
+            command = renewal(certificate.purpose)
             result = await self._ask(certificate.charger_id, Execute(command), CommandResult)
         except LoadstarError as error:
             log.info("renewal_waits", charger=certificate.charger_id, error=error.message)
@@ -307,6 +307,12 @@ class CertificateService:
         return await self._client.ask(
             ActorRef(ActorKind.CHARGER, charger_id), request, response, timeout_s=_ASK_TIMEOUT_S
         )
+
+
+def renewal(purpose: str) -> Trigger:
+    """What has a station ask for a new certificate (A02): `SignV2GCertificate` for a
+    `V2GCertificate`, and so on."""
+    return Trigger(f"Sign{purpose}")
 
 
 async def revoke(

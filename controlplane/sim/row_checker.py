@@ -11,8 +11,9 @@ The rule, exactly. On every phase of every circuit and feeder, at the end of eve
    `grace_ms` to see it and to make room: after that, no outlet on the row may still be offered,
    unchanged for as long, more than its default profile by a station that does not lie and was
    reachable all the time.
-3. *Alarm.* A vehicle that draws over 1 A more than its station promised, for `grace_ms` of
-   reachability, has brought the alarm `limit_exceeded`.
+3. *Alarm.* A vehicle that draws over 1 A more than its station promised, for `grace_ms` during
+   which the station was reachable and had nothing old to tell first, has brought the alarm
+   `limit_exceeded`.
 
 The rating is the highest that the description gave the circuit: an owner who describes less is
 obeyed as soon as that is possible, which `optimum.py` checks. A checker trusts nothing that
@@ -38,6 +39,9 @@ below what the conductor takes: buildings move between two reports, and while ch
 
 _ROUNDING_A = 0.001
 """What a limit in watts may gain per connector when it is turned into amperes."""
+_BACKLOG_MAX = 5
+"""Messages that wait in a station that tells of the present; with more it still tells of the
+past."""
 _LIE_SEEN_A = 1.0
 """A meter that stands less above its limit than this proves nothing."""
 
@@ -227,7 +231,8 @@ class RowChecker:
             if not lying and not station.quirks.lies:
                 self._liars.discard(index)
             above = outlet.draw.current_a > outlet.promised_a + _LIE_SEEN_A
-            if not (above and lying and station.connection):
+            heard = station.connection and station.backlog <= _BACKLOG_MAX
+            if not (above and lying and heard):
                 self._lied_since_ms.pop(index, None)
                 continue
             name = station.spec.id

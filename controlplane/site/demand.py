@@ -21,6 +21,7 @@ from controlplane.site.messages import SessionDemand, VehicleLimits
 from controlplane.site.policy import UNRULED, Terms
 from controlplane.site.tree import Leaf
 from controlplane.site.urgency import STEP_UNKNOWN, Pace, Turn, admission, urgency_step
+from controlplane.site.why import Cause
 from controlplane.units import MS_PER_HOUR
 
 __all__ = ["TIER_BOOST", "TIER_HOLDING", "Demand", "Pace", "Source", "Turn", "tier_of"]
@@ -78,6 +79,8 @@ class Demand:
     """It goes first at the moment, because somebody asked for that."""
     override_ma: int | None = None
     """What an operator holds its connector to at the moment."""
+    external_ma: int | None = None
+    """What a system other than Loadstar holds its connector to."""
     _considered: tuple[int, int | None] = (-1, None)
     """When the last round was, and the laxity at that instant."""
 
@@ -205,8 +208,21 @@ class Demand:
 
     @property
     def ceiling_ma(self) -> int | None:
-        """What it may be given at most, by rules and operators; None where they do not say."""
-        return self.override_ma if self.terms.may_charge else 0
+        """What it may be given at most, by rules, operators and others that limit its charger; None
+        where they do not say."""
+        if not self.terms.may_charge:
+            return 0
+        limits = [each for each in (self.override_ma, self.external_ma) if each is not None]
+        return min(limits, default=None)
+
+    @property
+    def held_by(self) -> Cause:
+        """Whose word its ceiling is."""
+        if not self.terms.may_charge:
+            return Cause.CLOSED
+        if self.override_ma is not None and self.override_ma == self.ceiling_ma:
+            return Cause.OVERRIDE
+        return Cause.EXTERNAL
 
     def consider(self, leaf: Leaf, entry: Entry, *, now_ms: int, pace: Pace) -> bool:
         """Let time pass, once before each round; True if the vehicle is to be told anew."""
@@ -281,6 +297,7 @@ class Demand:
             or self.session.vehicle != other.session.vehicle
             or self.session.id_token != other.session.id_token
             or self.session.boost_until_ms != other.session.boost_until_ms
+            or self.external_ma != other.external_ma
         )
 
     def _urgency(self, leaf: Leaf, now_ms: int) -> tuple[int | None, bool]:

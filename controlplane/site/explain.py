@@ -15,6 +15,7 @@ from controlplane.site.view import (
     amperes,
     closed_words,
     connector_allocation,
+    external_words,
     override_words,
     row_words,
 )
@@ -69,7 +70,7 @@ def _own(picture: Picture, position: int, why: Why, target_ma: int) -> Iterator[
 
 
 def _rules(picture: Picture, position: int, why: Why) -> Iterator[LimitFactor]:
-    """What opening hours and operators allow."""
+    """What opening hours, operators and other systems allow."""
     leaf, demand = picture.tree.leaves[position], picture.demands[position]
     if demand is not None and not demand.terms.may_charge:
         yield LimitFactor(
@@ -87,6 +88,14 @@ def _rules(picture: Picture, position: int, why: Why) -> Iterator[LimitFactor]:
             limit_ma=override_ma,
             binding=why.cause is Cause.OVERRIDE,
             words=override_words(picture, leaf),
+        )
+    if demand is not None and demand.external_ma is not None:
+        yield LimitFactor(
+            kind="external",
+            subject=leaf.key.charger_id,
+            limit_ma=demand.external_ma,
+            binding=why.cause is Cause.EXTERNAL,
+            words=external_words(picture, leaf),
         )
 
 

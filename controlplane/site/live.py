@@ -160,6 +160,7 @@ class LiveSite:
             faulted = ConnectorStatus.FAULTED
             if message.status is faulted and before.status is not faulted:
                 demand.behaviour.faulted(now_ms=now_ms, pace=pace)
+        demand.external_ma = message.external_ma
         connector.demand = demand
         if before is None or before.session.id_token != session.id_token:
             self._forecast(demand, now_ms)

@@ -110,12 +110,14 @@ class SessionDemand(msgspec.Struct, frozen=True):
 
 
 class ConnectorState(Message, frozen=True, tag="connector_state"):
-    """The status or the session of a connector changed."""
+    """The status, the session or what bounds a connector changed. `external_ma` is what a system
+    other than Loadstar holds it to, per phase; None: nothing is known of one."""
 
     charger_id: ChargerId
     connector_id: int
     status: ConnectorStatus | None
     session: SessionDemand | None
+    external_ma: int | None = None
 
 
 class ConnectorMetered(Message, frozen=True, tag="connector_metered"):

@@ -40,7 +40,7 @@ def site_report(site: LiveSite, rows: Budget, *, now_ms: int) -> SiteReport:
                 measured[line] += current_ma
 
     def worst(lines_ma: Sequence[int]) -> int:
-        return max(map(add, building_ma, lines_ma))
+        return max(building + line for building, line in zip(building_ma, lines_ma, strict=True))
 
     floor_ma = worst(tree.supply_sums(least))
     able_ma = max(tree.rating_ma[row] - tree.margin_ma[row] for row in supply)

@@ -133,8 +133,8 @@ def _limit(share: Share, max_ma: int, why: Why) -> None:
 
 
 def _hold(share: Share, demand: Demand) -> None:
-    """Offer no more than rules and operators allow. What its rows keep for its default profile
-    beyond that stays kept, because the session may end at any moment."""
+    """Offer no more than rules, operators and others allow. What its rows keep for its default
+    profile beyond that stays kept, because the session may end at any moment."""
     ceiling_ma = share.ceiling_ma
     if ceiling_ma is None:
         return
@@ -144,8 +144,7 @@ def _hold(share: Share, demand: Demand) -> None:
             share.fixed_ma += share.unused_ma
         share.fallback_ma = ceiling_ma
     share.full_ma = min(share.full_ma, ceiling_ma)
-    cause = Cause.OVERRIDE if demand.terms.may_charge else Cause.CLOSED
-    _limit(share, ceiling_ma, Why(cause))
+    _limit(share, ceiling_ma, Why(demand.held_by))
 
 
 def _narrow(share: Share, demand: Demand) -> bool:

@@ -30,6 +30,7 @@ __all__ = [
     "closed_words",
     "connector_allocation",
     "decision_words",
+    "external_words",
     "measured_rows",
     "override_words",
     "row_words",
@@ -224,6 +225,8 @@ def _words(picture: Picture, why: Why, leaf: Leaf, target_ma: int) -> str:
             return closed_words(picture)
         case Cause.OVERRIDE:
             return override_words(picture, leaf)
+        case Cause.EXTERNAL:
+            return external_words(picture, leaf)
         case _:
             return _FIXED_WORDS[why.cause]
 
@@ -236,7 +239,18 @@ def closed_words(picture: Picture) -> str:
 def override_words(picture: Picture, leaf: Leaf) -> str:
     """The operator's limit on a connector."""
     limit_ma = picture.override_ma[picture.tree.index[leaf.key]] or 0
-    words = f"the operator's limit of {amperes(limit_ma)}"
+    return _below_minimum(f"the operator's limit of {amperes(limit_ma)}", leaf, limit_ma)
+
+
+def external_words(picture: Picture, leaf: Leaf) -> str:
+    """The limit on a connector that is nobody's here."""
+    demand = picture.demands[picture.tree.index[leaf.key]]
+    limit_ma = 0 if demand is None else demand.external_ma or 0
+    words = f"another system's limit of {amperes(limit_ma)} on the charger"
+    return _below_minimum(words, leaf, limit_ma)
+
+
+def _below_minimum(words: str, leaf: Leaf, limit_ma: int) -> str:
     too_low = 0 < limit_ma < leaf.min_ma
     return f"{words}, below its minimum of {amperes(leaf.min_ma)}" if too_low else words
 

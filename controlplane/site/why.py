@@ -31,6 +31,8 @@ class Cause(Enum):
     """Outside opening hours, and no rule serves it then."""
     OVERRIDE = auto()
     """An operator's limit on its connector."""
+    EXTERNAL = auto()
+    """A limit that another system has set on its charger."""
     SURPLUS = auto()
     """The sun does not give more, and the session is not urgent."""
 

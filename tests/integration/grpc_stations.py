@@ -199,6 +199,7 @@ class Station201(v201.ChargePoint):  # type: ignore[misc]
     def __init__(self, id: str, connection: Any) -> None:
         super().__init__(id, connection)
         self.told: list[str] = []
+        self.messages: dict[int, dict[str, Any]] = {}
 
     async def boot(self) -> None:
         await self.call(
@@ -261,6 +262,110 @@ class Station201(v201.ChargePoint):  # type: ignore[misc]
     @on("RequestStartTransaction")
     def on_start(self, **_: Any) -> Any:
         return result201.RequestStartTransaction(status="Rejected")
+
+    async def limited_by_others(self, limit_a: float) -> None:
+        await self.call(
+            call201.NotifyChargingLimit(
+                charging_limit={"charging_limit_source": "EMS"},
+                charging_schedule=[
+                    {
+                        "id": 1,
+                        "charging_rate_unit": "A",
+                        "charging_schedule_period": [{"start_period": 0, "limit": limit_a}],
+                    }
+                ],
+            )
+        )
+
+    @on("SetDisplayMessage")
+    def on_display(self, message: dict[str, Any]) -> Any:
+        self.messages[message["id"]] = message
+        return result201.SetDisplayMessage(status="Accepted")
+
+    @on("ClearDisplayMessage")
+    def on_clear_display(self, id: int) -> Any:
+        known = self.messages.pop(id, None) is not None
+        return result201.ClearDisplayMessage(status="Accepted" if known else "Unknown")
+
+    @on("GetDisplayMessages")
+    def on_get_display(self, request_id: int, **_: Any) -> Any:
+        return result201.GetDisplayMessages(status="Accepted" if self.messages else "Unknown")
+
+    @after("GetDisplayMessages")
+    async def after_get_display(self, request_id: int, **_: Any) -> None:
+        found = list(self.messages.values())
+        for number, message in enumerate(found, 1):
+            await self.call(
+                call201.NotifyDisplayMessages(
+                    request_id=request_id, message_info=[message], tbc=number < len(found)
+                )
+            )
+
+    @on("CustomerInformation")
+    def on_customer(self, report: bool, clear: bool, **_: Any) -> Any:
+        self.told.append(f"customer report={report} clear={clear}")
+        return result201.CustomerInformation(status="Accepted")
+
+    @after("CustomerInformation")
+    async def after_customer(self, request_id: int, report: bool, **_: Any) -> None:
+        for number, text in enumerate(["seen twice, ", "last today"] if report else []):
+            await self.call(
+                call201.NotifyCustomerInformation(
+                    request_id=request_id,
+                    data=text,
+                    seq_no=number,
+                    generated_at=now(),
+                    tbc=number == 0,
+                )
+            )
+
+    @on("GetTransactionStatus")
+    def on_transaction_status(self, transaction_id: str | None = None) -> Any:
+        ongoing = None if transaction_id is None else False
+        return result201.GetTransactionStatus(messages_in_queue=True, ongoing_indicator=ongoing)
+
+    @on("CostUpdated")
+    def on_cost(self, total_cost: float, transaction_id: str) -> Any:
+        self.told.append(f"{transaction_id} costs {total_cost}")
+        return result201.CostUpdated()
+
+    @on("DataTransfer")
+    def on_data(self, vendor_id: str, **payload: Any) -> Any:
+        return result201.DataTransfer(status="Accepted", data={"got": payload.get("data")})
+
+    @on("SetNetworkProfile")
+    def on_network_profile(self, configuration_slot: int, connection_data: Any) -> Any:
+        self.told.append(f"slot {configuration_slot}: {connection_data['ocpp_csms_url']}")
+        return result201.SetNetworkProfile(status="Accepted")
+
+    @on("GetChargingProfiles")
+    def on_get_profiles(self, **_: Any) -> Any:
+        return result201.GetChargingProfiles(status="Accepted")
+
+    @after("GetChargingProfiles")
+    async def after_get_profiles(self, request_id: int, **_: Any) -> None:
+        await self.call(
+            call201.ReportChargingProfiles(
+                request_id=request_id,
+                charging_limit_source="CSO",
+                evse_id=1,
+                charging_profile=[
+                    {
+                        "id": 12,
+                        "stack_level": 0,
+                        "charging_profile_purpose": "TxDefaultProfile",
+                        "charging_profile_kind": "Relative",
+                        "charging_schedule": [
+                            {
+                                "id": 1,
+                                "charging_rate_unit": "A",
+                                "charging_schedule_period": [{"start_period": 0, "limit": 6.0}],
+                            }
+                        ],
+                    }
+                ],
+            )
+        )
 
     @on("GetBaseReport")
     def on_report(self, request_id: int, report_base: str) -> Any:

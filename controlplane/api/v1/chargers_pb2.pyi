@@ -229,6 +229,8 @@ class Connector(_message.Message):
     CURRENT_FIELD_NUMBER: _builtins.int
     SOC_PERCENT_FIELD_NUMBER: _builtins.int
     LIMIT_MA_FIELD_NUMBER: _builtins.int
+    EXTERNAL_LIMIT_MA_FIELD_NUMBER: _builtins.int
+    EXTERNAL_LIMIT_SOURCE_FIELD_NUMBER: _builtins.int
     connector_id: _builtins.int
     """1.6 connector number, 2.x EVSE number."""
     status: Global___ConnectorStatus.ValueType
@@ -245,6 +247,14 @@ class Connector(_message.Message):
     """The vehicle's state of charge, 0 to 100; absent where the charger did not say."""
     limit_ma: _builtins.int
     """The limit per phase that the charger acknowledged last; absent while nobody knows."""
+    external_limit_ma: _builtins.int
+    """What a system other than Loadstar holds it to, per phase; absent where none does, or where the charger
+    does not say to what.
+    """
+    external_limit_source: _builtins.str
+    """That system: `EMS` (an energy manager), `SO` (the grid's operator), `Other` or a word of the maker's;
+    empty where there is none.
+    """
     @_builtins.property
     def current(self) -> _electrical_pb2.ConductorCurrents:
         """What it draws per conductor."""
@@ -261,17 +271,23 @@ class Connector(_message.Message):
         current: _electrical_pb2.ConductorCurrents | None = ...,
         soc_percent: _builtins.float | None = ...,
         limit_ma: _builtins.int | None = ...,
+        external_limit_ma: _builtins.int | None = ...,
+        external_limit_source: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_limit_ma", b"_limit_ma", "_power_w", b"_power_w", "_soc_percent", b"_soc_percent", "current", b"current", "limit_ma", b"limit_ma", "power_w", b"power_w", "soc_percent", b"soc_percent"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_external_limit_ma", b"_external_limit_ma", "_limit_ma", b"_limit_ma", "_power_w", b"_power_w", "_soc_percent", b"_soc_percent", "current", b"current", "external_limit_ma", b"external_limit_ma", "limit_ma", b"limit_ma", "power_w", b"power_w", "soc_percent", b"soc_percent"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_limit_ma", b"_limit_ma", "_power_w", b"_power_w", "_soc_percent", b"_soc_percent", "connector_id", b"connector_id", "current", b"current", "energy_wh", b"energy_wh", "error_code", b"error_code", "limit_ma", b"limit_ma", "power_w", b"power_w", "session_id", b"session_id", "soc_percent", b"soc_percent", "status", b"status"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_external_limit_ma", b"_external_limit_ma", "_limit_ma", b"_limit_ma", "_power_w", b"_power_w", "_soc_percent", b"_soc_percent", "connector_id", b"connector_id", "current", b"current", "energy_wh", b"energy_wh", "error_code", b"error_code", "external_limit_ma", b"external_limit_ma", "external_limit_source", b"external_limit_source", "limit_ma", b"limit_ma", "power_w", b"power_w", "session_id", b"session_id", "soc_percent", b"soc_percent", "status", b"status"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__external_limit_ma: _TypeAlias = _typing.Literal["external_limit_ma"]  # noqa: Y015
+    _WhichOneofArgType__external_limit_ma: _TypeAlias = _typing.Literal["_external_limit_ma", b"_external_limit_ma"]  # noqa: Y015
     _WhichOneofReturnType__limit_ma: _TypeAlias = _typing.Literal["limit_ma"]  # noqa: Y015
     _WhichOneofArgType__limit_ma: _TypeAlias = _typing.Literal["_limit_ma", b"_limit_ma"]  # noqa: Y015
     _WhichOneofReturnType__power_w: _TypeAlias = _typing.Literal["power_w"]  # noqa: Y015
     _WhichOneofArgType__power_w: _TypeAlias = _typing.Literal["_power_w", b"_power_w"]  # noqa: Y015
     _WhichOneofReturnType__soc_percent: _TypeAlias = _typing.Literal["soc_percent"]  # noqa: Y015
     _WhichOneofArgType__soc_percent: _TypeAlias = _typing.Literal["_soc_percent", b"_soc_percent"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__external_limit_ma) -> _WhichOneofReturnType__external_limit_ma | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__limit_ma) -> _WhichOneofReturnType__limit_ma | None: ...
     @_typing.overload
@@ -1293,3 +1309,267 @@ class CallResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CallResponse: _TypeAlias = CallResponse  # noqa: Y015
+
+@_typing.final
+class TransferDataRequest(_message.Message):
+    """A maker's own message."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHARGER_ID_FIELD_NUMBER: _builtins.int
+    VENDOR_ID_FIELD_NUMBER: _builtins.int
+    MESSAGE_ID_FIELD_NUMBER: _builtins.int
+    DATA_FIELD_NUMBER: _builtins.int
+    DATA_JSON_FIELD_NUMBER: _builtins.int
+    TIMEOUT_S_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    charger_id: _builtins.str
+    """The charger."""
+    vendor_id: _builtins.str
+    """Whose message it is, 1 to 255 characters; best a reversed domain name."""
+    message_id: _builtins.str
+    """Which message of theirs, at most 50 characters; may be empty."""
+    data: _builtins.str
+    """As text."""
+    data_json: _builtins.str
+    """As JSON; 1.6 takes text only, and is sent the JSON as text."""
+    timeout_s: _builtins.float
+    """How long to wait for the charger, 1 to 300 s; 0 means 30 s."""
+    request_id: _builtins.str
+    """See the head of `electrical.proto`."""
+    def __init__(
+        self,
+        *,
+        charger_id: _builtins.str = ...,
+        vendor_id: _builtins.str = ...,
+        message_id: _builtins.str = ...,
+        data: _builtins.str = ...,
+        data_json: _builtins.str = ...,
+        timeout_s: _builtins.float = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "data", b"data", "data_json", b"data_json"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["charger_id", b"charger_id", "content", b"content", "data", b"data", "data_json", b"data_json", "message_id", b"message_id", "request_id", b"request_id", "timeout_s", b"timeout_s", "vendor_id", b"vendor_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_content: _TypeAlias = _typing.Literal["data", "data_json"]  # noqa: Y015
+    _WhichOneofArgType_content: _TypeAlias = _typing.Literal["content", b"content"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_content) -> _WhichOneofReturnType_content | None: ...
+
+Global___TransferDataRequest: _TypeAlias = TransferDataRequest  # noqa: Y015
+
+@_typing.final
+class TransferDataResponse(_message.Message):
+    """What became of it; `outcome.status` may be `UnknownVendorId` or `UnknownMessageId`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OUTCOME_FIELD_NUMBER: _builtins.int
+    DATA_FIELD_NUMBER: _builtins.int
+    data: _builtins.str
+    """What the charger said; text as it is, anything else as JSON. Empty where it said nothing."""
+    @_builtins.property
+    def outcome(self) -> Global___CommandOutcome:
+        """How it ended."""
+
+    def __init__(
+        self,
+        *,
+        outcome: Global___CommandOutcome | None = ...,
+        data: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["outcome", b"outcome"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "outcome", b"outcome"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TransferDataResponse: _TypeAlias = TransferDataResponse  # noqa: Y015
+
+@_typing.final
+class AccessPoint(_message.Message):
+    """A mobile network's access point."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    AUTHENTICATION_FIELD_NUMBER: _builtins.int
+    USER_FIELD_NUMBER: _builtins.int
+    PASSWORD_FIELD_NUMBER: _builtins.int
+    SIM_PIN_FIELD_NUMBER: _builtins.int
+    PREFERRED_NETWORK_FIELD_NUMBER: _builtins.int
+    ONLY_PREFERRED_NETWORK_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Its name, at most 512 characters; 2,000 since 2.1."""
+    authentication: _builtins.str
+    """`auto`, `chap`, `none` or `pap`; empty means `auto`."""
+    user: _builtins.str
+    """At most 20 characters; 50 since 2.1."""
+    password: _builtins.str
+    """At most 20 characters; 64 since 2.1."""
+    sim_pin: _builtins.int
+    """Of the SIM card; absent where it has none."""
+    preferred_network: _builtins.str
+    """MCC and MNC of the operator to prefer, at most 6 digits."""
+    only_preferred_network: _builtins.bool
+    """Use no other."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        authentication: _builtins.str = ...,
+        user: _builtins.str = ...,
+        password: _builtins.str = ...,
+        sim_pin: _builtins.int | None = ...,
+        preferred_network: _builtins.str = ...,
+        only_preferred_network: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_sim_pin", b"_sim_pin", "sim_pin", b"sim_pin"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_sim_pin", b"_sim_pin", "authentication", b"authentication", "name", b"name", "only_preferred_network", b"only_preferred_network", "password", b"password", "preferred_network", b"preferred_network", "sim_pin", b"sim_pin", "user", b"user"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__sim_pin: _TypeAlias = _typing.Literal["sim_pin"]  # noqa: Y015
+    _WhichOneofArgType__sim_pin: _TypeAlias = _typing.Literal["_sim_pin", b"_sim_pin"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__sim_pin) -> _WhichOneofReturnType__sim_pin | None: ...
+
+Global___AccessPoint: _TypeAlias = AccessPoint  # noqa: Y015
+
+@_typing.final
+class VirtualNetwork(_message.Message):
+    """A virtual private network."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KIND_FIELD_NUMBER: _builtins.int
+    SERVER_FIELD_NUMBER: _builtins.int
+    USER_FIELD_NUMBER: _builtins.int
+    PASSWORD_FIELD_NUMBER: _builtins.int
+    KEY_FIELD_NUMBER: _builtins.int
+    GROUP_FIELD_NUMBER: _builtins.int
+    kind: _builtins.str
+    """`ikev2`, `ipsec`, `l2tp` or `pptp`."""
+    server: _builtins.str
+    """Its address."""
+    user: _builtins.str
+    """At most 20 characters; 50 since 2.1."""
+    password: _builtins.str
+    """At most 20 characters; 64 since 2.1."""
+    key: _builtins.str
+    """The shared secret, at most 255 characters."""
+    group: _builtins.str
+    """At most 20 characters; 50 since 2.1. May be empty."""
+    def __init__(
+        self,
+        *,
+        kind: _builtins.str = ...,
+        server: _builtins.str = ...,
+        user: _builtins.str = ...,
+        password: _builtins.str = ...,
+        key: _builtins.str = ...,
+        group: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["group", b"group", "key", b"key", "kind", b"kind", "password", b"password", "server", b"server", "user", b"user"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___VirtualNetwork: _TypeAlias = VirtualNetwork  # noqa: Y015
+
+@_typing.final
+class SetNetworkProfileRequest(_message.Message):
+    """A way to a CSMS."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHARGER_ID_FIELD_NUMBER: _builtins.int
+    SLOT_FIELD_NUMBER: _builtins.int
+    URL_FIELD_NUMBER: _builtins.int
+    MESSAGE_TIMEOUT_S_FIELD_NUMBER: _builtins.int
+    SECURITY_PROFILE_FIELD_NUMBER: _builtins.int
+    INTERFACE_FIELD_NUMBER: _builtins.int
+    OCPP_VERSION_FIELD_NUMBER: _builtins.int
+    ACCESS_POINT_FIELD_NUMBER: _builtins.int
+    VIRTUAL_NETWORK_FIELD_NUMBER: _builtins.int
+    IDENTITY_FIELD_NUMBER: _builtins.int
+    BASIC_AUTH_PASSWORD_FIELD_NUMBER: _builtins.int
+    TIMEOUT_S_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    charger_id: _builtins.str
+    """The charger."""
+    slot: _builtins.int
+    """Which of its slots."""
+    url: _builtins.str
+    """WebSocket URL without the charger's identity, at most 512 characters; 2,000 since 2.1."""
+    message_timeout_s: _builtins.int
+    """How long the charger waits for an answer, 1 s and up; 0 means 30 s."""
+    security_profile: _builtins.int
+    """OCPP security profile, 0 to 3."""
+    interface: _builtins.str
+    """`Wired0` to `Wired3`, `Wireless0` to `Wireless3`, since 2.1 `Any`; empty means `Wired0`."""
+    ocpp_version: _builtins.str
+    """`1.6`, `2.0.1` or, since 2.1, `2.1`; empty means the version that the charger speaks now."""
+    identity: _builtins.str
+    """The identity to connect with, where it is to be another; since 2.1."""
+    basic_auth_password: _builtins.str
+    """Password for HTTP Basic; since 2.1."""
+    timeout_s: _builtins.float
+    """How long to wait for the charger, 1 to 300 s; 0 means 30 s."""
+    request_id: _builtins.str
+    """See the head of `electrical.proto`."""
+    @_builtins.property
+    def access_point(self) -> Global___AccessPoint:
+        """For a mobile network."""
+
+    @_builtins.property
+    def virtual_network(self) -> Global___VirtualNetwork:
+        """Behind a virtual network."""
+
+    def __init__(
+        self,
+        *,
+        charger_id: _builtins.str = ...,
+        slot: _builtins.int = ...,
+        url: _builtins.str = ...,
+        message_timeout_s: _builtins.int = ...,
+        security_profile: _builtins.int = ...,
+        interface: _builtins.str = ...,
+        ocpp_version: _builtins.str = ...,
+        access_point: Global___AccessPoint | None = ...,
+        virtual_network: Global___VirtualNetwork | None = ...,
+        identity: _builtins.str = ...,
+        basic_auth_password: _builtins.str = ...,
+        timeout_s: _builtins.float = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["access_point", b"access_point", "virtual_network", b"virtual_network"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["access_point", b"access_point", "basic_auth_password", b"basic_auth_password", "charger_id", b"charger_id", "identity", b"identity", "interface", b"interface", "message_timeout_s", b"message_timeout_s", "ocpp_version", b"ocpp_version", "request_id", b"request_id", "security_profile", b"security_profile", "slot", b"slot", "timeout_s", b"timeout_s", "url", b"url", "virtual_network", b"virtual_network"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetNetworkProfileRequest: _TypeAlias = SetNetworkProfileRequest  # noqa: Y015
+
+@_typing.final
+class SetNetworkProfileResponse(_message.Message):
+    """What became of it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OUTCOME_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def outcome(self) -> Global___CommandOutcome:
+        """How it ended."""
+
+    def __init__(
+        self,
+        *,
+        outcome: Global___CommandOutcome | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["outcome", b"outcome"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["outcome", b"outcome"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetNetworkProfileResponse: _TypeAlias = SetNetworkProfileResponse  # noqa: Y015

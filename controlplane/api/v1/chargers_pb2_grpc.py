@@ -104,6 +104,16 @@ class ChargersServiceStub:
                 request_serializer=controlplane_dot_api_dot_v1_dot_chargers__pb2.GetCompositeScheduleRequest.SerializeToString,
                 response_deserializer=controlplane_dot_api_dot_v1_dot_chargers__pb2.GetCompositeScheduleResponse.FromString,
                 _registered_method=True)
+        self.TransferData = channel.unary_unary(
+                '/controlplane.api.v1.ChargersService/TransferData',
+                request_serializer=controlplane_dot_api_dot_v1_dot_chargers__pb2.TransferDataRequest.SerializeToString,
+                response_deserializer=controlplane_dot_api_dot_v1_dot_chargers__pb2.TransferDataResponse.FromString,
+                _registered_method=True)
+        self.SetNetworkProfile = channel.unary_unary(
+                '/controlplane.api.v1.ChargersService/SetNetworkProfile',
+                request_serializer=controlplane_dot_api_dot_v1_dot_chargers__pb2.SetNetworkProfileRequest.SerializeToString,
+                response_deserializer=controlplane_dot_api_dot_v1_dot_chargers__pb2.SetNetworkProfileResponse.FromString,
+                _registered_method=True)
         self.Call = channel.unary_unary(
                 '/controlplane.api.v1.ChargersService/Call',
                 request_serializer=controlplane_dot_api_dot_v1_dot_chargers__pb2.CallRequest.SerializeToString,
@@ -213,6 +223,21 @@ class ChargersServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def TransferData(self, request, context):
+        """Sends a message that only its maker and its operator know (DataTransfer).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetNetworkProfile(self, request, context):
+        """Puts a connection profile into a slot of the charger (OCPP 2.x). It is used once the setting
+        `OCPPCommCtrlr.NetworkConfigurationPriority` names its slot, and the charger was reset.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Call(self, request, context):
         """Sends any action of the charger's OCPP version. The payload is checked against the action's JSON
         schema before it is sent, and the answer before it is returned.
@@ -287,6 +312,16 @@ def add_ChargersServiceServicer_to_server(servicer, server):
                     servicer.GetCompositeSchedule,
                     request_deserializer=controlplane_dot_api_dot_v1_dot_chargers__pb2.GetCompositeScheduleRequest.FromString,
                     response_serializer=controlplane_dot_api_dot_v1_dot_chargers__pb2.GetCompositeScheduleResponse.SerializeToString,
+            ),
+            'TransferData': grpc.unary_unary_rpc_method_handler(
+                    servicer.TransferData,
+                    request_deserializer=controlplane_dot_api_dot_v1_dot_chargers__pb2.TransferDataRequest.FromString,
+                    response_serializer=controlplane_dot_api_dot_v1_dot_chargers__pb2.TransferDataResponse.SerializeToString,
+            ),
+            'SetNetworkProfile': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetNetworkProfile,
+                    request_deserializer=controlplane_dot_api_dot_v1_dot_chargers__pb2.SetNetworkProfileRequest.FromString,
+                    response_serializer=controlplane_dot_api_dot_v1_dot_chargers__pb2.SetNetworkProfileResponse.SerializeToString,
             ),
             'Call': grpc.unary_unary_rpc_method_handler(
                     servicer.Call,
@@ -628,6 +663,60 @@ class ChargersService:
             '/controlplane.api.v1.ChargersService/GetCompositeSchedule',
             controlplane_dot_api_dot_v1_dot_chargers__pb2.GetCompositeScheduleRequest.SerializeToString,
             controlplane_dot_api_dot_v1_dot_chargers__pb2.GetCompositeScheduleResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def TransferData(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/controlplane.api.v1.ChargersService/TransferData',
+            controlplane_dot_api_dot_v1_dot_chargers__pb2.TransferDataRequest.SerializeToString,
+            controlplane_dot_api_dot_v1_dot_chargers__pb2.TransferDataResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetNetworkProfile(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/controlplane.api.v1.ChargersService/SetNetworkProfile',
+            controlplane_dot_api_dot_v1_dot_chargers__pb2.SetNetworkProfileRequest.SerializeToString,
+            controlplane_dot_api_dot_v1_dot_chargers__pb2.SetNetworkProfileResponse.FromString,
             options,
             channel_credentials,
             insecure,

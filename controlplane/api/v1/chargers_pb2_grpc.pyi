@@ -73,6 +73,12 @@ class ChargersServiceStub:
     """Writes the charger's own settings."""
     GetCompositeSchedule: _grpc.UnaryUnaryMultiCallable[_chargers_pb2.GetCompositeScheduleRequest, _chargers_pb2.GetCompositeScheduleResponse]
     """Asks the charger which limits it holds for the time to come, all its profiles combined."""
+    TransferData: _grpc.UnaryUnaryMultiCallable[_chargers_pb2.TransferDataRequest, _chargers_pb2.TransferDataResponse]
+    """Sends a message that only its maker and its operator know (DataTransfer)."""
+    SetNetworkProfile: _grpc.UnaryUnaryMultiCallable[_chargers_pb2.SetNetworkProfileRequest, _chargers_pb2.SetNetworkProfileResponse]
+    """Puts a connection profile into a slot of the charger (OCPP 2.x). It is used once the setting
+    `OCPPCommCtrlr.NetworkConfigurationPriority` names its slot, and the charger was reset.
+    """
     Call: _grpc.UnaryUnaryMultiCallable[_chargers_pb2.CallRequest, _chargers_pb2.CallResponse]
     """Sends any action of the charger's OCPP version. The payload is checked against the action's JSON
     schema before it is sent, and the answer before it is returned.
@@ -127,6 +133,12 @@ class ChargersServiceAsyncStub(ChargersServiceStub):
     """Writes the charger's own settings."""
     GetCompositeSchedule: _aio.UnaryUnaryMultiCallable[_chargers_pb2.GetCompositeScheduleRequest, _chargers_pb2.GetCompositeScheduleResponse]  # type: ignore[assignment]
     """Asks the charger which limits it holds for the time to come, all its profiles combined."""
+    TransferData: _aio.UnaryUnaryMultiCallable[_chargers_pb2.TransferDataRequest, _chargers_pb2.TransferDataResponse]  # type: ignore[assignment]
+    """Sends a message that only its maker and its operator know (DataTransfer)."""
+    SetNetworkProfile: _aio.UnaryUnaryMultiCallable[_chargers_pb2.SetNetworkProfileRequest, _chargers_pb2.SetNetworkProfileResponse]  # type: ignore[assignment]
+    """Puts a connection profile into a slot of the charger (OCPP 2.x). It is used once the setting
+    `OCPPCommCtrlr.NetworkConfigurationPriority` names its slot, and the charger was reset.
+    """
     Call: _aio.UnaryUnaryMultiCallable[_chargers_pb2.CallRequest, _chargers_pb2.CallResponse]  # type: ignore[assignment]
     """Sends any action of the charger's OCPP version. The payload is checked against the action's JSON
     schema before it is sent, and the answer before it is returned.
@@ -250,6 +262,24 @@ class ChargersServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_chargers_pb2.GetCompositeScheduleResponse, _abc.Awaitable[_chargers_pb2.GetCompositeScheduleResponse]]:
         """Asks the charger which limits it holds for the time to come, all its profiles combined."""
+
+    @_abc_1.abstractmethod
+    def TransferData(
+        self,
+        request: _chargers_pb2.TransferDataRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_chargers_pb2.TransferDataResponse, _abc.Awaitable[_chargers_pb2.TransferDataResponse]]:
+        """Sends a message that only its maker and its operator know (DataTransfer)."""
+
+    @_abc_1.abstractmethod
+    def SetNetworkProfile(
+        self,
+        request: _chargers_pb2.SetNetworkProfileRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_chargers_pb2.SetNetworkProfileResponse, _abc.Awaitable[_chargers_pb2.SetNetworkProfileResponse]]:
+        """Puts a connection profile into a slot of the charger (OCPP 2.x). It is used once the setting
+        `OCPPCommCtrlr.NetworkConfigurationPriority` names its slot, and the charger was reset.
+        """
 
     @_abc_1.abstractmethod
     def Call(

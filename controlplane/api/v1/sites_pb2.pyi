@@ -1180,7 +1180,9 @@ class LimitFactor(_message.Message):
     BINDING_FIELD_NUMBER: _builtins.int
     WORDS_FIELD_NUMBER: _builtins.int
     kind: _builtins.str
-    """What sort of thing, such as `hardware`, `vehicle`, `opening_hours`, `operator`, `circuit`, `ledger`."""
+    """What sort of thing, such as `hardware`, `vehicle`, `opening_hours`, `operator`, `external` (another system
+    that limits the charger), `circuit`, `ledger`.
+    """
     subject: _builtins.str
     """What it comes from, such as `circuit panel-1 phase L2`."""
     limit_ma: _builtins.int

@@ -4,6 +4,7 @@ from here."""
 
 from __future__ import annotations
 
+from controlplane.ocpp.commands.charging_profiles import GetChargingProfiles, ProfilePurpose
 from controlplane.ocpp.commands.core import (
     ChangeAvailability,
     ClearLimits,
@@ -16,11 +17,29 @@ from controlplane.ocpp.commands.core import (
     RawCall,
     RemoteStart,
     RemoteStop,
+    ReportCommand,
     Reset,
     SetLimit,
     SetSettings,
     Trigger,
     UnlockConnector,
+)
+from controlplane.ocpp.commands.customer import (
+    CustomerCertificate,
+    GetCustomerInformation,
+    GetTransactionStatus,
+    UpdateCost,
+)
+from controlplane.ocpp.commands.data_transfer import TransferData
+from controlplane.ocpp.commands.display import (
+    ClearDisplayMessage,
+    DisplayMessage,
+    DisplayPriority,
+    DisplayState,
+    GetDisplayMessages,
+    MessageContent,
+    SetDisplayMessage,
+    TextFormat,
 )
 from controlplane.ocpp.commands.firmware import (
     GetLog,
@@ -29,46 +48,68 @@ from controlplane.ocpp.commands.firmware import (
     UnpublishFirmware,
     UpdateFirmware,
 )
+from controlplane.ocpp.commands.network_profile import (
+    AccessPoint,
+    SetNetworkProfile,
+    VirtualNetwork,
+)
 from controlplane.ocpp.commands.security import (
     CertificateHash,
     CertificateSigned,
     DeleteCertificate,
     GetInstalledCertificates,
     InstallCertificate,
-    RenewCertificate,
     SetPassword,
 )
 
 __all__ = [
+    "AccessPoint",
     "AnyCommand",
     "CertificateHash",
     "CertificateSigned",
     "ChangeAvailability",
+    "ClearDisplayMessage",
     "ClearLimits",
     "Command",
     "CommandResult",
     "CommandState",
+    "CustomerCertificate",
     "DeleteCertificate",
+    "DisplayMessage",
+    "DisplayPriority",
+    "DisplayState",
+    "GetChargingProfiles",
     "GetCompositeSchedule",
+    "GetCustomerInformation",
+    "GetDisplayMessages",
     "GetInstalledCertificates",
     "GetLog",
     "GetSettings",
+    "GetTransactionStatus",
     "InstallCertificate",
     "LimitPurpose",
     "LogKind",
+    "MessageContent",
+    "ProfilePurpose",
     "PublishFirmware",
     "RawCall",
     "RemoteStart",
     "RemoteStop",
-    "RenewCertificate",
+    "ReportCommand",
     "Reset",
+    "SetDisplayMessage",
     "SetLimit",
+    "SetNetworkProfile",
     "SetPassword",
     "SetSettings",
+    "TextFormat",
+    "TransferData",
     "Trigger",
     "UnlockConnector",
     "UnpublishFirmware",
+    "UpdateCost",
     "UpdateFirmware",
+    "VirtualNetwork",
 ]
 
 AnyCommand = (
@@ -87,9 +128,17 @@ AnyCommand = (
     | DeleteCertificate
     | GetInstalledCertificates
     | InstallCertificate
-    | RenewCertificate
     | SetPassword
     | RawCall
+    | SetDisplayMessage
+    | GetDisplayMessages
+    | ClearDisplayMessage
+    | GetCustomerInformation
+    | GetTransactionStatus
+    | UpdateCost
+    | TransferData
+    | SetNetworkProfile
+    | GetChargingProfiles
     | UpdateFirmware
     | PublishFirmware
     | UnpublishFirmware

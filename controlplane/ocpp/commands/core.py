@@ -20,6 +20,7 @@ __all__ = [
     "RawCall",
     "RemoteStart",
     "RemoteStop",
+    "ReportCommand",
     "Reset",
     "SetLimit",
     "SetSettings",
@@ -30,6 +31,18 @@ __all__ = [
 
 class Command(msgspec.Struct, frozen=True):
     """Base of everything we can ask of a station."""
+
+
+class ReportCommand(Command, frozen=True):
+    """A question whose answer comes afterwards in messages of the station's own, which name
+    `request_id`; 0 stands for the next free number of the charger."""
+
+    request_id: int = 0
+
+    @property
+    def awaits_report(self) -> bool:
+        """Whether messages follow once the station has accepted."""
+        return True
 
 
 class RemoteStart(Command, frozen=True, tag="remote_start"):
@@ -134,10 +147,15 @@ class CommandState(StrEnum):
 
 
 class CommandResult(msgspec.Struct, frozen=True, tag="command_result"):
-    """What became of a command. `status` is the station's own word; `payload` its whole answer."""
+    """What became of a command. `status` is the station's own word; `payload` its whole answer.
+
+    `report` holds the payloads of the messages that followed (`ReportCommand`), in the order in
+    which they came; of one that timed out, those that came in time.
+    """
 
     state: CommandState
     status: str = ""
     payload: dict[str, Any] = {}
     error_code: str = ""
     error_description: str = ""
+    report: tuple[dict[str, Any], ...] = ()

@@ -13,7 +13,6 @@ __all__ = [
     "DeleteCertificate",
     "GetInstalledCertificates",
     "InstallCertificate",
-    "RenewCertificate",
     "SetPassword",
 ]
 
@@ -55,12 +54,6 @@ class GetInstalledCertificates(Command, frozen=True, tag="installed_certificates
     """Which certificates are installed (M03). Empty: of every type; 1.6 takes one CALL for each."""
 
     certificate_types: tuple[str, ...] = ()
-
-
-class RenewCertificate(Command, frozen=True, tag="renew_certificate"):
-    """Have the station ask for a new certificate (A02)."""
-
-    purpose: str = "ChargingStationCertificate"
 
 
 class SetPassword(Command, frozen=True, tag="set_password"):

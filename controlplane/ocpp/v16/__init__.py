@@ -8,9 +8,10 @@ from __future__ import annotations
 from typing import Final
 
 from controlplane.ocpp.dialect import Dialect, MeterSettings
+from controlplane.ocpp.extensions import EXTENSIONS, data_transfer
 from controlplane.ocpp.v16.authorization import AUTHORIZATION
 from controlplane.ocpp.v16.availability import AVAILABILITY
-from controlplane.ocpp.v16.data_transfer import DATA_TRANSFER
+from controlplane.ocpp.v16.customer import CUSTOMER
 from controlplane.ocpp.v16.firmware import FIRMWARE
 from controlplane.ocpp.v16.provisioning import PROVISIONING
 from controlplane.ocpp.v16.remote_control import REMOTE_CONTROL
@@ -23,13 +24,14 @@ __all__ = ["DIALECT_16"]
 _BLOCKS: Final = (
     AUTHORIZATION,
     AVAILABILITY,
-    DATA_TRANSFER,
+    CUSTOMER,
     FIRMWARE,
     PROVISIONING,
     REMOTE_CONTROL,
     SECURITY,
     SMART_CHARGING,
     TRANSACTIONS,
+    data_transfer(EXTENSIONS, text_only=True),
 )
 
 DIALECT_16: Final = Dialect(

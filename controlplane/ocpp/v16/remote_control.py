@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from controlplane.ocpp import commands
+from controlplane.ocpp.commands import Command
 from controlplane.ocpp.dialect import Block
 from controlplane.ocpp.framing import Fault
 
@@ -24,7 +25,31 @@ def _remote_stop(command: commands.RemoteStop, _: int) -> dict[str, Any] | Fault
     return {"transactionId": int(command.transaction_id)}
 
 
-def _trigger(command: commands.Trigger, _: int) -> dict[str, Any]:
+class _ExtendedTrigger(Command, frozen=True):
+    """The security whitepaper's own way to ask for a message."""
+
+    message: str
+    connector_id: int | None
+
+
+_EXTENDED: Final = {
+    "LogStatusNotification": "LogStatusNotification",
+    "SignChargePointCertificate": "SignChargePointCertificate",
+    "SignChargingStationCertificate": "SignChargePointCertificate",
+    "SignedFirmwareStatusNotification": "FirmwareStatusNotification",
+}
+"""Messages that only ExtendedTriggerMessage can ask for, and what it calls them (security
+whitepaper, section 5.3); stations without the whitepaper's extensions know TriggerMessage only."""
+
+
+def _way_to_trigger(command: commands.Trigger) -> tuple[Command, ...]:
+    extended = _EXTENDED.get(command.message)
+    if extended is None:
+        return (command,)
+    return (_ExtendedTrigger(extended, command.connector_id),)
+
+
+def _trigger(command: commands.Trigger | _ExtendedTrigger, _: int) -> dict[str, Any]:
     payload: dict[str, Any] = {"requestedMessage": command.message}
     if command.connector_id is not None:
         payload["connectorId"] = command.connector_id
@@ -41,5 +66,7 @@ REMOTE_CONTROL = Block(
         commands.RemoteStop: ("RemoteStopTransaction", _remote_stop),
         commands.Trigger: ("TriggerMessage", _trigger),
         commands.UnlockConnector: ("UnlockConnector", _unlock),
+        _ExtendedTrigger: ("ExtendedTriggerMessage", _trigger),
     },
+    parts={commands.Trigger: _way_to_trigger},
 )

@@ -85,12 +85,6 @@ def _installed(
     return judged({**payload, "certificateHashDataChain": found}, "NotFound")
 
 
-def _renew(command: commands.RenewCertificate, _: int) -> dict[str, Any] | Fault:
-    if command.purpose != _PURPOSE:
-        return _no_such(command.purpose)
-    return {"requestedMessage": "SignChargePointCertificate"}
-
-
 def _set_password(command: commands.SetPassword, _: int) -> dict[str, Any]:
     return {"key": "AuthorizationKey", "value": command.password}
 
@@ -110,7 +104,6 @@ SECURITY = Block(
         commands.DeleteCertificate: ("DeleteCertificate", _delete),
         commands.GetInstalledCertificates: ("GetInstalledCertificateIds", _get_installed),
         commands.InstallCertificate: ("InstallCertificate", _install),
-        commands.RenewCertificate: ("ExtendedTriggerMessage", _renew),
         commands.SetPassword: ("ChangeConfiguration", _set_password),
     },
     parts={commands.GetInstalledCertificates: _type_by_type},

@@ -9,10 +9,14 @@ from __future__ import annotations
 from typing import Final
 
 from controlplane.ocpp.dialect import Dialect, MeterSettings
+from controlplane.ocpp.extensions import EXTENSIONS, data_transfer
 from controlplane.ocpp.v201.authorization import AUTHORIZATION
 from controlplane.ocpp.v201.availability import AVAILABILITY
-from controlplane.ocpp.v201.data_transfer import DATA_TRANSFER
+from controlplane.ocpp.v201.charging_profiles import CHARGING_PROFILES
+from controlplane.ocpp.v201.customer import CUSTOMER
+from controlplane.ocpp.v201.display import DISPLAY
 from controlplane.ocpp.v201.firmware import FIRMWARE
+from controlplane.ocpp.v201.network_profile import NETWORK_PROFILE
 from controlplane.ocpp.v201.notices import NOTICES
 from controlplane.ocpp.v201.provisioning import PROVISIONING
 from controlplane.ocpp.v201.remote_control import REMOTE_CONTROL
@@ -25,7 +29,10 @@ __all__ = ["BLOCKS", "DIALECT_201", "METER_SETTINGS"]
 BLOCKS: Final = (
     AUTHORIZATION,
     AVAILABILITY,
-    DATA_TRANSFER,
+    CHARGING_PROFILES,
+    CUSTOMER,
+    DISPLAY,
+    NETWORK_PROFILE,
     FIRMWARE,
     NOTICES,
     PROVISIONING,
@@ -33,6 +40,7 @@ BLOCKS: Final = (
     SECURITY,
     SMART_CHARGING,
     TRANSACTIONS,
+    data_transfer(EXTENSIONS),
 )
 
 METER_SETTINGS: Final = MeterSettings(

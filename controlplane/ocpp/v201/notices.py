@@ -9,14 +9,9 @@ __all__ = ["NOTICES"]
 NOTICES = Block(
     notices=frozenset(
         {
-            "ClearedChargingLimit",
-            "NotifyChargingLimit",
-            "NotifyCustomerInformation",
-            "NotifyDisplayMessages",
             "NotifyEvent",
             "NotifyMonitoringReport",
             "NotifyReport",
-            "ReportChargingProfiles",
             "ReservationStatusUpdate",
         }
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any
 
 from controlplane.ocpp import commands, events
 from controlplane.ocpp.commands import CertificateHash, CommandResult, CommandState
@@ -16,17 +16,10 @@ from controlplane.ocpp.dialect import (
     judged,
 )
 from controlplane.ocpp.events import Event
-from controlplane.ocpp.framing import Fault
 from controlplane.ocpp.readings import instant_ms
 from controlplane.units import iso_from_ms
 
 __all__ = ["CERTIFICATE_CHAINS", "SECURITY"]
-
-_TRIGGERS: Final = {
-    "ChargingStationCertificate": "SignChargingStationCertificate",
-    "V2GCertificate": "SignV2GCertificate",
-    "V2G20Certificate": "SignV2G20Certificate",
-}
 
 
 def _hash_read(payload: dict[str, Any]) -> CertificateHash:
@@ -145,13 +138,6 @@ def _installed(_: commands.GetInstalledCertificates, payload: dict[str, Any]) ->
     return judged(payload, "NotFound")
 
 
-def _renew(command: commands.RenewCertificate, _: int) -> dict[str, Any] | Fault:
-    word = _TRIGGERS.get(command.purpose)
-    if word is None:
-        return Fault("PropertyConstraintViolation", f"there is no {command.purpose[:64]}")
-    return {"requestedMessage": word}
-
-
 def _set_password(command: commands.SetPassword, _: int) -> dict[str, Any]:
     return {
         "setVariableData": [
@@ -188,7 +174,6 @@ SECURITY = Block(
         commands.DeleteCertificate: ("DeleteCertificate", _delete),
         commands.GetInstalledCertificates: ("GetInstalledCertificateIds", _get_installed),
         commands.InstallCertificate: ("InstallCertificate", _install),
-        commands.RenewCertificate: ("TriggerMessage", _renew),
         commands.SetPassword: ("SetVariables", _set_password),
     },
     results={

@@ -15,7 +15,8 @@ from controlplane.ocpp.dialect import (
     profile_id,
 )
 from controlplane.ocpp.events import Event
-from controlplane.ocpp.readings import energy_wh, instant_ms, milliamperes
+from controlplane.ocpp.readings import bounded_integer, energy_wh, instant_ms, milliamperes
+from controlplane.ocpp.schedules import charging_schedule
 from controlplane.ocpp.v201.common import evse_number
 from controlplane.units import iso_from_ms
 
@@ -39,10 +40,12 @@ def _charging_needs(payload: dict[str, Any]) -> Event:
         voltage_v, current_a = direct.get("evMaxVoltage", 0), direct.get("evMaxCurrent", 0)
         power_max_w = _positive(voltage_v * current_a)
     capacity_wh = _positive(direct.get("evEnergyCapacity"))
-    soc_percent = direct.get("stateOfCharge")
+    soc_percent = _percent(direct.get("stateOfCharge"))
     wanted_wh = _positive(alternating.get("energyAmount")) or _positive(direct.get("energyAmount"))
     if wanted_wh is None and capacity_wh is not None and soc_percent is not None:
-        wanted_wh = capacity_wh * max(0, direct.get("fullSoC", 100) - soc_percent) // 100
+        wanted_wh = (
+            capacity_wh * max(0, (_percent(direct.get("fullSoC")) or 100) - soc_percent) // 100
+        )
     return events.ChargingNeedsNotified(
         connector_id=evse_number(payload["evseId"]),
         departure_ms=instant_ms(needs.get("departureTime")),
@@ -56,12 +59,20 @@ def _charging_needs(payload: dict[str, Any]) -> Event:
     )
 
 
+def _percent(value: Any) -> int | None:
+    return None if value is None else bounded_integer(value, most=100)
+
+
 def _positive(value: Any) -> int | None:
     return energy_wh(value) or None
 
 
 def _charging_schedule(payload: dict[str, Any]) -> Event:
-    return events.VehicleScheduleNotified(evse_number(payload["evseId"]), payload)
+    return events.VehicleScheduleNotified(
+        connector_id=evse_number(payload["evseId"]),
+        base_ms=instant_ms(payload["timeBase"]),
+        schedule=charging_schedule(payload["chargingSchedule"]),
+    )
 
 
 def _status_reply(answer: NeedsAnswer | StatusAnswer) -> dict[str, Any]:

@@ -7,7 +7,10 @@
     assign JSON             the charger belongs to a site, described like this (`ChargerConfig`)
     connect SUBPROTOCOL     a new connection; `reconnect` drops nothing, the newest wins
     close                   the connection is gone
+    settle                  the station accepts all that prepares it, which is not shown; from then
+                            on our message ids are #1, #2 and so on
     limit CONNECTOR MA [SESSION]
+    command JSON            somebody wants this of the station (`AnyCommand`)
     > FRAME                 the station sends
 
 Outputs, each compared exactly:
@@ -15,6 +18,9 @@ Outputs, each compared exactly:
     < FRAME                 Loadstar sends
     = session ID STATE ENERGY_WH [REASON]
     = quarantine REASON
+    = outcome STATE [STATUS] [PARTS]    what whoever wanted it is told, and in how many messages the
+                            station reported
+    = external CONNECTOR MA             what the site is told that others hold a connector to
 
 Run this file as a program to write the outputs of all scenarios anew, then read the difference."""
 
@@ -25,9 +31,12 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from controlplane.actor import (
+    Answer,
+    Ask,
     Call,
     CancelTimer,
     Effect,
@@ -35,6 +44,7 @@ from controlplane.actor import (
     Persist,
     Reply,
     ReplyError,
+    Send,
     SetTimer,
     TimerFired,
 )
@@ -42,6 +52,7 @@ from controlplane.charger.actor import ChargerActor
 from controlplane.charger.messages import (
     ApplyLimit,
     ChargerAssigned,
+    Execute,
     StationCalled,
     StationConnected,
     StationDisconnected,
@@ -52,11 +63,26 @@ from controlplane.config import ActorSettings
 from controlplane.ids import ActorKind, ActorRef, SessionId, SiteId
 from controlplane.network import ChargerConfig
 from controlplane.ocpp import framing, schemas
+from controlplane.ocpp.commands import AnyCommand, CommandResult
 from controlplane.ocpp.readings import instant_ms
+from controlplane.site.messages import ConnectorState
 from controlplane.store.records import QuarantineRecord, SessionRecord
 
 FOLDER = Path(__file__).parent
 SCENARIOS = sorted(path.parent.name for path in FOLDER.glob("*/frames.txt"))
+
+
+ACCEPTING = {
+    "SetVariables": {
+        "setVariableResult": [
+            {
+                "attributeStatus": "Accepted",
+                "component": {"name": "C"},
+                "variable": {"name": "V"},
+            }
+        ]
+    }
+}
 
 
 class Conversation:
@@ -69,6 +95,10 @@ class Conversation:
         self.version = ""
         self.connections = 0
         self.actions: dict[str, str] = {}
+        self.external: dict[int, int | None] = {}
+        self.message_ids: list[str] | None = None
+        """Those of our CALLs since the station has settled."""
+        self.unanswered = ""
 
     def play(self, line: str) -> Iterator[str]:
         """Carry out one input; the outputs it leads to."""
@@ -91,12 +121,17 @@ class Conversation:
                 self.version = rest
                 self.connections += 1
                 yield from self.tell(StationConnected(self.connection, rest, "192.0.2.1:5000"))
+            case "settle":
+                self.settle()
             case "close":
                 yield from self.tell(StationDisconnected(self.connection, "closed"))
             case "limit":
                 connector_id, limit_ma, *session = rest.split()
                 session_id = SessionId(session[0]) if session else None
                 yield from self.tell(ApplyLimit(int(connector_id), 1, int(limit_ma), session_id))
+            case "command":
+                command = msgspec.json.decode(rest, type=AnyCommand)
+                yield from self.tell(Ask("ask", Execute(command)))
             case ">":
                 yield from self.hear(rest)
             case _:
@@ -116,7 +151,17 @@ class Conversation:
             yield from self.tell(TimerFired(key))
         self.now_ms = until_ms
 
+    def settle(self) -> None:
+        list(self.wait(ActorSettings().settle_ms))
+        while self.unanswered:
+            message_id, self.unanswered = self.unanswered, ""
+            payload = ACCEPTING.get(self.actions[message_id], {"status": "Accepted"})
+            list(self.tell(StationReplied(self.connection, message_id, payload)))
+        self.message_ids = []
+
     def hear(self, text: str) -> Iterator[str]:
+        for number, message_id in enumerate(self.message_ids or (), 1):
+            text = text.replace(f'"#{number}"', f'"{message_id}"')
         frame = framing.parse(self.version, text)
         match frame:
             case framing.Call(message_id, action, payload):
@@ -149,6 +194,10 @@ class Conversation:
         match effect:
             case Call(_, message_id, action, payload):
                 self.actions[message_id] = action
+                self.unanswered = message_id
+                if self.message_ids is not None:
+                    self.message_ids.append(message_id)
+                    message_id = f"#{len(self.message_ids)}"
                 yield "< " + framing.encode_call(message_id, action, payload)
             case Reply(_, message_id, payload):
                 yield "< " + framing.encode_result(message_id, payload)
@@ -164,6 +213,13 @@ class Conversation:
                 yield f"= session {session.session_id} {state} {session.energy_wh}{reason}"
             case Persist(QuarantineRecord(reason=reason)):
                 yield f"= quarantine {reason}"
+            case Answer(_, CommandResult(state=state, status=status, report=report)):
+                parts = str(len(report)) if report else ""
+                yield " ".join(filter(None, ("= outcome", state.value, status, parts)))
+            case Send(_, ConnectorState(connector_id=connector_id, external_ma=external_ma)):
+                if self.external.get(connector_id) != external_ma:
+                    self.external[connector_id] = external_ma
+                    yield f"= external {connector_id} {external_ma}"
             case _:
                 pass
 

@@ -171,6 +171,7 @@ class Bench:
         """A session begins, or is told again with other values."""
         name = SessionId(session or f"session-{id}-{connector_id}")
         status = values.pop("status", ConnectorStatus.CHARGING)
+        external_ma = values.pop("external_ma", None)
         demand = SessionDemand(
             session_id=name,
             started_ms=values.pop("started_ms", self.now_ms),
@@ -183,7 +184,7 @@ class Bench:
             vehicle=values.pop("vehicle", None),
         )
         assert not values
-        self.tell(ConnectorState(ChargerId(id), connector_id, status, demand))
+        self.tell(ConnectorState(ChargerId(id), connector_id, status, demand, external_ma))
         self.advance(150)
 
     def unplug(self, id: str, connector_id: int = 1) -> None:

@@ -463,3 +463,49 @@ def test_hours_and_limits_are_among_what_explains_a_connector() -> None:
     bench.settle(100_000)
     assert "opening_hours" not in factors()
     assert factors()["operator"] == (10_000, True)
+
+
+# --- limits of other systems ----------------------------------------------------------------------
+
+
+def test_nobody_is_given_what_another_system_keeps_from_it() -> None:
+    bench = Bench(site([charger("A"), charger("B")], supply_a=32))
+    bench.plug("A")
+    bench.plug("B")
+    bench.settle()
+    assert bench.limits_a() == [16.0, 16.0]
+    bench.plug("A", external_ma=10_000)
+    bench.settle()
+    assert bench.limits_a() == [10.0, 22.0]
+    words = "another system's limit of 10 A on the charger"
+    assert bench.connector("A").reason == words
+    explained = bench.ask(ExplainConnector(ChargerId("A"), 1), ConnectorExplanation)
+    binding = [factor for factor in explained.factors if factor.binding]
+    assert [(factor.kind, factor.subject, factor.limit_ma) for factor in binding] == [
+        ("external", "A", 10_000)
+    ]
+    bench.plug("A")
+    bench.settle()
+    assert bench.limits_a() == [16.0, 16.0]
+
+
+def test_a_limit_below_the_minimum_pauses_and_says_so() -> None:
+    bench = Bench(site([charger("A")]))
+    bench.plug("A", external_ma=4_000)
+    bench.settle()
+    assert bench.limits_a() == [0.0]
+    words = "another system's limit of 4 A on the charger, below its minimum of 6 A"
+    assert bench.connector("A").reason == words
+
+
+def test_the_tighter_of_operator_and_other_system_holds() -> None:
+    bench = Bench(site([charger("A")]))
+    bench.plug("A", external_ma=12_000)
+    held(bench, "A", 10)
+    bench.settle()
+    assert bench.limits_a() == [10.0]
+    assert bench.connector("A").reason == "the operator's limit of 10 A"
+    held(bench, "A", 14)
+    bench.settle()
+    assert bench.limits_a() == [12.0]
+    assert bench.connector("A").reason == "another system's limit of 12 A on the charger"

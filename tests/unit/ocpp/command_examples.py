@@ -1,0 +1,161 @@
+"""Every command there is, as small and as large as it comes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import Decimal
+
+from controlplane.ocpp import commands
+from controlplane.ocpp.commands import (
+    AccessPoint,
+    AnyCommand,
+    CertificateHash,
+    CustomerCertificate,
+    DisplayMessage,
+    DisplayPriority,
+    DisplayState,
+    LimitPurpose,
+    MessageContent,
+    ProfilePurpose,
+    TextFormat,
+    VirtualNetwork,
+)
+
+__all__ = ["EXAMPLES"]
+
+_AT_MS = 1_704_067_200_000
+_CERTIFICATE = CustomerCertificate("SHA256", "a" * 64, "b" * 64, "01")
+
+_OF_ALL: Sequence[AnyCommand] = (
+    commands.RemoteStart(connector_id=None, id_token="TAG"),
+    commands.RemoteStart(connector_id=2, id_token="T" * 20, remote_start_id=2**31 - 1),
+    commands.RemoteStop("7"),
+    commands.Reset(),
+    commands.Reset(hard=True),
+    commands.UnlockConnector(1),
+    commands.ChangeAvailability(0, operative=False),
+    commands.ChangeAvailability(2, operative=True),
+    commands.Trigger("Heartbeat"),
+    commands.Trigger("StatusNotification", 2),
+    commands.Trigger("MeterValues", 1),
+    commands.Trigger("LogStatusNotification"),
+    commands.Trigger("SignChargingStationCertificate"),
+    commands.Trigger("FirmwareStatusNotification"),
+    commands.GetSettings(("SampledDataCtrlr.TxUpdatedInterval", "A.B[1]")),
+    commands.SetSettings({"A.B": "1", "C[x].D[y]": "2"}),
+    *(commands.SetLimit(2, purpose, 13_990, 9_653, "A", 3, "7") for purpose in LimitPurpose),
+    *(commands.SetLimit(2, purpose, 13_990, 9_653, "W", 1, "7") for purpose in LimitPurpose),
+    *(commands.ClearLimits(purpose) for purpose in LimitPurpose),
+    commands.GetCompositeSchedule(0, 60),
+    commands.GetCompositeSchedule(1, 86_400, "W"),
+    commands.UpdateCost("7", Decimal("7.42"), meter_wh=1_000),
+    commands.UpdateCost(
+        "7", Decimal(0), idle=True, price_per_kwh=Decimal("0.35"), price_per_hour=Decimal(2)
+    ),
+    commands.TransferData("com.example"),
+    commands.TransferData("com.example", "Message", {"a": [1, None]}),
+    commands.UpdateFirmware(
+        request_id=1,
+        location="https://files.example/f.bin",
+        retrieve_ms=_AT_MS,
+        install_ms=_AT_MS,
+        retries=3,
+        retry_interval_s=60,
+        signing_certificate="-----BEGIN CERTIFICATE-----",
+        signature="c2lnbmF0dXJl",
+    ),
+    *(
+        commands.GetLog(kind=kind, request_id=1, location="https://files.example")
+        for kind in commands.LogKind
+    ),
+    commands.CertificateSigned("-----BEGIN CERTIFICATE-----"),
+    commands.InstallCertificate("CSMSRootCertificate", "-----BEGIN CERTIFICATE-----"),
+    commands.DeleteCertificate(CertificateHash("SHA256", "a" * 64, "b" * 64, "01")),
+    commands.GetInstalledCertificates(),
+    commands.GetInstalledCertificates(("ManufacturerRootCertificate",)),
+    commands.SetPassword("0" * 40),
+)
+"""Said in every version."""
+
+_OF_16: Sequence[AnyCommand] = (
+    commands.GetSettings(),
+    commands.Trigger("DiagnosticsStatusNotification"),
+    commands.Trigger("SignedFirmwareStatusNotification"),
+    commands.Trigger("SignChargePointCertificate"),
+    commands.UpdateFirmware(request_id=1, location="ftp://files.example/f.bin", retrieve_ms=_AT_MS),
+)
+
+_OF_2X: Sequence[AnyCommand] = (
+    commands.Trigger("TransactionEvent", 1),
+    commands.Trigger("SignV2GCertificate"),
+    commands.Trigger("SignCombinedCertificate"),
+    commands.Trigger("PublishFirmwareStatusNotification"),
+    commands.SetDisplayMessage(
+        DisplayMessage(0, DisplayPriority.NORMAL_CYCLE, MessageContent("Welcome"))
+    ),
+    *(
+        commands.SetDisplayMessage(
+            DisplayMessage(
+                message_id=7,
+                priority=priority,
+                content=MessageContent("W" * 512, text_format, "de-AT"),
+                state=state,
+                start_ms=_AT_MS,
+                end_ms=_AT_MS + 60_000,
+                transaction_id="f3a1",
+                display="Display",
+                connector_id=2,
+            )
+        )
+        for priority, text_format, state in (
+            (DisplayPriority.ALWAYS_FRONT, TextFormat.ASCII, DisplayState.CHARGING),
+            (DisplayPriority.IN_FRONT, TextFormat.HTML, DisplayState.FAULTED),
+            (DisplayPriority.NORMAL_CYCLE, TextFormat.URI, DisplayState.IDLE),
+            (DisplayPriority.NORMAL_CYCLE, TextFormat.UTF8, DisplayState.UNAVAILABLE),
+        )
+    ),
+    commands.GetDisplayMessages(1),
+    commands.GetDisplayMessages(
+        2, message_ids=(1, 2), priority=DisplayPriority.IN_FRONT, state=DisplayState.IDLE
+    ),
+    commands.ClearDisplayMessage(7),
+    commands.GetCustomerInformation(1, report=True, clear=False, id_token="TAG"),
+    commands.GetCustomerInformation(2, report=False, clear=True, customer_identifier="c" * 64),
+    commands.GetCustomerInformation(3, report=True, clear=True, certificate=_CERTIFICATE),
+    commands.GetTransactionStatus(),
+    commands.GetTransactionStatus("f3a1"),
+    commands.SetNetworkProfile(1, "wss://csms.example/ocpp", 30, 2),
+    commands.SetNetworkProfile(
+        slot=0,
+        url="ws://192.0.2.1",
+        message_timeout_s=1,
+        security_profile=0,
+        interface="Wireless3",
+        ocpp_version="1.6",
+        access_point=AccessPoint("apn", "chap", "user", "word", 1234, "23201", True),
+        virtual_network=VirtualNetwork("ikev2", "vpn.example", "user", "word", "key", "group"),
+    ),
+    commands.PublishFirmware(
+        request_id=1, location="https://files.example/f.bin", checksum="0" * 32
+    ),
+    commands.UnpublishFirmware("0" * 32),
+    commands.GetChargingProfiles(1),
+    *(
+        commands.GetChargingProfiles(
+            2,
+            connector_id=0,
+            purpose=purpose,
+            stack_level=1,
+            profile_ids=(1, 2),
+            sources=("CSO", "EMS"),
+        )
+        for purpose in ProfilePurpose
+        if purpose not in {ProfilePurpose.LOCAL_GENERATION, ProfilePurpose.PRIORITY}
+    ),
+)
+
+EXAMPLES: dict[str, Sequence[AnyCommand]] = {
+    "ocpp1.6": (*_OF_ALL, *_OF_16),
+    "ocpp2.0.1": (*_OF_ALL, *_OF_2X),
+}
+"""By version; what a version does not say is not there."""
