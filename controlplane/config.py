@@ -23,7 +23,10 @@ class Onboarding(StrEnum):
     REFUSE = "refuse"
     """HTTP 404 at the handshake, as OCPP-J 1.6 section 3.1.2 and 2.x part 4 section 3.2 want it."""
     PENDING = "pending"
-    """Accepted and answered Pending until an owner assigns it to a site."""
+    """Let in, answered Pending and listed as a candidate until an owner accepts it into a site."""
+    ALLOW = "allow"
+    """Like `pending` for the chargers that an entry of `onboarding_allow` names; the others are
+    refused."""
 
 
 class ActorSettings(msgspec.Struct, frozen=True):
@@ -77,8 +80,52 @@ class Settings(BaseSettings):
     """The address under which stations reach it; empty means `http://<files_host>:<files_port>`."""
     file_max_bytes: Annotated[int, Field(ge=1_024)] = 1_073_741_824
     onboarding: Onboarding = Onboarding.REFUSE
+    onboarding_allow: tuple[str, ...] = ()
+    """Patterns of charger ids, such as `ACME-*`; with `ACME-*=depot/main` a charger is put on that
+    circuit of that site as soon as it has booted."""
+    candidates_max: Annotated[int, Field(ge=0)] = 1_000
+    """How many chargers that nobody described are kept for an owner to look at."""
+    candidates_per_minute: Annotated[int, Field(ge=1)] = 60
+    """How many of them may come new in a minute."""
+    ocpp_tls_port: Annotated[int, Field(ge=0, le=65_535)] | None = None
+    """Where stations connect over TLS (security profiles 2 and 3); 0 picks a free port, None does
+    not listen."""
+    ocpp_plain: bool = True
+    """Whether stations may connect without TLS (security profiles 0 and 1) at all."""
+    tls_certificate: Path | None = None
+    """PEM file with the server's certificate and the certificates above it."""
+    tls_key: Path | None = None
+    """PEM file with its private key; None where `tls_certificate` holds that too."""
+    tls_client_ca: Path | None = None
+    """PEM file with further authorities whose client certificates are believed. The local
+    authority in `ca_dir` is believed wherever it exists."""
+    tls_revocations: Path | None = None
+    """PEM file with the certificate revocation lists of those authorities."""
+    tls_client_organisation: str = ""
+    """The organisation (O) that a client certificate must name; empty takes any."""
+    ca_dir: Path | None = None
+    """Where `loadstar ca init` keeps the local authority; None is `ca` in `data_dir`."""
+    ca_days: Annotated[int, Field(ge=1, le=3_650)] = 365
+    """How long a station's certificate from the local authority is valid."""
+    ca_external_dir: Path | None = None
+    """Where signing requests are laid out for another signer instead: it puts `NAME.pem`, or
+    `NAME.refused` with a reason, beside `NAME.csr`."""
+    ca_renew_days: Annotated[int, Field(ge=0, le=3_650)] = 30
+    """How long before its end a station is told to ask for the next one."""
+    security_profile_min: Annotated[int, Field(ge=0, le=3)] = 0
+    """The lowest OCPP security profile at which a charger may connect whose description names none
+    of its own."""
     frame_max_bytes: Annotated[int, Field(ge=1_024, le=16_777_216)] = 65_536
     connections_max: Annotated[int, Field(ge=1)] = 100_000
+    connections_per_address_max: Annotated[int, Field(ge=1)] = 20_000
+    """Many chargers may stand behind one address: that of a site's router, or of a proxy."""
+    handshakes_max: Annotated[int, Field(ge=1)] = 2_000
+    """How many sockets may be open that have not finished their handshake."""
+    handshakes_per_s: Annotated[float, Field(gt=0)] = 2_000.0
+    """How many sockets are accepted in a second; the others wait in the kernel."""
+    tls_handshakes_per_s: Annotated[float, Field(gt=0)] = 400.0
+    handshake_timeout_s: Annotated[float, Field(gt=0)] = 10.0
+    """How long a TLS handshake, and after it an HTTP request, may take."""
     lease_s: Annotated[float, Field(gt=0)] = 10.0
     commit_interval_ms: Annotated[int, Field(ge=0, le=1_000)] = 3
     round_interval_s: Annotated[float, Field(gt=0)] = 1.0
@@ -107,6 +154,11 @@ class Settings(BaseSettings):
     def database(self) -> str:
         """The SQLAlchemy URL in force."""
         return self.database_url or f"sqlite:///{(self.data_dir / 'loadstar.db').resolve()}"
+
+    @property
+    def ca(self) -> Path:
+        """The folder of the local authority."""
+        return self.ca_dir or self.data_dir / "ca"
 
     @property
     def actors(self) -> ActorSettings:

@@ -140,6 +140,9 @@ class ChargerConfig(DescribedModel):
     password_hash: str | None = None
     """Argon2 hash for HTTP Basic (security profile 1); none means security profile 0. See `loadstar
     chargers password`."""
+    security_profile_min: Annotated[int, Field(ge=0, le=3)] | None = None
+    """The lowest OCPP security profile at which it may connect; none leaves that to the node
+    (`LOADSTAR_SECURITY_PROFILE_MIN`)."""
     meter_only: bool = False
     """A dedicated meter that speaks OCPP: it connects like a charger and has no connectors."""
 

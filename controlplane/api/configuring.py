@@ -9,15 +9,31 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from pydantic import ValidationError
+
 from controlplane.api.backend import Backend, Caller
 from controlplane.charger.quirks import unknown_profiles
-from controlplane.errors import AlreadyExists, InvalidInput, Precondition
+from controlplane.errors import AlreadyExists, InvalidInput, NotFound, Precondition
 from controlplane.feeder.messages import ConfigureFeeder, FeederConfigured
 from controlplane.ids import ActorKind, ActorRef, ChargerId, FeederId, SiteId
-from controlplane.network import FeederConfig, NetworkConfig, SiteConfig, feeder_faults
+from controlplane.network import (
+    ChargerConfig,
+    FeederConfig,
+    NetworkConfig,
+    SiteConfig,
+    feeder_faults,
+    violations,
+)
 from controlplane.site.messages import ConfigureSite, SiteConfigured
 
-__all__ = ["Change", "apply_network", "configure_feeder", "configure_site", "network_in_force"]
+__all__ = [
+    "Change",
+    "add_charger",
+    "apply_network",
+    "configure_feeder",
+    "configure_site",
+    "network_in_force",
+]
 
 CONFIGURE_TIMEOUT_S = 30.0
 
@@ -127,6 +143,45 @@ async def configure_site(
             create_only=create_only,
             update_only=update_only,
         )
+
+
+async def add_charger(
+    backend: Backend, site_id: SiteId, charger: ChargerConfig, caller: Caller
+) -> SiteConfig:
+    """Put one more charger into a site; returns the site with it.
+
+    Raises:
+        NotFound: there is no such site.
+        InvalidInput: the site cannot take it: no such circuit, or its offline current does not fit.
+        AlreadyExists: it stands in another site.
+        LoadstarError: the site's actor refused.
+    """
+    async with backend.configuring:
+        record = await backend.reader.site(site_id)
+        if record is None:
+            raise NotFound(
+                f"there is no site {site_id}",
+                reason="SITE_UNKNOWN",
+                metadata={"site_id": site_id},
+            )
+        before = SiteConfig.model_validate_json(record.config)
+        others = [each for each in before.chargers if each.id != charger.id]
+        try:
+            site = SiteConfig.model_validate(
+                {**before.model_dump(), "chargers": [*(c.model_dump() for c in others), charger]}
+            )
+        except ValidationError as error:
+            found = violations(error, below="site")
+            raise InvalidInput(
+                "; ".join(f"{place}: {fault}" for place, fault in found),
+                reason="DESCRIPTION_INVALID",
+                violations=found,
+            ) from error
+        elsewhere = await _chargers_elsewhere(backend, [site])
+        if elsewhere:
+            raise _claimed(site.id, elsewhere)
+        await _tell_site(backend, site, caller, request_id="", update_only=True)
+        return site
 
 
 async def network_in_force(backend: Backend) -> NetworkConfig:

@@ -14,9 +14,10 @@ from pydantic import BaseModel, ValidationError
 
 from controlplane.api.v1 import network_pb2
 from controlplane.errors import InvalidInput
-from controlplane.network import FeederConfig, NetworkConfig, SiteConfig, violations
+from controlplane.network import ChargerConfig, FeederConfig, NetworkConfig, SiteConfig, violations
 
 __all__ = [
+    "charger_from_message",
     "feeder_from_message",
     "feeder_to_message",
     "network_from_message",
@@ -51,6 +52,15 @@ def site_from_message(message: network_pb2.SiteDescription) -> SiteConfig:
         InvalidInput: with a violation for each fault.
     """
     return _checked(message, SiteConfig, below="site")
+
+
+def charger_from_message(message: network_pb2.ChargerDescription) -> ChargerConfig:
+    """The charger that a request's field `charger` describes.
+
+    Raises:
+        InvalidInput: with a violation for each fault.
+    """
+    return _checked(message, ChargerConfig, below="charger")
 
 
 def feeder_from_message(message: network_pb2.FeederDescription) -> FeederConfig:

@@ -15,6 +15,7 @@ from controlplane.api.allocation import Allocations
 from controlplane.api.backend import MESSAGE_MAX_BYTES, Backend, Files
 from controlplane.api.battery_swap import BatterySwap
 from controlplane.api.bidirectional import Bidirectional
+from controlplane.api.certificates import Certificates
 from controlplane.api.chargers import Chargers
 from controlplane.api.charging_profiles import ChargingProfiles
 from controlplane.api.configuring import Change, apply_network
@@ -29,9 +30,11 @@ from controlplane.api.grid import Grid
 from controlplane.api.journal import Journal
 from controlplane.api.logs import Logs
 from controlplane.api.network import Network
+from controlplane.api.onboarding import Onboarding
 from controlplane.api.payments import Payments
 from controlplane.api.quarantine import Quarantine
 from controlplane.api.reservations import Reservations
+from controlplane.api.security import SecurityOfChargers
 from controlplane.api.sessions import Sessions
 from controlplane.api.sites import Sites
 from controlplane.api.system import System
@@ -44,6 +47,8 @@ from controlplane.api.v1 import (
     battery_swap_pb2_grpc,
     bidirectional_pb2,
     bidirectional_pb2_grpc,
+    certificates_pb2,
+    certificates_pb2_grpc,
     chargers_pb2,
     chargers_pb2_grpc,
     charging_profiles_pb2,
@@ -74,6 +79,8 @@ from controlplane.api.v1 import (
     quarantine_pb2_grpc,
     reservations_pb2,
     reservations_pb2_grpc,
+    security_pb2,
+    security_pb2_grpc,
     sessions_pb2,
     sessions_pb2_grpc,
     sites_pb2,
@@ -136,6 +143,8 @@ class ApiServer:
         self._files = files
         self._server = server
         self._health = health_service
+        self._onboarding = Onboarding(backend)
+        self._onboarding.start()
         self.port = port
         """Where it listens; never 0."""
 
@@ -154,6 +163,7 @@ class ApiServer:
 
     async def stop(self) -> None:
         """Say that it is going, let running calls end for a moment, cut off streams."""
+        await self._onboarding.stop()
         await self._health.enter_graceful_shutdown()
         await self._server.stop(_GRACE_S)
         if self._files is not None:
@@ -218,6 +228,7 @@ async def _serve_files(settings: Settings, store: FileStore) -> FileServer | Non
 def _add_services(backend: Backend, server: grpc.aio.Server) -> list[str]:
     """Add every service of the contract; their full names."""
     allocation_pb2_grpc.add_AllocationServiceServicer_to_server(Allocations(), server)
+    certificates_pb2_grpc.add_CertificatesServiceServicer_to_server(Certificates(backend), server)
     chargers_pb2_grpc.add_ChargersServiceServicer_to_server(Chargers(backend), server)
     device_model_pb2_grpc.add_DeviceModelServiceServicer_to_server(DeviceModel(backend), server)
     charging_profiles_pb2_grpc.add_ChargingProfilesServiceServicer_to_server(
@@ -232,6 +243,7 @@ def _add_services(backend: Backend, server: grpc.aio.Server) -> list[str]:
     network_pb2_grpc.add_NetworkServiceServicer_to_server(Network(backend), server)
     quarantine_pb2_grpc.add_QuarantineServiceServicer_to_server(Quarantine(backend), server)
     reservations_pb2_grpc.add_ReservationsServiceServicer_to_server(Reservations(backend), server)
+    security_pb2_grpc.add_SecurityServiceServicer_to_server(SecurityOfChargers(backend), server)
     sessions_pb2_grpc.add_SessionsServiceServicer_to_server(Sessions(backend), server)
     sites_pb2_grpc.add_SitesServiceServicer_to_server(Sites(backend), server)
     system_pb2_grpc.add_SystemServiceServicer_to_server(System(backend), server)
@@ -250,6 +262,7 @@ def _add_services(backend: Backend, server: grpc.aio.Server) -> list[str]:
             allocation_pb2,
             battery_swap_pb2,
             bidirectional_pb2,
+            certificates_pb2,
             chargers_pb2,
             der_pb2,
             event_streams_pb2,
@@ -265,6 +278,7 @@ def _add_services(backend: Backend, server: grpc.aio.Server) -> list[str]:
             payments_pb2,
             quarantine_pb2,
             reservations_pb2,
+            security_pb2,
             sessions_pb2,
             sites_pb2,
             system_pb2,

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 import msgspec
 
@@ -41,17 +41,26 @@ from controlplane.charger.limits import limit_wanted
 from controlplane.charger.memory import ChargerMemory, Described
 from controlplane.charger.messages import (
     AbandonSession,
+    AnswerCertificateStatus,
     ApplyLimit,
     CancelReserved,
     ChargerAssigned,
     ChargerUnassigned,
     DerState,
+    DismissCandidate,
     DismissQuarantined,
     Execute,
     GetCharger,
     GetDerState,
+    LowerProfile,
+    Recorded,
+    RecordSigning,
     ReleaseQuarantined,
     ReserveConnector,
+    RevokeCertificate,
+    RotatePassword,
+    SecurityNoticed,
+    SecurityRequest,
     SetDriverTariff,
     SetSessionNeed,
     StationCalled,
@@ -69,6 +78,7 @@ from controlplane.charger.outcomes import command_answered
 from controlplane.charger.quarantine import Quarantine
 from controlplane.charger.reports import REPORT_TIMER, Reports
 from controlplane.charger.reservations import Reservations
+from controlplane.charger.security import LATER, QUESTION_TIMER, Security
 from controlplane.charger.sessions import LOST_TIMER
 from controlplane.charger.settling import DEFAULT_TIMER, SETTLE_TIMER, Settling
 from controlplane.charger.smart_charging import EXTERNAL_TIMER, SmartCharging
@@ -89,6 +99,7 @@ from controlplane.ocpp.commands import (
     ReportCommand,
     Reset,
     SetLimit,
+    SetPassword,
     SetSettings,
     Trigger,
     UsePriority,
@@ -96,6 +107,7 @@ from controlplane.ocpp.commands import (
 from controlplane.ocpp.dialect import Dialect
 from controlplane.ocpp.events import (
     Booted,
+    Event,
     StatusChanged,
     TransactionEnded,
     TransactionStarted,
@@ -141,6 +153,7 @@ class ChargerActor:
         "_quarantine",
         "_queue",
         "_reports",
+        "_security",
         "_settings",
         "_settling",
         "_smart_charging",
@@ -180,6 +193,7 @@ class ChargerActor:
         self._queue = CommandQueue(settings.call_timeout_ms)
         self._healer = Healer(memory, 2 * settings.call_timeout_ms)
         self._settling = Settling(memory, settings, self._device.inventory)
+        self._security = Security(memory)
         self._last_seen_ms: int | None = None
 
     @property
@@ -253,6 +267,7 @@ class ChargerActor:
         if self._memory.ocpp_version != message.ocpp_version:
             self._memory.ocpp_version = message.ocpp_version
             turn.changed = True
+        self._security.connected(turn, message)
         if message.resumed and self._memory.settled_connection == message.connection:
             self._settling.resume(turn)
             self._tell_presence(turn)
@@ -344,15 +359,24 @@ class ChargerActor:
         turn.call = message
         if message.mended:
             self._deviations.mended(turn, message.action, message.mended)
-        answer = self._station.hear(turn, event)
+        answer = self._security.hear(turn, event) or self._station.hear(turn, event)
+        if answer is LATER:
+            return
         self._access.authoriser.answer(turn, dialect, message, answer)
         if turn.history:
             self._settling.replayed(turn)
+        self._followed(turn, dialect, event)
+
+    def _followed(self, turn: Turn, dialect: Dialect, event: Event) -> None:
+        """What the station said has consequences beyond its answer."""
+        queue = self._queue
         if isinstance(event, StatusChanged | VariablesNoticed):
             self._healer.statuses_changed(turn)
-        elif isinstance(event, Booted) and event.reason != "Triggered" and queue.connection:
-            self._restarted(turn)
-            self._unsettle(turn)
+        elif isinstance(event, Booted):
+            self._security.waits(turn)
+            if event.reason != "Triggered" and queue.connection:
+                self._restarted(turn)
+                self._unsettle(turn)
         elif isinstance(event, VariablesReported) and self._station.report_ended:
             self._reported(turn)
         elif isinstance(event, TransactionStarted | TransactionEnded):
@@ -507,6 +531,8 @@ class ChargerActor:
             self._transactions.needs.prioritise(
                 turn, order.command.transaction_id, active=order.command.active
             )
+        if isinstance(order.command, SetPassword):
+            self._security.password_answered(turn, result.state, sent=order.sent)
         self._firmware.asked(turn, order.command, result)
         if order.limit is not None:
             self._tell_outcome(turn, order.limit, result.state)
@@ -591,6 +617,7 @@ class ChargerActor:
         changed = memory.described != described
         turn.site_id = memory.site_id = message.site_id
         memory.described = described
+        self._security.waits_no_more(turn)
         if moved or changed:
             turn.changed = True
             turn.emit("charger.assigned")
@@ -639,50 +666,32 @@ class ChargerActor:
     # --- the API ----------------------------------------------------------------------------------
 
     def _asked(self, turn: Turn, message: Ask) -> None:
-        request = message.request
-        if isinstance(request, Execute):
-            refusal = self._execute(turn, message.ask_id, request)
-            if refusal is not None:
-                turn.effects.append(Answer(message.ask_id, refusal))
-        elif isinstance(request, ReserveConnector | CancelReserved):
-            refusal = self._reserve(turn, message.ask_id, request)
-            if refusal is not None:
-                turn.effects.append(Answer(message.ask_id, refusal))
-        elif isinstance(request, SetSessionNeed):
-            turn.effects.append(Answer(message.ask_id, self._transactions.needs.set(turn, request)))
-        elif isinstance(request, AbandonSession):
-            closed = self._transactions.sessions.abandon(
-                turn, request.session_id, online=bool(self._queue.connection)
-            )
-            turn.effects.append(Answer(message.ask_id, closed))
-        elif isinstance(request, ReleaseQuarantined):
-            turn.effects.append(Answer(message.ask_id, self._quarantine.release(turn, request)))
-        elif isinstance(request, DismissQuarantined):
-            turn.effects.append(Answer(message.ask_id, self._quarantine.dismiss(turn, request)))
-        elif isinstance(request, GetCharger):
-            view = charger_view(
-                self._memory,
-                online=bool(self._queue.connection),
-                last_seen_ms=self._last_seen_ms,
-                now_ms=turn.now_ms,
-                list_state=self._access.list_state,
-            )
-            turn.effects.append(Answer(message.ask_id, view))
-        elif isinstance(request, GetDerState):
-            memory = self._memory
-            state = DerState(tuple(memory.der_controls.values()), tuple(memory.der_alarms.values()))
-            turn.effects.append(Answer(message.ask_id, state))
-        elif isinstance(request, SetDriverTariff):
-            tariff_set = set_driver_tariff(turn, self._memory, request)
-            turn.effects.append(Answer(message.ask_id, tariff_set))
+        answer = _ANSWERS.get(type(message.request))
+        response: msgspec.Struct | None
+        if answer is None:
+            name = type(message.request).__name__
+            response = Refusal("invalid_input", "UNKNOWN_REQUEST", f"a charger cannot {name}")
         else:
-            name = type(request).__name__
-            turn.effects.append(
-                Answer(
-                    message.ask_id,
-                    Refusal("invalid_input", "UNKNOWN_REQUEST", f"a charger cannot {name}"),
-                )
-            )
+            response = answer(self, turn, message.ask_id, message.request)
+        if response is not None:
+            turn.effects.append(Answer(message.ask_id, response))
+
+    def _abandoned(self, turn: Turn, _: str, request: AbandonSession) -> msgspec.Struct:
+        online = bool(self._queue.connection)
+        return self._transactions.sessions.abandon(turn, request.session_id, online=online)
+
+    def _viewed(self, turn: Turn, _: str, __: GetCharger) -> msgspec.Struct:
+        return charger_view(
+            self._memory,
+            online=bool(self._queue.connection),
+            last_seen_ms=self._last_seen_ms,
+            now_ms=turn.now_ms,
+            list_state=self._access.list_state,
+        )
+
+    def _der_viewed(self, _: Turn, __: str, ___: GetDerState) -> msgspec.Struct:
+        memory = self._memory
+        return DerState(tuple(memory.der_controls.values()), tuple(memory.der_alarms.values()))
 
     def _looked_up(self, turn: Turn, message: LookedUp) -> None:
         self._access.looked_up(turn, message)
@@ -784,6 +793,36 @@ class ChargerActor:
             {"charger_id": self._memory.charger_id, "code": fault.code},
         )
 
+    def _security_asked(
+        self, turn: Turn, ask_id: str, request: SecurityRequest
+    ) -> Recorded | Refusal | None:
+        """The answer; None where the station's own has to come first."""
+        security = self._security
+        match request:
+            case RotatePassword():
+                refusal = security.rotation_fault(request) or self._execute(
+                    turn, ask_id, Execute(SetPassword(request.password), request.timeout_ms)
+                )
+                if refusal is None:
+                    security.rotating(turn, request)
+                return refusal
+            case RecordSigning():
+                return security.record_signing(turn, request) or Recorded()
+            case RevokeCertificate():
+                security.revoke(turn, request.certificate)
+            case AnswerCertificateStatus():
+                security.answer_question(turn, self._dialect(), request)
+            case LowerProfile():
+                security.lower_profile(turn, request.profile)
+            case DismissCandidate():
+                security.waits_no_more(turn)
+                if self._queue.connection and turn.site_id is None:
+                    turn.effects.append(CloseSocket(self._queue.connection, 1008, "not wanted"))
+        return Recorded()
+
+    def _security_noticed(self, turn: Turn, message: SecurityNoticed) -> None:
+        self._security.noticed(turn, message)
+
     # --- time -------------------------------------------------------------------------------------
 
     def _timer(self, turn: Turn, message: TimerFired) -> None:
@@ -798,6 +837,8 @@ class ChargerActor:
             self._access.timer_fired(turn, message.key)
         elif message.key == _CALL_TIMER:
             self._call_timer(turn)
+        elif message.key == QUESTION_TIMER:
+            self._security.answer_question(turn, dialect)
         elif message.key == REPORT_TIMER:
             self._reports.due(turn)
         elif message.key == EXTERNAL_TIMER:
@@ -822,6 +863,8 @@ class ChargerActor:
             order.ask_id, order.until_ms = "", None
         for order in self._queue.given_up(turn.now_ms):
             self._access.concluded(turn, order, CommandResult(CommandState.OFFLINE))
+            if isinstance(order.command, SetPassword):
+                self._security.password_answered(turn, CommandState.OFFLINE, sent=False)
             turn.effects.append(
                 Answer(
                     order.ask_id,
@@ -842,6 +885,7 @@ _HANDLERS: Final[dict[type[Message], Callable[[ChargerActor, Turn, Any], None]]]
     TokensChanged: ChargerActor._tokens_changed,
     ChargerAssigned: ChargerActor._assigned,
     ChargerUnassigned: ChargerActor._unassigned,
+    SecurityNoticed: ChargerActor._security_noticed,
     StationCalled: ChargerActor._called,
     StationConnected: ChargerActor._connected,
     StationDisconnected: ChargerActor._disconnected,
@@ -853,3 +897,18 @@ _HANDLERS: Final[dict[type[Message], Callable[[ChargerActor, Turn, Any], None]]]
     TimerFired: ChargerActor._timer,
     UpdateWanted: ChargerActor._update_wanted,
 }
+
+_ANSWERS: Final[dict[type, Callable[[ChargerActor, Turn, str, Any], msgspec.Struct | None]]] = {
+    AbandonSession: ChargerActor._abandoned,
+    CancelReserved: ChargerActor._reserve,
+    DismissQuarantined: lambda actor, turn, _, wish: actor._quarantine.dismiss(turn, wish),
+    Execute: ChargerActor._execute,
+    GetCharger: ChargerActor._viewed,
+    GetDerState: ChargerActor._der_viewed,
+    ReleaseQuarantined: lambda actor, turn, _, wish: actor._quarantine.release(turn, wish),
+    ReserveConnector: ChargerActor._reserve,
+    SetDriverTariff: lambda actor, turn, _, wish: set_driver_tariff(turn, actor._memory, wish),
+    SetSessionNeed: lambda actor, turn, _, wish: actor._transactions.needs.set(turn, wish),
+    **dict.fromkeys(get_args(SecurityRequest), ChargerActor._security_asked),
+}
+"""How each request is answered; None where the answer comes later."""

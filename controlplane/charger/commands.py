@@ -23,6 +23,7 @@ from controlplane.ocpp.commands import (
     Command,
     CommandResult,
     CommandState,
+    GetInstalledCertificates,
     GetSettings,
     SetSettings,
 )
@@ -77,10 +78,16 @@ class Order:
             (result for _, result in self.results if result.state is not CommandState.ACCEPTED),
             self.results[-1][1],
         )
+        payload = _joined(self.results)
+        if isinstance(self.command, GetInstalledCertificates):
+            payload = {"certificateHashDataChain": []}
+            for _, result in self.results:
+                found = result.payload.get("certificateHashDataChain", ())
+                payload["certificateHashDataChain"] += found
         return CommandResult(
             first.state,
             first.status,
-            _joined(self.results),
+            payload,
             first.error_code,
             first.error_description,
         )

@@ -50,6 +50,7 @@ __all__ = [
     "OpenStream",
     "Report",
     "Reservation",
+    "SecurityMemory",
     "Session",
     "SessionDetails",
 ]
@@ -306,6 +307,24 @@ class Alarm(msgspec.Struct, array_like=True):
     tech_info: str = ""
 
 
+class SecurityMemory(msgspec.Struct):
+    """How the charger proves itself, as `charger/security.py` keeps it."""
+
+    profile: int = 0
+    """The highest security profile at which it connected."""
+    described_hash: str | None = None
+    """The described hash in whose place the following stand."""
+    password_hash: str | None = None
+    pending_hashes: list[str] = []
+    """Of passwords that were sent and have not been used."""
+    signings: dict[str, int] = {}
+    """When a certificate was last asked for, by purpose."""
+    candidate_since_ms: int = 0
+    """Since when it waits for an owner; 0 where it does not."""
+    remote: str = ""
+    """The address it came from last."""
+
+
 class FirmwareUpdate(msgspec.Struct, array_like=True):
     """The update that the station took last; `version` is empty where nobody knows what the
     station will call itself."""
@@ -367,6 +386,7 @@ class ChargerMemory(msgspec.Struct, omit_defaults=True):
     """By the driver's token."""
     told_once: list[str] = []
     """By what settlements and swaps are recognised that are told again; the latest last."""
+    security: SecurityMemory = msgspec.field(default_factory=SecurityMemory)
     report_number: int = 0
     """Of the latest report or battery swap that was asked for."""
     capability: Capability = msgspec.field(default_factory=Capability)

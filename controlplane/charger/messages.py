@@ -13,12 +13,19 @@ from controlplane.ocpp.commands import AnyCommand, CommandResult, LogKind, Updat
 from controlplane.ocpp.der import DerAlarm, DerControl
 from controlplane.ocpp.events import ConnectorStatus
 from controlplane.ocpp.tariff import Tariff
-from controlplane.store.records import QuarantinedEntry, ReservationRecord, SessionRecord
+from controlplane.store.records import (
+    CertificateRecord,
+    QuarantinedEntry,
+    ReservationRecord,
+    SessionRecord,
+    SigningRecord,
+)
 from controlplane.tokens import Authorisation, TokenType
 
 __all__ = [
     "AbandonSession",
     "AlarmView",
+    "AnswerCertificateStatus",
     "ApplyLimit",
     "CancelReserved",
     "ChargerAssigned",
@@ -27,16 +34,24 @@ __all__ = [
     "ChargerView",
     "ConnectorView",
     "DerState",
+    "DismissCandidate",
     "DismissQuarantined",
     "DriverTariffSet",
     "Execute",
     "GetCharger",
     "GetDerState",
     "LocalListView",
+    "LowerProfile",
     "QuarantineDecision",
+    "RecordSigning",
+    "Recorded",
     "ReleaseQuarantined",
     "ReservationAnswer",
     "ReserveConnector",
+    "RevokeCertificate",
+    "RotatePassword",
+    "SecurityNoticed",
+    "SecurityRequest",
     "SetDriverTariff",
     "SetSessionNeed",
     "StationCalled",
@@ -66,6 +81,12 @@ class StationConnected(Message, frozen=True, tag="station_connected"):
     """The subprotocol: `ocpp1.6`, `ocpp2.0.1`, `ocpp2.1`."""
     remote: str
     resumed: bool = False
+    security_profile: int = 0
+    """At which it proved itself, 0 to 3."""
+    pending_hash: str = ""
+    """Of the password it came with, where that was sent to it and is used for the first time."""
+    certificate_serial: str = ""
+    """Of the client certificate it showed."""
 
 
 class StationDisconnected(Message, frozen=True, tag="station_disconnected"):
@@ -129,6 +150,16 @@ class StationSent(Message, frozen=True, tag="station_sent"):
     connection: str
     action: str
     payload: dict[str, Any]
+
+
+class SecurityNoticed(Message, frozen=True, tag="security_noticed"):
+    """The gateway saw something that concerns the charger's security, `count` times: a handshake
+    that was refused, a flood. It says nothing about a connection."""
+
+    kind: str
+    detail: str
+    remote: str
+    count: int = 1
 
 
 # --- from its site --------------------------------------------------------------------------------
@@ -288,8 +319,80 @@ class ReservationAnswer(msgspec.Struct, frozen=True, tag="reservation_answer"):
     reservation: ReservationRecord | None
 
 
+class LocalListView(msgspec.Struct, frozen=True):
+    """Where a station's local list stands; `state` is a `local_list.ListState`. `version` is the
+    station's, `tokens_version` the registry's that it reflects, 0 while unknown."""
+
+    state: str
+    version: int
+    tokens_version: int
+
+
+class RotatePassword(msgspec.Struct, frozen=True, tag="rotate_password"):
+    """Give the station a new password; answered with `CommandResult`. The old one stays right until
+    the station has used the new one. `described_hash` is what the description says at this moment,
+    `password_hash` that of the new one."""
+
+    password: str
+    password_hash: str
+    described_hash: str | None
+    timeout_ms: int = 30_000
+
+    def __repr__(self) -> str:
+        return "RotatePassword(...)"
+
+
+class RecordSigning(msgspec.Struct, frozen=True, tag="record_signing"):
+    """What became of the charger's wish for a certificate; answered with `Recorded`."""
+
+    record: SigningRecord
+    certificate: CertificateRecord | None = None
+
+
+class RevokeCertificate(msgspec.Struct, frozen=True, tag="revoke_certificate"):
+    """The certificate, as revoked; answered with `Recorded`."""
+
+    certificate: CertificateRecord
+
+
+class AnswerCertificateStatus(msgspec.Struct, frozen=True, tag="answer_certificate_status"):
+    """What the station is answered that asked about one certificate or a chain of them: an OCSP
+    response, DER in base64; or each one's status and when to ask again (ms UTC), in the order of
+    the question. Answered with `Recorded`, also where nobody waits any more."""
+
+    question_id: str
+    ocsp: str | None = None
+    reason: str = ""
+    statuses: tuple[tuple[str, int], ...] = ()
+
+
+class DismissCandidate(msgspec.Struct, frozen=True, tag="dismiss_candidate"):
+    """Nobody wants this charger: it is no candidate any more and its socket is closed. Answered
+    with `Recorded`."""
+
+
+class LowerProfile(msgspec.Struct, frozen=True, tag="lower_profile"):
+    """Let the charger connect at this security profile again, on an operator's word. Answered with
+    `Recorded`."""
+
+    profile: int
+
+
+class Recorded(msgspec.Struct, frozen=True, tag="recorded"):
+    """Done, and durable."""
+
+
+SecurityRequest = (
+    RotatePassword
+    | RecordSigning
+    | RevokeCertificate
+    | AnswerCertificateStatus
+    | DismissCandidate
+    | LowerProfile
+)
 ChargerRequest = (
-    Execute
+    SecurityRequest
+    | Execute
     | SetSessionNeed
     | AbandonSession
     | GetCharger
@@ -300,15 +403,6 @@ ChargerRequest = (
     | ReserveConnector
     | CancelReserved
 )
-
-
-class LocalListView(msgspec.Struct, frozen=True):
-    """Where a station's local list stands; `state` is a `local_list.ListState`. `version` is the
-    station's, `tokens_version` the registry's that it reflects, 0 while unknown."""
-
-    state: str
-    version: int
-    tokens_version: int
 
 
 class ConnectorView(msgspec.Struct, frozen=True):

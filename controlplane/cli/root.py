@@ -10,6 +10,7 @@ import typer
 
 from controlplane.cli import (
     allocate,
+    authority,
     charger_settings,
     feeders,
     firmware,
@@ -20,6 +21,7 @@ from controlplane.cli import (
     openadr,
     quarantine,
     reservations,
+    security,
     sessions,
     sites,
     tokens,
@@ -61,6 +63,8 @@ app.add_typer(grid_events.app, name="grid-events", rich_help_panel="Operate")
 app.add_typer(firmware.app, name="firmware", rich_help_panel="Operate")
 app.add_typer(logs.app, name="logs", rich_help_panel="Operate")
 app.add_typer(network.app, name="network", rich_help_panel="Operate")
+app.add_typer(security.app, name="security", rich_help_panel="Operate")
+app.add_typer(authority.app, name="ca", rich_help_panel="Operate")
 app.command("openadr", rich_help_panel="Connect")(openadr.openadr)
 app.add_typer(meters.app, name="meters", rich_help_panel="Connect")
 app.command("why", rich_help_panel="Operate")(why.why)

@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 __all__ = ["up"]
 
 _PROCESSES_CHECKED_S = 0.25
+_PLAIN_WARNING = (
+    "  take care            chargers without a password or TLS may connect from other machines;\n"
+    "                       see --security-profile-min and docs/security.md\n"
+)
 
 
 def up(
@@ -37,6 +41,33 @@ def up(
     ] = None,
     ocpp_host: Annotated[str | None, typer.Option(help="Where chargers connect.")] = None,
     ocpp_port: Annotated[int | None, typer.Option(help="0 picks a free one.")] = None,
+    ocpp_tls_port: Annotated[
+        int | None,
+        typer.Option(help="Where chargers connect over TLS (security profiles 2 and 3)."),
+    ] = None,
+    ocpp_plain: Annotated[
+        bool | None,
+        typer.Option(
+            "--ocpp-plain/--no-ocpp-plain", help="Whether chargers may connect without TLS."
+        ),
+    ] = None,
+    tls_certificate: Annotated[
+        Path | None, typer.Option(help="PEM of the server's certificate chain.")
+    ] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="PEM of its key.")] = None,
+    tls_client_ca: Annotated[
+        Path | None,
+        typer.Option(help="PEM of authorities of client certificates, besides `loadstar ca`."),
+    ] = None,
+    tls_revocations: Annotated[
+        Path | None, typer.Option(help="PEM of their revocation lists.")
+    ] = None,
+    ca_dir: Annotated[
+        Path | None, typer.Option(help="Where `loadstar ca init` put the authority.")
+    ] = None,
+    security_profile_min: Annotated[
+        int | None, typer.Option(help="The lowest security profile for chargers, 0 to 3.")
+    ] = None,
     files_host: Annotated[
         str | None, typer.Option(help="Where chargers fetch firmware and bring logs.")
     ] = None,
@@ -49,7 +80,12 @@ def up(
     grpc_host: Annotated[str | None, typer.Option(help="Where programs connect.")] = None,
     grpc_port: Annotated[int | None, typer.Option(help="0 picks a free one.")] = None,
     onboarding: Annotated[
-        str | None, typer.Option(help="A charger that nobody described: refuse or pending.")
+        str | None,
+        typer.Option(help="A charger that nobody described: refuse, pending or allow."),
+    ] = None,
+    onboarding_allow: Annotated[
+        list[str] | None,
+        typer.Option(help="Ids that may come with allow, such as ACME-* or ACME-*=depot/main."),
     ] = None,
     one_process: Annotated[
         bool, typer.Option("--one-process", help="Without Ray: everything in this process.")
@@ -72,6 +108,9 @@ def up(
     loadstar up --network network.yaml --ocpp-host 0.0.0.0
     loadstar up --database-url postgresql://loadstar@db/loadstar
 
+    Chargers prove themselves as docs/security.md says; further limits are variables, such as
+    LOADSTAR_HANDSHAKE_TIMEOUT_S and LOADSTAR_CONNECTIONS_PER_ADDRESS_MAX.
+
     gRPC has no authentication: let it listen only where you trust whoever reaches it.
     """
     from controlplane.cli.network import described
@@ -81,12 +120,21 @@ def up(
         database_url=database_url,
         ocpp_host=ocpp_host,
         ocpp_port=ocpp_port,
+        ocpp_tls_port=ocpp_tls_port,
+        ocpp_plain=ocpp_plain,
+        tls_certificate=tls_certificate,
+        tls_key=tls_key,
+        tls_client_ca=tls_client_ca,
+        tls_revocations=tls_revocations,
+        ca_dir=ca_dir,
+        security_profile_min=security_profile_min,
         grpc_host=grpc_host,
         grpc_port=grpc_port,
         files_host=files_host,
         files_port=files_port,
         files_url=files_url,
         onboarding=onboarding,
+        onboarding_allow=tuple(onboarding_allow) if onboarding_allow else None,
         clock_speed=clock_speed,
         clock_start=clock_start,
         clock_origin_s=clock_origin,
@@ -188,15 +236,24 @@ def _greet(settings: Settings, node: Node, api: ApiServer, actions: list[str]) -
         for action in ("created", "updated", "unchanged")
         if action in actions
     )
+    doors = [("ws", node.ocpp_port), ("wss", node.ocpp_tls_port)]
+    urls = [f"{scheme}://{settings.ocpp_host}:{port}" for scheme, port in doors if port]
     typer.echo(
         f"Loadstar {controlplane.__version__} is ready.\n"
-        f"  chargers connect to  ws://{settings.ocpp_host}:{node.ocpp_port}/ocpp/<charger id>\n"
-        f"  gRPC listens on      {settings.grpc_host}:{api.port}\n"
+        + "".join(f"  chargers connect to  {url}/ocpp/<charger id>\n" for url in urls)
+        + f"  gRPC listens on      {settings.grpc_host}:{api.port}\n"
         + (f"  files are served at  {api.files_url}\n" if api.files_url else "")
         + f"  data is kept in      {settings.data_dir.resolve()}\n"
         + (f"  network              feeders and sites: {applied}\n" if applied else "")
+        + (_PLAIN_WARNING if node.ocpp_port and _open_to_all(settings) else "")
         + "Ctrl-C stops it."
     )
+
+
+def _open_to_all(settings: Settings) -> bool:
+    """Whether the lowest security profile is in force on more than this machine."""
+    own = settings.ocpp_host == "localhost" or settings.ocpp_host.startswith(("127.", "::1"))
+    return settings.security_profile_min == 0 and not own
 
 
 async def _report(node: Node, api: ApiServer, ready_file: Path | None) -> None:
@@ -207,7 +264,12 @@ async def _report(node: Node, api: ApiServer, ready_file: Path | None) -> None:
     try:
         while True:
             ready = json.dumps(
-                {"ocpp_port": node.ocpp_port, "grpc_port": api.port, "pids": node.processes()}
+                {
+                    "ocpp_port": node.ocpp_port,
+                    "ocpp_tls_port": node.ocpp_tls_port,
+                    "grpc_port": api.port,
+                    "pids": node.processes(),
+                }
             )
             if ready != written:
                 # Renamed into place: whoever waits for it never reads half of it.

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from controlplane.ocpp.commands import CertificateHash
 from controlplane.ocpp.event_streams import Stream, StreamRate
 from controlplane.ocpp.events import SchedulePeriod
 from controlplane.ocpp.readings import bounded_integer, instant_ms
@@ -19,9 +20,11 @@ from controlplane.ocpp.variables import Attribute
 
 __all__ = [
     "CompositeSchedule",
+    "InstalledCertificate",
     "Setting",
     "TariffAssignment",
     "TariffCleared",
+    "installed_certificates_answered",
     "list_version_answered",
     "schedule_answered",
     "settings_answered",
@@ -51,6 +54,35 @@ class CompositeSchedule(msgspec.Struct, frozen=True):
     duration_s: int
     unit: Literal["A", "W"]
     periods: tuple[SchedulePeriod, ...]
+
+
+class InstalledCertificate(msgspec.Struct, frozen=True):
+    """A certificate that a station holds, and those between it and its root."""
+
+    certificate_type: str
+    certificate: CertificateHash
+    children: tuple[CertificateHash, ...]
+
+
+def installed_certificates_answered(payload: dict[str, Any]) -> tuple[InstalledCertificate, ...]:
+    """The certificates in a GetInstalledCertificateIds answer, 1.6's in the form of 2.x."""
+    return tuple(
+        InstalledCertificate(
+            each["certificateType"],
+            _hash(each["certificateHashData"]),
+            tuple(map(_hash, each.get("childCertificateHashData", ()))),
+        )
+        for each in payload.get("certificateHashDataChain", ())
+    )
+
+
+def _hash(payload: dict[str, Any]) -> CertificateHash:
+    return CertificateHash(
+        payload["hashAlgorithm"],
+        payload["issuerNameHash"],
+        payload["issuerKeyHash"],
+        payload["serialNumber"],
+    )
 
 
 def settings_answered(payload: dict[str, Any]) -> tuple[Setting, ...]:

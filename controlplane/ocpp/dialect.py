@@ -13,6 +13,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 from controlplane.ocpp.commands import (
+    CertificateHash,
     ClearLimit,
     Command,
     CommandResult,
@@ -36,17 +37,21 @@ __all__ = [
     "Answer",
     "Block",
     "BootAnswer",
+    "CertificateChainStatusAnswer",
+    "CertificateStatusAnswer",
     "Dialect",
     "Done",
     "MeterSettings",
     "NeedsAnswer",
     "ScheduleAnswer",
+    "SigningAnswer",
     "StatusAnswer",
     "StreamAnswer",
     "TimeAnswer",
     "TokenAnswer",
     "TransferAnswer",
     "VatNumberAnswer",
+    "VehicleCertificateAnswer",
     "cleared_before_set",
     "judged",
     "limit_value",
@@ -135,12 +140,41 @@ class StreamAnswer(Answer, frozen=True):
     reason: str = ""
 
 
+class SigningAnswer(Answer, frozen=True):
+    """Whether a wish for a certificate is taken up; the certificate comes later. `reason` is at
+    most 20 characters."""
+
+    accepted: bool
+    reason: str = ""
+
+
 class VatNumberAnswer(Answer, frozen=True):
     """Whether a VAT number can be one (2.1), in its compact form where it can."""
 
     valid: bool
     vat_number: str
     connector_id: int | None = None
+
+
+class CertificateStatusAnswer(Answer, frozen=True):
+    """`ocsp` is an OCSP response, DER in base64; None where there is none, for `reason`."""
+
+    ocsp: str | None
+    reason: str = ""
+
+
+class CertificateChainStatusAnswer(Answer, frozen=True):
+    """Of each certificate its name, the source, the status (Good, Revoked, Unknown or Failed) and
+    when to ask again (ms UTC)."""
+
+    statuses: tuple[tuple[CertificateHash, str, str, int], ...]
+
+
+class VehicleCertificateAnswer(Answer, frozen=True):
+    """`response` is ISO 15118's, EXI in base64; empty where there is none, for `reason`."""
+
+    response: str
+    reason: str = ""
 
 
 # --- functional blocks ----------------------------------------------------------------------------

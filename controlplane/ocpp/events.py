@@ -11,12 +11,16 @@ from typing import Any, Literal
 
 import msgspec
 
+from controlplane.ocpp.commands.security import CertificateHash
 from controlplane.ocpp.tariff import TransactionDetails
 from controlplane.ocpp.variables import ReportedVariable, VariableName
 
 __all__ = [
     "Authorize",
     "Booted",
+    "CertificateChainStatusAsked",
+    "CertificateRequested",
+    "CertificateStatusAsked",
     "ChargingLimitCleared",
     "ChargingLimitNotified",
     "ChargingNeedsNotified",
@@ -38,6 +42,7 @@ __all__ = [
     "ReportReceived",
     "ReservationUpdated",
     "SchedulePeriod",
+    "SecurityEventNotified",
     "StatusChanged",
     "TransactionEnded",
     "TransactionStarted",
@@ -45,6 +50,7 @@ __all__ = [
     "VariableNotice",
     "VariablesNoticed",
     "VariablesReported",
+    "VehicleCertificateAsked",
     "VehicleScheduleNotified",
     "VehicleUnplugged",
 ]
@@ -337,6 +343,44 @@ class VehicleUnplugged(Event, frozen=True, tag="unplugged"):
 
     transaction_id: str
     at_ms: int | None
+
+
+class SecurityEventNotified(Event, frozen=True, tag="security_event"):
+    """Something that the station holds to concern its security (A04). `kind` is from the list of
+    OCPP or the maker's own word."""
+
+    kind: str
+    at_ms: int | None
+    detail: str
+
+
+class CertificateRequested(Event, frozen=True, tag="certificate_requested"):
+    """The station made a key and wants a certificate for it (A02, A03). `csr` is PEM as it came;
+    `request_id` the station's own number (2.1)."""
+
+    csr: str
+    purpose: str
+    request_id: int | None = None
+
+
+class CertificateStatusAsked(Event, frozen=True, tag="certificate_status_asked"):
+    """Whether a certificate that a vehicle showed still counts (M06)."""
+
+    certificate: CertificateHash
+
+
+class CertificateChainStatusAsked(Event, frozen=True, tag="certificate_chain_status_asked"):
+    """Whether the certificates of a chain still count, each with the source that is wanted, CRL or
+    OCSP (2.1, M07)."""
+
+    certificates: tuple[tuple[CertificateHash, str], ...]
+
+
+class VehicleCertificateAsked(Event, frozen=True, tag="vehicle_certificate_asked"):
+    """A vehicle wants its contract certificate installed or renewed (M01, M02); the request itself
+    is ISO 15118's and for a PKI operator."""
+
+    action: str
 
 
 class FirmwareProgress(Event, frozen=True, tag="firmware_progress"):

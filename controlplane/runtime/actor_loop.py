@@ -30,7 +30,12 @@ from controlplane.actor import (
     SetTimer,
     TimerFired,
 )
-from controlplane.charger.messages import StationCalled, StationConnected, StationDisconnected
+from controlplane.charger.messages import (
+    SecurityNoticed,
+    StationCalled,
+    StationConnected,
+    StationDisconnected,
+)
 from controlplane.config import Settings
 from controlplane.errors import Fenced, Refusal
 from controlplane.ids import ActorKind, ActorRef, ChargerId, SiteId
@@ -59,13 +64,22 @@ from controlplane.runtime.wire import (
 )
 from controlplane.store.commit import CommitBatch, JournalLine
 from controlplane.store.reader import StoreReader
-from controlplane.store.records import ChargerRecord, ChargerRemoved, JournalEvent, Record
+from controlplane.store.records import (
+    CertificateRecord,
+    ChargerRecord,
+    ChargerRemoved,
+    CredentialRecord,
+    JournalEvent,
+    Record,
+)
 
 __all__ = ["ActorLoop"]
 
 _STEPS_AT_ONCE = 2_000
 _MAILBOX_MAX = 200_000
 _TIMER_WAIT_MAX_S = 1.0
+_IN_DIRECTORY = (ChargerRemoved, CredentialRecord, CertificateRecord)
+"""What else changes what gateways go by."""
 
 
 class ActorLoop:
@@ -208,7 +222,10 @@ class ActorLoop:
         message = parcel.message
         charger_id = parcel.charger_id
         known = self._connected.get(charger_id)
-        if type(message) is StationConnected:
+        if isinstance(message, SecurityNoticed):
+            # It is about the charger and of no connection.
+            pass
+        elif type(message) is StationConnected:
             if known is not None and known != message.connection:
                 self._close_replaced(charger_id, known)
             self._connected[charger_id] = message.connection
@@ -337,8 +354,8 @@ class ActorLoop:
             charger = self.residents.get(ActorRef(ActorKind.CHARGER, record.charger_id))
             if charger is not None:
                 charger.belongs_to(record.site_id)
-        elif type(record) is ChargerRemoved:
-            batch.directory.append(record.charger_id)
+        elif type(record) in _IN_DIRECTORY:
+            batch.directory.append(record.charger_id)  # type: ignore[attr-defined]
 
     def _send(self, resident: Resident, send: Send, batch: Batch) -> None:
         """To an actor of the same shard at once; to another shard after the commit."""

@@ -2,32 +2,52 @@
 directory, cached in the gateway.
 
 Hosts say when an entry changed; without word an entry is believed for a minute, a missing one for a
-few seconds. Passwords are checked against their Argon2 hash on a thread, because that is slow on
-purpose; a password that was right is remembered as a keyed hash."""
+few seconds."""
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import secrets
 from collections import OrderedDict
-from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
 
-from argon2 import PasswordHasher
-from argon2.exceptions import InvalidHashError, VerificationError
-
-from controlplane.errors import Exhausted
-from controlplane.ids import ChargerId
+from controlplane.ids import ChargerId, SiteId
 from controlplane.store.reader import StoreReader
-from controlplane.store.records import ChargerRecord
+from controlplane.store.records import ChargerRecord, CredentialRecord
 
-__all__ = ["Directory", "Passwords"]
+__all__ = ["Directory", "Entry"]
 
 _ENTRIES_MAX = 200_000
 _KNOWN_S = 60.0
 _UNKNOWN_S = 2.0
-_CHECKS_WAITING_MAX = 200
-_CHECK_THREADS = 2
+
+
+class Entry(NamedTuple):
+    """A described charger."""
+
+    record: ChargerRecord
+    credential: CredentialRecord | None
+
+    @property
+    def site_id(self) -> SiteId:
+        return self.record.site_id
+
+    @property
+    def profile_reached(self) -> int:
+        """The highest security profile at which it ever connected."""
+        return 0 if self.credential is None else self.credential.security_profile
+
+    @property
+    def password_hashes(self) -> tuple[tuple[str, bool], ...]:
+        """Of the passwords that are right, each with whether it is one that was sent and not used
+        yet. A description that was changed goes before what was made up in the place of the old
+        one."""
+        described = self.record.password_hash
+        given = self.credential
+        if given is None or given.described_hash != described:
+            return () if described is None else ((described, False),)
+        settled = given.password_hash or described
+        sent = (given.pending_hash or "").split()
+        return (*(() if settled is None else ((settled, False),)), *((each, True) for each in sent))
 
 
 class Directory:
@@ -36,9 +56,9 @@ class Directory:
     def __init__(self, reader: StoreReader) -> None:
         self._reader = reader
         self._loop = asyncio.get_running_loop()
-        self._entries: OrderedDict[str, tuple[float, ChargerRecord | None]] = OrderedDict()
+        self._entries: OrderedDict[str, tuple[float, Entry | None]] = OrderedDict()
 
-    async def find(self, charger_id: ChargerId) -> ChargerRecord | None:
+    async def find(self, charger_id: ChargerId) -> Entry | None:
         """The entry, or None for a charger that nobody described.
 
         Raises:
@@ -48,60 +68,23 @@ class Directory:
         if cached is not None and cached[0] > self._loop.time():
             self._entries.move_to_end(charger_id)
             return cached[1]
-        record = await self._reader.charger(charger_id)
-        lasts_s = _UNKNOWN_S if record is None else _KNOWN_S
-        self._entries[charger_id] = (self._loop.time() + lasts_s, record)
+        found = await self._reader.admission(charger_id)
+        entry = None if found is None else Entry(*found)
+        lasts_s = _UNKNOWN_S if entry is None else _KNOWN_S
+        self._entries[charger_id] = (self._loop.time() + lasts_s, entry)
         if len(self._entries) > _ENTRIES_MAX:
             self._entries.popitem(last=False)
-        return record
+        return entry
+
+    async def revoked(self, serial: str) -> bool:
+        """Whether the local authority revoked the certificate.
+
+        Raises:
+            Unavailable: the store is away.
+        """
+        record = await self._reader.certificate(serial)
+        return record is not None and record.revoked_ms is not None
 
     def forget(self, charger_id: ChargerId) -> None:
         """The store says something new of it."""
         self._entries.pop(charger_id, None)
-
-
-class Passwords:
-    """HTTP Basic passwords of OCPP security profiles 1 and 2."""
-
-    def __init__(self) -> None:
-        self._hasher = PasswordHasher()
-        self._threads = ThreadPoolExecutor(_CHECK_THREADS, thread_name_prefix="argon2")
-        self._key = secrets.token_bytes(32)
-        self._right: OrderedDict[bytes, None] = OrderedDict()
-        self._waiting = 0
-
-    async def right(self, password_hash: str, password: str) -> bool:
-        """Whether `password` is the one that was hashed.
-
-        Raises:
-            Exhausted: too many chargers wait for their check; try again.
-        """
-        known = hashlib.blake2b(
-            f"{password_hash}\0{password}".encode(), key=self._key, digest_size=32
-        ).digest()
-        if known in self._right:
-            self._right.move_to_end(known)
-            return True
-        if self._waiting >= _CHECKS_WAITING_MAX:
-            raise Exhausted("too many handshakes at once", reason="HANDSHAKES_WAITING")
-        self._waiting += 1
-        try:
-            verified = await asyncio.get_running_loop().run_in_executor(
-                self._threads, self._verify, password_hash, password
-            )
-        finally:
-            self._waiting -= 1
-        if verified:
-            self._right[known] = None
-            if len(self._right) > _ENTRIES_MAX:
-                self._right.popitem(last=False)
-        return verified
-
-    def close(self) -> None:
-        self._threads.shutdown(wait=False, cancel_futures=True)
-
-    def _verify(self, password_hash: str, password: str) -> bool:
-        try:
-            return self._hasher.verify(password_hash, password)
-        except (VerificationError, InvalidHashError):
-            return False

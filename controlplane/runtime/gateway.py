@@ -15,11 +15,12 @@ from functools import partial
 from typing import Any
 
 import msgspec
-from websockets.asyncio.server import Server, ServerConnection, serve
+from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
 
 from controlplane.charger.messages import (
+    SecurityNoticed,
     StationConnected,
     StationDisconnected,
     StationFailed,
@@ -30,7 +31,7 @@ from controlplane.charger.messages import (
 )
 from controlplane.config import Onboarding, Settings
 from controlplane.errors import LoadstarError, Unavailable
-from controlplane.ids import SHARDS
+from controlplane.ids import SHARDS, ActorKind, ChargerId, shard_of
 from controlplane.ocpp import framing, mending, schemas
 from controlplane.runtime.admission import (
     WITHOUT_HEADER,
@@ -40,9 +41,12 @@ from controlplane.runtime.admission import (
     select_subprotocol,
 )
 from controlplane.runtime.directory import Directory
+from controlplane.runtime.door import Door, Turnstile
+from controlplane.runtime.notices import Notices
 from controlplane.runtime.station import Station
 from controlplane.runtime.station_socket import StationSocket
 from controlplane.runtime.telemetry import Telemetry, log
+from controlplane.runtime.tls import Tls
 from controlplane.runtime.transport import Link
 from controlplane.runtime.wire import (
     Announcement,
@@ -52,6 +56,7 @@ from controlplane.runtime.wire import (
     FrameKind,
     FromStation,
     Parcel,
+    Ports,
     Reintroduce,
     StationNews,
     ToStation,
@@ -60,18 +65,13 @@ from controlplane.store.reader import StoreReader
 
 __all__ = ["Gateway"]
 
-_PING_INTERVAL_S = 30.0
-_PING_TIMEOUT_S = 30.0
-_OPEN_TIMEOUT_S = 15.0
-_CLOSE_TIMEOUT_S = 5.0
-_FRAMES_BUFFERED = 8
 _SWEEP_INTERVAL_S = 5.0
 _FULL_PAUSE_S = 0.05
 _GARBLED_MAX = 4_000
 
 
 class Gateway:
-    """One WebSocket server.
+    """The WebSockets of one process, over a plain port, a TLS port or both.
 
     Args:
         name: unique for all time; every connection's name begins with it.
@@ -83,8 +83,12 @@ class Gateway:
         self._loop = asyncio.get_running_loop()
         self._reader = StoreReader(settings.database)
         self._directory = Directory(self._reader)
-        self._admission = Admission(settings, self._directory, lambda: len(self._stations))
-        self._server: Server | None = None
+        self._notices = Notices(self._noticed)
+        self._admission = Admission(
+            settings, self._directory, self._reader, lambda: len(self._stations), self._notices
+        )
+        self._turnstile = Turnstile(settings)
+        self._doors: list[Door] = []
         self._stations: dict[str, Station] = {}
         self._sockets: dict[str, StationSocket] = {}
         self._of_charger: dict[str, Station] = {}
@@ -93,52 +97,58 @@ class Gateway:
         self._epochs: list[int] = [0] * SHARDS
         self._serial = 0
         self._closing: set[asyncio.Task[None]] = set()
-        self._sweeper: asyncio.Task[None] | None = None
+        self._chores: list[asyncio.Task[None]] = []
         self._frames_in = 0
         self._frames_out = 0
         self._faults = 0
+        self._floods = 0
         self._stale = 0
 
     # --- life -------------------------------------------------------------------------------------
 
-    async def start(self, port: int | None = None) -> int:
-        """Listen; returns the port.
+    async def start(self, ports: Ports | None = None) -> Ports:
+        """Listen where the settings say, or where an earlier gateway did; returns the ports.
 
         Raises:
-            OSError: the port is taken.
+            InvalidInput: the TLS files cannot be used.
+            OSError: a port is taken.
         """
         settings = self._settings
-        self._server = await serve(
-            self._handle,
-            settings.ocpp_host,
-            settings.ocpp_port if port is None else port,
-            create_connection=StationSocket,
+        wanted = ports or Ports(settings.ocpp_port, settings.ocpp_tls_port)
+        plain, over_tls = 0, None
+        if wanted.tls is not None:
+            tls = self._admission.tls = Tls(settings)
+            self._chores.append(self._loop.create_task(tls.watch_forever()))
+            door = self._door(tls, settings.tls_handshakes_per_s)
+            over_tls = await door.open(settings.ocpp_host, wanted.tls)
+        if settings.ocpp_plain:
+            door = self._door(None, settings.handshakes_per_s)
+            plain = await door.open(settings.ocpp_host, wanted.plain)
+        self._chores.append(self._loop.create_task(self._sweep_forever()))
+        log.info("gateway_listening", host=settings.ocpp_host, port=plain, tls_port=over_tls)
+        return Ports(plain, over_tls)
+
+    def _door(self, tls: Tls | None, per_s: float) -> Door:
+        door = Door(
+            self._settings,
+            self._turnstile,
+            tls=tls,
+            per_s=per_s,
+            handle=self._handle,
             process_request=self._admission.process_request,
-            select_subprotocol=select_subprotocol,  # type: ignore[arg-type]
-            compression=None,
-            max_size=settings.frame_max_bytes,
-            max_queue=_FRAMES_BUFFERED,
-            ping_interval=_PING_INTERVAL_S,
-            ping_timeout=_PING_TIMEOUT_S,
-            open_timeout=_OPEN_TIMEOUT_S,
-            close_timeout=_CLOSE_TIMEOUT_S,
-            server_header=None,
+            select_subprotocol=select_subprotocol,
         )
-        self._sweeper = self._loop.create_task(self._sweep_forever())
-        listening = next(iter(self._server.sockets)).getsockname()[1]
-        log.info("gateway_listening", host=settings.ocpp_host, port=listening)
-        return int(listening)
+        self._doors.append(door)
+        return door
 
     async def stop(self) -> None:
         """Let go of every socket and end. There is no closing handshake: some stations take one for
         good and never dial again, while all of them do after a connection that was lost."""
-        if self._sweeper is not None:
-            self._sweeper.cancel()
+        for chore in self._chores:
+            chore.cancel()
         for socket in self._sockets.values():
             socket.transport.abort()
-        if self._server is not None:
-            self._server.close()
-            await self._server.wait_closed()
+        await asyncio.gather(*(door.close() for door in self._doors))
         for link in self._links.values():
             link.close()
         self._admission.close()
@@ -194,9 +204,18 @@ class Gateway:
                         self._introduce(station, resumed=True)
 
     def _introduce(self, station: Station, *, resumed: bool) -> None:
+        admitted = station.admitted
         self._to_host(
             station,
-            StationConnected(station.connection, station.version, station.remote, resumed),
+            StationConnected(
+                station.connection,
+                station.version,
+                station.remote,
+                resumed,
+                admitted.profile,
+                admitted.pending_hash,
+                admitted.certificate_serial,
+            ),
         )
         if station.pending is not None:
             self._call_host(station, station.pending)
@@ -218,19 +237,40 @@ class Gateway:
                 urgent=type(message) is StationReplied,
             )
 
+    def _noticed(self, charger_id: ChargerId, notice: SecurityNoticed) -> None:
+        self._background(self._send_notice(charger_id, notice))
+
+    async def _send_notice(self, charger_id: ChargerId, notice: SecurityNoticed) -> None:
+        try:
+            entry = await self._directory.find(charger_id)
+        except Unavailable:
+            # The log has the refusal itself.
+            return
+        site_id = entry.site_id if entry is not None else None
+        link = self._links.get(
+            self._host_of[shard_of(ActorKind.CHARGER, charger_id, site_id=site_id)]
+        )
+        if entry is not None and link is not None:
+            link.send(FromStation(charger_id, site_id, notice), urgent=False)
+
     async def _look_up_again(self, station: Station) -> None:
         """The directory's entry of a connected charger changed."""
+        serial = station.admitted.certificate_serial
         try:
-            record = await self._directory.find(station.charger_id)
+            entry = await self._directory.find(station.charger_id)
+            revoked = bool(serial) and await self._directory.revoked(serial)
         except Unavailable as error:
             log.warning("directory_unavailable", charger=station.charger_id, error=str(error))
             return
         if station.connection not in self._stations:
             return
-        if record is None and self._settings.onboarding is Onboarding.REFUSE:
+        if revoked:
+            self._close(station.connection, 1008, "certificate revoked")
+            return
+        if entry is None and self._settings.onboarding is Onboarding.REFUSE:
             self._close(station.connection, 1008, "charger removed")
             return
-        site_id = record.site_id if record is not None else None
+        site_id = entry.site_id if entry is not None else None
         if site_id != station.site_id:
             before = self._host_of[station.shard]
             station.belongs_to(site_id)
@@ -252,19 +292,20 @@ class Gateway:
             log.warning("subprotocol_missing", charger=charger_id, remote=remote_of(socket))
             version = Subprotocol(WITHOUT_HEADER)
         try:
-            record = await self._directory.find(charger_id)
+            entry = await self._directory.find(charger_id)
         except LoadstarError:
             await socket.close(1013, "try again later")
             return
+        assert isinstance(socket, StationSocket)
         self._serial += 1
         station = Station(
             charger_id=charger_id,
-            site_id=record.site_id if record is not None else None,
+            site_id=entry.site_id if entry is not None else None,
             connection=f"{self.name}:{self._serial}",
             version=version,
             remote=remote_of(socket),
+            admitted=socket.admitted,
         )
-        assert isinstance(socket, StationSocket)
         socket.on_text = partial(self._text, station, socket)
         self._adopt(station, socket)
         reason = "closed"
@@ -321,6 +362,12 @@ class Gateway:
         self._frames_in += 1
         self._take(station, text, now_s)
         wait_s = station.overdrawn_s(now_s)
+        if wait_s > 0:
+            self._floods += 1
+            self._notices.note(
+                station.charger_id,
+                SecurityNoticed("MessageFlood", "read more slowly", station.remote),
+            )
         if wait_s > 0 or station.crowded or self._behind(station):
             self._hold(station, socket, max(wait_s, _FULL_PAUSE_S))
 
@@ -507,6 +554,8 @@ class Gateway:
         self, station: Station, description: str, *, code: str = "", action: str = ""
     ) -> None:
         self._faults += 1
+        if not station.may_be_logged(self._loop.time()):
+            return
         log.warning(
             "frame_refused",
             charger=station.charger_id,
@@ -547,11 +596,26 @@ class Gateway:
                 "frames_in": self._frames_in,
                 "frames_out": self._frames_out,
                 "faults": self._faults,
+                "floods_held": self._floods,
+                "handshakes_failed": self._turnstile.failed,
                 "handshakes_refused": self._admission.refused,
+                "handshakes_timed_out": self._turnstile.timed_out,
+                "handshakes_dropped": self._turnstile.dropped,
+                "sockets_accepted": self._turnstile.accepted,
+                "sockets_refused": self._turnstile.refused,
+                "tls_handshakes_failed": self._turnstile.tls_failed,
+                "passwords_computed": self._admission.passwords.checks,
+                "security_notices_left_out": self._notices.left_out,
                 "stale_commands": self._stale,
             },
         )
-        telemetry.gauges("gateway", lambda: {"connected_chargers": len(self._of_charger)})
+        telemetry.gauges(
+            "gateway",
+            lambda: {
+                "connected_chargers": len(self._of_charger),
+                "handshakes_open": self._turnstile.waiting,
+            },
+        )
 
 
 def _closing_words(closed: ConnectionClosed) -> str:

@@ -37,6 +37,7 @@ __all__ = ["ShardHost"]
 
 _RETRY_S = 0.5
 _RESULTS_KEPT_MS = 86_400_000
+_SECURITY_EVENTS_KEPT_MS = 400 * 86_400_000
 _PRUNE_INTERVAL_S = 3_600.0
 _THREAD_SWITCH_S = 0.000_5
 """How long the writer's thread asks for the interpreter before the loop must hand it over. At
@@ -72,6 +73,7 @@ class ShardHost:
         self.ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         """Why this host serves no more."""
         self._settings = settings
+        self._clock = clock
         self._shards = shards
         self._on_lapse = on_lapse
         self._loop = asyncio.get_running_loop()
@@ -276,6 +278,8 @@ class ShardHost:
             before_ms = time.time_ns() // 1_000_000 - _RESULTS_KEPT_MS
             try:
                 await self._in_writer(partial(self._store.prune_results, before_ms))
+                before_ms = self._clock.now_ms() - _SECURITY_EVENTS_KEPT_MS
+                await self._in_writer(partial(self._store.prune_security_events, before_ms))
             except Unavailable as error:
                 log.warning("results_not_pruned", error=str(error))
             await asyncio.sleep(_PRUNE_INTERVAL_S)

@@ -19,6 +19,7 @@ from controlplane.runtime.clock import AcceleratedClock, Clock, SystemClock
 from controlplane.runtime.data_directory import DataDirectory
 from controlplane.runtime.processes import GatewayProcess, HostProcess, LocalGateway, LocalHost
 from controlplane.runtime.residents import ActorFactory
+from controlplane.runtime.signing import CertificateService
 from controlplane.runtime.supervisor import Supervisor
 from controlplane.runtime.telemetry import configure_logging
 from controlplane.store.engine import migrate
@@ -53,8 +54,14 @@ class Node:
 
     @property
     def ocpp_port(self) -> int:
-        """Where stations connect: `ws://<host>:<port>/ocpp/<charger id>`."""
-        return self._supervisor.port
+        """Where stations connect: `ws://<host>:<port>/ocpp/<charger id>`; 0 where they may not
+        without TLS."""
+        return self._supervisor.ports.plain
+
+    @property
+    def ocpp_tls_port(self) -> int | None:
+        """Where stations connect over TLS (`wss://`); None where nobody listens for that."""
+        return self._supervisor.ports.tls
 
     @property
     def host_restarts(self) -> int:
@@ -128,7 +135,10 @@ async def start_node(
         supervisor = Supervisor(client, spawn_gateway=spawn_gateway, spawn_host=spawn_host)
         closing.push_async_callback(supervisor.stop)
         closing.push_async_callback(client.close)
-        await supervisor.start(settings.ocpp_port)
+        await supervisor.start()
+        certificates = CertificateService(settings, client, reader)
+        certificates.start()
+        closing.push_async_callback(certificates.stop)
         return Node(
             settings=settings,
             clock=clock,

@@ -15,7 +15,7 @@ from controlplane.runtime.gateway import Gateway
 from controlplane.runtime.host import ShardHost
 from controlplane.runtime.residents import ActorFactory, default_factory
 from controlplane.runtime.transport import LocalLink
-from controlplane.runtime.wire import Announcement
+from controlplane.runtime.wire import Announcement, Ports
 from controlplane.store.records import JournalEvent
 
 __all__ = ["GatewayProcess", "HostProcess", "LocalGateway", "LocalHost"]
@@ -27,8 +27,8 @@ class GatewayProcess(Protocol):
     name: str
     pid: int
 
-    async def start(self, port: int) -> int:
-        """Listen; returns the port."""
+    async def start(self, ports: Ports | None) -> Ports:
+        """Listen, where the settings say or where an earlier one did; returns the ports."""
 
     async def host_started(self, announcement: Announcement, host: HostProcess) -> None:
         """Fence the host's predecessors and introduce the chargers to it."""
@@ -85,8 +85,8 @@ class LocalGateway:
         self.pid = os.getpid()
         self._stopped = asyncio.Event()
 
-    async def start(self, port: int) -> int:
-        return await self.gateway.start(port)
+    async def start(self, ports: Ports | None) -> Ports:
+        return await self.gateway.start(ports)
 
     async def host_started(self, announcement: Announcement, host: HostProcess) -> None:
         assert isinstance(host, LocalHost)

@@ -40,7 +40,7 @@ from controlplane.runtime.processes import GatewayProcess, HostProcess
 from controlplane.runtime.residents import ActorFactory, default_factory
 from controlplane.runtime.telemetry import Telemetry, configure_logging, log
 from controlplane.runtime.transport import Handler, Inlet, StreamLink
-from controlplane.runtime.wire import Announcement
+from controlplane.runtime.wire import Announcement, Ports
 from controlplane.store.records import JournalEvent
 
 __all__ = ["RayNode", "ray", "start_ray"]
@@ -102,13 +102,13 @@ class _GatewayActor:
         self._peer: _Peer
         self._gateway: Gateway
 
-    async def begin(self, port: int) -> tuple[int, int, str]:
-        """Listen; returns the port, the process id and the address for links."""
+    async def begin(self, ports: Ports | None) -> tuple[Ports, int, str]:
+        """Listen; returns the ports, the process id and the address for links."""
         self._peer = _Peer(self._name, self._settings, self._folder)
         self._gateway = Gateway(self._settings, self._name)
         self._gateway.instrument(self._peer.telemetry)
         address = await self._peer.listen(self._gateway.receive, failed=_batch_not_taken)
-        return await self._gateway.start(port), os.getpid(), address
+        return await self._gateway.start(ports), os.getpid(), address
 
     async def host_started(self, announcement: Announcement, address: str) -> None:
         name = announcement.host
@@ -244,9 +244,9 @@ class RayGateway:
         self.handle = actor_class.remote(self.name, settings, folder)
         self._silence_max_s = settings.lease_s
 
-    async def start(self, port: int) -> int:
-        listening, self.pid, self.address = await _call(self.handle.begin.remote(port))
-        return int(listening)
+    async def start(self, ports: Ports | None) -> Ports:
+        listening, self.pid, self.address = await _call(self.handle.begin.remote(ports))
+        return Ports(*listening)
 
     async def host_started(self, announcement: Announcement, host: HostProcess) -> None:
         assert isinstance(host, RayHost)

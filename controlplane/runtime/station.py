@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 
 from controlplane.ids import ActorKind, ChargerId, SiteId, shard_of
-from controlplane.runtime.wire import CallOfStation, ToStation
+from controlplane.runtime.wire import Admitted, CallOfStation, ToStation
 
 __all__ = ["CALLS_WAITING_MAX", "Station"]
 
@@ -21,6 +21,11 @@ FRAMES_BURST = 5_000.0
 """An offline charger replays thousands of messages at once; only a flood lasts."""
 
 
+_FAULTS_S = 60.0
+_FAULTS_LOGGED = 60
+_ANYBODY = Admitted()
+
+
 class Station:
     """State of one connection. `remote` is the peer's address for logs."""
 
@@ -29,6 +34,9 @@ class Station:
         "_budget_at_s",
         "_calls",
         "_commands",
+        "_logged",
+        "_logged_at_s",
+        "admitted",
         "called_at_s",
         "charger_id",
         "command",
@@ -49,11 +57,13 @@ class Station:
         connection: str,
         version: str,
         remote: str,
+        admitted: Admitted = _ANYBODY,
     ) -> None:
         self.charger_id = charger_id
         self.connection = connection
         self.version = version
         self.remote = remote
+        self.admitted = admitted
         self.pending: CallOfStation | None = None
         self.called_at_s = 0.0
         self.command: ToStation | None = None
@@ -62,6 +72,8 @@ class Station:
         self._commands: deque[ToStation] | None = None
         self._budget = FRAMES_BURST
         self._budget_at_s = 0.0
+        self._logged = 0
+        self._logged_at_s = 0.0
         self.site_id: SiteId | None
         self.shard: int
         self.belongs_to(site_id)
@@ -82,6 +94,14 @@ class Station:
         self._budget = min(budget, FRAMES_BURST)
         self._budget_at_s = now_s
         return 0.0 if budget >= 0 else -budget / FRAMES_PER_S
+
+    def may_be_logged(self, now_s: float) -> bool:
+        """Whether one more of its faults gets a line in the log: a station that sends nothing else
+        would fill it."""
+        if now_s - self._logged_at_s > _FAULTS_S:
+            self._logged, self._logged_at_s = 0, now_s
+        self._logged += 1
+        return self._logged <= _FAULTS_LOGGED
 
     def called(self, call: CallOfStation, now_s: float) -> bool:
         """The station sent a CALL; whether it may go to the host now."""

@@ -25,6 +25,9 @@ __all__ = ["StationSocket"]
 _TEXT_FRAME = 0x81
 """FIN set, no extension bits, opcode text (RFC 6455 section 5.2)."""
 
+_REQUEST_MAX_BYTES = 65_536
+"""Longest HTTP request, with whatever a station sends behind it before it is answered."""
+
 
 class StationSocket(ServerConnection):
     """Hands whole text messages to `on_text` as they come in, without waking a task for each."""
@@ -32,13 +35,21 @@ class StationSocket(ServerConnection):
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self.on_text: Callable[[bytes], None] | None = None
+        self.admitted: Any = None
+        """How the station proved itself (`admission.Admitted`)."""
         self.held = False
         """Whether reading is paused on account of the station."""
+        self._unopened = 0
+        """Bytes that came before the handshake was over."""
         self._at_frame = False
         """Whether the library's parser stands at the beginning of a frame."""
 
     def data_received(self, data: bytes) -> None:
         if self.protocol.state is not OPEN:
+            self._unopened += len(data)
+            if self._unopened > _REQUEST_MAX_BYTES:
+                self.transport.abort()
+                return
             # The last piece of the HTTP request; what it may hold of frames is not counted on.
             self._at_frame = data.endswith(b"\r\n\r\n")
             super().data_received(data)

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from controlplane.runtime.asking import RoutedClient
 from controlplane.runtime.processes import GatewayProcess, HostProcess
 from controlplane.runtime.telemetry import log
-from controlplane.runtime.wire import Announcement
+from controlplane.runtime.wire import Announcement, Ports
 
 __all__ = ["Supervisor"]
 
@@ -41,7 +41,7 @@ class Supervisor:
     ) -> None:
         self.host: HostProcess | None = None
         self.gateway: GatewayProcess | None = None
-        self.port = 0
+        self.ports = Ports(0)
         self.restarts = 0
         self._client = client
         self._spawn_gateway = spawn_gateway
@@ -50,18 +50,19 @@ class Supervisor:
         self._changing = asyncio.Lock()
         self._watchers: list[asyncio.Task[None]] = []
 
-    async def start(self, port: int) -> int:
-        """Start both; returns the OCPP port.
+    async def start(self) -> Ports:
+        """Start both; returns the OCPP ports.
 
         Raises:
-            OSError: the port is taken.
+            InvalidInput: the TLS files cannot be used.
+            OSError: a port is taken.
             TimeoutError: something did not start in time.
         """
         async with asyncio.timeout(_START_TIMEOUT_S):
             self.gateway = self._spawn_gateway()
             self.host = self._spawn_host()
-            self.port, announcement = await asyncio.gather(
-                self.gateway.start(port), self.host.start()
+            self.ports, announcement = await asyncio.gather(
+                self.gateway.start(None), self.host.start()
             )
             await self._introduce(self.host, announcement)
         loop = asyncio.get_running_loop()
@@ -69,7 +70,7 @@ class Supervisor:
             loop.create_task(self._watch_host()),
             loop.create_task(self._watch_gateway()),
         ]
-        return self.port
+        return self.ports
 
     async def stop(self) -> None:
         """End both, the host after it has committed what it has."""
@@ -134,7 +135,7 @@ class Supervisor:
         gateway = self._spawn_gateway()
         try:
             async with asyncio.timeout(_START_TIMEOUT_S):
-                await gateway.start(self.port)
+                await gateway.start(self.ports)
         except Exception:
             # Whatever it was: the supervisor goes on trying.
             log.exception("gateway_not_started", gateway=gateway.name)

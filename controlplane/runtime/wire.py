@@ -9,7 +9,7 @@ under which it was decided."""
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -20,6 +20,7 @@ from controlplane.charger.messages import (
     ChargerAssigned,
     ChargerRequest,
     ChargerUnassigned,
+    SecurityNoticed,
     StationCalled,
     StationConnected,
     StationDisconnected,
@@ -50,6 +51,7 @@ from controlplane.site.messages import (
 )
 
 __all__ = [
+    "Admitted",
     "Announcement",
     "CallOfStation",
     "CloseStation",
@@ -58,6 +60,7 @@ __all__ = [
     "FromActor",
     "FromStation",
     "Parcel",
+    "Ports",
     "Reintroduce",
     "StationMessage",
     "StationNews",
@@ -97,12 +100,29 @@ ActorMessage = (
 )
 
 
+class Admitted(NamedTuple):
+    """How a station proved itself."""
+
+    profile: int = 0
+    """OCPP security profile, 0 to 3."""
+    pending_hash: str = ""
+    """Of its password, where that was sent to it and is used for the first time."""
+    certificate_serial: str = ""
+
+
+class Ports(NamedTuple):
+    """Where a gateway listens; 0 and None where it does not."""
+
+    plain: int
+    tls: int | None = None
+
+
 class FromStation(msgspec.Struct, frozen=True, array_like=True, tag=1):
     """Gateway to host: news of a charger's socket. `site_id` is what the directory says."""
 
     charger_id: ChargerId
     site_id: SiteId | None
-    message: StationNews
+    message: StationNews | SecurityNoticed
 
 
 class CallOfStation(msgspec.Struct, frozen=True, array_like=True, tag=8, gc=False):

@@ -119,7 +119,13 @@ def description_effects(
         ) == config.main_meter_interval_s(charger.id)
         if old == charger and same_voltage and same_meter and same_authorisation:
             continue
-        record = ChargerRecord(ChargerId(charger.id), site_id, charger.password_hash, now_ms)
+        record = ChargerRecord(
+            ChargerId(charger.id),
+            site_id,
+            charger.password_hash,
+            now_ms,
+            charger.security_profile_min,
+        )
         effects.append(Persist(record))
         effects.append(assignment(config, charger))
     for gone in known:

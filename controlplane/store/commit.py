@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from operator import attrgetter
 from typing import Any
 
 import msgspec
@@ -24,8 +25,12 @@ from controlplane.store.engine import connected
 from controlplane.store.records import (
     ActorSnapshot,
     CampaignRecord,
+    CandidateRecord,
+    CandidateRemoved,
+    CertificateRecord,
     ChargerRecord,
     ChargerRemoved,
+    CredentialRecord,
     FeederRecord,
     FeederRemoved,
     GridEventRecord,
@@ -40,7 +45,9 @@ from controlplane.store.records import (
     QuarantineState,
     Record,
     ReservationRecord,
+    SecurityEventRecord,
     SessionRecord,
+    SigningRecord,
     SiteRecord,
     SiteRemoved,
     TokenRecord,
@@ -55,7 +62,9 @@ __all__ = ["CommitBatch", "JournalLine", "RequestResult", "StoreWriter"]
 Rows = list[dict[str, Any]]
 
 _QUARANTINED_MAX = 4_000
-_LISTED = LimitDecision | QuarantineRecord | QuarantineResolved | QuarantineCleared
+_LISTED = (
+    LimitDecision | QuarantineRecord | QuarantineResolved | QuarantineCleared | SecurityEventRecord
+)
 """Kinds that are appended, or change what was: none replaces another."""
 
 
@@ -136,6 +145,16 @@ class StoreWriter:
             connection.execute(
                 delete(schema.request_result).where(schema.request_result.c.created_ms < before_ms)
             )
+
+    def prune_security_events(self, before_ms: int) -> None:
+        """Forget security events that were heard of before `before_ms`.
+
+        Raises:
+            Unavailable: the database is away.
+        """
+        received_ms = schema.security_event.c.received_ms
+        with connected(self._engine) as connection:
+            connection.execute(delete(schema.security_event).where(received_ms < before_ms))
 
     def close(self) -> None:
         self._engine.dispose()
@@ -280,6 +299,12 @@ def _writes(dialect: str) -> dict[type, Executable]:
         TokenRemoved: update(schema.token)
         .where(schema.token.c.token_key == bindparam("removed_token_key"))
         .values(removed=True, version=bindparam("removed_version")),
+        CredentialRecord: upsert(schema.credential),
+        CandidateRecord: upsert(schema.candidate),
+        CandidateRemoved: removal(schema.candidate),
+        CertificateRecord: upsert(schema.certificate),
+        SigningRecord: upsert(schema.signing),
+        SecurityEventRecord: insert(schema.security_event),
         LimitDecision: insert(schema.limit_decision),
         QuarantineRecord: insert(schema.quarantine),
         QuarantineCleared: _clearance(),
@@ -352,37 +377,46 @@ def _sample_writer(dialect: Dialect) -> Callable[[Connection, list[MeterSample]]
     )
 
 
-def _upserted(record: Record) -> tuple[type, object]:
+_KEYS: dict[type[Record], tuple[type[Record], Callable[[Any], object]]] = {
+    ActorSnapshot: (ActorSnapshot, attrgetter("ref")),
+    CampaignRecord: (CampaignRecord, attrgetter("campaign_id")),
+    CandidateRecord: (CandidateRecord, attrgetter("charger_id")),
+    CandidateRemoved: (CandidateRecord, attrgetter("charger_id")),
+    CertificateRecord: (CertificateRecord, attrgetter("serial")),
+    ChargerRecord: (ChargerRecord, attrgetter("charger_id")),
+    ChargerRemoved: (ChargerRecord, attrgetter("charger_id")),
+    CredentialRecord: (CredentialRecord, attrgetter("charger_id")),
+    FeederRecord: (FeederRecord, attrgetter("feeder_id")),
+    FeederRemoved: (FeederRecord, attrgetter("feeder_id")),
+    GridEventRecord: (GridEventRecord, attrgetter("event_id")),
+    MonitorRecord: (MonitorRecord, attrgetter("charger_id", "monitor_id")),
+    MonitorRemoved: (MonitorRecord, attrgetter("charger_id", "monitor_id")),
+    MonitorsReplaced: (MonitorsReplaced, attrgetter("charger_id")),
+    ReservationRecord: (ReservationRecord, attrgetter("reservation_id")),
+    SessionRecord: (SessionRecord, attrgetter("session_id")),
+    SigningRecord: (SigningRecord, attrgetter("request_id")),
+    SiteRecord: (SiteRecord, attrgetter("site_id")),
+    SiteRemoved: (SiteRecord, attrgetter("site_id")),
+    TokenRecord: (TokenRecord, attrgetter("token_key")),
+    TokenRemoved: (TokenRecord, attrgetter("token_key")),
+    VariableRecord: (VariableRecord, attrgetter("charger_id", "key", "attribute")),
+    VariableValue: (VariableRecord, attrgetter("charger_id", "key", "attribute")),
+    VariablesReplaced: (VariablesReplaced, attrgetter("charger_id")),
+}
+"""The kind of row that each kind of record replaces, and what that is known by."""
+
+
+def _upserted(record: Record) -> tuple[type[Record], object]:
     """The kind of row that `record` replaces, and its key."""
-    match record:
-        case ActorSnapshot():
-            return ActorSnapshot, record.ref
-        case SessionRecord():
-            return SessionRecord, record.session_id
-        case ChargerRecord() | ChargerRemoved():
-            return ChargerRecord, record.charger_id
-        case SiteRecord() | SiteRemoved():
-            return SiteRecord, record.site_id
-        case FeederRecord() | FeederRemoved():
-            return FeederRecord, record.feeder_id
-        case CampaignRecord():
-            return CampaignRecord, record.campaign_id
-        case GridEventRecord():
-            return GridEventRecord, record.event_id
-        case ReservationRecord():
-            return ReservationRecord, record.reservation_id
-        case TokenRecord() | TokenRemoved():
-            return TokenRecord, record.token_key
-        case VariableRecord() | VariableValue():
-            return VariableRecord, (record.charger_id, record.key, record.attribute)
-        case MonitorRecord() | MonitorRemoved():
-            return MonitorRecord, (record.charger_id, record.monitor_id)
-        case VariablesReplaced() | MonitorsReplaced():
-            return type(record), record.charger_id
-    raise TypeError(f"no table for {type(record).__name__}")
+    found = _KEYS.get(type(record))
+    if found is None:
+        raise TypeError(f"no table for {type(record).__name__}")
+    kind, key = found
+    return kind, key(record)
 
 
 _REMOVALS = (
+    CandidateRemoved,
     ChargerRemoved,
     FeederRemoved,
     MonitorRemoved,

@@ -45,6 +45,7 @@ from controlplane.store.records import (
     TokenRecord,
     VariableRecord,
 )
+from controlplane.store.security_reads import SecurityReads
 
 __all__ = ["PAGE_SIZE_MAX", "StoreCounts", "StoreReader"]
 
@@ -65,7 +66,7 @@ class StoreCounts(NamedTuple):
     active_sessions: int
 
 
-class StoreReader:
+class StoreReader(SecurityReads):
     """Typed, paged reads. Every method raises `Unavailable` where the database is away."""
 
     def __init__(self, url: str) -> None:

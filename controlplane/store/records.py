@@ -12,8 +12,12 @@ from controlplane.ids import ActorKind, ActorRef, ChargerId, FeederId, SessionId
 __all__ = [
     "ActorSnapshot",
     "CampaignRecord",
+    "CandidateRecord",
+    "CandidateRemoved",
+    "CertificateRecord",
     "ChargerRecord",
     "ChargerRemoved",
+    "CredentialRecord",
     "FeederRecord",
     "FeederRemoved",
     "GridEventRecord",
@@ -31,8 +35,11 @@ __all__ = [
     "Record",
     "ReservationRecord",
     "ReservationState",
+    "SecurityEventRecord",
     "SessionRecord",
     "SessionState",
+    "SigningRecord",
+    "SigningState",
     "SiteRecord",
     "SiteRemoved",
     "TokenRecord",
@@ -119,6 +126,8 @@ class ChargerRecord(Record, frozen=True, tag="charger"):
     site_id: SiteId
     password_hash: str | None
     updated_ms: int
+    security_profile_min: int | None = None
+    """The lowest profile at which it may connect; None leaves that to the node's settings."""
 
 
 class ChargerRemoved(Record, frozen=True, tag="charger_removed"):
@@ -381,6 +390,98 @@ class MonitorsReplaced(Record, frozen=True, tag="monitors_replaced"):
 
     charger_id: ChargerId
     before_ms: int
+
+
+class CredentialRecord(Record, frozen=True, tag="credential"):
+    """What a charger has shown and been given since it was described. Upserted by `charger_id`.
+
+    `password_hash` and `pending_hash` stand in the place of the described hash for as long as that
+    is still `described_hash`; the pending ones, a line each, are of passwords that were sent and
+    not used yet. `security_profile` is the highest at which the charger ever connected: it never
+    goes below (2.0.1 part 2 A05)."""
+
+    charger_id: ChargerId
+    described_hash: str | None
+    password_hash: str | None
+    pending_hash: str | None
+    security_profile: int
+    updated_ms: int
+
+
+class CandidateRecord(Record, frozen=True, tag="candidate"):
+    """A charger that came without being described and waits for an owner. Upserted by
+    `charger_id`."""
+
+    charger_id: ChargerId
+    vendor: str
+    model: str
+    serial_number: str
+    firmware: str
+    ocpp_version: str
+    remote: str
+    first_seen_ms: int
+    last_seen_ms: int
+
+
+class CandidateRemoved(Record, frozen=True, tag="candidate_removed"):
+    """The charger was described, or nobody wants it."""
+
+    charger_id: ChargerId
+
+
+class CertificateRecord(Record, frozen=True, tag="certificate"):
+    """A certificate that the local authority signed for a charger. Upserted by `serial`, which is
+    hexadecimal."""
+
+    serial: str
+    charger_id: ChargerId
+    purpose: str
+    """The OCPP word, such as `ChargingStationCertificate`."""
+    pem: str
+    """With the certificates above it."""
+    not_before_ms: int
+    not_after_ms: int
+    revoked_ms: int | None = None
+    revocation_reason: str = ""
+
+
+class SigningState(StrEnum):
+    PENDING = "pending"
+    """Asked for; nobody has signed it."""
+    SIGNED = "signed"
+    """Signed, and not yet in the charger's hands."""
+    DELIVERED = "delivered"
+    REFUSED = "refused"
+    """By the authority, or by the charger; `detail` says why."""
+
+
+class SigningRecord(Record, frozen=True, tag="signing"):
+    """A charger's wish for a certificate. Upserted by `request_id`. `station_request_id` is the
+    charger's own number for it (2.1)."""
+
+    request_id: str
+    charger_id: ChargerId
+    purpose: str
+    csr: str
+    asked_ms: int
+    state: SigningState = SigningState.PENDING
+    serial: str = ""
+    detail: str = ""
+    station_request_id: int | None = None
+
+
+class SecurityEventRecord(Record, frozen=True, tag="security_event"):
+    """Something that concerns security, told by a charger or seen by Loadstar (`source` `station`
+    or `loadstar`); appended. `count` above 1 stands for as many in a row."""
+
+    charger_id: ChargerId
+    at_ms: int
+    received_ms: int
+    kind: str
+    detail: str
+    critical: bool
+    source: str
+    count: int = 1
 
 
 class JournalEvent(msgspec.Struct, frozen=True, array_like=True):

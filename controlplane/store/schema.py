@@ -24,9 +24,12 @@ from sqlalchemy import (
 __all__ = [
     "actor_snapshot",
     "campaign",
+    "candidate",
+    "certificate",
     "charger",
     "charger_monitor",
     "charger_variable",
+    "credential",
     "feeder",
     "grid_event",
     "journal",
@@ -37,8 +40,10 @@ __all__ = [
     "quarantine",
     "request_result",
     "reservation",
+    "security_event",
     "session",
     "shard_owner",
+    "signing",
     "site",
     "token",
 ]
@@ -112,6 +117,7 @@ charger = Table(
     Column("site_id", Text, nullable=False, index=True),
     Column("password_hash", Text),
     Column("updated_ms", BigInteger, nullable=False),
+    Column("security_profile_min", Integer),
 )
 
 session = Table(
@@ -297,4 +303,76 @@ request_result = Table(
     Column("fingerprint", LargeBinary, nullable=False),
     Column("response", LargeBinary, nullable=False),
     Column("created_ms", BigInteger, nullable=False, index=True),
+)
+
+credential = Table(
+    "credential",
+    metadata,
+    Column("charger_id", Text, primary_key=True),
+    Column("described_hash", Text),
+    Column("password_hash", Text),
+    Column("pending_hash", Text),
+    Column("security_profile", Integer, nullable=False),
+    Column("updated_ms", BigInteger, nullable=False),
+)
+
+candidate = Table(
+    "candidate",
+    metadata,
+    Column("charger_id", Text, primary_key=True),
+    Column("vendor", Text, nullable=False),
+    Column("model", Text, nullable=False),
+    Column("serial_number", Text, nullable=False),
+    Column("firmware", Text, nullable=False),
+    Column("ocpp_version", Text, nullable=False),
+    Column("remote", Text, nullable=False),
+    Column("first_seen_ms", BigInteger, nullable=False),
+    Column("last_seen_ms", BigInteger, nullable=False),
+)
+
+certificate = Table(
+    "certificate",
+    metadata,
+    Column("serial", Text, primary_key=True),
+    Column("charger_id", Text, nullable=False),
+    Column("purpose", Text, nullable=False),
+    Column("pem", Text, nullable=False),
+    Column("not_before_ms", BigInteger, nullable=False),
+    Column("not_after_ms", BigInteger, nullable=False),
+    Column("revoked_ms", BigInteger),
+    Column("revocation_reason", Text, nullable=False),
+    Index("certificate_by_charger", "charger_id", "serial"),
+    Index("certificate_by_end", "not_after_ms", "serial"),
+)
+
+signing = Table(
+    "signing",
+    metadata,
+    Column("request_id", Text, primary_key=True),
+    Column("charger_id", Text, nullable=False),
+    Column("purpose", Text, nullable=False),
+    Column("csr", Text, nullable=False),
+    Column("asked_ms", BigInteger, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("serial", Text, nullable=False),
+    Column("detail", Text, nullable=False),
+    Column("station_request_id", BigInteger),
+    Index("signing_by_state", "state", "asked_ms"),
+    Index("signing_by_charger", "charger_id", "asked_ms"),
+)
+
+security_event = Table(
+    "security_event",
+    metadata,
+    Column("event_id", _ROW_ID, primary_key=True),
+    Column("charger_id", Text, nullable=False),
+    Column("at_ms", BigInteger, nullable=False),
+    Column("received_ms", BigInteger, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("detail", Text, nullable=False),
+    Column("critical", Boolean, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("count", Integer, nullable=False),
+    Index("security_event_by_charger", "charger_id", "event_id"),
+    Index("security_event_by_receipt", "received_ms"),
 )

@@ -508,6 +508,7 @@ class ChargerDescription(_message.Message):
     EFFICIENCY_PERCENT_FIELD_NUMBER: _builtins.int
     METER_ONLY_FIELD_NUMBER: _builtins.int
     QUIRKS_FIELD_NUMBER: _builtins.int
+    SECURITY_PROFILE_MIN_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """The identity with which it connects: the last part of its WebSocket URL. 1 to 48 letters, digits
     and `*-_=:+|@.`; unique in the network.
@@ -535,6 +536,10 @@ class ChargerDescription(_message.Message):
     """
     meter_only: _builtins.bool
     """A dedicated meter that speaks OCPP: it connects like a charger and has no connectors."""
+    security_profile_min: _builtins.int
+    """The lowest OCPP security profile at which it may connect, 0 to 3; absent leaves that to the node
+    (`LOADSTAR_SECURITY_PROFILE_MIN`).
+    """
     @_builtins.property
     def connectors(self) -> _containers.RepeatedCompositeFieldContainer[Global___ConnectorDescription]:
         """At least one. Empty: one three-phase connector with id 1 and all defaults."""
@@ -558,10 +563,11 @@ class ChargerDescription(_message.Message):
         efficiency_percent: _builtins.float | None = ...,
         meter_only: _builtins.bool | None = ...,
         quirks: _abc.Iterable[_builtins.str] | None = ...,
+        security_profile_min: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_efficiency_percent", b"_efficiency_percent", "_meter_only", b"_meter_only", "_offline_current_a", b"_offline_current_a", "_password_hash", b"_password_hash", "efficiency_percent", b"efficiency_percent", "meter_only", b"meter_only", "offline_current_a", b"offline_current_a", "password_hash", b"password_hash"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_efficiency_percent", b"_efficiency_percent", "_meter_only", b"_meter_only", "_offline_current_a", b"_offline_current_a", "_password_hash", b"_password_hash", "_security_profile_min", b"_security_profile_min", "efficiency_percent", b"efficiency_percent", "meter_only", b"meter_only", "offline_current_a", b"offline_current_a", "password_hash", b"password_hash", "security_profile_min", b"security_profile_min"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_efficiency_percent", b"_efficiency_percent", "_meter_only", b"_meter_only", "_offline_current_a", b"_offline_current_a", "_password_hash", b"_password_hash", "circuit", b"circuit", "connectors", b"connectors", "current_type", b"current_type", "efficiency_percent", b"efficiency_percent", "id", b"id", "limit_unit", b"limit_unit", "meter_only", b"meter_only", "offline_current_a", b"offline_current_a", "password_hash", b"password_hash", "quirks", b"quirks"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_efficiency_percent", b"_efficiency_percent", "_meter_only", b"_meter_only", "_offline_current_a", b"_offline_current_a", "_password_hash", b"_password_hash", "_security_profile_min", b"_security_profile_min", "circuit", b"circuit", "connectors", b"connectors", "current_type", b"current_type", "efficiency_percent", b"efficiency_percent", "id", b"id", "limit_unit", b"limit_unit", "meter_only", b"meter_only", "offline_current_a", b"offline_current_a", "password_hash", b"password_hash", "quirks", b"quirks", "security_profile_min", b"security_profile_min"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__efficiency_percent: _TypeAlias = _typing.Literal["efficiency_percent"]  # noqa: Y015
     _WhichOneofArgType__efficiency_percent: _TypeAlias = _typing.Literal["_efficiency_percent", b"_efficiency_percent"]  # noqa: Y015
@@ -571,6 +577,8 @@ class ChargerDescription(_message.Message):
     _WhichOneofArgType__offline_current_a: _TypeAlias = _typing.Literal["_offline_current_a", b"_offline_current_a"]  # noqa: Y015
     _WhichOneofReturnType__password_hash: _TypeAlias = _typing.Literal["password_hash"]  # noqa: Y015
     _WhichOneofArgType__password_hash: _TypeAlias = _typing.Literal["_password_hash", b"_password_hash"]  # noqa: Y015
+    _WhichOneofReturnType__security_profile_min: _TypeAlias = _typing.Literal["security_profile_min"]  # noqa: Y015
+    _WhichOneofArgType__security_profile_min: _TypeAlias = _typing.Literal["_security_profile_min", b"_security_profile_min"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__efficiency_percent) -> _WhichOneofReturnType__efficiency_percent | None: ...
     @_typing.overload
@@ -579,6 +587,8 @@ class ChargerDescription(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__offline_current_a) -> _WhichOneofReturnType__offline_current_a | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__password_hash) -> _WhichOneofReturnType__password_hash | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__security_profile_min) -> _WhichOneofReturnType__security_profile_min | None: ...
 
 Global___ChargerDescription: _TypeAlias = ChargerDescription  # noqa: Y015
 

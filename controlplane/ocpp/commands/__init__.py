@@ -87,6 +87,14 @@ from controlplane.ocpp.commands.payment import (
     NotifyWebPayment,
 )
 from controlplane.ocpp.commands.reservation import CancelReservation, ReserveNow
+from controlplane.ocpp.commands.security import (
+    CertificateHash,
+    CertificateSigned,
+    DeleteCertificate,
+    GetInstalledCertificates,
+    InstallCertificate,
+    SetPassword,
+)
 from controlplane.ocpp.commands.tariff import (
     ChangeTransactionTariff,
     ClearTariffs,
@@ -107,6 +115,8 @@ __all__ = [
     "AllowEnergyTransfer",
     "AnyCommand",
     "CancelReservation",
+    "CertificateHash",
+    "CertificateSigned",
     "ChangeAvailability",
     "ChangeTransactionTariff",
     "ClearCache",
@@ -121,6 +131,7 @@ __all__ = [
     "CommandState",
     "ConfigureAccess",
     "CustomerCertificate",
+    "DeleteCertificate",
     "DisplayMessage",
     "DisplayPriority",
     "DisplayState",
@@ -130,6 +141,7 @@ __all__ = [
     "GetCustomerInformation",
     "GetDerControls",
     "GetDisplayMessages",
+    "GetInstalledCertificates",
     "GetListBounds",
     "GetListVersion",
     "GetLog",
@@ -139,6 +151,7 @@ __all__ = [
     "GetStreams",
     "GetTariffs",
     "GetTransactionStatus",
+    "InstallCertificate",
     "LimitPurpose",
     "ListEntry",
     "LogKind",
@@ -163,6 +176,7 @@ __all__ = [
     "SetMonitoringBase",
     "SetMonitoringLevel",
     "SetNetworkProfile",
+    "SetPassword",
     "SetPowerProfile",
     "SetSettings",
     "SetVariableMonitoring",
@@ -196,6 +210,11 @@ AnyCommand = (
     | ClearCache
     | ReserveNow
     | CancelReservation
+    | CertificateSigned
+    | DeleteCertificate
+    | GetInstalledCertificates
+    | InstallCertificate
+    | SetPassword
     | RawCall
     | GetBaseReport
     | GetReport

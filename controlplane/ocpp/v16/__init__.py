@@ -1,4 +1,4 @@
-"""OCPP 1.6J, with the security whitepaper's notices, to and from domain events and commands.
+"""OCPP 1.6J, with the security whitepaper's extensions, to and from domain events and commands.
 
 Sections named here are those of the OCPP 1.6 edition 2 specification. Every module is a functional
 block."""
@@ -14,10 +14,10 @@ from controlplane.ocpp.v16.availability import AVAILABILITY
 from controlplane.ocpp.v16.customer import CUSTOMER
 from controlplane.ocpp.v16.firmware import FIRMWARE
 from controlplane.ocpp.v16.local_list import LOCAL_LIST
-from controlplane.ocpp.v16.notices import NOTICES
 from controlplane.ocpp.v16.provisioning import PROVISIONING
 from controlplane.ocpp.v16.remote_control import REMOTE_CONTROL
 from controlplane.ocpp.v16.reservation import RESERVATION
+from controlplane.ocpp.v16.security import SECURITY
 from controlplane.ocpp.v16.smart_charging import SMART_CHARGING
 from controlplane.ocpp.v16.transactions import TRANSACTIONS
 
@@ -29,10 +29,12 @@ _BLOCKS: Final = (
     CUSTOMER,
     FIRMWARE,
     LOCAL_LIST,
-    NOTICES,
     PROVISIONING,
     REMOTE_CONTROL,
     RESERVATION,
+    PROVISIONING,
+    REMOTE_CONTROL,
+    SECURITY,
     SMART_CHARGING,
     TRANSACTIONS,
     data_transfer(EXTENSIONS, text_only=True),

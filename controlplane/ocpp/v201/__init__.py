@@ -19,10 +19,10 @@ from controlplane.ocpp.v201.display import DISPLAY
 from controlplane.ocpp.v201.firmware import FIRMWARE
 from controlplane.ocpp.v201.local_list import LOCAL_LIST
 from controlplane.ocpp.v201.network_profile import NETWORK_PROFILE
-from controlplane.ocpp.v201.notices import NOTICES
 from controlplane.ocpp.v201.provisioning import PROVISIONING
 from controlplane.ocpp.v201.remote_control import REMOTE_CONTROL
 from controlplane.ocpp.v201.reservation import RESERVATION
+from controlplane.ocpp.v201.security import SECURITY
 from controlplane.ocpp.v201.smart_charging import SMART_CHARGING
 from controlplane.ocpp.v201.transactions import TRANSACTIONS
 
@@ -38,10 +38,10 @@ BLOCKS: Final = (
     NETWORK_PROFILE,
     FIRMWARE,
     LOCAL_LIST,
-    NOTICES,
     PROVISIONING,
     REMOTE_CONTROL,
     RESERVATION,
+    SECURITY,
     SMART_CHARGING,
     TRANSACTIONS,
     data_transfer(EXTENSIONS),

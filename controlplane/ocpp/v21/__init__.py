@@ -15,12 +15,14 @@ from controlplane.ocpp.v21.tariff import TARIFFS
 from controlplane.ocpp.v21.transactions import TRANSACTIONS
 from controlplane.ocpp.v201 import BLOCKS as BLOCKS_201
 from controlplane.ocpp.v201 import METER_SETTINGS
+from controlplane.ocpp.v201.security import CERTIFICATE_CHAINS
 
 __all__ = ["BLOCKS", "DIALECT_21"]
 
 BLOCKS: Final = (
     *BLOCKS_201,
     BATTERY_SWAP,
+    CERTIFICATE_CHAINS,
     DER,
     EVENT_STREAMS,
     PAYMENT,

@@ -32,6 +32,7 @@ from controlplane.charger.messages import (
     StationFailed,
     StationReplied,
 )
+from controlplane.charger.security import QUESTION_TIMER
 from controlplane.config import ActorSettings
 from controlplane.ids import ActorKind, ActorRef, SessionId, SiteId
 from controlplane.network import ChargerConfig, ConnectorConfig
@@ -114,12 +115,15 @@ class Charger:
         while self.outstanding is not None:
             self.answer()
 
-    def call(self, action: str, **payload: Any) -> dict[str, Any]:
+    def call(self, action: str, /, **payload: Any) -> dict[str, Any]:
         """The station calls; the payload of its one answer, or `{"error": code}`."""
         self.messages += 1
         message_id = str(self.messages)
         assert check_call(self.version, action, payload) is None
         self.tell(StationCalled(self.connection, message_id, action, payload))
+        if self.timers.pop(QUESTION_TIMER, None) is not None:
+            # What is asked of others nobody here knows.
+            self.tell(TimerFired(QUESTION_TIMER))
         answers = [effect for effect in self.effects if isinstance(effect, Reply | ReplyError)]
         assert len(answers) == 1
         (answer,) = answers

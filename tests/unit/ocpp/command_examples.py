@@ -9,6 +9,7 @@ from controlplane.ocpp import commands, der
 from controlplane.ocpp.commands import (
     AccessPoint,
     AnyCommand,
+    CertificateHash,
     CustomerCertificate,
     DisplayMessage,
     DisplayPriority,
@@ -98,6 +99,12 @@ _OF_ALL: Sequence[AnyCommand] = (
     commands.ReserveNow(1, 0, "TAG", _AT_MS),
     commands.ReserveNow(2**31 - 1, 2, "TAG", _AT_MS, TokenType.EMAID, "G" * 255),
     commands.CancelReservation(1),
+    commands.CertificateSigned("-----BEGIN CERTIFICATE-----"),
+    commands.InstallCertificate("CSMSRootCertificate", "-----BEGIN CERTIFICATE-----"),
+    commands.DeleteCertificate(CertificateHash("SHA256", "a" * 64, "b" * 64, "01")),
+    commands.GetInstalledCertificates(),
+    commands.GetInstalledCertificates(("ManufacturerRootCertificate",)),
+    commands.SetPassword("0" * 40),
 )
 """Said in every version."""
 

@@ -1,0 +1,189 @@
+"""`CertificatesService`: certificates in chargers, and those that the local authority signed."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from cryptography import x509
+
+from controlplane.api.backend import Backend, invalid, page_size, required, timestamp
+from controlplane.api.executing import execute, outcome_of
+from controlplane.api.v1 import certificates_pb2, certificates_pb2_grpc
+from controlplane.ids import ChargerId
+from controlplane.ocpp import commands
+from controlplane.ocpp.answers import installed_certificates_answered
+from controlplane.runtime.authority import Authority, root_hash
+from controlplane.runtime.signing import renewal, revoke
+from controlplane.store.records import CertificateRecord, SigningRecord, SigningState
+from controlplane.units import ms_from_datetime
+
+__all__ = ["Certificates"]
+
+_PEM_MAX = 10_000
+_REASON_MAX = 255
+_STATES = {
+    state: certificates_pb2.SigningState.Value(f"SIGNING_STATE_{state.name}")
+    for state in SigningState
+}
+
+
+class Certificates(certificates_pb2_grpc.CertificatesServiceServicer):
+    """Answers `controlplane.api.v1.CertificatesService`."""
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+
+    async def InstallCertificate(
+        self, request: certificates_pb2.InstallCertificateRequest, context: Any
+    ) -> certificates_pb2.InstallCertificateResponse:
+        required(request, "certificate_type")
+        pem = request.certificate_pem
+        if pem:
+            _check_pem(pem)
+        else:
+            pem = (await self._authority()).pem
+        command = commands.InstallCertificate(request.certificate_type, pem)
+        result = await execute(self._backend, command, request, context)
+        return certificates_pb2.InstallCertificateResponse(outcome=outcome_of(result))
+
+    async def DeleteCertificate(
+        self, request: certificates_pb2.DeleteCertificateRequest, context: Any
+    ) -> certificates_pb2.DeleteCertificateResponse:
+        required(request, "certificate")
+        given = request.certificate
+        required(given, "hash_algorithm", "issuer_name_hash", "issuer_key_hash", "serial_number")
+        command = commands.DeleteCertificate(
+            commands.CertificateHash(
+                given.hash_algorithm,
+                given.issuer_name_hash,
+                given.issuer_key_hash,
+                given.serial_number,
+            )
+        )
+        result = await execute(self._backend, command, request, context)
+        return certificates_pb2.DeleteCertificateResponse(outcome=outcome_of(result))
+
+    async def GetInstalledCertificateIds(
+        self, request: certificates_pb2.GetInstalledCertificateIdsRequest, context: Any
+    ) -> certificates_pb2.GetInstalledCertificateIdsResponse:
+        command = commands.GetInstalledCertificates(tuple(request.certificate_types))
+        result = await execute(self._backend, command, request, context)
+        return certificates_pb2.GetInstalledCertificateIdsResponse(
+            outcome=outcome_of(result),
+            certificates=[
+                certificates_pb2.InstalledCertificate(
+                    certificate_type=found.certificate_type,
+                    certificate=_hash_to_message(found.certificate),
+                    children=map(_hash_to_message, found.children),
+                )
+                for found in installed_certificates_answered(result.payload)
+            ],
+        )
+
+    async def RenewCertificate(
+        self, request: certificates_pb2.RenewCertificateRequest, context: Any
+    ) -> certificates_pb2.RenewCertificateResponse:
+        purpose = request.purpose or "ChargingStationCertificate"
+        if not purpose.endswith("Certificate"):
+            raise invalid("purpose", "a word of OCPP 2.x, such as ChargingStationCertificate")
+        command = renewal(purpose)
+        result = await execute(self._backend, command, request, context)
+        return certificates_pb2.RenewCertificateResponse(outcome=outcome_of(result))
+
+    async def ListCertificates(
+        self, request: certificates_pb2.ListCertificatesRequest, context: Any
+    ) -> certificates_pb2.ListCertificatesResponse:
+        size = page_size(request.page_size)
+        # The token is the serial number of the last one.
+        found = await self._backend.reader.certificates(
+            charger_id=ChargerId(request.charger_id) if request.charger_id else None,
+            after_serial=request.page_token,
+            limit=size + 1,
+        )
+        return certificates_pb2.ListCertificatesResponse(
+            certificates=map(_certificate_to_message, found[:size]),
+            next_page_token=found[size - 1].serial if len(found) > size else "",
+        )
+
+    async def RevokeCertificate(
+        self, request: certificates_pb2.RevokeCertificateRequest, context: Any
+    ) -> certificates_pb2.RevokeCertificateResponse:
+        required(request, "serial")
+        if len(request.reason) > _REASON_MAX:
+            raise invalid("reason", f"at most {_REASON_MAX} characters")
+        backend = self._backend
+        revoked = await revoke(backend.client, backend.reader, request.serial, request.reason)
+        return certificates_pb2.RevokeCertificateResponse(
+            certificate=_certificate_to_message(revoked)
+        )
+
+    async def ListSigningRequests(
+        self, request: certificates_pb2.ListSigningRequestsRequest, context: Any
+    ) -> certificates_pb2.ListSigningRequestsResponse:
+        found = await self._backend.reader.signings(
+            charger_id=ChargerId(request.charger_id) if request.charger_id else None
+        )
+        return certificates_pb2.ListSigningRequestsResponse(
+            signing_requests=map(_signing_to_message, found)
+        )
+
+    async def GetAuthority(
+        self, request: certificates_pb2.GetAuthorityRequest, context: Any
+    ) -> certificates_pb2.GetAuthorityResponse:
+        authority = await self._authority()
+        name, key, serial = root_hash(authority.certificate)
+        return certificates_pb2.GetAuthorityResponse(
+            certificate_pem=authority.pem,
+            certificate=_hash_to_message(commands.CertificateHash("SHA256", name, key, serial)),
+            subject=authority.certificate.subject.rfc4514_string(),
+            not_after_time=timestamp(ms_from_datetime(authority.certificate.not_valid_after_utc)),
+        )
+
+    async def _authority(self) -> Authority:
+        return await asyncio.to_thread(Authority.open, self._backend.settings.ca)
+
+
+def _check_pem(pem: str) -> None:
+    """Raises InvalidInput where it is not one certificate."""
+    if len(pem) > _PEM_MAX:
+        raise invalid("certificate_pem", f"at most {_PEM_MAX} characters")
+    try:
+        count = len(x509.load_pem_x509_certificates(pem.encode()))
+    except ValueError as error:
+        raise invalid("certificate_pem", f"no certificate: {error}") from error
+    if count != 1:
+        raise invalid("certificate_pem", f"one certificate, not {count}")
+
+
+def _hash_to_message(hashed: commands.CertificateHash) -> certificates_pb2.CertificateHash:
+    return certificates_pb2.CertificateHash(
+        hash_algorithm=hashed.hash_algorithm,
+        issuer_name_hash=hashed.issuer_name_hash,
+        issuer_key_hash=hashed.issuer_key_hash,
+        serial_number=hashed.serial_number,
+    )
+
+
+def _certificate_to_message(record: CertificateRecord) -> certificates_pb2.Certificate:
+    return certificates_pb2.Certificate(
+        serial=record.serial,
+        charger_id=record.charger_id,
+        purpose=record.purpose,
+        not_before_time=timestamp(record.not_before_ms),
+        not_after_time=timestamp(record.not_after_ms),
+        revoked_time=timestamp(record.revoked_ms),
+        revocation_reason=record.revocation_reason,
+        pem=record.pem,
+    )
+
+
+def _signing_to_message(record: SigningRecord) -> certificates_pb2.SigningRequest:
+    return certificates_pb2.SigningRequest(
+        charger_id=record.charger_id,
+        purpose=record.purpose,
+        state=_STATES[record.state],
+        ask_time=timestamp(record.asked_ms),
+        serial=record.serial,
+        detail=record.detail,
+    )

@@ -1,0 +1,230 @@
+"""TLS towards stations: the server's certificate, whose client certificates are believed, and which
+of those have been revoked.
+
+Invariant: a handshake uses the files as they stand on disk, seconds after they changed and without
+a restart; files that cannot be used change nothing and leave a line in the log. Cipher suites and
+versions are those of OCPP 2.0.1 part 2, A00.FR.312 to 318 (TLS 1.2 or higher, no compression)."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import NameOID
+
+from controlplane.config import Settings
+from controlplane.errors import InvalidInput
+from controlplane.runtime.authority import IDENTITY_PREFIX
+from controlplane.runtime.telemetry import log
+
+__all__ = ["ClientCertificate", "Tls", "client_certificate"]
+
+_WATCH_INTERVAL_S: Final = 2.0
+_CIPHERS: Final = ":".join(
+    (
+        "ECDHE-ECDSA-AES128-GCM-SHA256",
+        "ECDHE-ECDSA-AES256-GCM-SHA384",
+        "ECDHE-RSA-AES128-GCM-SHA256",
+        "ECDHE-RSA-AES256-GCM-SHA384",
+        # Without forward secrecy: last, and only because stations need not know better ones.
+        "AES128-GCM-SHA256",
+        "AES256-GCM-SHA384",
+    )
+)
+"""For TLS 1.2; those of 1.3 are OpenSSL's own."""
+_PEM_MAX_BYTES: Final = 4_194_304
+_CRL_BEGIN: Final = b"-----BEGIN X509 CRL-----"
+
+
+class ClientCertificate(NamedTuple):
+    """What a station's certificate says; its chain has been verified."""
+
+    names: frozenset[str]
+    """The common name and the alternative names of the subject."""
+    organisations: frozenset[str]
+    serial: str
+    """Hexadecimal, lower case, without leading zeros."""
+    issuer: bytes
+    """The issuer's name, DER."""
+
+
+class _Loaded(NamedTuple):
+    context: ssl.SSLContext
+    revoked: frozenset[tuple[bytes, str]]
+    stamps: tuple[tuple[str, int, int], ...]
+
+
+class Tls:
+    """The TLS side of a gateway.
+
+    Raises:
+        InvalidInput: the certificate, its key or a trust store cannot be used.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        if settings.tls_certificate is None:
+            raise InvalidInput(
+                "ocpp_tls_port wants tls_certificate: the server's certificate as a PEM file",
+                reason="TLS_CERTIFICATE_MISSING",
+            )
+        self.reloads = 0
+        self._settings = settings
+        self._loaded = self._load()
+        self._tried = self._loaded.stamps
+
+    @property
+    def context(self) -> ssl.SSLContext:
+        """What the next handshake uses."""
+        return self._loaded.context
+
+    def revoked(self, certificate: ClientCertificate) -> bool:
+        """Whether a list of its issuer revokes it."""
+        return (certificate.issuer, certificate.serial) in self._loaded.revoked
+
+    async def watch_forever(self) -> None:
+        """Take the files in again whenever one of them changed."""
+        while True:
+            await asyncio.sleep(_WATCH_INTERVAL_S)
+            await self.refresh()
+
+    async def refresh(self) -> bool:
+        """Take the files in if one of them changed; whether that happened."""
+        stamps = await asyncio.to_thread(self._stamps)
+        if stamps == self._tried:
+            return False
+        self._tried = stamps
+        try:
+            self._loaded = await asyncio.to_thread(self._load)
+        except InvalidInput as error:
+            log.error("tls_files_refused", error=error.message)
+            return False
+        self.reloads += 1
+        log.info("tls_files_loaded")
+        return True
+
+    def _files(self) -> list[Path]:
+        settings = self._settings
+        given = (
+            settings.tls_certificate,
+            settings.tls_key,
+            settings.tls_client_ca,
+            settings.tls_revocations,
+            settings.ca / "ca.pem",
+        )
+        return [path for path in given if path is not None]
+
+    def _stamps(self) -> tuple[tuple[str, int, int], ...]:
+        stamps = []
+        for path in self._files():
+            try:
+                stat = path.stat()
+            except OSError:
+                continue
+            stamps.append((str(path), stat.st_mtime_ns, stat.st_size))
+        return tuple(stamps)
+
+    def _load(self) -> _Loaded:
+        settings = self._settings
+        # Taken first: a file that changes meanwhile is taken in again.
+        stamps = self._stamps()
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
+        context.set_ciphers(_CIPHERS)
+        assert settings.tls_certificate is not None
+        try:
+            context.load_cert_chain(settings.tls_certificate, settings.tls_key)
+        except OSError as error:
+            raise InvalidInput(
+                f"certificate {settings.tls_certificate} and its key: {error}",
+                reason="TLS_CERTIFICATE_INVALID",
+            ) from error
+        anchors = self._anchors()
+        if anchors:
+            context.load_verify_locations(
+                cadata=b"".join(anchor.public_bytes(Encoding.DER) for anchor in anchors)
+            )
+            context.verify_mode = ssl.CERT_OPTIONAL
+        return _Loaded(context, self._revocations(anchors), stamps)
+
+    def _anchors(self) -> list[x509.Certificate]:
+        local = self._settings.ca / "ca.pem"
+        found: list[x509.Certificate] = []
+        for path in (self._settings.tls_client_ca, local if local.exists() else None):
+            if path is not None:
+                try:
+                    found += x509.load_pem_x509_certificates(_read(path))
+                except ValueError as error:
+                    raise InvalidInput(
+                        f"certificates in {path}: {error}", reason="TLS_TRUST_INVALID"
+                    ) from error
+        return found
+
+    def _revocations(self, anchors: Iterable[x509.Certificate]) -> frozenset[tuple[bytes, str]]:
+        path = self._settings.tls_revocations
+        if path is None:
+            return frozenset()
+        by_name = {anchor.subject.public_bytes(): anchor for anchor in anchors}
+        revoked: set[tuple[bytes, str]] = set()
+        for block in _read(path).split(_CRL_BEGIN)[1:]:
+            try:
+                listed = x509.load_pem_x509_crl(_CRL_BEGIN + block)
+            except ValueError as error:
+                raise InvalidInput(
+                    f"revocation list in {path}: {error}", reason="TLS_REVOCATIONS_INVALID"
+                ) from error
+            issuer = listed.issuer.public_bytes()
+            anchor = by_name.get(issuer)
+            # The kinds of keys that sign certificates sign their revocations too.
+            if anchor is None or not listed.is_signature_valid(anchor.public_key()):  # type: ignore[arg-type]
+                log.warning("revocation_list_ignored", issuer=listed.issuer.rfc4514_string())
+                continue
+            revoked.update((issuer, f"{each.serial_number:x}") for each in listed)
+        return frozenset(revoked)
+
+
+def client_certificate(tls: ssl.SSLObject | None) -> ClientCertificate | None:
+    """The certificate that the station showed on this connection, or None."""
+    der = None if tls is None else tls.getpeercert(binary_form=True)
+    if not der:
+        return None
+    certificate = x509.load_der_x509_certificate(der)
+    subject = certificate.subject
+    names = {_text(each) for each in subject.get_attributes_for_oid(NameOID.COMMON_NAME)}
+    try:
+        alternative = certificate.extensions.get_extension_for_class(
+            x509.SubjectAlternativeName
+        ).value
+    except x509.ExtensionNotFound:
+        pass
+    else:
+        names.update(alternative.get_values_for_type(x509.DNSName))
+        names.update(
+            each.removeprefix(IDENTITY_PREFIX)
+            for each in alternative.get_values_for_type(x509.UniformResourceIdentifier)
+        )
+    return ClientCertificate(
+        frozenset(names),
+        frozenset(map(_text, subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME))),
+        f"{certificate.serial_number:x}",
+        certificate.issuer.public_bytes(),
+    )
+
+
+def _text(attribute: x509.NameAttribute[str | bytes]) -> str:
+    value = attribute.value
+    return value if isinstance(value, str) else value.decode("latin-1")
+
+
+def _read(path: Path) -> bytes:
+    try:
+        if path.stat().st_size > _PEM_MAX_BYTES:
+            raise InvalidInput(f"{path} is longer than {_PEM_MAX_BYTES} bytes")
+        return path.read_bytes()
+    except OSError as error:
+        raise InvalidInput(f"{path}: {error.strerror}", reason="TLS_FILE_MISSING") from error
