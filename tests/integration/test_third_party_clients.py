@@ -1,0 +1,163 @@
+"""Stations that nobody here wrote connect to Loadstar, charge within a limit, and stop.
+
+The clients, none of which shares code with another or with Loadstar, and their licences:
+
+- `ocpp` (Python; MIT) checks every answer against the official JSON schemas;
+- `ocpp-client` (Rust; MIT or Apache-2.0) reads them into its own types; cargo builds
+  tests/clients/ocpp_client, whose lock file says with what;
+- `ocpp-rpc` (JavaScript; MIT) in its strict mode checks every frame in both directions; it needs
+  node and npm, which Loadstar itself does not."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from grpc_stations import Station16, connected
+from ocpp.routing import on
+from ocpp.v16 import call as call16
+from ocpp.v16 import call_result as result16
+
+from controlplane.charger.messages import ChargerView, GetCharger
+from controlplane.config import Settings
+from controlplane.ids import ActorKind, ActorRef, SiteId
+from controlplane.network import parse_network
+from controlplane.runtime.node import Node, start_node
+from controlplane.site.messages import ConfigureSite, SiteConfigured
+from controlplane.store.records import SessionState
+
+NETWORK = """
+sites:
+  - id: S1
+    circuits: [{id: supply, rating_a: 20}]
+    chargers:
+      - {id: PYTHON, circuit: supply}
+      - {id: RUST, circuit: supply}
+      - {id: NODE, circuit: supply}
+"""
+CLIENTS = Path(__file__).parents[1] / "clients"
+TARGET = Path(__file__).parents[2] / "target" / "clients"
+
+
+@pytest.fixture
+async def node(tmp_path: Path) -> AsyncIterator[Node]:
+    settings = Settings(data_dir=tmp_path, ocpp_port=0, grpc_port=0, round_interval_s=0.05)
+    node = await start_node(settings, transport="local")
+    (site,) = parse_network(NETWORK).sites
+    request = ConfigureSite(site.model_dump_json().encode())
+    await node.client.ask(ActorRef(ActorKind.SITE, "S1"), request, SiteConfigured)
+    yield node
+    await node.stop()
+
+
+def now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+async def run(
+    *command: str, cwd: Path | None = None, timeout_s: float = 60, **environment: str
+) -> str:
+    """What `command` wrote; fails with its complaint where it ended in error."""
+    process = await asyncio.create_subprocess_exec(
+        *command,
+        cwd=cwd,
+        env={**os.environ, **environment},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        async with asyncio.timeout(timeout_s):
+            wrote, complained = await process.communicate()
+    finally:
+        if process.returncode is None:
+            process.kill()
+    assert process.returncode == 0, f"{command[0]}: {complained.decode()}"
+    return wrote.decode()
+
+
+async def check(node: Node, charger_id: str, profile: dict[str, Any], vendor: str) -> None:
+    """The client had a limit that the supply carries, and its session stands as it told it."""
+    schedule = profile["chargingSchedule"]
+    limits = [period["limit"] for period in schedule["chargingSchedulePeriod"]]
+    assert schedule["chargingRateUnit"] == "A"
+    assert 0 <= max(limits) <= 20
+    page, _ = await node.reader.sessions(site_id=SiteId("S1"))
+    (session,) = page
+    assert session.charger_id == charger_id
+    assert session.state is SessionState.ENDED
+    assert session.id_token == "ALICE"
+    assert (session.meter_start_wh, session.meter_stop_wh) == (1_000, 1_750)
+    assert session.energy_wh == 750
+    view = await node.client.ask(ActorRef(ActorKind.CHARGER, charger_id), GetCharger(), ChargerView)
+    assert view.vendor == vendor
+    assert view.connectors[0].session_id is None
+
+
+class Limited(Station16):
+    """The station of the `ocpp` package that keeps the limit it was given."""
+
+    def __init__(self, id: str, connection: Any) -> None:
+        super().__init__(id, connection)
+        self.profiles: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+
+    @on("SetChargingProfile")
+    def on_profile(self, connector_id: int, cs_charging_profiles: Any) -> Any:
+        schedule = cs_charging_profiles["charging_schedule"]
+        self.profiles.put_nowait(
+            {
+                "chargingSchedule": {
+                    "chargingRateUnit": schedule["charging_rate_unit"],
+                    "chargingSchedulePeriod": schedule["charging_schedule_period"],
+                }
+            }
+        )
+        return result16.SetChargingProfile(status="Accepted")
+
+
+async def test_the_ocpp_package_charges(node: Node) -> None:
+    async with connected(Limited, "PYTHON", node.ocpp_port) as station:
+        card = await station.call(call16.Authorize(id_tag="ALICE"))
+        assert card.id_tag_info["status"] == "Accepted"
+        await station.begin("ALICE")
+        async with asyncio.timeout(20):
+            profile = await station.profiles.get()
+        await station.meter(1_400)
+        station.register_wh = 1_750
+        await station.end()
+        await check(node, "PYTHON", profile, "Maker")
+
+
+async def test_the_ocpp_client_crate_charges(node: Node) -> None:
+    manifest = CLIENTS / "ocpp_client" / "Cargo.toml"
+    await run(
+        *("cargo", "build", "--quiet", "--locked", "--manifest-path", str(manifest)),
+        timeout_s=600,
+        CARGO_TARGET_DIR=str(TARGET),
+    )
+    station = TARGET / "debug" / "ocpp-client-station"
+    wrote = await run(str(station), f"ws://127.0.0.1:{node.ocpp_port}/ocpp/RUST", now())
+    await check(node, "RUST", json.loads(wrote)["csChargingProfiles"], "Flowion")
+
+
+@pytest.mark.skipif(
+    shutil.which("node") is None or shutil.which("npm") is None,
+    reason="ocpp-rpc is a JavaScript library: node and npm are not on this machine",
+)
+async def test_the_ocpp_rpc_package_charges(node: Node) -> None:
+    folder = TARGET / "ocpp_rpc"
+    folder.mkdir(parents=True, exist_ok=True)
+    for source in (CLIENTS / "ocpp_rpc").iterdir():
+        shutil.copy(source, folder)
+    if not (folder / "node_modules").exists():
+        await run("npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts", cwd=folder)
+    wrote = await run(
+        "node", "station.js", f"ws://127.0.0.1:{node.ocpp_port}/ocpp", "NODE", cwd=folder
+    )
+    await check(node, "NODE", json.loads(wrote)["csChargingProfiles"], "ocpp-rpc")
