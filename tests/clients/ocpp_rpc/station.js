@@ -29,7 +29,7 @@ async function main() {
   setTimeout(() => fail(new Error('not done in time')), WAIT_MS).unref();
   const limited = new Promise((resolve) => {
     station.handle('SetChargingProfile', ({ params }) => {
-      resolve(params);
+      if (params.csChargingProfiles.chargingProfilePurpose === 'TxProfile') resolve(params);
       return { status: 'Accepted' };
     });
   });

@@ -141,7 +141,8 @@ fn now() -> String {
     std::env::args().nth(2).unwrap_or_default()
 }
 
-/// Answers what Loadstar asks of a station that has no setting, and tells of each limit given.
+/// Answers what Loadstar asks of a station that has no setting, and tells of a limit on its
+/// transaction.
 async fn obey(client: &OCPP1_6Client, limited: Arc<Notify>, last: Arc<Mutex<Value>>) {
     client
         .on_get_configuration(|request, _| async move {
@@ -152,8 +153,10 @@ async fn obey(client: &OCPP1_6Client, limited: Arc<Notify>, last: Arc<Mutex<Valu
     client
         .on_set_charging_profile(move |request, _| {
             let asked = to_value(request).unwrap_or_default();
-            *last.lock().unwrap_or_else(|broken| broken.into_inner()) = asked;
-            limited.notify_one();
+            if asked["csChargingProfiles"]["chargingProfilePurpose"] == "TxProfile" {
+                *last.lock().unwrap_or_else(|broken| broken.into_inner()) = asked;
+                limited.notify_one();
+            }
             async { answer(json!({"status": "Accepted"})) }
         })
         .await;
