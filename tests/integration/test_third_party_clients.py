@@ -6,15 +6,22 @@ The clients, none of which shares code with another or with Loadstar, and their 
 - `ocpp-client` (Rust; MIT or Apache-2.0) reads them into its own types; cargo builds
   tests/clients/ocpp_client, whose lock file says with what;
 - `ocpp-rpc` (JavaScript; MIT) in its strict mode checks every frame in both directions; it needs
-  node and npm, which Loadstar itself does not."""
+  node and npm, which Loadstar itself does not;
+- `ocppsim` (Rust; MIT), a station at a terminal, checks what it gets against the schemas. Its build
+  is long, so that it is asked only where it is installed."""
+
+# mypy: allow-untyped-decorators
 
 from __future__ import annotations
 
 import asyncio
 import json
 import os
+import pty
+import re
 import shutil
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -76,6 +83,7 @@ async def run(
     finally:
         if process.returncode is None:
             process.kill()
+            await process.wait()
     assert process.returncode == 0, f"{command[0]}: {complained.decode()}"
     return wrote.decode()
 
@@ -145,10 +153,101 @@ async def test_the_ocpp_rpc_package_charges(node: Node) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for source in (CLIENTS / "ocpp_rpc").iterdir():
         shutil.copy(source, folder)
-    if not (folder / "node_modules").exists():
+    if not (folder / "node_modules" / ".package-lock.json").exists():
         await run("npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts", cwd=folder)
     wrote = await run(
         "node", "station.js", f"ws://127.0.0.1:{node.ocpp_port}/ocpp", "STATION", cwd=folder
     )
     schedule = json.loads(wrote)["csChargingProfiles"]["chargingSchedule"]
     await check(node, schedule, "ocpp-rpc")
+
+
+class Terminal:
+    """`ocppsim` at a terminal of its own; what it does stands in its log."""
+
+    def __init__(self, keyboard: int, log: Path) -> None:
+        self.keyboard = keyboard
+        self.log = log
+
+    def say(self, words: str) -> None:
+        os.write(self.keyboard, f"{words}\r".encode())
+
+    async def until(self, pattern: str) -> str:
+        """The line of the log that first shows `pattern`."""
+        async with asyncio.timeout(20):
+            while True:
+                told = self.log.read_text() if self.log.exists() else ""
+                if found := re.search(rf"^.*(?:{pattern}).*\n", told, re.MULTILINE):
+                    return found[0]
+                await asyncio.sleep(0.05)
+
+
+@asynccontextmanager
+async def at_a_terminal(log: Path, *arguments: str) -> AsyncIterator[Terminal]:
+    keyboard, screen = pty.openpty()
+    loop = asyncio.get_running_loop()
+    process = await asyncio.create_subprocess_exec(
+        *("ocppsim", "--strict", "--trace-frames", "--log-path", str(log), *arguments),
+        stdin=screen,
+        stdout=screen,
+        stderr=screen,
+        env={**os.environ, "TERM": "xterm"},
+    )
+    loop.add_reader(
+        keyboard, os.read, keyboard, 65_536
+    )  # else the screen fills and it stands still
+    try:
+        yield Terminal(keyboard, log)
+    finally:
+        loop.remove_reader(keyboard)
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+        os.close(screen)
+        os.close(keyboard)
+
+
+@pytest.mark.skipif(
+    shutil.which("ocppsim") is None,
+    reason="ocppsim is not installed: cargo install ocppsim --version 0.3.0 --locked",
+)
+@pytest.mark.parametrize(
+    ("version", "begin", "meter"),
+    [
+        ("1.6", '"StartTransaction"', '"MeterValues"'),
+        ("2.0.1", '"eventType":"Started"', '"eventType":"Updated"'),
+    ],
+    ids=["1.6", "2.0.1"],
+)
+async def test_the_ocppsim_station_charges(
+    node: Node, tmp_path: Path, version: str, begin: str, meter: str
+) -> None:
+    url = f"ws://127.0.0.1:{node.ocpp_port}/ocpp"
+    arguments = ("--ws-url", url, "--cp-id", "STATION", "--protocol", version)
+    async with at_a_terminal(tmp_path / "ocppsim.log", *arguments) as station:
+        await station.until("Simulator ready")
+        station.say("connect")
+        await station.until("BootNotification response status=Accepted")
+        station.say("authorize ALICE")
+        await station.until("Authorize .* status=Accepted")
+        station.say("meter 1 1000")
+        station.say("start 1 ALICE")
+        await station.until(begin)
+        given = await station.until(r'\[RX\] \[2,.*"TxProfile"')
+        station.say("meter 1 1400")
+        station.say("send-meter 1")
+        await station.until(meter)
+        station.say("meter 1 1750")
+        station.say("stop 1 Local")
+        ended = await station.until(r'"StopTransaction"|"eventType":"Ended"')
+        message_id = json.loads(ended.partition("[TX] ")[2])[1]
+        await station.until(rf'\[RX\] \[3,"{message_id}"')
+        told = station.log.read_text()
+    assert not re.search(r"\[(ERROR|WARN)\]|\[[RT]X\] \[4,", told)
+    profile = json.loads(given.partition("[RX] ")[2])[3]
+    schedule = (
+        profile["csChargingProfiles"]["chargingSchedule"]
+        if version == "1.6"
+        else profile["chargingProfile"]["chargingSchedule"][0]
+    )
+    await check(node, schedule, "ocppsim")
