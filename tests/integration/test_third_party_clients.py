@@ -27,11 +27,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from grpc_stations import Station16, connected
+from grpc_stations import Station16, Station201, connected
 from ocpp.charge_point import snake_to_camel_case as camel_case
 from ocpp.routing import on
 from ocpp.v16 import call as call16
 from ocpp.v16 import call_result as result16
+from ocpp.v201 import call as call201
+from ocpp.v201 import call_result as result201
 
 from controlplane.charger.messages import ChargerView, GetCharger
 from controlplane.config import Settings
@@ -128,6 +130,47 @@ async def test_the_ocpp_package_charges(node: Node) -> None:
         await station.meter(1_400)
         station.register_wh = 1_750
         await station.end()
+        await check(node, schedule, "Maker")
+
+
+class Limited201(Station201):
+    """The 2.0.1 station of the `ocpp` package, likewise."""
+
+    def __init__(self, id: str, connection: Any) -> None:
+        super().__init__(id, connection)
+        self.schedules: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        self.sequence = 0
+
+    @on("SetChargingProfile")
+    def on_profile(self, charging_profile: Any, **_: Any) -> Any:
+        if charging_profile["charging_profile_purpose"] == "TxProfile":
+            self.schedules.put_nowait(camel_case(charging_profile["charging_schedule"][0]))
+        return result201.SetChargingProfile(status="Accepted")
+
+    async def tell(self, event: str, trigger: str, register_wh: int) -> Any:
+        self.sequence += 1
+        return await self.call(
+            call201.TransactionEvent(
+                event_type=event,
+                timestamp=now(),
+                trigger_reason=trigger,
+                seq_no=self.sequence,
+                transaction_info={"transaction_id": "T-1", "charging_state": "Charging"},
+                evse={"id": 1, "connector_id": 1},
+                id_token={"id_token": "ALICE", "type": "ISO14443"} if event == "Started" else None,
+                meter_value=[{"timestamp": now(), "sampled_value": [{"value": register_wh}]}],
+            )
+        )
+
+
+async def test_the_ocpp_package_charges_with_2_0_1(node: Node) -> None:
+    async with connected(Limited201, "STATION", node.ocpp_port) as station:
+        begun = await station.tell("Started", "Authorized", 1_000)
+        assert begun.id_token_info["status"] == "Accepted"
+        async with asyncio.timeout(20):
+            schedule = await station.schedules.get()
+        await station.tell("Updated", "MeterValuePeriodic", 1_400)
+        await station.tell("Ended", "StopAuthorized", 1_750)
         await check(node, schedule, "Maker")
 
 
