@@ -11,9 +11,10 @@ from controlplane.charger.messages import ApplyLimit
 from controlplane.charger.steering import profile_form
 from controlplane.charger.turn import Turn
 from controlplane.ocpp.commands import CommandState, LimitPurpose, SetLimit
+from controlplane.site.messages import LimitOutcome
 from controlplane.units import w_from_ma
 
-__all__ = ["limit_answered", "limit_command", "limit_wanted"]
+__all__ = ["limit_answered", "limit_command", "limit_wanted", "tell_outcome"]
 
 
 def limit_command(
@@ -84,3 +85,12 @@ def limit_answered(
         turn.changed = True
     if command.transaction_id is not None or memory.open_session_on(connector.id) is None:
         connector.limit_ma = known_ma
+
+
+def tell_outcome(
+    turn: Turn, limit: ApplyLimit, state: CommandState, *, superseded: bool = False
+) -> None:
+    """Tell the site what became of a limit; `superseded`: it was no longer wanted."""
+    turn.tell_site(
+        LimitOutcome(turn.charger_id, limit.connector_id, limit.limit_id, state, superseded)
+    )

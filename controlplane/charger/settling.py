@@ -177,6 +177,7 @@ class Settling:
         if self._phase is Phase.RESTING:
             turn.effects.append(CancelTimer(SETTLE_TIMER))
         self._phase = Phase.RESTING
+        self._inventory.forget(turn)
 
     def resume(self, turn: Turn) -> None:
         """The station has noticed nothing: it is as settled as it was on the host before."""

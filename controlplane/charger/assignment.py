@@ -1,0 +1,92 @@
+"""To which site a charger belongs, how it is described there, and what that site is told of it.
+
+The invariant: a site to which a charger is assigned hears where each of its connectors stands,
+whether or not the description is news."""
+
+from __future__ import annotations
+
+from controlplane.charger.commands import Origin
+from controlplane.charger.line import Line
+from controlplane.charger.memory import ChargerMemory, Described
+from controlplane.charger.messages import ChargerAssigned, ChargerUnassigned
+from controlplane.charger.preparing import Preparation
+from controlplane.charger.security import Security
+from controlplane.charger.sessions import Sessions
+from controlplane.charger.station import Station
+from controlplane.charger.turn import Turn
+from controlplane.network import ChargerConfig
+from controlplane.ocpp.commands import Trigger
+
+__all__ = ["Assignment"]
+
+
+class Assignment:
+    """The charger's place in the network."""
+
+    __slots__ = (
+        "_line",
+        "_memory",
+        "_preparation",
+        "_security",
+        "_sessions",
+        "_station",
+    )
+
+    def __init__(
+        self,
+        memory: ChargerMemory,
+        line: Line,
+        preparation: Preparation,
+        *,
+        security: Security,
+        station: Station,
+        sessions: Sessions,
+    ) -> None:
+        self._memory = memory
+        self._line = line
+        self._preparation = preparation
+        self._security = security
+        self._station = station
+        self._sessions = sessions
+
+    def assigned(self, turn: Turn, message: ChargerAssigned) -> None:
+        """It belongs to this site and is described like this; news make it be prepared anew."""
+        memory = self._memory
+        described = Described.of(
+            ChargerConfig.model_validate_json(message.config),
+            voltage_v=message.voltage_v,
+            main_meter_interval_s=message.main_meter_interval_s,
+            authorisation=message.authorisation,
+        )
+        moved = memory.site_id != message.site_id
+        changed = memory.described != described
+        turn.site_id = memory.site_id = message.site_id
+        memory.described = described
+        self._security.waits_no_more(turn)
+        if moved or changed:
+            turn.changed = True
+            turn.emit("charger.assigned")
+        if (moved or changed) and self._line.connection:
+            self._preparation.rest(turn)
+            dialect = self._line.dialect
+            if self._station.boot_pending and dialect is not None:
+                # It was told to come again later; it is welcome now (2.0.1 B02).
+                self._line.order(turn, dialect, Trigger("BootNotification"), Origin.SETTLING)
+        self.tell_all(turn)
+
+    def unassigned(self, turn: Turn, message: ChargerUnassigned) -> None:
+        """It left this site; of another than its own that is old news."""
+        if self._memory.site_id != message.site_id:
+            return
+        self._memory.site_id = turn.site_id = None
+        self._memory.described = None
+        turn.changed = True
+        turn.emit("charger.unassigned", left_site_id=message.site_id)
+
+    def tell_all(self, turn: Turn) -> None:
+        """Tell the site where the charger and each of its connectors stands."""
+        self._preparation.tell_presence(turn)
+        memory = self._memory
+        described = () if memory.described is None else memory.described.connectors
+        for connector_id in {*memory.connectors, *(each.id for each in described)}:
+            self._sessions.tell_state(turn, connector_id)
