@@ -31,7 +31,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidMessage, InvalidStatus
 from websockets.typing import Subprotocol
 
-from controlplane.charger.messages import SecurityNoticed, StationCalled
+from controlplane.charger.messages import SecurityNoticed
 from controlplane.config import Settings
 from controlplane.ids import SHARDS, ActorKind, ChargerId, SiteId, shard_of
 from controlplane.runtime.authority import Authority
@@ -39,7 +39,13 @@ from controlplane.runtime.gateway import Gateway
 from controlplane.runtime.node import Node, start_node
 from controlplane.runtime.passwords import basic_passwords, fast_hash, new_password
 from controlplane.runtime.processes import LocalGateway
-from controlplane.runtime.wire import Announcement, FrameKind, FromStation, ToStation
+from controlplane.runtime.wire import (
+    Announcement,
+    CallOfStation,
+    FrameKind,
+    FromStation,
+    ToStation,
+)
 from controlplane.store.commit import CommitBatch, StoreWriter
 from controlplane.store.engine import migrate, open_engine
 from controlplane.store.records import CertificateRecord, ChargerRecord, CredentialRecord, Record
@@ -424,22 +430,21 @@ class PromptHost:
         self.noticed: list[SecurityNoticed] = []
         self._gateway = gateway
 
-    def send(self, parcel: FromStation, *, urgent: bool = False) -> None:
-        message = parcel.message
-        if isinstance(message, SecurityNoticed):
-            self.noticed.append(message)
-        elif isinstance(message, StationCalled):
+    def send(self, parcel: FromStation | CallOfStation, *, urgent: bool = False) -> None:
+        if isinstance(parcel, CallOfStation):
             shard = shard_of(ActorKind.CHARGER, parcel.charger_id, site_id=parcel.site_id)
             answer = ToStation(
-                message.connection,
+                parcel.connection,
                 shard,
                 1,
                 FrameKind.CALL_RESULT,
-                message.message_id,
+                parcel.message_id,
                 "",
-                f'[3,"{message.message_id}",{{}}]',
+                f'[3,"{parcel.message_id}",{{}}]',
             )
             asyncio.get_running_loop().call_soon(lambda: self._gateway.receive([answer]))
+        elif isinstance(parcel.message, SecurityNoticed):
+            self.noticed.append(parcel.message)
 
     def close(self) -> None:
         pass
