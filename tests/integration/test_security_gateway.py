@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import json
 import socket
 import ssl
@@ -23,6 +24,7 @@ from security_stations import (
     client_context,
     dial,
     make_authority,
+    make_csr,
     make_server_files,
     station_certificate,
 )
@@ -31,15 +33,15 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidMessage, InvalidStatus
 from websockets.typing import Subprotocol
 
-from controlplane.charger.messages import SecurityNoticed, StationCalled
+from controlplane.charger.messages import SecurityNoticed
 from controlplane.config import Settings
 from controlplane.ids import SHARDS, ActorKind, ChargerId, SiteId, shard_of
-from controlplane.runtime.authority import Authority
+from controlplane.runtime.authority import Authority, Wish, read_wish
 from controlplane.runtime.gateway import Gateway
 from controlplane.runtime.node import Node, start_node
 from controlplane.runtime.passwords import basic_passwords, fast_hash, new_password
 from controlplane.runtime.processes import LocalGateway
-from controlplane.runtime.wire import Announcement, FrameKind, FromStation, ToStation
+from controlplane.runtime.wire import Announcement, CallOfStation, FrameKind, FromStation, ToStation
 from controlplane.store.commit import CommitBatch, StoreWriter
 from controlplane.store.engine import migrate, open_engine
 from controlplane.store.records import CertificateRecord, ChargerRecord, CredentialRecord, Record
@@ -174,6 +176,23 @@ async def test_a_certificate_is_its_own_chargers_and_of_a_believed_authority(
                 await works(dial(node, "CP1", context=client_context(authority, foreign, tmp_path)))
             assert await call(honest) == [3, "m", {}]
         assert counts(node)["tls_handshakes_failed"] == 1
+
+
+async def test_a_certificate_of_the_local_authority_names_one_charger_alone(tmp_path: Path) -> None:
+    """A station says itself what its serial number is, and may have it in its common name."""
+    async with running_tls(tmp_path, charger("CP1"), charger("CP2")) as (node, authority):
+        csr, key = make_csr("CP2")
+        wish = read_wish(csr, ["CP1", "CP2"])
+        assert isinstance(wish, Wish)
+        record = authority.sign(
+            wish, charger_id="CP1", purpose="ChargingStationCertificate", days=10
+        )
+        context = client_context(authority, (record.pem, key), tmp_path)
+        await works(dial(node, "CP1", context=context))
+        assert await refused(dial(node, "CP2", context=context)) == (
+            403,
+            "the client certificate is not this charger's",
+        )
 
 
 async def test_what_the_store_revoked_is_refused(tmp_path: Path) -> None:
@@ -353,6 +372,19 @@ async def test_a_tls_handshake_that_stalls_is_cut_off(tmp_path: Path) -> None:
         await works(dial(node, "CP1", context=context))
 
 
+async def test_what_failed_in_its_tls_handshake_is_forgotten(tmp_path: Path) -> None:
+    async with running_tls(tmp_path, charger("CP1")) as (node, authority):
+        gateway = node._supervisor.gateway
+        assert isinstance(gateway, LocalGateway)
+        for _ in range(20):
+            reader, writer = await _open(node.ocpp_tls_port or 0, b"GET / HTTP/1.1\r\n\r\n")
+            await _ended(reader)
+            writer.close()
+        gc.collect()
+        assert not any(door._visits for door in gateway.gateway._doors)
+        await works(dial(node, "CP1", context=client_context(authority, None, tmp_path)))
+
+
 async def test_the_silent_make_room_for_who_speaks(tmp_path: Path) -> None:
     async with running(tmp_path, charger("CP1"), handshakes_max=4) as node:
         silent = [await _open(node.ocpp_port) for _ in range(4)]
@@ -424,22 +456,21 @@ class PromptHost:
         self.noticed: list[SecurityNoticed] = []
         self._gateway = gateway
 
-    def send(self, parcel: FromStation, *, urgent: bool = False) -> None:
-        message = parcel.message
-        if isinstance(message, SecurityNoticed):
-            self.noticed.append(message)
-        elif isinstance(message, StationCalled):
+    def send(self, parcel: FromStation | CallOfStation, *, urgent: bool = False) -> None:
+        if isinstance(parcel, CallOfStation):
             shard = shard_of(ActorKind.CHARGER, parcel.charger_id, site_id=parcel.site_id)
             answer = ToStation(
-                message.connection,
+                parcel.connection,
                 shard,
                 1,
                 FrameKind.CALL_RESULT,
-                message.message_id,
+                parcel.message_id,
                 "",
-                f'[3,"{message.message_id}",{{}}]',
+                f'[3,"{parcel.message_id}",{{}}]',
             )
             asyncio.get_running_loop().call_soon(lambda: self._gateway.receive([answer]))
+        elif isinstance(parcel.message, SecurityNoticed):
+            self.noticed.append(parcel.message)
 
     def close(self) -> None:
         pass
