@@ -511,6 +511,8 @@ class ChargerActor:
             limit = self._device.answered(turn, order.command, result, settling=settling)
             if limit is not None and self._try_again(turn, order, limit):
                 return
+        if isinstance(order.command, SetPassword):
+            result = self._security.password_answered(turn, result, sent=order.sent)
         accepted = result.state is CommandState.ACCEPTED
         if order.origin in (Origin.API, Origin.HEALING) or not accepted:
             turn.emit(
@@ -531,8 +533,6 @@ class ChargerActor:
             self._transactions.needs.prioritise(
                 turn, order.command.transaction_id, active=order.command.active
             )
-        if isinstance(order.command, SetPassword):
-            self._security.password_answered(turn, result.state, sent=order.sent)
         self._firmware.asked(turn, order.command, result)
         if order.limit is not None:
             self._tell_outcome(turn, order.limit, result.state)
@@ -864,7 +864,9 @@ class ChargerActor:
         for order in self._queue.given_up(turn.now_ms):
             self._access.concluded(turn, order, CommandResult(CommandState.OFFLINE))
             if isinstance(order.command, SetPassword):
-                self._security.password_answered(turn, CommandState.OFFLINE, sent=False)
+                self._security.password_answered(
+                    turn, CommandResult(CommandState.OFFLINE), sent=False
+                )
             turn.effects.append(
                 Answer(
                     order.ask_id,
