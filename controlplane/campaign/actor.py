@@ -179,6 +179,10 @@ class CampaignActor:
                             state.members[charger_id] = Member(member.wave)
                     behind = (m.wave for m in state.members.values() if not m.ended)
                     state.wave = min(behind, default=state.wave)
+                for member in state.members.values():
+                    if not (member.ended or member.asked):
+                        # Nobody wanted anything of it meanwhile.
+                        member.first_ms, member.retry_ms = None, 0
                 state.stage = CampaignStage.RUNNING
             case _:
                 return _view(state)

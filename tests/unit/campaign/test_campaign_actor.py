@@ -217,3 +217,13 @@ def test_a_stopped_campaign_whose_last_failure_came_good_after_all_can_be_resume
     assert campaign.view.stage is CampaignStage.STOPPED
     campaign.hears("CP1", "Installed")
     assert campaign.ask(ChangeCampaign(CampaignChange.RESUME)).stage is CampaignStage.DONE
+
+
+def test_a_pause_takes_no_time_from_those_who_were_not_told_yet() -> None:
+    campaign = Campaign("CP1")
+    campaign.defers("CP1", "Busy")
+    campaign.ask(ChangeCampaign(CampaignChange.PAUSE))
+    campaign.now_ms += 600 * MINUTE_MS
+    view = campaign.ask(ChangeCampaign(CampaignChange.RESUME))
+    assert view.stage is CampaignStage.RUNNING
+    assert set(campaign.asked) == {"CP1"}
