@@ -317,6 +317,16 @@ async def test_a_password_that_loadstar_made_costs_nothing_to_check(tmp_path: Pa
         assert counts(node)["passwords_computed"] == 0
 
 
+async def test_a_password_that_was_sent_is_no_guess_at_the_old_one(tmp_path: Path) -> None:
+    described, sent = charger("CP1", PASSWORD), new_password()
+    shown = CredentialRecord(ChargerId("CP1"), described.password_hash, None, fast_hash(sent), 1, 0)
+    async with running(tmp_path, described, shown) as node:
+        for _ in range(7):
+            await works(dial(node, "CP1", password=sent))
+        assert counts(node)["passwords_computed"] == 0
+        await works(dial(node, "CP1", password=PASSWORD))
+
+
 def test_a_key_may_come_as_text_or_as_its_bytes() -> None:
     import base64  # noqa: PLC0415
 
