@@ -284,7 +284,10 @@ async def test_a_serial_number_that_is_another_chargers_id_is_no_name_to_sign(
         loadstar(tmp_path, ca_external_dir=folder) as running,
         Station(dial(running.node, "CP1")) as station,
     ):
-        await station.call("BootNotification", {**BOOT["ocpp1.6"], "chargeBoxSerialNumber": "CP2"})
+        await station.call(
+            "BootNotification",
+            {"chargePointVendor": "M", "chargePointModel": "M", "chargeBoxSerialNumber": "CP2"},
+        )
         csr, _ = make_csr("CP2")
         assert await station.call("SignCertificate", {"csr": csr}) == ACCEPTED
 
