@@ -69,7 +69,6 @@ class Register(msgspec.Struct, array_like=True):
         Readings may come in any order: an earlier one than the first extends the session
         backwards until the one that `begins` it is there, one in between changes nothing.
         """
-        self.untimed |= unset_ms is not None
         unset_ms, self.unset_ms = self.unset_ms, unset_ms
         if at_ms < self.first_ms and self.begun:
             return None
@@ -87,25 +86,34 @@ class Register(msgspec.Struct, array_like=True):
         if unset_ms is not None and self.unset_ms is not None:
             elapsed_ms = max(elapsed_ms, self.unset_ms - unset_ms)
         step_wh = wh - self.last_wh
-        if step_wh < 0 and self._known_before(wh):
+        if -_JITTER_WH <= step_wh < 0:
             self.doubtful_wh = None
-            return None if step_wh >= -_JITTER_WH else "register_decreased"
+            return None
         if 0 <= step_wh <= deliverable_wh(power_max_w, elapsed_ms):
             self._go_on(wh, at_ms, received_ms, step_wh)
             return None
-        if self.doubtful_wh is not None:
-            step_wh = wh - self.doubtful_wh
-            elapsed_ms = max(at_ms - self.doubtful_ms, received_ms - self.last_received_ms)
-            if 0 <= step_wh <= deliverable_wh(power_max_w, elapsed_ms):
-                if self.doubtful_wh < self.last_wh:
-                    self.floor_wh = self.doubtful_wh
-                self._go_on(wh, at_ms, received_ms, step_wh)
-                return None
+        if self._goes_on_from_doubt(wh, at_ms, received_ms, power_max_w):
+            return None
+        if step_wh < 0 and self._known_before(wh):
+            return "register_decreased"
         if self._goes_on_in_kwh(wh, at_ms, received_ms, power_max_w):
             return None
         decreased = wh < self.last_wh
         self.doubtful_wh, self.doubtful_ms = wh, at_ms
         return "register_decreased" if decreased else "register_jumped"
+
+    def _goes_on_from_doubt(self, wh: int, at_ms: int, received_ms: int, power_max_w: int) -> bool:
+        """Count on from the reading that was doubtful, where this one follows it."""
+        if self.doubtful_wh is None:
+            return False
+        step_wh = wh - self.doubtful_wh
+        elapsed_ms = max(at_ms - self.doubtful_ms, received_ms - self.last_received_ms)
+        if not 0 <= step_wh <= deliverable_wh(power_max_w, elapsed_ms):
+            return False
+        if self.doubtful_wh < self.last_wh:
+            self.floor_wh = self.doubtful_wh
+        self._go_on(wh, at_ms, received_ms, step_wh)
+        return True
 
     def _goes_on_in_kwh(self, wh: int, at_ms: int, received_ms: int, power_max_w: int) -> bool:
         """Take a reading in kilowatt-hours, cut to whole ones, between readings in watt-hours."""
@@ -125,7 +133,7 @@ class Register(msgspec.Struct, array_like=True):
         late under a time that a wrong clock gave it; to count on from it would count twice what
         came after. A register that was turned back stands below everything it began at."""
         floor_wh = self.first_wh if self.floor_wh is None else self.floor_wh
-        return wh >= self.last_wh - _JITTER_WH or (floor_wh is not None and wh >= floor_wh)
+        return floor_wh is not None and wh >= floor_wh
 
     def settle(self, stop_wh: int, *, power_max_w: int, elapsed_ms: int) -> None:
         """The session is over and the register stood at `stop_wh`. Where the clock was wrong, a

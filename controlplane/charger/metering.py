@@ -176,6 +176,7 @@ class Metering:
         ):
             return
         in_kwh = register.in_kwh
+        register.untimed |= at_ms != said_ms
         doubt = register.take(
             wh,
             at_ms,

@@ -30,11 +30,12 @@ __all__ = ["ProfileForm", "limit_answered_by", "measurand_lists", "profile_form"
 
 _REFUSALS_MIN: Final = 2
 """Refusals in a row after which other forms are tried."""
-_TRANSACTION_REFUSALS_MIN: Final = 3
+_TRANSACTION_REFUSALS_MIN: Final = 8
 """Profiles of transactions refused by a charger that never took one, after which the default
 profile is used instead."""
 _TRANSACTION_AGE_MS: Final = 60_000
-"""There are chargers that refuse the profile of a transaction that has just begun."""
+"""There are chargers that refuse the profile of a transaction that has just begun, and every one
+refuses that of a transaction which it only tells of late."""
 
 _FORM_ERRORS: Final = frozenset(
     {
@@ -241,7 +242,8 @@ def _transaction_refused(turn: Turn, memory: ChargerMemory, command: SetLimit) -
     if (
         session is None
         or session.transaction_id != command.transaction_id
-        or turn.now_ms - session.started_ms < _TRANSACTION_AGE_MS
+        or session.history
+        or turn.now_ms - max(session.started_ms, session.started_received_ms) < _TRANSACTION_AGE_MS
     ):
         return None
     learned = memory.learned

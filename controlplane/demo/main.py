@@ -413,7 +413,10 @@ class Demo:
 
     def _advance(self) -> None:
         self.scene.now_ms = min(self.clock.now_ms(), self.scenario.end_ms)
-        if self.options.record_svg and not self._recorded and self.scene.progress >= PICTURE_AT:
+        if not self.options.record_svg or self._recorded:
+            return
+        # Before the sites report, the day may yet be put off.
+        if self.scene.reports and self.scene.progress >= PICTURE_AT:
             self._recorded = True
             width, height = PICTURE_SIZE
             drawn = picture(self.scene, width=width, height=height)

@@ -82,6 +82,7 @@ class Player:
                 assert self.talker is not None
                 await self.talker.socket.close()
             case "command":
+                await self._told(sum(line.startswith("< [2,") for line in self.lines[:number]))
                 command = msgspec.json.decode(rest, type=AnyCommand)
                 charger = ActorRef(ActorKind.CHARGER, self.charger_id)
                 self.asked = asyncio.create_task(
@@ -105,6 +106,14 @@ class Player:
         expected = next(line for line in following if re.match(r"< \[[34],", line))
         answer = await self.talker.say(self.shifted(text))
         assert answer == json.loads(self.shifted(expected[2:])), f"{self.charger_id}: {text}"
+
+    async def _told(self, count: int) -> None:
+        """Wait until the station was told so much, and its answer has been heard."""
+        assert self.talker is not None
+        async with asyncio.timeout(10):
+            while len(self.talker.told) < count:  # noqa: ASYNC110 - has no event
+                await asyncio.sleep(0.01)
+        await self.talker.call("Heartbeat")
 
     async def _wait(self, duration_ms: int) -> None:
         """Time passes, in steps that grow; the honest station notices nothing."""

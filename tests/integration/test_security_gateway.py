@@ -41,7 +41,13 @@ from controlplane.runtime.gateway import Gateway
 from controlplane.runtime.node import Node, start_node
 from controlplane.runtime.passwords import basic_passwords, fast_hash, new_password
 from controlplane.runtime.processes import LocalGateway
-from controlplane.runtime.wire import Announcement, CallOfStation, FrameKind, FromStation, ToStation
+from controlplane.runtime.wire import (
+    Announcement,
+    CallOfStation,
+    FrameKind,
+    FromStation,
+    ToStation,
+)
 from controlplane.store.commit import CommitBatch, StoreWriter
 from controlplane.store.engine import migrate, open_engine
 from controlplane.store.records import CertificateRecord, ChargerRecord, CredentialRecord, Record

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from controlplane.actor import Persist, Reply, ReplyError
+from controlplane.actor import Persist, Reply, ReplyError, SetTimer, TimerFired
 from controlplane.charger.actor import ChargerActor
 from controlplane.charger.messages import ChargerAssigned, StationCalled, StationConnected
 from controlplane.config import ActorSettings
@@ -110,6 +110,10 @@ def answered_once(actor: ChargerActor, version: str, call: framing.Call, now_ms:
     """The actor answers the call once, with what its schema allows, and can be brought back from
     what it then persists."""
     effects = actor.step(StationCalled("c", call.message_id, call.action, call.payload), now_ms)
+    for timer in [effect for effect in effects if isinstance(effect, SetTimer)]:
+        if not any(isinstance(effect, Reply | ReplyError) for effect in effects):
+            # What others are asked for is answered without them in the end.
+            effects = [*effects, *actor.step(TimerFired(timer.key), timer.at_ms)]
     answers = [effect for effect in effects if isinstance(effect, Reply | ReplyError)]
     assert len(answers) == 1
     assert answers[0].message_id == call.message_id

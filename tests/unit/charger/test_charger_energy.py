@@ -87,3 +87,45 @@ def test_nothing_before_the_begin_counts_once_it_is_known() -> None:
         for wh, minute in order:
             register.take(wh, minute * MINUTE_MS, 0, power_max_w=POWER_W)
         assert register.energy_wh == 1_000
+
+
+def test_steps_that_a_wrong_clock_made_too_large_count_at_the_end() -> None:
+    register = Register()
+    hour_ms = 3_600_000
+    assert register.take(1_000, 0, 0, power_max_w=11_000, begins=True) is None
+    # Taken an hour earlier, told under a time that made it seconds before the next one.
+    assert register.take(2_000, hour_ms, hour_ms, power_max_w=11_000) is None
+    register.untimed = True
+    next_ms = hour_ms + 3_000
+    assert register.take(9_000, next_ms, next_ms, power_max_w=11_000) == "register_jumped"
+    assert register.take(9_100, next_ms + 30_000, next_ms + 30_000, power_max_w=11_000) is None
+    assert register.energy_wh == 1_100
+    register.settle(9_100, power_max_w=11_000, elapsed_ms=hour_ms)
+    assert register.energy_wh == 8_100
+
+
+def test_a_register_that_was_turned_back_or_is_impossible_is_not_settled() -> None:
+    turned_back = Register(untimed=True)
+    assert turned_back.take(5_000, 0, 0, power_max_w=11_000, begins=True) is None
+    assert turned_back.take(6_000, 600_000, 600_000, power_max_w=11_000) is None
+    assert turned_back.take(0, 630_000, 630_000, power_max_w=11_000) == "register_decreased"
+    assert turned_back.take(5_500, 4_000_000, 4_000_000, power_max_w=11_000) is None
+    turned_back.settle(5_500, power_max_w=11_000, elapsed_ms=4_000_000)
+    assert turned_back.energy_wh == 6_500
+    impossible = Register(untimed=True)
+    assert impossible.take(0, 0, 0, power_max_w=11_000, begins=True) is None
+    assert impossible.take(909_948, 30_000, 30_000, power_max_w=11_000) == "register_jumped"
+    assert impossible.take(910_031, 60_000, 60_000, power_max_w=11_000) is None
+    impossible.settle(910_031, power_max_w=11_000, elapsed_ms=60_000)
+    assert impossible.energy_wh == 83
+
+
+def test_an_earlier_reading_under_a_later_time_counts_nothing_twice() -> None:
+    register = Register()
+    assert register.take(1_000, 0, 0, power_max_w=11_000, begins=True) is None
+    assert register.take(3_000, 3_600_000, 3_600_000, power_max_w=11_000) is None
+    for late_wh in (2_000, 2_050, 2_100):
+        at_ms = 3_700_000 + late_wh
+        assert register.take(late_wh, at_ms, at_ms, power_max_w=11_000) == "register_decreased"
+    assert register.take(3_100, 3_800_000, 3_800_000, power_max_w=11_000) is None
+    assert register.energy_wh == 2_100

@@ -323,7 +323,7 @@ def test_a_charger_that_refuses_profiles_of_transactions_is_limited_by_the_defau
         charger.answer(status="Rejected")
     assert view(charger).learned == {}, "it may only have been too early"
     charger.wait(MINUTE_MS)
-    for limit_id in range(3):
+    for limit_id in range(8):
         charger.limit(limit_id, 8_000, "CP1-1")
         charger.answer(status="Rejected")
     assert profiles(charger)[-1]["chargingProfilePurpose"] == "TxDefaultProfile"
