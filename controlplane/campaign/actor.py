@@ -177,7 +177,12 @@ class CampaignActor:
                     for charger_id, member in state.members.items():
                         if member.ended and not member.installed:
                             state.members[charger_id] = Member(member.wave)
-                    state.wave = min(m.wave for m in state.members.values() if not m.ended)
+                    behind = (m.wave for m in state.members.values() if not m.ended)
+                    state.wave = min(behind, default=state.wave)
+                for member in state.members.values():
+                    if not (member.ended or member.asked):
+                        # Nobody wanted anything of it meanwhile.
+                        member.first_ms, member.retry_ms = None, 0
                 state.stage = CampaignStage.RUNNING
             case _:
                 return _view(state)
@@ -237,7 +242,7 @@ class CampaignActor:
             self._next_wave(state, now_ms)
         else:
             self._ask(state, wave, now_ms)
-            self._effects.append(SetTimer(_TIMER, self._due_ms(state, wave)))
+            self._effects.append(SetTimer(_TIMER, self._due_ms(state, wave, now_ms)))
 
     def _next_wave(self, state: CampaignState, now_ms: int) -> None:
         self._durable = True
@@ -289,14 +294,19 @@ class CampaignActor:
                 )
             )
 
-    def _due_ms(self, state: CampaignState, wave: dict[ChargerId, Member]) -> int:
-        """When somebody's time is up, or somebody may be asked again."""
+    def _due_ms(self, state: CampaignState, wave: dict[ChargerId, Member], now_ms: int) -> int:
+        """When somebody's time is up, or somebody may be asked again; whoever may be already waits
+        for another one's place."""
         due = [
             member.first_ms + state.plan.patience_ms
             for member in wave.values()
             if not member.ended and member.first_ms is not None
         ]
-        due += [m.retry_ms for m in wave.values() if not m.ended and not m.asked and m.retry_ms]
+        due += [
+            member.retry_ms
+            for member in wave.values()
+            if not member.ended and not member.asked and member.retry_ms > now_ms
+        ]
         return min(due)
 
     @staticmethod

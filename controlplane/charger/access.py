@@ -11,7 +11,7 @@ import msgspec
 
 from controlplane.actor import LookedUp
 from controlplane.charger.authorising import TOKEN_TIMER, Authoriser
-from controlplane.charger.commands import Order
+from controlplane.charger.commands import Order, Origin
 from controlplane.charger.local_list import LIST_TIMER, ListState, LocalLists
 from controlplane.charger.memory import ChargerMemory
 from controlplane.charger.messages import CancelReserved, ReservationAnswer, ReserveConnector
@@ -141,7 +141,7 @@ class Access:
                 self._wanted += self.reservations.to_cancel()
         elif isinstance(command, CancelReservation):
             record = self.reservations.cancelled(turn, command.number, result.state)
-        elif isinstance(command, _LIST_COMMANDS) and not order.ask_id:
+        elif isinstance(command, _LIST_COMMANDS) and order.origin is Origin.LIST:
             self._wanted += self._lists.answered(turn, command, result)
         return self._answer(order, result, record)
 

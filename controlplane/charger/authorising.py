@@ -124,9 +124,11 @@ class Authoriser:
             question.held = None
 
     def activated(self, turn: Turn) -> None:
-        """Judge what the host before had not judged."""
+        """Judge what the host before had not judged, and again what it had: news of a change may
+        have come while nobody was there to hear it."""
         for session in self._memory.open_sessions():
-            if session.token_status == PENDING:
+            known = self._authorisation is not None and session.id_token is not None
+            if known or session.token_status == PENDING:
                 self._ask_again(turn, session)
         self._rearm(turn)
 

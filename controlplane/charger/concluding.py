@@ -134,6 +134,8 @@ class Conclusions:
             limit = self._device.answered(turn, order.command, result, settling=settling)
             if limit is not None and self._line.try_again(turn, order, limit):
                 return
+        if isinstance(order.command, SetPassword):
+            result = self._security.password_answered(turn, result, sent=order.sent)
         accepted = result.state is CommandState.ACCEPTED
         if order.origin in (Origin.API, Origin.HEALING) or not accepted:
             turn.emit(
@@ -152,8 +154,6 @@ class Conclusions:
         command_answered(turn, self._memory, order.command, result)
         if isinstance(order.command, UsePriority) and accepted:
             self._needs.prioritise(turn, order.command.transaction_id, active=order.command.active)
-        if isinstance(order.command, SetPassword):
-            self._security.password_answered(turn, result.state, sent=order.sent)
         self._firmware.asked(turn, order.command, result)
         if order.limit is not None:
             tell_outcome(turn, order.limit, result.state)
@@ -182,7 +182,8 @@ class Conclusions:
         for order in queue.given_up(turn.now_ms):
             self._access.concluded(turn, order, CommandResult(CommandState.OFFLINE))
             if isinstance(order.command, SetPassword):
-                self._security.password_answered(turn, CommandState.OFFLINE, sent=False)
+                offline = CommandResult(CommandState.OFFLINE)
+                self._security.password_answered(turn, offline, sent=False)
             turn.effects.append(
                 Answer(
                     order.ask_id,

@@ -25,7 +25,7 @@ from controlplane.charger.messages import (
 from controlplane.charger.turn import Turn
 from controlplane.errors import Refusal
 from controlplane.ocpp import events
-from controlplane.ocpp.commands import CertificateHash, CommandState
+from controlplane.ocpp.commands import CertificateHash, CommandResult, CommandState
 from controlplane.ocpp.dialect import (
     Answer,
     CertificateChainStatusAnswer,
@@ -55,6 +55,8 @@ LATER: Final = Done()
 _QUESTION_WAIT_MS: Final = 10_000
 _PENDING_MAX: Final = 3
 """Passwords that were sent and about which nobody knows whether they are in use."""
+_NOT_TAKEN: Final = frozenset({"NotImplemented", "NotSupported", "SecurityError"})
+"""Errors by which a station says that it does nothing of the kind."""
 
 _CRITICAL: Final = frozenset(
     {
@@ -357,15 +359,21 @@ class Security:
         turn.emit("charger.password_sent")
         self._keep_credential(turn)
 
-    def password_answered(self, turn: Turn, state: CommandState, *, sent: bool) -> None:
-        """What became of it. Only where the station surely does not have it is it wrong again."""
+    def password_answered(self, turn: Turn, result: CommandResult, *, sent: bool) -> CommandResult:
+        """What became of it. Only where the station surely does not have it is it wrong again: an
+        error may also be an answer that nobody could read. Returned is what may be told of the
+        result: a station's own words may hold the password."""
         rotated, self._rotating = self._rotating, ""
-        refused = state in (CommandState.REJECTED, CommandState.ERROR)
+        state = result.state
+        refused = state is CommandState.REJECTED or (
+            state is CommandState.ERROR and result.error_code in _NOT_TAKEN
+        )
         kept = self._memory.security
         if rotated in kept.pending_hashes and (refused or not sent):
             kept.pending_hashes = [each for each in kept.pending_hashes if each != rotated]
             turn.emit("charger.password_kept", state=state.value)
             self._keep_credential(turn)
+        return CommandResult(state, status=result.status, error_code=result.error_code)
 
     def _keep_credential(self, turn: Turn) -> None:
         kept = self._memory.security

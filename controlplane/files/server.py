@@ -92,7 +92,8 @@ class FileServer:
         try:
             async with asyncio.timeout(_UPLOAD_TIMEOUT_S):
                 await self._keep(request, grant)
-        except (LoadstarError, TimeoutError) as error:
+        except (LoadstarError, TimeoutError, ValueError, web.RequestPayloadError) as error:
+            # The last two: a form that is none.
             self._refused += 1
             log.warning("upload_refused", charger_id=grant.charger_id, error=str(error))
             raise _http_error(error) from error

@@ -6,11 +6,13 @@ Everything here blocks: call it in a thread."""
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import re
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,6 +27,9 @@ from controlplane.files.signing import Grant, Signer, check_firmware
 __all__ = ["FileStore", "FirmwareImage", "Incoming", "LogFile"]
 
 _NAME_MAX: Final = 80
+_FACTS: Final = "facts.json"
+_ABANDONED_S: Final = 86_400
+"""What was not written to for so long is of a host that died."""
 _UNSAFE: Final = re.compile(r"[^A-Za-z0-9._-]+")
 _DISK_KEPT_BYTES: Final = 256 * 1024 * 1024
 """Less than this is left for the database alone."""
@@ -128,6 +133,10 @@ class FileStore:
         self.signer = Signer(directory)
         for name in ("firmware", "logs", "incoming"):
             (directory / name).mkdir(exist_ok=True)
+        for left in (directory / "incoming").iterdir():
+            with contextlib.suppress(FileNotFoundError):
+                if time.time() - left.stat().st_mtime > _ABANDONED_S:
+                    left.unlink()
 
     @contextmanager
     def incoming(self) -> Iterator[tuple[Incoming, Path]]:
@@ -179,7 +188,8 @@ class FileStore:
         image = FirmwareImage(
             sha256=incoming.sha256,
             md5=incoming.md5,
-            name=_safe(name),
+            # It lies beside its facts.
+            name=_safe(name) if _safe(name) != _FACTS else f"_{_FACTS}",
             version=version,
             size_bytes=incoming.size_bytes,
             stored_ms=stored_ms,
@@ -190,14 +200,14 @@ class FileStore:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
         path.rename(folder / image.name)
-        _write(folder / "facts.json", orjson.dumps(msgspec.to_builtins(image)))
+        _write(folder / _FACTS, orjson.dumps(msgspec.to_builtins(image)))
         return image
 
     def firmware(self) -> list[FirmwareImage]:
         """Every image, the newest first."""
         found = [
             msgspec.json.decode(facts.read_bytes(), type=FirmwareImage)
-            for facts in (self._directory / "firmware").glob("*/facts.json")
+            for facts in (self._directory / "firmware").glob(f"*/{_FACTS}")
         ]
         return sorted(found, key=lambda image: (-image.stored_ms, image.sha256))
 
@@ -207,7 +217,7 @@ class FileStore:
         Raises:
             NotFound: there is none.
         """
-        facts = self._directory / "firmware" / sha256 / "facts.json"
+        facts = self._directory / "firmware" / sha256 / _FACTS
         if not re.fullmatch(r"[0-9a-f]{64}", sha256) or not facts.exists():
             raise NotFound(f"there is no firmware {sha256[:64]!r}", reason="FIRMWARE_UNKNOWN")
         return msgspec.json.decode(facts.read_bytes(), type=FirmwareImage)
@@ -278,7 +288,7 @@ class FileStore:
         """The logs of a charger, the newest first. Whether they are authentic is not looked at."""
         found = [
             msgspec.convert(orjson.loads(facts.read_bytes())["facts"], LogFile)
-            for facts in self._folder(charger_id).glob("*.json")
+            for facts in self._folder(charger_id).glob("[0-9]*.json")
         ]
         return sorted(found, key=lambda log: log.received_ms, reverse=True)
 
@@ -289,10 +299,11 @@ class FileStore:
             NotFound: there is none.
         """
         folder = self._folder(charger_id)
-        path = folder / f"{log_id}.log"
-        if not re.fullmatch(r"[0-9a-f-]{1,64}", log_id) or not path.exists():
+        path, facts = folder / f"{log_id}.log", folder / f"{log_id}.json"
+        named = re.fullmatch(r"[0-9a-f-]{1,64}", log_id)
+        if not named or not path.exists() or not facts.exists():
             raise NotFound(f"there is no log {log_id[:64]!r}", reason="LOG_UNKNOWN")
-        signed = orjson.loads((folder / f"{log_id}.json").read_bytes())
+        signed = orjson.loads(facts.read_bytes())
         log = msgspec.convert(signed["facts"], LogFile)
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()

@@ -205,7 +205,8 @@ class Admission:
         passwords = basic_passwords(given[0], charger_id) if len(given) == 1 else ()
         address = remote_of(connection).rpartition(":")[0]
         for password in passwords:
-            for password_hash, pending in hashes:
+            # Those that were sent first: they cost nothing, and are no guesses at the old one.
+            for password_hash, pending in reversed(hashes):
                 if await self.passwords.right(
                     password_hash, password, charger=charger_id, address=address
                 ):

@@ -74,7 +74,7 @@ def read_wish(text: str, names: Sequence[str], organisation: str = "") -> Wish |
         text: PEM; base64 without its frame, as some stations send it, is taken too.
         names: what the subject's common name may be: the charger's id and its serial number
             (2.0.1 part 2 A00.FR.511).
-        organisation: what O must be where the subject has one; empty for anything.
+        organisation: what O must be, since gateways want it of a certificate; empty for anything.
     """
     if len(text) > _CSR_MAX:
         return f"longer than {_CSR_MAX} characters"
@@ -102,7 +102,7 @@ def read_wish(text: str, names: Sequence[str], organisation: str = "") -> Wish |
     if len(common_names) != 1 or common_names[0] not in names:
         return f"the common name is not {' or '.join(filter(None, names))}"
     given = [str(e.value) for e in csr.subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)]
-    if organisation and given and organisation not in given:
+    if organisation and organisation not in given:
         return f"the organisation is not {organisation}"
     return Wish(csr, common_names[0])
 

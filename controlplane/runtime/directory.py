@@ -57,6 +57,8 @@ class Directory:
         self._reader = reader
         self._loop = asyncio.get_running_loop()
         self._entries: OrderedDict[str, tuple[float, Entry | None]] = OrderedDict()
+        self._news = 0
+        """How often the store said something new."""
 
     async def find(self, charger_id: ChargerId) -> Entry | None:
         """The entry, or None for a charger that nobody described.
@@ -68,8 +70,12 @@ class Directory:
         if cached is not None and cached[0] > self._loop.time():
             self._entries.move_to_end(charger_id)
             return cached[1]
+        news = self._news
         found = await self._reader.admission(charger_id)
         entry = None if found is None else Entry(*found)
+        if news != self._news:
+            # What was read may be from before the news; it is good for this once.
+            return entry
         lasts_s = _UNKNOWN_S if entry is None else _KNOWN_S
         self._entries[charger_id] = (self._loop.time() + lasts_s, entry)
         if len(self._entries) > _ENTRIES_MAX:
@@ -87,4 +93,5 @@ class Directory:
 
     def forget(self, charger_id: ChargerId) -> None:
         """The store says something new of it."""
+        self._news += 1
         self._entries.pop(charger_id, None)

@@ -15,6 +15,7 @@ import ssl
 from collections import Counter, OrderedDict
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, cast
+from weakref import WeakKeyDictionary
 
 from websockets.asyncio.server import Server, ServerConnection
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
@@ -147,7 +148,8 @@ class Door:
         self._process_request = process_request
         self._select_subprotocol = select_subprotocol
         self._loop = asyncio.get_running_loop()
-        self._visits: dict[ServerConnection, Visit] = {}
+        # Weak: of one whose TLS handshake fails nobody hears again.
+        self._visits: WeakKeyDictionary[ServerConnection, Visit] = WeakKeyDictionary()
         self._opening: set[asyncio.Task[None]] = set()
         self._listening = _Listening(self._loop)
         # The library's server: it knows the connections and closes them in the end.

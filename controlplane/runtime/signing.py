@@ -201,7 +201,10 @@ class CertificateService:
         """The certificate, why there will be none, or None while another signer has it."""
         settings = self._settings
         view = await self._ask(wish.charger_id, GetCharger(), ChargerView)
-        names = tuple(filter(None, (str(wish.charger_id), view.serial_number)))
+        names = [str(wish.charger_id)]
+        # What a station calls its serial number must not make it another charger.
+        if view.serial_number and not await self._reader.admission(ChargerId(view.serial_number)):
+            names.append(view.serial_number)
         read = await asyncio.to_thread(read_wish, wish.csr, names, settings.tls_client_organisation)
         if isinstance(read, str) and wish.purpose == _STATION_PURPOSE:
             return read

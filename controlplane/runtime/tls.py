@@ -45,7 +45,9 @@ class ClientCertificate(NamedTuple):
     """What a station's certificate says; its chain has been verified."""
 
     names: frozenset[str]
-    """The common name and the alternative names of the subject."""
+    """Whose it is: the ids that it carries as such, or else the common name and the alternative
+    names of the subject. A common name may be a serial number, and a station says itself what its
+    serial number is."""
     organisations: frozenset[str]
     serial: str
     """Hexadecimal, lower case, without leading zeros."""
@@ -196,6 +198,7 @@ def client_certificate(tls: ssl.SSLObject | None) -> ClientCertificate | None:
     certificate = x509.load_der_x509_certificate(der)
     subject = certificate.subject
     names = {_text(each) for each in subject.get_attributes_for_oid(NameOID.COMMON_NAME)}
+    own: set[str] = set()
     try:
         alternative = certificate.extensions.get_extension_for_class(
             x509.SubjectAlternativeName
@@ -204,12 +207,13 @@ def client_certificate(tls: ssl.SSLObject | None) -> ClientCertificate | None:
         pass
     else:
         names.update(alternative.get_values_for_type(x509.DNSName))
-        names.update(
+        own.update(
             each.removeprefix(IDENTITY_PREFIX)
             for each in alternative.get_values_for_type(x509.UniformResourceIdentifier)
+            if each.startswith(IDENTITY_PREFIX)
         )
     return ClientCertificate(
-        frozenset(names),
+        frozenset(own or names),
         frozenset(map(_text, subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME))),
         f"{certificate.serial_number:x}",
         certificate.issuer.public_bytes(),

@@ -33,6 +33,7 @@ from controlplane.config import ActorSettings, Settings
 from controlplane.ids import ChargerId
 from controlplane.runtime.authority import Authority, Wish, read_wish
 from controlplane.runtime.node import Node, start_node
+from controlplane.store.records import SigningState
 
 ACCEPTED = {"status": "Accepted"}
 BOOT = {
@@ -272,6 +273,30 @@ async def test_a_wish_outlives_the_host_and_the_connection(tmp_path: Path) -> No
                 return bool(wish.state == certificates_pb2.SIGNING_STATE_DELIVERED)
 
             await until(delivered)
+
+
+async def test_a_serial_number_that_is_another_chargers_id_is_no_name_to_sign(
+    tmp_path: Path,
+) -> None:
+    """The serial number is a station's own word; what is laid out for a signer is ours."""
+    folder = tmp_path / "signer"
+    async with (
+        loadstar(tmp_path, ca_external_dir=folder) as running,
+        Station(dial(running.node, "CP1")) as station,
+    ):
+        await station.call(
+            "BootNotification",
+            {"chargePointVendor": "M", "chargePointModel": "M", "chargeBoxSerialNumber": "CP2"},
+        )
+        csr, _ = make_csr("CP2")
+        assert await station.call("SignCertificate", {"csr": csr}) == ACCEPTED
+
+        async def refused() -> Any:
+            return await running.node.reader.signings(states=(SigningState.REFUSED,))
+
+        (wish,) = await until(refused)
+        assert "common name" in wish.detail
+        assert not list(folder.glob("*.csr"))
 
 
 async def test_another_signer_answers_through_its_folder(tmp_path: Path) -> None:

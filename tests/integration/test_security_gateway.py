@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import json
 import socket
 import ssl
@@ -23,6 +24,7 @@ from security_stations import (
     client_context,
     dial,
     make_authority,
+    make_csr,
     make_server_files,
     station_certificate,
 )
@@ -34,7 +36,7 @@ from websockets.typing import Subprotocol
 from controlplane.charger.messages import SecurityNoticed
 from controlplane.config import Settings
 from controlplane.ids import SHARDS, ActorKind, ChargerId, SiteId, shard_of
-from controlplane.runtime.authority import Authority
+from controlplane.runtime.authority import Authority, Wish, read_wish
 from controlplane.runtime.gateway import Gateway
 from controlplane.runtime.node import Node, start_node
 from controlplane.runtime.passwords import basic_passwords, fast_hash, new_password
@@ -182,6 +184,23 @@ async def test_a_certificate_is_its_own_chargers_and_of_a_believed_authority(
         assert counts(node)["tls_handshakes_failed"] == 1
 
 
+async def test_a_certificate_of_the_local_authority_names_one_charger_alone(tmp_path: Path) -> None:
+    """A station says itself what its serial number is, and may have it in its common name."""
+    async with running_tls(tmp_path, charger("CP1"), charger("CP2")) as (node, authority):
+        csr, key = make_csr("CP2")
+        wish = read_wish(csr, ["CP1", "CP2"])
+        assert isinstance(wish, Wish)
+        record = authority.sign(
+            wish, charger_id="CP1", purpose="ChargingStationCertificate", days=10
+        )
+        context = client_context(authority, (record.pem, key), tmp_path)
+        await works(dial(node, "CP1", context=context))
+        assert await refused(dial(node, "CP2", context=context)) == (
+            403,
+            "the client certificate is not this charger's",
+        )
+
+
 async def test_what_the_store_revoked_is_refused(tmp_path: Path) -> None:
     authority = make_authority(tmp_path / "ca")
     certificate, key = make_server_files(authority, tmp_path)
@@ -304,6 +323,16 @@ async def test_a_password_that_loadstar_made_costs_nothing_to_check(tmp_path: Pa
         assert counts(node)["passwords_computed"] == 0
 
 
+async def test_a_password_that_was_sent_is_no_guess_at_the_old_one(tmp_path: Path) -> None:
+    described, sent = charger("CP1", PASSWORD), new_password()
+    shown = CredentialRecord(ChargerId("CP1"), described.password_hash, None, fast_hash(sent), 1, 0)
+    async with running(tmp_path, described, shown) as node:
+        for _ in range(7):
+            await works(dial(node, "CP1", password=sent))
+        assert counts(node)["passwords_computed"] == 0
+        await works(dial(node, "CP1", password=PASSWORD))
+
+
 def test_a_key_may_come_as_text_or_as_its_bytes() -> None:
     import base64  # noqa: PLC0415
 
@@ -357,6 +386,19 @@ async def test_a_tls_handshake_that_stalls_is_cut_off(tmp_path: Path) -> None:
         slow[1].close()
         assert counts(node)["handshakes_timed_out"] == 1
         await works(dial(node, "CP1", context=context))
+
+
+async def test_what_failed_in_its_tls_handshake_is_forgotten(tmp_path: Path) -> None:
+    async with running_tls(tmp_path, charger("CP1")) as (node, authority):
+        gateway = node._supervisor.gateway
+        assert isinstance(gateway, LocalGateway)
+        for _ in range(20):
+            reader, writer = await _open(node.ocpp_tls_port or 0, b"GET / HTTP/1.1\r\n\r\n")
+            await _ended(reader)
+            writer.close()
+        gc.collect()
+        assert not any(door._visits for door in gateway.gateway._doors)
+        await works(dial(node, "CP1", context=client_context(authority, None, tmp_path)))
 
 
 async def test_the_silent_make_room_for_who_speaks(tmp_path: Path) -> None:

@@ -198,3 +198,32 @@ def test_the_same_plan_again_is_the_same_campaign_and_another_one_is_refused() -
     assert isinstance(answer, Answer)
     assert isinstance(answer.response, Refusal)
     assert answer.response.reason == "WAVES_INVALID"
+
+
+def test_whoever_may_be_asked_again_waits_for_a_place_without_haste() -> None:
+    campaign = Campaign("CP1 CP2", at_once_max=1)
+    campaign.defers("CP1", "Offline")
+    assert set(campaign.asked) == {"CP2"}
+    campaign.waits()
+    assert set(campaign.asked) == {"CP2"}
+    assert campaign.timer_ms is not None and campaign.timer_ms > campaign.now_ms
+    campaign.hears("CP2", "Installed")
+    assert set(campaign.asked) == {"CP1", "CP2"}
+
+
+def test_a_stopped_campaign_whose_last_failure_came_good_after_all_can_be_resumed() -> None:
+    campaign = Campaign("CP1")
+    campaign.waits()
+    assert campaign.view.stage is CampaignStage.STOPPED
+    campaign.hears("CP1", "Installed")
+    assert campaign.ask(ChangeCampaign(CampaignChange.RESUME)).stage is CampaignStage.DONE
+
+
+def test_a_pause_takes_no_time_from_those_who_were_not_told_yet() -> None:
+    campaign = Campaign("CP1")
+    campaign.defers("CP1", "Busy")
+    campaign.ask(ChangeCampaign(CampaignChange.PAUSE))
+    campaign.now_ms += 600 * MINUTE_MS
+    view = campaign.ask(ChangeCampaign(CampaignChange.RESUME))
+    assert view.stage is CampaignStage.RUNNING
+    assert set(campaign.asked) == {"CP1"}

@@ -8,6 +8,7 @@ from token_charger import TokenCharger
 
 from controlplane.actor import Ask, Call
 from controlplane.charger.messages import ChargerView, GetCharger
+from controlplane.ocpp.commands import GetListVersion
 from controlplane.site.messages import TokensChanged
 from controlplane.store.queries import ListFound
 from controlplane.tokens import Authorisation, AuthorisationPolicy, Token, TokenState
@@ -58,6 +59,16 @@ def test_a_site_that_keeps_no_lists_sends_none() -> None:
     charger.tell(TokensChanged(1, None))
     charger.wait(100_000)
     assert charger.outstanding is None and state(charger) == "off"
+
+
+def test_an_answer_that_its_asker_did_not_wait_for_begins_no_list() -> None:
+    charger = TokenCharger()
+    charger.settle()
+    charger.execute(GetListVersion(), timeout_ms=1_000)
+    charger.wait(1_000)
+    charger.answer(listVersion=7)
+    charger.wait(100_000)
+    assert lists(charger) == []
 
 
 def test_a_list_is_in_step_and_changes_by_differences() -> None:

@@ -20,6 +20,7 @@ from controlplane.charger.messages import (
     SecurityNoticed,
     StationCalled,
     StationConnected,
+    StationFailed,
 )
 from controlplane.errors import Refusal
 from controlplane.ids import ChargerId
@@ -116,6 +117,23 @@ def test_a_password_that_was_refused_is_wrong_again(settled: Charger) -> None:
     assert credential(settled).pending_hash == "h2\nh3"
     settled.refuse()
     assert credential(settled).pending_hash == "h2"
+
+
+def test_an_answer_that_nobody_can_read_leaves_both_right(settled: Charger) -> None:
+    """The gateway calls a result that breaks its schema an error; it may have said Accepted."""
+    rotate(settled, "h1")
+    settled.refuse("PropertyConstraintViolation")
+    assert credential(settled).pending_hash == "h1"
+
+
+def test_what_a_station_says_of_a_password_is_not_repeated(settled: Charger) -> None:
+    rotate(settled, "h1")
+    call = settled.last_call()
+    settled.outstanding = None
+    words = f"no good: {SECRET}"
+    settled.tell(StationFailed(call.connection, call.message_id, "NotSupported", words))
+    kept = [effect for effect in settled.all if type(effect).__name__ != "Call"]
+    assert SECRET not in repr(kept)
 
 
 def test_a_connection_that_breaks_leaves_both_right_over_another_host_too(

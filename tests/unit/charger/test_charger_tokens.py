@@ -8,7 +8,7 @@ import pytest
 from charger_driver import SETTINGS, Charger
 from token_charger import KNOWN, TokenCharger
 
-from controlplane.actor import Call, LookedUp, LookUp, Reply
+from controlplane.actor import Call, LookedUp, LookUp, Reply, TimerFired
 from controlplane.charger.messages import StationCalled
 from controlplane.errors import Refusal
 from controlplane.ids import SessionId
@@ -175,6 +175,18 @@ def test_a_pending_session_is_judged_by_the_next_host() -> None:
     other.tell(TokensChanged(1, ()))
     assert other.session().token_status == "Accepted"
     assert other.found(Reply) == []
+
+
+def test_a_token_that_was_blocked_while_no_host_was_there_to_hear_loses_its_power() -> None:
+    charger = TokenCharger()
+    charger.store(Token("ANNA"))
+    charger.settle_known()
+    charger.start("ANNA")
+    assert charger.authorised() is True
+    other = TokenCharger(snapshot=charger.snapshot, now_ms=charger.now_ms + 5_000)
+    other.store(Token("ANNA", state=TokenState.BLOCKED))
+    other.tell(TimerFired("nothing"))
+    assert other.authorised() is False
 
 
 def test_a_station_that_hangs_up_is_not_answered_on_its_next_connection() -> None:

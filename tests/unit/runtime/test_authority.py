@@ -87,6 +87,7 @@ def test_weak_keys_and_other_names_are_refused(key: Any) -> None:
         (request(key, "CP1", "CP2"), "common name"),
         (request(key), "common name"),
         (request(key, "CP1", organisation="Others"), "organisation"),
+        (request(key, "CP1"), "organisation"),
     ):
         refused = read_wish(text, ["CP1"], "Ours")
         assert isinstance(refused, str), text
