@@ -29,7 +29,13 @@ from controlplane.site.release import release
 from controlplane.site.report import completed, site_observation, site_report
 from controlplane.site.state import BuildingLoad
 from controlplane.site.view import decision_words
-from controlplane.site.waking import QUIET_ROUNDS_MAX, RAISE_ROUNDS, SAMPLE_ASKED_MS, wake_ms
+from controlplane.site.waking import (
+    QUIET_ROUNDS_MAX,
+    RAISE_ROUNDS,
+    SAMPLE_ASKED_MS,
+    SAMPLE_PAUSE_MS,
+    wake_ms,
+)
 from controlplane.store.records import LimitDecision
 
 __all__ = ["Rounds"]
@@ -207,20 +213,22 @@ class Rounds:
             self.by(now_ms + settings.round_interval_ms)
 
     def _ask_meters(self, site: LiveSite, now_ms: int) -> None:
-        """Have those measured again who counted with too much when they were, or of whom the grid
-        waits to see it: their next sample by themselves may be half a minute away."""
+        """Have those measured again who count with more than they may draw, because the meter
+        showed it, or because they are still following a lower limit and others wait for what they
+        give back. Their next sample by themselves may be half a minute away."""
         for connector in site.connectors:
-            asked_ms = connector.sample_asked_ms
-            if now_ms - max(asked_ms, connector.entry.measured_ms) < SAMPLE_ASKED_MS // 3:
+            entry, asked_ms = connector.entry, connector.sample_asked_ms
+            told_ms = max(asked_ms, entry.measured_ms, entry.acknowledged_ms)
+            if now_ms - told_ms < SAMPLE_PAUSE_MS or now_ms - asked_ms < SAMPLE_ASKED_MS:
                 continue
-            if now_ms - asked_ms >= SAMPLE_ASKED_MS and connector.entry.outdated(
+            follows = entry.draining_ma > 0 and entry.online and entry.settled
+            if (follows and site.waiting) or entry.outdated(
                 now_ms=now_ms, ramp_ms=self._settings.ramp_ms
             ):
                 connector.sample_asked_ms = now_ms
                 key = connector.leaf.key
-                self.effects.append(
-                    Send(charger_ref(key.charger_id), SampleWanted(key.connector_id))
-                )
+                wanted = SampleWanted(key.connector_id)
+                self.effects.append(Send(charger_ref(key.charger_id), wanted))
 
     def _keep_window(self, site: LiveSite, now_ms: int) -> None:
         """Count the contract's energy; tell of windows that ended. The window rides in any

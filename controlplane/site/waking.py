@@ -14,7 +14,7 @@ from controlplane.site.live import LiveConnector, LiveSite
 from controlplane.site.release import DEADBAND_MA
 from controlplane.site.why import Cause
 
-__all__ = ["QUIET_ROUNDS_MAX", "RAISE_ROUNDS", "SAMPLE_ASKED_MS", "wake_ms"]
+__all__ = ["QUIET_ROUNDS_MAX", "RAISE_ROUNDS", "SAMPLE_ASKED_MS", "SAMPLE_PAUSE_MS", "wake_ms"]
 
 QUIET_ROUNDS_MAX = 20
 """However little is awaited, every twentieth round is worked out."""
@@ -24,6 +24,9 @@ DRAINING_ROUNDS_MAX = 5
 
 SAMPLE_ASKED_MS = 15_000
 """How often a station is asked to measure at most."""
+
+SAMPLE_PAUSE_MS = 5_000
+"""How old what is known must be for that; vehicles need a few seconds to follow a limit."""
 
 RAISE_ROUNDS = 5
 """Rounds between two small increases of a connector that runs."""
