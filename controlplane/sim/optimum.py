@@ -220,15 +220,15 @@ class _Site:
         )
 
     def shortfalls(self, *, feeder_a: float, lent: bool) -> dict[str, str]:
-        """`feeder_a`: what the feeder has left, beyond what it may keep in hand."""
+        """`feeder_a`: what the feeder has left, beyond the changes of caps that it keeps to itself;
+        full with as little left as a row."""
         found: dict[str, str] = {}
         for claim in self._claims:
-            # What it lacks to run at all, and nothing where it runs.
-            begins_a = max(0.0, claim.least_a - claim.reserved_a)
-            if not claim.charging or claim.short_a <= _ROW_A or feeder_a <= begins_a:
+            # What it lacks to run at all, or a little more where it runs.
+            step_a = max(_ROW_A, claim.least_a - claim.reserved_a)
+            if not claim.charging or claim.short_a <= _ROW_A or feeder_a < step_a:
                 continue
             offered = f"is offered {claim.offered_a:.2f} A of {claim.could_a:.2f} A"
-            step_a = max(_ROW_A, begins_a)
             full = [row for row in claim.rows if self._left_a(row, lent=lent) < step_a]
             if not full:
                 left_a = min(self._left_a(row, lent=lent) for row in claim.rows)
