@@ -64,7 +64,8 @@ def _nobody(station: VirtualStation, outlet: VirtualOutlet) -> None:
 
 class VirtualStation:
     """One station. `send` puts a frame on the line; it is called only while the line is up.
-    `watch` is called whenever what an outlet draws or may draw has changed."""
+    `watch` is called whenever what an outlet draws or may draw has changed, or whether it is in
+    reach."""
 
     def __init__(
         self,
@@ -279,6 +280,7 @@ class VirtualStation:
 
     def opened(self) -> None:
         """The line is up."""
+        self._watch_all()
         self._outstanding = ""
         self.connected_ms = self._scheduler.now_ms
         if self.quirks.clock_jumps:
@@ -293,6 +295,7 @@ class VirtualStation:
     def lost(self) -> None:
         """The line is down: what belongs to no transaction is forgotten."""
         self.connection = self._outstanding = ""
+        self._watch_all()
         self._outbox = deque(message for message in self._outbox if message.transaction is not None)
         for message in self._outbox:
             message.offline = True
@@ -302,6 +305,10 @@ class VirtualStation:
             return
         self._outbox.append(_Outgoing(action, payload, transaction, offline=not self.connection))
         self._pump()
+
+    def _watch_all(self) -> None:
+        for outlet in self.outlets:
+            self._watch(self, outlet)
 
     def _boot(self) -> None:
         if self.connection and self.running and not self._booted:
