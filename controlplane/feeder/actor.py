@@ -26,7 +26,7 @@ from controlplane.actor import (
 from controlplane.config import ActorSettings
 from controlplane.demand_curve import Curve
 from controlplane.errors import Refusal
-from controlplane.feeder.ledger import Account, caps_to_send
+from controlplane.feeder.ledger import Account, Division, caps_to_send
 from controlplane.feeder.messages import (
     ConfigureFeeder,
     DeleteFeeder,
@@ -76,6 +76,7 @@ class FeederActor:
         self._curves: dict[ActorRef, Curve] = {}
         """What was last reported; told again within an interval after a crash."""
         self._reports: Reports[FeederReport] = Reports()
+        self._division = Division()
         self._divided_ms: int | None = None
         self._divide_at_ms: int | None = None
         self._durable = False
@@ -405,6 +406,7 @@ class FeederActor:
             capacity_ma=capacity_ma,
             now_ms=now_ms,
             patience_ms=self._patience_ms,
+            division=self._division,
         )
         reducing = False
         for member, cap_ma in caps:

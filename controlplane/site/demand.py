@@ -305,10 +305,12 @@ class Demand:
 
     def _urgency(self, leaf: Leaf, now_ms: int) -> tuple[int | None, bool]:
         """The laxity, and whether it rests on a forecast."""
-        missing_wh = self.energy_needed_wh()
+        need, missing_wh = self.need, self.energy_needed_wh()
         departure = None if missing_wh is None else self.departure(now_ms)
-        need, power_w = self.need, self.power_max_w(leaf)
-        if missing_wh is None or need is None or departure is None or power_w <= 0:
+        if missing_wh is None or need is None or departure is None:
+            return None, False
+        power_w = self.power_max_w(leaf)
+        if power_w <= 0:
             return None, False
         guessed = Source.FORECAST in (need[1], departure[1])
         return departure[0] - now_ms - missing_wh * MS_PER_HOUR // power_w, guessed

@@ -57,19 +57,16 @@ def site_report(site: LiveSite, rows: Budget, *, now_ms: int) -> SiteReport:
 
 
 def completed(
-    report: SiteReport, site: LiveSite, rows: Budget, *, now_ms: int, stale_ms: int, pace: Pace
+    report: SiteReport, now: Observation, curve: tuple[int, Curve] | None
 ) -> SiteReport:
-    """The report with its curve and with the power that is drawn.
-
-    Args:
-        stale_ms: how long a connector's last sample says what it draws.
-    """
-    now = site_observation(site, rows, now_ms=now_ms, stale_ms=stale_ms)
-    report = msgspec.structs.replace(report, measured_w=now.measured_w)
-    if site.plan is None:
-        return report
-    floor_ma, curve = site_curve(site, rows, now_ms=now_ms, pace=pace)
-    return msgspec.structs.replace(report, floor_ma=floor_ma, curve=curve)
+    """The report with the power that is drawn and, where the site has a plan, with its floor and
+    curve."""
+    if curve is None:
+        return msgspec.structs.replace(report, measured_w=now.measured_w)
+    floor_ma, stages = curve
+    return msgspec.structs.replace(
+        report, measured_w=now.measured_w, floor_ma=floor_ma, curve=stages
+    )
 
 
 def site_curve(site: LiveSite, rows: Budget, *, now_ms: int, pace: Pace) -> tuple[int, Curve]:

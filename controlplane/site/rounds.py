@@ -13,6 +13,7 @@ from controlplane.actor import (
 )
 from controlplane.charger.messages import ApplyLimit
 from controlplane.config import ActorSettings
+from controlplane.demand_curve import Curve
 from controlplane.feeder.messages import SiteReport
 from controlplane.feeder.reporting import Reports
 from controlplane.ids import ActorRef, ConnectorKey
@@ -26,7 +27,8 @@ from controlplane.site.demand import Pace
 from controlplane.site.live import LiveConnector, LiveSite
 from controlplane.site.live_power import window_event
 from controlplane.site.release import release
-from controlplane.site.report import completed, site_observation, site_report
+from controlplane.site.report import completed, site_curve, site_observation, site_report
+from controlplane.site.round import Plan
 from controlplane.site.state import BuildingLoad
 from controlplane.site.view import decision_words
 from controlplane.site.waking import QUIET_ROUNDS_MAX, RAISE_ROUNDS, wake_ms
@@ -82,6 +84,8 @@ class Rounds:
         """Rounds beyond the regular ones that are left, in intervals; as of `_spare_at_ms`."""
         self._spare_at_ms = 0
         self._window_saved_ms = 0
+        self._curve: tuple[Plan, int, Curve] | None = None
+        """What the feeder was told last of the site's wants, and the plan of that moment."""
 
     # --- when -------------------------------------------------------------------------------------
 
@@ -275,16 +279,20 @@ class Rounds:
         report = site_report(site, rows, now_ms=now_ms)
         if only_urgent and not self.reports.urgent(report, site.state.cap_ma):
             return
-        report = completed(
-            report,
-            site,
-            rows,
-            now_ms=now_ms,
-            stale_ms=self._sample_stale_ms,
-            pace=self._pace,
-        )
-        report = self.reports.stamped(report)
+        now = site_observation(site, rows, now_ms=now_ms, stale_ms=self._sample_stale_ms)
+        curve = None if site.plan is None else self._site_curve(site, site.plan, rows, now_ms)
+        report = self.reports.stamped(completed(report, now, curve))
         self.effects.append(Send(feeder_ref(site.config.feeder), report))
+
+    def _site_curve(
+        self, site: LiveSite, plan: Plan, rows: Budget, now_ms: int
+    ) -> tuple[int, Curve]:
+        """The floor and the curve of the site: those of before where nothing was heard since the
+        last round that could change the next."""
+        if self._curve is None or not self.quiet or self._curve[0] is not plan:
+            self._curve = (plan, *site_curve(site, rows, now_ms=now_ms, pace=self._pace))
+        _, floor_ma, curve = self._curve
+        return floor_ma, curve
 
     def advance_grid(self, site: LiveSite, now_ms: int) -> None:
         now = site_observation(
