@@ -97,13 +97,17 @@ class RowChecker:
         """What flows in each conductor, what counts of it, and the larger; a last one is empty."""
         self._rows_a = np.zeros((3, len(self._rating_a)))
         """The sums of that on every row, unless `_dirty`."""
+        self._room_a = self._rating_a
+        """What they leave to buildings without any doubt, unless `_dirty`."""
+        self._loads_a = np.zeros(3 * len(sites) + 1)
+        """What buildings draw per line; a last one draws nothing."""
         self._dirty = True
         self._ticks_ms: list[int] = []
         """Those not yet looked at."""
         self._liars: set[int] = set()
         """Outlets of stations that may lie."""
-        self._suspects: set[int] = set()
-        """Those of them that lie, did so a moment ago, or of which there is news."""
+        self._suspects: dict[int, bool | None] = {}
+        """Those of them that lie (True), did so a moment ago, or of which there is news (None)."""
         self._away: set[int] = set()
         """Those of all liars that are out of reach."""
         self._over_since_ms: dict[int, int] = {}
@@ -165,8 +169,9 @@ class RowChecker:
         self.settle()
         index = outlet.index
         if station.quirks.lies or index in self._liars:
+            self._dirty |= not self._liars
             self._liars.add(index)
-            self._suspects.add(index)
+            self._suspects[index] = None
             (self._away.discard if station.connection else self._away.add)(index)
         self._count(outlet, outlet.offered_a)
 
@@ -185,7 +190,6 @@ class RowChecker:
     def check(self, now_ms: int) -> None:
         """A tick ends: look at this instant, now or before anything changes."""
         if self._suspects:
-            self.settle()
             self._look_at_suspects(now_ms)
         self._ticks_ms.append(now_ms)
         if self._over_since_ms or len(self._ticks_ms) >= _TICKS_MAX:
@@ -197,22 +201,23 @@ class RowChecker:
             return
         ticks_ms, self._ticks_ms = self._ticks_ms, []
         if self._dirty:
-            self._dirty = False
-            self._rows_a = self._carried.of(self._slots_a)
-        drawn_a, counted_a, most_a = self._rows_a
+            self._add_up()
         building_a = self._building_a(self._buildings.highest_a(ticks_ms[0], ticks_ms[-1]))
-        utilisation = float(((building_a + drawn_a) / self._rating_a).max())
+        utilisation = float(((building_a + self._rows_a[0]) / self._rating_a).max())
         self.utilisation_max = max(self.utilisation_max, utilisation)
-        limit_a = self._rating_a + (self._tolerance_a - _NEAR_A)
-        within = bool((building_a + counted_a <= limit_a).all())
-        if within and self._liars:
-            # Of no row that all liars together leave within its rating can they have taken room.
-            within = bool((building_a + most_a <= limit_a).all())
-        if within:
+        if (building_a <= self._room_a).all():
             self._found(ticks_ms[0], {}, set())
             return
         for now_ms in ticks_ms:
             self._look(now_ms)
+
+    def _add_up(self) -> None:
+        self._dirty = False
+        self._rows_a = self._carried.of(self._slots_a)
+        _, counted_a, most_a = self._rows_a
+        # Where all that liars take leaves a row within its rating, they have taken nobody's room.
+        self._room_a = self._rating_a + (self._tolerance_a - _NEAR_A)
+        self._room_a -= most_a if self._liars else counted_a
 
     def _look(self, now_ms: int) -> None:
         """Look at one instant."""
@@ -239,7 +244,8 @@ class RowChecker:
 
     def _building_a(self, buildings_a: Floats) -> Floats:
         """What buildings draw on every row."""
-        return self._measured.of(np.append(buildings_a, 0.0))
+        self._loads_a[:-1] = buildings_a.ravel()
+        return self._measured.of(self._loads_a)
 
     def _seen_a(self) -> Floats:
         """What flows, as far as Loadstar can know: of a liar that is out of reach, what it
@@ -257,17 +263,21 @@ class RowChecker:
 
     def _look_at_suspects(self, now_ms: int) -> None:
         """Count liars with what they promised, and see that the alarm is raised."""
-        for index in sorted(self._suspects):
+        for index, lied in sorted(self._suspects.items()):
             station, outlet = self._outlets[index]
             if outlet.offered_a > outlet.promised_a + _ROUNDING_A:
                 outlet.liar_until_ms = now_ms + LIE_LASTS_MS
             lying = now_ms < outlet.liar_until_ms
-            may_a = outlet.promised_a if lying else outlet.offered_a
-            self._count(outlet, may_a, flows_count=not lying)
+            if lying is not lied:
+                self.settle()
+                self._suspects[index] = lying
+                may_a = outlet.promised_a if lying else outlet.offered_a
+                self._count(outlet, may_a, flows_count=not lying)
             if not lying:
-                self._suspects.discard(index)
+                del self._suspects[index]
                 if not station.quirks.lies:
                     self._liars.discard(index)
+                    self._dirty = True
             above = outlet.draw.current_a > outlet.promised_a + _LIE_SEEN_A
             heard = station.connection and station.backlog <= _BACKLOG_MAX
             if not (above and lying and heard):
