@@ -92,6 +92,8 @@ class RowChecker:
         self._outlets: list[tuple[VirtualStation, VirtualOutlet]] = []
         self._first_slot: list[int] = []
         self._lay_out(sites, stations)
+        self._told: list[object] = [None] * len(self._outlets)
+        """What is known of each outlet."""
         slots = self._first_slot[-1]
         self._slots_a = np.zeros((3, slots + 1))
         """What flows in each conductor, what counts of it, and the larger; a last one is empty."""
@@ -166,13 +168,25 @@ class RowChecker:
 
     def watch(self, station: VirtualStation, outlet: VirtualOutlet) -> None:
         """What an outlet draws or may draw has changed, or whether its station is in reach."""
+        index, draw = outlet.index, outlet.draw
+        lies, connected = station.quirks.lies, bool(station.connection)
+        told = (
+            draw.current_a,
+            draw.phases,
+            outlet.offered_a,
+            outlet.promised_a,
+            lies,
+            connected,
+        )
+        if told == self._told[index]:
+            return
+        self._told[index] = told
         self.settle()
-        index = outlet.index
-        if station.quirks.lies or index in self._liars:
+        if lies or index in self._liars:
             self._dirty |= not self._liars
             self._liars.add(index)
             self._suspects[index] = None
-            (self._away.discard if station.connection else self._away.add)(index)
+            (self._away.discard if connected else self._away.add)(index)
         self._count(outlet, outlet.offered_a)
 
     def _count(self, outlet: VirtualOutlet, may_a: float, *, flows_count: bool = True) -> None:

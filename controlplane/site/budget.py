@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from operator import gt, sub
 
 import msgspec
 
@@ -141,8 +142,8 @@ def _capacity(
     fallbacks."""
     lines = tree.lines
     building_ma, fallback_ma = building_ma[:lines], fallback_ma[:lines]
-    room_ma = [have - used for have, used in zip(tree.rating_ma, building_ma, strict=True)]
-    may_ma = [room - margin for room, margin in zip(room_ma, tree.margin_ma, strict=True)]
+    room_ma = list(map(sub, tree.rating_ma, building_ma))
+    may_ma = list(map(sub, room_ma, tree.margin_ma))
     if supply_limit_ma is not None:
         for row in tree.supply_rows:
             room_ma[row] = min(room_ma[row], supply_limit_ma - building_ma[row])
@@ -153,9 +154,6 @@ def _capacity(
         for row in tree.supply_rows:
             room_ma[row] = min(room_ma[row], fallback_ma[row])
     # Fallbacks may use the margin, nothing else may.
-    capacity = [
-        min(room, max(may, fallback))
-        for room, may, fallback in zip(room_ma, may_ma, fallback_ma, strict=True)
-    ]
-    tight = [fallback > room for fallback, room in zip(fallback_ma, room_ma, strict=True)]
+    capacity = list(map(min, room_ma, map(max, may_ma, fallback_ma)))
+    tight = list(map(gt, fallback_ma, room_ma))
     return capacity, tight

@@ -167,7 +167,10 @@ class Demand:
         # What only failed so far is not held against a vehicle that may wait of its own accord.
         start_ma = behaviour.start_ma if self.charging else (behaviour.known.start_ma or 0)
         # A vehicle that says it needs more than any is known to would only starve itself.
-        learned_ma = min(max(start_ma, self.vehicle.current_min_ma or 0), START_MAX_MA)
+        said_ma = self.vehicle.current_min_ma
+        if not (start_ma or said_ma) and leaf.min_ma <= leaf.max_ma:
+            return leaf.min_ma
+        learned_ma = min(max(start_ma, said_ma or 0), START_MAX_MA)
         return min(max(leaf.min_ma, learned_ma), leaf.max_ma)
 
     def current_max_ma(self, leaf: Leaf) -> int:
@@ -212,8 +215,10 @@ class Demand:
         charger; None where they do not say."""
         if not (self.terms.may_charge and self.session.authorised):
             return 0
-        limits = [each for each in (self.override_ma, self.external_ma) if each is not None]
-        return min(limits, default=None)
+        override_ma, external_ma = self.override_ma, self.external_ma
+        if override_ma is None or external_ma is None:
+            return external_ma if override_ma is None else override_ma
+        return min(override_ma, external_ma)
 
     @property
     def held_by(self) -> Cause:

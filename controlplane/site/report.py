@@ -56,9 +56,7 @@ def site_report(site: LiveSite, rows: Budget, *, now_ms: int) -> SiteReport:
     )
 
 
-def completed(
-    report: SiteReport, now: Observation, curve: tuple[int, Curve] | None
-) -> SiteReport:
+def completed(report: SiteReport, now: Observation, curve: tuple[int, Curve] | None) -> SiteReport:
     """The report with the power that is drawn and, where the site has a plan, with its floor and
     curve."""
     if curve is None:
@@ -110,7 +108,10 @@ def site_observation(
     )
     drawn_w = allowed_w = building_w
     for connector, liability_ma in zip(site.connectors, rows.own_liability_ma, strict=True):
-        may_w = w_from_ma(liability_ma, voltage_v=voltage_v, phases=len(connector.leaf.phases))
+        may_w = 0
+        if liability_ma:
+            phases = len(connector.leaf.phases)
+            may_w = w_from_ma(liability_ma, voltage_v=voltage_v, phases=phases)
         metered_w = connector.metered_w(now_ms=now_ms, stale_ms=stale_ms)
         drawn_w += may_w if metered_w is None else metered_w
         allowed_w += may_w

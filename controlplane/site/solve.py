@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Sequence
 from copy import copy
 from dataclasses import dataclass
-from operator import add
+from operator import add, sub
 
 import msgspec
 import numpy as np
@@ -174,7 +174,10 @@ def _capacity(
 ) -> _core.Capacity:
     """What is left on every row, once `fixed` per connector is taken off; never below 0, nor more
     than the core takes."""
-    left = [min(max(0, each), POWER_MAX_MA) for each in _left(tree, shares, rows, fixed)]
+    left = [
+        each if 0 <= each <= POWER_MAX_MA else min(max(0, each), POWER_MAX_MA)
+        for each in _left(tree, shares, rows, fixed)
+    ]
     power = left[tree.lines :]
     return _core.Capacity(
         import_ma=np.array(left[: tree.lines], dtype=np.int64).reshape(-1, 3),
@@ -200,7 +203,7 @@ def _left(
                 for share, given_ma in zip(shares, given, strict=True)
             ]
         )
-    return [have - taken for have, taken in zip(rows.capacity_ma, used, strict=True)]
+    return list(map(sub, rows.capacity_ma, used))
 
 
 def _readmitted(
