@@ -399,7 +399,8 @@ class FeederActor:
         self._divided_ms = now_ms
         interval_ms = self._settings.site_report_interval_ms
         members = state.members()
-        capacity_ma = state.capacity_ma(config, self._sums(state, config, now_ms), now_ms)
+        sums = None if config.parent is None else self._sums(state, config, now_ms)
+        capacity_ma = state.capacity_ma(config, sums, now_ms)
         caps = caps_to_send(
             members,
             self._curves,
@@ -451,6 +452,8 @@ class FeederActor:
         self._effects += effects
         self._durable |= bool(effects)
         self._set_grid_timer(state, now_ms)
+        if config.parent is None:
+            return
         report = sums.report(state, config)
         if self._reports.urgent(report, state.parent_cap_ma):
             self._report(state, config, sums)

@@ -84,6 +84,8 @@ class Rounds:
         """Rounds beyond the regular ones that are left, in intervals; as of `_spare_at_ms`."""
         self._spare_at_ms = 0
         self._window_saved_ms = 0
+        self._rows: tuple[LiveSite, bool, Budget] | None = None
+        """The rows that the last round left, of which site, and whether its building was stale."""
         self._curve: tuple[Plan, int, Curve] | None = None
         """What the feeder was told last of the site's wants, and the plan of that moment."""
 
@@ -140,6 +142,15 @@ class Rounds:
         if self.next_ms is None or at_ms < self.next_ms:
             self.next_ms = at_ms
             self.effects.append(SetTimer("round", at_ms))
+
+    def rows(self, site: LiveSite, now_ms: int) -> Budget:
+        """The rows as they are now: those that the last round left where nothing was heard since
+        that could change the next."""
+        if self.quiet and self._rows is not None and site.tree.power_row is None:
+            of, stale, rows = self._rows
+            if of is site and stale is site.stale(now_ms):
+                return rows
+        return site.budget(now_ms)
 
     # --- what -------------------------------------------------------------------------------------
 
@@ -199,6 +210,7 @@ class Rounds:
         self.durable |= bool(events)
         self.effects += events
         left = site.budget(now_ms) if released.limits else rows
+        self._rows = (site, stale, left)
         # Of an idle site, nothing is heard until somebody comes.
         if not site.busy or site.state.grid.wants_observation(now_ms):
             self.observe_grid(site, left, now_ms, reducing=bool(released.limits))

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from copy import copy
 from dataclasses import dataclass
 from operator import add, sub
 
@@ -32,7 +31,7 @@ class Result:
     contended: bool
     checked: bool
 
-    def __copy__(self) -> Result:
+    def copy(self) -> Result:
         return Result(list(self.current_ma), list(self.binding_row), self.contended, self.checked)
 
 
@@ -44,10 +43,10 @@ class Answers:
         self._known: deque[tuple[object, Result]] = deque(maxlen=_ANSWERS_MAX)
 
     def find(self, asked: object) -> Result | None:
-        return next((copy(result) for known, result in self._known if known == asked), None)
+        return next((result.copy() for known, result in self._known if known == asked), None)
 
     def keep(self, asked: object, result: Result) -> None:
-        self._known.append((asked, copy(result)))
+        self._known.append((asked, result.copy()))
 
 
 def solve(
