@@ -137,8 +137,9 @@ class Demand:
     def energy_needed_wh(self) -> int | None:
         """What is still missing: of the need, and no more than fits into the battery."""
         need = self.need
-        if need is None:
-            return None
+        return None if need is None else self._missing_wh(need)
+
+    def _missing_wh(self, need: tuple[int, Source]) -> int:
         missing_wh = max(0, need[0] - self.energy_wh)
         if self.vehicle.capacity_wh is not None and self.soc_percent is not None:
             empty_wh = int(self.vehicle.capacity_wh * (100 - self.soc_percent) / 100)
@@ -310,15 +311,16 @@ class Demand:
 
     def _urgency(self, leaf: Leaf, now_ms: int) -> tuple[int | None, bool]:
         """The laxity, and whether it rests on a forecast."""
-        need, missing_wh = self.need, self.energy_needed_wh()
-        departure = None if missing_wh is None else self.departure(now_ms)
-        if missing_wh is None or need is None or departure is None:
+        need = self.need
+        departure = None if need is None else self.departure(now_ms)
+        if need is None or departure is None:
             return None, False
         power_w = self.power_max_w(leaf)
         if power_w <= 0:
             return None, False
-        guessed = Source.FORECAST in (need[1], departure[1])
-        return departure[0] - now_ms - missing_wh * MS_PER_HOUR // power_w, guessed
+        guessed = need[1] is Source.FORECAST or departure[1] is Source.FORECAST
+        missing_ms = self._missing_wh(need) * MS_PER_HOUR // power_w
+        return departure[0] - now_ms - missing_ms, guessed
 
 
 def _first(

@@ -20,7 +20,17 @@ from controlplane.site.live import LiveSite
 from controlplane.site.round import Plan
 from controlplane.units import w_from_ma
 
-__all__ = ["completed", "site_curve", "site_observation", "site_report"]
+__all__ = [
+    "CurveQuestion",
+    "completed",
+    "curve_question",
+    "site_curve",
+    "site_observation",
+    "site_report",
+]
+
+CurveQuestion = tuple[object, ...]
+"""What a site's curve follows from; equal for equal curves."""
 
 
 def site_report(site: LiveSite, rows: Budget, *, now_ms: int) -> SiteReport:
@@ -79,6 +89,19 @@ def site_curve(site: LiveSite, rows: Budget, *, now_ms: int, pace: Pace) -> tupl
     building_ma = [rows.building_ma[row] for row in site.tree.supply_rows]
     below_ma = list(map(add, building_ma, site.tree.supply_sums(fixed)))
     return demand_curve(below_ma, [_part(free, position) for position in free.order])
+
+
+def curve_question(site: LiveSite, plan: Plan, rows: Budget, now_ms: int) -> CurveQuestion | None:
+    """What the curve follows from while nothing was heard since the round of `plan`: the shares of
+    that round, as far as no row that the feeder's cap makes short has changed them; None where one
+    may have."""
+    if rows.surplus_ma is not None or any(rows.tight) or any(each.first for each in plan.shares):
+        return None
+    free = site.uncapped(rows, now_ms)
+    if any(free.tight):
+        return None
+    shown = [None if each is None else each.behaviour.cap_ma for each in site.demands]
+    return plan.shares, plan.order, plan.shortfalls, shown, free.capacity_ma, rows.building_ma
 
 
 def _part(free: Plan, position: int) -> Part:

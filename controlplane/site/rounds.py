@@ -27,7 +27,14 @@ from controlplane.site.demand import Pace
 from controlplane.site.live import LiveConnector, LiveSite
 from controlplane.site.live_power import window_event
 from controlplane.site.release import release
-from controlplane.site.report import completed, site_curve, site_observation, site_report
+from controlplane.site.report import (
+    CurveQuestion,
+    completed,
+    curve_question,
+    site_curve,
+    site_observation,
+    site_report,
+)
 from controlplane.site.round import Plan
 from controlplane.site.state import BuildingLoad
 from controlplane.site.view import decision_words
@@ -86,8 +93,10 @@ class Rounds:
         self._window_saved_ms = 0
         self._rows: tuple[LiveSite, bool, Budget] | None = None
         """The rows that the last round left, of which site, and whether its building was stale."""
-        self._curve: tuple[Plan, int, Curve] | None = None
-        """What the feeder was told last of the site's wants, and the plan of that moment."""
+        self._curve: tuple[int, Curve] = (0, ())
+        """What the feeder was told last of the site's wants."""
+        self._curve_of: CurveQuestion | None = None
+        """What that followed from, where it is known."""
 
     # --- when -------------------------------------------------------------------------------------
 
@@ -299,12 +308,12 @@ class Rounds:
     def _site_curve(
         self, site: LiveSite, plan: Plan, rows: Budget, now_ms: int
     ) -> tuple[int, Curve]:
-        """The floor and the curve of the site: those of before where nothing was heard since the
-        last round that could change the next."""
-        if self._curve is None or not self.quiet or self._curve[0] is not plan:
-            self._curve = (plan, *site_curve(site, rows, now_ms=now_ms, pace=self._pace))
-        _, floor_ma, curve = self._curve
-        return floor_ma, curve
+        """The floor and the curve of the site: those of before where they follow from the same."""
+        question = curve_question(site, plan, rows, now_ms) if self.quiet else None
+        if question is None or question != self._curve_of:
+            self._curve = site_curve(site, rows, now_ms=now_ms, pace=self._pace)
+            self._curve_of = question
+        return self._curve
 
     def advance_grid(self, site: LiveSite, now_ms: int) -> None:
         now = site_observation(
