@@ -32,6 +32,8 @@ _STATE_DWELL_MS = 2_000
 LIE_LASTS_MS = 45_000
 """How long a vehicle may go on drawing what a station offered against its word: the slowest ramp
 takes half a minute."""
+_EXCESS_A = 0.5
+"""Less above a limit is no more than a meter's class explains."""
 _CLOCK_JUMP_MS = 600_000
 _METER_SETTINGS = {"MeterValueSampleInterval", "SampledDataCtrlr.TxUpdatedInterval"}
 
@@ -194,6 +196,7 @@ class VirtualStation:
         outlet.advance(self._scheduler.now_ms)
         self._changed(outlet)
         self._sample_later(outlet, transaction)
+        outlet.shows_excess = outlet.draw.current_a > outlet.promised_a + _EXCESS_A
         if len(self._outbox) < _OUTBOX_MAX:
             self._post(*self.dialect.sampled(outlet, transaction, self._clock_ms()), transaction)
 
@@ -251,7 +254,7 @@ class VirtualStation:
         self.book.end_transaction(transaction.id, outlet.spec.connector_id)
         if self._in_force is not self.book and not self.quirks.outlives:
             self._in_force.end_transaction(transaction.id, outlet.spec.connector_id)
-        outlet.transaction = None
+        outlet.transaction, outlet.shows_excess = None, False
         self._renew(outlet)
 
     def _tell_state(self, outlet: VirtualOutlet) -> None:

@@ -17,7 +17,7 @@ from controlplane.sim.building import BuildingLoad
 from controlplane.sim.buildings import Buildings
 from controlplane.sim.checkers import AnswerChecker, EnergyChecker
 from controlplane.sim.network_faults import FAULTS
-from controlplane.sim.optimum import shortfalls
+from controlplane.sim.optimum import OptimumWatch, shortfalls
 from controlplane.sim.row_checker import RowChecker
 from controlplane.sim.vehicle import Draw, Vehicle, VehicleSpec
 from controlplane.sim.violations import Violations
@@ -213,6 +213,23 @@ def test_the_oracle_sees_a_row_that_is_full() -> None:
     )
     world.sites["site0"] = full
     assert shortfalls(world.moment(), lent=False) == {}
+
+
+def test_room_counts_as_left_once_the_meter_no_longer_shows_it_taken() -> None:
+    world, violations = _world(), Violations()
+    station = world.stations["CP0"]
+    spec = VehicleSpec(battery_wh=60_000, current_max_a=16, current_min_a=6)
+    station.plug(Vehicle(spec, soc=0.3, outlet_phases=len(station.outlet.spec.lines)), "CARD")
+    station.outlet.offered_a = 8.0
+    watch = OptimumWatch("less than the optimum", violations, lent=False, within_ms=60_000)
+    watch.begin(0, world.moment())
+    world.stations["CP2"].outlet.shows_excess = True
+    watch.look(300_000, world.moment())
+    world.stations["CP2"].outlet.shows_excess = False
+    watch.look(360_000, world.moment())
+    assert violations.found == []
+    watch.look(361_000, world.moment())
+    assert [violation.rule for violation in violations.found] == ["less than the optimum"]
 
 
 def test_the_answer_checker_sees_silence_and_chatter() -> None:
