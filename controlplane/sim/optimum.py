@@ -85,7 +85,8 @@ class OptimumWatch:
     shortfall ends within `within_ms`; None only measures how long it lasts.
 
     A vehicle that takes nothing any more goes, though its cable stays: what it gives back counts
-    from when it was told to, in `_GIVES_UP_STEPS` at most, on its own site."""
+    from when it was told to, in `_GIVES_UP_STEPS` at most, on its own site. One whose meter showed
+    more than its station had promised keeps what it took until that meter speaks again."""
 
     def __init__(
         self, rule: str, violations: Violations, *, lent: bool, within_ms: int | None
@@ -109,7 +110,7 @@ class OptimumWatch:
     def look(self, now_ms: int, moment: Moment) -> None:
         """Look at this instant."""
         short = shortfalls(moment, lent=self._lent)
-        for site in self._sites_given_back(moment):
+        for site in [*self._sites_given_back(moment), *_sites_in_excess(moment)]:
             for charger in site.chargers:
                 for connector in charger.connectors:
                     self._since_ms.pop(f"{charger.id}/{connector.id}", None)
@@ -234,6 +235,19 @@ class _Site:
                 left_a = min(self._left_a(row, lent=lent) for row in claim.rows)
                 found[claim.name] = f"{offered}, and {left_a:.2f} A are left on all its rows"
         return found
+
+
+def _sites_in_excess(moment: Moment) -> list[SiteConfig]:
+    """Where the last that was heard of a meter is that more flows than was promised."""
+    return [
+        site
+        for site in moment.sites
+        if any(
+            outlet.shows_excess
+            for charger in site.chargers
+            for outlet in moment.stations[charger.id].outlets
+        )
+    ]
 
 
 def _asleep(moment: Moment, site: SiteConfig) -> Iterator[tuple[str, float]]:

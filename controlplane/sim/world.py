@@ -189,6 +189,7 @@ class World:
             [self.feeder],
             self.stations,
             self.violations,
+            buildings=self.buildings,
             grace_ms=2 * (settings.meter_interval_ms + settings.ramp_ms)
             + 10 * settings.call_timeout_ms,
         )
@@ -302,13 +303,14 @@ class World:
 
     def _pass(self, duration_ms: int) -> None:
         """Let virtual time pass, tick by tick: what happens, then the checkers."""
-        scheduler, rows, buildings = self.scheduler, self.rows, self.buildings
+        scheduler, rows, answers = self.scheduler, self.rows, self.line.answers
         end_ms = scheduler.now_ms + duration_ms
         while scheduler.now_ms < end_ms:
-            scheduler.run_until(min(scheduler.now_ms + _TICK_MS, end_ms))
-            now_ms = scheduler.now_ms
-            rows.check(now_ms, buildings.current_a(now_ms), moved=buildings.moves)
-            self.line.answers.check(now_ms)
+            now_ms = min(scheduler.now_ms + _TICK_MS, end_ms)
+            scheduler.run_until(now_ms)
+            rows.check(now_ms)
+            answers.check(now_ms)
+        rows.settle()
 
     # --- what the owner and the building say ------------------------------------------------------
 

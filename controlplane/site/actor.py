@@ -153,7 +153,7 @@ class SiteActor:
                 self._rounds.advance_grid(site, now_ms)
                 self._rounds.run(site, now_ms)
             case TimerFired(key="report"):
-                self._rounds.report(site, site.budget(now_ms), now_ms)
+                self._rounds.report(site, self._rounds.rows(site, now_ms), now_ms)
                 self._rounds.set_report_timer(site, now_ms)
             case _:
                 # A timer of an older version, or news for another kind of actor: no harm.
@@ -329,7 +329,7 @@ class SiteActor:
         self._rounds.quiet &= same and not site.stale(now_ms)
         site.state.building = load
         self._rounds.save_building(site, load)
-        rows = site.budget(now_ms)
+        rows = self._rounds.rows(site, now_ms)
         if site.state.grid.awaiting:
             self._rounds.observe_grid(site, rows, now_ms)
         if any(rows.over(site.tree.lines)):
@@ -404,6 +404,7 @@ class SiteActor:
         ):
             self._rounds.quiet = False
         if entry.liability_ma != counted_ma:
+            self._rounds.quiet = False
             self._rounds.soon(site, now_ms)
         elif site.state.grid.awaiting:
             self._rounds.observe_grid(site, site.budget(now_ms), now_ms)

@@ -31,6 +31,7 @@ from controlplane.site.messages import (
 from controlplane.site.policy import Policy
 from controlplane.site.release import Calm
 from controlplane.site.round import Plan, plan
+from controlplane.site.solve import Answers
 from controlplane.site.state import SiteState
 from controlplane.site.tree import Leaf, SiteTree
 from controlplane.site.view import Picture, site_view
@@ -118,6 +119,7 @@ class LiveSite:
         self.history = History.restore(state.history)
         self.zone = ZoneInfo(self.config.time_zone)
         self.power = LivePower(state, self.config, self.tree, self.connectors, settings)
+        self._answers, self._uncapped_answers = Answers(), Answers()
         self.plan: Plan | None = None
         self.waiting: dict[int, int] = {}
 
@@ -347,6 +349,7 @@ class LiveSite:
             stale=self.stale(now_ms),
             now_ms=now_ms,
             pace=pace,
+            answers=self._uncapped_answers if narrowed else self._answers,
             exempt=self.power.exempt(now_ms) if rows.surplus_ma is not None else (),
             narrowed=narrowed,
         )

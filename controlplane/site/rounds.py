@@ -13,6 +13,7 @@ from controlplane.actor import (
 )
 from controlplane.charger.messages import ApplyLimit, SampleWanted
 from controlplane.config import ActorSettings
+from controlplane.demand_curve import Curve
 from controlplane.feeder.messages import SiteReport
 from controlplane.feeder.reporting import Reports
 from controlplane.ids import ActorRef, ConnectorKey
@@ -26,7 +27,15 @@ from controlplane.site.demand import Pace
 from controlplane.site.live import LiveConnector, LiveSite
 from controlplane.site.live_power import window_event
 from controlplane.site.release import release
-from controlplane.site.report import completed, site_observation, site_report
+from controlplane.site.report import (
+    CurveQuestion,
+    completed,
+    curve_question,
+    site_curve,
+    site_observation,
+    site_report,
+)
+from controlplane.site.round import Plan
 from controlplane.site.state import BuildingLoad
 from controlplane.site.view import decision_words
 from controlplane.site.waking import (
@@ -87,6 +96,12 @@ class Rounds:
         self._late = False
         """Whether the last timer of a round fired late."""
         self._window_saved_ms = 0
+        self._rows: tuple[LiveSite, bool, Budget] | None = None
+        """The rows that the last round left, of which site, and whether its building was stale."""
+        self._curve: tuple[int, Curve] = (0, ())
+        """What the feeder was told last of the site's wants."""
+        self._curve_of: CurveQuestion | None = None
+        """What that followed from, where it is known."""
 
     # --- when -------------------------------------------------------------------------------------
 
@@ -139,6 +154,15 @@ class Rounds:
         if self.next_ms is None or at_ms < self.next_ms:
             self.next_ms = at_ms
             self.effects.append(SetTimer("round", at_ms))
+
+    def rows(self, site: LiveSite, now_ms: int) -> Budget:
+        """The rows as they are now: those that the last round left where nothing was heard since
+        that could change the next."""
+        if self.quiet and self._rows is not None and site.tree.power_row is None:
+            of, stale, rows = self._rows
+            if of is site and stale is site.stale(now_ms):
+                return rows
+        return site.budget(now_ms)
 
     # --- what -------------------------------------------------------------------------------------
 
@@ -199,6 +223,7 @@ class Rounds:
         self.durable |= bool(events)
         self.effects += events
         left = site.budget(now_ms) if released.limits else rows
+        self._rows = (site, stale, left)
         # Of an idle site, nothing is heard until somebody comes.
         if not site.busy or site.state.grid.wants_observation(now_ms):
             self.observe_grid(site, left, now_ms, reducing=bool(released.limits))
@@ -297,16 +322,20 @@ class Rounds:
         report = site_report(site, rows, now_ms=now_ms)
         if only_urgent and not self.reports.urgent(report, site.state.cap_ma):
             return
-        report = completed(
-            report,
-            site,
-            rows,
-            now_ms=now_ms,
-            stale_ms=self._sample_stale_ms,
-            pace=self._pace,
-        )
-        report = self.reports.stamped(report)
+        now = site_observation(site, rows, now_ms=now_ms, stale_ms=self._sample_stale_ms)
+        curve = None if site.plan is None else self._site_curve(site, site.plan, rows, now_ms)
+        report = self.reports.stamped(completed(report, now, curve))
         self.effects.append(Send(feeder_ref(site.config.feeder), report))
+
+    def _site_curve(
+        self, site: LiveSite, plan: Plan, rows: Budget, now_ms: int
+    ) -> tuple[int, Curve]:
+        """The floor and the curve of the site: those of before where they follow from the same."""
+        question = curve_question(site, plan, rows, now_ms) if self.quiet else None
+        if question is None or question != self._curve_of:
+            self._curve = site_curve(site, rows, now_ms=now_ms, pace=self._pace)
+            self._curve_of = question
+        return self._curve
 
     def advance_grid(self, site: LiveSite, now_ms: int) -> None:
         now = site_observation(
