@@ -85,11 +85,18 @@ class OptimumWatch:
     shortfall ends within `within_ms`; None only measures how long it lasts.
 
     A vehicle that takes nothing any more goes, though its cable stays: what it gives back counts
-    from when it was told to, in `_GIVES_UP_STEPS` at most, on its own site. One whose meter showed
-    more than its station had promised keeps what it took until that meter speaks again."""
+    from when it was told to, in `_GIVES_UP_STEPS` at most, on its own site. Where meters speak less
+    often than the bound lasts (`seldom_metered`), one whose meter showed more than its station had
+    promised keeps what it took until that meter speaks again."""
 
     def __init__(
-        self, rule: str, violations: Violations, *, lent: bool, within_ms: int | None
+        self,
+        rule: str,
+        violations: Violations,
+        *,
+        lent: bool,
+        within_ms: int | None,
+        seldom_metered: bool = False,
     ) -> None:
         self.longest_ms = 0
         """The longest that somebody was short, by what was looked at."""
@@ -97,6 +104,7 @@ class OptimumWatch:
         self._violations = violations
         self._lent = lent
         self._within_ms = within_ms
+        self._seldom_metered = seldom_metered
         self._since_ms: dict[str, int] = {}
         self._asleep_a: dict[str, float] = {}
         self._gave_up: Counter[str] = Counter()
@@ -110,7 +118,10 @@ class OptimumWatch:
     def look(self, now_ms: int, moment: Moment) -> None:
         """Look at this instant."""
         short = shortfalls(moment, lent=self._lent)
-        for site in [*self._sites_given_back(moment), *_sites_in_excess(moment)]:
+        excused = self._sites_given_back(moment)
+        if self._seldom_metered:
+            excused += _sites_in_excess(moment)
+        for site in excused:
             for charger in site.chargers:
                 for connector in charger.connectors:
                     self._since_ms.pop(f"{charger.id}/{connector.id}", None)

@@ -98,7 +98,7 @@ class RowChecker:
         self._slots_a = np.zeros((3, slots + 1))
         """What flows in each conductor, what counts of it, and the larger; a last one is empty."""
         self._rows_a = np.zeros((3, len(self._rating_a)))
-        """The sums of that on every row, unless `_dirty`."""
+        """The sums of that on every row, unless `_dirty`; of the larger only with liars."""
         self._room_a = self._rating_a
         """What they leave to buildings without any doubt, unless `_dirty`."""
         self._loads_a = np.zeros(3 * len(sites) + 1)
@@ -227,16 +227,15 @@ class RowChecker:
 
     def _add_up(self) -> None:
         self._dirty = False
-        self._rows_a = self._carried.of(self._slots_a)
-        _, counted_a, most_a = self._rows_a
         # Where all that liars take leaves a row within its rating, they have taken nobody's room.
-        self._room_a = self._rating_a + (self._tolerance_a - _NEAR_A)
-        self._room_a -= most_a if self._liars else counted_a
+        kinds = 3 if self._liars else 2
+        self._rows_a = self._carried.of(self._slots_a[:kinds])
+        self._room_a = self._rating_a + (self._tolerance_a - _NEAR_A) - self._rows_a[-1]
 
     def _look(self, now_ms: int) -> None:
         """Look at one instant."""
         building_a = self._building_a(self._buildings.current_a(now_ms))
-        drawn_a, counted_a, _ = building_a + self._rows_a
+        drawn_a, counted_a = building_a + self._rows_a[:2]
         over = counted_a > self._rating_a + self._tolerance_a + 1e-9
         words = {
             self._row_name(row): f"{counted_a[row]:.3f} A, of which {drawn_a[row]:.3f} A flow, "

@@ -196,7 +196,11 @@ class World:
         # A call whose answer was lost, the ramp of who gives back, and then the news of it.
         within_ms = settings.call_timeout_ms + settings.ramp_ms + _NEWS_MS
         self.optimum = OptimumWatch(
-            "less than the optimum", self.violations, lent=False, within_ms=within_ms
+            "less than the optimum",
+            self.violations,
+            lent=False,
+            within_ms=within_ms,
+            seldom_metered=settings.meter_interval_ms > within_ms,
         )
         # Lending what a vehicle does not take follows habits that are learned over minutes and
         # probed again: measured, and not judged.
@@ -358,7 +362,7 @@ class World:
             return
         lines_a = self.buildings.current_a(now_ms)[self._building_of[ref.id]]
         l1, l2, l3 = (round(line_a * 1_000) for line_a in lines_a.tolist())
-        report = ReportBuildingLoad(at_ms=now_ms, current_ma=(l1, l2, l3))
+        report = ReportBuildingLoad(at_ms=now_ms, current_ma=(l1, l2, l3), view=False)
         self.host.ask(ref, report, self._reported)
 
     def _reported(self, response: msgspec.Struct) -> None:

@@ -55,6 +55,7 @@ from controlplane.site.messages import (
     ExplainConnector,
     GetSite,
     LimitOutcome,
+    LoadTaken,
     PhaseCurrents,
     ReportBuildingLoad,
     ReportMeterState,
@@ -286,7 +287,7 @@ class SiteActor:
 
     def _building_load(
         self, site: LiveSite, request: ReportBuildingLoad, now_ms: int
-    ) -> SiteView | Refusal:
+    ) -> SiteView | LoadTaken | Refusal:
         if site.config.building_load is None:
             return refusal(
                 "precondition",
@@ -301,6 +302,8 @@ class SiteActor:
         rows = self._building_measured(
             site, request.current_ma, None, at_ms=request.at_ms, now_ms=now_ms
         )
+        if not request.view:
+            return LoadTaken(SiteId(self.ref.id))
         return site.view(now_ms, rows)
 
     def _building_measured(

@@ -303,11 +303,13 @@ class LiveSite:
         if building is None:
             return self.tree.building_ma((assumed_ma, assumed_ma, assumed_ma))
         floor_ma = assumed_ma if self.stale(now_ms) else 0
-        l1, l2, l3 = (max(floor_ma, current_ma) for current_ma in building.current_ma)
-        return self.tree.building_ma((l1, l2, l3))
+        l1, l2, l3 = building.current_ma
+        return self.tree.building_ma((max(floor_ma, l1), max(floor_ma, l2), max(floor_ma, l3)))
 
     def limit_ma(self, now_ms: int) -> int | None:
         """The lower of what was set and of what the grid asked of this site; None: neither."""
+        if not (self.state.windows or self.state.grid.events):
+            return None
         limits = [limit_at(self.state.windows, now_ms)]
         limit_w = self.state.grid.limit_w()
         if limit_w is not None:

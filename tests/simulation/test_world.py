@@ -221,7 +221,9 @@ def test_room_counts_as_left_once_the_meter_no_longer_shows_it_taken() -> None:
     spec = VehicleSpec(battery_wh=60_000, current_max_a=16, current_min_a=6)
     station.plug(Vehicle(spec, soc=0.3, outlet_phases=len(station.outlet.spec.lines)), "CARD")
     station.outlet.offered_a = 8.0
-    watch = OptimumWatch("less than the optimum", violations, lent=False, within_ms=60_000)
+    watch = OptimumWatch(
+        "less than the optimum", violations, lent=False, within_ms=60_000, seldom_metered=True
+    )
     watch.begin(0, world.moment())
     world.stations["CP2"].outlet.shows_excess = True
     watch.look(300_000, world.moment())
