@@ -32,7 +32,7 @@ from controlplane.charger.messages import (
 from controlplane.config import Onboarding, Settings
 from controlplane.errors import LoadstarError, Unavailable
 from controlplane.ids import SHARDS, ActorKind, ChargerId, shard_of
-from controlplane.ocpp import framing, mending, schemas
+from controlplane.ocpp import framing, mending, schemas, typed
 from controlplane.runtime.admission import (
     WITHOUT_HEADER,
     Admission,
@@ -393,6 +393,21 @@ class Gateway:
         return link is not None and link.full
 
     def _take(self, station: Station, text: str | bytes, now_s: float) -> None:
+        if isinstance(text, bytes) and (metered := typed.read(station.version, text)) is not None:
+            self._called(
+                station,
+                CallOfStation(
+                    station.charger_id,
+                    station.site_id,
+                    station.connection,
+                    metered.message_id,
+                    metered.action,
+                    text,
+                    typed=True,
+                ),
+                now_s,
+            )
+            return
         frame = mending.read(station.version, text)
         if type(frame) is framing.Call:
             call = CallOfStation(
@@ -406,8 +421,7 @@ class Gateway:
             )
             if frame.mended:
                 log.info("frame_mended", charger=station.charger_id, mended=frame.mended)
-            if station.called(call, now_s):
-                self._call_host(station, call)
+            self._called(station, call, now_s)
         elif type(frame) is framing.FrameFault:
             self._fault(station, frame.description, code=frame.code, action=frame.action)
             self._keep_garbled(station, text, frame)
@@ -440,6 +454,10 @@ class Gateway:
                 station,
                 StationRefused(station.connection, frame.message_id, frame.code, frame.description),
             )
+
+    def _called(self, station: Station, call: CallOfStation, now_s: float) -> None:
+        if station.called(call, now_s):
+            self._call_host(station, call)
 
     def _take_sent(self, station: Station, frame: framing.Send) -> None:
         """What wants no answer: gone with the host that was told, like everything that the station
