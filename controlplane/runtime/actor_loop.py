@@ -332,6 +332,8 @@ class ActorLoop:
                 self._persist(resident, effect.record, batch)  # type: ignore[attr-defined]
             elif kind is Send:
                 self._send(resident, effect, batch)  # type: ignore[arg-type]
+            elif kind is Reply:
+                batch.to_stations.append(_to_station(effect, shard, epoch))
             elif kind is SetTimer:
                 self.timers.set(resident.ref, effect.key, effect.at_ms)  # type: ignore[attr-defined]
             elif kind is CancelTimer:
