@@ -71,8 +71,8 @@ _SWEEP_INTERVAL_S = 5.0
 _FULL_PAUSE_S = 0.05
 _GARBLED_MAX = 4_000
 _FORGOTTEN = Request("", Headers())
-"""In the place of the handshake's headers, a tenth of what a connection weighs. The library wants to
-see that there was a request."""
+"""In the place of the handshake's headers, a tenth of what a connection weighs. The library wants
+to see that there was a request."""
 
 
 class Gateway:
