@@ -13,6 +13,7 @@ from controlplane.ocpp.commands import AnyCommand, CommandResult, LogKind, Updat
 from controlplane.ocpp.der import DerAlarm, DerControl
 from controlplane.ocpp.events import ConnectorStatus
 from controlplane.ocpp.tariff import Tariff
+from controlplane.ocpp.typed import MeterValues
 from controlplane.store.records import (
     CertificateRecord,
     QuarantinedEntry,
@@ -105,7 +106,7 @@ class StationCalled(Message, frozen=True, tag="station_called", omit_defaults=Tr
     connection: str
     message_id: str
     action: str
-    payload: dict[str, Any]
+    payload: dict[str, Any] | MeterValues
     mended: tuple[str, ...] = ()
 
 

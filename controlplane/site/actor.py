@@ -129,10 +129,12 @@ class SiteActor:
         return self._rounds.effects
 
     def _hear(self, site: LiveSite, message: Message, now_ms: int) -> None:
-        self._rounds.quiet &= isinstance(message, (ConnectorMetered, TimerFired, TokensChanged))
+        if isinstance(message, ConnectorMetered):
+            # Nearly all that a site ever hears.
+            self._metered(site, message, now_ms)
+            return
+        self._rounds.quiet &= isinstance(message, (TimerFired, TokensChanged))
         match message:
-            case ConnectorMetered():
-                self._metered(site, message, now_ms)
             case LimitOutcome():
                 self._outcome(site, message, now_ms)
             case ConnectorState():
@@ -395,18 +397,19 @@ class SiteActor:
             return
         entry = connector.entry
         counted_ma = entry.liability_ma
-        self._rounds.durable |= entry.metered(
+        changed = entry.metered(
             highest_ma,
             at_ms=message.at_ms,
             now_ms=now_ms,
             ramp_ms=self._settings.ramp_ms,
             confirms=confirms,
         )
+        self._rounds.durable |= changed
         if demand is not None and demand.behaviour.metered(
             connector.leaf, entry, message, now_ms=now_ms, pace=self._pace
         ):
             self._rounds.quiet = False
-        if entry.liability_ma != counted_ma:
+        if changed and entry.liability_ma != counted_ma:
             self._rounds.quiet = False
             self._rounds.soon(site, now_ms)
         elif site.state.grid.awaiting:

@@ -76,26 +76,29 @@ class LiveConnector:
         not do; only with one conductor, or behind a rectifier, it must. Direct current says
         nothing of what the charger draws.
         """
-        leaf = self.leaf
-        conductors = [] if leaf.direct_current else list(sample.current_ma[: len(leaf.phases)])
-        known = [current for current in conductors if current is not None]
+        direct, phases, power_w = self.leaf.direct_current, self.leaf.phases, sample.power_w
+        lines = [0, 0, 0]
+        known = 0
+        if not direct:
+            for column, current_ma in zip(phases, sample.current_ma, strict=False):
+                if current_ma is not None:
+                    lines[column] = current_ma
+                    known += 1
         if known:
-            currents = [current or 0 for current in conductors]
-            confirms = len(known) == len(leaf.phases)
-        elif sample.power_w is not None:
-            even_ma = ma_from_w(sample.power_w, voltage_v=voltage_v, phases=len(leaf.phases))
-            currents = [even_ma] * len(leaf.phases)
-            confirms = leaf.direct_current or len(leaf.phases) == 1
+            confirms = known == len(phases)
+        elif power_w is not None:
+            even_ma = ma_from_w(power_w, voltage_v=voltage_v, phases=len(phases))
+            for column in phases:
+                lines[column] = even_ma
+            confirms = direct or len(phases) == 1
         else:
             return None, False
-        lines = [0, 0, 0]
-        for column, current_ma in zip(leaf.phases, currents, strict=True):
-            lines[column] = current_ma
-        self.measured_ma = (lines[0], lines[1], lines[2])
-        even_w = w_from_ma(sum(lines), voltage_v=voltage_v, phases=1)
-        self.measured_w = max(0, even_w if sample.power_w is None else sample.power_w)
+        self.measured_ma = l1_ma, l2_ma, l3_ma = lines[0], lines[1], lines[2]
+        if power_w is None:
+            power_w = w_from_ma(l1_ma + l2_ma + l3_ma, voltage_v=voltage_v, phases=1)
+        self.measured_w = power_w if power_w > 0 else 0
         self.measured_at_ms = now_ms
-        return max(0, *currents), confirms
+        return max(0, l1_ma, l2_ma, l3_ma), confirms
 
 
 class LiveSite:
