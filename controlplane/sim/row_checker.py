@@ -263,7 +263,7 @@ class RowChecker:
     def _seen_a(self) -> Floats:
         """What flows, as far as Loadstar can know: of a liar that is out of reach, what it
         promised."""
-        seen_a = self._slots_a[0].copy()
+        seen_a: Floats = self._slots_a[0].copy()
         for index in self._away & self._liars:
             slots = slice(self._first_slot[index], self._first_slot[index + 1])
             seen_a[slots] = self._slots_a[1, slots]
