@@ -149,6 +149,16 @@ class Settings(BaseSettings):
     log_level: str = "INFO"
     otlp_endpoint: str = ""
     """OpenTelemetry collector, such as `http://localhost:4317`; empty exports nothing."""
+    otlp_service_name: str = "loadstar"
+    """`service.name` of what is exported there."""
+    trace_ratio: Annotated[float, Field(ge=0, le=1)] = 0.001
+    """The part of stations' messages and of gRPC calls without a `traceparent` that is traced."""
+    trace_chargers: tuple[str, ...] = ()
+    """Patterns of charger ids, such as `ACME-*`, of which every message is traced."""
+    metrics_host: str = "127.0.0.1"
+    metrics_port: Annotated[int | None, Field(ge=0, le=65_535)] = None
+    """Where Prometheus scrapes the whole node (`/metrics`); 0 picks a free port, None serves
+    nothing."""
 
     @property
     def database(self) -> str:

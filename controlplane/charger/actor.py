@@ -37,6 +37,7 @@ from controlplane.charger.memory import ChargerMemory
 from controlplane.charger.messages import (
     ApplyLimit,
     ChargerAssigned,
+    ChargerCondition,
     ChargerUnassigned,
     SecurityNoticed,
     StationCalled,
@@ -61,6 +62,7 @@ from controlplane.charger.smart_charging import EXTERNAL_TIMER, SmartCharging
 from controlplane.charger.station import Station
 from controlplane.charger.transactions import Transactions
 from controlplane.charger.turn import Turn
+from controlplane.charger.view import charger_condition
 from controlplane.config import ActorSettings
 from controlplane.ids import ActorRef, ChargerId, SessionId
 from controlplane.ocpp.commands import Reset
@@ -171,6 +173,10 @@ class ChargerActor:
     def open_sessions(self) -> tuple[SessionId, ...]:
         """The sessions whose latest samples `restore_readings` wants."""
         return tuple(session.session_id for session in self._memory.open_sessions())
+
+    def condition(self) -> ChargerCondition:
+        """How the charger is at the moment."""
+        return charger_condition(self._memory, online=bool(self._line.connection))
 
     def restore_readings(self, samples: list[MeterSample]) -> None:
         """Take in what was measured since the snapshot; call it before `activate`.

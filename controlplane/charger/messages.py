@@ -3,7 +3,7 @@ API."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -29,6 +29,7 @@ __all__ = [
     "ApplyLimit",
     "CancelReserved",
     "ChargerAssigned",
+    "ChargerCondition",
     "ChargerRequest",
     "ChargerUnassigned",
     "ChargerView",
@@ -459,6 +460,18 @@ class UploadView(msgspec.Struct, frozen=True):
     status: str
     changed_ms: int
     ended: bool
+
+
+class ChargerCondition(NamedTuple):
+    """A charger for whoever counts many. `faulted` it says of itself or of a connector; `statuses`
+    are those of its connectors, `unknown` among them; `power_w` is what its sessions draw by their
+    latest samples, 0 while it is offline."""
+
+    online: bool
+    faulted: bool
+    statuses: tuple[str, ...]
+    sessions: int
+    power_w: int
 
 
 class ChargerView(msgspec.Struct, frozen=True, tag="charger_view"):

@@ -8,6 +8,7 @@ raises is answered for, thrown away and brought back, and disturbs no other."""
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -43,12 +44,15 @@ from controlplane.ocpp import framing
 from controlplane.runtime.batch import Batch, Pipeline
 from controlplane.runtime.clock import Clock
 from controlplane.runtime.feed import Ring
+from controlplane.runtime.host_meter import HostMeter
+from controlplane.runtime.host_traces import HostTraces
 from controlplane.runtime.look_ups import LookUps
 from controlplane.runtime.ownership import Ownership
 from controlplane.runtime.requests import OpenRequest, Requests
 from controlplane.runtime.residents import ActorFactory, Resident, Residents
 from controlplane.runtime.telemetry import log
 from controlplane.runtime.timers import Timers
+from controlplane.runtime.tracing import Span, Tracing
 from controlplane.runtime.transport import Link
 from controlplane.runtime.wire import (
     CallOfStation,
@@ -60,6 +64,7 @@ from controlplane.runtime.wire import (
     Parcel,
     Reintroduce,
     ToStation,
+    Traced,
     is_actor_message,
 )
 from controlplane.store.commit import CommitBatch, JournalLine
@@ -89,6 +94,7 @@ class ActorLoop:
         writer: the thread on which `commit` writes a batch; `commit` returns the cursor of its
             first event.
         requests: where answers go.
+        tracing: where spans of this process begin.
         ended: called when this host must not go on: it lost a shard or its lease.
     """
 
@@ -103,12 +109,14 @@ class ActorLoop:
         commit: Callable[[CommitBatch], int],
         ownership: Ownership,
         requests: Requests,
+        tracing: Tracing,
         ended: Callable[[str], None],
     ) -> None:
         self.ring = Ring()
         self.steps = 0
-        self.crashes = 0
         self.serving = False
+        self.meter = HostMeter(self)
+        self._traces = HostTraces(tracing)
         self._clock = clock
         self._loop = asyncio.get_running_loop()
         self._ownership = ownership
@@ -128,6 +136,7 @@ class ActorLoop:
             interval_s=settings.commit_interval_ms / 1_000,
             released=self._released,
             failed=self._commit_failed,
+            meter=self.meter.meter,
         )
         self.look_ups = LookUps(reader, self._looked_up)
         self.timers = Timers()
@@ -147,6 +156,11 @@ class ActorLoop:
         return len(self._queue)
 
     @property
+    def mailbox_max(self) -> int:
+        """Beyond so many messages senders should wait."""
+        return _MAILBOX_MAX
+
+    @property
     def full(self) -> bool:
         """Whether senders should wait."""
         return len(self._queue) >= _MAILBOX_MAX
@@ -159,6 +173,12 @@ class ActorLoop:
         self.look_ups.close()
         if self._timer is not None:
             self._timer.cancel()
+
+    def ask(self, resident: Resident, ask: Ask, traceparent: str = "") -> None:
+        """A request from outside, of the trace of this W3C `traceparent` where there is one."""
+        if traceparent:
+            self._traces.asked(ask, traceparent)
+        self.post(resident, ask)
 
     def post(self, resident: Resident, message: Message) -> None:
         """A message from outside."""
@@ -204,7 +224,15 @@ class ActorLoop:
             elif type(parcel) is FromActor:
                 resident = self.residents.find(parcel.to)
                 self._queue.append((resident, parcel.message, None))
+            elif type(parcel) is Traced:
+                self._receive_traced(parcel)
         self.schedule()
+
+    def _receive_traced(self, traced: Traced) -> None:
+        before = len(self._queue)
+        self.receive([traced.parcel])
+        if len(self._queue) > before:
+            self._traces.arrived(traced, self._queue[-1][1])
 
     def _called(self, parcel: CallOfStation) -> None:
         charger_id, connection = parcel.charger_id, parcel.connection
@@ -259,7 +287,10 @@ class ActorLoop:
             return
         now_ms = self._clock.now_ms()
         for ref, key in self.timers.due(now_ms):
-            self._queue.append((self.residents.find(ref), TimerFired(key), None))
+            fired = TimerFired(key)
+            if self._traces.waits:
+                self._traces.due(ref, key, fired)
+            self._queue.append((self.residents.find(ref), fired, None))
         # What the steps send each other is stepped in the same turn, so that a station's news, the
         # round that it sets off and the limits that follow share one commit.
         queue, steps_left = self._queue, _STEPS_AT_ONCE
@@ -293,16 +324,54 @@ class ActorLoop:
             if opened is None:
                 return
             opened.stepped = True
-        try:
-            effects = resident.actor.step(message, now_ms)
-        except Exception:
-            # A fault in one actor's code must not reach another charger.
-            self._crashed(resident, message)
+        if self._traces.riding and (span := self._traces.step(resident.ref, message)) is not None:
+            effects = self._step_traced(resident, message, now_ms, span)
+        else:
+            effects = self._take_step(resident, message, now_ms)
+            if effects:
+                self._carry_out(resident, effects, now_ms)
+        if effects is None:
             return
-        if effects:
-            self._carry_out(resident, effects, now_ms)
         if opened is not None:
             self._asked(resident, opened, effects)
+
+    def _take_step(
+        self, resident: Resident, message: Message, now_ms: int, span: Span | None = None
+    ) -> list[Effect] | None:
+        """None where the actor raised."""
+        actor = resident.actor
+        assert actor is not None
+        try:
+            if resident.ref.kind is ActorKind.SITE:
+                return self.meter.step_site(actor, message, now_ms)
+            return actor.step(message, now_ms)
+        except Exception as error:
+            # A fault in one actor's code must not reach another charger.
+            if span is not None:
+                self._traces.tracing.fail(span, error)
+                span.end()
+            else:
+                place = {"actor.kind": resident.ref.kind.value, "actor.id": resident.ref.id}
+                self._traces.tracing.error("host.step", error, place)
+            self._crashed(resident, message)
+            return None
+
+    def _step_traced(
+        self, resident: Resident, message: Message, now_ms: int, span: Span
+    ) -> list[Effect] | None:
+        traces, batch = self._traces, self.pipeline.open
+        rounds, parcels, started_ns = self.meter.rounds, len(batch.to_stations), time.time_ns()
+        with traces.tracing.current(span):
+            effects = self._take_step(resident, message, now_ms, span)
+            if effects is None:
+                return None
+            if self.meter.rounds != rounds:
+                traces.rounded(span, resident.ref, started_ns, effects)
+            if effects:
+                self._carry_out(resident, effects, now_ms)
+        context = traces.stepped(span, resident.ref, effects, batch.to_stations[parcels:], now_ms)
+        batch.traces.append(context)
+        return effects
 
     def _asked(self, resident: Resident, opened: OpenRequest, effects: list[Effect]) -> None:
         """A request that is still to be answered leaves its mark in the store."""
@@ -344,6 +413,8 @@ class ActorLoop:
             elif kind is Answer:
                 self._answer(effect, batch)  # type: ignore[arg-type]
             else:
+                if kind is ReplyError:
+                    self.meter.replied_error(effect)  # type: ignore[arg-type]
                 batch.to_stations.append(_to_station(effect, shard, epoch))
         batch.commit.epochs[shard] = epoch
 
@@ -420,11 +491,20 @@ class ActorLoop:
             self._ended("lease lapsed")
             return
         self.residents.backoff_s = 0.0
+        self.meter.committed(batch)
+        traces = self._traces
+        if batch.traces and batch.writes:
+            traces.committed(
+                batch.traces,
+                seconds=batch.commit_s,
+                records=len(batch.commit.records),
+                events=len(batch.commit.events),
+            )
         for parcel in batch.to_stations:
             link = self._gateways.get(parcel.connection.partition(":")[0])
             if link is not None:
                 urgent = type(parcel) is ToStation and parcel.kind is FrameKind.CALL
-                link.send(parcel, urgent=urgent)
+                link.send(traces.to_station(parcel) if traces.riding else parcel, urgent=urgent)
         for ask_id, response in batch.answers:
             self._requests.answer(ask_id, response)
         for sender, send in batch.sends:
@@ -452,7 +532,8 @@ class ActorLoop:
             return
         link = self._peers.get(target.shard)
         if link is not None and is_actor_message(send.message):
-            link.send(FromActor(sender, send.to, send.message))  # type: ignore[arg-type]
+            parcel = FromActor(sender, send.to, send.message)  # type: ignore[arg-type]
+            link.send(self._traces.to_host(parcel, send.message))
         else:
             log.warning("send_without_host", to=str(send.to), shard=target.shard)
 
@@ -460,6 +541,8 @@ class ActorLoop:
         """For whoever asked; an actor that was brought back since has asked anew."""
         resident = self.residents.get(ref)
         if resident is not None:
+            if self._traces.waits:
+                self._traces.due(ref, answer.look_up_id, answer)
             self.post(resident, answer)
 
     def _tell_gateways(self, parcel: Parcel) -> None:
@@ -471,7 +554,7 @@ class ActorLoop:
     def _crashed(self, resident: Resident, message: Message) -> None:
         """The actor's code raised. What it did before is committed as it is; then it comes back
         from the store."""
-        self.crashes += 1
+        self.meter.crashes += 1
         log.exception("actor_raised", actor=str(resident.ref), message=type(message).__name__)
         resident.actor = None
         resident.waiting = deque()
@@ -504,6 +587,10 @@ class ActorLoop:
 
     def _commit_failed(self, batch: Batch, stepped_on_top: Batch, error: BaseException) -> None:
         """Nothing of either batch leaves; every actor they touched comes back from the store."""
+        self.meter.commit_failed(error)
+        self._traces.tracing.error(
+            "store.commit", error, {"store.records": len(batch.commit.records)}
+        )
         if isinstance(error, Fenced) or not self._ownership.valid:
             log.error("host_fenced", error=str(error))
             self._ended(f"fenced: {error}")

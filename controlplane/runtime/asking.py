@@ -17,6 +17,7 @@ from controlplane.runtime.client import Response
 from controlplane.runtime.feed import Ring
 from controlplane.runtime.processes import HostProcess
 from controlplane.runtime.telemetry import log
+from controlplane.runtime.tracing import current_traceparent
 from controlplane.runtime.wire import Announcement, encode
 from controlplane.site.messages import GetSite
 from controlplane.store.reader import StoreReader
@@ -75,7 +76,8 @@ class RoutedClient:
         while True:
             host = await self._host(ref, until_s)
             try:
-                answer = await host.ask(ref, encoded, request_id, max(0.05, until_s - loop.time()))
+                left_s = max(0.05, until_s - loop.time())
+                answer = await host.ask(ref, encoded, request_id, left_s, current_traceparent())
             except ConnectionError:
                 if not repeatable or loop.time() >= until_s:
                     raise TimedOut(

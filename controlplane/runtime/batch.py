@@ -15,7 +15,10 @@ import msgspec
 
 from controlplane.actor import LookUp, Send
 from controlplane.ids import ActorRef, ChargerId
+from controlplane.runtime import catalogue
+from controlplane.runtime.metrics import Meter
 from controlplane.runtime.residents import Resident
+from controlplane.runtime.tracing import SpanContext
 from controlplane.runtime.wire import CloseStation, ToStation
 from controlplane.store.commit import CommitBatch
 
@@ -44,6 +47,10 @@ class Batch:
     """Chargers whose entry in the directory changes with this commit."""
     crashed: list[Resident] = field(default_factory=list)
     """Actors to bring back from the store once this batch is in it."""
+    traces: list[SpanContext] = field(default_factory=list)
+    """Of the steps in it that are traced."""
+    commit_s: float = 0.0
+    """How long its commit took."""
 
     @property
     def writes(self) -> bool:
@@ -63,6 +70,7 @@ class Pipeline:
         released: called on the loop with each durable batch, in order.
         failed: called on the loop with the batch that was not committed and the one that was
             stepped on top of it; a new, empty batch is open by then.
+        meter: where commits are counted.
     """
 
     def __init__(
@@ -73,10 +81,11 @@ class Pipeline:
         interval_s: float,
         released: Callable[[Batch, int], None],
         failed: Callable[[Batch, Batch, BaseException], None],
+        meter: Meter,
     ) -> None:
         self.open = Batch()
-        self.commits = 0
-        self.rows = 0
+        self._durations = meter.histogram(catalogue.COMMIT_DURATION)
+        self._sizes = meter.histogram(catalogue.COMMIT_RECORDS)
         self._writer = writer
         self._commit = commit
         self._interval_s = interval_s
@@ -137,7 +146,8 @@ class Pipeline:
         if error is not None:
             self._failed(batch, self._take(), error)
             return
-        self.commits += 1
-        self.rows += len(batch.commit.records)
+        batch.commit_s = self._loop.time() - self._started_s
+        self._durations.record(batch.commit_s)
+        self._sizes.record(len(batch.commit.records))
         self._released(batch, result.result())
         self.pump()

@@ -42,11 +42,15 @@ from controlplane.runtime.admission import (
 )
 from controlplane.runtime.directory import Directory
 from controlplane.runtime.door import Door, Turnstile
+from controlplane.runtime.gateway_meter import GatewayMeter
+from controlplane.runtime.gateway_traces import GatewayTraces
+from controlplane.runtime.metrics import Reading
 from controlplane.runtime.notices import Notices
 from controlplane.runtime.station import Station
 from controlplane.runtime.station_socket import StationSocket
-from controlplane.runtime.telemetry import Telemetry, log
+from controlplane.runtime.telemetry import log
 from controlplane.runtime.tls import Tls
+from controlplane.runtime.tracing import Tracing
 from controlplane.runtime.transport import Link
 from controlplane.runtime.wire import (
     Announcement,
@@ -60,6 +64,7 @@ from controlplane.runtime.wire import (
     Reintroduce,
     StationNews,
     ToStation,
+    Traced,
 )
 from controlplane.store.reader import StoreReader
 
@@ -98,11 +103,17 @@ class Gateway:
         self._serial = 0
         self._closing: set[asyncio.Task[None]] = set()
         self._chores: list[asyncio.Task[None]] = []
-        self._frames_in = 0
-        self._frames_out = 0
-        self._faults = 0
-        self._floods = 0
-        self._stale = 0
+        self._meter = GatewayMeter()
+        self._meter.watch(
+            stations=self._of_charger,
+            links=self._links,
+            turnstile=self._turnstile,
+            admission=self._admission,
+            notices=self._notices,
+            now_s=self._loop.time,
+        )
+        self._traces = GatewayTraces(Tracing(settings, self.name))
+        self._trace_ratio = self._traces.tracing.ratio
 
     # --- life -------------------------------------------------------------------------------------
 
@@ -153,6 +164,7 @@ class Gateway:
             link.close()
         self._admission.close()
         self._reader.close()
+        await asyncio.to_thread(self._traces.tracing.close)
 
     # --- hosts ------------------------------------------------------------------------------------
 
@@ -202,6 +214,9 @@ class Gateway:
                     station = self._of_charger.get(charger_id)
                     if station is not None:
                         self._introduce(station, resumed=True)
+            elif type(parcel) is Traced:
+                self._traces.arrived(parcel, self._loop.time())
+                self.receive([parcel.parcel])
 
     def _introduce(self, station: Station, *, resumed: bool) -> None:
         admitted = station.admitted
@@ -226,16 +241,17 @@ class Gateway:
         if link is not None:
             if call.site_id != station.site_id:
                 call = msgspec.structs.replace(call, site_id=station.site_id)
-            link.send(call)
+            link.send(self._traces.around(call) if self._traces.calls else call)
 
     def _to_host(self, station: Station, message: StationNews) -> None:
         """Without a host the message is not needed: the next one is told everything."""
         link = self._links.get(self._host_of[station.shard])
         if link is not None:
-            link.send(
-                FromStation(station.charger_id, station.site_id, message),
-                urgent=type(message) is StationReplied,
-            )
+            parcel: FromStation | Traced
+            parcel = FromStation(station.charger_id, station.site_id, message)
+            if self._traces.commands and isinstance(message, (StationReplied, StationFailed)):
+                parcel = self._traces.answered(parcel, message)
+            link.send(parcel, urgent=type(message) is StationReplied)
 
     def _noticed(self, charger_id: ChargerId, notice: SecurityNoticed) -> None:
         self._background(self._send_notice(charger_id, notice))
@@ -306,6 +322,7 @@ class Gateway:
             remote=remote_of(socket),
             admitted=socket.admitted,
         )
+        station.traced = self._traces.tracing.named(charger_id)
         socket.on_text = partial(self._text, station, socket)
         self._adopt(station, socket)
         reason = "closed"
@@ -359,24 +376,24 @@ class Gateway:
         if self._of_charger.get(station.charger_id) is not station:
             return
         now_s = self._loop.time()
-        self._frames_in += 1
+        self._meter.frames_in += 1
         self._take(station, text, now_s)
         wait_s = station.overdrawn_s(now_s)
         if wait_s > 0:
-            self._floods += 1
             self._notices.note(
                 station.charger_id,
                 SecurityNoticed("MessageFlood", "read more slowly", station.remote),
             )
         if wait_s > 0 or station.crowded or self._behind(station):
-            self._hold(station, socket, max(wait_s, _FULL_PAUSE_S))
+            self._hold(station, socket, wait_s)
 
     def _hold(self, station: Station, socket: StationSocket, wait_s: float) -> None:
         """Leave the socket unread for a while: the station's TCP window fills, nothing is lost."""
         if not socket.held and not socket.transport.is_closing():
             socket.held = True
+            self._meter.held(flood=wait_s > 0, crowded=station.crowded)
             socket.transport.pause_reading()
-            self._loop.call_later(wait_s, self._unhold, station, socket)
+            self._loop.call_later(max(wait_s, _FULL_PAUSE_S), self._unhold, station, socket)
 
     def _unhold(self, station: Station, socket: StationSocket) -> None:
         if socket.transport.is_closing():
@@ -404,6 +421,9 @@ class Gateway:
                 framing.call_text(frame, text),
                 frame.mended,
             )
+            self._meter.called(station.version, frame.action)
+            if (self._trace_ratio and self._traces.tracing.chosen()) or station.traced:
+                self._traces.received(station, call, now_s)
             if frame.mended:
                 log.info("frame_mended", charger=station.charger_id, mended=frame.mended)
             if station.called(call, now_s):
@@ -465,10 +485,12 @@ class Gateway:
         command = station.command
         answer: StationReplied | StationFailed
         answer = StationReplied(station.connection, frame.message_id, frame.payload)
+        result = "answered"
         if command is not None and command.message_id == frame.message_id:
             fault = schemas.check_result(station.version, command.action, frame.payload)
             if fault is not None:
                 self._fault(station, fault.description, code=fault.code, action=command.action)
+                result = "malformed"
                 answer = StationFailed(
                     station.connection, frame.message_id, fault.code, fault.description
                 )
@@ -479,21 +501,27 @@ class Gateway:
                             frame.message_id, fault.code, fault.description
                         ),
                     )
-        self._replied(station, answer, now_s)
+        self._replied(station, answer, now_s, result)
 
     def _replied(
-        self, station: Station, answer: StationReplied | StationFailed, now_s: float
+        self,
+        station: Station,
+        answer: StationReplied | StationFailed,
+        now_s: float,
+        result: str = "error",
     ) -> None:
         """The station's answer to our CALL; any other answer is late or made up."""
-        if station.command is None or station.command.message_id != answer.message_id:
+        command = station.command
+        if command is None or command.message_id != answer.message_id:
             log.info(
                 "answer_to_nothing", charger=station.charger_id, message_id=answer.message_id[:64]
             )
             return
+        self._meter.commanded(command, result, now_s - station.commanded_at_s)
         self._to_host(station, answer)
         following = station.replied(now_s)
         if following is not None:
-            self._write(station.connection, following.frame)
+            self._write_command(following)
 
     # --- towards the station ----------------------------------------------------------------------
 
@@ -505,6 +533,7 @@ class Gateway:
         if parcel.kind == FrameKind.CALL:
             sent = station.commanded(parcel, now_s)
             if sent is None:
+                self._meter.commanded(parcel, "overflow")
                 log.error("commands_overflow", charger=station.charger_id, action=parcel.action)
                 self._to_host(
                     station,
@@ -516,9 +545,10 @@ class Gateway:
                     ),
                 )
             elif sent:
-                self._write(parcel.connection, parcel.frame)
+                self._write_command(parcel)
         elif station.pending is not None and station.pending.message_id == parcel.message_id:
             self._write(parcel.connection, parcel.frame)
+            self._meter.call_s.record(now_s - station.called_at_s)
             following = station.answered(now_s)
             if following is not None:
                 self._call_host(station, following)
@@ -527,7 +557,7 @@ class Gateway:
         """Whether the sender owns the shard, as far as this gateway has heard."""
         if epoch >= self._epochs[shard]:
             return True
-        self._stale += 1
+        self._meter.stale += 1
         log.warning("stale_epoch_refused", charger=station.charger_id, shard=shard, epoch=epoch)
         return False
 
@@ -535,8 +565,13 @@ class Gateway:
         """Without waiting: what a station has unanswered bounds what can pile up here."""
         socket = self._sockets.get(connection)
         if socket is not None:
-            self._frames_out += 1
+            self._meter.frames_out += 1
             socket.write_text(text)
+
+    def _write_command(self, command: ToStation) -> None:
+        self._write(command.connection, command.frame)
+        if self._traces.commands:
+            self._traces.written(command)
 
     def _close(self, connection: str, code: int, reason: str) -> None:
         socket = self._sockets.get(connection)
@@ -553,7 +588,7 @@ class Gateway:
     def _fault(
         self, station: Station, description: str, *, code: str = "", action: str = ""
     ) -> None:
-        self._faults += 1
+        self._meter.refused(station.version, code)
         if not station.may_be_logged(self._loop.time()):
             return
         log.warning(
@@ -584,38 +619,15 @@ class Gateway:
                         self._call_host(station, following)
                 command = station.command
                 if command is not None and now_s - station.commanded_at_s > limit_s:
+                    self._meter.commanded(command, "unanswered")
                     next_command = station.replied(now_s)
                     if next_command is not None:
-                        self._write(station.connection, next_command.frame)
+                        self._write_command(next_command)
+            self._traces.expire(now_s - limit_s)
 
-    def instrument(self, telemetry: Telemetry) -> None:
-        """Export what this gateway counts."""
-        telemetry.counters(
-            "gateway",
-            lambda: {
-                "frames_in": self._frames_in,
-                "frames_out": self._frames_out,
-                "faults": self._faults,
-                "floods_held": self._floods,
-                "handshakes_failed": self._turnstile.failed,
-                "handshakes_refused": self._admission.refused,
-                "handshakes_timed_out": self._turnstile.timed_out,
-                "handshakes_dropped": self._turnstile.dropped,
-                "sockets_accepted": self._turnstile.accepted,
-                "sockets_refused": self._turnstile.refused,
-                "tls_handshakes_failed": self._turnstile.tls_failed,
-                "passwords_computed": self._admission.passwords.checks,
-                "security_notices_left_out": self._notices.left_out,
-                "stale_commands": self._stale,
-            },
-        )
-        telemetry.gauges(
-            "gateway",
-            lambda: {
-                "connected_chargers": len(self._of_charger),
-                "handshakes_open": self._turnstile.waiting,
-            },
-        )
+    def readings(self) -> list[Reading]:
+        """What this gateway measures."""
+        return self._meter.meter.read()
 
 
 def _closing_words(closed: ConnectionClosed) -> str:

@@ -21,12 +21,16 @@ from controlplane.config import Settings
 from controlplane.errors import Fenced, InvalidInput, NotFound, Precondition, Unavailable
 from controlplane.ids import SHARDS, ActorKind, ActorRef, ChargerId, SiteId
 from controlplane.registry.messages import REGISTRY
+from controlplane.runtime import catalogue
 from controlplane.runtime.actor_loop import ActorLoop
+from controlplane.runtime.census import take_census
 from controlplane.runtime.clock import Clock
+from controlplane.runtime.metrics import Meter, Reading
 from controlplane.runtime.ownership import RENEW_AT, Ownership
 from controlplane.runtime.requests import Requests
 from controlplane.runtime.residents import ActorFactory, Resident
-from controlplane.runtime.telemetry import Telemetry, log
+from controlplane.runtime.telemetry import log
+from controlplane.runtime.tracing import Tracing
 from controlplane.runtime.wire import Announcement, decode_request
 from controlplane.store.commit import CommitBatch, StoreWriter
 from controlplane.store.engine import open_engine
@@ -85,6 +89,7 @@ class ShardHost:
         )
         self._reader = StoreReader(settings.database)
         self._requests = Requests(self.incarnation, self._reader)
+        self._tracing = Tracing(settings, name)
         self.actors = ActorLoop(
             settings,
             clock,
@@ -94,8 +99,12 @@ class ShardHost:
             commit=self._commit,
             ownership=self._ownership,
             requests=self._requests,
+            tracing=self._tracing,
             ended=self.end,
         )
+        self._meter = Meter()
+        self._renewals = self._meter.counter(catalogue.LEASE_RENEWALS)
+        self._instrument(self._meter)
         self._chores: list[asyncio.Task[None]] = []
 
     # --- life -------------------------------------------------------------------------------------
@@ -164,6 +173,7 @@ class ShardHost:
         except Unavailable as error:
             log.warning("shards_not_released", error=str(error))
         self._dispose()
+        await asyncio.to_thread(self._tracing.close)
 
     def kill(self) -> None:
         """End at once, as a killed process does: nothing is committed, sent or given back."""
@@ -209,7 +219,14 @@ class ShardHost:
 
     # --- requests ---------------------------------------------------------------------------------
 
-    async def ask(self, ref: ActorRef, request: bytes, request_id: str, timeout_s: float) -> bytes:
+    async def ask(
+        self,
+        ref: ActorRef,
+        request: bytes,
+        request_id: str,
+        timeout_s: float,
+        traceparent: str = "",
+    ) -> bytes:
         """Ask an actor; the answer is msgpack of the response or of a `Refusal`.
 
         Raises:
@@ -235,7 +252,7 @@ class ShardHost:
         if repeated is not None:
             return await self._requests.wait(repeated, timeout_s)
         opened = self._requests.begin(ref, request, request_id, timeout_s)
-        self.actors.post(resident, Ask(opened.ask_id, asked))
+        self.actors.ask(resident, Ask(opened.ask_id, asked), traceparent)
         return await self._requests.wait(opened, timeout_s)
 
     async def _admit(self, ref: ActorRef) -> Resident:
@@ -264,11 +281,14 @@ class ShardHost:
             await asyncio.sleep(interval_s)
             try:
                 await self._in_writer(self._ownership.renew)
+                self._renewals.add("renewed")
                 interval_s = self._settings.lease_s * RENEW_AT
             except Fenced as error:
+                self._renewals.add("fenced")
                 self.end(f"fenced: {error}")
                 return
             except Unavailable as error:
+                self._renewals.add("unavailable")
                 log.error("lease_not_renewed", error=str(error))
                 interval_s = min(_RETRY_S, interval_s)
             self._requests.expire()
@@ -295,23 +315,15 @@ class ShardHost:
                 log.error("store_not_read", error=str(error))
                 await asyncio.sleep(_RETRY_S)
 
-    def instrument(self, telemetry: Telemetry) -> None:
-        """Export what this host counts."""
-        telemetry.counters(
-            "host",
-            lambda: {
-                "steps": self.actors.steps,
-                "crashes": self.actors.crashes,
-                "commits": self.actors.pipeline.commits,
-                "committed_records": self.actors.pipeline.rows,
-            },
-        )
-        telemetry.gauges(
-            "host",
-            lambda: {
-                "actors": len(self.actors.residents),
-                "queued_messages": len(self.actors),
-                "open_requests": len(self._requests),
-                "timers": len(self.actors.timers),
-            },
-        )
+    async def readings(self) -> list[Reading]:
+        """What this host measures."""
+        self.actors.meter.census = await take_census(self.actors.residents)
+        return [*self._meter.read(), *self.actors.meter.meter.read()]
+
+    def _instrument(self, meter: Meter) -> None:
+        ownership = self._ownership
+        meter.watch(catalogue.LEASE_LEFT, lambda: ownership.left_s)
+        meter.watch(catalogue.LEASE_SHARDS, lambda: len(ownership.epochs))
+        meter.watch(catalogue.LEASE_EPOCH, lambda: max(ownership.epochs.values(), default=0))
+        meter.watch(catalogue.LEASE_CLAIMS, lambda: ownership.claimed)
+        meter.watch(catalogue.REQUESTS_OPEN, lambda: len(self._requests))

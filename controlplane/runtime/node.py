@@ -17,6 +17,7 @@ from controlplane.runtime.asking import RoutedClient
 from controlplane.runtime.client import ActorClient
 from controlplane.runtime.clock import AcceleratedClock, Clock, SystemClock
 from controlplane.runtime.data_directory import DataDirectory
+from controlplane.runtime.monitor import Measured
 from controlplane.runtime.processes import GatewayProcess, HostProcess, LocalGateway, LocalHost
 from controlplane.runtime.residents import ActorFactory
 from controlplane.runtime.signing import CertificateService
@@ -81,6 +82,16 @@ class Node:
         named = {pid for pids in found.values() for pid in pids}
         found["supervisor"] = [supervisor]
         found["ray"] = [pid for pid in _ray_processes(supervisor) if pid not in named]
+        return found
+
+    def measured(self) -> dict[str, Measured]:
+        """The processes that `Monitor` asks, by lasting names."""
+        gateway, host = self._supervisor.gateway, self._supervisor.host
+        found: dict[str, Measured] = {}
+        if gateway is not None:
+            found["gateway"] = gateway
+        if host is not None:
+            found["host-0"] = host
         return found
 
     async def kill_host(self) -> None:

@@ -54,6 +54,8 @@ class Ownership:
         self.incarnation = incarnation
         self.lease_s = lease_s
         self.epochs: dict[int, int] = {}
+        self.claimed = 0
+        """Shards taken so far."""
         self._engine = engine
         self._owner = f"{host}/{incarnation}"
         self._now_ms = _NOW_MS[engine.dialect.name]
@@ -65,6 +67,11 @@ class Ownership:
     def valid(self) -> bool:
         """Whether this process may still commit and send."""
         return self._boottime_s() < self._stop_at_s
+
+    @property
+    def left_s(self) -> float:
+        """How long this process may go on without a renewal; 0 where it may not."""
+        return max(0.0, self._stop_at_s - self._boottime_s())
 
     def claim(self, shards: Collection[int] | None = None) -> dict[int, int]:
         """Take every shard (of `shards`, or of all) that is free, expired, or of an earlier
@@ -83,10 +90,10 @@ class Ownership:
         )
         prefix = f"{self.host}/"
         with connected(self._engine) as connection:
-            connection.execute(
+            self.claimed += connection.execute(
                 claim,
                 self._lease() | {"prefix": prefix, "prefix_length": len(prefix)},
-            )
+            ).rowcount
             self.epochs = self._owned(connection)
         self._stop_at_s = started_s + self.lease_s * STOP_AT
         return self.epochs

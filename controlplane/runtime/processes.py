@@ -13,6 +13,7 @@ from controlplane.ids import ActorRef
 from controlplane.runtime.clock import Clock
 from controlplane.runtime.gateway import Gateway
 from controlplane.runtime.host import ShardHost
+from controlplane.runtime.metrics import Reading
 from controlplane.runtime.residents import ActorFactory, default_factory
 from controlplane.runtime.transport import LocalLink
 from controlplane.runtime.wire import Announcement, Ports
@@ -35,6 +36,9 @@ class GatewayProcess(Protocol):
 
     async def host_lost(self, host: str) -> None:
         """The host is gone."""
+
+    async def readings(self) -> list[Reading]:
+        """What the gateway measures. Raises ConnectionError or TimeoutError."""
 
     async def ended(self) -> str:
         """Returns when the gateway is gone, with the reason."""
@@ -60,8 +64,18 @@ class HostProcess(Protocol):
     async def serve(self) -> None:
         """Begin; every gateway has heard the announcement."""
 
-    async def ask(self, ref: ActorRef, request: bytes, request_id: str, timeout_s: float) -> bytes:
+    async def ask(
+        self,
+        ref: ActorRef,
+        request: bytes,
+        request_id: str,
+        timeout_s: float,
+        traceparent: str = "",
+    ) -> bytes:
         """See `ShardHost.ask`. Raises ConnectionError where the host is lost on the way."""
+
+    async def readings(self) -> list[Reading]:
+        """What the host measures. Raises ConnectionError or TimeoutError."""
 
     async def follow(self, after: int, limit: int, timeout_s: float) -> list[JournalEvent]:
         """See `ShardHost.follow`. Raises ConnectionError where the host is lost on the way."""
@@ -96,6 +110,9 @@ class LocalGateway:
 
     async def host_lost(self, host: str) -> None:
         self.gateway.host_lost(host)
+
+    async def readings(self) -> list[Reading]:
+        return self.gateway.readings()
 
     async def ended(self) -> str:
         await self._stopped.wait()
@@ -141,8 +158,19 @@ class LocalHost:
     async def serve(self) -> None:
         await self.host.serve()
 
-    async def ask(self, ref: ActorRef, request: bytes, request_id: str, timeout_s: float) -> bytes:
-        asked = asyncio.ensure_future(self.host.ask(ref, request, request_id, timeout_s))
+    async def readings(self) -> list[Reading]:
+        return await self.host.readings()
+
+    async def ask(
+        self,
+        ref: ActorRef,
+        request: bytes,
+        request_id: str,
+        timeout_s: float,
+        traceparent: str = "",
+    ) -> bytes:
+        asking = self.host.ask(ref, request, request_id, timeout_s, traceparent)
+        asked = asyncio.ensure_future(asking)
         await asyncio.wait((asked, self.host.ended), return_when=asyncio.FIRST_COMPLETED)
         if not asked.done():
             asked.cancel()

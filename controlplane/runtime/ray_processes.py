@@ -36,10 +36,12 @@ from controlplane.ids import ActorRef
 from controlplane.runtime.clock import Clock
 from controlplane.runtime.gateway import Gateway
 from controlplane.runtime.host import ShardHost
+from controlplane.runtime.metrics import Reading
 from controlplane.runtime.processes import GatewayProcess, HostProcess
 from controlplane.runtime.residents import ActorFactory, default_factory
-from controlplane.runtime.telemetry import Telemetry, configure_logging, log
+from controlplane.runtime.telemetry import configure_logging, log
 from controlplane.runtime.transport import Handler, Inlet, StreamLink
+from controlplane.runtime.vital_signs import VitalSigns
 from controlplane.runtime.wire import Announcement, Ports
 from controlplane.store.records import JournalEvent
 
@@ -71,7 +73,7 @@ class _Peer:
     def __init__(self, process: str, settings: Settings, folder: str) -> None:
         gc.set_threshold(*_GC_THRESHOLDS)
         configure_logging(settings, process, to_file=True)
-        self.telemetry = Telemetry(settings, process)
+        self.signs = VitalSigns()
         self._folder = Path(folder)
         self._inlet: Inlet
 
@@ -89,7 +91,7 @@ class _Peer:
 
     def close(self) -> None:
         self._inlet.close()
-        self.telemetry.close()
+        self.signs.close()
 
 
 class _GatewayActor:
@@ -106,7 +108,6 @@ class _GatewayActor:
         """Listen; returns the ports, the process id and the address for links."""
         self._peer = _Peer(self._name, self._settings, self._folder)
         self._gateway = Gateway(self._settings, self._name)
-        self._gateway.instrument(self._peer.telemetry)
         address = await self._peer.listen(self._gateway.receive, failed=_batch_not_taken)
         return await self._gateway.start(ports), os.getpid(), address
 
@@ -117,6 +118,9 @@ class _GatewayActor:
 
     async def host_lost(self, host: str) -> None:
         self._gateway.host_lost(host)
+
+    async def readings(self) -> list[Reading]:
+        return [*self._peer.signs.read(), *self._gateway.readings()]
 
     async def ended(self) -> str:
         """Never returns; the call fails when this process ends."""
@@ -160,7 +164,6 @@ class _HostActor:
             self._create or default_factory(),
             on_lapse=lambda: os._exit(_EXIT_LEASE_LAPSED),
         )
-        self._host.instrument(self._peer.telemetry)
         actors = self._host.actors
         address = await self._peer.listen(
             actors.receive, failed=self._lost_track, behind=lambda: actors.full
@@ -193,8 +196,18 @@ class _HostActor:
     async def serve(self) -> None:
         await self._host.serve()
 
-    async def ask(self, ref: ActorRef, request: bytes, request_id: str, timeout_s: float) -> bytes:
-        return await self._host.ask(ref, request, request_id, timeout_s)
+    async def readings(self) -> list[Reading]:
+        return [*self._peer.signs.read(), *await self._host.readings()]
+
+    async def ask(
+        self,
+        ref: ActorRef,
+        request: bytes,
+        request_id: str,
+        timeout_s: float,
+        traceparent: str = "",
+    ) -> bytes:
+        return await self._host.ask(ref, request, request_id, timeout_s, traceparent)
 
     async def follow(self, after: int, limit: int, timeout_s: float) -> list[JournalEvent]:
         return await self._host.follow(after, limit, timeout_s)
@@ -255,6 +268,10 @@ class RayGateway:
     async def host_lost(self, host: str) -> None:
         await _call(self.handle.host_lost.remote(host))
 
+    async def readings(self) -> list[Reading]:
+        readings: list[Reading] = await _call(self.handle.readings.remote())
+        return readings
+
     async def ended(self) -> str:
         return await _ended(self.handle, self.pid, self._silence_max_s)
 
@@ -296,9 +313,20 @@ class RayHost:
     async def serve(self) -> None:
         await _call(self.handle.serve.remote())
 
-    async def ask(self, ref: ActorRef, request: bytes, request_id: str, timeout_s: float) -> bytes:
+    async def readings(self) -> list[Reading]:
+        readings: list[Reading] = await _call(self.handle.readings.remote())
+        return readings
+
+    async def ask(
+        self,
+        ref: ActorRef,
+        request: bytes,
+        request_id: str,
+        timeout_s: float,
+        traceparent: str = "",
+    ) -> bytes:
         answer: bytes = await self._asked(
-            self.handle.ask.remote(ref, request, request_id, timeout_s), timeout_s
+            self.handle.ask.remote(ref, request, request_id, timeout_s, traceparent), timeout_s
         )
         return answer
 

@@ -46,6 +46,7 @@ class Station:
         "remote",
         "shard",
         "site_id",
+        "traced",
         "version",
     )
 
@@ -64,6 +65,8 @@ class Station:
         self.version = version
         self.remote = remote
         self.admitted = admitted
+        self.traced = False
+        """Whether everything that it says is traced."""
         self.pending: CallOfStation | None = None
         self.called_at_s = 0.0
         self.command: ToStation | None = None
@@ -82,6 +85,11 @@ class Station:
         """The directory's word on where the charger lives."""
         self.site_id = site_id
         self.shard = shard_of(ActorKind.CHARGER, self.charger_id, site_id=site_id)
+
+    @property
+    def ahead(self) -> int:
+        """CALLs that the station sent before their turn."""
+        return 0 if self._calls is None else len(self._calls)
 
     @property
     def crowded(self) -> bool:

@@ -65,6 +65,7 @@ __all__ = [
     "StationMessage",
     "StationNews",
     "ToStation",
+    "Traced",
     "decode_request",
     "encode",
 ]
@@ -188,6 +189,14 @@ class FromActor(msgspec.Struct, frozen=True, array_like=True, tag=6):
     message: ActorMessage
 
 
+class Traced(msgspec.Struct, frozen=True, array_like=True, tag=30):
+    """A parcel that belongs to a trace, in an envelope with its context (W3C `traceparent`). Only
+    what was chosen to be traced travels so: the others cost nothing."""
+
+    traceparent: str
+    parcel: CallOfStation | FromStation | ToStation | FromActor
+
+
 class Announcement(msgspec.Struct, frozen=True, array_like=True, tag=7):
     """First news of a host to a gateway or client, before it serves: the shards it owns and under
     which epochs."""
@@ -205,6 +214,7 @@ Parcel = (
     | DirectoryChanged
     | Reintroduce
     | FromActor
+    | Traced
 )
 
 _REQUESTS: dict[ActorKind, msgspec.msgpack.Decoder[Any]] = {

@@ -7,7 +7,8 @@ see one state; on PostgreSQL the check locks the owner's rows instead (`commit.p
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from controlplane.errors import InvalidInput, Unavailable
 
-__all__ = ["connected", "database_errors", "migrate", "open_engine"]
+__all__ = ["connected", "database_errors", "database_faults", "migrate", "open_engine"]
 
 _BUSY_TIMEOUT_MS = 5_000
 _WRITER_CACHE_KIB = 32_768
@@ -78,6 +79,14 @@ def _configure_sqlite(engine: Engine, *, writer: bool) -> None:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writer else "BEGIN")
 
 
+_faults: Counter[str] = Counter()
+
+
+def database_faults() -> Mapping[str, int]:
+    """How often the database failed this process so far, by the class of the driver's error."""
+    return dict(_faults)
+
+
 @contextmanager
 def database_errors() -> Iterator[None]:
     """Turns what a driver raises into `Unavailable`: the caller may try again.
@@ -90,6 +99,7 @@ def database_errors() -> Iterator[None]:
     except (SQLAlchemyError, OSError) as error:
         # The driver's own words: SQLAlchemy adds the statement and what was to be stored.
         said = error.orig if isinstance(error, DBAPIError) else error
+        _faults[type(said).__name__] += 1
         raise Unavailable(f"database: {said}", reason="DATABASE_UNAVAILABLE") from error
 
 
