@@ -369,7 +369,14 @@ class ActorLoop:
                 traces.rounded(span, resident.ref, started_ns, effects)
             if effects:
                 self._carry_out(resident, effects, now_ms)
-        context = traces.stepped(span, resident.ref, effects, batch.to_stations[parcels:], now_ms)
+        context = traces.stepped(
+            span,
+            resident.ref,
+            message,
+            effects,
+            parcels=batch.to_stations[parcels:],
+            now_ms=now_ms,
+        )
         batch.traces.append(context)
         return effects
 

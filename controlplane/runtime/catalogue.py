@@ -11,7 +11,6 @@ import re
 from pathlib import Path
 from typing import Final
 
-from controlplane.ocpp.events import ConnectorStatus
 from controlplane.runtime.metrics import Kind, Metric
 
 __all__ = ["BY_NAME", "CATALOGUE", "PROCESS_LABEL", "page"]
@@ -299,7 +298,19 @@ CONNECTORS = Metric(
     "{connector}",
     "Connectors by the status they told last; connector 0 is the charger itself and not counted.",
     ("status",),
-    values=("unknown", *(status.value for status in ConnectorStatus)),
+    values=(
+        "unknown",
+        "available",
+        "preparing",
+        "charging",
+        "suspended_ev",
+        "suspended_evse",
+        "finishing",
+        "occupied",
+        "reserved",
+        "unavailable",
+        "faulted",
+    ),
 )
 CHARGERS_FAULTED = Metric(
     "loadstar.chargers.faulted",

@@ -75,12 +75,10 @@ class GatewayTraces:
         if type(parcel) is not ToStation or context is None or len(self.commands) >= _OPEN_MAX:
             return
         kind = FrameKind(parcel.kind)
-        span = self.tracing.begin(
-            "gateway.send",
-            context,
-            {"ocpp.frame": kind.name.lower(), "ocpp.action": parcel.action},
-            kind=SpanKind.PRODUCER,
-        )
+        attributes = {"ocpp.frame": kind.name.lower(), "ocpp.message_id": parcel.message_id}
+        if kind is FrameKind.CALL:
+            attributes["ocpp.action"] = parcel.action
+        span = self.tracing.begin("gateway.send", context, attributes, kind=SpanKind.PRODUCER)
         key = parcel.connection, parcel.message_id
         if kind is FrameKind.CALL:
             self.commands[key] = _Open(span, now_s)
