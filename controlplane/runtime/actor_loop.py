@@ -83,6 +83,7 @@ __all__ = ["ActorLoop"]
 _STEPS_AT_ONCE = 2_000
 _MAILBOX_MAX = 200_000
 _TIMER_WAIT_MAX_S = 1.0
+_SITE = ActorKind.SITE
 _IN_DIRECTORY = (ChargerRemoved, CredentialRecord, CertificateRecord)
 """What else changes what gateways go by."""
 
@@ -324,46 +325,41 @@ class ActorLoop:
             if opened is None:
                 return
             opened.stepped = True
-        if self._traces.riding and (span := self._traces.step(resident.ref, message)) is not None:
+        actor = resident.actor
+        span = self._traces.step(resident.ref, message) if self._traces.riding else None
+        if span is not None:
             effects = self._step_traced(resident, message, now_ms, span)
+            if effects is None:
+                return
         else:
-            effects = self._take_step(resident, message, now_ms)
+            try:
+                if resident.ref.kind is _SITE:
+                    effects = self.meter.step(resident, actor, message, now_ms)
+                else:
+                    effects = actor.step(message, now_ms)
+            except Exception as error:
+                # A fault in one actor's code must not reach another charger.
+                self._traces.crashed(resident.ref, error)
+                self._crashed(resident, message)
+                return
             if effects:
                 self._carry_out(resident, effects, now_ms)
-        if effects is None:
-            return
         if opened is not None:
             self._asked(resident, opened, effects)
-
-    def _take_step(
-        self, resident: Resident, message: Message, now_ms: int, span: Span | None = None
-    ) -> list[Effect] | None:
-        """None where the actor raised."""
-        actor = resident.actor
-        assert actor is not None
-        try:
-            if resident.ref.kind is ActorKind.SITE:
-                return self.meter.step_site(actor, message, now_ms)
-            return actor.step(message, now_ms)
-        except Exception as error:
-            # A fault in one actor's code must not reach another charger.
-            if span is not None:
-                self._traces.tracing.fail(span, error)
-                span.end()
-            else:
-                place = {"actor.kind": resident.ref.kind.value, "actor.id": resident.ref.id}
-                self._traces.tracing.error("host.step", error, place)
-            self._crashed(resident, message)
-            return None
 
     def _step_traced(
         self, resident: Resident, message: Message, now_ms: int, span: Span
     ) -> list[Effect] | None:
-        traces, batch = self._traces, self.pipeline.open
+        """None where the actor raised."""
+        traces, batch, actor = self._traces, self.pipeline.open, resident.actor
+        assert actor is not None
         rounds, parcels, started_ns = self.meter.rounds, len(batch.to_stations), time.time_ns()
         with traces.tracing.current(span):
-            effects = self._take_step(resident, message, now_ms, span)
-            if effects is None:
+            try:
+                effects = self.meter.step(resident, actor, message, now_ms)
+            except Exception as error:
+                traces.crashed(resident.ref, error, span)
+                self._crashed(resident, message)
                 return None
             if self.meter.rounds != rounds:
                 traces.rounded(span, resident.ref, started_ns, effects)
@@ -466,6 +462,7 @@ class ActorLoop:
             self.residents.forget(resident)
             return
         waiting, resident.waiting = resident.waiting or deque(), None
+        self.meter.activated(resident)
         if effects:
             self._carry_out(resident, effects, self._clock.now_ms())
         # What waited came before anything that is queued now.

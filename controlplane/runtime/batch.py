@@ -84,8 +84,8 @@ class Pipeline:
         meter: Meter,
     ) -> None:
         self.open = Batch()
-        self._durations = meter.histogram(catalogue.COMMIT_DURATION)
-        self._sizes = meter.histogram(catalogue.COMMIT_RECORDS)
+        self._durations = meter.histogram(catalogue.COMMIT_DURATION).series()
+        self._sizes = meter.histogram(catalogue.COMMIT_RECORDS).series()
         self._writer = writer
         self._commit = commit
         self._interval_s = interval_s

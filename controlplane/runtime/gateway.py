@@ -113,7 +113,7 @@ class Gateway:
             now_s=self._loop.time,
         )
         self._traces = GatewayTraces(Tracing(settings, self.name))
-        self._trace_ratio = self._traces.tracing.ratio
+        self._tracing = self._traces.tracing.on
 
     # --- life -------------------------------------------------------------------------------------
 
@@ -321,8 +321,9 @@ class Gateway:
             version=version,
             remote=remote_of(socket),
             admitted=socket.admitted,
+            calls_counted=self._meter.calls_of(version),
+            traced=self._traces.tracing.named(charger_id),
         )
-        station.traced = self._traces.tracing.named(charger_id)
         socket.on_text = partial(self._text, station, socket)
         self._adopt(station, socket)
         reason = "closed"
@@ -421,8 +422,8 @@ class Gateway:
                 framing.call_text(frame, text),
                 frame.mended,
             )
-            self._meter.called(station.version, frame.action)
-            if (self._trace_ratio and self._traces.tracing.chosen()) or station.traced:
+            station.calls_counted[frame.action] += 1
+            if self._tracing and (station.traced or self._traces.tracing.chosen()):
                 self._traces.received(station, call, now_s)
             if frame.mended:
                 log.info("frame_mended", charger=station.charger_id, mended=frame.mended)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Mapping
 from typing import Final
 
@@ -29,24 +29,28 @@ class GatewayMeter:
         self.frames_out = 0
         self.stale = 0
         self.meter = meter = Meter()
-        self.calls = meter.counter(catalogue.CALLS).values
-        """By version and action; both have passed the schemas and so are few."""
-        self.call_s = meter.histogram(catalogue.CALL_DURATION)
+        self.call_s = meter.histogram(catalogue.CALL_DURATION).series()
+        self._calls: dict[str, defaultdict[str, int]] = {}
         self._held = meter.counter(catalogue.READS_HELD)
         self._refused = meter.counter(catalogue.FRAMES_REFUSED)
         self._commands = meter.counter(catalogue.COMMANDS)
         self._command_s = meter.histogram(catalogue.COMMAND_DURATION)
+        meter.watch(
+            catalogue.CALLS,
+            lambda: {
+                (version, action): count
+                for version, calls in self._calls.items()
+                for action, count in calls.items()
+            },
+        )
         meter.watch(catalogue.FRAMES_RECEIVED, lambda: self.frames_in)
         meter.watch(catalogue.FRAMES_SENT, lambda: self.frames_out)
         meter.watch(catalogue.COMMANDS_STALE, lambda: self.stale)
 
-    def called(self, version: str, action: str) -> None:
-        """A station's CALL that its schema takes."""
-        labels = version, action
-        try:
-            self.calls[labels] += 1
-        except KeyError:
-            self.calls[labels] = 1
+    def calls_of(self, version: str) -> defaultdict[str, int]:
+        """Where the CALLs of stations of this version are counted, by action. What has passed its
+        schema has one of few."""
+        return self._calls.setdefault(version, defaultdict(int))
 
     def refused(self, version: str, code: str) -> None:
         """A frame that breaks the rules."""

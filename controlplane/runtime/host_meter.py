@@ -15,6 +15,7 @@ from controlplane.runtime import catalogue
 from controlplane.runtime.batch import Batch
 from controlplane.runtime.census import Census
 from controlplane.runtime.metrics import Meter
+from controlplane.runtime.residents import Resident
 from controlplane.store.commit import JournalLine
 from controlplane.store.records import LimitDecision
 
@@ -36,7 +37,7 @@ class HostMeter:
         """As it was taken last."""
         self.meter = meter = Meter()
         self._records: Counter[type] = Counter()
-        self._round_s = meter.histogram(catalogue.ROUND_DURATION)
+        self._round_s = meter.histogram(catalogue.ROUND_DURATION).series()
         self._events = meter.counter(catalogue.EVENTS)
         self._alarms_begun = meter.counter(catalogue.ALARMS_BEGUN)
         self._commands = meter.counter(catalogue.COMMANDS_FINISHED)
@@ -64,12 +65,17 @@ class HostMeter:
         meter.watch(catalogue.POWER, lambda: self.census.power_w)
         meter.watch(catalogue.ALARMS, lambda: self.census.alarms)
 
-    def step_site(self, site: Actor, message: Message, now_ms: int) -> list[Effect]:
-        """The site's step; timed where it worked out a round."""
-        before: int = getattr(site, "rounds", 0)
+    def activated(self, resident: Resident) -> None:
+        """The resident has got its actor: a site remembers the rounds of before."""
+        resident.rounds = getattr(resident.actor, "rounds", 0)
+
+    def step(self, resident: Resident, actor: Actor, message: Message, now_ms: int) -> list[Effect]:
+        """A step, timed where a site worked out a round in it; such a step always wants
+        something."""
         started_s = perf_counter()
-        effects = site.step(message, now_ms)
-        if getattr(site, "rounds", 0) != before:
+        effects = actor.step(message, now_ms)
+        if effects and (rounds := getattr(actor, "rounds", 0)) != resident.rounds:
+            resident.rounds = rounds
             self.rounds += 1
             self._round_s.record(perf_counter() - started_s)
         return effects

@@ -114,6 +114,15 @@ class HostTraces:
             attributes["timer.key"] = message.key
         return self.tracing.begin("host.step", context, attributes, kind=SpanKind.CONSUMER)
 
+    def crashed(self, ref: ActorRef, error: Exception, span: Span | None = None) -> None:
+        """The actor's code raised; that is traced in any case."""
+        if span is None:
+            place = {"actor.kind": ref.kind.value, "actor.id": ref.id}
+            self.tracing.error("host.step", error, place)
+        else:
+            self.tracing.fail(span, error)
+            span.end()
+
     def stepped(
         self,
         span: Span,

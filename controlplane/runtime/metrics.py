@@ -13,10 +13,22 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, NamedTuple
 
-__all__ = ["Counter", "Distribution", "Histogram", "Kind", "Labels", "Meter", "Metric", "Reading"]
+__all__ = [
+    "Counter",
+    "Distribution",
+    "Histogram",
+    "Kind",
+    "Labels",
+    "Meter",
+    "Metric",
+    "Reading",
+    "Series",
+]
 
 Labels = tuple[str, ...]
 """Values of a metric's labels, in the order in which it names them."""
+
+Pair = tuple[str, str]
 
 _PROMETHEUS_UNITS: Final = {"s": "seconds", "By": "bytes", "W": "watts", "W.h": "watt_hours"}
 
@@ -83,35 +95,46 @@ class Counter:
         self.values[labels] = self.values.get(labels, 0) + by
 
 
-class _Buckets:
-    __slots__ = ("counts", "total")
+class Series:
+    """The values of a histogram for one set of labels."""
 
-    def __init__(self, size: int) -> None:
-        self.counts = [0] * size
+    __slots__ = ("_bounds", "counts", "total")
+
+    def __init__(self, bounds: tuple[float, ...]) -> None:
+        self._bounds = bounds
+        self.counts = [0] * (len(bounds) + 1)
         self.total = 0.0
+
+    def record(self, value: float) -> None:
+        """Take a value in."""
+        self.counts[bisect_left(self._bounds, value)] += 1
+        self.total += value
 
 
 class Histogram:
     """How values are distributed, for each set of labels."""
 
-    __slots__ = ("_bounds", "_buckets")
+    __slots__ = ("_bounds", "_series")
 
     def __init__(self, bounds: tuple[float, ...]) -> None:
         self._bounds = bounds
-        self._buckets: dict[Labels, _Buckets] = {}
+        self._series: dict[Labels, Series] = {}
+
+    def series(self, *labels: str) -> Series:
+        """What values with these labels go into; to be kept where there are many."""
+        series = self._series.get(labels)
+        if series is None:
+            series = self._series[labels] = Series(self._bounds)
+        return series
 
     def record(self, value: float, *labels: str) -> None:
         """Take a value in."""
-        buckets = self._buckets.get(labels)
-        if buckets is None:
-            buckets = self._buckets[labels] = _Buckets(len(self._bounds) + 1)
-        buckets.counts[bisect_left(self._bounds, value)] += 1
-        buckets.total += value
+        self.series(*labels).record(value)
 
     def read(self) -> dict[Labels, Distribution]:
         return {
-            labels: Distribution(tuple(buckets.counts), buckets.total)
-            for labels, buckets in self._buckets.items()
+            labels: Distribution(tuple(series.counts), series.total)
+            for labels, series in self._series.items()
         }
 
 
@@ -131,15 +154,17 @@ class Meter:
         return counter
 
     def histogram(self, metric: Metric) -> Histogram:
-        """A histogram to record in."""
+        """A histogram to record in. Without labels it is there from the beginning, empty."""
         histogram = Histogram(metric.bounds)
+        if not metric.labels:
+            histogram.series()
         self._reads.append((metric, histogram.read))
         return histogram
 
     def watch(
         self,
         metric: Metric,
-        read: Callable[[], float | Mapping[str, float] | Mapping[Labels, float]],
+        read: Callable[[], float | Mapping[str, float] | Mapping[Pair, float]],
     ) -> None:
         """A value, or one for each label, that is looked up whenever it is exported."""
         self._reads.append((metric, lambda: _by_labels(read())))
@@ -150,7 +175,7 @@ class Meter:
 
 
 def _by_labels(
-    value: float | Mapping[str, float] | Mapping[Labels, float],
+    value: float | Mapping[str, float] | Mapping[Pair, float],
 ) -> dict[Labels, float | Distribution]:
     if isinstance(value, Mapping):
         return {

@@ -54,13 +54,15 @@ class Metered(Protocol):
 class Resident:
     """One actor's place: the actor itself, or what waits until it is there."""
 
-    __slots__ = ("actor", "ref", "shard", "site_id", "waiting")
+    __slots__ = ("actor", "ref", "rounds", "shard", "site_id", "waiting")
 
     def __init__(self, ref: ActorRef, site_id: SiteId | None) -> None:
         self.ref = ref
         self.actor: Actor | None = None
         self.waiting: deque[tuple[Message, Resident | None]] | None = deque()
         """Messages in order, each with its sender where that is an actor of this host."""
+        self.rounds = 0
+        """Of a site: how many it had worked out when that was looked at last."""
         self.site_id = site_id
         self.shard = shard_of(ref.kind, ref.id, site_id=site_id)
 

@@ -69,8 +69,10 @@ class Collector(
         """The names that each process sent."""
         self._lock = threading.Lock()
         self._server = grpc.server(ThreadPoolExecutor(4))
-        trace_service_pb2_grpc.add_TraceServiceServicer_to_server(self, self._server)
-        metrics_service_pb2_grpc.add_MetricsServiceServicer_to_server(self, self._server)
+        traces: Any = trace_service_pb2_grpc
+        traces.add_TraceServiceServicer_to_server(self, self._server)
+        metrics: Any = metrics_service_pb2_grpc
+        metrics.add_MetricsServiceServicer_to_server(self, self._server)
         self.endpoint = f"http://127.0.0.1:{self._server.add_insecure_port('127.0.0.1:0')}"
         self._server.start()
 
@@ -96,7 +98,7 @@ class Collector(
 
 
 def instance(resource: Any) -> str:
-    found = {each.key: each.value.string_value for each in resource.attributes}
+    found: dict[str, str] = {each.key: each.value.string_value for each in resource.attributes}
     assert found["service.name"] == "loadstar"
     return found["service.instance.id"]
 
