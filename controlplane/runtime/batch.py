@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from time import perf_counter
 
 import msgspec
 
@@ -134,19 +135,20 @@ class Pipeline:
         batch = self._take()
         self._committing = True
         self._started_s = self._loop.time()
+        started_s = perf_counter()
         self._wait_s = max(
             self._interval_s, min(len(batch.touched) * _INTERVAL_PER_ACTOR_S, _INTERVAL_MAX_S)
         )
         done = self._loop.run_in_executor(self._writer, self._commit, batch.commit)
-        done.add_done_callback(lambda result: self._committed(batch, result))
+        done.add_done_callback(lambda result: self._committed(batch, result, started_s))
 
-    def _committed(self, batch: Batch, result: asyncio.Future[int]) -> None:
+    def _committed(self, batch: Batch, result: asyncio.Future[int], started_s: float) -> None:
         self._committing = False
         error = result.exception()
         if error is not None:
             self._failed(batch, self._take(), error)
             return
-        batch.commit_s = self._loop.time() - self._started_s
+        batch.commit_s = perf_counter() - started_s
         self._durations.record(batch.commit_s)
         self._sizes.record(len(batch.commit.records))
         self._released(batch, result.result())

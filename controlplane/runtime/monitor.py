@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Final, Protocol
 from aiohttp import web
 
 from controlplane.config import Settings
-from controlplane.errors import LoadstarError
 from controlplane.runtime import catalogue
 from controlplane.runtime.exposition import otlp_data, prometheus_text
 from controlplane.runtime.metrics import Meter, Reading
@@ -29,7 +28,7 @@ __all__ = ["SUPERVISOR", "Measured", "Monitor"]
 SUPERVISOR: Final = "supervisor"
 _ANSWER_TIMEOUT_S: Final = 2.0
 _PUSH_INTERVAL_S: Final = 15.0
-_PUSH_TIMEOUT_S: Final = 5.0
+_PUSH_TIMEOUT_S: Final = 2.0
 
 
 class Measured(Protocol):
@@ -142,8 +141,10 @@ async def _asked(process: Measured) -> list[Reading] | None:
     try:
         async with asyncio.timeout(_ANSWER_TIMEOUT_S):
             return await process.readings()
-    except (OSError, TimeoutError, LoadstarError) as error:
-        log.warning("process_not_measured", error=str(error))
+    except Exception as error:
+        # Whatever it was, it is that process' alone; one that is just being started may say
+        # anything.
+        log.warning("process_not_measured", error=f"{type(error).__name__}: {error}"[:255])
         return None
 
 

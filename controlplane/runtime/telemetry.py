@@ -43,6 +43,8 @@ def configure_logging(settings: Settings, process: str, *, to_file: bool) -> Non
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.PrintLoggerFactory(stream),
     )
+    exporters = logging.getLogger("opentelemetry")
+    exporters.handlers, exporters.propagate = [_Forward(logging.WARNING)], False
 
 
 def resource_of(settings: Settings) -> dict[str, str]:
@@ -53,6 +55,13 @@ def resource_of(settings: Settings) -> dict[str, str]:
         "service.version": controlplane.__version__,
         "host.name": socket.gethostname(),
     }
+
+
+class _Forward(logging.Handler):
+    """What the exporters say, such as that no collector answers, among our lines."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        log.warning("telemetry_not_exported", logger=record.name, said=record.getMessage()[:255])
 
 
 def _process_adder(process: str) -> structlog.typing.Processor:

@@ -40,7 +40,7 @@ __all__ = [
 Attributes = Mapping[str, str | int | float]
 
 _ERRORS_PER_S: Final = 10.0
-_EXPORT_TIMEOUT_S: Final = 5.0
+_EXPORT_TIMEOUT_S: Final = 2.0
 _EXPORT_INTERVAL_MS: Final = 1_000.0
 LINKS_MAX: Final = 64
 _HEADER: Final = "traceparent"
