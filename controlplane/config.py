@@ -6,6 +6,7 @@ What the network *is* stands in `network.py`.
 
 from __future__ import annotations
 
+import os
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Self
@@ -67,6 +68,9 @@ class Settings(BaseSettings):
     data_dir: Path = Path("loadstar-data")
     database_url: str = ""
     """SQLAlchemy URL; empty means SQLite in `data_dir`."""
+    hosts: Annotated[int, Field(ge=0, le=64)] = 0
+    """How many hosts this node has: 0 means as many as cores, at most 4, and one where there are
+    two cores or fewer."""
     ocpp_host: str = "127.0.0.1"
     ocpp_port: Annotated[int, Field(ge=0, le=65_535)] = 9_000
     """0 picks a free port; `loadstar up` prints it."""
@@ -154,6 +158,12 @@ class Settings(BaseSettings):
     def database(self) -> str:
         """The SQLAlchemy URL in force."""
         return self.database_url or f"sqlite:///{(self.data_dir / 'loadstar.db').resolve()}"
+
+    @property
+    def host_count(self) -> int:
+        """How many hosts this node has."""
+        cores = len(os.sched_getaffinity(0))
+        return self.hosts or (1 if cores <= 2 else min(cores, 4))
 
     @property
     def ca(self) -> Path:

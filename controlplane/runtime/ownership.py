@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection
 from sqlalchemy import Connection, Engine, text
 
 from controlplane.errors import Fenced
-from controlplane.runtime.members import MemberKind, MemberRow, now_ms_sql
+from controlplane.runtime.members import MemberKind, MemberRow, forget_member, now_ms_sql
 from controlplane.runtime.placement import Lease
 from controlplane.store.engine import connected
 
@@ -117,25 +117,34 @@ class Ownership:
             self._lease() | {"prefix": prefix, "prefix_length": len(prefix)},
         )
 
-    def claimable(self) -> tuple[int, dict[int, Lease]]:
-        """The database's clock, and the shards that some host may claim or that are this one's.
-        Blocks.
+    def claimable(self, connection: Connection) -> tuple[int, dict[int, Lease]]:
+        """The database's clock, and the shards that this host, or any, may claim."""
+        prefix = f"{self.host}/"
+        now_ms = connection.execute(text(f"SELECT {now_ms_sql(connection)}")).scalar_one()
+        rows = connection.execute(
+            text(
+                "SELECT shard, owner, lease_until_ms FROM shard_owner"
+                " WHERE lease_until_ms < :now_ms OR (owner <> :owner"
+                " AND substr(owner, 1, :prefix_length) = :prefix)"
+            ),
+            {
+                "now_ms": now_ms,
+                "owner": self.owner,
+                "prefix": prefix,
+                "prefix_length": len(prefix),
+            },
+        )
+        return now_ms, {row[0]: Lease(row[1], row[2]) for row in rows}
+
+    def strike(self, gateway: str) -> int:
+        """Strike a gateway from the members; returns for how many milliseconds it may still believe
+        to be one. Blocks.
 
         Raises:
             Unavailable: the database is away.
         """
-        prefix = f"{self.host}/"
         with connected(self._engine) as connection:
-            now_ms = connection.execute(text(f"SELECT {now_ms_sql(connection)}")).scalar_one()
-            rows = connection.execute(
-                text(
-                    "SELECT shard, owner, lease_until_ms FROM shard_owner"
-                    " WHERE lease_until_ms < :now_ms"
-                    " OR substr(owner, 1, :prefix_length) = :prefix"
-                ),
-                {"now_ms": now_ms, "prefix": prefix, "prefix_length": len(prefix)},
-            )
-            return now_ms, {row[0]: Lease(row[1], row[2]) for row in rows}
+            return forget_member(connection, gateway)
 
     def renew(self) -> None:
         """Extend the lease of every shard, and of the membership. Blocks.
