@@ -68,6 +68,15 @@ class Settings(BaseSettings):
     data_dir: Path = Path("loadstar-data")
     database_url: str = ""
     """SQLAlchemy URL; empty means SQLite in `data_dir`."""
+    address: str = ""
+    """The Ray cluster to join, `auto` or HOST:PORT; empty starts a private Ray."""
+    link_host: str = ""
+    """The address of this machine under which other nodes reach it; empty means the one by which
+    Ray knows it."""
+    cluster_token_file: Path | None = None
+    """The secret that all nodes of a cluster share; see docs/cluster.md."""
+    drain_s: Annotated[float, Field(ge=0, le=3_600)] = 10.0
+    """Over how long a gateway that goes lets go of its sockets, where other nodes take them."""
     hosts: Annotated[int, Field(ge=0, le=64)] = 0
     """How many hosts this node has: 0 means as many as cores, at most 4, and one where there are
     two cores or fewer."""

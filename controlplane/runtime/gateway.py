@@ -168,6 +168,16 @@ class Gateway:
         for station in self._of_charger.values():
             self._introduce(station, resumed=True)
 
+    async def drain(self) -> None:
+        """Take no more sockets, and let go of those that there are one by one, so that their
+        stations do not all dial another gateway at the same moment."""
+        for door in self._doors:
+            door.refuse()
+        left = list(self._sockets.values())
+        for socket in left:
+            socket.transport.abort()
+            await asyncio.sleep(self._settings.drain_s / len(left))
+
     async def stop(self) -> None:
         """Let go of every socket and end. There is no closing handshake: some stations take one for
         good and never dial again, while all of them do after a connection that was lost."""

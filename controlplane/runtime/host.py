@@ -163,8 +163,9 @@ class ShardHost:
         """
         await self.balance.drain()
 
-    async def stop(self) -> None:
-        """Commit what is under way, give the shards back."""
+    async def stop(self, *, successor: bool = False) -> None:
+        """Commit what is under way, give the shards back; for a `successor` of this name the
+        membership is kept."""
         self.balance.pause()
         self.actors.serving = False
         deadline_s = self._loop.time() + 5.0
@@ -173,7 +174,7 @@ class ShardHost:
             await asyncio.sleep(0.01)
         self.end("stopped")
         try:
-            await self._in_writer(self._ownership.release)
+            await self._in_writer(partial(self._ownership.release, successor=successor))
         except Unavailable as error:
             log.warning("shards_not_released", error=str(error))
         self._dispose()

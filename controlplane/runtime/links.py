@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from controlplane.runtime.cluster_token import LinkTls, link_tls, read_token
 from controlplane.runtime.transport import Inlet, Link, connect
 
 __all__ = ["Links", "Place", "Reach", "listen"]
@@ -19,11 +20,29 @@ __all__ = ["Links", "Place", "Reach", "listen"]
 
 @dataclass(frozen=True)
 class Place:
-    """Where a process runs: its node, and the folder for that node's Unix sockets, which only this
-    user can enter. The path of a Unix socket has 107 bytes at most."""
+    """Where a process runs.
+
+    Attributes:
+        folder: of the node's Unix sockets, which only this user can enter. The path of a Unix
+            socket has 107 bytes at most.
+        link_host: where other nodes reach this one; empty where there are none.
+        token_file: what the cluster's token is in.
+        supervisor: the process without which those of this node must not go on.
+    """
 
     node: str
     folder: str
+    link_host: str = ""
+    token_file: Path | None = None
+    supervisor: int = 0
+
+    def tls(self) -> LinkTls | None:
+        """The TLS of links to other nodes.
+
+        Raises:
+            InvalidInput: see `cluster_token.read_token`.
+        """
+        return None if self.token_file is None else link_tls(read_token(self.token_file))
 
 
 @dataclass(frozen=True)
@@ -33,15 +52,22 @@ class Reach:
     node: str
     tls: ssl.SSLContext | None = None
 
+    @classmethod
+    def of(cls, place: Place, tls: LinkTls | None) -> Reach:
+        return cls(place.node, None if tls is None else tls.dialling)
 
-async def listen(inlet: Inlet, place: Place) -> str:
+
+async def listen(inlet: Inlet, place: Place, tls: LinkTls | None) -> str:
     """Take links from others at a new address; returns it.
 
     Raises:
-        OSError: the folder is gone, or its path too long.
+        OSError: the folder is gone, or its path too long, or the machine has no such address.
     """
     path = await inlet.listen(Path(place.folder) / f"{uuid.uuid4().hex[:12]}.sock")
-    return f"{place.node} unix:{path}"
+    address = f"{place.node} unix:{path}"
+    if tls is not None:
+        address += f" {await inlet.listen_tcp(place.link_host, tls.listening)}"
+    return address
 
 
 class Links:

@@ -17,6 +17,7 @@ from controlplane.errors import InvalidInput, Precondition
 from controlplane.runtime.asking import RoutedClient
 from controlplane.runtime.client import ActorClient
 from controlplane.runtime.clock import AcceleratedClock, Clock, SystemClock
+from controlplane.runtime.cluster_token import read_token
 from controlplane.runtime.data_directory import DataDirectory
 from controlplane.runtime.links import Reach, listen
 from controlplane.runtime.members import ClusterReading, forget_member
@@ -44,6 +45,7 @@ class Node:
     def __init__(
         self,
         *,
+        name: str,
         settings: Settings,
         clock: Clock,
         client: RoutedClient,
@@ -51,6 +53,8 @@ class Node:
         supervisor: Supervisor,
         closing: AsyncExitStack,
     ) -> None:
+        self.name = name
+        """Of the node, lasting."""
         self.settings = settings
         self.clock = clock
         self.client: ActorClient = client
@@ -93,6 +97,25 @@ class Node:
         """Kill a host without notice, as a failure would; the supervisor replaces it."""
         await self._supervisor.hosts[index].kill()
 
+    async def roll(self) -> None:
+        """Replace the hosts by new processes, one after the other; no socket is closed.
+
+        Raises:
+            Precondition: it is being done already.
+        """
+        await self._supervisor.roll()
+
+    async def drain(self) -> None:
+        """Where there are other nodes, hand everything over to them; sockets close little by
+        little. Nothing where there is no other.
+
+        Raises:
+            Unavailable: the database is away.
+        """
+        reading = await self.reader.read(ClusterReading.read)
+        if any(each.node != self.name and not each.draining for each in reading.hosts()):
+            await self._supervisor.drain()
+
     async def stop(self) -> None:
         """Close the sockets, commit what is under way, give the shards back, end the processes."""
         await self._closing.aclose()
@@ -104,22 +127,23 @@ async def start_node(
     transport: Literal["ray", "local"] = "ray",
     create: ActorFactory | None = None,
 ) -> Node:
-    """Start a node: bring the database up to date, start gateway and host, listen.
+    """Start a node: bring the database up to date, start gateway and hosts, listen.
 
     Args:
-        transport: `ray` gives gateway and host a process each, on a private Ray of this machine,
-            and every process writes its log to `data_dir/logs`; `local` runs both on this event
-            loop and leaves logging to the caller.
+        transport: `ray` gives the gateway and every host a process, on a private Ray of this
+            machine or on the cluster at `settings.address`, and every process writes its log to
+            `data_dir/logs`; `local` runs all on this event loop and leaves logging to the caller.
         create: makes the actors; by default those of this package.
 
     Raises:
-        InvalidInput: settings that contradict themselves.
+        InvalidInput: settings that contradict themselves, or do not do for a cluster.
         OSError: the OCPP port is taken, or the data directory cannot be written.
         Precondition: another node runs on this data directory, or on this database.
         Unavailable: the database cannot be opened.
     """
     clock = _clock(settings)
     ray_node: RayNode | None = None
+    _check_cluster(settings)
     async with AsyncExitStack() as closing:
         directory = DataDirectory(settings.data_dir)
         closing.callback(directory.release)
@@ -130,7 +154,8 @@ async def start_node(
         if transport == "ray":
             configure_logging(settings, "supervisor", to_file=True)
             ray_node = await _start_ray(settings, node, closing)
-            reach = Reach(node)
+            tls = ray_node.place.tls()
+            reach = Reach.of(ray_node.place, tls)
             spawn_gateway = ray_node.gateway_spawner(settings)
             spawn_hosts = [ray_node.host_spawner(name, settings, clock, create) for name in names]
         else:
@@ -143,14 +168,14 @@ async def start_node(
             ]
         reader = StoreReader(settings.database)
         closing.callback(reader.close)
-        await _refuse_second_node(settings, node, reader)
+        await _refuse_strangers(settings, node, reader)
         client = RoutedClient(reader, reach)
         inlet = Inlet(client.receive, failed=_not_taken)
         closing.callback(inlet.close)
         if ray_node is None:
             address = f"{node} {inlet.listen_locally()}"
         else:
-            address = await listen(inlet, ray_node.place)
+            address = await listen(inlet, ray_node.place, tls)
         client.start(address)
         supervisor = Supervisor(
             client,
@@ -165,6 +190,7 @@ async def start_node(
         certificates.start()
         closing.push_async_callback(certificates.stop)
         return Node(
+            name=node,
             settings=settings,
             clock=clock,
             client=client,
@@ -174,17 +200,45 @@ async def start_node(
         )
 
 
-async def _refuse_second_node(settings: Settings, node: str, reader: StoreReader) -> None:
+def _check_cluster(settings: Settings) -> None:
     """
     Raises:
-        Precondition: hosts of another node are on this database, and go on renewing their lease.
+        InvalidInput: one of several nodes cannot be run with these settings.
+    """
+    if not settings.address:
+        return
+    if not settings.database.startswith("postgresql"):
+        raise InvalidInput(
+            "several nodes share one PostgreSQL: give its URL with --database-url; SQLite serves "
+            "one node",
+            reason="CLUSTER_NEEDS_POSTGRESQL",
+        )
+    if settings.cluster_token_file is None:
+        raise InvalidInput(
+            "the nodes of a cluster know each other by a secret: give its file with "
+            "--cluster-token-file",
+            reason="CLUSTER_TOKEN_MISSING",
+        )
+    # Read by Ray when it is imported.
+    os.environ.setdefault("RAY_AUTH_TOKEN", read_token(settings.cluster_token_file))
+
+
+async def _refuse_strangers(settings: Settings, node: str, reader: StoreReader) -> None:
+    """
+    Raises:
+        Precondition: hosts of another node are on this database, which this one cannot link to, and
+            go on renewing their lease.
     """
     loop = asyncio.get_running_loop()
     # A dead node's leases run out; the last try comes after that.
     until_s = loop.time() + settings.lease_s + _RETRY_S
     while True:
         reading = await reader.read(ClusterReading.read)
-        others = [host for host in reading.hosts() if host.node != node]
+        others = [
+            host
+            for host in reading.hosts()
+            if host.node != node and not (settings.address and " tcp:" in host.address)
+        ]
         if not others:
             return
         if loop.time() >= until_s:
@@ -218,7 +272,11 @@ async def _start_ray(settings: Settings, node: str, closing: AsyncExitStack) -> 
     """Start Ray while the database is brought up to date; both take a second or two."""
     from controlplane.runtime import ray_processes  # noqa: PLC0415 - Ray takes a second to import
 
-    starting = asyncio.create_task(asyncio.to_thread(ray_processes.start_ray, node))
+    starting = asyncio.create_task(
+        asyncio.to_thread(ray_processes.join_ray, node, settings)
+        if settings.address
+        else asyncio.to_thread(ray_processes.start_ray, node)
+    )
     try:
         await asyncio.to_thread(migrate, settings.database)
     finally:

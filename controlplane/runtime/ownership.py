@@ -200,9 +200,9 @@ class Ownership:
         with connected(self._engine) as connection:
             self.member.drain(connection)
 
-    def release(self) -> None:
-        """Let others claim at once, and be a member no more. Call when nothing will be written any
-        more. Blocks.
+    def release(self, *, successor: bool = False) -> None:
+        """Let others claim at once, and be a member no more, unless a `successor` of this name will
+        be. Call when nothing will be written any more. Blocks.
 
         Raises:
             Unavailable: the database is away; the lease runs out by itself.
@@ -213,7 +213,8 @@ class Ownership:
                 text("UPDATE shard_owner SET lease_until_ms = 0 WHERE owner = :owner"),
                 {"owner": self.owner},
             )
-            self.member.leave(connection)
+            if not successor:
+                self.member.leave(connection)
 
     def watch(self, on_lapse: Callable[[], None]) -> None:
         """Start the watchdog: a thread that calls `on_lapse`, once, when the time is up."""

@@ -30,6 +30,9 @@ class GatewayProcess(Protocol):
         """Listen, where the settings say or where an earlier one did, and become a member; returns
         the ports."""
 
+    async def drain(self) -> None:
+        """Take no more sockets and let go of those that there are, little by little."""
+
     async def ended(self) -> str:
         """Returns when the gateway is gone, with the reason."""
 
@@ -41,6 +44,9 @@ class HostProcess(Protocol):
 
     name: str
     pid: int
+
+    async def prepare(self) -> None:
+        """Returns once the process is there and has loaded what it needs; it is no member yet."""
 
     async def start(self) -> None:
         """Become a member; serve nothing yet."""
@@ -60,8 +66,9 @@ class HostProcess(Protocol):
     async def kill(self) -> None:
         """End it without notice."""
 
-    async def stop(self) -> None:
-        """Let it finish and give its shards back."""
+    async def stop(self, *, successor: bool = False) -> None:
+        """Let it finish and give its shards back. For a `successor` of its name its place among the
+        members is kept, so that no other host takes them."""
 
 
 class LocalGateway:
@@ -79,6 +86,9 @@ class LocalGateway:
         listening = await self.gateway.start(ports)
         await self.gateway.enter(self._address)
         return listening
+
+    async def drain(self) -> None:
+        await self.gateway.drain()
 
     async def ended(self) -> str:
         await self._stopped.wait()
@@ -116,6 +126,9 @@ class LocalHost:
         self._address = f"{reach.node} {self._inlet.listen_locally()}"
         self.host.ended.add_done_callback(lambda _: self._inlet.close())
 
+    async def prepare(self) -> None:
+        """There is nothing to load."""
+
     async def start(self) -> None:
         await self.host.enter(self._address)
 
@@ -134,9 +147,9 @@ class LocalHost:
     async def kill(self) -> None:
         self.host.kill()
 
-    async def stop(self) -> None:
+    async def stop(self, *, successor: bool = False) -> None:
         if not self.host.ended.done():
-            await self.host.stop()
+            await self.host.stop(successor=successor)
 
 
 def _not_taken(error: Exception) -> None:

@@ -1,10 +1,12 @@
-"""Gateways and hosts as Ray actors: a process each, on a private Ray of this machine.
+"""Gateways and hosts as Ray actors: a process each, on a private Ray of this machine or on the part
+of a Ray cluster that is this machine.
 
-Ray starts and finds processes and carries requests to them; whether a host may act is decided by
-its lease (`ownership.py`), never by what Ray believes. What stations and hosts say goes over links
-of its own (`transport.py`), on sockets in a folder that only this user can enter. Ray's ports run
-code for whoever can talk to them (CVE-2023-48022), so a token, new at each start, is required on
-all of them."""
+Ray starts, places and watches processes; whether a host may act is decided by its lease
+(`ownership.py`), never by what Ray believes. What stations, hosts and clients say goes over links
+of its own (`transport.py`), so that losing Ray's head stops nothing that runs. Ray's ports run code
+for whoever can talk to them (CVE-2023-48022), so a token is required on all of them: new at each
+start for a private Ray, the cluster's where one is joined. What a supervisor started ends with
+it."""
 
 from __future__ import annotations
 
@@ -17,7 +19,7 @@ import shutil
 import signal
 import tempfile
 import uuid
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any
 
@@ -26,11 +28,15 @@ os.environ.setdefault("RAY_AUTH_MODE", "token")
 os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("RAY_DEDUP_LOGS", "0")
+# What runs goes on for a week without Ray's head.
+os.environ.setdefault("RAY_gcs_rpc_server_reconnect_timeout_s", str(7 * 86_400))
 
 import ray
 from ray.exceptions import ActorUnavailableError, RayActorError, RayError, RayTaskError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from controlplane.config import Settings
+from controlplane.errors import Unavailable
 from controlplane.runtime.clock import Clock
 from controlplane.runtime.gateway import Gateway
 from controlplane.runtime.host import ShardHost
@@ -41,7 +47,7 @@ from controlplane.runtime.telemetry import Telemetry, configure_logging, log
 from controlplane.runtime.transport import Handler, Inlet
 from controlplane.runtime.wire import Ports
 
-__all__ = ["RayNode", "ray", "start_ray"]
+__all__ = ["RayNode", "join_ray", "ray", "start_ray"]
 
 _OBJECT_STORE_BYTES = 80 * 1_024 * 1_024
 """Ray's minimum is 75 MB. Nothing is kept in it: every argument travels inline."""
@@ -61,6 +67,9 @@ _SERVE_TIMEOUT_S = 120.0
 _DRAIN_TIMEOUT_S = 120.0
 _ALIVE_INTERVAL_S = 1.0
 _EXIT_LEASE_LAPSED = 70
+_EXIT_ORPHANED = 71
+_ORPHAN_STOP_S = 5.0
+_NAMESPACE = "loadstar"
 
 
 class _Peer:
@@ -70,9 +79,11 @@ class _Peer:
         gc.set_threshold(*_GC_THRESHOLDS)
         configure_logging(settings, process, to_file=True)
         self.telemetry = Telemetry(settings, process)
-        self.reach = Reach(place.node)
+        self._tls = place.tls()
+        self.reach = Reach.of(place, self._tls)
         self._place = place
         self._inlet: Inlet
+        self._watching: asyncio.Task[None] | None = None
 
     async def listen(
         self,
@@ -84,7 +95,28 @@ class _Peer:
         """The address at which links to this process begin. A predecessor of the same name that
         thaws has another."""
         self._inlet = Inlet(handler, failed=failed, behind=behind)
-        return await listen(self._inlet, self._place)
+        return await listen(self._inlet, self._place, self._tls)
+
+    def end_with_supervisor(self, stop: Callable[[], Awaitable[None]]) -> None:
+        """Stop, and end this process, when the supervisor ends. Ray does the same to what a driver
+        has started, but only while its head is there."""
+        loop = asyncio.get_running_loop()
+
+        async def end() -> None:
+            log.error("supervisor_gone", supervisor=self._place.supervisor)
+            try:
+                async with asyncio.timeout(_ORPHAN_STOP_S):
+                    await stop()
+            finally:
+                os._exit(_EXIT_ORPHANED)
+
+        def gone() -> None:
+            loop.remove_reader(descriptor)
+            os.close(descriptor)
+            self._watching = loop.create_task(end())
+
+        descriptor = os.pidfd_open(self._place.supervisor)
+        loop.add_reader(descriptor, gone)
 
     def close(self) -> None:
         self._inlet.close()
@@ -108,8 +140,12 @@ class _GatewayActor:
         self._gateway.instrument(self._peer.telemetry)
         address = await self._peer.listen(self._gateway.receive, failed=_batch_not_taken)
         listening = await self._gateway.start(ports)
+        self._peer.end_with_supervisor(self._gateway.stop)
         await self._gateway.enter(address)
         return listening, os.getpid()
+
+    async def drain(self) -> None:
+        await self._gateway.drain()
 
     async def ended(self) -> str:
         """Never returns; the call fails when this process ends."""
@@ -143,6 +179,10 @@ class _HostActor:
         self._peer: _Peer
         self._host: ShardHost
 
+    async def prepare(self) -> None:
+        """Load what there is to load."""
+        default_factory()
+
     async def begin(self) -> int:
         """Become a member; returns the process id."""
         self._peer = _Peer(self._name, self._settings, self._place)
@@ -159,6 +199,7 @@ class _HostActor:
         address = await self._peer.listen(
             actors.receive, failed=self._lost_track, behind=lambda: actors.full
         )
+        self._peer.end_with_supervisor(self._host.stop)
         await self._host.enter(address)
         return os.getpid()
 
@@ -183,8 +224,8 @@ class _HostActor:
     async def alive(self) -> None:
         """Returns: the event loop turns."""
 
-    async def stop(self) -> None:
-        await self._host.stop()
+    async def stop(self, successor: bool) -> None:
+        await self._host.stop(successor=successor)
         self._peer.close()
 
 
@@ -224,11 +265,14 @@ class RayGateway:
         listening, self.pid = await _call(self.handle.begin.remote(ports))
         return Ports(*listening)
 
+    async def drain(self) -> None:
+        await _call(self.handle.drain.remote(), _DRAIN_TIMEOUT_S)
+
     async def ended(self) -> str:
         return await _ended(self.handle, self.pid, self._silence_max_s)
 
     async def stop(self) -> None:
-        await _stop(self.handle)
+        await _stop(self.handle, self.handle.stop.remote())
 
 
 class RayHost:
@@ -250,6 +294,9 @@ class RayHost:
         # Whoever was silent for as long as a lease has lost it.
         self._silence_max_s = settings.lease_s
 
+    async def prepare(self) -> None:
+        await _call(self.handle.prepare.remote())
+
     async def start(self) -> None:
         self.pid = await _call(self.handle.begin.remote())
 
@@ -269,8 +316,8 @@ class RayHost:
         """SIGKILL."""
         await asyncio.to_thread(ray.kill, self.handle)
 
-    async def stop(self) -> None:
-        await _stop(self.handle)
+    async def stop(self, *, successor: bool = False) -> None:
+        await _stop(self.handle, self.handle.stop.remote(successor))
 
 
 async def _ended(handle: Any, pid: int, silence_max_s: float) -> str:
@@ -323,9 +370,9 @@ async def _silence(handle: Any, silence_max_s: float) -> None:
         await asyncio.sleep(_ALIVE_INTERVAL_S)
 
 
-async def _stop(handle: Any) -> None:
+async def _stop(handle: Any, stopping: Any) -> None:
     try:
-        await _call(handle.stop.remote())
+        await _call(stopping)
     except Exception as error:
         # Whatever it was, it ends now.
         log.warning("process_not_stopped", error=str(error))
@@ -333,12 +380,16 @@ async def _stop(handle: Any) -> None:
 
 
 class RayNode:
-    """The private Ray of this node."""
+    """The part of Ray that is this node."""
 
-    def __init__(self, folder: str, node: str) -> None:
-        self._folder = folder
-        self.place = Place(node, folder)
-        options = {"num_cpus": 0, "max_concurrency": _CALLS_AT_ONCE, "max_restarts": 0}
+    def __init__(self, place: Place, *, strategy: Any = "DEFAULT") -> None:
+        self.place = place
+        options = {
+            "num_cpus": 0,
+            "max_concurrency": _CALLS_AT_ONCE,
+            "max_restarts": 0,
+            "scheduling_strategy": strategy,
+        }
         self._gateway_class = ray.remote(**options)(_GatewayActor)
         self._host_class = ray.remote(**options)(_HostActor)
 
@@ -355,9 +406,9 @@ class RayNode:
         )
 
     def stop(self) -> None:
-        """End Ray and everything it started."""
+        """End what was started here."""
         ray.shutdown()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        shutil.rmtree(self.place.folder, ignore_errors=True)
 
 
 def start_ray(node: str) -> RayNode:
@@ -377,4 +428,36 @@ def start_ray(node: str) -> RayNode:
         _node_ip_address="127.0.0.1",
         _system_config=_QUIET,
     )
-    return RayNode(folder, node)
+    return RayNode(Place(node, folder, supervisor=os.getpid()))
+
+
+def join_ray(node: str, settings: Settings) -> RayNode:
+    """Join the Ray cluster at `settings.address`, for the node of this name. What is started runs
+    on this machine. Blocks for some seconds.
+
+    Raises:
+        Unavailable: there is no such cluster, or it has another token.
+    """
+    logging.getLogger("ray").setLevel(logging.ERROR)
+    try:
+        ray.init(
+            address=settings.address,
+            namespace=_NAMESPACE,
+            log_to_driver=False,
+            configure_logging=False,
+            **({"_node_ip_address": settings.link_host} if settings.link_host else {}),
+        )
+    except (OSError, RuntimeError, ValueError, RayError) as error:
+        raise Unavailable(
+            f"the Ray cluster at {settings.address} cannot be joined: {error}",
+            reason="RAY_NOT_JOINED",
+        ) from error
+    here = ray.get_runtime_context().get_node_id()
+    place = Place(
+        node,
+        tempfile.mkdtemp(prefix="loadstar-links-"),
+        link_host=settings.link_host or ray.util.get_node_ip_address(),
+        token_file=settings.cluster_token_file,
+        supervisor=os.getpid(),
+    )
+    return RayNode(place, strategy=NodeAffinitySchedulingStrategy(here, soft=False))

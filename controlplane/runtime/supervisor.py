@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
-from controlplane.errors import Unavailable
+from controlplane.errors import Precondition, Unavailable
 from controlplane.runtime.asking import RoutedClient
 from controlplane.runtime.processes import GatewayProcess, HostProcess
 from controlplane.runtime.telemetry import log
@@ -54,6 +54,8 @@ class Supervisor:
         self._spawn_hosts = spawn_hosts
         self._strike = strike
         self._watchers: list[asyncio.Task[None]] = []
+        """Of the hosts, in their order, and of the gateway."""
+        self._rolling = asyncio.Lock()
 
     async def start(self) -> Ports:
         """Start all; returns the OCPP ports. All hosts are members before the first one claims, so
@@ -79,6 +81,49 @@ class Supervisor:
             loop.create_task(self._watch_gateway()),
         ]
         return self.ports
+
+    async def roll(self) -> None:
+        """Replace every host, one after the other, by a new process: each waits until its successor
+        is loaded, gives its shards back and is followed at once. No socket is closed.
+
+        Raises:
+            Precondition: it is being done already.
+        """
+        if self._rolling.locked():
+            raise Precondition("the hosts are being replaced already", reason="ROLLING")
+        async with self._rolling:
+            for index in range(len(self.hosts)):
+                await self._roll(index)
+
+    async def _roll(self, index: int) -> None:
+        successor = self._spawn_hosts[index]()
+        try:
+            async with asyncio.timeout(_START_TIMEOUT_S):
+                await successor.prepare()
+        except (ConnectionError, TimeoutError):
+            await successor.kill()
+            raise
+        watcher, host = self._watchers[index], self.hosts[index]
+        watcher.cancel()
+        await asyncio.gather(watcher, return_exceptions=True)
+        try:
+            await host.stop(successor=True)
+            self.hosts[index] = successor
+            async with asyncio.timeout(_START_TIMEOUT_S + _SERVE_TIMEOUT_S):
+                await successor.start()
+                self._client.look()
+                await successor.serve()
+        finally:
+            # Whatever went wrong is seen by the next one as the end of a host.
+            loop = asyncio.get_running_loop()
+            self._watchers[index] = loop.create_task(self._watch_host(index))
+        log.info("host_rolled", host=successor.name, pid=successor.pid)
+
+    async def drain(self) -> None:
+        """Give every shard to other nodes, then let go of the sockets, which these take."""
+        await asyncio.gather(*(host.drain() for host in self.hosts))
+        if self.gateway is not None:
+            await self.gateway.drain()
 
     async def stop(self) -> None:
         """End all, the hosts after they have committed what they have."""

@@ -24,6 +24,7 @@ from typing import Protocol, cast
 
 import msgspec
 
+from controlplane.runtime.cluster_token import LINK_NAME
 from controlplane.runtime.wire import Parcel
 
 __all__ = ["Handler", "Inlet", "Link", "LocalLink", "StreamLink", "connect"]
@@ -158,7 +159,7 @@ class StreamLink(asyncio.Protocol):
         try:
             async with asyncio.timeout(_CONNECT_TIMEOUT_S):
                 _, link = await loop.create_connection(
-                    lambda: cls(on_broken), host, port, ssl=tls, server_hostname="loadstar"
+                    lambda: cls(on_broken), host, port, ssl=tls, server_hostname=LINK_NAME
                 )
         except (OSError, TimeoutError) as error:
             raise ConnectionError(f"{host}:{port}: {error or 'no answer'}") from error

@@ -236,3 +236,15 @@ async def test_a_request_without_any_host_says_so(node: Node) -> None:
         host.host.actors.close()
     with pytest.raises(Unavailable):
         await node.client.ask(SITES[0], ConfigureSite(b"A"), SiteConfigured, timeout_s=0.5)
+
+
+async def test_hosts_are_replaced_one_by_one_and_no_socket_is_lost(node: Node) -> None:
+    talkers = Talkers(node)
+    await talkers.answered(20)
+    before, shares = hosts_of(node), owners(node)
+    await node.roll()
+    assert not set(before) & set(hosts_of(node))
+    assert owners(node) == shares
+    await talkers.answered(50)
+    await talkers.stop()
+    assert node.host_restarts == 0
