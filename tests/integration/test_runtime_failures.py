@@ -36,8 +36,8 @@ from controlplane.site.messages import ConfigureSite, SiteConfigured
 
 
 @pytest.fixture
-async def settings(tmp_path: Path) -> Settings:
-    return settings_for(tmp_path)
+async def settings(tmp_path: Path, database_url: str) -> Settings:
+    return settings_for(tmp_path, database_url=database_url)
 
 
 @pytest.fixture
