@@ -45,6 +45,7 @@ from controlplane.store.records import (
     TokenRecord,
     VariableRecord,
 )
+from controlplane.store.samples import samples_of_sessions
 from controlplane.store.security_reads import SecurityReads
 
 __all__ = ["PAGE_SIZE_MAX", "StoreCounts", "StoreReader"]
@@ -292,23 +293,17 @@ class StoreReader(SecurityReads):
     async def meter_samples(self, session_id: SessionId, limit: int = 1_000) -> list[MeterSample]:
         """The `limit` samples of a session that were received last, in the order of the station's
         clock."""
-        query = _latest_samples(session_id, _bounded(limit, 100_000))
-        latest = await self._run(lambda connection: _records(connection, query, MeterSample))
-        latest.reverse()
-        return sorted(latest, key=lambda sample: sample.at_ms)
+        latest = await self.latest_samples([session_id], _bounded(limit, 100_000))
+        return sorted(latest[session_id], key=lambda sample: sample.at_ms)
 
     async def latest_samples(
-        self, session_ids: Iterable[SessionId], each: int
+        self, session_ids: Sequence[SessionId], each: int
     ) -> dict[SessionId, list[MeterSample]]:
         """For every session, the `each` samples received last, in the order of receipt."""
 
         def read(connection: Connection) -> dict[SessionId, list[MeterSample]]:
-            return {
-                session_id: _records(connection, _latest_samples(session_id, each), MeterSample)[
-                    ::-1
-                ]
-                for session_id in session_ids
-            }
+            found = samples_of_sessions(connection, session_ids, each)
+            return {session_id: newest[::-1] for session_id, newest in found}
 
         return await self._run(read)
 
@@ -529,16 +524,6 @@ class StoreReader(SecurityReads):
                 return read(connection)
 
         return await asyncio.get_running_loop().run_in_executor(self._threads, in_thread)
-
-
-def _latest_samples(session_id: SessionId, limit: int) -> Select[Any]:
-    columns = schema.meter_sample.c
-    return (
-        select(*(columns[name] for name in MeterSample.__struct_fields__))
-        .where(columns.session_id == session_id)
-        .order_by(desc(columns.sample_id))
-        .limit(limit)
-    )
 
 
 def _records(connection: Connection, query: Select[Any], record: type[Found]) -> list[Found]:
