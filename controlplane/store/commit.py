@@ -56,6 +56,7 @@ from controlplane.store.records import (
     VariablesReplaced,
     VariableValue,
 )
+from controlplane.store.retention import Retained, prune_step
 from controlplane.store.samples import SampleWriter
 
 __all__ = ["CommitBatch", "JournalLine", "RequestResult", "StoreWriter"]
@@ -136,26 +137,14 @@ class StoreWriter:
                 )
             return self._append_events(connection, batch.events) if batch.events else 0
 
-    def prune_results(self, before_ms: int) -> None:
-        """Forget answers older than `before_ms`, of the machine's clock.
+    def prune(self, kind: Retained, before_ms: int) -> int:
+        """One step of forgetting what is older than `before_ms` (`retention.py`); 0 at the end.
 
         Raises:
             Unavailable: the database is away.
         """
         with connected(self._engine) as connection:
-            connection.execute(
-                delete(schema.request_result).where(schema.request_result.c.created_ms < before_ms)
-            )
-
-    def prune_security_events(self, before_ms: int) -> None:
-        """Forget security events that were heard of before `before_ms`.
-
-        Raises:
-            Unavailable: the database is away.
-        """
-        received_ms = schema.security_event.c.received_ms
-        with connected(self._engine) as connection:
-            connection.execute(delete(schema.security_event).where(received_ms < before_ms))
+            return prune_step(connection, kind, before_ms)
 
     def close(self) -> None:
         self._engine.dispose()

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, TypeVar
 import msgspec
 from sqlalchemy import Connection, Row, Select, Table, desc, func, select, tuple_
 
-from controlplane.errors import InvalidInput
+from controlplane.errors import InvalidInput, Precondition
 from controlplane.ids import ActorKind, ActorRef, ChargerId, FeederId, SessionId, SiteId
 from controlplane.store import schema
 from controlplane.store.commit import RequestResult
@@ -433,7 +433,12 @@ class StoreReader(SecurityReads):
         return await self._page(query, MonitorRecord, page_size, lambda last: (last.monitor_id,))
 
     async def journal(self, after: int, limit: int = 1_000) -> list[JournalEvent]:
-        """Up to `limit` events with a cursor above `after`, oldest first."""
+        """Up to `limit` events with a cursor above `after`, oldest first; above 0: from the oldest
+        that is kept.
+
+        Raises:
+            Precondition: some of them were pruned.
+        """
         query = (
             select(schema.journal)
             .where(schema.journal.c.cursor > after)
@@ -441,8 +446,10 @@ class StoreReader(SecurityReads):
             .limit(_bounded(limit, 10_000))
         )
 
+        pruned = select(func.max(schema.journal_head.c.pruned_cursor))
+
         def read(connection: Connection) -> list[JournalEvent]:
-            return [
+            events = [
                 JournalEvent(
                     cursor=row.cursor,
                     at_ms=row.at_ms,
@@ -452,6 +459,15 @@ class StoreReader(SecurityReads):
                 )
                 for row in connection.execute(query)
             ]
+            # Asked afterwards: what is pruned in between is missed by the question before.
+            oldest = connection.execute(pruned).scalar_one()
+            if 0 < after < oldest:
+                raise Precondition(
+                    f"the journal is kept from cursor {oldest + 1} on",
+                    reason="JOURNAL_PRUNED",
+                    metadata={"cursor": str(oldest)},
+                )
+            return events
 
         return await self._run(read)
 

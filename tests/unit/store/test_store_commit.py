@@ -26,6 +26,7 @@ from controlplane.store.records import (
     SiteRecord,
     SiteRemoved,
 )
+from controlplane.store.retention import Retained
 
 SITE = ActorRef(ActorKind.SITE, "S1")
 
@@ -216,7 +217,8 @@ async def test_request_results_are_kept_and_pruned(
     result = RequestResult("r1", SITE, b"print", b"answer", 1_000)
     writer.commit(CommitBatch(results=[result]))
     assert await reader.request_result("r1") == result
-    writer.prune_results(1_001)
+    assert writer.prune(Retained.RESULTS, 1_000) == 0
+    assert writer.prune(Retained.RESULTS, 1_001) == 1
     assert await reader.request_result("r1") is None
 
 
