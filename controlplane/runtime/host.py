@@ -50,13 +50,15 @@ from controlplane.runtime.wire import (
 from controlplane.store.commit import CommitBatch, StoreWriter
 from controlplane.store.engine import open_engine
 from controlplane.store.reader import StoreReader
+from controlplane.store.retention import Retained, Retention
 
 __all__ = ["ShardHost"]
 
 _RETRY_S = 0.5
-_RESULTS_KEPT_MS = 86_400_000
-_SECURITY_EVENTS_KEPT_MS = 400 * 86_400_000
 _PRUNE_INTERVAL_S = 3_600.0
+_PRUNE_PAUSE = 10
+"""How many times as long as a step of pruning took the writer is then left to the commits."""
+_PRUNE_PAUSE_MIN_S = 0.05
 _THREAD_SWITCH_S = 0.000_5
 """How long the writer's thread asks for the interpreter before the loop must hand it over. At
 Python's 5 ms a loop whose turns are shorter never hands over: measured with turns of 2 ms, a
@@ -323,15 +325,33 @@ class ShardHost:
             self._requests.expire()
 
     async def _prune_forever(self) -> None:
+        """Forget what is too old; only the owner of the first shard does."""
         while True:
-            before_ms = time.time_ns() // 1_000_000 - _RESULTS_KEPT_MS
-            try:
-                await self._in_writer(partial(self._store.prune_results, before_ms))
-                before_ms = self._clock.now_ms() - _SECURITY_EVENTS_KEPT_MS
-                await self._in_writer(partial(self._store.prune_security_events, before_ms))
-            except Unavailable as error:
-                log.warning("results_not_pruned", error=str(error))
+            if 0 in self._ownership.epochs:
+                try:
+                    await self._prune()
+                except Unavailable as error:
+                    log.warning("not_pruned", error=str(error))
             await asyncio.sleep(_PRUNE_INTERVAL_S)
+
+    async def _prune(self) -> None:
+        retention = Retention.of(self._settings)
+        for kind in Retained:
+            # When an answer was given is told on the machine's clock.
+            of_machine = kind is Retained.RESULTS
+            now_ms = time.time_ns() // 1_000_000 if of_machine else self._clock.now_ms()
+            before_ms = retention.before_ms(kind, now_ms)
+            removed = 0
+            while before_ms is not None:
+                began_s = self._loop.time()
+                step = await self._in_writer(partial(self._store.prune, kind, before_ms))
+                if not step:
+                    break
+                removed += step
+                took_s = self._loop.time() - began_s
+                await asyncio.sleep(max(took_s * _PRUNE_PAUSE, _PRUNE_PAUSE_MIN_S))
+            if removed:
+                log.info("pruned", kind=kind, removed=removed)
 
     async def _in_writer(self, work: Callable[[], Result]) -> Result:
         return await self._loop.run_in_executor(self._thread, work)
