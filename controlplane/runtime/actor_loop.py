@@ -199,7 +199,6 @@ class ActorLoop:
 
     def serve(self, epochs: Mapping[int, int]) -> None:
         """Step the actors of these shards from now on; every gateway has heard of it."""
-        self.serving = True
         self.epochs = {**self.epochs, **epochs}
         self._claimed.difference_update(epochs)
         held, self._held = self._held, []

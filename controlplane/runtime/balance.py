@@ -294,6 +294,9 @@ class Balance:
         self._actors.serve(epochs)
         for link in self._actors.clients.values():
             link.send(self._announcement(epochs, 0), urgent=True)
+        for link in self._actors.peers.values():
+            # Who gave them back may go on.
+            link.send(LookAgain(), urgent=True)
         for ref in (*refs, REGISTRY):
             if shard_of(ref.kind, ref.id) in epochs:
                 self._actors.residents.find(ref)
