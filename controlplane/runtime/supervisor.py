@@ -26,6 +26,7 @@ _START_TIMEOUT_S = 60.0
 _SERVE_TIMEOUT_S = 120.0
 """Bringing the actors of a whole network in takes a while."""
 _STRIKE_TRIES = 20
+_START_TRIES = 3
 
 
 class Supervisor:
@@ -70,10 +71,10 @@ class Supervisor:
             gateway = self.gateway = self._spawn_gateway()
             self.hosts = [spawn() for spawn in self._spawn_hosts]
             self.ports, _ = await asyncio.gather(
-                gateway.start(None), asyncio.gather(*(host.start() for host in self.hosts))
+                gateway.start(None), asyncio.gather(*map(self._enter, range(len(self.hosts))))
             )
         async with asyncio.timeout(_SERVE_TIMEOUT_S):
-            await asyncio.gather(*(host.serve() for host in self.hosts))
+            await asyncio.gather(*map(self._serve, self.hosts))
         self._client.look()
         loop = asyncio.get_running_loop()
         self._watchers = [
@@ -81,6 +82,26 @@ class Supervisor:
             loop.create_task(self._watch_gateway()),
         ]
         return self.ports
+
+    async def _enter(self, index: int) -> None:
+        """Make a host a member; one that dies of it, on a machine that is too busy to keep a lease,
+        has some more tries."""
+        for _ in range(_START_TRIES):
+            try:
+                await self.hosts[index].start()
+            except ConnectionError as error:
+                log.error("host_died", host=self.hosts[index].name, reason=str(error))
+                self.hosts[index] = self._spawn_hosts[index]()
+            else:
+                return
+        await self.hosts[index].start()
+
+    async def _serve(self, host: HostProcess) -> None:
+        try:
+            await host.serve()
+        except ConnectionError as error:
+            # It is replaced as soon as hosts are watched.
+            log.error("host_died", host=host.name, reason=str(error))
 
     async def roll(self) -> None:
         """Replace every host, one after the other, by a new process: each waits until its successor
