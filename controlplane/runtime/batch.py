@@ -52,6 +52,8 @@ class Batch:
     """Of the steps in it that are traced."""
     commit_s: float = 0.0
     """How long its commit took."""
+    barriers: list[asyncio.Future[None]] = field(default_factory=list)
+    """Done once this batch has left, or was given up."""
 
     @property
     def writes(self) -> bool:
@@ -59,7 +61,20 @@ class Batch:
 
     @property
     def idle(self) -> bool:
-        return not (self.touched or self.to_stations or self.answers or self.crashed or self.writes)
+        return not (
+            self.touched
+            or self.to_stations
+            or self.answers
+            or self.crashed
+            or self.barriers
+            or self.writes
+        )
+
+    def pass_barriers(self) -> None:
+        """Tell whoever waits for this batch."""
+        for barrier in self.barriers:
+            if not barrier.done():
+                barrier.set_result(None)
 
 
 class Pipeline:
@@ -103,7 +118,9 @@ class Pipeline:
         if self._committing or self.open.idle:
             return
         if not self.open.writes:
-            self._released(self._take(), 0)
+            batch = self._take()
+            self._released(batch, 0)
+            batch.pass_barriers()
             return
         wait_s = self._started_s + self._wait_s - self._loop.time()
         if wait_s > 0:
@@ -111,6 +128,13 @@ class Pipeline:
                 self._later = self._loop.call_later(wait_s, self._due)
             return
         self._submit()
+
+    def barrier(self) -> asyncio.Future[None]:
+        """Done once everything stepped so far has left, or was given up."""
+        barrier = self._loop.create_future()
+        self.open.barriers.append(barrier)
+        self.pump()
+        return barrier
 
     def close(self) -> None:
         """Let nothing more leave."""
@@ -146,10 +170,14 @@ class Pipeline:
         self._committing = False
         error = result.exception()
         if error is not None:
-            self._failed(batch, self._take(), error)
+            on_top = self._take()
+            self._failed(batch, on_top, error)
+            batch.pass_barriers()
+            on_top.pass_barriers()
             return
         batch.commit_s = perf_counter() - started_s
         self._durations.record(batch.commit_s)
         self._sizes.record(len(batch.commit.records))
         self._released(batch, result.result())
+        batch.pass_barriers()
         self.pump()

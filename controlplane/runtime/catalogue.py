@@ -163,6 +163,16 @@ LINKS_FULL = Metric(
     "loadstar.gateway.links.full", _G, "{link}", "Of these, how many take nothing more just now."
 )
 
+NEWS_HELD = Metric(
+    "loadstar.gateway.news.held",
+    _G,
+    "{message}",
+    "What stations said, besides CALLs, that waits for a host to serve their shard.",
+)
+NEWS_DROPPED = Metric(
+    "loadstar.gateway.news.dropped", _C, "{message}", "Of that, what had to make room."
+)
+
 # --- hosts ----------------------------------------------------------------------------------------
 
 STEPS = Metric("loadstar.host.steps", _C, "{step}", "Messages that actors took.")
@@ -183,6 +193,12 @@ REQUESTS_OPEN = Metric(
 )
 LOOK_UPS = Metric(
     "loadstar.host.look_ups.waiting", _G, "{question}", "Questions to the store that wait."
+)
+STRAYS = Metric(
+    "loadstar.host.strays",
+    _C,
+    "{message}",
+    "Messages for shards that the host does not serve; a few while shards move.",
 )
 LEASE_LEFT = Metric(
     "loadstar.lease.time_left", _G, "s", "How long the host may go on without a renewal."

@@ -28,6 +28,7 @@ class GatewayMeter:
         self.frames_in = 0
         self.frames_out = 0
         self.stale = 0
+        self.news_dropped = 0
         self.meter = meter = Meter()
         self.call_s = meter.histogram(catalogue.CALL_DURATION).series()
         self._calls: dict[str, defaultdict[str, int]] = {}
@@ -46,6 +47,7 @@ class GatewayMeter:
         meter.watch(catalogue.FRAMES_RECEIVED, lambda: self.frames_in)
         meter.watch(catalogue.FRAMES_SENT, lambda: self.frames_out)
         meter.watch(catalogue.COMMANDS_STALE, lambda: self.stale)
+        meter.watch(catalogue.NEWS_DROPPED, lambda: self.news_dropped)
 
     def calls_of(self, version: str) -> defaultdict[str, int]:
         """Where the CALLs of stations of this version are counted, by action. What has passed its

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, make_url
+from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from controlplane.errors import InvalidInput, Unavailable
@@ -21,6 +21,8 @@ from controlplane.errors import InvalidInput, Unavailable
 __all__ = ["connected", "database_errors", "database_faults", "migrate", "open_engine"]
 
 _BUSY_TIMEOUT_MS = 5_000
+_MIGRATION_LOCK = 4_096_001
+"""Among the advisory locks of the database; nothing else of Loadstar takes one."""
 _WRITER_CACHE_KIB = 32_768
 _CHECKPOINT_PAGES = 8_000
 """Samples of a thousand sessions change a thousand pages of their index again and again: kept in
@@ -130,6 +132,9 @@ def migrate(url: str) -> None:
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
     try:
         with connected(engine) as connection:
+            if engine.dialect.name == "postgresql":
+                # Nodes that start together bring the tables up to date one after the other.
+                connection.execute(text(f"SELECT pg_advisory_xact_lock({_MIGRATION_LOCK})"))
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
     finally:

@@ -35,11 +35,12 @@ __all__ = [
     "journal",
     "journal_head",
     "limit_decision",
+    "member",
     "metadata",
-    "meter_sample",
     "quarantine",
     "request_result",
     "reservation",
+    "sample_day",
     "security_event",
     "session",
     "shard_owner",
@@ -60,6 +61,18 @@ shard_owner = Table(
     Column("owner", Text, nullable=False),
     Column("epoch", BigInteger, nullable=False),
     Column("lease_until_ms", BigInteger, nullable=False),
+)
+
+member = Table(
+    "member",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("node", Text, nullable=False),
+    Column("incarnation", Text, nullable=False),
+    Column("address", Text, nullable=False),
+    Column("lease_until_ms", BigInteger, nullable=False),
+    Column("draining", Boolean, nullable=False),
 )
 
 actor_snapshot = Table(
@@ -187,23 +200,12 @@ reservation = Table(
     Index("reservation_by_charger", "charger_id", "created_ms", "reservation_id"),
 )
 
-meter_sample = Table(
-    "meter_sample",
+sample_day = Table(
+    "sample_day",
     metadata,
-    Column("sample_id", _ROW_ID, primary_key=True),
-    Column("charger_id", Text, nullable=False),
-    Column("connector_id", Integer, nullable=False),
-    Column("session_id", Text),
-    Column("at_ms", BigInteger, nullable=False),
-    Column("received_ms", BigInteger, nullable=False),
-    Column("energy_wh", BigInteger),
-    Column("power_w", BigInteger),
-    Column("current_l1_ma", BigInteger),
-    Column("current_l2_ma", BigInteger),
-    Column("current_l3_ma", BigInteger),
-    Column("soc_percent", Float),
-    Index("meter_sample_by_session", "session_id", "sample_id"),
+    Column("day", Integer, primary_key=True, autoincrement=False),
 )
+"""The days, counted from 1970-01-01 UTC, that have a table of meter samples (`samples.py`)."""
 
 limit_decision = Table(
     "limit_decision",
@@ -290,9 +292,11 @@ journal_head = Table(
     metadata,
     Column("id", Integer, primary_key=True, autoincrement=False),
     Column("cursor", BigInteger, nullable=False),
+    Column("pruned_cursor", BigInteger, nullable=False, server_default="0"),
 )
-"""One row: the cursor of the newest line. Writers take their cursors from it as the last thing
-before they commit, so cursors appear in commit order and a reader skips nothing."""
+"""One row: the cursor of the newest line, and that of the newest one that was pruned. Writers take
+their cursors from it as the last thing before they commit, so cursors appear in commit order and a
+reader skips nothing."""
 
 request_result = Table(
     "request_result",
