@@ -550,6 +550,8 @@ class Gateway:
         elif station.pending is not None and station.pending.message_id == parcel.message_id:
             self._write(parcel.connection, parcel.frame)
             self._meter.call_s.record(now_s - station.called_at_s)
+            if self._traces.calls:
+                self._traces.replied(parcel)
             following = station.answered(now_s)
             if following is not None:
                 self._call_host(station, following)

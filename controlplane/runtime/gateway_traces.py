@@ -79,16 +79,19 @@ class GatewayTraces:
         if kind is FrameKind.CALL:
             attributes["ocpp.action"] = parcel.action
         span = self.tracing.begin("gateway.send", context, attributes, kind=SpanKind.PRODUCER)
-        key = parcel.connection, parcel.message_id
         if kind is FrameKind.CALL:
+            key = parcel.connection, parcel.message_id
             self.commands[key] = _Open(span, now_s)
         else:
             span.end()
-            opened = self.calls.pop(key, None)
-            if opened is not None:
-                if kind is FrameKind.CALL_ERROR:
-                    self.tracing.fail(opened.span, "answered with CALLERROR")
-                opened.span.end()
+
+    def replied(self, parcel: ToStation) -> None:
+        """The answer to a station's CALL is on its socket."""
+        opened = self.calls.pop((parcel.connection, parcel.message_id), None)
+        if opened is not None:
+            if parcel.kind == FrameKind.CALL_ERROR:
+                self.tracing.fail(opened.span, "answered with CALLERROR")
+            opened.span.end()
 
     # --- a command --------------------------------------------------------------------------------
 

@@ -32,6 +32,8 @@ from controlplane.api.v1 import chargers_pb2, chargers_pb2_grpc
 from controlplane.runtime.catalogue import BY_NAME, CATALOGUE, PROCESS_LABEL
 from controlplane.runtime.metrics import Kind
 
+pytestmark = pytest.mark.timeout(180)
+
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
 PROCESSES = ("supervisor", "gateway", "host-0")
@@ -116,7 +118,7 @@ def observed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Observed]:
     collector = Collector()
     folder = tmp_path_factory.mktemp("telemetry")
     try:
-        scrape = asyncio.run(asyncio.wait_for(charge(folder, collector), 40))
+        scrape = asyncio.run(asyncio.wait_for(charge(folder, collector), 150))
         lines = [
             json.loads(line)
             for file in (folder / "data" / "logs").iterdir()
@@ -152,7 +154,7 @@ async def charge(folder: Path, collector: Collector) -> str:
         return await drive(ports)
     finally:
         process.terminate()
-        assert await asyncio.wait_for(process.wait(), 40) == 0
+        assert await asyncio.wait_for(process.wait(), 60) == 0
 
 
 async def drive(ports: dict[str, Any]) -> str:

@@ -133,6 +133,7 @@ def test_a_call_is_one_span_until_its_answer_however_often_it_is_delivered(
     assert exporter.get_finished_spans() == ()
     reply = ToStation("g:1", 7, 1, FrameKind.CALL_RESULT, "m1", "", "[]")
     traces.arrived(Traced(first.traceparent, reply), 1.0)
+    traces.replied(reply)
     assert names(exporter.get_finished_spans()) == ["gateway.send", "gateway.receive"]
     assert not traces.calls
     assert traces.around(CALL) is CALL
