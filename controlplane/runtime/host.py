@@ -17,12 +17,14 @@ from typing import TypeVar
 import msgspec
 
 from controlplane.actor import Ask
+from controlplane.charger.messages import Submit
 from controlplane.config import Settings
 from controlplane.errors import Fenced, InvalidInput, NotFound, Precondition, Unavailable
 from controlplane.ids import SHARDS, ActorKind, ActorRef, ChargerId, SiteId
 from controlplane.registry.messages import REGISTRY
 from controlplane.runtime.actor_loop import ActorLoop
 from controlplane.runtime.clock import Clock
+from controlplane.runtime.command_answers import answered, asks_again
 from controlplane.runtime.ownership import RENEW_AT, Ownership
 from controlplane.runtime.requests import Requests
 from controlplane.runtime.residents import ActorFactory, Resident
@@ -38,6 +40,7 @@ __all__ = ["ShardHost"]
 _RETRY_S = 0.5
 _RESULTS_KEPT_MS = 86_400_000
 _SECURITY_EVENTS_KEPT_MS = 400 * 86_400_000
+_COMMANDS_KEPT_MS = 30 * 86_400_000
 _PRUNE_INTERVAL_S = 3_600.0
 _THREAD_SWITCH_S = 0.000_5
 """How long the writer's thread asks for the interpreter before the loop must hand it over. At
@@ -217,14 +220,41 @@ class ShardHost:
         """
         if not self.actors.serving:
             raise Unavailable("the host is starting or ending", reason="HOST_NOT_SERVING")
-        if request_id:
-            known = await self._requests.known(ref, request, request_id)
-            if known is not None:
-                return known
         try:
             asked = decode_request(ref.kind, request)
         except msgspec.ValidationError as error:
             raise InvalidInput(f"{ref} takes no such request: {error}") from error
+        if isinstance(asked, Submit):
+            return await self._submit(ref, asked, request, timeout_s)
+        if request_id:
+            known = await self._requests.known(ref, request, request_id)
+            if known is not None:
+                return known
+        return await self._put(ref, asked, request, request_id, timeout_s)
+
+    async def _submit(
+        self, ref: ActorRef, submitted: Submit, request: bytes, timeout_s: float
+    ) -> bytes:
+        """A command that is kept: what the store has of it goes before what the actor knows."""
+        until_s = self._loop.time() + timeout_s
+        while True:
+            known = answered(await self._reader.command(submitted.command_id), submitted)
+            if known is not None:
+                return known
+            left_s = max(0.05, until_s - self._loop.time())
+            answer = await self._put(ref, submitted, request, "", left_s)
+            if self._loop.time() >= until_s or not asks_again(answer):
+                return answer
+
+    async def _put(
+        self,
+        ref: ActorRef,
+        asked: msgspec.Struct,
+        request: bytes,
+        request_id: str,
+        timeout_s: float,
+    ) -> bytes:
+        """Ask the actor, once it is here."""
         resident = self.actors.residents.get(ref)
         if resident is None:
             resident = await self._admit(ref)
@@ -280,6 +310,8 @@ class ShardHost:
                 await self._in_writer(partial(self._store.prune_results, before_ms))
                 before_ms = self._clock.now_ms() - _SECURITY_EVENTS_KEPT_MS
                 await self._in_writer(partial(self._store.prune_security_events, before_ms))
+                before_ms = self._clock.now_ms() - _COMMANDS_KEPT_MS
+                await self._in_writer(partial(self._store.prune_commands, before_ms))
             except Unavailable as error:
                 log.warning("results_not_pruned", error=str(error))
             await asyncio.sleep(_PRUNE_INTERVAL_S)

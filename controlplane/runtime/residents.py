@@ -19,9 +19,17 @@ from controlplane.ids import ActorKind, ActorRef, ChargerId, SessionId, SiteId, 
 from controlplane.runtime.clock import Clock
 from controlplane.runtime.telemetry import log
 from controlplane.store.reader import StoreReader
-from controlplane.store.records import MeterSample
+from controlplane.store.records import CommandRecord, MeterSample
 
-__all__ = ["READINGS_EACH", "ActorFactory", "Metered", "Resident", "Residents", "default_factory"]
+__all__ = [
+    "READINGS_EACH",
+    "ActorFactory",
+    "Commanded",
+    "Metered",
+    "Resident",
+    "Residents",
+    "default_factory",
+]
 
 ActorFactory = Callable[[ActorRef, ActorSettings, bytes | None], Actor]
 
@@ -49,6 +57,14 @@ class Metered(Protocol):
 
     def restore_readings(self, samples: list[MeterSample]) -> None:
         """Take them in, in the order of receipt."""
+
+
+@runtime_checkable
+class Commanded(Protocol):
+    """An actor that wants the commands that a host before this one did not bring to their end."""
+
+    def restore_commands(self, records: list[CommandRecord]) -> None:
+        """Take them in, the oldest first, before it is activated."""
 
 
 class Resident:
@@ -194,6 +210,9 @@ class Residents:
                 continue
             made.append((resident, actor))
         samples = await self._latest_samples([actor for _, actor in made])
+        commands = await self._reader.open_commands(
+            [ChargerId(each.ref.id) for each, actor in made if isinstance(actor, Commanded)]
+        )
         for resident, actor in made:
             if self._by_ref.get(resident.ref) is not resident:
                 continue
@@ -202,6 +221,8 @@ class Residents:
                     actor.restore_readings(
                         [s for session in actor.open_sessions for s in samples[session]]
                     )
+                if isinstance(actor, Commanded):
+                    actor.restore_commands(commands.get(ChargerId(resident.ref.id), []))
                 effects = actor.activate(self._clock.now_ms())
             except Exception as error:
                 self._unloadable(resident, error)

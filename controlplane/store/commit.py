@@ -30,6 +30,7 @@ from controlplane.store.records import (
     CertificateRecord,
     ChargerRecord,
     ChargerRemoved,
+    CommandRecord,
     CredentialRecord,
     FeederRecord,
     FeederRemoved,
@@ -145,6 +146,15 @@ class StoreWriter:
             connection.execute(
                 delete(schema.request_result).where(schema.request_result.c.created_ms < before_ms)
             )
+
+    def prune_commands(self, before_ms: int) -> None:
+        """Forget commands that came to their end before `before_ms`.
+
+        Raises:
+            Unavailable: the database is away.
+        """
+        with connected(self._engine) as connection:
+            connection.execute(delete(schema.command).where(schema.command.c.ended_ms < before_ms))
 
     def prune_security_events(self, before_ms: int) -> None:
         """Forget security events that were heard of before `before_ms`.
@@ -289,6 +299,7 @@ def _writes(dialect: str) -> dict[type, Executable]:
         FeederRecord: upsert(schema.feeder),
         GridEventRecord: upsert(schema.grid_event),
         CampaignRecord: upsert(schema.campaign),
+        CommandRecord: upsert(schema.command),
         ChargerRecord: upsert(schema.charger),
         SiteRemoved: removal(schema.site),
         FeederRemoved: removal(schema.feeder),
@@ -383,6 +394,7 @@ _KEYS: dict[type[Record], tuple[type[Record], Callable[[Any], object]]] = {
     CandidateRecord: (CandidateRecord, attrgetter("charger_id")),
     CandidateRemoved: (CandidateRecord, attrgetter("charger_id")),
     CertificateRecord: (CertificateRecord, attrgetter("serial")),
+    CommandRecord: (CommandRecord, attrgetter("command_id")),
     ChargerRecord: (ChargerRecord, attrgetter("charger_id")),
     ChargerRemoved: (ChargerRecord, attrgetter("charger_id")),
     CredentialRecord: (CredentialRecord, attrgetter("charger_id")),

@@ -27,6 +27,8 @@ from controlplane.store.queries import Query, QueryAnswer
 from controlplane.store.records import (
     CampaignRecord,
     ChargerRecord,
+    CommandRecord,
+    CommandStage,
     FeederRecord,
     GridEventRecord,
     JournalEvent,
@@ -273,6 +275,58 @@ class StoreReader(SecurityReads):
             page_size,
             lambda last: (last.created_ms, last.reservation_id),
         )
+
+    async def command(self, id: str) -> CommandRecord | None:
+        """The command, or None."""
+        return await self._one(schema.command, id, CommandRecord)
+
+    async def commands(
+        self,
+        *,
+        charger_id: ChargerId | None = None,
+        open_only: bool = False,
+        page_size: int = 100,
+        page_token: str = "",
+    ) -> tuple[list[CommandRecord], str]:
+        """Commands, newest first, and the next page's token.
+
+        Raises:
+            InvalidInput: a page token that this method did not give out.
+        """
+        columns = schema.command.c
+        query = select(schema.command).order_by(desc(columns.created_ms), desc(columns.command_id))
+        if charger_id is not None:
+            query = query.where(columns.charger_id == charger_id)
+        if open_only:
+            query = query.where(columns.ended_ms.is_(None))
+        if page_token:
+            created_ms, command_id = _read_token(page_token, tuple[int, str])
+            query = query.where(
+                tuple_(columns.created_ms, columns.command_id) < tuple_(created_ms, command_id)
+            )
+        return await self._page(
+            query, CommandRecord, page_size, lambda last: (last.created_ms, last.command_id)
+        )
+
+    async def open_commands(
+        self, charger_ids: Iterable[ChargerId]
+    ) -> dict[ChargerId, list[CommandRecord]]:
+        """The commands of these chargers that have not come to their end, the oldest first."""
+        columns = schema.command.c
+
+        def read(connection: Connection) -> dict[ChargerId, list[CommandRecord]]:
+            found: dict[ChargerId, list[CommandRecord]] = {}
+            for part in _parts(list(charger_ids)):
+                query = (
+                    select(schema.command)
+                    .where(columns.charger_id.in_(part), columns.ended_ms.is_(None))
+                    .order_by(columns.created_ms, columns.command_id)
+                )
+                for record in _records(connection, query, CommandRecord):
+                    found.setdefault(record.charger_id, []).append(record)
+            return found
+
+        return await self._run(read)
 
     async def counts(self) -> StoreCounts:
         """How many feeders, sites, chargers and running sessions there are."""
@@ -551,6 +605,8 @@ def _record(row: Row[Any], record: type[Found]) -> Found:
         values["state"] = SessionState(values["state"])
     if record is ReservationRecord:
         values["state"] = ReservationState(values["state"])
+    if record is CommandRecord:
+        values["stage"] = CommandStage(values["stage"])
     if record is GridEventRecord:
         values["target_kind"] = ActorKind(values["target_kind"])
     return record(**values)
