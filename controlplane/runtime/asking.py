@@ -148,7 +148,10 @@ class RoutedClient:
         while True:
             try:
                 if cursor < 0:
-                    cursor = await self._reader.last_cursor()
+                    # From where the ring ends: what was committed while no host was followed
+                    # would otherwise be told only with the next event.
+                    newest = self._ring.newest
+                    cursor = await self._reader.last_cursor() if newest is None else newest
                 events = await host.follow(cursor, _FOLLOW_EVENTS_MAX, _FOLLOW_TIMEOUT_S)
             except ConnectionError:
                 return

@@ -26,6 +26,11 @@ class Ring:
         self._events: deque[JournalEvent] = deque(maxlen=events_max)
         self._arrived = asyncio.Event()
 
+    @property
+    def newest(self) -> int | None:
+        """The cursor of the newest event; None while there is none."""
+        return self._events[-1].cursor if self._events else None
+
     def append(self, events: list[JournalEvent]) -> None:
         """Add events that were committed, oldest first; wakes who waits."""
         for event in events:
