@@ -12,6 +12,7 @@ from controlplane.cli import (
     allocate,
     authority,
     charger_settings,
+    command,
     feeders,
     firmware,
     grid_events,
@@ -53,6 +54,7 @@ app = typer.Typer(
 app.command("up", rich_help_panel="Run")(up.up)
 app.command("demo", rich_help_panel="Run")(workloads.demo)
 app.add_typer(charger_settings.app, name="chargers", rich_help_panel="Operate")
+app.add_typer(command.app, name="command", rich_help_panel="Operate")
 app.add_typer(sites.app, name="sites", rich_help_panel="Operate")
 app.add_typer(sessions.app, name="sessions", rich_help_panel="Operate")
 app.add_typer(quarantine.app, name="quarantine", rich_help_panel="Operate")
