@@ -68,6 +68,7 @@ from controlplane.store.records import (
     CertificateRecord,
     ChargerRecord,
     ChargerRemoved,
+    CommandRecord,
     CredentialRecord,
     JournalEvent,
     Record,
@@ -349,7 +350,9 @@ class ActorLoop:
 
     def _persist(self, resident: Resident, record: Record, batch: Batch) -> None:
         batch.commit.records.append(record)
-        if type(record) is ChargerRecord:
+        if type(record) is CommandRecord:
+            batch.urgent = True
+        elif type(record) is ChargerRecord:
             batch.directory.append(record.charger_id)
             charger = self.residents.get(ActorRef(ActorKind.CHARGER, record.charger_id))
             if charger is not None:

@@ -44,6 +44,8 @@ class Batch:
     """Chargers whose entry in the directory changes with this commit."""
     crashed: list[Resident] = field(default_factory=list)
     """Actors to bring back from the store once this batch is in it."""
+    urgent: bool = False
+    """Somebody waits for this commit: it is not put off for the sake of a larger one."""
 
     @property
     def writes(self) -> bool:
@@ -95,10 +97,14 @@ class Pipeline:
         if not self.open.writes:
             self._released(self._take(), 0)
             return
-        wait_s = self._started_s + self._wait_s - self._loop.time()
-        if wait_s > 0:
+        interval_s = self._interval_s if self.open.urgent else self._wait_s
+        due_s = self._started_s + interval_s
+        if due_s > self._loop.time():
+            if self._later is not None and due_s < self._later.when():
+                self._later.cancel()
+                self._later = None
             if self._later is None:
-                self._later = self._loop.call_later(wait_s, self._due)
+                self._later = self._loop.call_at(due_s, self._due)
             return
         self._submit()
 
