@@ -56,7 +56,7 @@ async def call(order: CallOrder) -> CallReport:
                 charger_id=f"{order.prefix}{number * 7919 % order.chargers}", keys=[_KEY]
             )
             try:
-                told = await stub.GetSettings(request, timeout=_TIMEOUT_S)  # type: ignore[misc]
+                told = await stub.GetSettings(request, timeout=_TIMEOUT_S)
             except grpc.aio.AioRpcError as error:
                 failures.append(f"{error.code().name}: {error.details()}")
                 return

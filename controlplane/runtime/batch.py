@@ -26,6 +26,10 @@ _INTERVAL_MAX_S = 0.015
 """A commit costs more than half a millisecond of processor time, whatever is in it. The more actors
 the last one was for, the longer the next one is filled."""
 
+_ROWS_MAX = 50_000
+"""What a batch may hold before actors step no further: a store that stands still must not fill the
+memory with what their timers bring about."""
+
 
 @dataclass(slots=True)
 class Batch:
@@ -50,6 +54,18 @@ class Batch:
     @property
     def writes(self) -> bool:
         return bool(self.commit.records or self.commit.events or self.commit.results)
+
+    @property
+    def rows(self) -> int:
+        """What waits for the commit: records, events, answers to requests, frames."""
+        commit = self.commit
+        written = len(commit.records) + len(commit.events) + len(commit.results)
+        return written + len(self.to_stations)
+
+    @property
+    def full(self) -> bool:
+        """Whether so much waits for the commit that nothing should be stepped on top of it."""
+        return self.rows >= _ROWS_MAX
 
     @property
     def idle(self) -> bool:

@@ -334,6 +334,7 @@ class ShardHost:
             lambda: {
                 "steps": self.actors.steps,
                 "crashes": self.actors.crashes,
+                "sends_shed": self.actors.sends_shed,
                 "commits": self.actors.pipeline.commits,
                 "committed_records": self.actors.pipeline.rows,
             },
@@ -343,6 +344,7 @@ class ShardHost:
             lambda: {
                 "actors": len(self.actors.residents),
                 "queued_messages": len(self.actors),
+                "uncommitted_rows": self.actors.pipeline.open.rows,
                 "open_requests": len(self._requests),
                 "timers": len(self.actors.timers),
             },
