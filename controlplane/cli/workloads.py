@@ -167,6 +167,43 @@ def bench_command(
         raise typer.Exit(1)
 
 
+@bench.command("recover")
+def bench_recover(
+    chargers: Annotated[
+        int, typer.Option(help="How many, a multiple of 50.", min=50, max=100_000)
+    ] = 10_000,
+    database_url: Annotated[
+        str, typer.Option("--database", help="An empty PostgreSQL database; SQLite unless given.")
+    ] = "",
+    one_process: Annotated[
+        bool, typer.Option("--one-process", help="Leave the start of a process out of account.")
+    ] = False,
+    json_path: JsonPath = None,
+) -> None:
+    """Kill a host and measure how soon all its chargers have their actors again.
+
+    Ends with status 1 where a session or its energy is not what it was.
+
+    \b
+    loadstar bench recover --json -
+    loadstar bench recover --database postgresql://loadstar@localhost/empty
+    """
+    from controlplane.bench.recover import run
+
+    if chargers % 50:
+        raise typer.BadParameter("not a multiple of 50", param_hint="--chargers")
+    result = _measured(
+        lambda: run(
+            chargers=chargers,
+            database_url=database_url,
+            transport="local" if one_process else "ray",
+        )
+    )
+    _write(result, json_path)
+    if result["wrong"]:
+        raise typer.Exit(1)
+
+
 @bench.command("allocate")
 def bench_allocate(
     connectors: Annotated[
