@@ -7,7 +7,7 @@ length, so that they can be exchanged in what was encoded."""
 from __future__ import annotations
 
 from collections import deque
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -49,7 +49,6 @@ _SAMPLES: Final = 32
 _SAMPLE_INTERVAL_MS: Final = 30_000
 _SITE: Final = "site-{:05d}"
 _RECORDS_AT_ONCE: Final = 20_000
-_ACCEPTED: Final = {"status": "Accepted"}
 
 
 def charger_name(number: int) -> str:
@@ -183,7 +182,9 @@ class _Site:
                 case CancelTimer(key):
                     self._timers.pop((ref, key), None)
                 case Call(connection, message_id, action, _):
-                    answer = {"configurationKey": []} if action == "GetConfiguration" else _ACCEPTED
+                    answer: dict[str, Any] = {"status": "Accepted"}
+                    if action == "GetConfiguration":
+                        answer = {"configurationKey": []}
                     self._queue.append((ref, StationReplied(connection, message_id, answer)))
 
     def _keep(self, record: Record) -> None:

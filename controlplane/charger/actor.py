@@ -190,8 +190,7 @@ class ChargerActor:
                 order in which they were received. Without them energy and duplicates are right
                 again from the second reading on.
         """
-        for sample in samples:
-            self._metering.restore(sample)
+        self._metering.restore(samples)
 
     def restore_commands(self, records: list[CommandRecord]) -> None:
         """Take in the stored commands of the charger that have no end, the oldest first; call it
