@@ -55,6 +55,7 @@ from controlplane.charger.preparing import Preparation
 from controlplane.charger.reports import REPORT_TIMER, Reports
 from controlplane.charger.requests import Requests
 from controlplane.charger.reservations import Reservations
+from controlplane.charger.schedule_check import SCHEDULE_TIMER, ScheduleCheck
 from controlplane.charger.security import QUESTION_TIMER, Security
 from controlplane.charger.sessions import LOST_TIMER
 from controlplane.charger.settling import DEFAULT_TIMER, SETTLE_TIMER, Settling
@@ -100,6 +101,7 @@ class ChargerActor:
         "_preparation",
         "_reports",
         "_requests",
+        "_schedule_check",
         "_security",
         "_settling",
         "_smart_charging",
@@ -134,6 +136,7 @@ class ChargerActor:
         )
         self._line = line = Line(memory, device, settings.call_timeout_ms)
         self._preparation = preparation = Preparation(memory, line, settling, access, sessions)
+        self._schedule_check = ScheduleCheck(memory, line)
         self._conclusions = conclusions = Conclusions(
             memory,
             line,
@@ -145,6 +148,7 @@ class ChargerActor:
             firmware=firmware,
             healer=healer,
             needs=transactions.needs,
+            schedule_check=self._schedule_check,
         )
         self._connection = Connection(
             memory, line, preparation, conclusions, access, reports=reports, security=security
@@ -292,6 +296,7 @@ _TIMERS: Final[dict[str, Callable[[ChargerActor, Turn], None]]] = {
     LOST_TIMER: lambda actor, turn: actor._transactions.sessions.lost_due(turn),
     QUESTION_TIMER: lambda actor, turn: actor._security.answer_question(turn, actor._line.dialect),
     REPORT_TIMER: lambda actor, turn: actor._reports.due(turn),
+    SCHEDULE_TIMER: lambda actor, turn: actor._schedule_check.due(turn),
     SETTLE_TIMER: lambda actor, turn: actor._preparation.rested(turn),
 }
 """What else is due is a matter of who may charge."""

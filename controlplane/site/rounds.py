@@ -40,9 +40,9 @@ SAMPLES_MISSED_MAX = 3
 WINDOW_SAVE_MS = 60_000
 """A contract's window is written at least so often while rounds run."""
 
-SOON_ROUNDS_MAX = 8
-"""Rounds beyond the regular ones that a site may spend at once; one more comes with every interval.
-News comes in such numbers only when many chargers come or go together, and where all sites of a
+LATE_DIVISOR = 10
+"""A host that fires a round's timer later than this part of the interval has more to do than it
+can: when a whole network comes back, every station is news to its site, and where all sites of a
 host work out a round for each, stations wait for their answers."""
 
 BUILDING_STEP_MA = 500
@@ -78,9 +78,8 @@ class Rounds:
         self._settings = settings
         self._pace = Pace(settings.ramp_ms)
         self._rounded_ms: int | None = None
-        self._spare_ms = SOON_ROUNDS_MAX * settings.round_interval_ms
-        """Rounds beyond the regular ones that are left, in intervals; as of `_spare_at_ms`."""
-        self._spare_at_ms = 0
+        self._late = False
+        """Whether the last timer of a round fired late."""
         self._window_saved_ms = 0
 
     # --- when -------------------------------------------------------------------------------------
@@ -112,24 +111,22 @@ class Rounds:
     def soon(self, site: LiveSite, now_ms: int, *, critical: bool = False) -> None:
         """A round at once, unless one has just been: then a tenth of the interval after it, so
         that a hundred chargers that answer together cost two rounds and not a hundred. What others
-        must make room for is `critical` and waits a tenth of that. After many such rounds within a
-        few intervals the regular ones must do."""
-        interval_ms = self._settings.round_interval_ms
-        gained_ms = max(0, now_ms - self._spare_at_ms)
-        self._spare_ms = min(self._spare_ms + gained_ms, SOON_ROUNDS_MAX * interval_ms)
-        self._spare_at_ms = now_ms
-        gap_ms = cost_ms = interval_ms
-        if self._spare_ms >= interval_ms:
-            gap_ms = interval_ms // (100 if critical else 10)
-        else:
-            cost_ms = 0
-        due_ms = now_ms if self._rounded_ms is None else self._rounded_ms + gap_ms
-        if due_ms <= now_ms:
-            self._spare_ms -= cost_ms
+        must make room for is `critical` and waits a twentieth of that. On a host that is late, the
+        regular rounds must do."""
+        gap_ms = self._settings.round_interval_ms
+        if not self._late:
+            gap_ms //= 200 if critical else 10
+        if self._rounded_ms is None or now_ms - self._rounded_ms >= gap_ms:
             self.run(site, now_ms)
-        elif self.next_ms is None or due_ms < self.next_ms:
-            self._spare_ms -= cost_ms
-            self.by(due_ms)
+        else:
+            self.by(self._rounded_ms + gap_ms)
+
+    def due(self, site: LiveSite, now_ms: int) -> None:
+        """The timer of a round fired."""
+        late_ms = 0 if self.next_ms is None else now_ms - self.next_ms
+        self._late = late_ms * LATE_DIVISOR > self._settings.round_interval_ms
+        self.next_ms = None
+        self.run(site, now_ms)
 
     def by(self, at_ms: int) -> None:
         """A round at `at_ms` at the latest."""

@@ -75,6 +75,22 @@ def test_a_large_raise_does_not_wait_and_a_small_one_does() -> None:
         assert bench.connector("B").target_ma == supply_a * 500
 
 
+def test_a_site_on_a_late_host_waits_for_its_regular_rounds_until_timers_are_in_time() -> None:
+    """B's arrival is worth a round at once, but not where every round comes late as it is."""
+    for late_ms, at_once in ((0, True), (400, False)):
+        bench = Bench(site([charger("A"), charger("B")], supply_a=80))
+        bench.plug("A")
+        bench.settle(5_000)
+        (due_ms,) = [at_ms for key, at_ms in bench.timers.items() if key == "round"]
+        bench.now_ms = due_ms + late_ms
+        bench.advance(0)
+        bench.now_ms += 150
+        bench.plug("B")
+        assert ("B" in bench.pending()) is at_once
+        bench.advance(1_000)
+        assert bench.pending() == {"B": 32}
+
+
 def test_two_increases_of_one_round_share_the_room_once() -> None:
     bench = Bench(site([charger("A"), charger("B"), charger("C")], supply_a=32))
     bench.plug("C")
