@@ -10,14 +10,25 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from controlplane.errors import InvalidInput, Unavailable
 
-__all__ = ["connected", "database_errors", "migrate", "open_engine"]
+if TYPE_CHECKING:
+    from alembic.config import Config
+
+__all__ = [
+    "connected",
+    "database_errors",
+    "known_revision",
+    "migrate",
+    "open_engine",
+    "open_snapshot_engine",
+    "upgrade",
+]
 
 _BUSY_TIMEOUT_MS = 5_000
 _WRITER_CACHE_KIB = 32_768
@@ -58,6 +69,18 @@ def open_engine(url: str, *, writer: bool) -> Engine:
         connect_args={"timeout": _BUSY_TIMEOUT_MS / 1_000},
     )
     _configure_sqlite(engine, writer=writer)
+    return engine
+
+
+def open_snapshot_engine(url: str) -> Engine:
+    """An engine for `url` whose transactions read one state from their first row to their last.
+
+    Raises:
+        InvalidInput: see `open_engine`.
+    """
+    engine = open_engine(url, writer=False)
+    if engine.dialect.name == "postgresql":
+        return engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
     return engine
 
 
@@ -111,16 +134,36 @@ def migrate(url: str) -> None:
         InvalidInput: see `open_engine`.
         Unavailable: see `database_errors`.
     """
-    # Only the process that starts a node needs it.
-    from alembic import command  # noqa: PLC0415
-    from alembic.config import Config  # noqa: PLC0415
-
     engine = open_engine(url, writer=True)
-    config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
     try:
         with connected(engine) as connection:
-            config.attributes["connection"] = connection
-            command.upgrade(config, "head")
+            upgrade(connection)
     finally:
         engine.dispose()
+
+
+def upgrade(connection: Connection, revision: str = "head") -> None:
+    """Bring the tables up to a revision, within the transaction of `connection`."""
+    # Only the process that starts a node needs it.
+    from alembic import command  # noqa: PLC0415
+
+    config = _migrations()
+    config.attributes["connection"] = connection
+    command.upgrade(config, revision)
+
+
+def known_revision(revision: str) -> bool:
+    """Whether this release has the migrations up to `revision`."""
+    from alembic.script import ScriptDirectory  # noqa: PLC0415
+
+    return revision in {
+        each.revision for each in ScriptDirectory.from_config(_migrations()).walk_revisions()
+    }
+
+
+def _migrations() -> Config:
+    from alembic.config import Config  # noqa: PLC0415
+
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    return config

@@ -44,6 +44,7 @@ __all__ = [
     "DAY_MS",
     "SampleWriter",
     "drop_day",
+    "make_day",
     "sample_days",
     "sample_table",
     "samples_of_sessions",
@@ -115,7 +116,7 @@ class SampleWriter:
         known = self._inserts.get(day)
         if known is not None:
             return known
-        made = _made(connection, day)
+        made = make_day(connection, day)
         statement = insert(sample_table(day)).compile(
             dialect=self._dialect, column_keys=list(_COLUMNS)
         )
@@ -131,7 +132,7 @@ class SampleWriter:
         return str(statement)
 
 
-def _made(connection: Connection, day: int) -> bool:
+def make_day(connection: Connection, day: int) -> bool:
     """Make the day's table, if it is not there; says whether it was made."""
     dialect_insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
     row = dialect_insert(schema.sample_day).values(day=day).on_conflict_do_nothing()
