@@ -24,13 +24,16 @@ from typing import Any, Final
 import msgspec
 from sqlalchemy import (
     Connection,
-    DefaultClause,
     MetaData,
     Table,
+    TableClause,
+    column,
+    delete,
     func,
     insert,
     inspect,
     select,
+    table,
     update,
 )
 
@@ -215,11 +218,11 @@ def _snapshot(url: str) -> Generator[_Frame]:
         with connected(engine) as connection:
             yield _Header(_header(connection))
             counted = {}
-            for table in _tables(connection):
-                name = str(table.name)
-                yield _Table(name, [str(column.name) for column in table.columns])
+            for found in _tables(connection):
+                name = str(found.name)
+                yield _Table(name, [str(each.name) for each in found.columns])
                 counted[name] = 0
-                streamed = connection.execution_options(stream_results=True).execute(select(table))
+                streamed = connection.execution_options(stream_results=True).execute(select(found))
                 for rows in streamed.partitions(_ROWS_PER_FRAME):
                     yield _Rows([list(row) for row in rows])
                     counted[name] += len(rows)
@@ -273,21 +276,21 @@ def _frames(file: Path) -> Iterator[_Frame]:
 
 
 def _fill(connection: Connection, file: Path) -> None:
-    table: Table | None = None
-    days_known = False
+    target: TableClause | None = None
     columns: list[str] = []
+    days_known = False
     for frame in _frames(file):
         match frame:
             case _Table(name, columns):
                 if _is_sample(name) and not days_known:
                     _make_days(connection)
                     days_known = True
-                table = Table(name, MetaData(), autoload_with=connection)
+                target = table(name, *map(column, columns))
                 # What the migrations put there stands in the file as well.
-                connection.execute(table.delete())
-            case _Rows(rows) if table is not None and rows:
+                connection.execute(delete(target))
+            case _Rows(rows) if target is not None and rows:
                 connection.execute(
-                    insert(table), [dict(zip(columns, row, strict=True)) for row in rows]
+                    insert(target), [dict(zip(columns, row, strict=True)) for row in rows]
                 )
             case _:
                 continue
@@ -299,7 +302,7 @@ def _make_days(connection: Connection) -> None:
         return  # from before samples had days
     listed = schema.sample_day
     days = [row.day for row in connection.execute(select(listed.c.day))]
-    connection.execute(listed.delete())
+    connection.execute(delete(listed))
     for day in days:
         make_day(connection, day)
 
@@ -322,17 +325,14 @@ def _go_on_numbering(connection: Connection) -> None:
     """PostgreSQL numbers rows from a sequence, which knows nothing of rows that were copied in."""
     if connection.dialect.name != "postgresql":
         return
-    found = MetaData()
-    found.reflect(connection)
-    highest: dict[str, int] = {}
-    for column in (column for table in found.tables.values() for column in table.columns):
-        if not isinstance(column.server_default, DefaultClause):
-            continue
-        default = str(column.server_default.arg)
-        if default.startswith("nextval("):
-            # The days of samples share one.
-            sequence = default.split("'")[1]
-            last = connection.execute(select(func.max(column))).scalar_one() or 0
-            highest[sequence] = max(highest.get(sequence, 0), last)
-    for sequence, last in highest.items():
-        connection.execute(select(func.setval(sequence, last + 1, False)))
+    numbered = connection.exec_driver_sql(
+        "SELECT class.relname, attribute.attname, pg_get_expr(adbin, adrelid) FROM pg_attrdef"
+        " JOIN pg_class class ON class.oid = adrelid AND NOT class.relispartition"
+        " JOIN pg_attribute attribute ON attrelid = adrelid AND attnum = adnum"
+        " WHERE relnamespace = current_schema()::regnamespace"
+        " AND pg_get_expr(adbin, adrelid) LIKE 'nextval(%%'"
+    )
+    for name, key, default in numbered.all():
+        highest = select(func.coalesce(func.max(column(key)), 0)).select_from(table(name))
+        next_value = highest.scalar_subquery() + 1
+        connection.execute(select(func.setval(default.split("'")[1], next_value, False)))

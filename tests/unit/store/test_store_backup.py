@@ -56,20 +56,25 @@ def rows(url: str) -> dict[str, list[tuple[object, ...]]]:
     return held
 
 
-@pytest.fixture
-def filled_url(database_url: str) -> str:
-    engine = open_engine(database_url, writer=True)
+def filled(url: str) -> str:
+    engine = open_engine(url, writer=True)
     writer = StoreWriter(engine)
     writer.commit(ROWS)
     Ownership(engine, host="a", incarnation="1", lease_s=10.0).claim()
     writer.close()
-    return database_url
+    return url
+
+
+@pytest.fixture
+def filled_url(sqlite_url: str) -> str:
+    return filled(sqlite_url)
 
 
 async def test_everything_comes_back_on_either_kind_of_database(
-    filled_url: str, empty_database_url: str, tmp_path: Path
+    database_url: str, empty_database_url: str, tmp_path: Path
 ) -> None:
     file = tmp_path / "loadstar.backup"
+    filled_url = filled(database_url)
     written = back_up(filled_url, file)
     assert written.tables["journal"] == 5
     assert verify(file) == written
