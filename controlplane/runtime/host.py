@@ -80,7 +80,7 @@ class ShardHost:
         self._on_lapse = on_lapse
         self._loop = asyncio.get_running_loop()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="store-writer")
-        engine = open_engine(settings.database, writer=True)
+        engine = open_engine(settings.database, writer=True, timeout_s=settings.lease_s)
         self._store = StoreWriter(engine)
         self._ownership = Ownership(
             engine, host=name, incarnation=self.incarnation, lease_s=settings.lease_s
@@ -170,7 +170,10 @@ class ShardHost:
     def kill(self) -> None:
         """End at once, as a killed process does: nothing is committed, sent or given back."""
         self.end("killed")
-        self._dispose()
+        # The writer may be waiting for a database that does not answer; nobody waits for it.
+        self._thread.submit(self._store.close)
+        self._thread.shutdown(wait=False)
+        self._reader.abandon()
 
     def end(self, why: str) -> None:
         """Serve no more, at once; `why` is what `ended` says."""

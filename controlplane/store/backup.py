@@ -23,6 +23,7 @@ from typing import Any, Final
 
 import msgspec
 from sqlalchemy import (
+    BigInteger,
     Connection,
     MetaData,
     Table,
@@ -333,6 +334,6 @@ def _go_on_numbering(connection: Connection) -> None:
         " AND pg_get_expr(adbin, adrelid) LIKE 'nextval(%%'"
     )
     for name, key, default in numbered.all():
-        highest = select(func.coalesce(func.max(column(key)), 0)).select_from(table(name))
-        next_value = highest.scalar_subquery() + 1
-        connection.execute(select(func.setval(default.split("'")[1], next_value, False)))
+        numbers = table(name, column(key, BigInteger))
+        last = connection.execute(select(func.max(numbers.c[key]))).scalar_one() or 0
+        connection.execute(select(func.setval(default.split("'")[1], last + 1, False)))

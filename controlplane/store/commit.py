@@ -18,7 +18,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DataError, IntegrityError
 from sqlalchemy.sql.base import Executable
 
-from controlplane.errors import Fenced
+from controlplane.errors import Fenced, Unavailable
 from controlplane.ids import ActorRef, ChargerId
 from controlplane.store import schema
 from controlplane.store.engine import connected
@@ -126,6 +126,9 @@ class StoreWriter:
             return self._commit(batch, self._write_records)
         except _Unstorable:
             return self._commit(batch, self._write_one_by_one)
+        except Unavailable:
+            self._samples.forget()
+            raise
 
     def _commit(self, batch: CommitBatch, write: Callable[[Connection, list[Record]], None]) -> int:
         with connected(self._engine) as connection:

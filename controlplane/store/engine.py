@@ -16,6 +16,7 @@ from sqlalchemy import Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from controlplane.errors import InvalidInput, Unavailable
+from controlplane.store.patience import Patience, patient
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -37,8 +38,11 @@ _CHECKPOINT_PAGES = 8_000
 memory, and copied from the log seldom (it has at most 32 MB), each costs a sixth less."""
 
 
-def open_engine(url: str, *, writer: bool) -> Engine:
+def open_engine(url: str, *, writer: bool, timeout_s: float | None = None) -> Engine:
     """An engine for `url`. The writer's connections take the write lock when they begin.
+
+    Args:
+        timeout_s: how long a transaction with a server may last (`patience.py`); None is for ever.
 
     Raises:
         InvalidInput: no URL, or of a database that Loadstar does not run on.
@@ -49,13 +53,16 @@ def open_engine(url: str, *, writer: bool) -> Engine:
         raise InvalidInput(f"database URL: {error}", reason="DATABASE_URL_INVALID") from error
     backend = parsed.get_backend_name()
     if backend == "postgresql":
-        return create_engine(
+        engine = create_engine(
             parsed.set(drivername="postgresql+psycopg"),
             pool_pre_ping=True,
             hide_parameters=True,
             pool_size=1 if writer else 4,
             connect_args={"connect_timeout": 5},
         )
+        if timeout_s is not None:
+            Patience(engine, timeout_s)
+        return engine
     if backend != "sqlite" or not parsed.database or parsed.database == ":memory:":
         raise InvalidInput(
             f"database URL {parsed.render_as_string()}: Loadstar runs on postgresql:// and on "
@@ -123,7 +130,7 @@ def connected(engine: Engine) -> Iterator[Connection]:
     Raises:
         Unavailable: see `database_errors`.
     """
-    with database_errors(), engine.begin() as connection:
+    with database_errors(), patient(engine), engine.begin() as connection:
         yield connection
 
 

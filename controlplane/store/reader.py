@@ -53,6 +53,7 @@ __all__ = ["PAGE_SIZE_MAX", "StoreCounts", "StoreReader"]
 PAGE_SIZE_MAX = 1_000
 _KEYS_PER_SELECT = 500
 _THREADS = 4
+_TIMEOUT_S = 10.0
 
 Result = TypeVar("Result")
 Found = TypeVar("Found", bound=Record)
@@ -71,7 +72,7 @@ class StoreReader(SecurityReads):
     """Typed, paged reads. Every method raises `Unavailable` where the database is away."""
 
     def __init__(self, url: str) -> None:
-        self._engine = open_engine(url, writer=False)
+        self._engine = open_engine(url, writer=False, timeout_s=_TIMEOUT_S)
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="store-reader")
 
     async def sessions(
@@ -508,6 +509,11 @@ class StoreReader(SecurityReads):
             response=row.response,
             created_ms=row.created_ms,
         )
+
+    def abandon(self) -> None:
+        """`close`, without waiting for a read that is under way."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._engine.dispose()
 
     def close(self) -> None:
         """End the threads and the connections."""

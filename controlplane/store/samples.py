@@ -124,12 +124,15 @@ class SampleWriter:
         # write values under a wrong name.
         if self._dialect.positional and statement.positiontup != list(_COLUMNS):
             raise TypeError("the columns of a sample's table are not in the order of MeterSample")
-        # A table of this very transaction is gone if the transaction is, and an old one may be
-        # pruned: only the newest two are taken for granted.
-        if not made and day >= max(self._inserts, default=day):
-            newer = {each: sql for each, sql in self._inserts.items() if each == day - 1}
-            self._inserts = newer | {day: str(statement)}
+        # A table of this very transaction is gone if the transaction is.
+        if not made:
+            self._inserts[day] = str(statement)
         return str(statement)
+
+    def forget(self) -> None:
+        """Look anew which days have a table. Call after a commit failed: a database that was
+        replaced or pruned may lack one."""
+        self._inserts.clear()
 
 
 def make_day(connection: Connection, day: int) -> bool:
