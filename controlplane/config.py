@@ -149,6 +149,18 @@ class Settings(BaseSettings):
     """The instant of the world, in seconds since the Unix epoch, at which an accelerated clock
     showed `clock_start`; 0 means when this node starts. Processes that are given the same three
     values agree on the instant."""
+    retention_samples_days: Annotated[int, Field(ge=0)] = 400
+    """How many days meter samples are kept; 0 is for ever, here and below."""
+    retention_decisions_days: Annotated[int, Field(ge=0)] = 400
+    """How long the limits that were given are kept, and why."""
+    retention_journal_days: Annotated[int, Field(ge=0)] = 400
+    retention_security_events_days: Annotated[int, Field(ge=0)] = 400
+    retention_results_days: Annotated[int, Field(ge=0)] = 1
+    """How long a repeated request id is given its first answer again."""
+    retention_commands_days: Annotated[int, Field(ge=0)] = 30
+    """Commands that ended."""
+    retention_sessions_days: Annotated[int, Field(ge=0)] = 0
+    """How long ended sessions are kept."""
     currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")] = "EUR"
     """ISO 4217 code of the money in which drivers are told costs; chargers are to be set to the
     same."""

@@ -13,6 +13,7 @@ from controlplane.cli import (
     authority,
     charger_settings,
     command,
+    database,
     feeders,
     firmware,
     grid_events,
@@ -66,6 +67,7 @@ app.add_typer(firmware.app, name="firmware", rich_help_panel="Operate")
 app.add_typer(logs.app, name="logs", rich_help_panel="Operate")
 app.add_typer(network.app, name="network", rich_help_panel="Operate")
 app.add_typer(security.app, name="security", rich_help_panel="Operate")
+app.add_typer(database.app, name="database", rich_help_panel="Operate")
 app.add_typer(authority.app, name="ca", rich_help_panel="Operate")
 app.command("openadr", rich_help_panel="Connect")(openadr.openadr)
 app.add_typer(meters.app, name="meters", rich_help_panel="Connect")

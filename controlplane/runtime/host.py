@@ -34,14 +34,15 @@ from controlplane.store.commit import CommitBatch, StoreWriter
 from controlplane.store.engine import open_engine
 from controlplane.store.reader import StoreReader
 from controlplane.store.records import JournalEvent
+from controlplane.store.retention import Retained, Retention
 
 __all__ = ["ShardHost"]
 
 _RETRY_S = 0.5
-_RESULTS_KEPT_MS = 86_400_000
-_SECURITY_EVENTS_KEPT_MS = 400 * 86_400_000
-_COMMANDS_KEPT_MS = 30 * 86_400_000
 _PRUNE_INTERVAL_S = 3_600.0
+_PRUNE_PAUSE = 10
+"""How many times as long as a step of pruning took the writer is then left to the commits."""
+_PRUNE_PAUSE_MIN_S = 0.05
 _THREAD_SWITCH_S = 0.000_5
 """How long the writer's thread asks for the interpreter before the loop must hand it over. At
 Python's 5 ms a loop whose turns are shorter never hands over: measured with turns of 2 ms, a
@@ -81,7 +82,7 @@ class ShardHost:
         self._on_lapse = on_lapse
         self._loop = asyncio.get_running_loop()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="store-writer")
-        engine = open_engine(settings.database, writer=True)
+        engine = open_engine(settings.database, writer=True, timeout_s=settings.lease_s)
         self._store = StoreWriter(engine)
         self._ownership = Ownership(
             engine, host=name, incarnation=self.incarnation, lease_s=settings.lease_s
@@ -171,7 +172,10 @@ class ShardHost:
     def kill(self) -> None:
         """End at once, as a killed process does: nothing is committed, sent or given back."""
         self.end("killed")
-        self._dispose()
+        # The writer may be waiting for a database that does not answer; nobody waits for it.
+        self._thread.submit(self._store.close)
+        self._thread.shutdown(wait=False)
+        self._reader.abandon()
 
     def end(self, why: str) -> None:
         """Serve no more, at once; `why` is what `ended` says."""
@@ -304,17 +308,33 @@ class ShardHost:
             self._requests.expire()
 
     async def _prune_forever(self) -> None:
+        """Forget what is too old; only the owner of the first shard does."""
         while True:
-            before_ms = time.time_ns() // 1_000_000 - _RESULTS_KEPT_MS
-            try:
-                await self._in_writer(partial(self._store.prune_results, before_ms))
-                before_ms = self._clock.now_ms() - _SECURITY_EVENTS_KEPT_MS
-                await self._in_writer(partial(self._store.prune_security_events, before_ms))
-                before_ms = self._clock.now_ms() - _COMMANDS_KEPT_MS
-                await self._in_writer(partial(self._store.prune_commands, before_ms))
-            except Unavailable as error:
-                log.warning("results_not_pruned", error=str(error))
+            if 0 in self._ownership.epochs:
+                try:
+                    await self._prune()
+                except Unavailable as error:
+                    log.warning("not_pruned", error=str(error))
             await asyncio.sleep(_PRUNE_INTERVAL_S)
+
+    async def _prune(self) -> None:
+        retention = Retention.of(self._settings)
+        for kind in Retained:
+            # When an answer was given is told on the machine's clock.
+            of_machine = kind is Retained.RESULTS
+            now_ms = time.time_ns() // 1_000_000 if of_machine else self._clock.now_ms()
+            before_ms = retention.before_ms(kind, now_ms)
+            removed = 0
+            while before_ms is not None:
+                began_s = self._loop.time()
+                step = await self._in_writer(partial(self._store.prune, kind, before_ms))
+                if not step:
+                    break
+                removed += step
+                took_s = self._loop.time() - began_s
+                await asyncio.sleep(max(took_s * _PRUNE_PAUSE, _PRUNE_PAUSE_MIN_S))
+            if removed:
+                log.info("pruned", kind=kind, removed=removed)
 
     async def _in_writer(self, work: Callable[[], Result]) -> Result:
         return await self._loop.run_in_executor(self._thread, work)
