@@ -101,6 +101,7 @@ class ShardHost:
             ended=self.end,
         )
         self._chores: list[asyncio.Task[None]] = []
+        self._let_go = False
 
     # --- life -------------------------------------------------------------------------------------
 
@@ -172,6 +173,10 @@ class ShardHost:
     def kill(self) -> None:
         """End at once, as a killed process does: nothing is committed, sent or given back."""
         self.end("killed")
+        if self._let_go:
+            # Killed by whoever saw it die, once more.
+            return
+        self._let_go = True
         # The writer may be waiting for a database that does not answer; nobody waits for it.
         self._thread.submit(self._store.close)
         self._thread.shutdown(wait=False)
