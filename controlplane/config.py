@@ -139,6 +139,12 @@ class Settings(BaseSettings):
     tls_handshakes_per_s: Annotated[float, Field(gt=0)] = 400.0
     handshake_timeout_s: Annotated[float, Field(gt=0)] = 10.0
     """How long a TLS handshake, and after it an HTTP request, may take."""
+    host_credits: Annotated[int, Field(ge=1, le=100_000)] = 2_048
+    """How many CALLs of stations a host may have unanswered from one gateway; the others wait at
+    the gateway, what matters most in front."""
+    shed_after_s: Annotated[float, Field(gt=0)] = 15.0
+    """How long a heartbeat or a periodic sample waits for a host that is behind before it gives
+    way."""
     lease_s: Annotated[float, Field(gt=0)] = 10.0
     commit_interval_ms: Annotated[int, Field(ge=0, le=1_000)] = 3
     round_interval_s: Annotated[float, Field(gt=0)] = 1.0
@@ -164,6 +170,8 @@ class Settings(BaseSettings):
     retention_security_events_days: Annotated[int, Field(ge=0)] = 400
     retention_results_days: Annotated[int, Field(ge=0)] = 1
     """How long a repeated request id is given its first answer again."""
+    retention_commands_days: Annotated[int, Field(ge=0)] = 30
+    """Commands that ended."""
     retention_sessions_days: Annotated[int, Field(ge=0)] = 0
     """How long ended sessions are kept."""
     currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")] = "EUR"

@@ -44,15 +44,19 @@ def postgresql_url(postgresql_server: PostgresqlServer) -> Iterator[str]:
     postgresql_server.drop(name)
 
 
-@pytest.fixture(params=BACKENDS)
-def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """The URL of a database with Loadstar's tables: the test runs once on each kind."""
-    if request.param == "postgresql":
-        url: str = request.getfixturevalue("postgresql_url")
-        return url
+@pytest.fixture
+def sqlite_url(sqlite_template: Path, tmp_path: Path) -> str:
+    """The URL of an SQLite database with Loadstar's tables."""
     file = tmp_path / "loadstar.db"
-    shutil.copy(request.getfixturevalue("sqlite_template"), file)
+    shutil.copy(sqlite_template, file)
     return f"sqlite:///{file}"
+
+
+@pytest.fixture(params=BACKENDS)
+def database_url(request: pytest.FixtureRequest) -> str:
+    """The URL of a database with Loadstar's tables: the test runs once on each kind."""
+    url: str = request.getfixturevalue(f"{request.param}_url")
+    return url
 
 
 @pytest.fixture(params=BACKENDS)

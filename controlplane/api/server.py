@@ -19,6 +19,7 @@ from controlplane.api.calls import CallInterceptor
 from controlplane.api.certificates import Certificates
 from controlplane.api.chargers import Chargers
 from controlplane.api.charging_profiles import ChargingProfiles
+from controlplane.api.commands import Commands
 from controlplane.api.configuring import Change, apply_network
 from controlplane.api.customers import Customers
 from controlplane.api.der import Der
@@ -54,6 +55,8 @@ from controlplane.api.v1 import (
     chargers_pb2_grpc,
     charging_profiles_pb2,
     charging_profiles_pb2_grpc,
+    commands_pb2,
+    commands_pb2_grpc,
     customers_pb2,
     customers_pb2_grpc,
     der_pb2,
@@ -255,6 +258,7 @@ def _add_services(backend: Backend, server: grpc.aio.Server) -> list[str]:
     charging_profiles_pb2_grpc.add_ChargingProfilesServiceServicer_to_server(
         ChargingProfiles(backend), server
     )
+    commands_pb2_grpc.add_CommandsServiceServicer_to_server(Commands(backend), server)
     customers_pb2_grpc.add_CustomersServiceServicer_to_server(Customers(backend), server)
     display_pb2_grpc.add_DisplayServiceServicer_to_server(Display(backend), server)
     firmware_pb2_grpc.add_FirmwareServiceServicer_to_server(FirmwareCalls(backend), server)
@@ -289,6 +293,7 @@ def _add_services(backend: Backend, server: grpc.aio.Server) -> list[str]:
             event_streams_pb2,
             device_model_pb2,
             charging_profiles_pb2,
+            commands_pb2,
             customers_pb2,
             display_pb2,
             firmware_pb2,

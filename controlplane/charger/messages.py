@@ -27,6 +27,7 @@ __all__ = [
     "AlarmView",
     "AnswerCertificateStatus",
     "ApplyLimit",
+    "CancelCommand",
     "CancelReserved",
     "ChargerAssigned",
     "ChargerCondition",
@@ -63,9 +64,11 @@ __all__ = [
     "StationRefused",
     "StationReplied",
     "StationSent",
+    "Submit",
     "UpdateView",
     "UpdateWanted",
     "UploadView",
+    "Wish",
 ]
 
 
@@ -313,6 +316,30 @@ class CancelReserved(msgspec.Struct, frozen=True, tag="cancel_reserved"):
     timeout_ms: int = 30_000
 
 
+Wish = Execute | ReserveConnector | CancelReserved
+"""What is kept as a command of its own."""
+
+
+class Submit(msgspec.Struct, frozen=True, tag="submit"):
+    """Carry out a wish and keep what becomes of it under `command_id`; the same id again is the
+    same command. Whoever waits is answered as the wish is, anybody else with `CommandRecord`.
+    The other fields are those of that record."""
+
+    command_id: str
+    request_type: str
+    request_id: str
+    fingerprint: bytes
+    request: bytes
+    wish: Wish
+    wait: bool = True
+
+
+class CancelCommand(msgspec.Struct, frozen=True, tag="cancel_command"):
+    """Take back a command that was not sent. Answered with `CommandRecord`."""
+
+    command_id: str
+
+
 class ReservationAnswer(msgspec.Struct, frozen=True, tag="reservation_answer"):
     """What the station said, and the reservation as it stands after that."""
 
@@ -403,6 +430,8 @@ ChargerRequest = (
     | SetDriverTariff
     | ReserveConnector
     | CancelReserved
+    | Submit
+    | CancelCommand
 )
 
 

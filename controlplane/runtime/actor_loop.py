@@ -38,6 +38,7 @@ from controlplane.charger.messages import (
     StationCalled,
     StationConnected,
     StationDisconnected,
+    StationSent,
 )
 from controlplane.config import Settings
 from controlplane.errors import Fenced, Refusal, Unavailable
@@ -76,6 +77,7 @@ from controlplane.store.records import (
     CertificateRecord,
     ChargerRecord,
     ChargerRemoved,
+    CommandRecord,
     CredentialRecord,
     JournalEvent,
     Record,
@@ -86,6 +88,8 @@ __all__ = ["ActorLoop"]
 _STEPS_AT_ONCE = 2_000
 _MAILBOX_MAX = 200_000
 _UNROUTED_MAX = 20_000
+_SENDS_WAITING_MAX = 64
+"""What an actor that is not here yet may have waiting of the messages that want no answer."""
 _TIMER_WAIT_MAX_S = 1.0
 _SITE = ActorKind.SITE
 _IN_DIRECTORY = (ChargerRemoved, CredentialRecord, CertificateRecord)
@@ -124,6 +128,7 @@ class ActorLoop:
         self.strays = 0
         """Messages for shards that are not served here."""
         self.steps = 0
+        self.sends_shed = 0
         self.serving = False
         self.meter = HostMeter(self)
         self._traces = HostTraces(tracing)
@@ -398,14 +403,14 @@ class ActorLoop:
         # What the steps send each other is stepped in the same turn, so that a station's news, the
         # round that it sets off and the limits that follow share one commit.
         queue, steps_left = self._queue, _STEPS_AT_ONCE
-        while queue and steps_left:
+        while queue and steps_left and not self.pipeline.open.full:
             steps_left -= 1
             resident, message, sender = queue.popleft()
             if resident.actor is None:
                 self._wait(resident, message, sender)
             else:
                 self._step(resident, message, now_ms)
-        if queue:
+        if queue and not self.pipeline.open.full:
             self.schedule()
         self._arm_timer(now_ms)
         self.pipeline.pump()
@@ -417,6 +422,10 @@ class ActorLoop:
             if resident.actor is not None or resident.waiting is None:
                 self._queue.append((resident, message, sender))
                 return
+        if type(message) is StationSent and len(resident.waiting) >= _SENDS_WAITING_MAX:
+            # It wants no answer, and so nothing bounds how much of it comes.
+            self.sends_shed += 1
+            return
         resident.waiting.append((message, sender))
 
     def _step(self, resident: Resident, message: Message, now_ms: int) -> None:
@@ -526,7 +535,9 @@ class ActorLoop:
 
     def _persist(self, resident: Resident, record: Record, batch: Batch) -> None:
         batch.commit.records.append(record)
-        if type(record) is ChargerRecord:
+        if type(record) is CommandRecord:
+            batch.urgent = True
+        elif type(record) is ChargerRecord:
             batch.directory.append(record.charger_id)
             charger = self.residents.get(ActorRef(ActorKind.CHARGER, record.charger_id))
             if charger is not None:
@@ -627,6 +638,9 @@ class ActorLoop:
             self._tell_happened(batch.commit.events, first_cursor)
         if batch.crashed:
             self._bring_back(set(batch.crashed))
+        if self._queue:
+            # A full batch may have stopped the steps.
+            self.schedule()
 
     def _send_across(self, sender: ActorRef, send: Send) -> None:
         target = self.residents.get(send.to)

@@ -30,6 +30,10 @@ _INTERVAL_MAX_S = 0.015
 """A commit costs more than half a millisecond of processor time, whatever is in it. The more actors
 the last one was for, the longer the next one is filled."""
 
+_ROWS_MAX = 50_000
+"""What a batch may hold before actors step no further: a store that stands still must not fill the
+memory with what their timers bring about."""
+
 
 @dataclass(slots=True)
 class Batch:
@@ -54,10 +58,24 @@ class Batch:
     """How long its commit took."""
     barriers: list[asyncio.Future[None]] = field(default_factory=list)
     """Done once this batch has left, or was given up."""
+    urgent: bool = False
+    """Somebody waits for this commit: it is not put off for the sake of a larger one."""
 
     @property
     def writes(self) -> bool:
         return bool(self.commit.records or self.commit.events or self.commit.results)
+
+    @property
+    def rows(self) -> int:
+        """What waits for the commit: records, events, answers to requests, frames."""
+        commit = self.commit
+        written = len(commit.records) + len(commit.events) + len(commit.results)
+        return written + len(self.to_stations)
+
+    @property
+    def full(self) -> bool:
+        """Whether so much waits for the commit that nothing should be stepped on top of it."""
+        return self.rows >= _ROWS_MAX
 
     @property
     def idle(self) -> bool:
@@ -122,10 +140,14 @@ class Pipeline:
             self._released(batch, 0)
             batch.pass_barriers()
             return
-        wait_s = self._started_s + self._wait_s - self._loop.time()
-        if wait_s > 0:
+        interval_s = self._interval_s if self.open.urgent else self._wait_s
+        due_s = self._started_s + interval_s
+        if due_s > self._loop.time():
+            if self._later is not None and due_s < self._later.when():
+                self._later.cancel()
+                self._later = None
             if self._later is None:
-                self._later = self._loop.call_later(wait_s, self._due)
+                self._later = self._loop.call_at(due_s, self._due)
             return
         self._submit()
 

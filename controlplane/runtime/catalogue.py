@@ -163,6 +163,27 @@ LINKS_FULL = Metric(
     "loadstar.gateway.links.full", _G, "{link}", "Of these, how many take nothing more just now."
 )
 
+SHED = Metric(
+    "loadstar.gateway.shed",
+    _C,
+    "{message}",
+    "What gave way while a host was behind: a `heartbeat` answered in its place, a `sample` that "
+    "the station was asked to send again later.",
+    ("kind",),
+    values=("heartbeat", "sample"),
+)
+CREDITS_USED = Metric(
+    "loadstar.gateway.credits.used", _G, "{call}", "CALLs that are at hosts, unanswered."
+)
+CREDITS_WAITING = Metric(
+    "loadstar.gateway.credits.waiting", _G, "{call}", "CALLs that wait for a credit of their host."
+)
+SOCKETS_UNREAD = Metric(
+    "loadstar.gateway.sockets.unread",
+    _C,
+    "{socket}",
+    "Sockets that were closed because their stations did not read their answers.",
+)
 NEWS_HELD = Metric(
     "loadstar.gateway.news.held",
     _G,
@@ -194,6 +215,13 @@ REQUESTS_OPEN = Metric(
 LOOK_UPS = Metric(
     "loadstar.host.look_ups.waiting", _G, "{question}", "Questions to the store that wait."
 )
+SENDS_SHED = Metric(
+    "loadstar.host.sends.shed",
+    _C,
+    "{message}",
+    "What wants no answer and came in numbers for an actor that is being loaded.",
+)
+ROWS_OPEN = Metric("loadstar.store.rows.open", _G, "{row}", "Rows that wait for their commit.")
 STRAYS = Metric(
     "loadstar.host.strays",
     _C,

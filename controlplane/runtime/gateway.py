@@ -10,6 +10,7 @@ gateway is no member, because it may have missed who owns what (`gateway_member.
 from __future__ import annotations
 
 import asyncio
+import time
 import uuid
 from collections import deque
 from collections.abc import Collection, Coroutine, Mapping
@@ -43,6 +44,7 @@ from controlplane.runtime.admission import (
     remote_of,
     select_subprotocol,
 )
+from controlplane.runtime.credits import Credits, Weight, weight_of
 from controlplane.runtime.directory import Directory
 from controlplane.runtime.door import Door, Turnstile
 from controlplane.runtime.gateway_member import GatewayMember
@@ -74,11 +76,15 @@ from controlplane.runtime.wire import (
     Withdrawal,
 )
 from controlplane.store.reader import StoreReader
+from controlplane.units import iso_from_ms
 
 __all__ = ["Gateway"]
 
 _SWEEP_INTERVAL_S = 5.0
 _FULL_PAUSE_S = 0.05
+_SHED_INTERVAL_S = 1.0
+_UNREAD_MAX_BYTES = 1_048_576
+"""What a station may leave unread of what it is told before its socket is closed."""
 _GARBLED_MAX = 4_000
 _HELD_MAX = 20_000
 _RELINK_S = 0.5
@@ -116,6 +122,9 @@ class Gateway:
         self._held: deque[tuple[int, FromStation]] = deque(maxlen=_HELD_MAX)
         """What stations said, besides CALLs, of shards that nobody served; each with its shard."""
         self._epochs: list[int] = [0] * SHARDS
+        self._credits = Credits(settings.host_credits)
+        # Nobody but hosts can tell the time of an accelerated clock.
+        self._real_time = settings.clock_speed == 1.0 and not settings.clock_start
         self._serial = 0
         self._closing: set[asyncio.Task[None]] = set()
         self._chores: list[asyncio.Task[None]] = []
@@ -126,6 +135,7 @@ class Gateway:
             turnstile=self._turnstile,
             admission=self._admission,
             notices=self._notices,
+            credits=self._credits,
             now_s=self._loop.time,
         )
         self._meter.meter.watch(catalogue.NEWS_HELD, lambda: len(self._held))
@@ -153,6 +163,7 @@ class Gateway:
             door = self._door(None, settings.handshakes_per_s)
             plain = await door.open(settings.ocpp_host, wanted.plain)
         self._chores.append(self._loop.create_task(self._sweep_forever()))
+        self._chores.append(self._loop.create_task(self._shed_forever()))
         log.info("gateway_listening", host=settings.ocpp_host, port=plain, tls_port=over_tls)
         return Ports(plain, over_tls)
 
@@ -352,12 +363,45 @@ class Gateway:
             self._call_host(station, station.pending)
 
     def _call_host(self, station: Station, call: CallOfStation) -> None:
-        """Without a host the call waits for the next one, which is told of it."""
-        link = self._links.get(self._host_of[station.shard])
-        if link is not None:
+        """Without a host the call waits for the next one, which is told of it; without a credit it
+        waits for one."""
+        host = self._host_of[station.shard]
+        link = self._links.get(host)
+        weight = weight_of(call.action)
+        behind = link is None or self._credits.exhausted(host)
+        if behind and weight is Weight.HEARTBEAT and self._real_time:
+            self._answer_heartbeat(station, call)
+        elif link is not None and self._credits.take(station.connection, host, weight):
             if call.site_id != station.site_id:
                 call = msgspec.structs.replace(call, site_id=station.site_id)
             link.send(self._traces.around(call) if self._traces.calls else call)
+
+    def _call_over(self, station: Station, now_s: float) -> None:
+        """The station's CALL was answered, or is given up; what it sent next has its turn, and so
+        has whoever waited for the credit."""
+        self._give_back(station)
+        following = station.answered(now_s)
+        if following is not None:
+            self._call_host(station, following)
+
+    def _give_back(self, station: Station) -> None:
+        host = self._credits.forget(station.connection)
+        while (turn := self._credits.next(host)) is not None:
+            waited = self._stations[turn]
+            assert waited.pending is not None
+            self._call_host(waited, waited.pending)
+
+    def _answer_heartbeat(self, station: Station, call: CallOfStation) -> None:
+        """In the place of a host that is behind."""
+        self._meter.shed("heartbeat")
+        answer = {"currentTime": iso_from_ms(time.time_ns() // 1_000_000)}
+        self._write(station.connection, framing.encode_result(call.message_id, answer))
+        # On the next turn: a station that sent many ahead is not answered in one go.
+        self._loop.call_soon(self._heartbeat_over, station, call)
+
+    def _heartbeat_over(self, station: Station, call: CallOfStation) -> None:
+        if station.pending is call and station.connection in self._stations:
+            self._call_over(station, self._loop.time())
 
     def _to_host(self, station: Station, message: StationNews) -> None:
         """Who is connected is told to the next host anew; the rest waits for it."""
@@ -484,6 +528,7 @@ class Gateway:
         if self._of_charger.get(station.charger_id) is station:
             del self._of_charger[station.charger_id]
             self._to_host(station, StationDisconnected(station.connection, reason))
+        self._give_back(station)
 
     async def _read(self, station: Station, socket: StationSocket) -> None:
         """Until the socket closes. What comes here is what `on_text` does not take: messages in
@@ -595,6 +640,10 @@ class Gateway:
         if fault is not None:
             self._fault(station, fault.description, code=fault.code, action=frame.action)
             return
+        host = self._host_of[station.shard]
+        if weight_of(frame.action) and (self._credits.exhausted(host) or self._behind(station)):
+            self._meter.shed("sample")
+            return
         self._to_host(station, StationSent(station.connection, frame.action, frame.payload))
 
     def _keep_garbled(self, station: Station, text: str | bytes, fault: framing.FrameFault) -> None:
@@ -678,9 +727,7 @@ class Gateway:
             self._meter.call_s.record(now_s - station.called_at_s)
             if self._traces.calls:
                 self._traces.replied(parcel)
-            following = station.answered(now_s)
-            if following is not None:
-                self._call_host(station, following)
+            self._call_over(station, now_s)
 
     def _current(self, shard: int, epoch: int, station: Station) -> bool:
         """Whether the sender owns the shard, as far as this gateway has heard."""
@@ -693,9 +740,16 @@ class Gateway:
     def _write(self, connection: str, text: str) -> None:
         """Without waiting: what a station has unanswered bounds what can pile up here."""
         socket = self._sockets.get(connection)
-        if socket is not None:
-            self._meter.frames_out += 1
-            socket.write_text(text)
+        if socket is None:
+            return
+        if socket.transport.get_write_buffer_size() > _UNREAD_MAX_BYTES:
+            # It asks and does not read the answers; it may dial again.
+            self._meter.unread += 1
+            log.warning("answers_not_read", connection=connection)
+            socket.transport.abort()
+            return
+        self._meter.frames_out += 1
+        socket.write_text(text)
 
     def _write_command(self, command: ToStation) -> None:
         self._write(command.connection, command.frame)
@@ -743,9 +797,7 @@ class Gateway:
                         charger=station.charger_id,
                         action=station.pending.action,
                     )
-                    following = station.answered(now_s)
-                    if following is not None:
-                        self._call_host(station, following)
+                    self._call_over(station, now_s)
                 command = station.command
                 if command is not None and now_s - station.commanded_at_s > limit_s:
                     self._meter.commanded(command, "unanswered")
@@ -753,6 +805,31 @@ class Gateway:
                     if next_command is not None:
                         self._write_command(next_command)
             self._traces.expire(now_s - limit_s)
+
+    async def _shed_forever(self) -> None:
+        """What weighs little gives way where its host left it waiting."""
+        while True:
+            await asyncio.sleep(_SHED_INTERVAL_S)
+            now_s = self._loop.time()
+            for station in list(self._stations.values()):
+                call = station.pending
+                waited_s = now_s - station.called_at_s
+                if call is None or waited_s <= self._settings.shed_after_s:
+                    continue
+                weight = weight_of(call.action)
+                if weight is Weight.HEARTBEAT and self._real_time:
+                    self._answer_heartbeat(station, call)
+                elif weight is Weight.SAMPLE:
+                    self._meter.shed("sample")
+                    self._write(
+                        station.connection,
+                        framing.encode_error(
+                            call.message_id,
+                            framing.ErrorCode.INTERNAL_ERROR,
+                            "too busy to store this; send it again later",
+                        ),
+                    )
+                    self._call_over(station, now_s)
 
     def readings(self) -> list[Reading]:
         """What this gateway measures."""

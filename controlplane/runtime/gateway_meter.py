@@ -9,6 +9,7 @@ from typing import Final
 from controlplane.ocpp.framing import ERROR_CODES
 from controlplane.runtime import catalogue
 from controlplane.runtime.admission import Admission
+from controlplane.runtime.credits import Credits
 from controlplane.runtime.door import Turnstile
 from controlplane.runtime.metrics import Meter
 from controlplane.runtime.notices import Notices
@@ -29,9 +30,11 @@ class GatewayMeter:
         self.frames_out = 0
         self.stale = 0
         self.news_dropped = 0
+        self.unread = 0
         self.meter = meter = Meter()
         self.call_s = meter.histogram(catalogue.CALL_DURATION).series()
         self._calls: dict[str, defaultdict[str, int]] = {}
+        self._shed = meter.counter(catalogue.SHED)
         self._held = meter.counter(catalogue.READS_HELD)
         self._refused = meter.counter(catalogue.FRAMES_REFUSED)
         self._commands = meter.counter(catalogue.COMMANDS)
@@ -48,6 +51,7 @@ class GatewayMeter:
         meter.watch(catalogue.FRAMES_SENT, lambda: self.frames_out)
         meter.watch(catalogue.COMMANDS_STALE, lambda: self.stale)
         meter.watch(catalogue.NEWS_DROPPED, lambda: self.news_dropped)
+        meter.watch(catalogue.SOCKETS_UNREAD, lambda: self.unread)
 
     def calls_of(self, version: str) -> defaultdict[str, int]:
         """Where the CALLs of stations of this version are counted, by action. What has passed its
@@ -61,6 +65,10 @@ class GatewayMeter:
     def held(self, *, flood: bool, crowded: bool) -> None:
         """A socket is left unread, for this reason or because its host is behind."""
         self._held.add("flood" if flood else "crowded" if crowded else "behind")
+
+    def shed(self, kind: str) -> None:
+        """A heartbeat or a sample gives way."""
+        self._shed.add(kind)
 
     def commanded(self, command: ToStation, result: str, seconds: float | None = None) -> None:
         """A CALL to a station is over; `seconds` is how long it took to answer, if it did."""
@@ -76,6 +84,7 @@ class GatewayMeter:
         turnstile: Turnstile,
         admission: Admission,
         notices: Notices,
+        credits: Credits,
         now_s: Callable[[], float],
     ) -> None:
         """Export what these count."""
@@ -84,6 +93,8 @@ class GatewayMeter:
         meter.watch(catalogue.CALLS_PENDING, lambda: _pending(stations.values()))
         meter.watch(catalogue.CALLS_AHEAD, lambda: sum(s.ahead for s in stations.values()))
         meter.watch(catalogue.CALL_OLDEST, lambda: _oldest_s(stations.values(), now_s()))
+        meter.watch(catalogue.CREDITS_USED, lambda: credits.under_way)
+        meter.watch(catalogue.CREDITS_WAITING, lambda: credits.waiting)
         meter.watch(catalogue.LINKS, lambda: len(links))
         meter.watch(catalogue.LINKS_FULL, lambda: sum(link.full for link in links.values()))
         meter.watch(catalogue.HANDSHAKES_OPEN, lambda: turnstile.waiting)

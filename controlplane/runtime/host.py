@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from controlplane.actor import Ask
+from controlplane.charger.messages import Submit
 from controlplane.config import Settings
 from controlplane.errors import (
     Fenced,
@@ -33,6 +34,7 @@ from controlplane.runtime.actor_loop import ActorLoop
 from controlplane.runtime.balance import Balance
 from controlplane.runtime.census import take_census
 from controlplane.runtime.clock import Clock
+from controlplane.runtime.command_answers import answered, asks_again
 from controlplane.runtime.links import Links, Reach
 from controlplane.runtime.metrics import Meter, Reading
 from controlplane.runtime.ownership import RENEW_AT, Ownership
@@ -102,7 +104,7 @@ class ShardHost:
         self._on_lapse = on_lapse
         self._loop = asyncio.get_running_loop()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="store-writer")
-        engine = open_engine(settings.database, writer=True)
+        engine = open_engine(settings.database, writer=True, timeout_s=settings.lease_s)
         self._store = StoreWriter(engine)
         self._ownership = Ownership(
             engine,
@@ -142,6 +144,7 @@ class ShardHost:
         self._clients = Links(reach, self._client_gone)
         self._asked: set[asyncio.Task[None]] = set()
         self._chores: list[asyncio.Task[None]] = []
+        self._let_go = False
 
     # --- life -------------------------------------------------------------------------------------
 
@@ -195,7 +198,14 @@ class ShardHost:
     def kill(self) -> None:
         """End at once, as a killed process does: nothing is committed, sent or given back."""
         self.end("killed")
-        self._dispose()
+        if self._let_go:
+            # Killed by whoever saw it die, once more.
+            return
+        self._let_go = True
+        # The writer may be waiting for a database that does not answer; nobody waits for it.
+        self._thread.submit(self._store.close)
+        self._thread.shutdown(wait=False)
+        self._reader.abandon()
 
     def end(self, why: str) -> None:
         """Serve no more, at once; `why` is what `ended` says."""
@@ -289,14 +299,49 @@ class ShardHost:
         """
         if not self.actors.serving:
             raise Unavailable("the host is starting or ending", reason="HOST_NOT_SERVING")
-        if request_id:
-            known = await self._requests.known(ref, request, request_id)
-            if known is not None:
-                return known
         try:
             asked = decode_request(ref.kind, request)
         except msgspec.ValidationError as error:
             raise InvalidInput(f"{ref} takes no such request: {error}") from error
+        if isinstance(asked, Submit):
+            return await self._submit(ref, asked, request, timeout_s, traceparent=traceparent)
+        if request_id:
+            known = await self._requests.known(ref, request, request_id)
+            if known is not None:
+                return known
+        return await self._put(ref, asked, request, request_id, timeout_s, traceparent=traceparent)
+
+    async def _submit(
+        self,
+        ref: ActorRef,
+        submitted: Submit,
+        request: bytes,
+        timeout_s: float,
+        *,
+        traceparent: str,
+    ) -> bytes:
+        """A command that is kept: what the store has of it goes before what the actor knows."""
+        until_s = self._loop.time() + timeout_s
+        while True:
+            known = answered(await self._reader.command(submitted.command_id), submitted)
+            if known is not None:
+                return known
+            left_s = max(0.05, until_s - self._loop.time())
+            answer = await self._put(ref, submitted, request, "", left_s, traceparent=traceparent)
+            if self._loop.time() >= until_s or not asks_again(answer):
+                return answer
+
+    async def _put(
+        self,
+        ref: ActorRef,
+        asked: msgspec.Struct,
+        request: bytes,
+        request_id: str,
+        timeout_s: float,
+        *,
+        traceparent: str,
+    ) -> bytes:
+        """Ask the actor, once it is here."""
         resident = self.actors.residents.get(ref)
         if resident is None:
             shard, site_id = await self._home(ref)
@@ -396,3 +441,5 @@ class ShardHost:
         meter.watch(catalogue.LEASE_CLAIMS, lambda: ownership.claimed)
         meter.watch(catalogue.REQUESTS_OPEN, lambda: len(self._requests))
         meter.watch(catalogue.STRAYS, lambda: self.actors.strays)
+        meter.watch(catalogue.SENDS_SHED, lambda: self.actors.sends_shed)
+        meter.watch(catalogue.ROWS_OPEN, lambda: self.actors.pipeline.open.rows)

@@ -42,7 +42,7 @@ _SETTINGS: Final = {
     "scram_iterations": "1",
     "log_min_messages": "error",
 }
-_CARELESS: Final = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+_CARELESS: Final = {"fsync": "off", "full_page_writes": "off"}
 """Survives the death of its processes, not that of the machine: what a test needs."""
 
 

@@ -18,7 +18,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DataError, IntegrityError
 from sqlalchemy.sql.base import Executable
 
-from controlplane.errors import Fenced
+from controlplane.errors import Fenced, Unavailable
 from controlplane.ids import ActorRef, ChargerId
 from controlplane.store import schema
 from controlplane.store.engine import connected
@@ -30,6 +30,7 @@ from controlplane.store.records import (
     CertificateRecord,
     ChargerRecord,
     ChargerRemoved,
+    CommandRecord,
     CredentialRecord,
     FeederRecord,
     FeederRemoved,
@@ -126,6 +127,9 @@ class StoreWriter:
             return self._commit(batch, self._write_records)
         except _Unstorable:
             return self._commit(batch, self._write_one_by_one)
+        except Unavailable:
+            self._samples.forget()
+            raise
 
     def _commit(self, batch: CommitBatch, write: Callable[[Connection, list[Record]], None]) -> int:
         with connected(self._engine) as connection:
@@ -279,6 +283,7 @@ def _writes(dialect: str) -> dict[type, Executable]:
         FeederRecord: upsert(schema.feeder),
         GridEventRecord: upsert(schema.grid_event),
         CampaignRecord: upsert(schema.campaign),
+        CommandRecord: upsert(schema.command),
         ChargerRecord: upsert(schema.charger),
         SiteRemoved: removal(schema.site),
         FeederRemoved: removal(schema.feeder),
@@ -352,6 +357,7 @@ _KEYS: dict[type[Record], tuple[type[Record], Callable[[Any], object]]] = {
     CandidateRecord: (CandidateRecord, attrgetter("charger_id")),
     CandidateRemoved: (CandidateRecord, attrgetter("charger_id")),
     CertificateRecord: (CertificateRecord, attrgetter("serial")),
+    CommandRecord: (CommandRecord, attrgetter("command_id")),
     ChargerRecord: (ChargerRecord, attrgetter("charger_id")),
     ChargerRemoved: (ChargerRecord, attrgetter("charger_id")),
     CredentialRecord: (CredentialRecord, attrgetter("charger_id")),

@@ -11,14 +11,27 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from controlplane.errors import InvalidInput, Unavailable
+from controlplane.store.patience import Patience, patient
 
-__all__ = ["connected", "database_errors", "database_faults", "migrate", "open_engine"]
+if TYPE_CHECKING:
+    from alembic.config import Config
+
+__all__ = [
+    "connected",
+    "database_errors",
+    "database_faults",
+    "known_revision",
+    "migrate",
+    "open_engine",
+    "open_snapshot_engine",
+    "upgrade",
+]
 
 _BUSY_TIMEOUT_MS = 5_000
 _MIGRATION_LOCK = 4_096_001
@@ -29,8 +42,11 @@ _CHECKPOINT_PAGES = 8_000
 memory, and copied from the log seldom (it has at most 32 MB), each costs a sixth less."""
 
 
-def open_engine(url: str, *, writer: bool) -> Engine:
+def open_engine(url: str, *, writer: bool, timeout_s: float | None = None) -> Engine:
     """An engine for `url`. The writer's connections take the write lock when they begin.
+
+    Args:
+        timeout_s: how long a transaction with a server may last (`patience.py`); None is for ever.
 
     Raises:
         InvalidInput: no URL, or of a database that Loadstar does not run on.
@@ -41,13 +57,16 @@ def open_engine(url: str, *, writer: bool) -> Engine:
         raise InvalidInput(f"database URL: {error}", reason="DATABASE_URL_INVALID") from error
     backend = parsed.get_backend_name()
     if backend == "postgresql":
-        return create_engine(
+        engine = create_engine(
             parsed.set(drivername="postgresql+psycopg"),
             pool_pre_ping=True,
             hide_parameters=True,
             pool_size=1 if writer else 4,
             connect_args={"connect_timeout": 5},
         )
+        if timeout_s is not None:
+            Patience(engine, timeout_s)
+        return engine
     if backend != "sqlite" or not parsed.database or parsed.database == ":memory:":
         raise InvalidInput(
             f"database URL {parsed.render_as_string()}: Loadstar runs on postgresql:// and on "
@@ -61,6 +80,18 @@ def open_engine(url: str, *, writer: bool) -> Engine:
         connect_args={"timeout": _BUSY_TIMEOUT_MS / 1_000},
     )
     _configure_sqlite(engine, writer=writer)
+    return engine
+
+
+def open_snapshot_engine(url: str) -> Engine:
+    """An engine for `url` whose transactions read one state from their first row to their last.
+
+    Raises:
+        InvalidInput: see `open_engine`.
+    """
+    engine = open_engine(url, writer=False)
+    if engine.dialect.name == "postgresql":
+        return engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
     return engine
 
 
@@ -112,7 +143,7 @@ def connected(engine: Engine) -> Iterator[Connection]:
     Raises:
         Unavailable: see `database_errors`.
     """
-    with database_errors(), engine.begin() as connection:
+    with database_errors(), patient(engine), engine.begin() as connection:
         yield connection
 
 
@@ -123,19 +154,39 @@ def migrate(url: str) -> None:
         InvalidInput: see `open_engine`.
         Unavailable: see `database_errors`.
     """
-    # Only the process that starts a node needs it.
-    from alembic import command  # noqa: PLC0415
-    from alembic.config import Config  # noqa: PLC0415
-
     engine = open_engine(url, writer=True)
-    config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
     try:
         with connected(engine) as connection:
             if engine.dialect.name == "postgresql":
                 # Nodes that start together bring the tables up to date one after the other.
                 connection.execute(text(f"SELECT pg_advisory_xact_lock({_MIGRATION_LOCK})"))
-            config.attributes["connection"] = connection
-            command.upgrade(config, "head")
+            upgrade(connection)
     finally:
         engine.dispose()
+
+
+def upgrade(connection: Connection, revision: str = "head") -> None:
+    """Bring the tables up to a revision, within the transaction of `connection`."""
+    # Only the process that starts a node needs it.
+    from alembic import command  # noqa: PLC0415
+
+    config = _migrations()
+    config.attributes["connection"] = connection
+    command.upgrade(config, revision)
+
+
+def known_revision(revision: str) -> bool:
+    """Whether this release has the migrations up to `revision`."""
+    from alembic.script import ScriptDirectory  # noqa: PLC0415
+
+    return revision in {
+        each.revision for each in ScriptDirectory.from_config(_migrations()).walk_revisions()
+    }
+
+
+def _migrations() -> Config:
+    from alembic.config import Config  # noqa: PLC0415
+
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    return config

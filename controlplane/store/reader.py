@@ -27,6 +27,8 @@ from controlplane.store.queries import Query, QueryAnswer
 from controlplane.store.records import (
     CampaignRecord,
     ChargerRecord,
+    CommandRecord,
+    CommandStage,
     FeederRecord,
     GridEventRecord,
     JournalEvent,
@@ -53,6 +55,7 @@ __all__ = ["PAGE_SIZE_MAX", "StoreCounts", "StoreReader"]
 PAGE_SIZE_MAX = 1_000
 _KEYS_PER_SELECT = 500
 _THREADS = 4
+_TIMEOUT_S = 10.0
 
 Result = TypeVar("Result")
 Found = TypeVar("Found", bound=Record)
@@ -71,7 +74,7 @@ class StoreReader(SecurityReads):
     """Typed, paged reads. Every method raises `Unavailable` where the database is away."""
 
     def __init__(self, url: str) -> None:
-        self._engine = open_engine(url, writer=False)
+        self._engine = open_engine(url, writer=False, timeout_s=_TIMEOUT_S)
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="store-reader")
 
     async def sessions(
@@ -275,6 +278,58 @@ class StoreReader(SecurityReads):
             lambda last: (last.created_ms, last.reservation_id),
         )
 
+    async def command(self, id: str) -> CommandRecord | None:
+        """The command, or None."""
+        return await self._one(schema.command, id, CommandRecord)
+
+    async def commands(
+        self,
+        *,
+        charger_id: ChargerId | None = None,
+        open_only: bool = False,
+        page_size: int = 100,
+        page_token: str = "",
+    ) -> tuple[list[CommandRecord], str]:
+        """Commands, newest first, and the next page's token.
+
+        Raises:
+            InvalidInput: a page token that this method did not give out.
+        """
+        columns = schema.command.c
+        query = select(schema.command).order_by(desc(columns.created_ms), desc(columns.command_id))
+        if charger_id is not None:
+            query = query.where(columns.charger_id == charger_id)
+        if open_only:
+            query = query.where(columns.ended_ms.is_(None))
+        if page_token:
+            created_ms, command_id = _read_token(page_token, tuple[int, str])
+            query = query.where(
+                tuple_(columns.created_ms, columns.command_id) < tuple_(created_ms, command_id)
+            )
+        return await self._page(
+            query, CommandRecord, page_size, lambda last: (last.created_ms, last.command_id)
+        )
+
+    async def open_commands(
+        self, charger_ids: Iterable[ChargerId]
+    ) -> dict[ChargerId, list[CommandRecord]]:
+        """The commands of these chargers that have not come to their end, the oldest first."""
+        columns = schema.command.c
+
+        def read(connection: Connection) -> dict[ChargerId, list[CommandRecord]]:
+            found: dict[ChargerId, list[CommandRecord]] = {}
+            for part in _parts(list(charger_ids)):
+                query = (
+                    select(schema.command)
+                    .where(columns.charger_id.in_(part), columns.ended_ms.is_(None))
+                    .order_by(columns.created_ms, columns.command_id)
+                )
+                for record in _records(connection, query, CommandRecord):
+                    found.setdefault(record.charger_id, []).append(record)
+            return found
+
+        return await self._run(read)
+
     async def counts(self) -> StoreCounts:
         """How many feeders, sites, chargers and running sessions there are."""
         running = schema.session.c.state == SessionState.ACTIVE
@@ -303,7 +358,7 @@ class StoreReader(SecurityReads):
 
         def read(connection: Connection) -> dict[SessionId, list[MeterSample]]:
             found = samples_of_sessions(connection, session_ids, each)
-            return {session_id: newest[::-1] for session_id, newest in found}
+            return {session_id: newest[::-1] for session_id, newest in found.items()}
 
         return await self._run(read)
 
@@ -536,6 +591,11 @@ class StoreReader(SecurityReads):
         """
         return await self._run(read)
 
+    def abandon(self) -> None:
+        """`close`, without waiting for a read that is under way."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._engine.dispose()
+
     def close(self) -> None:
         """End the threads and the connections."""
         self._threads.shutdown(wait=True, cancel_futures=True)
@@ -579,6 +639,8 @@ def _record(row: Row[Any], record: type[Found]) -> Found:
         values["state"] = SessionState(values["state"])
     if record is ReservationRecord:
         values["state"] = ReservationState(values["state"])
+    if record is CommandRecord:
+        values["stage"] = CommandStage(values["stage"])
     if record is GridEventRecord:
         values["target_kind"] = ActorKind(values["target_kind"])
     return record(**values)

@@ -34,6 +34,8 @@ class Retained(StrEnum):
     SECURITY_EVENTS = "security-events"
     RESULTS = "results"
     """Answers to requests that carried a request id."""
+    COMMANDS = "commands"
+    """Commands that ended, by their end."""
     SESSIONS = "sessions"
     """Ended sessions, by their end."""
 
@@ -118,6 +120,18 @@ def _results(connection: Connection, before_ms: int) -> int:
     return _removed(connection, schema.request_result, columns.request_id, found)
 
 
+def _commands(connection: Connection, before_ms: int) -> int:
+    columns = schema.command.c
+    old = (
+        select(columns.command_id)
+        .where(columns.created_ms < before_ms, columns.ended_ms < before_ms)
+        .order_by(columns.created_ms)
+        .limit(_ROWS_PER_STEP)
+    )
+    found = [row.command_id for row in connection.execute(old)]
+    return _removed(connection, schema.command, columns.command_id, found)
+
+
 def _sessions(connection: Connection, before_ms: int) -> int:
     columns = schema.session.c
     old = (
@@ -146,5 +160,6 @@ _STEPS: Final[dict[Retained, Callable[[Connection, int], int]]] = {
     Retained.JOURNAL: _journal,
     Retained.SECURITY_EVENTS: _security_events,
     Retained.RESULTS: _results,
+    Retained.COMMANDS: _commands,
     Retained.SESSIONS: _sessions,
 }

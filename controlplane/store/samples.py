@@ -12,8 +12,9 @@ waits for it."""
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
+from operator import itemgetter
 from typing import Any, Final
 
 import msgspec
@@ -29,7 +30,6 @@ from sqlalchemy import (
     Table,
     Text,
     delete,
-    desc,
     insert,
     select,
 )
@@ -44,6 +44,7 @@ __all__ = [
     "DAY_MS",
     "SampleWriter",
     "drop_day",
+    "make_day",
     "sample_days",
     "sample_table",
     "samples_of_sessions",
@@ -55,9 +56,12 @@ _LATE_DAYS: Final = 31
 """How long after the end of its session was received a sample may still come in and be found with
 it: a station that was offline brings its queue at once, so this is long."""
 _KEYS_PER_SELECT: Final = 500
+_SESSIONS_PER_SELECT: Final = 100
+"""SQLite takes up to 500 parts in one question."""
 
 _COLUMNS: Final = MeterSample.__struct_fields__
 _RECEIVED: Final = _COLUMNS.index("received_ms")
+_SESSION: Final = _COLUMNS.index("session_id")
 _INSERTED_ID: Final = BigInteger().with_variant(Integer, "sqlite")
 
 
@@ -115,7 +119,7 @@ class SampleWriter:
         known = self._inserts.get(day)
         if known is not None:
             return known
-        made = _made(connection, day)
+        made = make_day(connection, day)
         statement = insert(sample_table(day)).compile(
             dialect=self._dialect, column_keys=list(_COLUMNS)
         )
@@ -123,15 +127,18 @@ class SampleWriter:
         # write values under a wrong name.
         if self._dialect.positional and statement.positiontup != list(_COLUMNS):
             raise TypeError("the columns of a sample's table are not in the order of MeterSample")
-        # A table of this very transaction is gone if the transaction is, and an old one may be
-        # pruned: only the newest two are taken for granted.
-        if not made and day >= max(self._inserts, default=day):
-            newer = {each: sql for each, sql in self._inserts.items() if each == day - 1}
-            self._inserts = newer | {day: str(statement)}
+        # A table of this very transaction is gone if the transaction is.
+        if not made:
+            self._inserts[day] = str(statement)
         return str(statement)
 
+    def forget(self) -> None:
+        """Look anew which days have a table. Call after a commit failed: a database that was
+        replaced or pruned may lack one."""
+        self._inserts.clear()
 
-def _made(connection: Connection, day: int) -> bool:
+
+def make_day(connection: Connection, day: int) -> bool:
     """Make the day's table, if it is not there; says whether it was made."""
     dialect_insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
     row = dialect_insert(schema.sample_day).values(day=day).on_conflict_do_nothing()
@@ -172,20 +179,29 @@ def drop_day(connection: Connection, day: int) -> None:
 
 def samples_of_sessions(
     connection: Connection, session_ids: Sequence[SessionId], each: int
-) -> Iterator[tuple[SessionId, list[MeterSample]]]:
+) -> dict[SessionId, list[MeterSample]]:
     """Of every session the `each` samples received last, newest first."""
-    days = sample_days(connection)
+    found: dict[SessionId, list[MeterSample]] = {session_id: [] for session_id in session_ids}
     lasted = _days_of_sessions(connection, session_ids)
-    for session_id in session_ids:
-        first, last = lasted.get(session_id, (None, None))
-        found: list[MeterSample] = []
-        for day in reversed(days):
-            if last is not None and day > last:
-                continue
-            if len(found) == each or (first is not None and day < first):
-                break
-            found += _of_session(connection, day, session_id, each - len(found))
-        yield session_id, found
+    for day in reversed(sample_days(connection)):
+        wanted = [
+            session_id
+            for session_id, samples in found.items()
+            if len(samples) < each and _may_hold(lasted.get(session_id), day)
+        ]
+        for start in range(0, len(wanted), _SESSIONS_PER_SELECT):
+            part = wanted[start : start + _SESSIONS_PER_SELECT]
+            for row in _newest(connection, day, part, each):
+                samples = found[row[_SESSION]]
+                if len(samples) < each:
+                    samples.append(MeterSample(*row[:-1]))
+    return found
+
+
+def _may_hold(lasted: tuple[int | None, int | None] | None, day: int) -> bool:
+    """Whether samples of a session may have been received on this day."""
+    first, last = lasted or (None, None)
+    return (first is None or day >= first) and (last is None or day <= last)
 
 
 def _days_of_sessions(
@@ -207,14 +223,21 @@ def _days_of_sessions(
     return lasted
 
 
-def _of_session(
-    connection: Connection, day: int, session_id: SessionId, limit: int
-) -> list[MeterSample]:
-    columns = sample_table(day).c
-    query = (
-        select(*(columns[name] for name in _COLUMNS))
-        .where(columns.session_id == session_id)
-        .order_by(desc(columns.sample_id))
-        .limit(limit)
+def _newest(
+    connection: Connection, day: int, session_ids: Sequence[SessionId], each: int
+) -> list[Any]:
+    """The newest samples that a day has of each session, newest first: the columns of
+    `MeterSample`, and the number of the row. One question for many sessions: to ask for each by
+    itself costs a host that brings its chargers back more than reading what it finds."""
+    table = sample_table(day)
+    columns = ", ".join(_COLUMNS)
+    mark = "?" if connection.dialect.positional else "%s"
+    of_one = (
+        f"SELECT * FROM (SELECT {columns}, sample_id FROM {table.name} WHERE session_id = {mark}"
+        f" ORDER BY sample_id DESC LIMIT {int(each)}) AS newest"
     )
-    return [MeterSample(*row) for row in connection.execute(query)]
+    statement = " UNION ALL ".join([of_one] * len(session_ids))
+    rows = list(connection.exec_driver_sql(statement, tuple(session_ids)))
+    # In the order of the questions already, but for what a database is free to do.
+    rows.sort(key=itemgetter(-1), reverse=True)
+    return rows

@@ -19,6 +19,7 @@ from sqlalchemy import (
     Table,
     Text,
     false,
+    text,
 )
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "charger",
     "charger_monitor",
     "charger_variable",
+    "command",
     "credential",
     "feeder",
     "grid_event",
@@ -307,6 +309,34 @@ request_result = Table(
     Column("fingerprint", LargeBinary, nullable=False),
     Column("response", LargeBinary, nullable=False),
     Column("created_ms", BigInteger, nullable=False, index=True),
+)
+
+command = Table(
+    "command",
+    metadata,
+    Column("command_id", Text, primary_key=True),
+    Column("charger_id", Text, nullable=False),
+    Column("request_type", Text, nullable=False),
+    Column("request_id", Text, nullable=False),
+    Column("fingerprint", LargeBinary, nullable=False),
+    Column("request", LargeBinary, nullable=False),
+    Column("wish", LargeBinary, nullable=False),
+    Column("stage", Text, nullable=False),
+    Column("created_ms", BigInteger, nullable=False),
+    Column("until_ms", BigInteger, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("sent_ms", BigInteger),
+    Column("ended_ms", BigInteger),
+    Column("response", LargeBinary, nullable=False),
+    Index("command_by_creation", "created_ms", "command_id"),
+    Index("command_by_charger", "charger_id", "created_ms", "command_id"),
+    Index(
+        "command_open",
+        "charger_id",
+        "command_id",
+        sqlite_where=text("ended_ms IS NULL"),
+        postgresql_where=text("ended_ms IS NULL"),
+    ),
 )
 
 credential = Table(
