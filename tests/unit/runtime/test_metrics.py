@@ -10,6 +10,7 @@ import httpx
 import pytest
 from structlog.testing import capture_logs
 
+from controlplane.charger.messages import ChargerCondition
 from controlplane.config import Settings
 from controlplane.ids import ActorKind, ActorRef
 from controlplane.ocpp.events import ConnectorStatus
@@ -167,6 +168,25 @@ async def test_a_process_that_does_not_answer_is_left_out_and_said_to_be_down(
     assert 'loadstar_host_steps_total{process="host-0"} 7.0' in lines
     assert 'loadstar_node_processes_replaced_total{process="supervisor"} 3.0' in lines
     assert [line["event"] for line in logs] == ["process_not_measured"] * 2
+
+
+class Faulted:
+    def condition(self) -> ChargerCondition:
+        statuses = ("faulted", "unknown")
+        return ChargerCondition(
+            online=True, faulted=True, statuses=statuses, sessions=1, power_w=3_680
+        )
+
+
+async def test_chargers_are_counted_as_they_say() -> None:
+    residents = [Resident(ActorRef(ActorKind.CHARGER, f"CP{n}"), None) for n in range(1_200)]
+    for resident in residents:
+        resident.actor = Faulted()  # type: ignore[assignment]
+    census = await take_census(residents)
+    assert census.chargers == {"online": 1_200, "offline": 0}
+    assert (census.faulted, census.sessions, census.power_w) == (1_200, 1_200, 1_200 * 3_680)
+    assert census.connectors["faulted"] == census.connectors["unknown"] == 1_200
+    assert census.connectors["available"] == 0
 
 
 async def test_actors_that_tell_nothing_are_counted_all_the_same() -> None:
