@@ -55,7 +55,7 @@ async def node(tmp_path: Path) -> AsyncIterator[Node]:
 @contextmanager
 def stalled(node: Node) -> Iterator[None]:
     """The store takes nothing until the end of the block."""
-    process = node._supervisor.host
+    process = node._supervisor.hosts[0]
     assert isinstance(process, LocalHost)
     go_on = threading.Event()
     process.host._thread.submit(go_on.wait, 20)
