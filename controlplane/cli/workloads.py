@@ -135,6 +135,75 @@ def bench_storm(
         raise typer.Exit(1)
 
 
+@bench.command("command")
+def bench_command(
+    chargers: Annotated[
+        int, typer.Option(help="How many stations are connected.", min=1, max=20_000)
+    ] = 2_000,
+    rate: Annotated[
+        float, typer.Option(help="MeterValues a second beside the commands.", min=1)
+    ] = 2_000.0,
+    commands_per_s: Annotated[
+        float, typer.Option("--commands", help="Commands a second.", min=0.1, max=10_000)
+    ] = 50.0,
+    seconds: Annotated[float, typer.Option(help="How long.", min=1, max=3_600)] = 20.0,
+    json_path: JsonPath = None,
+) -> None:
+    """Measure a command from the gRPC caller to the station's answer, beside a load of messages.
+
+    Ends with status 1 where a command failed, or was answered and is not in the store.
+
+    \b
+    loadstar bench command --json -
+    loadstar bench command --chargers 500 --rate 500 --commands 20
+    """
+    from controlplane.bench.command import run
+
+    result = _measured(
+        lambda: run(chargers=chargers, rate=rate, commands_per_s=commands_per_s, seconds=seconds)
+    )
+    _write(result, json_path)
+    if result["failed"] or result["lost"]:
+        raise typer.Exit(1)
+
+
+@bench.command("recover")
+def bench_recover(
+    chargers: Annotated[
+        int, typer.Option(help="How many, a multiple of 50.", min=50, max=100_000)
+    ] = 10_000,
+    database_url: Annotated[
+        str, typer.Option("--database", help="An empty PostgreSQL database; SQLite unless given.")
+    ] = "",
+    one_process: Annotated[
+        bool, typer.Option("--one-process", help="Leave the start of a process out of account.")
+    ] = False,
+    json_path: JsonPath = None,
+) -> None:
+    """Kill a host and measure how soon all its chargers have their actors again.
+
+    Ends with status 1 where a session or its energy is not what it was.
+
+    \b
+    loadstar bench recover --json -
+    loadstar bench recover --database postgresql://loadstar@localhost/empty
+    """
+    from controlplane.bench.recover import run
+
+    if chargers % 50:
+        raise typer.BadParameter("not a multiple of 50", param_hint="--chargers")
+    result = _measured(
+        lambda: run(
+            chargers=chargers,
+            database_url=database_url,
+            transport="local" if one_process else "ray",
+        )
+    )
+    _write(result, json_path)
+    if result["wrong"]:
+        raise typer.Exit(1)
+
+
 @bench.command("allocate")
 def bench_allocate(
     connectors: Annotated[

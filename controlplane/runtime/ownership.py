@@ -15,14 +15,12 @@ from collections.abc import Callable, Collection
 from sqlalchemy import Connection, Engine, text
 
 from controlplane.errors import Fenced
+from controlplane.runtime.members import MemberKind, MemberRow, forget_member, now_ms_sql
+from controlplane.runtime.placement import Lease
 from controlplane.store.engine import connected
 
-__all__ = ["Ownership"]
+__all__ = ["Ownership", "boottime_s"]
 
-_NOW_MS = {
-    "sqlite": "CAST((julianday('now') - 2440587.5) * 86400000 AS BIGINT)",
-    "postgresql": "CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)",
-}
 RENEW_AT = 0.3
 """The part of a lease after which it is renewed."""
 STOP_AT = 0.7
@@ -30,14 +28,20 @@ STOP_AT = 0.7
 stops."""
 
 
+def boottime_s() -> float:
+    """CLOCK_BOOTTIME, seconds."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
 class Ownership:
-    """The shards of one incarnation of one host.
+    """The shards of one incarnation of one host, and its row among the members.
 
     Args:
         engine: a writer's engine.
         host: the host's lasting name; a new incarnation of it takes over from a dead one at once.
         incarnation: unique for all time.
         lease_s: how long others wait for a silent owner.
+        node: where the host runs.
         boottime_s: CLOCK_BOOTTIME, seconds.
     """
 
@@ -48,15 +52,24 @@ class Ownership:
         host: str,
         incarnation: str,
         lease_s: float,
-        boottime_s: Callable[[], float] = lambda: time.clock_gettime(time.CLOCK_BOOTTIME),
+        node: str = "",
+        boottime_s: Callable[[], float] = boottime_s,
     ) -> None:
         self.host = host
         self.incarnation = incarnation
         self.lease_s = lease_s
         self.epochs: dict[int, int] = {}
+        self.claimed = 0
+        """Shards taken so far."""
+        self.owner = f"{host}/{incarnation}"
+        self.member = MemberRow(
+            name=host,
+            kind=MemberKind.HOST,
+            node=node,
+            incarnation=incarnation,
+            lease_s=lease_s,
+        )
         self._engine = engine
-        self._owner = f"{host}/{incarnation}"
-        self._now_ms = _NOW_MS[engine.dialect.name]
         self._boottime_s = boottime_s
         self._stop_at_s = 0.0
         self._watchdog_end = threading.Event()
@@ -66,36 +79,85 @@ class Ownership:
         """Whether this process may still commit and send."""
         return self._boottime_s() < self._stop_at_s
 
+    @property
+    def left_s(self) -> float:
+        """How long this process may go on without a renewal; 0 where it may not."""
+        return max(0.0, self._stop_at_s - self._boottime_s())
+
     def claim(self, shards: Collection[int] | None = None) -> dict[int, int]:
         """Take every shard (of `shards`, or of all) that is free, expired, or of an earlier
-        incarnation of this host. Returns the epochs of the shards owned now. Blocks.
+        incarnation of this host; the first claim, which may be of no shard, makes this host a
+        member. Returns the epochs of the shards owned now. Blocks.
+
+        Raises:
+            Fenced: the lease ran out meanwhile.
+            Unavailable: the database is away.
+        """
+        started_s = self._boottime_s()
+        first = not self.member.entered
+        if not first and not self.valid:
+            raise Fenced("the lease ran out before the claim", reason="LEASE_LAPSED")
+        with connected(self._engine) as connection:
+            if first:
+                self.member.enter(connection)
+            if shards is None or shards:
+                self._claim(connection, shards)
+            epochs = self._owned(connection)
+        if first:
+            # Later claims prolong nothing: what was owned before is no younger for them.
+            self.member.entered = True
+            self._stop_at_s = started_s + self.lease_s * STOP_AT
+        self.epochs = epochs
+        return self.epochs
+
+    def _claim(self, connection: Connection, shards: Collection[int] | None) -> None:
+        now = now_ms_sql(connection)
+        chosen = "" if shards is None else f" AND shard IN ({_listed(shards)})"
+        prefix = f"{self.host}/"
+        self.claimed += connection.execute(
+            text(
+                f"UPDATE shard_owner SET owner = :owner, epoch = epoch + 1,"
+                f" lease_until_ms = {now} + :lease_ms"
+                f" WHERE (lease_until_ms < {now} OR (owner <> :owner"
+                f" AND substr(owner, 1, :prefix_length) = :prefix)){chosen}"
+            ),
+            self._lease() | {"prefix": prefix, "prefix_length": len(prefix)},
+        ).rowcount
+
+    def claimable(self, connection: Connection) -> tuple[int, dict[int, Lease]]:
+        """The database's clock, and the shards that this host, or any, may claim."""
+        prefix = f"{self.host}/"
+        now_ms = connection.execute(text(f"SELECT {now_ms_sql(connection)}")).scalar_one()
+        rows = connection.execute(
+            text(
+                "SELECT shard, owner, lease_until_ms FROM shard_owner"
+                " WHERE lease_until_ms < :now_ms OR (owner <> :owner"
+                " AND substr(owner, 1, :prefix_length) = :prefix)"
+            ),
+            {
+                "now_ms": now_ms,
+                "owner": self.owner,
+                "prefix": prefix,
+                "prefix_length": len(prefix),
+            },
+        )
+        return now_ms, {row[0]: Lease(row[1], row[2]) for row in rows}
+
+    def strike(self, gateway: str) -> int:
+        """Strike a gateway from the members; returns for how many milliseconds it may still believe
+        to be one. Blocks.
 
         Raises:
             Unavailable: the database is away.
         """
-        started_s = self._boottime_s()
-        chosen = "" if shards is None else f" AND shard IN ({','.join(map(str, sorted(shards)))})"
-        claim = text(
-            f"UPDATE shard_owner SET owner = :owner, epoch = epoch + 1,"
-            f" lease_until_ms = {self._now_ms} + :lease_ms"
-            f" WHERE (lease_until_ms < {self._now_ms}"
-            f" OR substr(owner, 1, :prefix_length) = :prefix){chosen}"
-        )
-        prefix = f"{self.host}/"
         with connected(self._engine) as connection:
-            connection.execute(
-                claim,
-                self._lease() | {"prefix": prefix, "prefix_length": len(prefix)},
-            )
-            self.epochs = self._owned(connection)
-        self._stop_at_s = started_s + self.lease_s * STOP_AT
-        return self.epochs
+            return forget_member(connection, gateway)
 
     def renew(self) -> None:
-        """Extend the lease of every shard. Blocks.
+        """Extend the lease of every shard, and of the membership. Blocks.
 
         Raises:
-            Fenced: a shard was claimed by another.
+            Fenced: a shard was claimed by another, or another host has this one's name.
             Unavailable: the database is away.
         """
         started_s = self._boottime_s()
@@ -104,19 +166,50 @@ class Ownership:
         with connected(self._engine) as connection:
             renewed = connection.execute(
                 text(
-                    f"UPDATE shard_owner SET lease_until_ms = {self._now_ms} + :lease_ms"
+                    f"UPDATE shard_owner SET lease_until_ms = {now_ms_sql(connection)} + :lease_ms"
                     " WHERE owner = :owner"
                 ),
                 self._lease(),
             ).rowcount
-        if renewed != len(self.epochs):
-            raise Fenced(
-                f"{len(self.epochs) - renewed} shards were claimed by others", reason="SHARD_LOST"
-            )
+            if renewed != len(self.epochs):
+                raise Fenced(
+                    f"{len(self.epochs) - renewed} shards were claimed by others",
+                    reason="SHARD_LOST",
+                )
+            if not self.member.renew(connection):
+                raise Fenced("another host has this name", reason="NAME_LOST")
         self._stop_at_s = started_s + self.lease_s * STOP_AT
 
-    def release(self) -> None:
-        """Let others claim at once. Call when nothing will be written any more. Blocks.
+    def give_back(self, shards: Collection[int]) -> None:
+        """Let others claim `shards` at once. Call when nothing will be written for them any more.
+        Blocks.
+
+        Raises:
+            Unavailable: the database is away; they are still this host's, or their lease runs out
+                by itself.
+        """
+        with connected(self._engine) as connection:
+            connection.execute(
+                text(
+                    "UPDATE shard_owner SET lease_until_ms = 0, owner = ''"
+                    f" WHERE owner = :owner AND shard IN ({_listed(shards)})"
+                ),
+                {"owner": self.owner},
+            )
+        self.epochs = {shard: epoch for shard, epoch in self.epochs.items() if shard not in shards}
+
+    def drain(self) -> None:
+        """Tell everybody that this host will have no shards. Blocks.
+
+        Raises:
+            Unavailable: the database is away.
+        """
+        with connected(self._engine) as connection:
+            self.member.drain(connection)
+
+    def release(self, *, successor: bool = False) -> None:
+        """Let others claim at once, and be a member no more, unless a `successor` of this name will
+        be. Call when nothing will be written any more. Blocks.
 
         Raises:
             Unavailable: the database is away; the lease runs out by itself.
@@ -125,8 +218,10 @@ class Ownership:
         with connected(self._engine) as connection:
             connection.execute(
                 text("UPDATE shard_owner SET lease_until_ms = 0 WHERE owner = :owner"),
-                {"owner": self._owner},
+                {"owner": self.owner},
             )
+            if not successor:
+                self.member.leave(connection)
 
     def watch(self, on_lapse: Callable[[], None]) -> None:
         """Start the watchdog: a thread that calls `on_lapse`, once, when the time is up."""
@@ -146,9 +241,14 @@ class Ownership:
     def _owned(self, connection: Connection) -> dict[int, int]:
         rows = connection.execute(
             text("SELECT shard, epoch FROM shard_owner WHERE owner = :owner"),
-            {"owner": self._owner},
+            {"owner": self.owner},
         )
         return {row.shard: row.epoch for row in rows}
 
     def _lease(self) -> dict[str, object]:
-        return {"owner": self._owner, "lease_ms": int(self.lease_s * 1_000)}
+        return {"owner": self.owner, "lease_ms": int(self.lease_s * 1_000)}
+
+
+def _listed(shards: Collection[int]) -> str:
+    # Written out rather than bound: the number differs, and integers need no quoting.
+    return ",".join(map(str, sorted(shards)))

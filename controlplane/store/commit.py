@@ -13,12 +13,12 @@ from operator import attrgetter
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Dialect, Engine, Table, and_, bindparam, delete, insert, update
+from sqlalchemy import Connection, Engine, Table, and_, bindparam, delete, insert, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DataError, IntegrityError
 from sqlalchemy.sql.base import Executable
 
-from controlplane.errors import Fenced
+from controlplane.errors import Fenced, Unavailable
 from controlplane.ids import ActorRef, ChargerId
 from controlplane.store import schema
 from controlplane.store.engine import connected
@@ -30,6 +30,7 @@ from controlplane.store.records import (
     CertificateRecord,
     ChargerRecord,
     ChargerRemoved,
+    CommandRecord,
     CredentialRecord,
     FeederRecord,
     FeederRemoved,
@@ -56,6 +57,8 @@ from controlplane.store.records import (
     VariablesReplaced,
     VariableValue,
 )
+from controlplane.store.retention import Retained, prune_step
+from controlplane.store.samples import SampleWriter
 
 __all__ = ["CommitBatch", "JournalLine", "RequestResult", "StoreWriter"]
 
@@ -109,7 +112,7 @@ class StoreWriter:
         self._engine = engine
         self._locking = " FOR SHARE" if engine.dialect.name == "postgresql" else ""
         self._writes = _writes(engine.dialect.name)
-        self._write_samples = _sample_writer(engine.dialect)
+        self._samples = SampleWriter(engine.dialect)
 
     def commit(self, batch: CommitBatch) -> int:
         """Write `batch`; returns the cursor of its first event (the following ones count up), or 0
@@ -124,6 +127,9 @@ class StoreWriter:
             return self._commit(batch, self._write_records)
         except _Unstorable:
             return self._commit(batch, self._write_one_by_one)
+        except Unavailable:
+            self._samples.forget()
+            raise
 
     def _commit(self, batch: CommitBatch, write: Callable[[Connection, list[Record]], None]) -> int:
         with connected(self._engine) as connection:
@@ -135,26 +141,14 @@ class StoreWriter:
                 )
             return self._append_events(connection, batch.events) if batch.events else 0
 
-    def prune_results(self, before_ms: int) -> None:
-        """Forget answers older than `before_ms`, of the machine's clock.
+    def prune(self, kind: Retained, before_ms: int) -> int:
+        """One step of forgetting what is older than `before_ms` (`retention.py`); 0 at the end.
 
         Raises:
             Unavailable: the database is away.
         """
         with connected(self._engine) as connection:
-            connection.execute(
-                delete(schema.request_result).where(schema.request_result.c.created_ms < before_ms)
-            )
-
-    def prune_security_events(self, before_ms: int) -> None:
-        """Forget security events that were heard of before `before_ms`.
-
-        Raises:
-            Unavailable: the database is away.
-        """
-        received_ms = schema.security_event.c.received_ms
-        with connected(self._engine) as connection:
-            connection.execute(delete(schema.security_event).where(received_ms < before_ms))
+            return prune_step(connection, kind, before_ms)
 
     def close(self) -> None:
         self._engine.dispose()
@@ -206,7 +200,7 @@ class StoreWriter:
                 of_table = rows.setdefault(table, {})
                 of_table[key] = _with_value(of_table.get(key), record)
         if samples:
-            self._write_samples(connection, samples)
+            self._samples.write(connection, samples)
         for decision in (QuarantineCleared, QuarantineResolved):
             # What changes an entry comes after the entry.
             if decision in rows:
@@ -289,6 +283,7 @@ def _writes(dialect: str) -> dict[type, Executable]:
         FeederRecord: upsert(schema.feeder),
         GridEventRecord: upsert(schema.grid_event),
         CampaignRecord: upsert(schema.campaign),
+        CommandRecord: upsert(schema.command),
         ChargerRecord: upsert(schema.charger),
         SiteRemoved: removal(schema.site),
         FeederRemoved: removal(schema.feeder),
@@ -356,33 +351,13 @@ def _clearance() -> Executable:
     )
 
 
-def _sample_writer(dialect: Dialect) -> Callable[[Connection, list[MeterSample]], object]:
-    """Appends samples. They are nearly all that is ever written, so they go to the driver as they
-    are: half the time of an insert whose parameters SQLAlchemy looks at one by one."""
-    fields = MeterSample.__struct_fields__
-    statement = insert(schema.meter_sample).compile(dialect=dialect, column_keys=list(fields))
-    sql = str(statement)
-    if not dialect.positional:
-        asdict = msgspec.structs.asdict
-        return lambda connection, samples: connection.exec_driver_sql(
-            sql, [asdict(sample) for sample in samples]
-        )
-    # The columns stand in the order of the record's fields; a column in another place would write
-    # values under a wrong name.
-    if statement.positiontup != list(fields):
-        raise TypeError("the columns of meter_sample are not in the order of MeterSample")
-    astuple = msgspec.structs.astuple
-    return lambda connection, samples: connection.exec_driver_sql(
-        sql, [astuple(sample) for sample in samples]
-    )
-
-
 _KEYS: dict[type[Record], tuple[type[Record], Callable[[Any], object]]] = {
     ActorSnapshot: (ActorSnapshot, attrgetter("ref")),
     CampaignRecord: (CampaignRecord, attrgetter("campaign_id")),
     CandidateRecord: (CandidateRecord, attrgetter("charger_id")),
     CandidateRemoved: (CandidateRecord, attrgetter("charger_id")),
     CertificateRecord: (CertificateRecord, attrgetter("serial")),
+    CommandRecord: (CommandRecord, attrgetter("command_id")),
     ChargerRecord: (ChargerRecord, attrgetter("charger_id")),
     ChargerRemoved: (ChargerRecord, attrgetter("charger_id")),
     CredentialRecord: (CredentialRecord, attrgetter("charger_id")),

@@ -10,7 +10,7 @@ from sqlalchemy import Engine, text
 from controlplane.errors import Fenced
 from controlplane.ids import SHARDS
 from controlplane.runtime.ownership import Ownership
-from controlplane.store.engine import migrate, open_engine
+from controlplane.store.engine import open_engine
 
 
 class Boottime:
@@ -22,7 +22,6 @@ class Boottime:
 
 @pytest.fixture
 def engine(database_url: str) -> Engine:
-    migrate(database_url)
     return open_engine(database_url, writer=True)
 
 
