@@ -212,7 +212,7 @@ async def _serve(
         # Ray has put handlers of its own in the place of ours.
         _stop_on_signals(stopping)
     try:
-        api = await serve(settings, node.client, node.reader, clock=node.clock)
+        api = await serve(settings, node.client, node.reader, clock=node.clock, node=node)
         meters = MeterPolling(node.client, node.reader, node.clock)
         telemetry = Telemetry(settings, "supervisor")
         telemetry.counters("meters", meters.counts)
