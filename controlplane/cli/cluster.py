@@ -64,8 +64,8 @@ def roll(address: Address = DEFAULT_ADDRESS) -> None:
 def drain(address: Address = DEFAULT_ADDRESS) -> None:
     """Hand everything that the node at --address serves over to the other nodes.
 
-    Its chargers are let go of little by little and dial the others; then it can be stopped. Stopping
-    it with SIGTERM does the same by itself.
+    Its chargers are let go of little by little and dial the others; then it can be stopped.
+    Stopping it with SIGTERM does the same by itself.
 
     \b
     loadstar drain --address node-2:9090

@@ -167,7 +167,7 @@ def up(
     except LoadstarError as error:
         fail(error.message)
     except OSError as error:
-        fail(f"Loadstar cannot start: {error}")
+        fail(f"Loadstar cannot start: {error or 'its processes took too long'}")
 
 
 def _settings(**given: Any) -> Settings:

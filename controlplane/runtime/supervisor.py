@@ -22,7 +22,7 @@ _BACKOFF_S = 0.5
 _BACKOFF_MAX_S = 5.0
 _STEADY_S = 5.0
 """What lived for so long did not die of starting."""
-_START_TIMEOUT_S = 60.0
+_START_TIMEOUT_S = 100.0
 _SERVE_TIMEOUT_S = 120.0
 """Bringing the actors of a whole network in takes a while."""
 _STRIKE_TRIES = 20
