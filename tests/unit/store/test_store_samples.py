@@ -15,9 +15,7 @@ NOON = TODAY * DAY_MS + DAY_MS // 2
 
 
 def sample(session_id: str, received_ms: int, energy_wh: int = 0) -> MeterSample:
-    return MeterSample(
-        CP1, 1, SessionId(session_id), received_ms, received_ms, energy_wh=energy_wh
-    )
+    return MeterSample(CP1, 1, SessionId(session_id), received_ms, received_ms, energy_wh=energy_wh)
 
 
 def session(id: str, started_ms: int, ended_ms: int | None = None) -> SessionRecord:
