@@ -19,6 +19,7 @@ from controlplane.api.calls import CallInterceptor
 from controlplane.api.certificates import Certificates
 from controlplane.api.chargers import Chargers
 from controlplane.api.charging_profiles import ChargingProfiles
+from controlplane.api.cluster import Cluster, NodeControl
 from controlplane.api.commands import Commands
 from controlplane.api.configuring import Change, apply_network
 from controlplane.api.customers import Customers
@@ -55,6 +56,8 @@ from controlplane.api.v1 import (
     chargers_pb2_grpc,
     charging_profiles_pb2,
     charging_profiles_pb2_grpc,
+    cluster_pb2,
+    cluster_pb2_grpc,
     commands_pb2,
     commands_pb2_grpc,
     customers_pb2,
@@ -193,12 +196,18 @@ class ApiServer:
 
 
 async def serve(
-    settings: Settings, client: ActorClient, reader: StoreReader, *, clock: Clock | None = None
+    settings: Settings,
+    client: ActorClient,
+    reader: StoreReader,
+    *,
+    clock: Clock | None = None,
+    node: NodeControl | None = None,
 ) -> ApiServer:
     """Listen on `settings.grpc_host` and `settings.grpc_port` (0: a free port), and for HTTP where
     `settings.files_port` says so.
 
-    `clock` is the one that actors are driven by; the machine's where it is not given.
+    `clock` is the one that actors are driven by; the machine's where it is not given. `node` is
+    where this server runs.
 
     Raises:
         Precondition: the address is taken or not of this machine.
@@ -226,7 +235,7 @@ async def serve(
     backend = Backend(settings, client, reader, clock or SystemClock(), Files(store, base_url))
     health_service: Any = health.aio.HealthServicer()  # type: ignore[attr-defined]
     health_pb2_grpc.add_HealthServicer_to_server(health_service, server)
-    names = [health.SERVICE_NAME, *_add_services(backend, server), reflection.SERVICE_NAME]
+    names = [health.SERVICE_NAME, *_add_services(backend, server, node), reflection.SERVICE_NAME]
     reflection.enable_server_reflection(names, server)
     await server.start()
     for name in ("", *names):
@@ -249,10 +258,11 @@ async def _serve_files(settings: Settings, store: FileStore) -> FileServer | Non
     return files
 
 
-def _add_services(backend: Backend, server: grpc.aio.Server) -> list[str]:
+def _add_services(backend: Backend, server: grpc.aio.Server, node: NodeControl | None) -> list[str]:
     """Add every service of the contract; their full names."""
     allocation_pb2_grpc.add_AllocationServiceServicer_to_server(Allocations(), server)
     certificates_pb2_grpc.add_CertificatesServiceServicer_to_server(Certificates(backend), server)
+    cluster_pb2_grpc.add_ClusterServiceServicer_to_server(Cluster(backend, node), server)
     chargers_pb2_grpc.add_ChargersServiceServicer_to_server(Chargers(backend), server)
     device_model_pb2_grpc.add_DeviceModelServiceServicer_to_server(DeviceModel(backend), server)
     charging_profiles_pb2_grpc.add_ChargingProfilesServiceServicer_to_server(
@@ -289,6 +299,7 @@ def _add_services(backend: Backend, server: grpc.aio.Server) -> list[str]:
             bidirectional_pb2,
             certificates_pb2,
             chargers_pb2,
+            cluster_pb2,
             der_pb2,
             event_streams_pb2,
             device_model_pb2,

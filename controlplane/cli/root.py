@@ -12,6 +12,7 @@ from controlplane.cli import (
     allocate,
     authority,
     charger_settings,
+    cluster,
     command,
     database,
     feeders,
@@ -54,6 +55,9 @@ app = typer.Typer(
 )
 app.command("up", rich_help_panel="Run")(up.up)
 app.command("demo", rich_help_panel="Run")(workloads.demo)
+app.command("members", rich_help_panel="Run")(cluster.members)
+app.command("roll", rich_help_panel="Run")(cluster.roll)
+app.command("drain", rich_help_panel="Run")(cluster.drain)
 app.add_typer(charger_settings.app, name="chargers", rich_help_panel="Operate")
 app.add_typer(command.app, name="command", rich_help_panel="Operate")
 app.add_typer(sites.app, name="sites", rich_help_panel="Operate")

@@ -176,7 +176,7 @@ def up(
     except LoadstarError as error:
         fail(error.message)
     except OSError as error:
-        fail(f"Loadstar cannot start: {error}")
+        fail(f"Loadstar cannot start: {error or 'its processes took too long'}")
 
 
 def _settings(**given: Any) -> Settings:
@@ -221,7 +221,7 @@ async def _serve(
         # Ray has put handlers of its own in the place of ours.
         _stop_on_signals(stopping)
     try:
-        api = await serve(settings, node.client, node.reader, clock=node.clock)
+        api = await serve(settings, node.client, node.reader, clock=node.clock, node=node)
         meters = MeterPolling(node.client, node.reader, node.clock)
         monitor = Monitor(
             settings,

@@ -66,6 +66,8 @@ class RoutedClient:
         self._reader = reader
         self._loop = asyncio.get_running_loop()
         self._links = Links(reach, self._host_gone)
+        self._node = reach.node
+        self._node_of: dict[str, str] = {}
         self._address = ""
         self._host_of: list[str] = [""] * SHARDS
         self._epochs: list[int] = [0] * SHARDS
@@ -165,6 +167,11 @@ class RoutedClient:
         """See `client.ActorClient.last_cursor`."""
         return await self._reader.last_cursor()
 
+    def near(self, ref: ActorRef) -> bool:
+        """See `client.ActorClient.near`."""
+        host = self._host_of[shard_of(ref.kind, ref.id)]
+        return self._node_of.get(host, self._node) == self._node
+
     # --- hosts ------------------------------------------------------------------------------------
 
     async def _look_forever(self) -> None:
@@ -184,6 +191,7 @@ class RoutedClient:
 
     async def _greet(self, reading: ClusterReading) -> None:
         hosts = {each.name: each for each in reading.hosts()}
+        self._node_of = {name: each.node for name, each in hosts.items()}
         for name in [name for name in self._links.names() if name not in hosts]:
             link = self._links.get(name)
             self._links.close(name)

@@ -6,12 +6,21 @@ of the database's clock."""
 
 from __future__ import annotations
 
+from collections import Counter
 from enum import StrEnum
 from typing import NamedTuple
 
 from sqlalchemy import Connection, text
 
-__all__ = ["ClusterReading", "Member", "MemberKind", "MemberRow", "forget_member", "now_ms_sql"]
+__all__ = [
+    "ClusterReading",
+    "Member",
+    "MemberKind",
+    "MemberRow",
+    "forget_member",
+    "now_ms_sql",
+    "shards_of_hosts",
+]
 
 _NOW_MS = {
     "sqlite": "CAST((julianday('now') - 2440587.5) * 86400000 AS BIGINT)",
@@ -111,6 +120,17 @@ def forget_member(connection: Connection, name: str) -> int:
         text("DELETE FROM member WHERE name = :name RETURNING lease_until_ms"), {"name": name}
     ).scalar_one_or_none()
     return 0 if until_ms is None else max(0, until_ms - now_ms)
+
+
+def shards_of_hosts(connection: Connection) -> Counter[str]:
+    """How many shards each host owns, by its name."""
+    rows = connection.execute(
+        text("SELECT owner, COUNT(*) AS shards FROM shard_owner GROUP BY owner")
+    )
+    counts: Counter[str] = Counter()
+    for row in rows:
+        counts[row.owner.partition("/")[0]] += row.shards
+    return counts
 
 
 class ClusterReading(NamedTuple):

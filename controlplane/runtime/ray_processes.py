@@ -64,6 +64,8 @@ _GC_THRESHOLDS = (50_000, 20, 20)
 700 the collector walked over them all the time, a tenth of the processor time of a gateway."""
 _CALLS_AT_ONCE = 10_000
 _CALL_TIMEOUT_S = 30.0
+_BEGIN_TIMEOUT_S = 90.0
+"""A process of Ray takes a second to start, and many on a machine that has other work."""
 _SERVE_TIMEOUT_S = 120.0
 """Bringing the actors of a whole network in takes a while."""
 _DRAIN_TIMEOUT_S = 120.0
@@ -268,7 +270,7 @@ class RayGateway:
         self._silence_max_s = settings.lease_s
 
     async def start(self, ports: Ports | None) -> Ports:
-        listening, self.pid = await _call(self.handle.begin.remote(ports))
+        listening, self.pid = await _call(self.handle.begin.remote(ports), _BEGIN_TIMEOUT_S)
         return Ports(*listening)
 
     async def drain(self) -> None:
@@ -305,10 +307,10 @@ class RayHost:
         self._silence_max_s = settings.lease_s
 
     async def prepare(self) -> None:
-        await _call(self.handle.prepare.remote())
+        await _call(self.handle.prepare.remote(), _BEGIN_TIMEOUT_S)
 
     async def start(self) -> None:
-        self.pid = await _call(self.handle.begin.remote())
+        self.pid = await _call(self.handle.begin.remote(), _BEGIN_TIMEOUT_S)
 
     async def serve(self) -> None:
         await _call(self.handle.serve.remote(), _SERVE_TIMEOUT_S)

@@ -22,7 +22,7 @@ _BACKOFF_S = 0.5
 _BACKOFF_MAX_S = 5.0
 _STEADY_S = 5.0
 """What lived for so long did not die of starting."""
-_START_TIMEOUT_S = 60.0
+_START_TIMEOUT_S = 100.0
 _SERVE_TIMEOUT_S = 120.0
 """Bringing the actors of a whole network in takes a while."""
 _STRIKE_TRIES = 20
@@ -167,7 +167,8 @@ class Supervisor:
             await self._replace_host(index)
 
     async def _replace_host(self, index: int) -> None:
-        host = self._spawn_hosts[index]()
+        # At once in its place: it is stopped with the others, wherever it has got to.
+        host = self.hosts[index] = self._spawn_hosts[index]()
         try:
             async with asyncio.timeout(_START_TIMEOUT_S + _SERVE_TIMEOUT_S):
                 await host.start()
@@ -177,9 +178,7 @@ class Supervisor:
             # Whatever it was: the supervisor goes on trying.
             log.exception("host_not_started", host=host.name)
             await host.kill()
-            self.hosts[index] = host
             return
-        self.hosts[index] = host
         self.restarts += 1
         log.info("host_replaced", host=host.name, pid=host.pid)
 

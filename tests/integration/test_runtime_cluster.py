@@ -52,19 +52,20 @@ def network(folder: Path) -> Path:
     return file
 
 
-def apply_network(folder: Path, node: NodeProcess) -> None:
-    done = subprocess.run(
-        [
-            *(sys.executable, "-m", "controlplane.cli", "network", "apply"),
-            *(str(network(folder)), "--address", f"127.0.0.1:{node.ready['grpc_port']}"),
-        ],
-        cwd=folder,
+async def loadstar(node: NodeProcess, *command: str) -> str:
+    """What the command says to the node, and prints."""
+    address = f"127.0.0.1:{node.ready['grpc_port']}"
+    done = await asyncio.to_thread(
+        subprocess.run,
+        [sys.executable, "-m", "controlplane.cli", *command, "--address", address],
+        cwd=node.log.parent,
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=90,
     )
     assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 class NodeProcess:
@@ -203,8 +204,17 @@ async def test_two_nodes_serve_each_others_stations_through_every_loss(
         for node in nodes:
             await node.started()
         await until(lambda: len(shares()) == 2 and max(shares()) < SHARDS * 2 / 3)
-        await asyncio.to_thread(apply_network, tmp_path, first)
+        members = json.loads(await loadstar(second, "members", "--json"))["members"]
+        assert sorted(each["kind"] for each in members) == sorted(
+            ["MEMBER_KIND_GATEWAY", "MEMBER_KIND_HOST"] * 2
+        )
+        await loadstar(first, "network", "apply", str(network(tmp_path)))
         stations = [Station(nodes[number % 2], f"CP{number}") for number in range(SITES)]
+        await all_answered(stations)
+
+        (rolled,) = first.hosts
+        await loadstar(first, "roll")
+        await until(lambda: first.hosts not in ([], [rolled]))
         await all_answered(stations)
 
         (killed,) = first.hosts

@@ -143,6 +143,11 @@ class MeterPolling:
         try:
             while True:
                 await asyncio.sleep(due_s - loop.time())
+                if not self._client.near(ActorRef(ActorKind.SITE, site_id)):
+                    # The node that serves the site reads its meter.
+                    meter.close()
+                    due_s, failures = loop.time() + interval_s, None
+                    continue
                 failures = await self._read(site_id, meter, failures)
                 due_s = max(due_s + interval_s, loop.time())
                 if failures:
