@@ -29,7 +29,6 @@ from sqlalchemy import (
     Table,
     Text,
     delete,
-    desc,
     insert,
     select,
 )
@@ -214,11 +213,12 @@ def _days_of_sessions(
 def _of_session(
     connection: Connection, day: int, session_id: SessionId, limit: int
 ) -> list[MeterSample]:
-    columns = sample_table(day).c
-    query = (
-        select(*(columns[name] for name in _COLUMNS))
-        .where(columns.session_id == session_id)
-        .order_by(desc(columns.sample_id))
-        .limit(limit)
+    # Written out: a session asks of many days, and a statement of SQLAlchemy's for every one of
+    # them takes ten times as long as the question itself.
+    mark = "?" if connection.dialect.paramstyle == "qmark" else "%s"
+    rows = connection.exec_driver_sql(
+        f"SELECT {', '.join(_COLUMNS)} FROM {sample_table(day).name} WHERE session_id = {mark}"
+        f" ORDER BY sample_id DESC LIMIT {mark}",
+        (session_id, limit),
     )
-    return [MeterSample(*row) for row in connection.execute(query)]
+    return [MeterSample(*row) for row in rows]

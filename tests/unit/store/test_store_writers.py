@@ -88,7 +88,7 @@ def a_commit_that_hangs(writer: StoreWriter, batch: CommitBatch) -> Iterator[thr
         checked.set()
         assert go_on.wait(20)
 
-    writer._check_epochs = checked_then_wait  # type: ignore[assignment]
+    writer._check_epochs = checked_then_wait  # type: ignore[method-assign]
     with ThreadPoolExecutor(1) as thread:
         committing = thread.submit(writer.commit, batch)
         assert checked.wait(20)
