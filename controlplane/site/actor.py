@@ -143,8 +143,7 @@ class SiteActor:
             case CapChanged():
                 self._cap_changed(site, message, now_ms)
             case TimerFired(key="round"):
-                self._rounds.next_ms = None
-                self._rounds.run(site, now_ms)
+                self._rounds.due(site, now_ms)
             case TimerFired(key="limit"):
                 self._limit_due(site, now_ms)
             case TimerFired(key="window"):

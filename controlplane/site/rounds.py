@@ -11,7 +11,7 @@ from controlplane.actor import (
     Send,
     SetTimer,
 )
-from controlplane.charger.messages import ApplyLimit
+from controlplane.charger.messages import ApplyLimit, SampleWanted
 from controlplane.config import ActorSettings
 from controlplane.feeder.messages import SiteReport
 from controlplane.feeder.reporting import Reports
@@ -29,7 +29,13 @@ from controlplane.site.release import release
 from controlplane.site.report import completed, site_observation, site_report
 from controlplane.site.state import BuildingLoad
 from controlplane.site.view import decision_words
-from controlplane.site.waking import QUIET_ROUNDS_MAX, RAISE_ROUNDS, wake_ms
+from controlplane.site.waking import (
+    QUIET_ROUNDS_MAX,
+    RAISE_ROUNDS,
+    SAMPLE_ASKED_MS,
+    SAMPLE_PAUSE_MS,
+    wake_ms,
+)
 from controlplane.store.records import LimitDecision
 
 __all__ = ["Rounds"]
@@ -40,9 +46,9 @@ SAMPLES_MISSED_MAX = 3
 WINDOW_SAVE_MS = 60_000
 """A contract's window is written at least so often while rounds run."""
 
-SOON_ROUNDS_MAX = 8
-"""Rounds beyond the regular ones that a site may spend at once; one more comes with every interval.
-News comes in such numbers only when many chargers come or go together, and where all sites of a
+LATE_DIVISOR = 10
+"""A host that fires a round's timer later than this part of the interval has more to do than it
+can: when a whole network comes back, every station is news to its site, and where all sites of a
 host work out a round for each, stations wait for their answers."""
 
 BUILDING_STEP_MA = 500
@@ -78,9 +84,8 @@ class Rounds:
         self._settings = settings
         self._pace = Pace(settings.ramp_ms)
         self._rounded_ms: int | None = None
-        self._spare_ms = SOON_ROUNDS_MAX * settings.round_interval_ms
-        """Rounds beyond the regular ones that are left, in intervals; as of `_spare_at_ms`."""
-        self._spare_at_ms = 0
+        self._late = False
+        """Whether the last timer of a round fired late."""
         self._window_saved_ms = 0
 
     # --- when -------------------------------------------------------------------------------------
@@ -112,24 +117,22 @@ class Rounds:
     def soon(self, site: LiveSite, now_ms: int, *, critical: bool = False) -> None:
         """A round at once, unless one has just been: then a tenth of the interval after it, so
         that a hundred chargers that answer together cost two rounds and not a hundred. What others
-        must make room for is `critical` and waits a tenth of that. After many such rounds within a
-        few intervals the regular ones must do."""
-        interval_ms = self._settings.round_interval_ms
-        gained_ms = max(0, now_ms - self._spare_at_ms)
-        self._spare_ms = min(self._spare_ms + gained_ms, SOON_ROUNDS_MAX * interval_ms)
-        self._spare_at_ms = now_ms
-        gap_ms = cost_ms = interval_ms
-        if self._spare_ms >= interval_ms:
-            gap_ms = interval_ms // (100 if critical else 10)
-        else:
-            cost_ms = 0
-        due_ms = now_ms if self._rounded_ms is None else self._rounded_ms + gap_ms
-        if due_ms <= now_ms:
-            self._spare_ms -= cost_ms
+        must make room for is `critical` and waits a twentieth of that. On a host that is late, the
+        regular rounds must do."""
+        gap_ms = self._settings.round_interval_ms
+        if not self._late:
+            gap_ms //= 200 if critical else 10
+        if self._rounded_ms is None or now_ms - self._rounded_ms >= gap_ms:
             self.run(site, now_ms)
-        elif self.next_ms is None or due_ms < self.next_ms:
-            self._spare_ms -= cost_ms
-            self.by(due_ms)
+        else:
+            self.by(self._rounded_ms + gap_ms)
+
+    def due(self, site: LiveSite, now_ms: int) -> None:
+        """The timer of a round fired."""
+        late_ms = 0 if self.next_ms is None else now_ms - self.next_ms
+        self._late = late_ms * LATE_DIVISOR > self._settings.round_interval_ms
+        self.next_ms = None
+        self.run(site, now_ms)
 
     def by(self, at_ms: int) -> None:
         """A round at `at_ms` at the latest."""
@@ -174,6 +177,7 @@ class Rounds:
         for position, limit_ma in released.limits:
             reason = "" if picture is None else decision_words(picture, position, limit_ma)
             self._send_limit(site, site.connectors[position], limit_ma, reason, now_ms)
+        self._ask_meters(site, now_ms)
         site.observe(now_ms)
         overloads = site.check.overloads(site.entries, rows.building_ma)
         if any(overload.ours for overload in overloads):
@@ -207,6 +211,24 @@ class Rounds:
         if self.reports.unmet(site.state.cap_ma):
             # The feeder waits to hear that what is drawn is within the cap.
             self.by(now_ms + settings.round_interval_ms)
+
+    def _ask_meters(self, site: LiveSite, now_ms: int) -> None:
+        """Have those measured again who count with more than they may draw, because the meter
+        showed it, or because they are still following a lower limit and others wait for what they
+        give back. Their next sample by themselves may be half a minute away."""
+        for connector in site.connectors:
+            entry, asked_ms = connector.entry, connector.sample_asked_ms
+            told_ms = max(asked_ms, entry.measured_ms, entry.acknowledged_ms)
+            if now_ms - told_ms < SAMPLE_PAUSE_MS or now_ms - asked_ms < SAMPLE_ASKED_MS:
+                continue
+            follows = entry.draining_ma > 0 and entry.online and entry.settled
+            if (follows and site.waiting) or entry.outdated(
+                now_ms=now_ms, ramp_ms=self._settings.ramp_ms
+            ):
+                connector.sample_asked_ms = now_ms
+                key = connector.leaf.key
+                wanted = SampleWanted(key.connector_id)
+                self.effects.append(Send(charger_ref(key.charger_id), wanted))
 
     def _keep_window(self, site: LiveSite, now_ms: int) -> None:
         """Count the contract's energy; tell of windows that ended. The window rides in any
