@@ -35,7 +35,9 @@ def said(*words: str) -> Any:
     return json.loads(run(*words, "--json"))
 
 
-def test_status_export_and_prune(database_url: str, writer: StoreWriter, tmp_path: Path) -> None:
+def test_status_export_and_prune(
+    database_url: str, writer: StoreWriter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     writer.commit(ROWS)
     where = ("--database-url", database_url)
     status = said("status", *where)
