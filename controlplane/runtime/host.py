@@ -99,6 +99,7 @@ class ShardHost:
             ended=self.end,
         )
         self._chores: list[asyncio.Task[None]] = []
+        self._killed = False
 
     # --- life -------------------------------------------------------------------------------------
 
@@ -170,6 +171,9 @@ class ShardHost:
     def kill(self) -> None:
         """End at once, as a killed process does: nothing is committed, sent or given back."""
         self.end("killed")
+        if self._killed:
+            return
+        self._killed = True
         # The writer may be waiting for a database that does not answer; nobody waits for it.
         self._thread.submit(self._store.close)
         self._thread.shutdown(wait=False)
