@@ -204,6 +204,31 @@ def bench_recover(
         raise typer.Exit(1)
 
 
+@bench.command("database")
+def bench_database(
+    dialect: Annotated[str, typer.Option("--on", help="sqlite or postgresql.")] = "sqlite",
+    days: Annotated[int, typer.Option(help="Days of samples behind.", min=1, max=4_000)] = 365,
+    per_day: Annotated[
+        int, typer.Option(help="Samples of each day.", min=480, max=10_000_000)
+    ] = 10_000,
+    json_path: JsonPath = None,
+) -> None:
+    """Measure what storing and finding meter samples costs with days of them behind.
+
+    The same is measured in an empty database. PostgreSQL is a server of its own, in a temporary
+    folder.
+
+    \b
+    loadstar bench database --json -
+    loadstar bench database --on postgresql --days 3 --per-day 2000000
+    """
+    from controlplane.bench.database import run
+
+    if dialect not in ("sqlite", "postgresql"):
+        raise typer.BadParameter("is sqlite or postgresql", param_hint="--on")
+    _write(_measured(lambda: run(dialect=dialect, days=days, per_day=per_day)), json_path)
+
+
 @bench.command("allocate")
 def bench_allocate(
     connectors: Annotated[

@@ -172,9 +172,7 @@ class PostgresqlServer:
 
     def stop(self) -> None:
         """End it and remove everything it has written."""
-        if self._process is not None:
-            self.thaw()
-            self.shut_down()
+        self.kill()
         shutil.rmtree(self._folder, ignore_errors=True)
 
     # --- how --------------------------------------------------------------------------------------
@@ -265,9 +263,10 @@ class PostgresqlServer:
         """Signal every process; returns the children, which lead sessions of their own."""
         if self._process is None:
             return []
+        # Stopped first, the parent starts no other while its children are listed.
+        os.kill(self.pid, signal.SIGSTOP)
         children = _children(self.pid)
-        # The parent first: it would start others.
-        for pid in (self.pid, *children):
+        for pid in (*children, self.pid):
             try:
                 os.kill(pid, number)
             except ProcessLookupError:

@@ -26,6 +26,7 @@ from sqlalchemy import (
     BigInteger,
     Connection,
     MetaData,
+    Select,
     Table,
     TableClause,
     column,
@@ -223,7 +224,7 @@ def _snapshot(url: str) -> Generator[_Frame]:
                 name = str(found.name)
                 yield _Table(name, [str(each.name) for each in found.columns])
                 counted[name] = 0
-                streamed = connection.execution_options(stream_results=True).execute(select(found))
+                streamed = connection.execution_options(stream_results=True).execute(_select(found))
                 for rows in streamed.partitions(_ROWS_PER_FRAME):
                     yield _Rows([list(row) for row in rows])
                     counted[name] += len(rows)
@@ -259,6 +260,11 @@ def _is_sample(name: str) -> bool:
     return name.startswith(_PARTITIONED)
 
 
+def _select(found: Table) -> Select[Any]:
+    """Every row; samples in the order of receipt, by which they are numbered anew."""
+    return select(found).order_by(found.c.sample_id) if _is_sample(found.name) else select(found)
+
+
 # --- reading --------------------------------------------------------------------------------------
 
 
@@ -290,9 +296,12 @@ def _fill(connection: Connection, file: Path) -> None:
                 # What the migrations put there stands in the file as well.
                 connection.execute(delete(target))
             case _Rows(rows) if target is not None and rows:
-                connection.execute(
-                    insert(target), [dict(zip(columns, row, strict=True)) for row in rows]
-                )
+                values = [dict(zip(columns, row, strict=True)) for row in rows]
+                if _is_sample(target.name):
+                    for value in values:
+                        # SQLite begins at 1 every day, PostgreSQL never.
+                        del value["sample_id"]
+                connection.execute(insert(target), values)
             case _:
                 continue
 
