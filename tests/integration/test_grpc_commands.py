@@ -64,12 +64,12 @@ async def loadstar(tmp_path: Path) -> AsyncIterator[Loadstar]:
     api = await serve(settings, node.client, node.reader, clock=node.clock)
     async with grpc.aio.insecure_channel(f"127.0.0.1:{api.port}") as channel:
         network = network_pb2_grpc.NetworkServiceStub(channel)
-        await network.ApplyNetwork(network_pb2.ApplyNetworkRequest(yaml=NETWORK))  # type: ignore[misc]
+        await network.ApplyNetwork(network_pb2.ApplyNetworkRequest(yaml=NETWORK))
         yield Loadstar(
             node,
             api,
-            commands_pb2_grpc.CommandsServiceStub(channel),  # type: ignore[arg-type]
-            chargers_pb2_grpc.ChargersServiceStub(channel),  # type: ignore[arg-type]
+            commands_pb2_grpc.CommandsServiceStub(channel),
+            chargers_pb2_grpc.ChargersServiceStub(channel),
         )
     await api.stop()
     await node.stop()
