@@ -318,9 +318,9 @@ async def test_a_session_from_the_command_line(up: Up) -> None:
         taken = await asyncio.to_thread(answer, up, "command", "create", "UnlockConnector", unlock)
         watched = await asyncio.to_thread(run, "command", "watch", taken["command_id"])
         assert watched.output.splitlines()[-1].endswith("Unlocked")
-        shown = await asyncio.to_thread(answer, up, "command", "show", taken["command_id"])
-        assert shown["request"]["connector_id"] == 1
-        assert shown["response"]["outcome"]["status"] == "Unlocked"
+        kept = await asyncio.to_thread(answer, up, "command", "show", taken["command_id"])
+        assert kept["request"]["connector_id"] == 1
+        assert kept["response"]["outcome"]["status"] == "Unlocked"
         listed = await asyncio.to_thread(run, "command", "list", "--charger", "DEPOT-1")
         assert "RemoteStart" in listed.output
         late = await asyncio.to_thread(
