@@ -39,6 +39,7 @@ from controlplane.charger.messages import (
     ChargerAssigned,
     ChargerCondition,
     ChargerUnassigned,
+    SampleWanted,
     SecurityNoticed,
     StationCalled,
     StationConnected,
@@ -55,6 +56,7 @@ from controlplane.charger.preparing import Preparation
 from controlplane.charger.reports import REPORT_TIMER, Reports
 from controlplane.charger.requests import Requests
 from controlplane.charger.reservations import Reservations
+from controlplane.charger.sampling import Sampling
 from controlplane.charger.schedule_check import SCHEDULE_TIMER, ScheduleCheck
 from controlplane.charger.security import QUESTION_TIMER, Security
 from controlplane.charger.sessions import LOST_TIMER
@@ -101,6 +103,7 @@ class ChargerActor:
         "_preparation",
         "_reports",
         "_requests",
+        "_sampling",
         "_schedule_check",
         "_security",
         "_settling",
@@ -136,6 +139,7 @@ class ChargerActor:
         )
         self._line = line = Line(memory, device, settings.call_timeout_ms)
         self._preparation = preparation = Preparation(memory, line, settling, access, sessions)
+        self._sampling = Sampling(line)
         self._schedule_check = ScheduleCheck(memory, line)
         self._conclusions = conclusions = Conclusions(
             memory,
@@ -148,6 +152,7 @@ class ChargerActor:
             firmware=firmware,
             healer=healer,
             needs=transactions.needs,
+            sampling=self._sampling,
             schedule_check=self._schedule_check,
         )
         self._connection = Connection(
@@ -258,6 +263,7 @@ _HANDLERS: Final[dict[type[Message], Callable[[ChargerActor, Turn, Any], None]]]
     ChargerAssigned: lambda actor, turn, message: actor._assignment.assigned(turn, message),
     ChargerUnassigned: lambda actor, turn, message: actor._assignment.unassigned(turn, message),
     LookedUp: lambda actor, turn, message: actor._access.looked_up(turn, message),
+    SampleWanted: lambda actor, turn, message: actor._sampling.wanted(turn, message),
     SecurityNoticed: lambda actor, turn, message: actor._security.noticed(turn, message),
     StationCalled: lambda actor, turn, message: actor._hearing.called(turn, message),
     StationConnected: lambda actor, turn, message: actor._connection.connected(turn, message),

@@ -51,6 +51,7 @@ __all__ = [
     "ReserveConnector",
     "RevokeCertificate",
     "RotatePassword",
+    "SampleWanted",
     "SecurityNoticed",
     "SecurityRequest",
     "SetDriverTariff",
@@ -194,6 +195,13 @@ class ApplyLimit(Message, frozen=True, tag="apply_limit"):
     limit_id: int
     limit_ma: int
     session_id: SessionId | None
+
+
+class SampleWanted(Message, frozen=True, tag="sample_wanted"):
+    """Have the station measure a connector now. Nothing but the sample tells that it did: a station
+    need not be able to."""
+
+    connector_id: int
 
 
 # --- from a campaign -----------------------------------------------------------------------------

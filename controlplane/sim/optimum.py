@@ -149,7 +149,7 @@ def shortfalls(moment: Moment, *, lent: bool) -> dict[str, str]:
     slack_a = sum(max(_CAP_A, _CAP_SHARE * site.used_a(lent=False)) for site in sites)
     found: dict[str, str] = {}
     for site in sites:
-        found |= site.shortfalls(feeder_full=spare_a <= slack_a, lent=lent)
+        found |= site.shortfalls(feeder_a=spare_a - slack_a, lent=lent)
     return found
 
 
@@ -219,14 +219,16 @@ class _Site:
             self._room_a[row] - self._left_a(row, lent=lent) + self._building_a[row] for row in rows
         )
 
-    def shortfalls(self, *, feeder_full: bool, lent: bool) -> dict[str, str]:
+    def shortfalls(self, *, feeder_a: float, lent: bool) -> dict[str, str]:
+        """`feeder_a`: what the feeder has left, beyond the changes of caps that it keeps to itself;
+        full with as little left as a row."""
         found: dict[str, str] = {}
         for claim in self._claims:
-            if not claim.charging or claim.short_a <= _ROW_A or feeder_full:
-                continue
-            offered = f"is offered {claim.offered_a:.2f} A of {claim.could_a:.2f} A"
             # What it lacks to run at all, or a little more where it runs.
             step_a = max(_ROW_A, claim.least_a - claim.reserved_a)
+            if not claim.charging or claim.short_a <= _ROW_A or feeder_a < step_a:
+                continue
+            offered = f"is offered {claim.offered_a:.2f} A of {claim.could_a:.2f} A"
             full = [row for row in claim.rows if self._left_a(row, lent=lent) < step_a]
             if not full:
                 left_a = min(self._left_a(row, lent=lent) for row in claim.rows)

@@ -193,6 +193,9 @@ class VirtualStation:
         outlet.advance(self._scheduler.now_ms)
         self._changed(outlet)
         self._sample_later(outlet, transaction)
+        self._tell_sample(outlet, transaction)
+
+    def _tell_sample(self, outlet: VirtualOutlet, transaction: Transaction) -> None:
         if len(self._outbox) < _OUTBOX_MAX:
             self._post(*self.dialect.sampled(outlet, transaction, self._clock_ms()), transaction)
 
@@ -386,11 +389,27 @@ class VirtualStation:
                     self._meter_interval_ms = max(1, int(settings[name])) * 1_000
                 return [3, message_id, answer]
             case "TriggerMessage":
-                if payload.get("requestedMessage") == "BootNotification":
-                    self._scheduler.after(0, self._boot)
+                self._triggered(payload)
                 return [3, message_id, {"status": "Accepted"}]
             case _:
                 return [4, message_id, "NotImplemented", f"{action} is not simulated", {}]
+
+    def _triggered(self, payload: dict[str, Any]) -> None:
+        match payload["requestedMessage"]:
+            case "BootNotification":
+                self._scheduler.after(0, self._boot)
+            case "MeterValues" | "TransactionEvent":
+                connector_id = payload.get("connectorId") or payload.get("evse", {}).get("id")
+                self._scheduler.after(0, lambda: self._sample_all(connector_id))
+
+    def _sample_all(self, connector_id: int | None) -> None:
+        """Measure every outlet, or one, outside of its rhythm."""
+        for outlet in self.outlets:
+            transaction = outlet.transaction
+            if transaction is not None and connector_id in (None, outlet.spec.connector_id):
+                outlet.advance(self._scheduler.now_ms)
+                self._changed(outlet)
+                self._tell_sample(outlet, transaction)
 
     def _take_profile(self, payload: dict[str, Any]) -> str:
         profile = self.dialect.profile(payload)

@@ -156,6 +156,16 @@ class Entry(msgspec.Struct, array_like=True):
         """Something will change by itself or by an answer."""
         return bool(self.pending or self.draining_ma or self.uncertain_ma or self.reassert)
 
+    def outdated(self, *, now_ms: int, ramp_ms: int) -> bool:
+        """Whether the meter showed more than the limit in force when it was read last, and should
+        show less by now."""
+        if self.session_id is None or self.measured_ma is None:
+            return False
+        if not (self.online and self.settled) or self.pending:
+            return False
+        over = self.measured_ma > self.held_ma + tolerance_ma(self.held_ma)
+        return over and (self.excess_ma > 0 or now_ms - self.acknowledged_ms >= ramp_ms)
+
     # --- what is sent -----------------------------------------------------------------------------
 
     def may_send(self, limit_ma: int, *, now_ms: int) -> bool:

@@ -51,6 +51,8 @@ class LiveConnector:
     """On the lines of the site."""
     measured_w: int | None = None
     measured_at_ms: int = 0
+    sample_asked_ms: int = 0
+    """When its station was asked to measure, beside what it does by itself."""
 
     def metered_w(self, *, now_ms: int, stale_ms: int) -> int | None:
         """What it draws by its last sample, if that is not older than `stale_ms`; None where it may

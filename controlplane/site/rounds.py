@@ -11,7 +11,7 @@ from controlplane.actor import (
     Send,
     SetTimer,
 )
-from controlplane.charger.messages import ApplyLimit
+from controlplane.charger.messages import ApplyLimit, SampleWanted
 from controlplane.config import ActorSettings
 from controlplane.feeder.messages import SiteReport
 from controlplane.feeder.reporting import Reports
@@ -29,7 +29,13 @@ from controlplane.site.release import release
 from controlplane.site.report import completed, site_observation, site_report
 from controlplane.site.state import BuildingLoad
 from controlplane.site.view import decision_words
-from controlplane.site.waking import QUIET_ROUNDS_MAX, RAISE_ROUNDS, wake_ms
+from controlplane.site.waking import (
+    QUIET_ROUNDS_MAX,
+    RAISE_ROUNDS,
+    SAMPLE_ASKED_MS,
+    SAMPLE_PAUSE_MS,
+    wake_ms,
+)
 from controlplane.store.records import LimitDecision
 
 __all__ = ["Rounds"]
@@ -171,6 +177,7 @@ class Rounds:
         for position, limit_ma in released.limits:
             reason = "" if picture is None else decision_words(picture, position, limit_ma)
             self._send_limit(site, site.connectors[position], limit_ma, reason, now_ms)
+        self._ask_meters(site, now_ms)
         site.observe(now_ms)
         overloads = site.check.overloads(site.entries, rows.building_ma)
         if any(overload.ours for overload in overloads):
@@ -204,6 +211,24 @@ class Rounds:
         if self.reports.unmet(site.state.cap_ma):
             # The feeder waits to hear that what is drawn is within the cap.
             self.by(now_ms + settings.round_interval_ms)
+
+    def _ask_meters(self, site: LiveSite, now_ms: int) -> None:
+        """Have those measured again who count with more than they may draw, because the meter
+        showed it, or because they are still following a lower limit and others wait for what they
+        give back. Their next sample by themselves may be half a minute away."""
+        for connector in site.connectors:
+            entry, asked_ms = connector.entry, connector.sample_asked_ms
+            told_ms = max(asked_ms, entry.measured_ms, entry.acknowledged_ms)
+            if now_ms - told_ms < SAMPLE_PAUSE_MS or now_ms - asked_ms < SAMPLE_ASKED_MS:
+                continue
+            follows = entry.draining_ma > 0 and entry.online and entry.settled
+            if (follows and site.waiting) or entry.outdated(
+                now_ms=now_ms, ramp_ms=self._settings.ramp_ms
+            ):
+                connector.sample_asked_ms = now_ms
+                key = connector.leaf.key
+                wanted = SampleWanted(key.connector_id)
+                self.effects.append(Send(charger_ref(key.charger_id), wanted))
 
     def _keep_window(self, site: LiveSite, now_ms: int) -> None:
         """Count the contract's energy; tell of windows that ended. The window rides in any
