@@ -31,7 +31,7 @@ from controlplane.charger.messages import (
 )
 from controlplane.config import Onboarding, Settings
 from controlplane.errors import LoadstarError, Unavailable
-from controlplane.ids import SHARDS, ActorKind, ChargerId, shard_of
+from controlplane.ids import ActorKind, ChargerId, shard_of
 from controlplane.ocpp import framing, mending, schemas
 from controlplane.runtime.admission import (
     WITHOUT_HEADER,
@@ -43,6 +43,7 @@ from controlplane.runtime.admission import (
 from controlplane.runtime.directory import Directory
 from controlplane.runtime.door import Door, Turnstile
 from controlplane.runtime.notices import Notices
+from controlplane.runtime.owners import Owners
 from controlplane.runtime.station import Station
 from controlplane.runtime.station_socket import StationSocket
 from controlplane.runtime.telemetry import Telemetry, log
@@ -93,8 +94,7 @@ class Gateway:
         self._sockets: dict[str, StationSocket] = {}
         self._of_charger: dict[str, Station] = {}
         self._links: dict[str, Link] = {}
-        self._host_of: list[str] = [""] * SHARDS
-        self._epochs: list[int] = [0] * SHARDS
+        self._owners = Owners()
         self._serial = 0
         self._closing: set[asyncio.Task[None]] = set()
         self._chores: list[asyncio.Task[None]] = []
@@ -164,12 +164,9 @@ class Gateway:
         if earlier is not None:
             earlier.close()
         self._links[host] = link
-        for shard, epoch in announcement.epochs.items():
-            if epoch >= self._epochs[shard]:
-                self._epochs[shard] = epoch
-                self._host_of[shard] = host
+        taken = self._owners.announced(host, announcement.epochs)
         for station in self._of_charger.values():
-            if station.shard in announcement.epochs:
+            if station.shard in taken:
                 station.forget_commands()
                 self._introduce(station, resumed=True)
         log.info("host_introduced", host=host, incarnation=announcement.incarnation)
@@ -222,7 +219,7 @@ class Gateway:
 
     def _call_host(self, station: Station, call: CallOfStation) -> None:
         """Without a host the call waits for the next one, which is told of it."""
-        link = self._links.get(self._host_of[station.shard])
+        link = self._links.get(self._owners.host_of(station.shard))
         if link is not None:
             if call.site_id != station.site_id:
                 call = msgspec.structs.replace(call, site_id=station.site_id)
@@ -230,7 +227,7 @@ class Gateway:
 
     def _to_host(self, station: Station, message: StationNews) -> None:
         """Without a host the message is not needed: the next one is told everything."""
-        link = self._links.get(self._host_of[station.shard])
+        link = self._links.get(self._owners.host_of(station.shard))
         if link is not None:
             link.send(
                 FromStation(station.charger_id, station.site_id, message),
@@ -248,7 +245,7 @@ class Gateway:
             return
         site_id = entry.site_id if entry is not None else None
         link = self._links.get(
-            self._host_of[shard_of(ActorKind.CHARGER, charger_id, site_id=site_id)]
+            self._owners.host_of(shard_of(ActorKind.CHARGER, charger_id, site_id=site_id))
         )
         if entry is not None and link is not None:
             link.send(FromStation(charger_id, site_id, notice), urgent=False)
@@ -272,9 +269,9 @@ class Gateway:
             return
         site_id = entry.site_id if entry is not None else None
         if site_id != station.site_id:
-            before = self._host_of[station.shard]
+            before = self._owners.host_of(station.shard)
             station.belongs_to(site_id)
-            if self._host_of[station.shard] != before:
+            if self._owners.host_of(station.shard) != before:
                 self._introduce(station, resumed=True)
 
     # --- one socket -------------------------------------------------------------------------------
@@ -389,7 +386,7 @@ class Gateway:
         socket.transport.resume_reading()
 
     def _behind(self, station: Station) -> bool:
-        link = self._links.get(self._host_of[station.shard])
+        link = self._links.get(self._owners.host_of(station.shard))
         return link is not None and link.full
 
     def _take(self, station: Station, text: str | bytes, now_s: float) -> None:
@@ -525,7 +522,7 @@ class Gateway:
 
     def _current(self, shard: int, epoch: int, station: Station) -> bool:
         """Whether the sender owns the shard, as far as this gateway has heard."""
-        if epoch >= self._epochs[shard]:
+        if self._owners.accepts(shard, epoch):
             return True
         self._stale += 1
         log.warning("stale_epoch_refused", charger=station.charger_id, shard=shard, epoch=epoch)

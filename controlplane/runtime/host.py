@@ -23,7 +23,7 @@ from controlplane.ids import SHARDS, ActorKind, ActorRef, ChargerId, SiteId
 from controlplane.registry.messages import REGISTRY
 from controlplane.runtime.actor_loop import ActorLoop
 from controlplane.runtime.clock import Clock
-from controlplane.runtime.ownership import RENEW_AT, Ownership
+from controlplane.runtime.ownership import Ownership
 from controlplane.runtime.requests import Requests
 from controlplane.runtime.residents import ActorFactory, Resident
 from controlplane.runtime.telemetry import Telemetry, log
@@ -127,10 +127,12 @@ class ShardHost:
     async def _claim(self) -> dict[int, int]:
         while True:
             try:
-                return await self._in_writer(lambda: self._ownership.claim(self._shards))
+                await self._in_writer(lambda: self._ownership.claim(self._shards))
             except Unavailable as error:
                 log.error("shards_not_claimed", error=str(error))
                 await asyncio.sleep(_RETRY_S)
+            else:
+                return self._ownership.epochs
 
     async def serve(self) -> None:
         """Bring sites, feeders, campaigns and the registry of tokens in and begin. Call after every
@@ -259,12 +261,12 @@ class ShardHost:
     async def _renew_forever(self) -> None:
         """Keep the lease. Asked for by this loop and done by the writer: where either is stuck the
         lease runs out."""
-        interval_s = self._settings.lease_s * RENEW_AT
+        interval_s = self._ownership.tenure.renew_after_s
         while True:
             await asyncio.sleep(interval_s)
             try:
                 await self._in_writer(self._ownership.renew)
-                interval_s = self._settings.lease_s * RENEW_AT
+                interval_s = self._ownership.tenure.renew_after_s
             except Fenced as error:
                 self.end(f"fenced: {error}")
                 return

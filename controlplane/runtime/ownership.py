@@ -1,10 +1,10 @@
 """Who owns which shard: leases and epochs in `shard_owner`, on the database's clock.
 
 Invariant: a process that was not able to renew its lease stops by itself before anyone else may
-claim its shards, and what it still tries to write is refused by its epoch. Claiming adds one to the
-epoch of each shard. The lease is renewed by the thread that commits, on the word of the loop that
-steps actors, so a host that no longer does its work loses its shards. Time left is counted on
-CLOCK_BOOTTIME, which goes on while the machine sleeps."""
+claim its shards (`tenure.py`), and what it still tries to write is refused by its epoch. Claiming
+adds one to the epoch of each shard. The lease is renewed by the thread that commits, on the word of
+the loop that steps actors, so a host that no longer does its work loses its shards. Time left is
+counted on CLOCK_BOOTTIME, which goes on while the machine sleeps."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection
 
 from sqlalchemy import Connection, Engine, text
 
-from controlplane.errors import Fenced
+from controlplane.runtime.tenure import Tenure
 from controlplane.store.engine import connected
 
 __all__ = ["Ownership"]
@@ -23,11 +23,7 @@ _NOW_MS = {
     "sqlite": "CAST((julianday('now') - 2440587.5) * 86400000 AS BIGINT)",
     "postgresql": "CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)",
 }
-RENEW_AT = 0.3
-"""The part of a lease after which it is renewed."""
-STOP_AT = 0.7
-"""The part of a lease, counted from the start of the last good renewal, after which its owner
-stops."""
+_SKIPPING = {"sqlite": "", "postgresql": " FOR UPDATE SKIP LOCKED"}
 
 
 class Ownership:
@@ -52,68 +48,65 @@ class Ownership:
     ) -> None:
         self.host = host
         self.incarnation = incarnation
-        self.lease_s = lease_s
-        self.epochs: dict[int, int] = {}
+        self.tenure = Tenure(lease_s)
         self._engine = engine
         self._owner = f"{host}/{incarnation}"
         self._now_ms = _NOW_MS[engine.dialect.name]
+        self._skipping = _SKIPPING[engine.dialect.name]
         self._boottime_s = boottime_s
-        self._stop_at_s = 0.0
         self._watchdog_end = threading.Event()
 
     @property
     def valid(self) -> bool:
         """Whether this process may still commit and send."""
-        return self._boottime_s() < self._stop_at_s
+        return self.tenure.valid(self._boottime_s())
+
+    @property
+    def epochs(self) -> dict[int, int]:
+        """The shards owned, each with its epoch."""
+        return self.tenure.epochs
 
     def claim(self, shards: Collection[int] | None = None) -> dict[int, int]:
         """Take every shard (of `shards`, or of all) that is free, expired, or of an earlier
-        incarnation of this host. Returns the epochs of the shards owned now. Blocks.
+        incarnation of this host, and extend the lease of those owned before. Returns the epochs of
+        the shards that were not owned before. Blocks.
 
         Raises:
-            Unavailable: the database is away.
+            Fenced: the lease ran out, or a shard was claimed by another.
+            Unavailable: the database is away; what it did shows in the next claim or renewal.
         """
-        started_s = self._boottime_s()
         chosen = "" if shards is None else f" AND shard IN ({','.join(map(str, sorted(shards)))})"
-        claim = text(
+        # A row that a transaction of the last owner still locks is left for the next claim: waiting
+        # for it would keep this host from renewing what it has.
+        return self._extend(
             f"UPDATE shard_owner SET owner = :owner, epoch = epoch + 1,"
             f" lease_until_ms = {self._now_ms} + :lease_ms"
-            f" WHERE (lease_until_ms < {self._now_ms}"
-            f" OR substr(owner, 1, :prefix_length) = :prefix){chosen}"
+            f" WHERE shard IN (SELECT shard FROM shard_owner WHERE (lease_until_ms < {self._now_ms}"
+            f" OR substr(owner, 1, :prefix_length) = :prefix AND owner <> :owner){chosen}"
+            f"{self._skipping})"
         )
-        prefix = f"{self.host}/"
-        with connected(self._engine) as connection:
-            connection.execute(
-                claim,
-                self._lease() | {"prefix": prefix, "prefix_length": len(prefix)},
-            )
-            self.epochs = self._owned(connection)
-        self._stop_at_s = started_s + self.lease_s * STOP_AT
-        return self.epochs
 
-    def renew(self) -> None:
-        """Extend the lease of every shard. Blocks.
+    def renew(self) -> dict[int, int]:
+        """Extend the lease of every shard. Returns the epochs of shards that turned out to be owned
+        because the answer to a claim was lost. Blocks.
 
         Raises:
-            Fenced: a shard was claimed by another.
+            Fenced: the lease ran out, or a shard was claimed by another.
             Unavailable: the database is away.
         """
-        started_s = self._boottime_s()
-        if not self.valid:
-            raise Fenced("the lease ran out before it was renewed", reason="LEASE_LAPSED")
+        return self._extend("")
+
+    def give_back(self, shards: Collection[int]) -> None:
+        """Own these no more, and let others claim them at once. Call when nothing will be written
+        or sent for them. Blocks.
+
+        Raises:
+            Unavailable: the database is away; the next claim or renewal gives them back.
+        """
+        self.tenure.give_back(shards)
         with connected(self._engine) as connection:
-            renewed = connection.execute(
-                text(
-                    f"UPDATE shard_owner SET lease_until_ms = {self._now_ms} + :lease_ms"
-                    " WHERE owner = :owner"
-                ),
-                self._lease(),
-            ).rowcount
-        if renewed != len(self.epochs):
-            raise Fenced(
-                f"{len(self.epochs) - renewed} shards were claimed by others", reason="SHARD_LOST"
-            )
-        self._stop_at_s = started_s + self.lease_s * STOP_AT
+            returning = self._return(connection)
+        self.tenure.returned(returning)
 
     def release(self) -> None:
         """Let others claim at once. Call when nothing will be written any more. Blocks.
@@ -121,18 +114,65 @@ class Ownership:
         Raises:
             Unavailable: the database is away; the lease runs out by itself.
         """
-        self._stop_at_s = 0.0
+        self.tenure.end()
         with connected(self._engine) as connection:
             connection.execute(
                 text("UPDATE shard_owner SET lease_until_ms = 0 WHERE owner = :owner"),
                 {"owner": self._owner},
             )
 
+    def _extend(self, claim: str) -> dict[int, int]:
+        started_s = self._boottime_s()
+        self.tenure.check(started_s)
+        prefix = f"{self.host}/"
+        values = {
+            "owner": self._owner,
+            "lease_ms": int(self.tenure.lease_s * 1_000),
+            "prefix": prefix,
+            "prefix_length": len(prefix),
+        }
+        with connected(self._engine) as connection:
+            returning = self._return(connection)
+            # A shard that was given back is still under this owner's name, and stays free.
+            connection.execute(
+                text(
+                    f"UPDATE shard_owner SET lease_until_ms = {self._now_ms} + :lease_ms"
+                    " WHERE owner = :owner AND lease_until_ms > 0"
+                ),
+                values,
+            )
+            if claim:
+                connection.execute(text(claim), values)
+            rows = connection.execute(
+                text(
+                    "SELECT shard, epoch FROM shard_owner"
+                    " WHERE owner = :owner AND lease_until_ms > 0"
+                ),
+                values,
+            )
+            owned = {row.shard: row.epoch for row in rows}
+        self.tenure.returned(returning)
+        return self.tenure.extended(owned, started_s=started_s)
+
+    def _return(self, connection: Connection) -> list[int]:
+        """The epoch is compared, so that a statement which takes effect late gives back nothing
+        that was claimed anew."""
+        returning = list(self.tenure.returning.items())
+        if returning:
+            connection.execute(
+                text(
+                    "UPDATE shard_owner SET lease_until_ms = 0"
+                    " WHERE owner = :owner AND shard = :shard AND epoch = :epoch"
+                ),
+                [{"owner": self._owner, "shard": s, "epoch": epoch} for s, epoch in returning],
+            )
+        return [shard for shard, _ in returning]
+
     def watch(self, on_lapse: Callable[[], None]) -> None:
         """Start the watchdog: a thread that calls `on_lapse`, once, when the time is up."""
 
         def watch() -> None:
-            while not self._watchdog_end.wait(self.lease_s * 0.05):
+            while not self._watchdog_end.wait(self.tenure.lease_s * 0.05):
                 if not self.valid:
                     on_lapse()
                     return
@@ -142,13 +182,3 @@ class Ownership:
     def unwatch(self) -> None:
         """End the watchdog."""
         self._watchdog_end.set()
-
-    def _owned(self, connection: Connection) -> dict[int, int]:
-        rows = connection.execute(
-            text("SELECT shard, epoch FROM shard_owner WHERE owner = :owner"),
-            {"owner": self._owner},
-        )
-        return {row.shard: row.epoch for row in rows}
-
-    def _lease(self) -> dict[str, object]:
-        return {"owner": self._owner, "lease_ms": int(self.lease_s * 1_000)}

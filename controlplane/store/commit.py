@@ -8,7 +8,7 @@ order in which commits become visible: a reader by cursor skips nothing."""
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from operator import attrgetter
 from typing import Any
 
@@ -57,7 +57,7 @@ from controlplane.store.records import (
     VariableValue,
 )
 
-__all__ = ["CommitBatch", "JournalLine", "RequestResult", "StoreWriter"]
+__all__ = ["CommitBatch", "JournalLine", "RequestResult", "StoreWriter", "check_epochs"]
 
 Rows = list[dict[str, Any]]
 
@@ -169,13 +169,7 @@ class StoreWriter:
             f"SELECT shard, epoch FROM shard_owner WHERE shard IN ({shards}) ORDER BY shard"
             + self._locking
         ).all()
-        for shard, epoch in rows:
-            if epochs[shard] != epoch:
-                raise Fenced(
-                    f"shard {shard} is owned under epoch {epoch}, not {epochs[shard]}",
-                    reason="SHARD_LOST",
-                    metadata={"shard": str(shard)},
-                )
+        check_epochs(epochs, {row.shard: row.epoch for row in rows})
 
     def _write_one_by_one(self, connection: Connection, records: list[Record]) -> None:
         for record in records:
@@ -243,6 +237,22 @@ class StoreWriter:
             ],
         )
         return first
+
+
+def check_epochs(held: Mapping[int, int], stored: Mapping[int, int]) -> None:
+    """The fence: compares the epochs under which a batch was stepped with those of the owner rows,
+    which the transaction must have locked: a claim waits for its end then, or comes first.
+
+    Raises:
+        Fenced: a shard was claimed since.
+    """
+    for shard, epoch in held.items():
+        if stored.get(shard) != epoch:
+            raise Fenced(
+                f"shard {shard} is owned under epoch {stored.get(shard)}, not {epoch}",
+                reason="SHARD_LOST",
+                metadata={"shard": str(shard)},
+            )
 
 
 def _writes(dialect: str) -> dict[type, Executable]:
