@@ -127,12 +127,10 @@ class ShardHost:
     async def _claim(self) -> dict[int, int]:
         while True:
             try:
-                await self._in_writer(lambda: self._ownership.claim(self._shards))
+                return await self._in_writer(lambda: self._ownership.claim(self._shards))
             except Unavailable as error:
                 log.error("shards_not_claimed", error=str(error))
                 await asyncio.sleep(_RETRY_S)
-            else:
-                return self._ownership.epochs
 
     async def serve(self) -> None:
         """Bring sites, feeders, campaigns and the registry of tokens in and begin. Call after every

@@ -15,7 +15,7 @@ from collections.abc import Collection, Mapping
 
 from controlplane.errors import Fenced
 
-__all__ = ["RENEW_AT", "STOP_AT", "Tenure", "may_serve"]
+__all__ = ["RENEW_AT", "STOP_AT", "Tenure"]
 
 RENEW_AT = 0.3
 """The part of a lease after which it is renewed."""
@@ -95,18 +95,3 @@ class Tenure:
     def end(self) -> None:
         """Commit and send no more."""
         self._stop_at_s = 0.0
-
-
-def may_serve(unheard: Collection[str], *, claimed_s: float, now_s: float, lease_s: float) -> bool:
-    """Whether a host may serve what it claimed: every live gateway has acknowledged the
-    announcement, or has read the new epoch by itself. A gateway reads the epochs whenever it renews
-    its own row, and delivers nothing once it could not: a whole lease after the claim, none can be
-    unaware.
-
-    Args:
-        unheard: the gateways that have not acknowledged it, of those whose rows were live after the
-            claim.
-        claimed_s: when the answer to the claim was there.
-        lease_s: the longest lease of a gateway.
-    """
-    return not unheard or now_s >= claimed_s + lease_s

@@ -498,6 +498,33 @@ class StoreReader(SecurityReads):
             created_ms=row.created_ms,
         )
 
+    async def activated_refs(self) -> list[ActorRef]:
+        """The actors that live without being called: every feeder and site, and the campaigns under
+        way."""
+        open_campaigns = schema.campaign.c.open.is_(True)
+
+        def read(connection: Connection) -> list[ActorRef]:
+            campaigns = select(schema.campaign.c.campaign_id).where(open_campaigns)
+            return [
+                ActorRef(kind, row[0])
+                for kind, query in (
+                    (ActorKind.FEEDER, select(schema.feeder.c.feeder_id)),
+                    (ActorKind.SITE, select(schema.site.c.site_id)),
+                    (ActorKind.CAMPAIGN, campaigns),
+                )
+                for row in connection.execute(query)
+            ]
+
+        return await self._run(read)
+
+    async def read(self, read: Callable[[Connection], Result]) -> Result:
+        """The result of `read`, which is called on a thread with a connection of this reader.
+
+        Raises:
+            Unavailable: the database is away.
+        """
+        return await self._run(read)
+
     def close(self) -> None:
         """End the threads and the connections."""
         self._threads.shutdown(wait=True, cancel_futures=True)

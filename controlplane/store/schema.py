@@ -35,6 +35,7 @@ __all__ = [
     "journal",
     "journal_head",
     "limit_decision",
+    "member",
     "metadata",
     "meter_sample",
     "quarantine",
@@ -60,6 +61,18 @@ shard_owner = Table(
     Column("owner", Text, nullable=False),
     Column("epoch", BigInteger, nullable=False),
     Column("lease_until_ms", BigInteger, nullable=False),
+)
+
+member = Table(
+    "member",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("node", Text, nullable=False),
+    Column("incarnation", Text, nullable=False),
+    Column("address", Text, nullable=False),
+    Column("lease_until_ms", BigInteger, nullable=False),
+    Column("draining", Boolean, nullable=False),
 )
 
 actor_snapshot = Table(

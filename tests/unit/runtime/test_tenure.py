@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from controlplane.errors import Fenced
-from controlplane.runtime.tenure import Tenure, may_serve
+from controlplane.runtime.tenure import Tenure
 
 
 def _tenure(**epochs: int) -> Tenure:
@@ -55,9 +55,3 @@ def test_an_ended_tenure_is_over_at_once() -> None:
     tenure = _tenure(s1=4)
     tenure.end()
     assert not tenure.valid(100.0)
-
-
-def test_service_begins_once_every_gateway_has_heard_or_cannot_be_unaware() -> None:
-    assert may_serve(set(), claimed_s=100.0, now_s=100.0, lease_s=10.0)
-    assert not may_serve({"g1"}, claimed_s=100.0, now_s=109.9, lease_s=10.0)
-    assert may_serve({"g1"}, claimed_s=100.0, now_s=110.0, lease_s=10.0)
