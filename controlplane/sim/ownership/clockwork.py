@@ -92,6 +92,8 @@ class Process:
         self._random = random
         self._boot_ms = random.randrange(1_000_000)
         self._postponed: list[tuple[Callable[..., Any], tuple[Any, ...]]] = []
+        self.trap: Callable[[], None] | None = None
+        """What happens to this process at the next instant at which it is most exposed."""
         self.wall_ms = 0
         """How far this machine's wall clock is off."""
 
@@ -109,6 +111,12 @@ class Process:
             self._postponed.append((action, arguments))
         elif self.alive:
             action(*arguments)
+
+    def exposed(self) -> None:
+        """It has decided something and not done it yet, or done it and not heard of it."""
+        if self.trap is not None:
+            trap, self.trap = self.trap, None
+            trap()
 
     def after(self, delay_ms: int, action: Callable[..., Any], *arguments: Any) -> None:
         self._clockwork.after(delay_ms, self.run, action, *arguments)

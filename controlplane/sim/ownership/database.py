@@ -187,6 +187,7 @@ class Database:
 
         self.network.carry(client.name, DATABASE, arrive)
         client.after(STATEMENT_TIMEOUT_MS, answer.fail, _GIVEN_UP)
+        client.exposed()
         return answer
 
     def begin(self, client: Process, epochs: Mapping[int, int]) -> Wait:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from random import Random
 from typing import TYPE_CHECKING
 
@@ -30,7 +31,9 @@ FAULTS = {
 }
 """The faults known, and what each means."""
 
-_MEAN_MS = 2_500
+_MEAN_MS = (600, 1_500, 4_000)
+_TRAPS = 0.5
+"""The part of the faults of one process that wait for the instant at which it is most exposed."""
 _LEASE_PARTS = (0.05, 0.3, 0.75, 1.0, 1.3, 2.5)
 """How long something lasts, in parts of a lease: about the instants at which something ends."""
 
@@ -56,7 +59,9 @@ class Faults:
         self.happened = 0
         self._world = world
         self._random = random
-        self._kinds = sorted(kinds)
+        # Some kinds at a time find what all of them together cover up.
+        self._kinds = sorted(kind for kind in kinds if len(kinds) < 3 or random.random() < 0.5)
+        self._mean_ms = random.choice(_MEAN_MS)
         self._end_ms = end_ms
         self._database_off_ms = 0
         if self._kinds:
@@ -69,7 +74,7 @@ class Faults:
             return
         self.happened += 1
         getattr(self, f"_{self._random.choice(self._kinds)}")()
-        clockwork.after(int(self._random.expovariate(1 / _MEAN_MS)) + 1, self._next)
+        clockwork.after(int(self._random.expovariate(1 / self._mean_ms)) + 1, self._next)
 
     def _lasting_ms(self) -> int:
         part = self._random.choice(_LEASE_PARTS) * self._random.uniform(0.8, 1.2)
@@ -80,38 +85,52 @@ class Faults:
 
     # --- each kind --------------------------------------------------------------------------------
 
+    def _befalls(self, process: Process, fault: Callable[[], None]) -> None:
+        if self._random.random() < _TRAPS:
+            process.trap = fault
+        else:
+            fault()
+
     def _partition(self) -> None:
         world, random = self._world, self._random
-        hosts, gateways = list(world.hosts), list(world.gateways)
+        hosts, gateways = list(world.hosts.values()), list(world.gateways.values())
+        everybody = [*world.hosts, *world.gateways, DATABASE]
+        process = random.choice([*hosts, *gateways])
         match random.randrange(4):
             case 0:
-                pairs = [(random.choice(hosts), DATABASE)]
+                pairs = [(process.name, DATABASE)]
             case 1:
-                pairs = [(random.choice(gateways), DATABASE)]
+                pairs = [(random.choice(hosts).name, random.choice(gateways).name)]
             case 2:
-                pairs = [(random.choice(hosts), random.choice(gateways))]
+                pairs = [(process.name, other) for other in everybody if other != process.name]
             case _:
-                # A node: a host and a gateway, cut off from everything but each other.
-                node = [random.choice(hosts), random.choice(gateways)]
-                others = [n for n in (*hosts, *gateways, DATABASE) if n not in node]
-                pairs = [(name, other) for name in node for other in others]
+                # Two sides, one of which has the database.
+                side = set(random.sample(everybody, random.randrange(1, len(everybody))))
+                pairs = [(a, b) for a in everybody if a in side for b in everybody if b not in side]
         direction = random.choice(("both", "both", "there", "back"))
         ways = [] if direction == "back" else list(pairs)
         if direction != "there":
             ways += [(other, name) for name, other in pairs]
-        for way in ways:
-            world.network.block(*way)
+        self._befalls(process, lambda: self._cut(ways))
+
+    def _cut(self, ways: list[tuple[str, str]]) -> None:
         lasting_ms = self._lasting_ms()
         for way in ways:
-            world.clockwork.after(lasting_ms, world.network.heal, *way)
+            self._world.network.block(*way)
+            self._world.clockwork.after(lasting_ms, self._world.network.heal, *way)
 
     def _freeze(self) -> None:
         process = self._somebody()
-        process.freeze()
-        self._world.clockwork.after(self._lasting_ms(), process.thaw)
+
+        def freeze() -> None:
+            process.freeze()
+            self._world.clockwork.after(self._lasting_ms(), process.thaw)
+
+        self._befalls(process, freeze)
 
     def _kill(self) -> None:
-        self._world.killed(self._somebody())
+        process = self._somebody()
+        self._befalls(process, lambda: self._world.killed(process))
 
     def _database(self) -> None:
         self._world.database.slow = True
@@ -153,5 +172,6 @@ class Faults:
             world.network.heal(*way)
         self._quick_database()
         self._quick_network()
-        for process in (*world.hosts.values(), *world.gateways.values()):
+        for process in (*world.every_host, *world.gateways.values()):
+            process.trap = None
             process.thaw()

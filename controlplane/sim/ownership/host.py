@@ -247,8 +247,8 @@ class Host(Process):
                 for shard, lease in reading.table.items()
                 if lease.owner and claimable(lease, self.owner, 0)
             }
-        held = self.tenure.epochs
-        return sorted(claim), frozenset(s for s in moves.give_back if s in held)
+        # What is claimed and not served yet goes nowhere.
+        return sorted(claim), frozenset(s for s in moves.give_back if s in self.served)
 
     def _introduce(self, epochs: Mapping[int, int]) -> Task:
         """Announce, then serve."""
@@ -265,12 +265,12 @@ class Host(Process):
             yield wait
         if not self.valid:
             raise Fenced("the lease ran out before all gateways had heard", reason="LEASE_LAPSED")
+        self._claimed -= epochs.keys()
         held = self.tenure.epochs
         self._serve({s: epoch for s, epoch in epochs.items() if held.get(s) == epoch})
 
     def _serve(self, epochs: Mapping[int, int]) -> None:
         self.served |= epochs
-        self._claimed -= epochs.keys()
         self._world.checker.serving(self, epochs)
         held, self._held = self._held, []
         for parcel in held:
@@ -400,6 +400,7 @@ class Host(Process):
             link = self._gateway(member)
             if link is not None:
                 link.send(parcel(self._serial))
+                self.exposed()
             self.after(_HEARD_MS, heard.set, False)
             if (yield heard) is not False:
                 break
@@ -540,6 +541,7 @@ class Host(Process):
         for parcel in batch.out:
             # The link's own buffer; a freeze may come between the check and the wire.
             self.after(self._random.randrange(8), self._send, parcel)
+        self.exposed()
         batch.left.set()
 
     def _send(self, parcel: ToStation) -> None:
