@@ -40,6 +40,8 @@ class Checker:
     commits: int = 0
     claims: int = 0
     commands: int = 0
+    refused: int = 0
+    """Commands that a gateway did not deliver."""
     events: int = 0
     _epochs: dict[int, int] = field(default_factory=dict)
     _serving: dict[int, int] = field(default_factory=dict)

@@ -186,7 +186,7 @@ class Database:
             self.clockwork.after(self._work_ms(), self._carry_out, client, statement, answer)
 
         self.network.carry(client.name, DATABASE, arrive)
-        client.after(STATEMENT_TIMEOUT_MS, answer.fail, _GIVEN_UP)
+        client.after(STATEMENT_TIMEOUT_MS, answer.fail, _given_up())
         client.exposed()
         return answer
 
@@ -270,7 +270,7 @@ class Database:
             error = raised
         if self.slow and self.random.random() < 0.1:
             # The connection breaks when the work is done.
-            error = _GIVEN_UP
+            error = _given_up()
 
         def arrive() -> None:
             if error is None:
@@ -302,4 +302,5 @@ class Database:
         return 1 + self.random.randrange(4)
 
 
-_GIVEN_UP = Unavailable("no answer from the database", reason="DATABASE_UNAVAILABLE")
+def _given_up() -> Unavailable:
+    return Unavailable("no answer from the database", reason="DATABASE_UNAVAILABLE")

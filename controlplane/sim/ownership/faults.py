@@ -18,6 +18,7 @@ __all__ = ["FAULTS", "Faults", "parse_faults"]
 FAULTS = {
     "partition": "two processes, or a node and all others, do not hear each other, in one direction "
     "or both; what they sent arrives when it is over, or never",
+    "succession": "a host is cut off until its successor serves, and a gateway from the others then",
     "freeze": "a process stops for up to 25 s, its CLOCK_BOOTTIME goes on",
     "kill": "a process dies; another incarnation starts soon, or late",
     "database": "statements take seconds, take effect after their sender has given up, or their "
@@ -60,7 +61,7 @@ class Faults:
         self._world = world
         self._random = random
         # Some kinds at a time find what all of them together cover up.
-        self._kinds = sorted(kind for kind in kinds if len(kinds) < 3 or random.random() < 0.5)
+        self._kinds = [k for k in sorted(kinds) if len(kinds) < 3 or random.random() < 0.5]
         self._mean_ms = random.choice(_MEAN_MS)
         self._end_ms = end_ms
         self._database_off_ms = 0
@@ -111,13 +112,31 @@ class Faults:
         ways = [] if direction == "back" else list(pairs)
         if direction != "there":
             ways += [(other, name) for name, other in pairs]
-        self._befalls(process, lambda: self._cut(ways))
+        self._befalls(process, lambda: self._cut(ways, self._lasting_ms()))
 
-    def _cut(self, ways: list[tuple[str, str]]) -> None:
-        lasting_ms = self._lasting_ms()
+    def _cut(self, ways: list[tuple[str, str]], lasting_ms: int) -> None:
         for way in ways:
             self._world.network.block(*way)
             self._world.clockwork.after(lasting_ms, self._world.network.heal, *way)
+
+    def _succession(self) -> None:
+        """What the old owner sent arrives about when the new one begins."""
+        world, random = self._world, self._random
+        host = random.choice(list(world.hosts))
+        gateway = random.choice(list(world.gateways))
+        lease_ms = world.lease_ms
+        self._cut(
+            [way for end in (gateway, DATABASE) for way in ((host, end), (end, host))],
+            int(lease_ms * random.uniform(0.9, 1.7)),
+        )
+        others = [name for name in world.hosts if name != host]
+        others += [DATABASE] * random.randrange(2)
+        world.clockwork.after(
+            int(lease_ms * random.uniform(0.3, 1.1)),
+            self._cut,
+            [way for end in others for way in ((gateway, end), (end, gateway))],
+            int(lease_ms * random.uniform(0.3, 1.2)),
+        )
 
     def _freeze(self) -> None:
         process = self._somebody()

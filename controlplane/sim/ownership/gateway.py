@@ -181,10 +181,8 @@ class Gateway(Process):
         held = self.stations.get(parcel.shard)
         if held is None or held[0] != parcel.connection:
             return
-        if parcel.command and self._rules.gateway_tenure:
-            if not self._tenure.valid(self._rules.now_s(self)):
-                return
-        if not self.owners.accepts(parcel.shard, parcel.epoch):
+        if not self._may_deliver(parcel):
+            self._world.checker.refused += 1
             return
         connection, station, unanswered = held
         if parcel.command:
@@ -194,6 +192,12 @@ class Gateway(Process):
             self._world.clockwork.after(
                 _STATION_LATENCY_MS, station.answered, connection, parcel.number
             )
+
+    def _may_deliver(self, parcel: ToStation) -> bool:
+        if parcel.command and self._rules.gateway_tenure:
+            if not self._tenure.valid(self._rules.now_s(self)):
+                return False
+        return self.owners.accepts(parcel.shard, parcel.epoch)
 
 
 class Station:

@@ -209,6 +209,7 @@ def run(
         "commits": checker.commits,
         "events": checker.events,
         "commands": checker.commands,
+        "commands_refused": checker.refused,
         "recovered_s": None if world.recovered_ms is None else world.recovered_ms / 1_000,
         "violations": len(found),
         "rules": {rule: sum(each[1] == rule for each in found) for rule in RULES},
