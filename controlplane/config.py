@@ -6,6 +6,7 @@ What the network *is* stands in `network.py`.
 
 from __future__ import annotations
 
+import os
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Self
@@ -67,6 +68,18 @@ class Settings(BaseSettings):
     data_dir: Path = Path("loadstar-data")
     database_url: str = ""
     """SQLAlchemy URL; empty means SQLite in `data_dir`."""
+    address: str = ""
+    """The Ray cluster to join, `auto` or HOST:PORT; empty starts a private Ray."""
+    link_host: str = ""
+    """The address of this machine under which other nodes reach it; empty means the one by which
+    Ray knows it."""
+    cluster_token_file: Path | None = None
+    """The secret that all nodes of a cluster share; see docs/cluster.md."""
+    drain_s: Annotated[float, Field(ge=0, le=3_600)] = 10.0
+    """Over how long a gateway that goes lets go of its sockets, where other nodes take them."""
+    hosts: Annotated[int, Field(ge=0, le=64)] = 0
+    """How many hosts this node has: 0 means as many as cores, at most 4, and one where there are
+    two cores or fewer."""
     ocpp_host: str = "127.0.0.1"
     ocpp_port: Annotated[int, Field(ge=0, le=65_535)] = 9_000
     """0 picks a free port; `loadstar up` prints it."""
@@ -143,6 +156,16 @@ class Settings(BaseSettings):
     """The instant of the world, in seconds since the Unix epoch, at which an accelerated clock
     showed `clock_start`; 0 means when this node starts. Processes that are given the same three
     values agree on the instant."""
+    retention_samples_days: Annotated[int, Field(ge=0)] = 400
+    """How many days meter samples are kept; 0 is for ever, here and below."""
+    retention_decisions_days: Annotated[int, Field(ge=0)] = 400
+    """How long the limits that were given are kept, and why."""
+    retention_journal_days: Annotated[int, Field(ge=0)] = 400
+    retention_security_events_days: Annotated[int, Field(ge=0)] = 400
+    retention_results_days: Annotated[int, Field(ge=0)] = 1
+    """How long a repeated request id is given its first answer again."""
+    retention_sessions_days: Annotated[int, Field(ge=0)] = 0
+    """How long ended sessions are kept."""
     currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")] = "EUR"
     """ISO 4217 code of the money in which drivers are told costs; chargers are to be set to the
     same."""
@@ -154,6 +177,12 @@ class Settings(BaseSettings):
     def database(self) -> str:
         """The SQLAlchemy URL in force."""
         return self.database_url or f"sqlite:///{(self.data_dir / 'loadstar.db').resolve()}"
+
+    @property
+    def host_count(self) -> int:
+        """How many hosts this node has."""
+        cores = len(os.sched_getaffinity(0))
+        return self.hosts or (1 if cores <= 2 else min(cores, 4))
 
     @property
     def ca(self) -> Path:

@@ -87,6 +87,20 @@ def up(
         list[str] | None,
         typer.Option(help="Ids that may come with allow, such as ACME-* or ACME-*=depot/main."),
     ] = None,
+    hosts: Annotated[
+        int | None,
+        typer.Option(help="Processes that hold the state; 0 picks a number by cores.", min=0),
+    ] = None,
+    address: Annotated[
+        str | None,
+        typer.Option(help="Join the Ray cluster there, auto or HOST:PORT; see docs/cluster.md."),
+    ] = None,
+    link_host: Annotated[
+        str | None, typer.Option(help="This machine's address, as other nodes reach it.")
+    ] = None,
+    cluster_token_file: Annotated[
+        Path | None, typer.Option(help="The secret that all nodes of the cluster share.")
+    ] = None,
     one_process: Annotated[
         bool, typer.Option("--one-process", help="Without Ray: everything in this process.")
     ] = False,
@@ -98,7 +112,8 @@ def up(
     clock_start: Annotated[str | None, typer.Option(hidden=True)] = None,
     clock_origin: Annotated[float | None, typer.Option(hidden=True)] = None,
 ) -> None:
-    """Run Loadstar on this machine until Ctrl-C or SIGTERM.
+    """Run Loadstar on this machine until Ctrl-C or SIGTERM; SIGHUP replaces its hosts by new
+    processes.
 
     Needs no set-up: a private Ray, SQLite in the data directory. Every option is also a variable of
     the environment, such as LOADSTAR_OCPP_PORT.
@@ -107,6 +122,7 @@ def up(
     loadstar up
     loadstar up --network network.yaml --ocpp-host 0.0.0.0
     loadstar up --database-url postgresql://loadstar@db/loadstar
+    loadstar up --address auto --cluster-token-file token --database-url postgresql://...
 
     Chargers prove themselves as docs/security.md says; further limits are variables, such as
     LOADSTAR_HANDSHAKE_TIMEOUT_S and LOADSTAR_CONNECTIONS_PER_ADDRESS_MAX.
@@ -133,6 +149,10 @@ def up(
         files_host=files_host,
         files_port=files_port,
         files_url=files_url,
+        hosts=hosts,
+        address=address,
+        link_host=link_host,
+        cluster_token_file=cluster_token_file,
         onboarding=onboarding,
         onboarding_allow=tuple(onboarding_allow) if onboarding_allow else None,
         clock_speed=clock_speed,
@@ -202,15 +222,50 @@ async def _serve(
             meters.start()
             _greet(settings, node, api, [change.action for change in changes])
             reporter = asyncio.create_task(_report(node, api, ready_file))
+            _roll_on_hangup(node)
             await stopping.wait()
             reporter.cancel()
             typer.echo("Loadstar stops.")
+            await _drain(node)
         finally:
             await meters.stop()
             await api.stop()
             await asyncio.to_thread(telemetry.close)
     finally:
         await node.stop()
+
+
+async def _drain(node: Node) -> None:
+    from controlplane.errors import LoadstarError
+
+    try:
+        await node.drain()
+    except (LoadstarError, OSError) as error:
+        typer.echo(f"Not everything was handed over: {error}", err=True)
+
+
+async def _roll(node: Node) -> None:
+    from controlplane.errors import LoadstarError
+
+    try:
+        await node.roll()
+    except (LoadstarError, OSError) as error:
+        typer.echo(f"Not every host was replaced: {error}", err=True)
+    else:
+        typer.echo("Every host was replaced.")
+
+
+def _roll_on_hangup(node: Node) -> None:
+    """Have SIGHUP replace the hosts by new processes."""
+    loop = asyncio.get_running_loop()
+    rolling: set[asyncio.Task[None]] = set()
+
+    def roll() -> None:
+        task = loop.create_task(_roll(node))
+        rolling.add(task)
+        task.add_done_callback(rolling.discard)
+
+    loop.add_signal_handler(signal.SIGHUP, roll)
 
 
 def _stop_on_signals(stopping: asyncio.Event) -> None:

@@ -3,13 +3,15 @@
 Invariants. An actor takes one message at a time, in the order of arrival. Nothing leaves before the
 batch that caused it is durable (`batch.py`). An actor whose commit failed is thrown away and comes
 back as it was stored; what it had not acknowledged is delivered again by the gateway. An actor that
-raises is answered for, thrown away and brought back, and disturbs no other."""
+raises is answered for, thrown away and brought back, and disturbs no other. Only actors of shards
+that are served (`epochs`) are stepped: what comes for a shard that was claimed and is not announced
+yet waits, what comes for any other is dropped, because its sender will hear who serves it."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from controlplane.actor import (
@@ -37,12 +39,11 @@ from controlplane.charger.messages import (
     StationDisconnected,
 )
 from controlplane.config import Settings
-from controlplane.errors import Fenced, Refusal
-from controlplane.ids import ActorKind, ActorRef, ChargerId, SiteId
+from controlplane.errors import Fenced, Refusal, Unavailable
+from controlplane.ids import SHARDS, ActorKind, ActorRef, ChargerId, SiteId, shard_of
 from controlplane.ocpp import framing
 from controlplane.runtime.batch import Batch, Pipeline
 from controlplane.runtime.clock import Clock
-from controlplane.runtime.feed import Ring
 from controlplane.runtime.look_ups import LookUps
 from controlplane.runtime.ownership import Ownership
 from controlplane.runtime.requests import OpenRequest, Requests
@@ -57,6 +58,7 @@ from controlplane.runtime.wire import (
     FrameKind,
     FromActor,
     FromStation,
+    Happened,
     Parcel,
     Reintroduce,
     ToStation,
@@ -77,6 +79,7 @@ __all__ = ["ActorLoop"]
 
 _STEPS_AT_ONCE = 2_000
 _MAILBOX_MAX = 200_000
+_UNROUTED_MAX = 20_000
 _TIMER_WAIT_MAX_S = 1.0
 _IN_DIRECTORY = (ChargerRemoved, CredentialRecord, CertificateRecord)
 """What else changes what gateways go by."""
@@ -89,6 +92,7 @@ class ActorLoop:
         writer: the thread on which `commit` writes a batch; `commit` returns the cursor of its
             first event.
         requests: where answers go.
+        control: takes the parcels that are for the host itself.
         ended: called when this host must not go on: it lost a shard or its lease.
     """
 
@@ -103,9 +107,13 @@ class ActorLoop:
         commit: Callable[[CommitBatch], int],
         ownership: Ownership,
         requests: Requests,
+        control: Callable[[Parcel], None],
         ended: Callable[[str], None],
     ) -> None:
-        self.ring = Ring()
+        self.epochs: dict[int, int] = {}
+        """The shards that are served here, each with the epoch under which it is owned."""
+        self.strays = 0
+        """Messages for shards that are not served here."""
         self.steps = 0
         self.crashes = 0
         self.serving = False
@@ -113,6 +121,8 @@ class ActorLoop:
         self._loop = asyncio.get_running_loop()
         self._ownership = ownership
         self._requests = requests
+        self._reader = reader
+        self._control = control
         self._ended = ended
         self.residents = Residents(
             reader,
@@ -134,8 +144,20 @@ class ActorLoop:
         self._queue: deque[tuple[Resident, Message, Resident | None]] = deque()
         """Mailboxes in one: each message with its receiver and, where it came from an actor of this
         host, its sender."""
+        self.peers: dict[str, Link] = {}
+        """To other hosts, by name."""
+        self.clients: dict[str, Link] = {}
+        """To those who ask, and follow the journal."""
+        self.owners: list[str] = [""] * SHARDS
+        """Which host owns a shard that is not served here."""
         self._gateways: dict[str, Link] = {}
-        self._peers: dict[int, Link] = {}
+        self._claimed: set[int] = set()
+        """Shards that are owned and not served yet."""
+        self._held: list[CallOfStation | FromStation | FromActor] = []
+        self._unrouted: list[tuple[ActorRef, Send]] = []
+        """For chargers of which nobody here knows the site."""
+        self._routing: asyncio.Task[None] | None = None
+        self._evicting: set[asyncio.Task[None]] = set()
         self._connected: dict[str, str] = {}
         """The connection of each charger that was introduced last."""
         self._scheduled = False
@@ -157,6 +179,10 @@ class ActorLoop:
         self.pipeline.close()
         self.residents.close()
         self.look_ups.close()
+        if self._routing is not None:
+            self._routing.cancel()
+        for task in self._evicting:
+            task.cancel()
         if self._timer is not None:
             self._timer.cancel()
 
@@ -165,15 +191,64 @@ class ActorLoop:
         self._queue.append((resident, message, None))
         self.schedule()
 
+    # --- shards -----------------------------------------------------------------------------------
+
+    def expect(self, shards: Collection[int]) -> None:
+        """These are claimed: what comes for them waits until they are served."""
+        self._claimed.update(shards)
+
+    def serve(self, epochs: Mapping[int, int]) -> None:
+        """Step the actors of these shards from now on; every gateway has heard of it."""
+        self.epochs = {**self.epochs, **epochs}
+        self._claimed.difference_update(epochs)
+        held, self._held = self._held, []
+        self.receive(held)
+
+    def busy(self, shards: Collection[int]) -> bool:
+        """Whether messages wait for actors of these shards."""
+        return any(resident.shard in shards for resident, _, _ in self._queue)
+
+    def asked(self, shards: Collection[int]) -> bool:
+        """Whether actors of these shards owe an answer."""
+        for opened in self._requests.stepped():
+            resident = self.residents.get(opened.ref)
+            if resident is not None and resident.shard in shards:
+                return True
+        return False
+
+    def withdraw(self, shards: Collection[int]) -> asyncio.Future[None]:
+        """Step the actors of these shards no more; done once all that they did has left."""
+        self._evict({resident for resident in self.residents if resident.shard in shards})
+        barrier = self.pipeline.barrier()
+        self.epochs = {s: epoch for s, epoch in self.epochs.items() if s not in shards}
+        return barrier
+
+    def _evict(self, gone: set[Resident]) -> None:
+        """They live elsewhere from now on, as they were stored."""
+        waiting = [message for resident in gone for message, _ in resident.waiting or ()]
+        waiting += [message for resident, message, _ in self._queue if resident in gone]
+        for message in waiting:
+            if type(message) is Ask:
+                moved = Refusal("unavailable", "NOT_OWNER", "the actor lives elsewhere")
+                self._requests.answer(message.ask_id, moved)
+        self._requests.lost({resident.ref for resident in gone})
+        self._queue = deque(entry for entry in self._queue if entry[0] not in gone)
+        for resident in gone:
+            self.timers.drop(resident.ref)
+            if resident.ref.kind is ActorKind.CHARGER:
+                self._connected.pop(resident.ref.id, None)
+            self.residents.forget(resident)
+
     # --- links ------------------------------------------------------------------------------------
 
     def add_gateway(self, name: str, link: Link) -> None:
         """Send to the gateway of this name over `link` from now on."""
         self._gateways[name] = link
 
-    def sends_over(self, name: str, link: Link) -> bool:
-        """Whether `link` is the one to the gateway of this name."""
-        return self._gateways.get(name) is link
+    def drop_link(self, name: str, link: Link) -> None:
+        """The link broke; the gateway may still be there."""
+        if self._gateways.get(name) is link:
+            del self._gateways[name]
 
     def remove_gateway(self, name: str) -> None:
         """The gateway is gone, and every socket it held."""
@@ -189,22 +264,46 @@ class ActorLoop:
                 )
         self.schedule()
 
-    def add_peer(self, shards: Iterable[int], link: Link) -> None:
-        """Send messages for the actors of another host's shards over `link`."""
-        for shard in shards:
-            self._peers[shard] = link
-
-    def receive(self, parcels: list[Parcel]) -> None:
+    def receive(self, parcels: Sequence[Parcel]) -> None:
         """What came over a link, in order."""
         for parcel in parcels:
+            if self._claimed and self._hold(parcel):
+                continue
             if type(parcel) is CallOfStation:
                 self._called(parcel)
             elif type(parcel) is FromStation:
                 self._from_station(parcel)
             elif type(parcel) is FromActor:
-                resident = self.residents.find(parcel.to)
-                self._queue.append((resident, parcel.message, None))
+                # Its sender looked up where a charger lives; loading it finds out whether it does.
+                self._queue.append((self.residents.find(parcel.to), parcel.message, None))
+            elif type(parcel) is DirectoryChanged:
+                self._check_homes(parcel.charger_ids)
+            else:
+                self._control(parcel)
         self.schedule()
+
+    def _hold(self, parcel: Parcel) -> bool:
+        """Whether the parcel waits until its shard is served."""
+        if isinstance(parcel, CallOfStation | FromStation):
+            shard = shard_of(ActorKind.CHARGER, parcel.charger_id, site_id=parcel.site_id)
+        elif isinstance(parcel, FromActor):
+            shard = shard_of(parcel.to.kind, parcel.to.id)
+        else:
+            return False
+        if shard not in self._claimed or len(self._held) >= _MAILBOX_MAX:
+            return False
+        self._held.append(parcel)
+        return True
+
+    def _served(self, ref: ActorRef, site_id: SiteId | None) -> Resident | None:
+        """The resident of `ref`, None where its shard is not served here."""
+        resident = self.residents.get(ref)
+        if resident is not None:
+            return resident
+        if not self._owns(shard_of(ref.kind, ref.id, site_id=site_id)):
+            self.strays += 1
+            return None
+        return self.residents.find(ref, site_id=site_id)
 
     def _called(self, parcel: CallOfStation) -> None:
         charger_id, connection = parcel.charger_id, parcel.connection
@@ -221,20 +320,22 @@ class ActorLoop:
         a gateway introduces it again after the actor was thrown away."""
         message = parcel.message
         charger_id = parcel.charger_id
+        ref = ActorRef(ActorKind.CHARGER, charger_id)
         known = self._connected.get(charger_id)
         if isinstance(message, SecurityNoticed):
             # It is about the charger and of no connection.
             pass
-        elif type(message) is StationConnected:
+        elif type(message) is not StationConnected and known != message.connection:
+            return
+        resident = self._served(ref, parcel.site_id)
+        if resident is None:
+            return
+        if type(message) is StationConnected:
             if known is not None and known != message.connection:
                 self._close_replaced(charger_id, known)
             self._connected[charger_id] = message.connection
-        elif known != message.connection:
-            return
         elif type(message) is StationDisconnected:
             del self._connected[charger_id]
-        ref = ActorRef(ActorKind.CHARGER, charger_id)
-        resident = self.residents.find(ref, site_id=parcel.site_id)
         self._queue.append((resident, message, None))
 
     def _close_replaced(self, charger_id: str, connection: str) -> None:
@@ -242,7 +343,7 @@ class ActorLoop:
         link = self._gateways.get(connection.partition(":")[0])
         resident = self.residents.get(ActorRef(ActorKind.CHARGER, charger_id))
         if link is not None and resident is not None:
-            epoch = self._ownership.epochs.get(resident.shard, 0)
+            epoch = self.epochs.get(resident.shard, 0)
             link.send(CloseStation(connection, resident.shard, epoch, 1008, "replaced"))
 
     # --- stepping ---------------------------------------------------------------------------------
@@ -309,7 +410,7 @@ class ActorLoop:
         if any(type(effect) is Answer and effect.ask_id == opened.ask_id for effect in effects):
             return
         pending = self._requests.pending(opened)
-        epoch = self._ownership.epochs.get(resident.shard)
+        epoch = self.epochs.get(resident.shard)
         if pending is not None and epoch is not None:
             batch = self.pipeline.open
             batch.touched.add(resident)
@@ -319,7 +420,7 @@ class ActorLoop:
     def _carry_out(self, resident: Resident, effects: list[Effect], now_ms: int) -> None:
         batch = self.pipeline.open
         shard = resident.shard
-        epoch = self._ownership.epochs.get(shard)
+        epoch = self.epochs.get(shard)
         if epoch is None:
             log.error("effects_of_foreign_actor", actor=str(resident.ref), shard=shard)
             self.residents.forget(resident)
@@ -375,7 +476,7 @@ class ActorLoop:
         return self.residents.find(ref, site_id=site_id) if self._owns(shard) else None
 
     def _owns(self, shard: int) -> bool:
-        return shard in self._ownership.epochs
+        return shard in self.epochs
 
     def _answer(self, answer: Answer, batch: Batch) -> None:
         result = self._requests.result(answer.ask_id, answer.response)
@@ -384,7 +485,7 @@ class ActorLoop:
         batch.answers.append((answer.ask_id, answer.response))
 
     def _activated(self, resident: Resident, effects: list[Effect]) -> None:
-        if resident.shard not in self._ownership.epochs:
+        if resident.shard not in self.epochs:
             self.residents.forget(resident)
             return
         waiting, resident.waiting = resident.waiting or deque(), None
@@ -432,29 +533,89 @@ class ActorLoop:
         for ref, question in batch.look_ups:
             self.look_ups.begin(ref, question)
         if batch.directory:
-            self._tell_gateways(DirectoryChanged(tuple(batch.directory)))
-        if batch.commit.events:
-            self.ring.append(
-                [
-                    JournalEvent(first_cursor + i, line.at_ms, line.kind, line.actor, line.data)
-                    for i, line in enumerate(batch.commit.events)
-                ]
-            )
+            changed = DirectoryChanged(tuple(batch.directory))
+            self._tell(self._gateways, changed)
+            self._tell(self.peers, changed)
+            self._check_homes(changed.charger_ids)
+        if batch.commit.events and self.clients:
+            self._tell_happened(batch.commit.events, first_cursor)
         if batch.crashed:
             self._bring_back(set(batch.crashed))
 
     def _send_across(self, sender: ActorRef, send: Send) -> None:
-        target = self.residents.get(send.to) or Resident(send.to, None)
-        if self._owns(target.shard):
+        target = self.residents.get(send.to)
+        if target is not None:
+            self._deliver(target.shard, sender, send)
+        elif send.to.kind is not ActorKind.CHARGER or len(self.epochs) == SHARDS:
+            self._deliver(shard_of(send.to.kind, send.to.id), sender, send)
+        elif len(self._unrouted) < _UNROUTED_MAX:
+            self._unrouted.append((sender, send))
+            if self._routing is None:
+                self._routing = self._loop.create_task(self._route())
+        else:
+            log.warning("send_without_host", to=str(send.to))
+
+    def _deliver(self, shard: int, sender: ActorRef, send: Send) -> None:
+        if self._owns(shard):
             resident = self.residents.find(send.to)
             self._queue.append((resident, send.message, None))
             self.schedule()
             return
-        link = self._peers.get(target.shard)
+        link = self.peers.get(self.owners[shard])
         if link is not None and is_actor_message(send.message):
             link.send(FromActor(sender, send.to, send.message))  # type: ignore[arg-type]
         else:
-            log.warning("send_without_host", to=str(send.to), shard=target.shard)
+            log.warning("send_without_host", to=str(send.to), shard=shard)
+
+    async def _route(self) -> None:
+        """A charger lives where its site does, and the store knows where that is."""
+        try:
+            while self._unrouted:
+                part, self._unrouted = self._unrouted, []
+                shards = await self._home_shards([ChargerId(send.to.id) for _, send in part])
+                for sender, send in part:
+                    self._deliver(shards[send.to.id], sender, send)
+        except Unavailable as error:
+            log.warning("sends_dropped", error=str(error))
+        finally:
+            self._routing = None
+
+    async def _home_shards(self, charger_ids: Collection[ChargerId]) -> dict[str, int]:
+        records = await self._reader.chargers_named(charger_ids)
+        return {
+            charger_id: shard_of(
+                ActorKind.CHARGER,
+                charger_id,
+                site_id=records[charger_id].site_id if charger_id in records else None,
+            )
+            for charger_id in charger_ids
+        }
+
+    def _check_homes(self, charger_ids: Collection[ChargerId]) -> None:
+        """The directory's word on these chargers is new: those that live elsewhere now must not be
+        stepped here."""
+        here = [
+            charger_id
+            for charger_id in charger_ids
+            if self.residents.get(ActorRef(ActorKind.CHARGER, charger_id)) is not None
+        ]
+        if here and len(self.epochs) < SHARDS:
+            task = self._loop.create_task(self._evict_moved(here))
+            self._evicting.add(task)
+            task.add_done_callback(self._evicting.discard)
+
+    async def _evict_moved(self, charger_ids: Collection[ChargerId]) -> None:
+        try:
+            shards = await self._home_shards(charger_ids)
+        except Unavailable as error:
+            log.warning("homes_not_checked", chargers=len(charger_ids), error=str(error))
+            return
+        residents = {
+            self.residents.get(ActorRef(ActorKind.CHARGER, charger_id))
+            for charger_id, shard in shards.items()
+            if not self._owns(shard)
+        }
+        self._evict({resident for resident in residents if resident is not None})
 
     def _looked_up(self, ref: ActorRef, answer: LookedUp) -> None:
         """For whoever asked; an actor that was brought back since has asked anew."""
@@ -462,9 +623,19 @@ class ActorLoop:
         if resident is not None:
             self.post(resident, answer)
 
-    def _tell_gateways(self, parcel: Parcel) -> None:
-        for link in self._gateways.values():
+    def _tell(self, links: Mapping[str, Link], parcel: Parcel) -> None:
+        for link in links.values():
             link.send(parcel)
+
+    def _tell_happened(self, lines: list[JournalLine], first_cursor: int) -> None:
+        """A client that is behind reads what it was not told in the store."""
+        events = tuple(
+            JournalEvent(first_cursor + i, line.at_ms, line.kind, line.actor, line.data)
+            for i, line in enumerate(lines)
+        )
+        for link in self.clients.values():
+            if not link.full:
+                link.send(Happened(events))
 
     # --- failure ----------------------------------------------------------------------------------
 
@@ -499,7 +670,7 @@ class ActorLoop:
                 framing.ErrorCode.INTERNAL_ERROR,
                 "the message could not be processed",
             )
-            epoch = self._ownership.epochs.get(resident.shard, 0)
+            epoch = self.epochs.get(resident.shard, 0)
             batch.to_stations.append(_to_station(error, resident.shard, epoch))
 
     def _commit_failed(self, batch: Batch, stepped_on_top: Batch, error: BaseException) -> None:
@@ -542,7 +713,7 @@ class ActorLoop:
                 chargers.append(ChargerId(resident.ref.id))
             self.residents.reload(resident)
         if chargers:
-            self._tell_gateways(Reintroduce(tuple(chargers)))
+            self._tell(self._gateways, Reintroduce(tuple(chargers)))
 
 
 def _to_station(effect: Effect, shard: int, epoch: int) -> ToStation | CloseStation:

@@ -44,6 +44,8 @@ class Batch:
     """Chargers whose entry in the directory changes with this commit."""
     crashed: list[Resident] = field(default_factory=list)
     """Actors to bring back from the store once this batch is in it."""
+    barriers: list[asyncio.Future[None]] = field(default_factory=list)
+    """Done once this batch has left, or was given up."""
 
     @property
     def writes(self) -> bool:
@@ -51,7 +53,20 @@ class Batch:
 
     @property
     def idle(self) -> bool:
-        return not (self.touched or self.to_stations or self.answers or self.crashed or self.writes)
+        return not (
+            self.touched
+            or self.to_stations
+            or self.answers
+            or self.crashed
+            or self.barriers
+            or self.writes
+        )
+
+    def pass_barriers(self) -> None:
+        """Tell whoever waits for this batch."""
+        for barrier in self.barriers:
+            if not barrier.done():
+                barrier.set_result(None)
 
 
 class Pipeline:
@@ -93,7 +108,9 @@ class Pipeline:
         if self._committing or self.open.idle:
             return
         if not self.open.writes:
-            self._released(self._take(), 0)
+            batch = self._take()
+            self._released(batch, 0)
+            batch.pass_barriers()
             return
         wait_s = self._started_s + self._wait_s - self._loop.time()
         if wait_s > 0:
@@ -101,6 +118,13 @@ class Pipeline:
                 self._later = self._loop.call_later(wait_s, self._due)
             return
         self._submit()
+
+    def barrier(self) -> asyncio.Future[None]:
+        """Done once everything stepped so far has left, or was given up."""
+        barrier = self._loop.create_future()
+        self.open.barriers.append(barrier)
+        self.pump()
+        return barrier
 
     def close(self) -> None:
         """Let nothing more leave."""
@@ -135,9 +159,13 @@ class Pipeline:
         self._committing = False
         error = result.exception()
         if error is not None:
-            self._failed(batch, self._take(), error)
+            on_top = self._take()
+            self._failed(batch, on_top, error)
+            batch.pass_barriers()
+            on_top.pass_barriers()
             return
         self.commits += 1
         self.rows += len(batch.commit.records)
         self._released(batch, result.result())
+        batch.pass_barriers()
         self.pump()

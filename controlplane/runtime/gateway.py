@@ -4,13 +4,15 @@ It frames and checks what stations send and passes it to the host that owns the 
 host's frames go out as they come. Invariants: one socket per charger, the newest authenticated one;
 a malformed frame is answered here, at once, and disturbs nobody; a station's CALL is kept until it
 is answered, and delivered again when its host was replaced, so a host that dies costs no socket and
-no message; a host's word under a lower epoch than was seen is refused."""
+no message; a host's word under a lower epoch than was seen is refused, and every host's while this
+gateway is no member, because it may have missed who owns what (`gateway_member.py`)."""
 
 from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Coroutine
+from collections import deque
+from collections.abc import Collection, Coroutine, Mapping
 from functools import partial
 from typing import Any
 
@@ -42,13 +44,15 @@ from controlplane.runtime.admission import (
 )
 from controlplane.runtime.directory import Directory
 from controlplane.runtime.door import Door, Turnstile
+from controlplane.runtime.gateway_member import GatewayMember
+from controlplane.runtime.links import Reach
 from controlplane.runtime.notices import Notices
 from controlplane.runtime.owners import Owners
 from controlplane.runtime.station import Station
 from controlplane.runtime.station_socket import StationSocket
 from controlplane.runtime.telemetry import Telemetry, log
 from controlplane.runtime.tls import Tls
-from controlplane.runtime.transport import Link
+from controlplane.runtime.transport import Link, connect
 from controlplane.runtime.wire import (
     Announcement,
     CallOfStation,
@@ -56,11 +60,13 @@ from controlplane.runtime.wire import (
     DirectoryChanged,
     FrameKind,
     FromStation,
+    Heard,
     Parcel,
     Ports,
     Reintroduce,
     StationNews,
     ToStation,
+    Withdrawal,
 )
 from controlplane.store.reader import StoreReader
 
@@ -69,17 +75,29 @@ __all__ = ["Gateway"]
 _SWEEP_INTERVAL_S = 5.0
 _FULL_PAUSE_S = 0.05
 _GARBLED_MAX = 4_000
+_HELD_MAX = 20_000
+_RELINK_S = 0.5
 
 
 class Gateway:
     """The WebSockets of one process, over a plain port, a TLS port or both.
 
     Args:
+        reach: from where and how it links to hosts.
         name: unique for all time; every connection's name begins with it.
     """
 
-    def __init__(self, settings: Settings, name: str = "") -> None:
+    def __init__(self, settings: Settings, reach: Reach, name: str = "") -> None:
         self.name = name or f"g{uuid.uuid4().hex[:12]}"
+        self._reach = reach
+        self._owners = Owners()
+        self._member = GatewayMember(
+            settings,
+            self.name,
+            reach.node,
+            entered=self._entered,
+            in_force=self._owners.in_force,
+        )
         self._settings = settings
         self._loop = asyncio.get_running_loop()
         self._reader = StoreReader(settings.database)
@@ -94,7 +112,10 @@ class Gateway:
         self._sockets: dict[str, StationSocket] = {}
         self._of_charger: dict[str, Station] = {}
         self._links: dict[str, Link] = {}
-        self._owners = Owners()
+        self._addresses: dict[str, str] = {}
+        self._announcing: dict[str, asyncio.Lock] = {}
+        self._held: deque[tuple[int, FromStation]] = deque(maxlen=_HELD_MAX)
+        """What stations said, besides CALLs, of shards that nobody served; each with its shard."""
         self._serial = 0
         self._closing: set[asyncio.Task[None]] = set()
         self._chores: list[asyncio.Task[None]] = []
@@ -103,6 +124,7 @@ class Gateway:
         self._faults = 0
         self._floods = 0
         self._stale = 0
+        self._overflows = 0
 
     # --- life -------------------------------------------------------------------------------------
 
@@ -141,6 +163,26 @@ class Gateway:
         self._doors.append(door)
         return door
 
+    async def enter(self, address: str) -> None:
+        """Become a member, to which hosts link at `address`."""
+        await self._member.enter(address)
+
+    def _entered(self, epochs: Mapping[int, int]) -> None:
+        """This gateway is a member, perhaps again: until now it may have missed announcements."""
+        self._owners.in_force(epochs)
+        for station in self._of_charger.values():
+            self._introduce(station, resumed=True)
+
+    async def drain(self) -> None:
+        """Take no more sockets, and let go of those that there are one by one, so that their
+        stations do not all dial another gateway at the same moment."""
+        for door in self._doors:
+            door.refuse()
+        left = list(self._sockets.values())
+        for socket in left:
+            socket.transport.abort()
+            await asyncio.sleep(self._settings.drain_s / len(left))
+
     async def stop(self) -> None:
         """Let go of every socket and end. There is no closing handshake: some stations take one for
         good and never dial again, while all of them do after a connection that was lost."""
@@ -151,54 +193,130 @@ class Gateway:
         await asyncio.gather(*(door.close() for door in self._doors))
         for link in self._links.values():
             link.close()
+        await self._member.leave()
         self._admission.close()
         self._reader.close()
 
     # --- hosts ------------------------------------------------------------------------------------
 
+    async def _announced(self, announcement: Announcement) -> None:
+        """A host owns these shards from now on: it is linked to, and told that it was heard."""
+        host, address = announcement.host, announcement.address
+        self._fence(announcement)
+        async with self._announcing.setdefault(host, asyncio.Lock()):
+            link = self._links.get(host)
+            if link is None or self._addresses.get(host) != address:
+                try:
+                    link = await self._connect(host, address)
+                except ConnectionError as error:
+                    # It will ask again.
+                    log.warning("host_not_reached", host=host, error=str(error))
+                    return
+            self.host_started(announcement, link)
+        link.send(Heard(self.name, announcement.serial), urgent=True)
+
     def host_started(self, announcement: Announcement, link: Link) -> None:
-        """A host owns these shards from now on. Lower epochs are refused at once; its chargers are
-        introduced to it, and what they have unanswered is delivered."""
-        host = announcement.host
+        """The host owns these shards from now on: its chargers are introduced to it, and what they
+        have unanswered is delivered."""
+        self._fence(announcement)
+        self._links[announcement.host] = link
+        self._serve_shards(announcement.epochs, announcement.host)
+        log.info(
+            "host_introduced",
+            host=announcement.host,
+            incarnation=announcement.incarnation,
+            shards=len(announcement.epochs),
+        )
+
+    def _fence(self, announcement: Announcement) -> None:
+        """Lower epochs are refused at once."""
+        self._owners.announced(announcement.host, announcement.epochs)
+
+    async def _connect(self, host: str, address: str) -> Link:
+        link: Link
+        link = await connect(
+            address,
+            lambda: self._link_lost(host, link),
+            node=self._reach.node,
+            tls=self._reach.tls,
+        )
         earlier = self._links.pop(host, None)
         if earlier is not None:
             earlier.close()
         self._links[host] = link
-        taken = self._owners.announced(host, announcement.epochs)
+        self._addresses[host] = address
+        return link
+
+    def _serve_shards(self, epochs: Mapping[int, int], host: str) -> None:
+        """Introduce the chargers of these shards to their host, and deliver what waits."""
+        mine = {s for s, epoch in epochs.items() if self._owners.epoch_of(s) == epoch}
         for station in self._of_charger.values():
-            if station.shard in taken:
+            if station.shard in mine:
                 station.forget_commands()
                 self._introduce(station, resumed=True)
-        log.info("host_introduced", host=host, incarnation=announcement.incarnation)
+        held, self._held = self._held, deque(maxlen=_HELD_MAX)
+        for shard, parcel in held:
+            self._send(shard, parcel)
 
-    def host_lost(self, host: str, link: Link | None = None) -> None:
-        """The host, or the link to it, is gone; what stations send waits for the next one. Late
-        news of a link that was replaced changes nothing."""
-        current = self._links.get(host)
-        if current is not None and (link is None or link is current):
+    def _link_lost(self, host: str, link: Link) -> None:
+        """What stations say waits until the link is there again or another host is announced."""
+        if self._links.get(host) is link:
             del self._links[host]
-            current.close()
+            self._background(self._relink(host, self._addresses[host]))
+
+    async def _relink(self, host: str, address: str) -> None:
+        """A host that died does not listen; one that lives is told everything anew."""
+        while self._member.running and self._addresses.get(host) == address:
+            await asyncio.sleep(_RELINK_S)
+            epochs = self._owners.epochs_of(host)
+            if host in self._links or not epochs:
+                return
+            try:
+                await self._connect(host, address)
+            except ConnectionError:
+                continue
+            self._serve_shards(epochs, host)
+
+    def _withdrawn(self, withdrawal: Withdrawal) -> None:
+        """Nobody serves these shards until the next announcement."""
+        self._owners.withdrawn(withdrawal.host, withdrawal.shards)
+        link = self._links.get(withdrawal.host)
+        if link is not None:
+            link.send(Heard(self.name, withdrawal.serial), urgent=True)
 
     def receive(self, parcels: list[Parcel]) -> None:
         """What came from hosts, in order."""
+        member = self._member.valid
         for parcel in parcels:
-            if type(parcel) is ToStation:
+            if isinstance(parcel, ToStation | CloseStation) and not member:
+                self._stale += 1
+            elif type(parcel) is ToStation:
                 self._to_station(parcel)
             elif type(parcel) is CloseStation:
-                station = self._stations.get(parcel.connection)
-                if station is not None and self._current(parcel.shard, parcel.epoch, station):
-                    self._close(parcel.connection, parcel.code, parcel.reason)
+                self._close_station(parcel)
             elif type(parcel) is DirectoryChanged:
-                for charger_id in parcel.charger_ids:
-                    self._directory.forget(charger_id)
-                    station = self._of_charger.get(charger_id)
-                    if station is not None:
-                        self._background(self._look_up_again(station))
+                self._directory_changed(parcel.charger_ids)
+            elif type(parcel) is Announcement:
+                self._background(self._announced(parcel))
+            elif type(parcel) is Withdrawal:
+                self._withdrawn(parcel)
             elif type(parcel) is Reintroduce:
                 for charger_id in parcel.charger_ids:
                     station = self._of_charger.get(charger_id)
                     if station is not None:
                         self._introduce(station, resumed=True)
+
+    def _close_station(self, parcel: CloseStation) -> None:
+        station = self._stations.get(parcel.connection)
+        if station is not None and self._current(parcel.shard, parcel.epoch, station):
+            self._close(parcel.connection, parcel.code, parcel.reason)
+
+    def _directory_changed(self, charger_ids: Collection[ChargerId]) -> None:
+        for charger_id in charger_ids:
+            self._directory.forget(charger_id)
+            station = self._of_charger.get(charger_id)
+            if station is not None:
+                self._background(self._look_up_again(station))
 
     def _introduce(self, station: Station, *, resumed: bool) -> None:
         admitted = station.admitted
@@ -226,13 +344,23 @@ class Gateway:
             link.send(call)
 
     def _to_host(self, station: Station, message: StationNews) -> None:
-        """Without a host the message is not needed: the next one is told everything."""
-        link = self._links.get(self._owners.host_of(station.shard))
+        """Who is connected is told to the next host anew; the rest waits for it."""
+        parcel = FromStation(station.charger_id, station.site_id, message)
+        if isinstance(message, StationConnected | StationDisconnected):
+            link = self._links.get(self._owners.host_of(station.shard))
+            if link is not None:
+                link.send(parcel)
+        else:
+            self._send(station.shard, parcel)
+
+    def _send(self, shard: int, parcel: FromStation) -> None:
+        link = self._links.get(self._owners.host_of(shard))
         if link is not None:
-            link.send(
-                FromStation(station.charger_id, station.site_id, message),
-                urgent=type(message) is StationReplied,
-            )
+            link.send(parcel, urgent=type(parcel.message) is StationReplied)
+            return
+        if len(self._held) == _HELD_MAX:
+            self._overflows += 1
+        self._held.append((shard, parcel))
 
     def _noticed(self, charger_id: ChargerId, notice: SecurityNoticed) -> None:
         self._background(self._send_notice(charger_id, notice))
@@ -243,12 +371,9 @@ class Gateway:
         except Unavailable:
             # The log has the refusal itself.
             return
-        site_id = entry.site_id if entry is not None else None
-        link = self._links.get(
-            self._owners.host_of(shard_of(ActorKind.CHARGER, charger_id, site_id=site_id))
-        )
-        if entry is not None and link is not None:
-            link.send(FromStation(charger_id, site_id, notice), urgent=False)
+        if entry is not None:
+            shard = shard_of(ActorKind.CHARGER, charger_id, site_id=entry.site_id)
+            self._send(shard, FromStation(charger_id, entry.site_id, notice))
 
     async def _look_up_again(self, station: Station) -> None:
         """The directory's entry of a connected charger changed."""
@@ -604,6 +729,7 @@ class Gateway:
                 "passwords_computed": self._admission.passwords.checks,
                 "security_notices_left_out": self._notices.left_out,
                 "stale_commands": self._stale,
+                "station_news_dropped": self._overflows,
             },
         )
         telemetry.gauges(
@@ -611,6 +737,7 @@ class Gateway:
             lambda: {
                 "connected_chargers": len(self._of_charger),
                 "handshakes_open": self._turnstile.waiting,
+                "station_news_held": len(self._held),
             },
         )
 

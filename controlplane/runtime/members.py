@@ -1,8 +1,8 @@
 """Who is there: one row in `member` for every host and gateway, kept alive like a lease.
 
-Invariant: a row speaks for one incarnation. Whoever finds that its row is gone, or is another's, was
-taken for dead by the others and must not go on as if nothing had happened. Instants are those of
-the database's clock."""
+Invariant: a row speaks for one incarnation. Whoever finds that its row is gone, or is another's,
+was taken for dead by the others and must not go on as if nothing had happened. Instants are those
+of the database's clock."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@ the database, or on a command; whatever comes under a lower one is refused. Pure
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from controlplane.ids import SHARDS
 
@@ -36,6 +36,21 @@ class Owners:
             self._epochs[shard] = epochs[shard]
             self._hosts[shard] = host
         return heard
+
+    def withdrawn(self, host: str, shards: Iterable[int]) -> None:
+        """`host` serves these no more: nobody does until the next announcement."""
+        for shard in shards:
+            if self._hosts[shard] == host:
+                self._hosts[shard] = ""
+
+    def epochs_of(self, host: str) -> dict[int, int]:
+        """The shards that `host` is believed to own, each with its epoch."""
+        return {s: self._epochs[s] for s, each in enumerate(self._hosts) if each == host}
+
+    def in_force(self, epochs: Mapping[int, int]) -> None:
+        """What the database says; who serves is said by the host."""
+        for shard, epoch in epochs.items():
+            self._epochs[shard] = max(self._epochs[shard], epoch)
 
     def accepts(self, shard: int, epoch: int) -> bool:
         """Whether a command under this epoch may be delivered. One under a higher epoch than was

@@ -109,25 +109,24 @@ class Ownership:
             self._lease() | {"prefix": prefix, "prefix_length": len(prefix)},
         )
 
-    def claimable(self) -> tuple[int, dict[int, Lease]]:
-        """The database's clock, and the shards that some host may claim or that are this one's.
-        Blocks.
-
-        Raises:
-            Unavailable: the database is away.
-        """
+    def claimable(self, connection: Connection) -> tuple[int, dict[int, Lease]]:
+        """The database's clock, and the shards that this host, or any, may claim."""
         prefix = f"{self.host}/"
-        with connected(self._engine) as connection:
-            now_ms = connection.execute(text(f"SELECT {now_ms_sql(connection)}")).scalar_one()
-            rows = connection.execute(
-                text(
-                    "SELECT shard, owner, lease_until_ms FROM shard_owner"
-                    " WHERE lease_until_ms < :now_ms"
-                    " OR substr(owner, 1, :prefix_length) = :prefix"
-                ),
-                {"now_ms": now_ms, "prefix": prefix, "prefix_length": len(prefix)},
-            )
-            return now_ms, {row[0]: Lease(row[1], row[2]) for row in rows}
+        now_ms = connection.execute(text(f"SELECT {now_ms_sql(connection)}")).scalar_one()
+        rows = connection.execute(
+            text(
+                "SELECT shard, owner, lease_until_ms FROM shard_owner"
+                " WHERE lease_until_ms < :now_ms OR (owner <> :owner"
+                " AND substr(owner, 1, :prefix_length) = :prefix)"
+            ),
+            {
+                "now_ms": now_ms,
+                "owner": self.owner,
+                "prefix": prefix,
+                "prefix_length": len(prefix),
+            },
+        )
+        return now_ms, {row[0]: Lease(row[1], row[2]) for row in rows}
 
     def renew(self) -> dict[int, int]:
         """Extend the lease of every shard, and of the membership. Returns the epochs of the shards
@@ -202,9 +201,9 @@ class Ownership:
         with connected(self._engine) as connection:
             self.member.drain(connection)
 
-    def release(self) -> None:
-        """Let others claim at once, and be a member no more. Call when nothing will be written any
-        more. Blocks.
+    def release(self, *, successor: bool = False) -> None:
+        """Let others claim at once, and be a member no more, unless a `successor` of this name will
+        be. Call when nothing will be written any more. Blocks.
 
         Raises:
             Unavailable: the database is away; the lease runs out by itself.
@@ -215,7 +214,8 @@ class Ownership:
                 text("UPDATE shard_owner SET lease_until_ms = 0 WHERE owner = :owner"),
                 {"owner": self.owner},
             )
-            self.member.leave(connection)
+            if not successor:
+                self.member.leave(connection)
 
     def watch(self, on_lapse: Callable[[], None]) -> None:
         """Start the watchdog: a thread that calls `on_lapse`, once, when the time is up."""

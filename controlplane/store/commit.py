@@ -8,12 +8,12 @@ order in which commits become visible: a reader by cursor skips nothing."""
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from operator import attrgetter
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Dialect, Engine, Table, and_, bindparam, delete, insert, update
+from sqlalchemy import Connection, Engine, Table, and_, bindparam, delete, insert, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DataError, IntegrityError
 from sqlalchemy.sql.base import Executable
@@ -56,6 +56,8 @@ from controlplane.store.records import (
     VariablesReplaced,
     VariableValue,
 )
+from controlplane.store.retention import Retained, prune_step
+from controlplane.store.samples import SampleWriter
 
 __all__ = ["CommitBatch", "JournalLine", "RequestResult", "StoreWriter", "check_epochs"]
 
@@ -109,7 +111,7 @@ class StoreWriter:
         self._engine = engine
         self._locking = " FOR SHARE" if engine.dialect.name == "postgresql" else ""
         self._writes = _writes(engine.dialect.name)
-        self._write_samples = _sample_writer(engine.dialect)
+        self._samples = SampleWriter(engine.dialect)
 
     def commit(self, batch: CommitBatch) -> int:
         """Write `batch`; returns the cursor of its first event (the following ones count up), or 0
@@ -135,26 +137,29 @@ class StoreWriter:
                 )
             return self._append_events(connection, batch.events) if batch.events else 0
 
-    def prune_results(self, before_ms: int) -> None:
-        """Forget answers older than `before_ms`, of the machine's clock.
+    def prune(self, kind: Retained, before_ms: int) -> int:
+        """One step of forgetting what is older than `before_ms` (`retention.py`); 0 at the end.
 
         Raises:
             Unavailable: the database is away.
         """
         with connected(self._engine) as connection:
-            connection.execute(
-                delete(schema.request_result).where(schema.request_result.c.created_ms < before_ms)
-            )
+            return prune_step(connection, kind, before_ms)
 
-    def prune_security_events(self, before_ms: int) -> None:
-        """Forget security events that were heard of before `before_ms`.
+    def settle(self, shards: Collection[int]) -> None:
+        """Wait until nothing that was sent for these shards can be committed any more: a commit
+        whose answer was lost holds the lock of its epochs until it has happened or failed. Call
+        before what it wrote is read.
 
         Raises:
             Unavailable: the database is away.
         """
-        received_ms = schema.security_event.c.received_ms
-        with connected(self._engine) as connection:
-            connection.execute(delete(schema.security_event).where(received_ms < before_ms))
+        if self._locking and shards:
+            with connected(self._engine) as connection:
+                connection.exec_driver_sql(
+                    f"SELECT shard FROM shard_owner WHERE shard IN ({_listed(shards)})"
+                    " ORDER BY shard FOR UPDATE"
+                )
 
     def close(self) -> None:
         self._engine.dispose()
@@ -162,12 +167,9 @@ class StoreWriter:
     def _check_epochs(self, connection: Connection, epochs: dict[int, int]) -> None:
         if not epochs:
             return
-        # Written out rather than bound: the number of shards differs from batch to batch, and
-        # integers need no quoting. Locked in one order, so that writers cannot block each other.
-        shards = ",".join(map(str, sorted(epochs)))
         rows = connection.exec_driver_sql(
-            f"SELECT shard, epoch FROM shard_owner WHERE shard IN ({shards}) ORDER BY shard"
-            + self._locking
+            f"SELECT shard, epoch FROM shard_owner WHERE shard IN ({_listed(epochs)})"
+            " ORDER BY shard" + self._locking
         ).all()
         check_epochs(epochs, {row.shard: row.epoch for row in rows})
 
@@ -200,7 +202,7 @@ class StoreWriter:
                 of_table = rows.setdefault(table, {})
                 of_table[key] = _with_value(of_table.get(key), record)
         if samples:
-            self._write_samples(connection, samples)
+            self._samples.write(connection, samples)
         for decision in (QuarantineCleared, QuarantineResolved):
             # What changes an entry comes after the entry.
             if decision in rows:
@@ -237,6 +239,22 @@ class StoreWriter:
             ],
         )
         return first
+
+
+_SILENT_MS = 5_000
+
+
+def _let_go_when_silent(connection: Any, _record: Any) -> None:
+    """A writer that is frozen or cut off within a transaction must not keep its shards locked:
+    nobody could claim them."""
+    connection.execute(f"SET idle_in_transaction_session_timeout = {_SILENT_MS}")
+    connection.commit()
+
+
+def _listed(shards: Iterable[int]) -> str:
+    # Written out rather than bound: the number differs from batch to batch, and integers need no
+    # quoting. Locked in one order, so that writers cannot block each other.
+    return ",".join(map(str, sorted(shards)))
 
 
 def check_epochs(held: Mapping[int, int], stored: Mapping[int, int]) -> None:
@@ -363,27 +381,6 @@ def _clearance() -> Executable:
             session_id=bindparam("resolved_session_id"),
             resolved_ms=bindparam("resolved_resolved_ms"),
         )
-    )
-
-
-def _sample_writer(dialect: Dialect) -> Callable[[Connection, list[MeterSample]], object]:
-    """Appends samples. They are nearly all that is ever written, so they go to the driver as they
-    are: half the time of an insert whose parameters SQLAlchemy looks at one by one."""
-    fields = MeterSample.__struct_fields__
-    statement = insert(schema.meter_sample).compile(dialect=dialect, column_keys=list(fields))
-    sql = str(statement)
-    if not dialect.positional:
-        asdict = msgspec.structs.asdict
-        return lambda connection, samples: connection.exec_driver_sql(
-            sql, [asdict(sample) for sample in samples]
-        )
-    # The columns stand in the order of the record's fields; a column in another place would write
-    # values under a wrong name.
-    if statement.positiontup != list(fields):
-        raise TypeError("the columns of meter_sample are not in the order of MeterSample")
-    astuple = msgspec.structs.astuple
-    return lambda connection, samples: connection.exec_driver_sql(
-        sql, [astuple(sample) for sample in samples]
     )
 
 

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, TypeVar
 import msgspec
 from sqlalchemy import Connection, Row, Select, Table, desc, func, select, tuple_
 
-from controlplane.errors import InvalidInput
+from controlplane.errors import InvalidInput, Precondition
 from controlplane.ids import ActorKind, ActorRef, ChargerId, FeederId, SessionId, SiteId
 from controlplane.store import schema
 from controlplane.store.commit import RequestResult
@@ -45,6 +45,7 @@ from controlplane.store.records import (
     TokenRecord,
     VariableRecord,
 )
+from controlplane.store.samples import samples_of_sessions
 from controlplane.store.security_reads import SecurityReads
 
 __all__ = ["PAGE_SIZE_MAX", "StoreCounts", "StoreReader"]
@@ -292,23 +293,17 @@ class StoreReader(SecurityReads):
     async def meter_samples(self, session_id: SessionId, limit: int = 1_000) -> list[MeterSample]:
         """The `limit` samples of a session that were received last, in the order of the station's
         clock."""
-        query = _latest_samples(session_id, _bounded(limit, 100_000))
-        latest = await self._run(lambda connection: _records(connection, query, MeterSample))
-        latest.reverse()
-        return sorted(latest, key=lambda sample: sample.at_ms)
+        latest = await self.latest_samples([session_id], _bounded(limit, 100_000))
+        return sorted(latest[session_id], key=lambda sample: sample.at_ms)
 
     async def latest_samples(
-        self, session_ids: Iterable[SessionId], each: int
+        self, session_ids: Sequence[SessionId], each: int
     ) -> dict[SessionId, list[MeterSample]]:
         """For every session, the `each` samples received last, in the order of receipt."""
 
         def read(connection: Connection) -> dict[SessionId, list[MeterSample]]:
-            return {
-                session_id: _records(connection, _latest_samples(session_id, each), MeterSample)[
-                    ::-1
-                ]
-                for session_id in session_ids
-            }
+            found = samples_of_sessions(connection, session_ids, each)
+            return {session_id: newest[::-1] for session_id, newest in found}
 
         return await self._run(read)
 
@@ -438,7 +433,12 @@ class StoreReader(SecurityReads):
         return await self._page(query, MonitorRecord, page_size, lambda last: (last.monitor_id,))
 
     async def journal(self, after: int, limit: int = 1_000) -> list[JournalEvent]:
-        """Up to `limit` events with a cursor above `after`, oldest first."""
+        """Up to `limit` events with a cursor above `after`, oldest first; above 0: from the oldest
+        that is kept.
+
+        Raises:
+            Precondition: some of them were pruned.
+        """
         query = (
             select(schema.journal)
             .where(schema.journal.c.cursor > after)
@@ -446,8 +446,10 @@ class StoreReader(SecurityReads):
             .limit(_bounded(limit, 10_000))
         )
 
+        pruned = select(func.max(schema.journal_head.c.pruned_cursor))
+
         def read(connection: Connection) -> list[JournalEvent]:
-            return [
+            events = [
                 JournalEvent(
                     cursor=row.cursor,
                     at_ms=row.at_ms,
@@ -457,6 +459,15 @@ class StoreReader(SecurityReads):
                 )
                 for row in connection.execute(query)
             ]
+            # Asked afterwards: what is pruned in between is missed by the question before.
+            oldest = connection.execute(pruned).scalar_one()
+            if 0 < after < oldest:
+                raise Precondition(
+                    f"the journal is kept from cursor {oldest + 1} on",
+                    reason="JOURNAL_PRUNED",
+                    metadata={"cursor": str(oldest)},
+                )
+            return events
 
         return await self._run(read)
 
@@ -556,16 +567,6 @@ class StoreReader(SecurityReads):
                 return read(connection)
 
         return await asyncio.get_running_loop().run_in_executor(self._threads, in_thread)
-
-
-def _latest_samples(session_id: SessionId, limit: int) -> Select[Any]:
-    columns = schema.meter_sample.c
-    return (
-        select(*(columns[name] for name in MeterSample.__struct_fields__))
-        .where(columns.session_id == session_id)
-        .order_by(desc(columns.sample_id))
-        .limit(limit)
-    )
 
 
 def _records(connection: Connection, query: Select[Any], record: type[Found]) -> list[Found]:

@@ -37,10 +37,10 @@ __all__ = [
     "limit_decision",
     "member",
     "metadata",
-    "meter_sample",
     "quarantine",
     "request_result",
     "reservation",
+    "sample_day",
     "security_event",
     "session",
     "shard_owner",
@@ -200,23 +200,12 @@ reservation = Table(
     Index("reservation_by_charger", "charger_id", "created_ms", "reservation_id"),
 )
 
-meter_sample = Table(
-    "meter_sample",
+sample_day = Table(
+    "sample_day",
     metadata,
-    Column("sample_id", _ROW_ID, primary_key=True),
-    Column("charger_id", Text, nullable=False),
-    Column("connector_id", Integer, nullable=False),
-    Column("session_id", Text),
-    Column("at_ms", BigInteger, nullable=False),
-    Column("received_ms", BigInteger, nullable=False),
-    Column("energy_wh", BigInteger),
-    Column("power_w", BigInteger),
-    Column("current_l1_ma", BigInteger),
-    Column("current_l2_ma", BigInteger),
-    Column("current_l3_ma", BigInteger),
-    Column("soc_percent", Float),
-    Index("meter_sample_by_session", "session_id", "sample_id"),
+    Column("day", Integer, primary_key=True, autoincrement=False),
 )
+"""The days, counted from 1970-01-01 UTC, that have a table of meter samples (`samples.py`)."""
 
 limit_decision = Table(
     "limit_decision",
@@ -303,9 +292,11 @@ journal_head = Table(
     metadata,
     Column("id", Integer, primary_key=True, autoincrement=False),
     Column("cursor", BigInteger, nullable=False),
+    Column("pruned_cursor", BigInteger, nullable=False, server_default="0"),
 )
-"""One row: the cursor of the newest line. Writers take their cursors from it as the last thing
-before they commit, so cursors appear in commit order and a reader skips nothing."""
+"""One row: the cursor of the newest line, and that of the newest one that was pruned. Writers take
+their cursors from it as the last thing before they commit, so cursors appear in commit order and a
+reader skips nothing."""
 
 request_result = Table(
     "request_result",

@@ -38,6 +38,7 @@ from controlplane.config import Settings
 from controlplane.ids import SHARDS, ActorKind, ChargerId, SiteId, shard_of
 from controlplane.runtime.authority import Authority, Wish, read_wish
 from controlplane.runtime.gateway import Gateway
+from controlplane.runtime.links import Reach
 from controlplane.runtime.node import Node, start_node
 from controlplane.runtime.passwords import basic_passwords, fast_hash, new_password
 from controlplane.runtime.processes import LocalGateway
@@ -518,8 +519,9 @@ async def test_what_a_charger_kept_while_offline_is_no_flood_and_a_flood_is(tmp_
     settings = Settings(data_dir=tmp_path, ocpp_port=0)
     migrate(settings.database)
     write(settings, charger("CP1"), charger("CP2"))
-    gateway = Gateway(settings, "g")
+    gateway = Gateway(settings, Reach("n"), "g")
     ports = await gateway.start()
+    await gateway.enter("n local:g")
     host = PromptHost(gateway)
     gateway.host_started(Announcement("h", "i", dict.fromkeys(range(SHARDS), 1)), host)  # type: ignore[arg-type]
     url = f"ws://{HOST}:{ports.plain}/ocpp/"

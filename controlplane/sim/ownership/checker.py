@@ -25,7 +25,7 @@ RULES = {
     "exclusion": "a shard that is claimed while its last owner still holds it to be its own",
     "gateway_order": "a gateway that delivers under a lower epoch than it has heard of",
     "stale_command": "a station that is commanded by an owner whose successor serves already",
-    "acknowledged": "an event that a station has forgotten and the store or the owner does not know",
+    "acknowledged": "an event that a station has forgotten and the store or its owner never took",
     "twice": "an event that was stored twice",
     "liveness": "a shard that is not owned by whom it should be, or a station that is not served",
 }

@@ -147,7 +147,7 @@ class Process:
             waiting = task.send(value) if error is None else task.throw(error)
         except StopIteration:
             return
-        if type(waiting) is int:
+        if isinstance(waiting, int):
             self.after(waiting, self._step, task, None, None)
         else:
             waiting.resume(lambda: self.run(self._step, task, waiting.value, waiting.error))

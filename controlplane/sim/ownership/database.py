@@ -1,10 +1,10 @@
 """The database: owner rows, members and what is stored, with the locks and delays of PostgreSQL.
 
 What a statement does to owner rows is decided by the rules of production (`placement.claimable`,
-`store.commit.check_epochs`); that these rows change as the SQL of `runtime/ownership.py` changes
-them is tested beside it. A statement takes effect at one instant between its arrival and its answer,
-which may be long after whoever sent it has given up. A transaction that has checked its epochs holds
-a share lock on the owner rows until it ends."""
+`store.commit.check_epochs`); that the SQL of `runtime/ownership.py` changes its rows in the same
+way has a test of its own. A statement takes effect at one instant between its arrival and its
+answer, which may be long after whoever sent it has given up. A transaction that has checked its
+epochs holds a share lock on the owner rows until it ends."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from itertools import count
 from random import Random
 from typing import Any, NamedTuple
 
-from controlplane.errors import Fenced, LoadstarError, Unavailable
-from controlplane.runtime.placement import Lease, host_of
+from controlplane.errors import LoadstarError, Unavailable
+from controlplane.runtime.placement import Lease
 from controlplane.sim.ownership.clockwork import Clockwork, Process, Wait
 from controlplane.sim.ownership.network import DATABASE, Network
 from controlplane.sim.ownership.rules import Rules
@@ -71,11 +71,6 @@ class LeaseTable:
         self.members[name] = member._replace(lease_until_ms=until_ms)
         return True
 
-    def strike(self, name: str, now_ms: int) -> int:
-        """Take a member out; for how long it may still believe to be one."""
-        member = self.members.pop(name, None)
-        return 0 if member is None else max(0, member.lease_until_ms - now_ms)
-
     def renew(self, owner: str, until_ms: int) -> None:
         for row in self.owners.values():
             if row.owner == owner:
@@ -113,6 +108,10 @@ class LeaseTable:
 
     def owned(self, owner: str) -> dict[int, int]:
         return {shard: row.epoch for shard, row in self.owners.items() if row.owner == owner}
+
+    def epochs(self) -> dict[int, int]:
+        """In force."""
+        return {shard: row.epoch for shard, row in self.owners.items()}
 
     def read(self, now_ms: int) -> Reading:
         return Reading(
@@ -196,7 +195,7 @@ class Database:
         def statement() -> int:
             rows = self.table.owners
             self.rules.check_epochs(epochs, {shard: rows[shard].epoch for shard in epochs})
-            number = next(self._numbers)
+            number: int = next(self._numbers)
             self._open[number] = _Transaction(client, epochs, number)
             self.clockwork.after(IDLE_TIMEOUT_MS, self._idle, number)
             return number

@@ -16,16 +16,16 @@ if TYPE_CHECKING:
 __all__ = ["FAULTS", "Faults", "parse_faults"]
 
 FAULTS = {
-    "partition": "two processes, or a node and all others, do not hear each other, in one direction "
-    "or both; what they sent arrives when it is over, or never",
-    "succession": "a host is cut off until its successor serves, and a gateway from the others then",
+    "partition": "two processes, or two halves of all, do not hear each other, in one direction or "
+    "both; what they sent arrives when it is over, or never",
+    "succession": "a host is cut off until its successor serves, a gateway from the others then",
     "freeze": "a process stops for up to 25 s, its CLOCK_BOOTTIME goes on",
     "kill": "a process dies; another incarnation starts soon, or late",
     "database": "statements take seconds, take effect after their sender has given up, or their "
     "answers are lost",
     "restart": "the database restarts: what is open is undone",
     "network": "single messages travel for more than a second",
-    "wall_clock": "the wall clock of a machine is set by minutes, that of the database by up to 2.5 s",
+    "wall_clock": "the wall clock of a machine is set by minutes, the database's by up to 2.5 s",
     "database_clock": "the wall clock of the database is set by up to 30 s",
     "drain": "a host gives everything to the others and leaves, to come back later",
     "join": "a host that was not there comes",

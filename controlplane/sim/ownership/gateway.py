@@ -1,7 +1,7 @@
 """Gateways and stations of the model.
 
-A gateway keeps what a station has unanswered and delivers it to whoever announces the shard; what it
-believes of owners is `runtime/owners.py`, how long it may deliver commands is `runtime/tenure.py`."""
+A gateway keeps what a station has unanswered and delivers it to whoever announces the shard. What
+it believes of owners is `runtime/owners.py`, how long it may deliver is `runtime/tenure.py`."""
 
 from __future__ import annotations
 
@@ -46,7 +46,6 @@ class Gateway(Process):
         self.owners = world.rules.owners()
         self.links: dict[str, Link] = {}
         self._hosts: dict[str, Host] = {}
-        self._silent: set[int] = set()
         self.stations: dict[int, tuple[Connection, Station, int]] = {}
         """By shard: the socket, its station, and the number of the event that is unanswered, 0 for
         none."""
@@ -55,12 +54,11 @@ class Gateway(Process):
     # --- membership -------------------------------------------------------------------------------
 
     def _stay(self) -> Task:
-        entered = False
-        database = self._world.database
+        database, entered = self._world.database, False
         while True:
             started_s = self._rules.now_s(self)
             try:
-                there, epochs = yield database.ask(self, lambda: self._renew(enter=not entered))
+                there, epochs = yield database.ask(self, self._renew if entered else self._enter)
             except Unavailable:
                 database.disconnected(self)
                 yield _RETRY_MS
@@ -71,23 +69,25 @@ class Gateway(Process):
             if self._rules.gateway_reads or not entered:
                 for shard, epoch in epochs.items():
                     self._world.checker.gateway_heard(self, shard, epoch)
-                    self.owners.accepts(shard, epoch)
+                self.owners.in_force(epochs)
             entered = True
             if not self._rules.count_from_start:
                 started_s = self._rules.now_s(self)
             self._tenure.extended({}, started_s=started_s)
             yield int(self._tenure.renew_after_s * 1_000)
 
-    def _renew(self, *, enter: bool) -> tuple[bool, dict[int, int]]:
+    def _enter(self) -> tuple[bool, dict[int, int]]:
         """A statement."""
-        database = self._world.database
-        table, until_ms = database.table, database.now_ms + self._world.lease_ms
-        there = True
-        if enter:
-            table.enter(Member(self.name, "gateway", self.incarnation, until_ms))
-        else:
-            there = table.renew_member(self.name, self.incarnation, until_ms)
-        return there, {shard: row.epoch for shard, row in table.owners.items() if row.epoch}
+        until_ms = self._world.database.now_ms + self._world.lease_ms
+        table = self._world.database.table
+        table.enter(Member(self.name, "gateway", self.incarnation, until_ms))
+        return True, table.epochs()
+
+    def _renew(self) -> tuple[bool, dict[int, int]]:
+        """A statement."""
+        until_ms = self._world.database.now_ms + self._world.lease_ms
+        table = self._world.database.table
+        return table.renew_member(self.name, self.incarnation, until_ms), table.epochs()
 
     # --- hosts ------------------------------------------------------------------------------------
 
@@ -99,9 +99,7 @@ class Gateway(Process):
         elif kind is Announcement:
             self._announced(parcel)
         elif kind is Withdrawal:
-            for shard in parcel.shards:
-                if self.owners.host_of(shard) == parcel.host.name:
-                    self._silent.add(shard)
+            self.owners.withdrawn(parcel.host.name, parcel.shards)
             self._tell(parcel.host, Heard(parcel.serial))
         elif kind is Reintroduce:
             for shard in parcel.shards:
@@ -119,7 +117,6 @@ class Gateway(Process):
         for shard, epoch in announcement.epochs.items():
             self._world.checker.gateway_heard(self, shard, epoch)
         taken = self.owners.announced(host.name, announcement.epochs)
-        self._silent -= taken
         for shard in sorted(taken):
             self._introduce(shard)
         if announcement.serial:
@@ -174,7 +171,7 @@ class Gateway(Process):
 
     def _to_host(self, shard: int, parcel: Any) -> None:
         link = self.links.get(self.owners.host_of(shard))
-        if link is not None and shard not in self._silent:
+        if link is not None:
             link.send(parcel)
 
     def _to_station(self, parcel: ToStation) -> None:
@@ -194,10 +191,8 @@ class Gateway(Process):
             )
 
     def _may_deliver(self, parcel: ToStation) -> bool:
-        if parcel.command and self._rules.gateway_tenure:
-            if not self._tenure.valid(self._rules.now_s(self)):
-                return False
-        return self.owners.accepts(parcel.shard, parcel.epoch)
+        member = self._tenure.valid(self._rules.now_s(self)) or not self._rules.gateway_tenure
+        return member and self.owners.accepts(parcel.shard, parcel.epoch)
 
 
 class Station:
@@ -245,7 +240,7 @@ class Station:
             self._send()
 
     def _go_on(self) -> None:
-        """A new event when the last one is acknowledged; another gateway when it is not for long."""
+        """A new event once the last one is acknowledged; another gateway when that takes long."""
         now_ms = self._world.clockwork.now_ms
         if self.sent == self.acknowledged:
             if self.connection is not None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from random import Random
 from typing import TYPE_CHECKING, Any
 
@@ -38,7 +39,6 @@ _LOOK_MS = 1_000
 _RETRY_MS = 200
 _RENEW_RETRY_MS = 500
 _HEARD_MS = 2_000
-_EVICT_AFTER_MS = 3_000
 _SETTLE_MS = 2_000
 _FLUSH_MS = 2
 _COMMANDS_MS = 1_200
@@ -256,13 +256,7 @@ class Host(Process):
         if not self._rules.announce_first:
             self._serve(epochs)
         reading: Reading = yield from self._patiently(self._read)
-        waits = [
-            self._told(member, lambda serial: Announcement(self, epochs, serial), insist=True)
-            for member in reading.members.values()
-            if member.kind == "gateway"
-        ]
-        for wait in waits:
-            yield wait
+        yield from self._tell_gateways(reading, lambda serial: Announcement(self, epochs, serial))
         if not self.valid:
             raise Fenced("the lease ran out before all gateways had heard", reason="LEASE_LAPSED")
         self._claimed -= epochs.keys()
@@ -279,27 +273,18 @@ class Host(Process):
     def _hand_over(self, shards: frozenset[int]) -> Task:
         self._leaving = shards
         reading: Reading = yield from self._patiently(self._read)
-        waits = [
-            self._told(member, lambda serial: Withdrawal(self, shards, serial), insist=False)
-            for member in reading.members.values()
-            if member.kind == "gateway"
-        ]
-        for wait in waits:
-            yield wait
+        yield from self._tell_gateways(reading, lambda serial: Withdrawal(self, shards, serial))
         if self._rules.finish_first:
             yield from self._finish(shards)
         yield self._writer.acquire()
         self.tenure.give_back(shards)
         self._writer.release()
+        table = self._world.database.table
         while self.tenure.returning:
             returning = dict(self.tenure.returning)
             yield self._writer.acquire()
             try:
-                yield from self._ask(
-                    lambda returning=returning: self._world.database.table.give_back(
-                        self.owner, returning
-                    )
-                )
+                yield from self._ask(partial(table.give_back, self.owner, returning))
                 self.tenure.returned(returning)
             except Unavailable:
                 yield _RETRY_MS
@@ -383,17 +368,18 @@ class Host(Process):
         if self._gateways.get(link.receiver.name) is link:
             del self._gateways[link.receiver.name]
 
-    def _told(self, member: Member, parcel: Callable[[int], Any], *, insist: bool) -> Wait:
-        done = Wait()
-        self.spawn(self._tell(member, parcel, done, insist=insist))
-        return done
+    def _tell_gateways(self, reading: Reading, parcel: Callable[[int], Any]) -> Task:
+        waits = []
+        for member in reading.members.values():
+            if member.kind == "gateway":
+                waits.append(Wait())
+                self.spawn(self._tell(member, parcel, waits[-1]))
+        yield from waits
 
-    def _tell(
-        self, member: Member, parcel: Callable[[int], Any], done: Wait, *, insist: bool
-    ) -> Task:
-        """Until the gateway has heard, or is no member any more; one that is there and does not
-        answer is struck from the members where this is insisted on."""
-        until_ms = self._world.clockwork.now_ms + _EVICT_AFTER_MS
+    def _tell(self, member: Member, parcel: Callable[[int], Any], done: Wait) -> Task:
+        """Until the gateway has heard, is no member any more, or a whole lease has passed: one that
+        delivers commands after that has read the epochs since."""
+        until_s = self._rules.now_s(self) + self.tenure.lease_s * self._rules.unheard_wait
         while True:
             self._serial += 1
             heard = self._heard[self._serial] = Wait()
@@ -402,29 +388,14 @@ class Host(Process):
                 link.send(parcel(self._serial))
                 self.exposed()
             self.after(_HEARD_MS, heard.set, False)
-            if (yield heard) is not False:
-                break
-            late = self._world.clockwork.now_ms >= until_ms
-            if late and not insist:
+            if (yield heard) is not False or self._rules.now_s(self) >= until_s:
                 break
             reading: Reading = yield from self._patiently(self._read)
             found = reading.members.get(member.name)
             if found is None or found.incarnation != member.incarnation:
                 break
-            if late:
-                left_ms = yield from self._patiently(lambda: self._strike(member))
-                yield left_ms if self._rules.wait_for_struck else 0
-                break
             yield _RETRY_MS
         done.set()
-
-    def _strike(self, member: Member) -> int:
-        """A statement."""
-        database = self._world.database
-        found = database.table.members.get(member.name)
-        if found is None or found.incarnation != member.incarnation:
-            return 0
-        return database.table.strike(member.name, database.now_ms)
 
     # --- actors -----------------------------------------------------------------------------------
 
@@ -516,9 +487,10 @@ class Host(Process):
     def _commit(self, batch: _Batch) -> Task:
         database = self._world.database
         yield self._writer.acquire()
+        if not self.valid:
+            self._end()
+            return
         try:
-            if not self.valid:
-                raise Fenced("the lease ran out before the commit", reason="LEASE_LAPSED")
             number = yield database.begin(self, batch.epochs)
             yield database.commit(self, number, batch.writes)
         except Fenced:

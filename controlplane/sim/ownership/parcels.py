@@ -1,5 +1,5 @@
-"""What hosts and gateways of the model tell each other: `runtime/wire.py`, reduced to what ownership
-depends on. A station stands for a shard."""
+"""What hosts and gateways of the model tell each other: `runtime/wire.py`, reduced to what
+ownership depends on. A station stands for a shard."""
 
 from __future__ import annotations
 

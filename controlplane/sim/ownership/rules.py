@@ -1,5 +1,5 @@
-"""The rules that a schedule runs by: those of production, which a test may exchange one by one for a
-planted mistake."""
+"""The rules that a schedule runs by: those of production, which a test may exchange one by one for
+a planted mistake."""
 
 from __future__ import annotations
 
@@ -35,12 +35,13 @@ class Rules:
     idle_timeout: bool = True
     """The database ends transactions whose client has gone silent."""
     settle: bool = True
-    """After a commit without an answer, actors are read back once it cannot take effect any more."""
+    """After a commit without an answer, actors are read back once it can take no effect any
+    more."""
     answer_after_commit: bool = True
     announce_first: bool = True
     """Every gateway has heard of a claim before the shard is served."""
-    wait_for_struck: bool = True
-    """A gateway that was struck from the members is waited for."""
+    unheard_wait: float = 1.0
+    """For how many leases a gateway is waited for that does not answer."""
     gateway_tenure: bool = True
     """A gateway delivers commands only while it is a member by its own clock."""
     gateway_reads: bool = True

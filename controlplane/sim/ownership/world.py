@@ -114,9 +114,11 @@ class World:
                     found.append(f"shard {shard}: {row.owner or 'nobody'} owns it, not {name}")
                 elif host.served.get(shard) != row.epoch:
                     found.append(f"shard {shard}: {host.owner} does not serve it")
-        for station in self.stations:
-            if station.acknowledged <= marks[station.shard]:
-                found.append(f"shard {station.shard}: event {station.sent} is not acknowledged")
+        found += [
+            f"shard {station.shard}: event {station.sent} is not acknowledged"
+            for station in self.stations
+            if station.acknowledged <= marks[station.shard]
+        ]
         return found
 
     # --- what happens to processes ----------------------------------------------------------------
@@ -130,7 +132,7 @@ class World:
         )
 
     def set_database_clock(self, off_ms: int, *, unsettling: bool) -> None:
-        """`unsettling` where it is set by more than the part of a lease that owners leave unused."""
+        """`unsettling` where that is by more than the part of a lease that owners leave unused."""
         self.database.off_ms = off_ms
         if unsettling:
             self.leases_certain_ms = self.clockwork.now_ms + 2 * self.lease_ms

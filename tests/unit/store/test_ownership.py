@@ -7,10 +7,11 @@ import threading
 import pytest
 from sqlalchemy import Engine, text
 
-from controlplane.errors import Fenced
+from controlplane.errors import Fenced, Unavailable
 from controlplane.ids import SHARDS
 from controlplane.runtime.ownership import Ownership
-from controlplane.store.engine import migrate, open_engine
+from controlplane.store.commit import StoreWriter
+from controlplane.store.engine import open_engine
 
 
 class Boottime:
@@ -22,7 +23,6 @@ class Boottime:
 
 @pytest.fixture
 def engine(database_url: str) -> Engine:
-    migrate(database_url)
     return open_engine(database_url, writer=True)
 
 
@@ -138,6 +138,22 @@ def test_a_transaction_that_the_old_owner_left_open_keeps_nobody_from_renewing(
         left_open.execute(text("SELECT epoch FROM shard_owner WHERE shard = 1 FOR SHARE"))
         assert held.claim({1, 2}) == {2: 1, 3: 1}
     assert held.claim({1, 2}) == {1: 1, 2: 1, 3: 1}
+
+
+def test_a_commit_in_doubt_is_waited_for_before_anything_is_read(
+    engine: Engine, database_url: str
+) -> None:
+    if engine.dialect.name == "sqlite":
+        pytest.skip("SQLite has one writer at a time")
+    clock = Boottime()
+    owner(engine, "a", "1", clock).claim({1, 2})
+    with open_engine(database_url, writer=True).begin() as in_doubt:
+        in_doubt.execute(text("SELECT epoch FROM shard_owner WHERE shard = 1 FOR SHARE"))
+        impatient = open_engine(f"{database_url}?options=-clock_timeout%3D50", writer=True)
+        with pytest.raises(Unavailable):
+            StoreWriter(impatient).settle({1, 2})
+        StoreWriter(impatient).settle({2})
+    StoreWriter(impatient).settle({1, 2})
 
 
 def test_the_watchdog_speaks_up_once_the_time_is_over(engine: Engine) -> None:
