@@ -90,11 +90,16 @@ class Checker:
                 self.violated(
                     "acknowledged", f"shard {shard}: {owner} stored {state} over {before}"
                 )
-        for event in writes.events:
+        for shard, number, taken in writes.events:
             self.events += 1
-            if event in self._journalled:
-                self.violated("twice", f"shard {event[0]}: {owner} stored event {event[1]} again")
-            self._journalled.add(event)
+            if number > taken + 1:
+                # The station has forgotten those between.
+                self.violated(
+                    "acknowledged", f"shard {shard}: {owner} took event {number} after {taken}"
+                )
+            if (shard, number) in self._journalled:
+                self.violated("twice", f"shard {shard}: {owner} stored event {number} again")
+            self._journalled.add((shard, number))
 
     # --- hosts ------------------------------------------------------------------------------------
 
@@ -102,12 +107,6 @@ class Checker:
         """From now on the host may act for these shards."""
         for shard, epoch in epochs.items():
             self._serving[shard] = max(epoch, self._serving.get(shard, 0))
-
-    def missing(self, host: Host, shard: int, state: int, number: int) -> None:
-        """A station sends event `number`: it has forgotten those before."""
-        self.violated(
-            "acknowledged", f"shard {shard}: {host.owner} knows {state}, the station sends {number}"
-        )
 
     # --- gateways and stations --------------------------------------------------------------------
 

@@ -45,13 +45,13 @@ class Clockwork:
 class Wait:
     """Something that a task waits for: set once, to a value or an exception."""
 
-    __slots__ = ("_task", "done", "error", "value")
+    __slots__ = ("_tasks", "done", "error", "value")
 
     def __init__(self) -> None:
         self.done = False
         self.value: Any = None
         self.error: Exception | None = None
-        self._task: Callable[[], None] | None = None
+        self._tasks: list[Callable[[], None]] = []
 
     def set(self, value: Any = None) -> None:
         """Late answers change nothing."""
@@ -66,13 +66,13 @@ class Wait:
 
     def resume(self, task: Callable[[], None]) -> None:
         """Call `task` once this is set."""
-        self._task = task
+        self._tasks.append(task)
         if self.done:
             self._wake()
 
     def _wake(self) -> None:
-        if self._task is not None:
-            task, self._task = self._task, None
+        tasks, self._tasks = self._tasks, []
+        for task in tasks:
             task()
 
 

@@ -126,8 +126,8 @@ class Writes(NamedTuple):
 
     states: dict[int, int]
     """Of shards: how many events of its station the actor took."""
-    events: list[tuple[int, int]]
-    """For the journal: shard and number."""
+    events: list[tuple[int, int, int]]
+    """For the journal: shard, number, and how many the actor had taken before."""
 
 
 class _Locked(Exception):

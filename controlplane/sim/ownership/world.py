@@ -18,7 +18,7 @@ from controlplane.sim.ownership.host import Host
 from controlplane.sim.ownership.network import Network
 from controlplane.sim.ownership.rules import Rules
 
-__all__ = ["RECOVERY_MAX_MS", "World", "run"]
+__all__ = ["RECOVERY_MAX_MS", "World", "run", "run_many"]
 
 LEASE_MS = 10_000
 RECOVERY_MAX_MS = 60_000
@@ -26,6 +26,7 @@ RECOVERY_MAX_MS = 60_000
 served: what the database's clock may have been set back by, a lease, and the members' lease."""
 _RESTART_MS = (200, 3_000)
 _AWAY_MS = (4_000, 20_000)
+_JOINING = 2
 _DETAILS_MAX = 20
 
 
@@ -34,7 +35,7 @@ class World:
 
     Args:
         seed: decides everything.
-        hosts, gateways, shards: how many there are; one host more may join.
+        hosts, gateways, shards: how many there are; two hosts more may join.
     """
 
     def __init__(
@@ -74,6 +75,7 @@ class World:
         self._incarnations = 0
         for number in range(gateways):
             self._start_gateway(f"g{number}")
+        self._hosts_max = hosts + _JOINING
         self._expected = [f"h{number}" for number in range(hosts)]
         for name in self._expected:
             self.clockwork.after(self._random.randrange(1_000), self._start_host, name)
@@ -138,9 +140,9 @@ class World:
             self.leases_certain_ms = self.clockwork.now_ms + 2 * self.lease_ms
 
     def host_joins(self) -> None:
-        """Once."""
+        """One that was not there before, if there is one left."""
         name = f"h{len(self._expected)}"
-        if len(self._expected) < 5:
+        if len(self._expected) < self._hosts_max:
             self._expected.append(name)
             self._start_host(name)
 
@@ -219,4 +221,33 @@ def run(
         "digest": hashlib.sha256(repr(history).encode()).hexdigest()[:16],
         "replay": f"loadstar sim ownership --seed {seed} --hosts {hosts} --minutes {minutes:g}"
         f" --faults {faults}",
+    }
+
+
+def run_many(
+    *, seed: int, schedules: int, hosts: int = 3, minutes: float = 1.0, faults: str = "all"
+) -> dict[str, Any]:
+    """Schedules of successive seeds, as sums.
+
+    Raises:
+        InvalidInput: an unknown fault.
+    """
+    results = [
+        run(seed=seed + number, hosts=hosts, minutes=minutes, faults=faults)
+        for number in range(schedules)
+    ]
+    failed = [result for result in results if result["violations"]]
+    summed = ("faults", "claims", "commits", "events", "commands", "commands_refused", "violations")
+    recovered = [each["recovered_s"] for each in results if each["recovered_s"] is not None]
+    return {
+        "seed": seed,
+        "schedules": schedules,
+        "hosts": hosts,
+        "minutes": minutes,
+        **{key: sum(result[key] for result in results) for key in summed},
+        "recovered_max_s": max(recovered, default=None),
+        "rules": {rule: sum(result["rules"][rule] for result in results) for rule in RULES},
+        "details": [words for result in failed for words in result["details"]][:_DETAILS_MAX],
+        "digest": hashlib.sha256(repr([r["digest"] for r in results]).encode()).hexdigest()[:16],
+        "replay": [result["replay"] for result in failed[:_DETAILS_MAX]],
     }
