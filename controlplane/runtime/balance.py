@@ -48,7 +48,7 @@ class Balance:
 
     Args:
         in_writer: calls on the writer's thread, behind the commits before it.
-        evict_after_s: how long a gateway that does not answer is waited for.
+        lease_s: how long a gateway that does not answer is waited for.
         fenced: called where the host must end.
     """
 
@@ -60,7 +60,7 @@ class Balance:
         reach: Reach,
         *,
         in_writer: Callable[[Callable[[], Any]], Awaitable[Any]],
-        evict_after_s: float,
+        lease_s: float,
         fenced: Callable[[str], None],
     ) -> None:
         self.leaving: frozenset[int] = frozenset()
@@ -71,7 +71,7 @@ class Balance:
         self._actors = actors
         self._reader = reader
         self._in_writer = in_writer
-        self._evict_after_s = evict_after_s
+        self._lease_s = lease_s
         self._fenced = fenced
         self._loop = asyncio.get_running_loop()
         self._gateways = Links(reach, actors.drop_link)
@@ -247,7 +247,7 @@ class Balance:
             self.emptied.set()
         if moves.give_back and self._handing_over is None:
             self._handing_over = self._loop.create_task(self._hand_over(moves.give_back, hosts))
-        if moves.claim:
+        if moves.claim or self._unserved():
             await self._claim(moves.claim)
         elif not moves.give_back and not table:
             self._settled = state
@@ -257,7 +257,7 @@ class Balance:
         self, hosts: Collection[str], now_ms: int, table: dict[int, Lease], rate: Rate
     ) -> Moves:
         own = Lease(self._ownership.owner, now_ms + 1)
-        table = dict.fromkeys(self._ownership.epochs, own) | table
+        table = dict.fromkeys(self._actors.epochs, own) | table
         moves = next_moves(self._ownership.owner, hosts, table, now_ms, rate, giving=self.leaving)
         # What an earlier incarnation owned is served at once; it moves on afterwards.
         prefix = f"{self._ownership.host}/"
@@ -277,17 +277,14 @@ class Balance:
         Raises:
             Fenced, Unavailable: see `Ownership.claim`.
         """
-        before = self._ownership.epochs
         owned = await self._in_writer(lambda: self._ownership.claim(shards))
-        epochs = {s: epoch for s, epoch in owned.items() if before.get(s) != epoch}
+        epochs = self._unserved()
         if not epochs:
             return
         self._actors.expect(epochs)
         # Read after the claim: who is not there now will read the new epochs when it comes.
         reading = await self._patiently(lambda: self._reader.read(ClusterReading.read))
-        await self._tell_gateways(
-            reading, lambda serial: self._announcement(epochs, serial), insist=True
-        )
+        await self._tell_gateways(reading, lambda serial: self._announcement(epochs, serial))
         if not self._ownership.valid:
             raise Fenced("the lease ran out before all gateways had heard", reason="LEASE_LAPSED")
         refs = await self._patiently(self._reader.activated_refs)
@@ -306,6 +303,15 @@ class Balance:
             "shards_served", shards=len(epochs), owned=len(owned), gateways=len(reading.gateways())
         )
 
+    def _unserved(self) -> dict[int, int]:
+        """What is owned and not served: claimed just now, or by a claim whose answer was lost."""
+        served = self._actors.epochs
+        return {
+            shard: epoch
+            for shard, epoch in self._ownership.epochs.items()
+            if served.get(shard) != epoch and shard not in self.leaving
+        }
+
     def announce_to(self, link: Link) -> None:
         """Say what is served here."""
         link.send(self._announcement(self._actors.epochs, 0), urgent=True)
@@ -323,9 +329,7 @@ class Balance:
             await self._until(lambda: not self._actors.asked(self.leaving))
             reading = await self._patiently(lambda: self._reader.read(ClusterReading.read))
             host = self._ownership.host
-            await self._tell_gateways(
-                reading, lambda serial: Withdrawal(host, shards, serial), insist=False
-            )
+            await self._tell_gateways(reading, lambda serial: Withdrawal(host, shards, serial))
             for link in self._actors.clients.values():
                 link.send(Withdrawal(host, shards), urgent=True)
             await self._until(lambda: not self._actors.busy(self.leaving))
@@ -354,16 +358,14 @@ class Balance:
     # --- gateways ---------------------------------------------------------------------------------
 
     async def _tell_gateways(
-        self, reading: ClusterReading, parcel: Callable[[int], Parcel], *, insist: bool
+        self, reading: ClusterReading, parcel: Callable[[int], Parcel]
     ) -> None:
-        await asyncio.gather(
-            *(self._tell(member, parcel, insist=insist) for member in reading.gateways())
-        )
+        await asyncio.gather(*(self._tell(member, parcel) for member in reading.gateways()))
 
-    async def _tell(self, member: Member, parcel: Callable[[int], Parcel], *, insist: bool) -> None:
-        """Until the gateway has heard, or is no member any more. One that is there and does not
-        answer is struck from the members where this is insisted on."""
-        until_s = self._loop.time() + self._evict_after_s
+    async def _tell(self, member: Member, parcel: Callable[[int], Parcel]) -> None:
+        """Until the gateway has heard, is no member any more, or a whole lease has passed: one that
+        trusts hosts after that has read the epochs since (`gateway_member.py`)."""
+        until_s = self._loop.time() + self._lease_s
         while True:
             self._serial += 1
             serial = self._serial
@@ -376,24 +378,14 @@ class Balance:
                 self._heard.pop(serial, None)
             else:
                 return
-            if not insist and self._loop.time() >= until_s:
+            if self._loop.time() >= until_s:
+                log.error("gateway_not_told", gateway=member.name)
                 return
             reading = await self._patiently(lambda: self._reader.read(ClusterReading.read))
             still = reading.members.get(member.name)
             if still is None or still.incarnation != member.incarnation:
                 return
-            if self._loop.time() >= until_s:
-                await self._evict(member)
-                return
             await asyncio.sleep(_RETRY_S)
-
-    async def _evict(self, member: Member) -> None:
-        """It may send what others told it until its membership would have run out."""
-        left_ms = await self._patiently(
-            lambda: self._in_writer(lambda: self._ownership.strike(member.name))
-        )
-        log.error("gateway_struck", gateway=member.name, wait_ms=left_ms)
-        await asyncio.sleep(left_ms / 1_000)
 
     async def _patiently(self, work: Callable[[], Awaitable[Result]]) -> Result:
         while True:

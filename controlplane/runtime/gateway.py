@@ -36,7 +36,7 @@ from controlplane.charger.messages import (
 )
 from controlplane.config import Onboarding, Settings
 from controlplane.errors import LoadstarError, Unavailable
-from controlplane.ids import SHARDS, ActorKind, ChargerId, shard_of
+from controlplane.ids import ActorKind, ChargerId, shard_of
 from controlplane.ocpp import framing, mending, schemas, typed
 from controlplane.runtime import catalogue
 from controlplane.runtime.admission import (
@@ -55,6 +55,7 @@ from controlplane.runtime.gateway_traces import GatewayTraces
 from controlplane.runtime.links import Reach
 from controlplane.runtime.metrics import Reading
 from controlplane.runtime.notices import Notices
+from controlplane.runtime.owners import Owners
 from controlplane.runtime.station import Station
 from controlplane.runtime.station_socket import StationSocket
 from controlplane.runtime.telemetry import log
@@ -106,7 +107,14 @@ class Gateway:
     def __init__(self, settings: Settings, reach: Reach, name: str = "") -> None:
         self.name = name or f"g{uuid.uuid4().hex[:12]}"
         self._reach = reach
-        self._member = GatewayMember(settings, self.name, reach.node, entered=self._entered)
+        self._owners = Owners()
+        self._member = GatewayMember(
+            settings,
+            self.name,
+            reach.node,
+            entered=self._entered,
+            in_force=self._owners.in_force,
+        )
         self._settings = settings
         self._loop = asyncio.get_running_loop()
         self._reader = StoreReader(settings.database)
@@ -123,10 +131,8 @@ class Gateway:
         self._links: dict[str, Link] = {}
         self._addresses: dict[str, str] = {}
         self._announcing: dict[str, asyncio.Lock] = {}
-        self._host_of: list[str] = [""] * SHARDS
         self._held: deque[tuple[int, FromStation]] = deque(maxlen=_HELD_MAX)
         """What stations said, besides CALLs, of shards that nobody served; each with its shard."""
-        self._epochs: list[int] = [0] * SHARDS
         self._credits = Credits(settings.host_credits)
         # Nobody but hosts can tell the time of an accelerated clock.
         self._real_time = settings.clock_speed == 1.0 and not settings.clock_start
@@ -191,8 +197,7 @@ class Gateway:
 
     def _entered(self, epochs: Mapping[int, int]) -> None:
         """This gateway is a member, perhaps again: until now it may have missed announcements."""
-        for shard, epoch in epochs.items():
-            self._epochs[shard] = max(self._epochs[shard], epoch)
+        self._owners.in_force(epochs)
         for station in self._of_charger.values():
             self._introduce(station, resumed=True)
 
@@ -254,10 +259,7 @@ class Gateway:
 
     def _fence(self, announcement: Announcement) -> None:
         """Lower epochs are refused at once."""
-        for shard, epoch in announcement.epochs.items():
-            if epoch >= self._epochs[shard]:
-                self._epochs[shard] = epoch
-                self._host_of[shard] = announcement.host
+        self._owners.announced(announcement.host, announcement.epochs)
 
     async def _connect(self, host: str, address: str) -> Link:
         link: Link
@@ -276,7 +278,7 @@ class Gateway:
 
     def _serve_shards(self, epochs: Mapping[int, int], host: str) -> None:
         """Introduce the chargers of these shards to their host, and deliver what waits."""
-        mine = {s for s, epoch in epochs.items() if self._epochs[s] == epoch}
+        mine = {s for s, epoch in epochs.items() if self._owners.epoch_of(s) == epoch}
         for station in self._of_charger.values():
             if station.shard in mine:
                 station.forget_commands()
@@ -295,20 +297,18 @@ class Gateway:
         """A host that died does not listen; one that lives is told everything anew."""
         while self._member.running and self._addresses.get(host) == address:
             await asyncio.sleep(_RELINK_S)
-            if host in self._links or host not in self._host_of:
+            epochs = self._owners.epochs_of(host)
+            if host in self._links or not epochs:
                 return
             try:
                 await self._connect(host, address)
             except ConnectionError:
                 continue
-            epochs = {s: self._epochs[s] for s in range(SHARDS) if self._host_of[s] == host}
             self._serve_shards(epochs, host)
 
     def _withdrawn(self, withdrawal: Withdrawal) -> None:
         """Nobody serves these shards until the next announcement."""
-        for shard in withdrawal.shards:
-            if self._host_of[shard] == withdrawal.host:
-                self._host_of[shard] = ""
+        self._owners.withdrawn(withdrawal.host, withdrawal.shards)
         link = self._links.get(withdrawal.host)
         if link is not None:
             link.send(Heard(self.name, withdrawal.serial), urgent=True)
@@ -370,7 +370,7 @@ class Gateway:
     def _call_host(self, station: Station, call: CallOfStation) -> None:
         """Without a host the call waits for the next one, which is told of it; without a credit it
         waits for one."""
-        host = self._host_of[station.shard]
+        host = self._owners.host_of(station.shard)
         link = self._links.get(host)
         weight = weight_of(call.action)
         behind = link is None or self._credits.exhausted(host)
@@ -412,14 +412,14 @@ class Gateway:
         """Who is connected is told to the next host anew; the rest waits for it."""
         parcel = FromStation(station.charger_id, station.site_id, message)
         if isinstance(message, StationConnected | StationDisconnected):
-            link = self._links.get(self._host_of[station.shard])
+            link = self._links.get(self._owners.host_of(station.shard))
             if link is not None:
                 link.send(parcel)
         else:
             self._send(station.shard, parcel)
 
     def _send(self, shard: int, parcel: FromStation) -> None:
-        link = self._links.get(self._host_of[shard])
+        link = self._links.get(self._owners.host_of(shard))
         if link is not None:
             message = parcel.message
             sent: FromStation | Traced = parcel
@@ -463,9 +463,9 @@ class Gateway:
             return
         site_id = entry.site_id if entry is not None else None
         if site_id != station.site_id:
-            before = self._host_of[station.shard]
+            before = self._owners.host_of(station.shard)
             station.belongs_to(site_id)
-            if self._host_of[station.shard] != before:
+            if self._owners.host_of(station.shard) != before:
                 self._introduce(station, resumed=True)
 
     # --- one socket -------------------------------------------------------------------------------
@@ -584,7 +584,7 @@ class Gateway:
         socket.transport.resume_reading()
 
     def _behind(self, station: Station) -> bool:
-        link = self._links.get(self._host_of[station.shard])
+        link = self._links.get(self._owners.host_of(station.shard))
         return link is not None and link.full
 
     def _take(self, station: Station, text: str | bytes, now_s: float) -> None:
@@ -664,7 +664,7 @@ class Gateway:
         if fault is not None:
             self._fault(station, fault.description, code=fault.code, action=frame.action)
             return
-        host = self._host_of[station.shard]
+        host = self._owners.host_of(station.shard)
         if weight_of(frame.action) and (self._credits.exhausted(host) or self._behind(station)):
             self._meter.shed("sample")
             return
@@ -755,7 +755,7 @@ class Gateway:
 
     def _current(self, shard: int, epoch: int, station: Station) -> bool:
         """Whether the sender owns the shard, as far as this gateway has heard."""
-        if epoch >= self._epochs[shard]:
+        if self._owners.accepts(shard, epoch):
             return True
         self._meter.stale += 1
         log.warning("stale_epoch_refused", charger=station.charger_id, shard=shard, epoch=epoch)

@@ -37,7 +37,7 @@ from controlplane.runtime.clock import Clock
 from controlplane.runtime.command_answers import answered, asks_again
 from controlplane.runtime.links import Links, Reach
 from controlplane.runtime.metrics import Meter, Reading
-from controlplane.runtime.ownership import RENEW_AT, Ownership
+from controlplane.runtime.ownership import Ownership
 from controlplane.runtime.requests import Requests
 from controlplane.runtime.residents import ActorFactory
 from controlplane.runtime.telemetry import log
@@ -138,7 +138,7 @@ class ShardHost:
             self._reader,
             reach,
             in_writer=self._in_writer,
-            evict_after_s=settings.lease_s,
+            lease_s=settings.lease_s,
             fenced=self.end,
         )
         self._clients = Links(reach, self._client_gone)
@@ -228,7 +228,22 @@ class ShardHost:
         """On the writer's thread."""
         if not self._ownership.valid:
             raise Fenced("the lease ran out before the commit", reason="LEASE_LAPSED")
-        return self._store.commit(batch)
+        try:
+            return self._store.commit(batch)
+        except Unavailable:
+            self._settle(batch)
+            raise
+
+    def _settle(self, batch: CommitBatch) -> None:
+        """On the writer's thread. The actors of a commit without an answer are read back when that
+        is known to have happened or not: what stations repeat would be stored twice otherwise."""
+        while self._ownership.valid:
+            try:
+                self._store.settle(batch.epochs)
+            except Unavailable:
+                time.sleep(_RETRY_S)
+            else:
+                return
 
     # --- links ------------------------------------------------------------------------------------
 
@@ -379,13 +394,13 @@ class ShardHost:
     async def _renew_forever(self) -> None:
         """Keep the lease. Asked for by this loop and done by the writer: where either is stuck the
         lease runs out."""
-        interval_s = self._settings.lease_s * RENEW_AT
+        interval_s = self._ownership.tenure.renew_after_s
         while True:
             await asyncio.sleep(interval_s)
             try:
                 await self._in_writer(self._ownership.renew)
                 self._renewals.add("renewed")
-                interval_s = self._settings.lease_s * RENEW_AT
+                interval_s = self._ownership.tenure.renew_after_s
             except Fenced as error:
                 self._renewals.add("fenced")
                 self.end(f"fenced: {error}")

@@ -29,7 +29,7 @@ __all__ = ["Lease", "Moves", "Rate", "claimable", "host_of", "next_moves", "want
 
 _SCORE_BYTES = 8
 _HOSTS_KEPT = 1_024
-_VIEWS_KEPT = 8
+_VIEWS_KEPT = 64
 """Membership changes seldom: nearly every turn asks for the hosts of the turn before."""
 
 
@@ -83,16 +83,11 @@ def wanted(
         shards: 0 to SHARDS - 1.
     """
     names = tuple(sorted(set(hosts)))
-    if not names:
-        return {}
-    owners = _owners(names)
-    if shards is None:
-        return {
-            name: frozenset(np.flatnonzero(owners == i).tolist()) for i, name in enumerate(names)
-        }
     parts: dict[str, list[int]] = {name: [] for name in names}
-    for shard in shards:
-        parts[names[owners[shard]]].append(shard)
+    if names:
+        owners = _owners(names)
+        for shard in range(SHARDS) if shards is None else shards:
+            parts[owners[shard]].append(shard)
     return {name: frozenset(part) for name, part in parts.items()}
 
 
@@ -124,13 +119,13 @@ def next_moves(
     names = tuple(sorted(set(hosts)))
     if not names:
         return Moves((), ())
-    owners = _owners(names).tolist()
+    owners = _owners(names)
     my_name = host_of(me)
-    under_way = Counter(names[owners[shard]] for shard in giving)
+    under_way = Counter(owners[shard] for shard in giving)
     claim: list[int] = []
     ready: list[tuple[int, str]] = []
     for shard in sorted(table):
-        lease, target = table[shard], names[owners[shard]]
+        lease, target = table[shard], owners[shard]
         if lease.lease_until_ms < now_ms:
             under_way[target] += 1
         if target == my_name:
@@ -149,11 +144,10 @@ def next_moves(
 
 
 @lru_cache(maxsize=_VIEWS_KEPT)
-def _owners(names: tuple[str, ...]) -> NDArray[np.intp]:
-    """For each shard the index of its owner in `names`, shape (SHARDS,). Equal scores (of 64 bits)
-    go to the name that sorts first."""
-    owners: NDArray[np.intp] = np.argmax(np.stack([_scores(name) for name in names]), axis=0)
-    return owners
+def _owners(names: tuple[str, ...]) -> list[str]:
+    """The owner of each shard. Equal scores (of 64 bits) go to the name that sorts first."""
+    best = np.argmax(np.stack([_scores(name) for name in names]), axis=0)
+    return [names[place] for place in best.tolist()]
 
 
 @lru_cache(maxsize=_HOSTS_KEPT)

@@ -8,7 +8,7 @@ order in which commits become visible: a reader by cursor skips nothing."""
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from operator import attrgetter
 from typing import Any
 
@@ -60,7 +60,7 @@ from controlplane.store.records import (
 from controlplane.store.retention import Retained, prune_step
 from controlplane.store.samples import SampleWriter
 
-__all__ = ["CommitBatch", "JournalLine", "RequestResult", "StoreWriter"]
+__all__ = ["CommitBatch", "JournalLine", "RequestResult", "StoreWriter", "check_epochs"]
 
 Rows = list[dict[str, Any]]
 
@@ -150,26 +150,32 @@ class StoreWriter:
         with connected(self._engine) as connection:
             return prune_step(connection, kind, before_ms)
 
+    def settle(self, shards: Collection[int]) -> None:
+        """Wait until nothing that was sent for these shards can be committed any more: a commit
+        whose answer was lost holds the lock of its epochs until it has happened or failed. Call
+        before what it wrote is read.
+
+        Raises:
+            Unavailable: the database is away.
+        """
+        if self._locking and shards:
+            with connected(self._engine) as connection:
+                connection.exec_driver_sql(
+                    f"SELECT shard FROM shard_owner WHERE shard IN ({_listed(shards)})"
+                    " ORDER BY shard FOR UPDATE"
+                )
+
     def close(self) -> None:
         self._engine.dispose()
 
     def _check_epochs(self, connection: Connection, epochs: dict[int, int]) -> None:
         if not epochs:
             return
-        # Written out rather than bound: the number of shards differs from batch to batch, and
-        # integers need no quoting. Locked in one order, so that writers cannot block each other.
-        shards = ",".join(map(str, sorted(epochs)))
         rows = connection.exec_driver_sql(
-            f"SELECT shard, epoch FROM shard_owner WHERE shard IN ({shards}) ORDER BY shard"
-            + self._locking
+            f"SELECT shard, epoch FROM shard_owner WHERE shard IN ({_listed(epochs)})"
+            " ORDER BY shard" + self._locking
         ).all()
-        for shard, epoch in rows:
-            if epochs[shard] != epoch:
-                raise Fenced(
-                    f"shard {shard} is owned under epoch {epoch}, not {epochs[shard]}",
-                    reason="SHARD_LOST",
-                    metadata={"shard": str(shard)},
-                )
+        check_epochs(epochs, {row.shard: row.epoch for row in rows})
 
     def _write_one_by_one(self, connection: Connection, records: list[Record]) -> None:
         for record in records:
@@ -237,6 +243,38 @@ class StoreWriter:
             ],
         )
         return first
+
+
+_SILENT_MS = 5_000
+
+
+def _let_go_when_silent(connection: Any, _record: Any) -> None:
+    """A writer that is frozen or cut off within a transaction must not keep its shards locked:
+    nobody could claim them."""
+    connection.execute(f"SET idle_in_transaction_session_timeout = {_SILENT_MS}")
+    connection.commit()
+
+
+def _listed(shards: Iterable[int]) -> str:
+    # Written out rather than bound: the number differs from batch to batch, and integers need no
+    # quoting. Locked in one order, so that writers cannot block each other.
+    return ",".join(map(str, sorted(shards)))
+
+
+def check_epochs(held: Mapping[int, int], stored: Mapping[int, int]) -> None:
+    """The fence: compares the epochs under which a batch was stepped with those of the owner rows,
+    which the transaction must have locked: a claim waits for its end then, or comes first.
+
+    Raises:
+        Fenced: a shard was claimed since.
+    """
+    for shard, epoch in held.items():
+        if stored.get(shard) != epoch:
+            raise Fenced(
+                f"shard {shard} is owned under epoch {stored.get(shard)}, not {epoch}",
+                reason="SHARD_LOST",
+                metadata={"shard": str(shard)},
+            )
 
 
 def _writes(dialect: str) -> dict[type, Executable]:

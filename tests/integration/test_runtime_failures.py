@@ -113,7 +113,7 @@ async def test_a_gateway_refuses_what_an_earlier_owner_sends(node: Node) -> None
         await call(socket, "m1", "Heartbeat", {})
         (connection,) = gateway._stations
         shard = gateway._stations[connection].shard
-        epoch = gateway._epochs[shard]
+        epoch = gateway._owners.epoch_of(shard)
         frame = json.dumps([2, "late", "ClearCache", {}])
         with capture_logs() as logs:
             for old in (epoch - 1, epoch):
