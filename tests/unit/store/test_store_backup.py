@@ -47,7 +47,8 @@ def received(sample: MeterSample) -> int:
 
 
 def rows(url: str) -> dict[str, list[tuple[object, ...]]]:
-    """Everything that a database holds, but for what a restore changes on purpose."""
+    """Everything that a database holds, but for what a restore changes on purpose and for who was
+    there (`member`)."""
     engine = open_engine(url, writer=False)
     found = MetaData()
     with connected(engine) as connection:
@@ -59,7 +60,7 @@ def rows(url: str) -> dict[str, list[tuple[object, ...]]]:
                 for row in connection.execute(select(table))
             )
             for name, table in found.tables.items()
-            if name not in ("meter_sample", "shard_owner", "journal_head")
+            if name not in ("meter_sample", "shard_owner", "journal_head", "member")
         }
     engine.dispose()
     return held
