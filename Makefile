@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: help demo test fuzz sim-long lint format proto bench-rust bench-acn bench-acn-environment check-rust-deep build clean
+.PHONY: help demo test test-cluster fuzz sim-long lint format proto bench-rust bench-acn bench-acn-environment check-rust-deep build clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -16,6 +16,9 @@ demo: build ## a charging network on this machine, live in the terminal
 test: lint ## everything CI checks
 	cargo test --workspace --exclude loadstar-core-python --release --quiet
 	$(BIN)/pytest $(ARGS)
+
+test-cluster: build ## two nodes on a Ray cluster of this machine, killed, frozen and drained
+	$(BIN)/pytest -m cluster $(ARGS)
 
 sim-long: build ## a thousand days of the deterministic world, with every fault
 	$(BIN)/python -m controlplane.sim.long $(ARGS)

@@ -173,6 +173,7 @@ def ray_cluster() -> Iterator[Any]:
     cluster.shutdown()
 
 
+@pytest.mark.cluster
 @pytest.mark.timeout(300)
 async def test_two_nodes_serve_each_others_stations_through_every_loss(
     tmp_path: Path, postgresql_url: str, ray_cluster: Any
