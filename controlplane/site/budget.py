@@ -66,10 +66,9 @@ def budget(
         contract_ma: what chargers may draw by the site's contract, summed over conductors.
         surplus_ma: see `Budget`.
     """
-    counts = [entry.counts_ma() for entry in entries]
-    own_fallback, own_liability, own_reserve = (
-        [each[kind] for each in counts] for kind in range(3)
-    )
+    own_fallback = [entry.fallback_ma for entry in entries]
+    own_liability = [entry.liability_ma for entry in entries]
+    own_reserve = [entry.reserve_ma for entry in entries]
     fallback = tree.row_sums(own_fallback)
     liability = tree.row_sums(own_liability)
     reserve = liability if own_reserve == own_liability else tree.row_sums(own_reserve)

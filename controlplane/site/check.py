@@ -61,9 +61,9 @@ class LedgerCheck:
         `building_ma` has an entry per row; the total power, which no conductor bounds, is left out.
         """
         building_ma = building_ma[: len(self._rows)]
-        counts = [entry.counts_ma() for entry in entries]
-        liabilities = [liability_ma for _, liability_ma, _ in counts]
-        reserves = [reserve_ma for _, _, reserve_ma in counts]
+        liabilities = [entry.liability_ma for entry in entries]
+        fallbacks = [entry.fallback_ma for entry in entries]
+        reserves = list(map(max, liabilities, fallbacks))
         before, self._reserves = self._reserves or reserves, reserves
         loads = (liabilities, list(building_ma))
         if loads == self._within:

@@ -130,16 +130,6 @@ class Entry(msgspec.Struct, array_like=True):
         liability_ma, fallback_ma = self.liability_ma, self.fallback_ma
         return liability_ma if liability_ma > fallback_ma else fallback_ma
 
-    def counts_ma(self) -> tuple[int, int, int]:
-        """Fallback, liability and reserve at once."""
-        fallback_ma = self.fallback_ma
-        more = self.uncertain_ma or self.draining_ma or self.excess_ma or self.pending
-        if self.acknowledged_ma is None and not more:
-            return fallback_ma, fallback_ma, fallback_ma
-        liability_ma = self.liability_ma
-        reserve_ma = liability_ma if liability_ma > fallback_ma else fallback_ma
-        return fallback_ma, liability_ma, reserve_ma
-
     @property
     def asked_ma(self) -> int | None:
         """The limit that was sent last for the running session; None when none was."""
