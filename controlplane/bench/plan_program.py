@@ -1,0 +1,264 @@
+"""The horizon plan as one linear program for HiGHS: the textbook way, which shares nothing with the
+core's search, and so both the baseline of the bench and the oracle of the tests.
+
+Variables are what every vehicle draws and feeds in in every slot (amperes), the energy in the
+batteries of those that feed in, what is missing at departure, what flows in and out of each meter,
+and the rise of each peak. Rows that could not bind if everybody drew the most are left out, which
+HiGHS is grateful for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from controlplane.errors import TimedOut, Unavailable
+
+__all__ = ["Solved", "solve"]
+
+Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
+_PERMILLE = 1_000
+_MICRO = 1e6
+
+
+@dataclass(frozen=True)
+class Solved:
+    """The optimum, in the currency, without what the building alone costs; what is drawn less what
+    is fed in, shape (vehicles, slots), in amperes."""
+
+    cost: float
+    current_a: Floats
+
+
+@dataclass
+class _Program:
+    """Columns and rows in the making."""
+
+    cost: list[Floats] = field(default_factory=list)
+    lower: list[Floats] = field(default_factory=list)
+    upper: list[Floats] = field(default_factory=list)
+    row_lower: list[Floats] = field(default_factory=list)
+    row_upper: list[Floats] = field(default_factory=list)
+    row: list[Integers] = field(default_factory=list)
+    column: list[Integers] = field(default_factory=list)
+    value: list[Floats] = field(default_factory=list)
+    columns: int = 0
+    rows: int = 0
+
+    def add_columns(self, cost: Floats, lower: Any, upper: Any) -> Integers:
+        first = self.columns
+        self.columns += cost.size
+        self.cost.append(cost)
+        self.lower.append(np.broadcast_to(np.asarray(lower, float), cost.shape))
+        self.upper.append(np.broadcast_to(np.asarray(upper, float), cost.shape))
+        return np.arange(first, self.columns)
+
+    def add_rows(self, count: int, lower: Any, upper: Any) -> Integers:
+        first = self.rows
+        self.rows += count
+        self.row_lower.append(np.broadcast_to(np.asarray(lower, float), (count,)))
+        self.row_upper.append(np.broadcast_to(np.asarray(upper, float), (count,)))
+        return np.arange(first, self.rows)
+
+    def put(self, row: Integers, column: Integers, value: Any) -> None:
+        self.row.append(row)
+        self.column.append(column)
+        self.value.append(np.broadcast_to(np.asarray(value, float), row.shape))
+
+
+def solve(
+    *,
+    node_parent: NDArray[np.int32],
+    leaf_node: NDArray[np.int32],
+    leaf_phases: NDArray[np.uint8],
+    limits: dict[str, Any],
+    meters: dict[str, Any],
+    fleet: dict[str, Any],
+    slots: int,
+    slot_s: int,
+    late_price: int = 0,
+    timeout_s: float = 600.0,
+    method: str = "choose",
+) -> Solved:
+    """The optimum; arguments as `_core.PlanLimits` and its siblings take them.
+
+    Raises:
+        Unavailable: HiGHS is not installed, or gives no optimum.
+        TimedOut: not done after `timeout_s`.
+    """
+    vehicles, slot_h = leaf_node.size, slot_s / 3_600
+    ones, zeros = np.ones(vehicles, np.int64), np.zeros(vehicles, np.int64)
+    kw = fleet["volts"] / 1_000
+    begin_s = np.arange(slots) * slot_s
+    there_s = np.minimum(fleet["departure_s"][:, None], begin_s + slot_s) - np.maximum(
+        fleet["arrival_s"][:, None], begin_s
+    )
+    there_s = np.clip(there_s, 0, slot_s)
+    meter_of_node = _meter_of(node_parent, meters["node"])
+    meter = meter_of_node[leaf_node]
+    price = meters["import_price"].reshape(-1, slots)
+    most_a = fleet["max_ma"][:, None] * there_s // slot_s / 1_000
+    feeds = fleet.get("discharge_ma", zeros) if "export_ma" in limits else zeros
+    fed_a = feeds[:, None] * there_s // slot_s / 1_000 * (price[meter] >= 0)
+    program = _Program()
+    own, slot = np.nonzero(there_s)
+    late = late_price / _MICRO * slot * kw[own] * slot_h
+    drawn = program.add_columns(late, 0, most_a[own, slot])
+    two = feeds[own] > 0
+    own2, slot2 = own[two], slot[two]
+    wear = fleet.get("wear_price", zeros)[own2] / _MICRO * kw[own2] * slot_h
+    fed = program.add_columns(wear, 0, fed_a[own2, slot2])
+    gain = fleet.get("charge_permille", _PERMILLE * ones) / _PERMILLE * kw * slot_h
+    loss = kw * slot_h / (fleet.get("discharge_permille", _PERMILLE * ones) / _PERMILLE)
+    need = np.minimum(_due_kwh(fleet, slots * slot_s), gain * most_a.sum(axis=1))
+    room, spare = fleet["room_wh"] / 1e3, fleet.get("spare_wh", zeros) / 1e3
+    missing = program.add_columns(fleet["penalty"] / _MICRO, 0, np.inf)
+    rows = program.add_rows(vehicles, need, np.inf)
+    program.put(rows, missing, 1)
+    program.put(rows[own], drawn, gain[own])
+    program.put(rows[own2], fed, -loss[own2])
+    one_way = feeds == 0
+    rows = program.add_rows(vehicles, -np.inf, np.where(one_way, room, np.inf))
+    program.put(rows[own[~two]], drawn[~two], gain[own[~two]])
+    # Energy in the battery after each slot of those that feed in.
+    if own2.size:
+        energy = program.add_columns(np.zeros(own2.size), -spare[own2], room[own2])
+        rows = program.add_rows(own2.size, 0, 0)
+        program.put(rows, energy, 1)
+        program.put(rows, drawn[two], -gain[own2])
+        program.put(rows, fed, loss[own2])
+        follows = np.append(False, own2[1:] == own2[:-1])
+        program.put(rows[follows], energy[np.flatnonzero(follows) - 1], -1)
+    lines = leaf_phases[:, None] >> np.arange(3) & 1
+    for side, (column, whose, when, most) in enumerate(
+        [(drawn, own, slot, most_a[own, slot]), (fed, own2, slot2, fed_a[own2, slot2])]
+    ):
+        line_ma = limits.get(("import_ma", "export_ma")[side])
+        power_w = limits.get(("import_w", "export_w")[side])
+        node = leaf_node[whose].astype(np.int64)
+        while column.size:
+            for line in range(3):
+                if line_ma is not None:
+                    limit = line_ma.reshape(-1, 3, slots)[:, line] / 1e3
+                    _add_caps(program, limit, node, when, column, lines[whose, line] * 1.0, most)
+            if power_w is not None:
+                _add_caps(program, power_w.reshape(-1, slots) / 1e3, node, when, column, kw[whose], most)
+            node = node_parent[node].astype(np.int64)
+            on = node >= 0
+            node, column, whose, when, most = (a[on] for a in (node, column, whose, when, most))
+    _add_meters(program, meters, meter, slots, slot_h, (drawn, own, slot), (fed, own2, slot2), kw)
+    cost, value = _run(program, timeout_s, method)
+    base_kw = meters["base_w"].reshape(-1, slots) / 1e3
+    sells = meters["export_price"].reshape(-1, slots)
+    alone = float((np.where(base_kw > 0, price, sells) * base_kw).sum() * slot_h / _MICRO)
+    current_a = np.zeros((vehicles, slots))
+    current_a[own, slot] = value[drawn]
+    current_a[own2, slot2] -= value[fed]
+    return Solved(cost - alone, current_a)
+
+
+def _meter_of(node_parent: NDArray[np.int32], meters: NDArray[np.int32]) -> Integers:
+    found = np.full(node_parent.size, -1, np.int64)
+    found[meters] = np.arange(meters.size)
+    for _ in range(node_parent.size):
+        bare = (found < 0) & (node_parent >= 0)
+        known = np.where(bare, found[node_parent], found)
+        if (known == found).all():
+            break
+        found = known
+    return found
+
+
+def _due_kwh(fleet: dict[str, Any], end_s: int) -> Floats:
+    """What is due within the horizon."""
+    later_s = np.maximum(0, fleet["departure_s"] - np.maximum(fleet["arrival_s"], end_s))
+    charge = fleet.get("charge_permille", _PERMILLE)
+    later_wh = fleet["max_ma"] * fleet["volts"] * later_s * charge // (3_600 * 1_000 * 1_000)
+    due = np.minimum(fleet["need_wh"], np.maximum(0, fleet["need_wh"] - later_wh))
+    return np.asarray(due / 1e3)
+
+
+def _add_caps(
+    program: _Program,
+    limit: Floats,
+    node: Integers,
+    slot: Integers,
+    column: Integers,
+    value: Floats,
+    most: Floats,
+) -> None:
+    """Rows of one kind at the nodes of one level, where they can bind."""
+    key = node * limit.shape[1] + slot
+    potential = np.bincount(key, value * most, limit.size)
+    binds = potential > limit.ravel()
+    number = np.cumsum(binds) - 1
+    rows = program.add_rows(int(binds.sum()), -np.inf, limit.ravel()[binds])
+    on = binds[key] & (value > 0)
+    program.put(rows[number[key[on]]], column[on], value[on])
+
+
+def _add_meters(
+    program: _Program,
+    meters: dict[str, Any],
+    meter: Integers,
+    slots: int,
+    slot_h: float,
+    drawn: tuple[Integers, Integers, Integers],
+    fed: tuple[Integers, Integers, Integers],
+    kw: Floats,
+) -> None:
+    base_kw = meters["base_w"] / 1e3
+    bought = program.add_columns(meters["import_price"] / _MICRO * slot_h, 0, np.inf)
+    sold = program.add_columns(-meters["export_price"] / _MICRO * slot_h, 0, np.inf)
+    rows = program.add_rows(base_kw.size, base_kw, base_kw)
+    program.put(rows, bought, 1)
+    program.put(rows, sold, -1)
+    for (column, whose, when), sign in ((drawn, -1), (fed, 1)):
+        program.put(rows[meter[whose] * slots + when], column, sign * kw[whose])
+    if "demand_meter" not in meters:
+        return
+    rises = program.add_columns(meters["demand_price"] / _MICRO, 0, np.inf)
+    counted = meters["demand_slot"].reshape(-1, slots)
+    charge, when = np.nonzero(counted)
+    rows = program.add_rows(charge.size, -meters["demand_so_far_w"][charge] / 1e3, np.inf)
+    flow = meters["demand_meter"][charge].astype(np.int64) * slots + when
+    program.put(rows, rises[charge], 1)
+    program.put(rows, bought[flow], -1)
+    program.put(rows, sold[flow], 1)
+
+
+def _run(program: _Program, timeout_s: float, method: str) -> tuple[float, Floats]:
+    try:
+        import highspy  # noqa: PLC0415 - measured where it is installed
+    except ImportError as error:
+        raise Unavailable("highspy is not installed: pip install highspy") from error
+    solver = highspy.Highs()
+    solver.silent()
+    solver.setOptionValue("threads", 1)
+    solver.setOptionValue("solver", method)
+    solver.setOptionValue("time_limit", timeout_s)
+    model = highspy.HighsLp()
+    model.num_col_, model.num_row_ = program.columns, program.rows
+    model.col_cost_ = np.concatenate(program.cost)
+    model.col_lower_, model.col_upper_ = np.concatenate(program.lower), np.concatenate(program.upper)
+    model.row_lower_ = np.concatenate(program.row_lower)
+    model.row_upper_ = np.concatenate(program.row_upper)
+    row, column = np.concatenate(program.row), np.concatenate(program.column)
+    order = np.lexsort((row, column))
+    model.a_matrix_.format_ = highspy.MatrixFormat.kColwise
+    model.a_matrix_.start_ = np.searchsorted(
+        column[order], np.arange(program.columns + 1)
+    ).astype(np.int32)
+    model.a_matrix_.index_ = row[order].astype(np.int32)
+    model.a_matrix_.value_ = np.concatenate(program.value)[order]
+    solver.passModel(model)
+    solver.run()
+    status = solver.getModelStatus()
+    if status == highspy.HighsModelStatus.kTimeLimit:
+        raise TimedOut(f"not done after {timeout_s:g} s")
+    if status != highspy.HighsModelStatus.kOptimal:
+        raise Unavailable(f"HiGHS ended with {solver.modelStatusToString(status)}")
+    return float(solver.getInfo().objective_function_value), np.array(solver.getSolution().col_value)
