@@ -138,17 +138,15 @@ def solve(
     ):
         line_ma = limits.get(("import_ma", "export_ma")[side])
         power_w = limits.get(("import_w", "export_w")[side])
-        node = leaf_node[whose].astype(np.int64)
-        while column.size:
-            for line in range(3):
-                if line_ma is not None:
-                    limit = line_ma.reshape(-1, 3, slots)[:, line] / 1e3
-                    _add_caps(program, limit, node, when, column, lines[whose, line] * 1.0, most)
-            if power_w is not None:
-                _add_caps(program, power_w.reshape(-1, slots) / 1e3, node, when, column, kw[whose], most)
-            node = node_parent[node].astype(np.int64)
-            on = node >= 0
-            node, column, whose, when, most = (a[on] for a in (node, column, whose, when, most))
+        node, piece = _above(node_parent, leaf_node[whose])
+        when, whose, column, most = when[piece], whose[piece], column[piece], most[piece]
+        for line in range(3):
+            if line_ma is not None:
+                limit = line_ma.reshape(-1, 3, slots)[:, line] / 1e3
+                _add_caps(program, limit, node, when, column, lines[whose, line] * 1.0, most)
+        if power_w is not None:
+            limit = power_w.reshape(-1, slots) / 1e3
+            _add_caps(program, limit, node, when, column, kw[whose], most)
     _add_meters(program, meters, meter, slots, slot_h, (drawn, own, slot), (fed, own2, slot2), kw)
     cost, value = _run(program, timeout_s, method)
     base_kw = meters["base_w"].reshape(-1, slots) / 1e3
@@ -172,6 +170,18 @@ def _meter_of(node_parent: NDArray[np.int32], meters: NDArray[np.int32]) -> Inte
     return found
 
 
+def _above(node_parent: NDArray[np.int32], leaf: NDArray[np.int32]) -> tuple[Integers, Integers]:
+    """Every node at or above those of `leaf`, and which of these it is above."""
+    nodes, pieces = [], []
+    node, piece = leaf.astype(np.int64), np.arange(leaf.size)
+    while node.size:
+        nodes.append(node)
+        pieces.append(piece)
+        node = node_parent[node].astype(np.int64)
+        node, piece = node[node >= 0], piece[node >= 0]
+    return np.concatenate([*nodes, node]), np.concatenate([*pieces, piece])
+
+
 def _due_kwh(fleet: dict[str, Any], end_s: int) -> Floats:
     """What is due within the horizon."""
     later_s = np.maximum(0, fleet["departure_s"] - np.maximum(fleet["arrival_s"], end_s))
@@ -190,7 +200,7 @@ def _add_caps(
     value: Floats,
     most: Floats,
 ) -> None:
-    """Rows of one kind at the nodes of one level, where they can bind."""
+    """Rows of one kind, where they can bind."""
     key = node * limit.shape[1] + slot
     potential = np.bincount(key, value * most, limit.size)
     binds = potential > limit.ravel()

@@ -444,6 +444,8 @@ impl Layout {
     /// The sums of the coefficients, by which steps are scaled (Pock and Chambolle, Diagonal
     /// preconditioning for first order primal-dual algorithms, ICCV 2011).
     fn weigh(&mut self) {
+        /// Keeps steps of those below no row in the range of their currents.
+        const LEAST: f64 = 0.05;
         let slots = self.slots;
         self.weight = vec![0.0; self.limit.len()];
         for class in &mut self.classes {
@@ -493,6 +495,7 @@ impl Layout {
                     *sum += own * (count[0] + count[1]);
                 }
             }
+            class.weight = class.weight.max(LEAST);
         }
     }
 }

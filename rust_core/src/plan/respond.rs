@@ -40,7 +40,8 @@ pub(crate) fn respond(
     point.extend(drawn.iter().zip(price[0]).map(|(&from, &price)| from - step * price));
     if car.two_way {
         let fed = &from[car.stride..];
-        point.extend(fed.iter().zip(price[1]).map(|(&from, &price)| from - step * price));
+        let wear = car.wear as f32;
+        point.extend(fed.iter().zip(price[1]).map(|(&from, &price)| from - step * (price + wear)));
         store(car, upper, step, scratch, to);
     } else {
         charge(car, point, upper, step, worth, to);
@@ -66,6 +67,12 @@ fn charge(car: &Car, point: &[f32], upper: &[f32], step: f32, worth: &mut f32, t
     *worth = shift;
     for ((to, &point), &upper) in to.iter_mut().zip(point).zip(upper) {
         *to = clamp(point + shift, upper);
+    }
+    // Where steps are long against currents, the search is no more exact than they are.
+    let sum: f32 = to.iter().sum();
+    if sum > room * (1.0 + EXACT) {
+        let part = room / sum;
+        to.iter_mut().for_each(|own| *own *= part);
     }
 }
 

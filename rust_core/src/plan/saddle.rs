@@ -142,7 +142,7 @@ impl<'a> Saddle<'a> {
         let mut total = 0.0;
         self.class_load.fill(0.0);
         for (index, class) in layout.classes.iter().enumerate() {
-            let scale = STEP / class.weight.max(1e-3);
+            let scale = STEP / class.weight;
             let step = (scale / self.balance) as f32;
             let rows = [0, 1].map(|side| row_of(layout, index, side));
             let mut squares = 0.0;
@@ -227,7 +227,7 @@ impl<'a> Saddle<'a> {
                     .zip(&self.drawn_start[all])
                     .map(|(now, start)| (now - start) * (now - start))
                     .sum();
-                moved += f64::from(square) * class.weight.max(1e-3);
+                moved += f64::from(square) * class.weight;
             }
         }
         for row in 0..self.dual.len() {

@@ -90,7 +90,7 @@ fn start(layout: &Layout) -> (Vec<f32>, Vec<f64>) {
     for car in &layout.cars {
         let upper = &layout.upper[car.drawn()];
         let most: f64 = upper.iter().map(|&most| f64::from(most)).sum();
-        let part = (car.need / (car.gain * most)).clamp(0.0, 1.0) as f32;
+        let part = if most > 0.0 { (car.need / (car.gain * most)).clamp(0.0, 1.0) as f32 } else { 0.0 };
         for (own, most) in drawn[car.drawn()].iter_mut().zip(upper) {
             *own = part * most;
         }
@@ -122,7 +122,7 @@ fn balance(layout: &Layout) -> f64 {
     for class in &layout.classes {
         for car in &layout.cars[class.cars.clone()] {
             for (&upper, slot) in layout.upper[car.drawn()].iter().zip(car.slots()) {
-                moved += f64::from(upper) * f64::from(upper) * class.weight.max(1e-3);
+                moved += f64::from(upper) * f64::from(upper) * class.weight;
                 let price = layout.price[class.meter as usize * layout.slots + slot][1] * car.kw * layout.slot_h;
                 priced += price * price;
             }
