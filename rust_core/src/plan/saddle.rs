@@ -19,6 +19,8 @@ const STEP: f64 = 0.999;
 const SUFFICIENT: f64 = 0.2;
 const NECESSARY: f64 = 0.8;
 const ARTIFICIAL: f64 = 0.36;
+/// How far the balance may go from where it began.
+const REACH: f64 = 1e3;
 
 /// Where the vehicles and the rows are.
 #[derive(Debug)]
@@ -39,6 +41,7 @@ pub(crate) struct Saddle<'a> {
     pub(crate) load_answer: Vec<f64>,
     /// How much heavier a price weighs than a current.
     pub(crate) balance: f64,
+    first_balance: f64,
     since: u32,
     pub(crate) steps: u32,
     first_error: f64,
@@ -64,6 +67,7 @@ impl<'a> Saddle<'a> {
             dual_start: dual.clone(),
             dual,
             balance,
+            first_balance: balance,
             since: 0,
             steps: 0,
             first_error: f64::MAX,
@@ -237,7 +241,8 @@ impl<'a> Saddle<'a> {
         if moved > 0.0 && priced > 0.0 {
             // Both sides should have about equally far to go.
             let wanted = (priced / moved).sqrt();
-            self.balance = (0.5 * wanted.ln() + 0.5 * self.balance.ln()).exp();
+            let balance = (0.5 * wanted.ln() + 0.5 * self.balance.ln()).exp();
+            self.balance = balance.clamp(self.first_balance / REACH, self.first_balance * REACH);
         }
         self.drawn_start.copy_from_slice(&self.drawn);
         self.dual_start.copy_from_slice(&self.dual);

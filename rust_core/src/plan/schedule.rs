@@ -252,7 +252,7 @@ impl Scheduler {
             for number in class.cars.clone() {
                 let car = &layout.cars[number];
                 let missing = wanted(car, &answer[car.all()]) - gained(car, &current[car.all()]);
-                if missing >= car.unit {
+                if missing > 0 {
                     short.push((index, number, missing));
                 }
             }
@@ -277,14 +277,16 @@ impl Scheduler {
                 order.extend(prices[row..row + car.count].iter().copied().zip(0..car.count));
                 order.sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
                 for &(price, slot) in &order {
-                    if *missing < car.unit || f64::from(price) >= car.penalty * car.gain {
+                    if *missing <= 0 || f64::from(price) >= car.penalty * car.gain {
                         break;
                     }
-                    let given = self.raise(layout, *class, car, slot, *missing / car.unit, current);
+                    // The last milliampere may bring more than is missing, if it fits.
+                    let most = (*missing + car.unit - 1) / car.unit;
+                    let given = self.raise(layout, *class, car, slot, most, current);
                     *missing -= given * car.unit;
                 }
             }
-            short.retain(|(_, number, missing)| *missing >= layout.cars[*number].unit);
+            short.retain(|(.., missing)| *missing > 0);
             if short.is_empty() {
                 break;
             }
@@ -322,8 +324,8 @@ impl Scheduler {
             }
             node = layout.sides[0].parent[node as usize];
         }
-        if room > 0 && car.two_way {
-            room = room.min(battery_room(car, &current[car.all()], slot) / car.unit);
+        if room > 0 {
+            room = room.min(battery_room(car, &current[car.all()], slot).div_euclid(car.unit));
         }
         if room <= 0 {
             return 0;
@@ -412,6 +414,9 @@ fn keep_battery(car: &Car, current: &mut [i32]) {
 
 /// How much more can be drawn in a slot without a battery that is too full then or later.
 fn battery_room(car: &Car, current: &[i32], slot: usize) -> i64 {
+    if !car.two_way {
+        return car.room_uj - gained(car, current);
+    }
     let (mut has, mut most) = (0, i64::MIN);
     for at in 0..car.count {
         has += i64::from(current[at]) * car.unit - car.taken(current[car.stride + at]);
