@@ -120,18 +120,30 @@ def solve(
     program.put(rows, missing, 1)
     program.put(rows[own], drawn, gain[own])
     program.put(rows[own2], fed, -loss[own2])
-    one_way = feeds == 0
-    rows = program.add_rows(vehicles, -np.inf, np.where(one_way, room, np.inf))
-    program.put(rows[own[~two]], drawn[~two], gain[own[~two]])
-    # Energy in the battery after each slot of those that feed in.
-    if own2.size:
-        energy = program.add_columns(np.zeros(own2.size), -spare[own2], room[own2])
-        rows = program.add_rows(own2.size, 0, 0)
+    minded = (feeds > 0) | _tapers(fleet)
+    rows = program.add_rows(vehicles, -np.inf, np.where(minded, np.inf, room))
+    program.put(rows[own[~minded[own]]], drawn[~minded[own]], gain[own[~minded[own]]])
+    # Energy in the battery after each slot, of those that feed in or charge less as they fill.
+    kept = minded[own]
+    whose = own[kept]
+    if whose.size:
+        energy = program.add_columns(np.zeros(whose.size), -spare[whose], room[whose])
+        rows = program.add_rows(whose.size, 0, 0)
         program.put(rows, energy, 1)
-        program.put(rows, drawn[two], -gain[own2])
-        program.put(rows, fed, loss[own2])
-        follows = np.append(False, own2[1:] == own2[:-1])
+        program.put(rows, drawn[kept], -gain[whose])
+        program.put(rows[feeds[whose] > 0], fed, loss[own2])
+        follows = np.append(False, whose[1:] == whose[:-1])
         program.put(rows[follows], energy[np.flatnonzero(follows) - 1], -1)
+        tapers = _tapers(fleet)[whose]
+        if tapers.any():
+            car = whose[tapers]
+            top_a = fleet["max_ma"][car] / 1e3
+            width = (fleet["room_wh"][car] - fleet["taper_from_wh"][car]) / 1e3
+            slope = (top_a - fleet["taper_ma"][car] / 1e3) / width
+            limit = top_a + slope * fleet["taper_from_wh"][car] / 1e3
+            rows = program.add_rows(car.size, -np.inf, limit)
+            program.put(rows, drawn[kept][tapers], 1)
+            program.put(rows, energy[tapers], slope)
     lines = leaf_phases[:, None] >> np.arange(3) & 1
     for side, (column, whose, when, most) in enumerate(
         [(drawn, own, slot, most_a[own, slot]), (fed, own2, slot2, fed_a[own2, slot2])]
@@ -168,6 +180,13 @@ def _meter_of(node_parent: NDArray[np.int32], meters: NDArray[np.int32]) -> Inte
             break
         found = known
     return found
+
+
+def _tapers(fleet: dict[str, Any]) -> NDArray[np.bool_]:
+    if "taper_from_wh" not in fleet:
+        return np.zeros(fleet["volts"].size, np.bool_)
+    narrower = fleet["taper_ma"] < fleet["max_ma"]
+    return np.asarray((fleet["taper_from_wh"] < fleet["room_wh"]) & narrower)
 
 
 def _above(node_parent: NDArray[np.int32], leaf: NDArray[np.int32]) -> tuple[Integers, Integers]:

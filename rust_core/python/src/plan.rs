@@ -70,7 +70,7 @@ pub(crate) struct Plan {
 
 /// Find a plan.
 #[pyfunction]
-#[pyo3(signature = (network, limits, meters, fleet, *, slots, slot_s, late_price=0, gap=1e-3, steps=20_000))]
+#[pyo3(signature = (network, limits, meters, fleet, *, slots, slot_s, late_price=0, gap=1e-3, steps=20_000, threads=1))]
 #[expect(clippy::too_many_arguments, reason = "as Python calls it")]
 pub(crate) fn plan(
     py: Python<'_>,
@@ -83,6 +83,7 @@ pub(crate) fn plan(
     late_price: i64,
     gap: f64,
     steps: u32,
+    threads: usize,
 ) -> PyResult<Plan> {
     macro_rules! views {
         ($from:ident: $($field:ident),*) => { $(let $field = $from.$field.view(py); let $field = $field.values()?;)* };
@@ -96,7 +97,7 @@ pub(crate) fn plan(
     let tree = network.core.clone();
     let found = py.detach(|| {
         let problem = core::Problem { network: &tree, slots, slot_s, limits, meters, fleet, late_price };
-        core::solve(&problem, &core::Effort { gap, steps }, &|| false)
+        core::solve(&problem, &core::Effort { gap, steps, threads }, &|| false)
     }).map_err(network_error)?;
     let vehicles = found.current_ma.len() / slots.max(1);
     Ok(Plan {

@@ -4,6 +4,7 @@
 //! limits are worth at them. The prices come rounded to 32 bits; what that can hide is taken off.
 
 use super::layout::{Car, Layout};
+use super::respond::taper_prices;
 use super::sweep::{Sweep, class_rows, row_of};
 
 /// Above the part of a product that rounding its factors and sums can change.
@@ -14,6 +15,7 @@ const ROUNDING: f64 = 4e-7;
 pub(crate) struct Bounder {
     pub(crate) prices: Vec<f32>,
     sweep: Sweep,
+    taper: [Vec<f32>; 2],
     order: Vec<(f32, f32)>,
     pieces: Vec<(f64, f64)>,
 }
@@ -23,13 +25,14 @@ impl Bounder {
         Self {
             prices: class_rows(layout),
             sweep: Sweep::default(),
+            taper: Default::default(),
             order: Vec::new(),
             pieces: Vec::new(),
         }
     }
 
-    /// The bound that these prices of the rows prove.
-    pub(crate) fn bound(&mut self, layout: &Layout, dual: &[f64]) -> f64 {
+    /// The bound that these prices of the rows, and those of tapers in `answer`, prove.
+    pub(crate) fn bound(&mut self, layout: &Layout, dual: &[f64], answer: &[f32]) -> f64 {
         self.sweep.prices(layout, dual, &mut self.prices);
         let mut total: f64 = dual.iter().zip(&layout.limit).map(|(price, limit)| -price * limit).sum();
         let mut doubt: f64 =
@@ -37,7 +40,21 @@ impl Bounder {
         for (index, class) in layout.classes.iter().enumerate() {
             let rows = [0, 1].map(|side| row_of(layout, index, side));
             for car in &layout.cars[class.cars.clone()] {
-                let price = rows.map(|row| &self.prices[row + car.first..][..car.count]);
+                let mut price = rows.map(|row| &self.prices[row + car.first..][..car.count]);
+                if let Some(taper) = &car.taper {
+                    let rows = &answer[car.tapered()];
+                    taper_prices(car, taper, rows, &mut self.taper);
+                    for (side, seen) in self.taper.iter_mut().enumerate() {
+                        seen.truncate(car.count);
+                        for (sum, &price) in seen.iter_mut().zip(price[side]) {
+                            *sum += price;
+                        }
+                        price[side] = seen;
+                    }
+                    let worth: f64 = rows.iter().map(|&row| f64::from(row)).sum::<f64>() * taper.limit;
+                    total -= worth;
+                    doubt += worth.abs();
+                }
                 let (cost, moved) = if car.two_way {
                     stored(car, &layout.upper[car.all()], price, &mut self.pieces)
                 } else {

@@ -74,6 +74,21 @@ pub(crate) struct Car {
     pub(crate) penalty: f64,
     /// Per ampere and slot fed in.
     pub(crate) wear: f64,
+    /// Where the battery takes less and less as it fills.
+    pub(crate) taper: Option<Taper>,
+}
+
+/// Drawing `x` amperes in a slot with `e` kilowatt-hours gained at its end, `x + slope * e <= limit`:
+/// on the safe side, since it is the end of the slot that counts for all of it.
+#[derive(Debug, Clone)]
+pub(crate) struct Taper {
+    pub(crate) slope: f64,
+    pub(crate) limit: f64,
+    /// The same exactly, mA and uJ: `x * width + drop * (e - from) <= most * width`.
+    pub(crate) most: i64,
+    pub(crate) drop: i64,
+    pub(crate) from_uj: i64,
+    pub(crate) width_uj: i64,
 }
 
 impl Car {
@@ -93,6 +108,13 @@ impl Car {
         start..start + if self.two_way { self.stride } else { 0 }
     }
 
+    /// The most that an ampere counts in all rows of the taper.
+    #[expect(clippy::cast_precision_loss, reason = "slots are few")]
+    fn taper_weight(&self) -> Option<f64> {
+        let own = self.gain.max(if self.two_way { self.loss } else { 0.0 });
+        self.taper.as_ref().map(|taper| 1.0 + taper.slope * own * self.count as f64)
+    }
+
     /// Microjoules that feeding in takes out of the battery, rounded up.
     pub(crate) fn taken(&self, fed_ma: i32) -> i64 {
         let taken = i128::from(fed_ma) * i128::from(self.millijoules) * 1_000_000;
@@ -107,9 +129,15 @@ impl Car {
         i32::try_from(most).unwrap_or(i32::MAX)
     }
 
+    /// The prices of its taper.
+    pub(crate) fn tapered(&self) -> Range<usize> {
+        let start = self.fed().end;
+        start..start + if self.taper.is_some() { self.stride } else { 0 }
+    }
+
     /// All its elements.
     pub(crate) fn all(&self) -> Range<usize> {
-        self.offset..self.fed().end
+        self.offset..self.tapered().end
     }
 }
 
@@ -167,6 +195,8 @@ pub(crate) struct Layout {
     /// What a kilowatt-hour is the worse per slot of waiting.
     pub(crate) late: f64,
     pub(crate) meters: usize,
+    /// Classes that are worth a job of their own: the same whatever the number of threads.
+    pub(crate) jobs: Vec<Range<usize>>,
     /// The classes below each meter.
     pub(crate) meter_classes: Vec<Range<usize>>,
     /// What no plan changes: the part of demand charges that is owed whatever the vehicles do, less
@@ -201,6 +231,7 @@ impl Layout {
             limit_exact: Vec::new(),
             meter_classes: Vec::new(),
             fixed: 0.0,
+            jobs: Vec::new(),
             sides: [Side::default(), Side::default()],
             kinds: Vec::new(),
             limit: Vec::new(),
@@ -219,7 +250,37 @@ impl Layout {
         }
         layout.add_meters(problem);
         layout.weigh();
+        layout.share_out();
         layout
+    }
+
+    /// Part the classes into jobs of about equal size.
+    fn share_out(&mut self) {
+        const JOB_ELEMENTS: usize = 6_144;
+        let (mut first, mut from) = (0, 0);
+        for (index, class) in self.classes.iter().enumerate() {
+            let end = self.cars.get(class.cars.end).map_or(self.upper.len(), |car| car.offset);
+            if end - from >= JOB_ELEMENTS || index + 1 == self.classes.len() {
+                self.jobs.push(first..index + 1);
+                (first, from) = (index + 1, end);
+            }
+        }
+    }
+
+    /// The cars of some classes.
+    pub(crate) fn cars_of(&self, classes: &Range<usize>) -> Range<usize> {
+        match &self.classes[classes.clone()] {
+            [] => 0..0,
+            [first, ..] => first.cars.start..self.classes[classes.end - 1].cars.end,
+        }
+    }
+
+    /// The elements of some cars.
+    pub(crate) fn elements_of(&self, cars: &Range<usize>) -> Range<usize> {
+        match &self.cars[cars.clone()] {
+            [] => 0..0,
+            [first, ..] => first.offset..self.cars[cars.end - 1].all().end,
+        }
     }
 
     /// The classes in the order of the network, with their vehicles.
@@ -291,6 +352,11 @@ impl Layout {
                 self.most_ma.push(i32::try_from(most_ma).unwrap_or(i32::MAX));
             }
         }
+        let taper = taper(problem, index);
+        if taper.is_some() {
+            self.upper.resize(self.upper.len() + stride, 0.0);
+            self.most_ma.resize(self.upper.len(), 0);
+        }
         // What full power for the whole stay could not bring is nobody's choice and costs nothing.
         let possible: f64 = self.upper[offset..offset + stride].iter().map(|&most| f64::from(most)).sum();
         self.cars.push(Car {
@@ -314,6 +380,7 @@ impl Layout {
             spare: kilo(at(fleet.spare_wh, index, 0)),
             penalty: money(fleet.penalty[index]),
             wear: money(at(fleet.wear_price, index, 0)) * kw * self.slot_h,
+            taper,
         });
     }
 
@@ -495,9 +562,30 @@ impl Layout {
                     *sum += own * (count[0] + count[1]);
                 }
             }
-            class.weight = class.weight.max(LEAST);
+            let own = self.cars[class.cars.clone()].iter().filter_map(Car::taper_weight).fold(0.0, f64::max);
+            class.weight = (class.weight + own).max(LEAST);
         }
     }
+}
+
+/// How a battery takes less as it fills, if it ever gets there.
+fn taper(problem: &Problem<'_>, index: usize) -> Option<Taper> {
+    let fleet = &problem.fleet;
+    let &from_wh = fleet.taper_from_wh.get(index)?;
+    let width_wh = fleet.room_wh[index] - from_wh;
+    let (most, end) = (fleet.max_ma[index], at(fleet.taper_ma, index, 0));
+    if width_wh <= 0 || most == end {
+        return None;
+    }
+    let slope = kilo(most - end) / kilo(width_wh);
+    Some(Taper {
+        slope,
+        limit: kilo(most) + slope * kilo(from_wh),
+        most,
+        drop: most - end,
+        from_uj: from_wh * UJ_PER_WH,
+        width_uj: width_wh * UJ_PER_WH,
+    })
 }
 
 /// What is due within the horizon: what full power after it can still bring is left for then.

@@ -5,17 +5,18 @@
 //! its power, battery and need, is kept exactly; one number, the worth of a kilowatt-hour in the
 //! battery, settles all its slots, and is found by a search of one dimension.
 
-use super::layout::{Car, LANES};
+use super::layout::{Car, LANES, Taper};
 
 /// Memory of one thread.
 #[derive(Debug, Default)]
 pub(crate) struct Scratch {
     /// Where each element would go, were the battery worth nothing.
     point: Vec<f32>,
+    /// What the taper adds to the prices of drawing and feeding in.
+    taper: [Vec<f32>; 2],
     /// What is open of the slots of a vehicle with a battery to mind: first and last slot, the
     /// energy before and after.
     open: Vec<(usize, usize, f64, f64)>,
-    energy: Vec<f64>,
 }
 
 /// Searches end when this part of what is wanted is left.
@@ -30,22 +31,70 @@ pub(crate) fn respond(
     upper: &[f32],
     price: [&[f32]; 2],
     step: f32,
+    balance: f64,
     worth: &mut f32,
     scratch: &mut Scratch,
     to: &mut [f32],
 ) {
+    let wear = car.wear as f32;
     let point = &mut scratch.point;
     point.clear();
-    let drawn = &from[..car.stride];
+    let (drawn, fed) = (&from[..car.stride], &from[car.stride..car.fed().end - car.offset]);
     point.extend(drawn.iter().zip(price[0]).map(|(&from, &price)| from - step * price));
+    point.extend(fed.iter().zip(price[1]).map(|(&from, &price)| from - step * (price + wear)));
+    if let Some(taper) = &car.taper {
+        taper_prices(car, taper, &from[point.len()..], &mut scratch.taper);
+        let (draw, feed) = point.split_at_mut(car.stride);
+        for (side, point) in [draw, feed].into_iter().enumerate() {
+            for (point, price) in point.iter_mut().zip(&scratch.taper[side]) {
+                *point -= step * price;
+            }
+        }
+    }
     if car.two_way {
-        let fed = &from[car.stride..];
-        let wear = car.wear as f32;
-        point.extend(fed.iter().zip(price[1]).map(|(&from, &price)| from - step * (price + wear)));
         store(car, upper, step, scratch, to);
     } else {
-        charge(car, point, upper, step, worth, to);
+        charge(car, &scratch.point, upper, step, worth, &mut to[..car.stride]);
     }
+    if let Some(taper) = &car.taper {
+        taper_answer(car, taper, from, to, balance);
+    }
+}
+
+/// What the prices of the taper's rows add to those of drawing and feeding in.
+#[expect(clippy::cast_possible_truncation, reason = "rounded to what is kept")]
+pub(crate) fn taper_prices(car: &Car, taper: &Taper, rows: &[f32], prices: &mut [Vec<f32>; 2]) {
+    prices.iter_mut().for_each(|prices| {
+        prices.clear();
+        prices.resize(car.stride, 0.0);
+    });
+    let mut later = 0.0;
+    for slot in (0..car.count).rev() {
+        later += taper.slope * f64::from(rows[slot]);
+        prices[0][slot] = rows[slot] + (car.gain * later) as f32;
+        prices[1][slot] = (-car.loss * later) as f32;
+    }
+}
+
+/// How the rows of the taper answer to where the vehicle went.
+#[expect(clippy::cast_possible_truncation, reason = "rounded to what is kept")]
+#[expect(clippy::cast_precision_loss, reason = "slots are few")]
+fn taper_answer(car: &Car, taper: &Taper, from: &[f32], to: &mut [f32], balance: f64) {
+    let rows = car.fed().end - car.offset;
+    let ahead = |element: usize, to: &[f32]| f64::from(2.0 * to[element] - from[element]);
+    let own = car.gain.max(if car.two_way { car.loss } else { 0.0 });
+    let mut has = 0.0;
+    for slot in 0..car.count {
+        let drawn = ahead(slot, to);
+        has += car.gain * drawn;
+        if car.two_way {
+            has -= car.loss * ahead(car.stride + slot, to);
+        }
+        let scale = balance / (1.0 + taper.slope * own * (slot + 1) as f64);
+        let over = drawn + taper.slope * has - taper.limit;
+        to[rows + slot] = (f64::from(from[rows + slot]) + scale * over).max(0.0) as f32;
+    }
+    to[rows + car.count..].fill(0.0);
 }
 
 /// The answer of a vehicle that only draws.
@@ -134,10 +183,8 @@ fn sum_at(point: &[f32], upper: &[f32], shift: f32) -> (f32, f32) {
 /// decentralized energy management, OR Spectrum 2017), so it parts the slots, and each part is the
 /// same problem again.
 fn store(car: &Car, upper: &[f32], step: f32, scratch: &mut Scratch, to: &mut [f32]) {
-    let Scratch { point, open, energy } = scratch;
+    let Scratch { point, open, .. } = scratch;
     let part = Part { car, point, upper, step: f64::from(step) };
-    energy.clear();
-    energy.resize(car.count, 0.0);
     open.clear();
     open.push((0, car.count, 0.0, f64::NAN));
     while let Some((first, end, before, after)) = open.pop() {

@@ -8,9 +8,12 @@
 //! 2024). Everything that is a vehicle's own is kept exactly in each step, so only rows are left
 //! to be settled by prices.
 
-use super::layout::{Kind, Layout};
+use std::ops::Range;
+
+use super::layout::{Kind, LANES, Layout};
 use super::respond::{Scratch, respond};
 use super::sweep::{Sweep, class_rows, row_of};
+use crate::threads::share_out;
 
 /// A part of the longest step that is sure to converge.
 const STEP: f64 = 0.999;
@@ -49,11 +52,18 @@ pub(crate) struct Saddle<'a> {
     prices: Vec<f32>,
     class_load: Vec<f32>,
     sweep: Sweep,
-    scratch: Scratch,
+    /// One for each thread.
+    scratch: Vec<Scratch>,
 }
 
 impl<'a> Saddle<'a> {
-    pub(crate) fn new(layout: &'a Layout, drawn: Vec<f32>, dual: Vec<f64>, balance: f64) -> Self {
+    pub(crate) fn new(
+        layout: &'a Layout,
+        drawn: Vec<f32>,
+        dual: Vec<f64>,
+        balance: f64,
+        threads: usize,
+    ) -> Self {
         let mut saddle = Self {
             layout,
             answer: vec![0.0; drawn.len()],
@@ -75,7 +85,7 @@ impl<'a> Saddle<'a> {
             prices: class_rows(layout),
             class_load: class_rows(layout),
             sweep: Sweep::default(),
-            scratch: Scratch::default(),
+            scratch: (0..threads.max(1)).map(|_| Scratch::default()).collect(),
         };
         saddle.class_loads();
         let mut load = std::mem::take(&mut saddle.load);
@@ -142,45 +152,31 @@ impl<'a> Saddle<'a> {
     #[expect(clippy::cast_possible_truncation, reason = "rounded to what is kept")]
     fn vehicles(&mut self, blend: f64) -> f64 {
         let layout = self.layout;
-        let blend = blend as f32;
-        let mut total = 0.0;
-        self.class_load.fill(0.0);
-        for (index, class) in layout.classes.iter().enumerate() {
-            let scale = STEP / class.weight;
-            let step = (scale / self.balance) as f32;
-            let rows = [0, 1].map(|side| row_of(layout, index, side));
-            let mut squares = 0.0;
-            for number in class.cars.clone() {
-                let car = &layout.cars[number];
-                if car.count == 0 {
-                    continue;
-                }
-                let upper = &layout.upper[car.all()];
-                let price = rows.map(|row| &self.prices[row + car.first..][..car.stride]);
-                let now = &mut self.drawn[car.all()];
-                let to = &mut self.answer[car.all()];
-                respond(car, now, upper, price, step, &mut self.worth[number], &mut self.scratch, to);
-                for (side, elements) in [0..car.stride, car.stride..to.len()].into_iter().enumerate() {
-                    let load = &mut self.class_load[rows[side] + car.first..];
-                    for (sum, &own) in load.iter_mut().zip(&to[elements]) {
-                        *sum += own;
-                    }
-                }
-                let start = &self.drawn_start[car.all()];
-                let mut square = [0.0_f32; 8];
-                let chunks = now.as_chunks_mut::<8>().0.iter_mut().zip(to.as_chunks::<8>().0);
-                for ((now, to), start) in chunks.zip(start.as_chunks::<8>().0) {
-                    for lane in 0..8 {
-                        let gap = to[lane] - now[lane];
-                        square[lane] += gap * gap;
-                        now[lane] = blend * (to[lane] + gap) + (1.0 - blend) * start[lane];
-                    }
-                }
-                squares += f64::from(square.iter().sum::<f32>());
-            }
-            total += squares / scale;
+        let step = Step {
+            layout,
+            prices: &self.prices,
+            start: &self.drawn_start,
+            blend: blend as f32,
+            balance: self.balance,
+        };
+        let mut jobs = Vec::with_capacity(layout.jobs.len());
+        let (mut drawn, mut answer) = (&mut self.drawn[..], &mut self.answer[..]);
+        let (mut worth, mut load) = (&mut self.worth[..], &mut self.class_load[..]);
+        let mut moves = vec![0.0; layout.jobs.len()];
+        for (classes, moved) in layout.jobs.iter().zip(&mut moves) {
+            let cars = layout.cars_of(classes);
+            let elements = layout.elements_of(&cars).len();
+            jobs.push(Job {
+                classes: classes.clone(),
+                drawn: take(&mut drawn, elements),
+                answer: take(&mut answer, elements),
+                worth: take(&mut worth, cars.len()),
+                load: take(&mut load, row_of(layout, classes.len(), 0)),
+                moved,
+            });
         }
-        total
+        share_out(&mut self.scratch, jobs, |job, scratch| step.take(job, scratch));
+        moves.iter().sum()
     }
 
     /// Let every row answer to its load, extrapolated. Returns the weighted square of the moves.
@@ -225,7 +221,7 @@ impl<'a> Saddle<'a> {
         let (mut moved, mut priced) = (0.0, 0.0);
         for class in &layout.classes {
             for car in &layout.cars[class.cars.clone()] {
-                let all = car.all();
+                let all = car.offset..car.fed().end;
                 let square: f32 = self.drawn[all.clone()]
                     .iter()
                     .zip(&self.drawn_start[all])
@@ -249,6 +245,86 @@ impl<'a> Saddle<'a> {
         self.load_start.copy_from_slice(&self.load);
         self.since = 0;
         self.last_error = f64::MAX;
+    }
+}
+
+/// Some classes, and what is theirs.
+struct Job<'a> {
+    classes: Range<usize>,
+    drawn: &'a mut [f32],
+    answer: &'a mut [f32],
+    worth: &'a mut [f32],
+    load: &'a mut [f32],
+    moved: &'a mut f64,
+}
+
+/// The first part of a slice, which is taken off it.
+fn take<'a, T>(from: &mut &'a mut [T], length: usize) -> &'a mut [T] {
+    let (first, rest) = std::mem::take(from).split_at_mut(length);
+    *from = rest;
+    first
+}
+
+/// What all vehicles see of a step.
+struct Step<'a> {
+    layout: &'a Layout,
+    prices: &'a [f32],
+    start: &'a [f32],
+    blend: f32,
+    balance: f64,
+}
+
+impl Step<'_> {
+    /// Let the vehicles of a job answer, sum up, and move.
+    #[expect(clippy::cast_possible_truncation, reason = "rounded to what is kept")]
+    fn take(&self, job: Job<'_>, scratch: &mut Scratch) {
+        let layout = self.layout;
+        let cars = layout.cars_of(&job.classes);
+        let first = layout.elements_of(&cars).start;
+        job.load.fill(0.0);
+        for (number, index) in job.classes.enumerate() {
+            let class = &layout.classes[index];
+            let scale = STEP / class.weight;
+            let step = (scale / self.balance) as f32;
+            let seen = [0, 1].map(|side| row_of(layout, index, side));
+            let summed = [0, 1].map(|side| row_of(layout, number, side));
+            let mut squares = 0.0;
+            for car_number in class.cars.clone() {
+                let car = &layout.cars[car_number];
+                if car.count == 0 {
+                    continue;
+                }
+                let own = car.offset - first..car.all().end - first;
+                let (now, to) = (&mut job.drawn[own.clone()], &mut job.answer[own]);
+                let upper = &layout.upper[car.all()];
+                let price = seen.map(|row| &self.prices[row + car.first..][..car.stride]);
+                let worth = &mut job.worth[car_number - cars.start];
+                respond(car, now, upper, price, step, self.balance, worth, scratch, to);
+                let fed = car.stride..car.fed().end - car.offset;
+                for (side, elements) in [0..car.stride, fed].into_iter().enumerate() {
+                    let load = &mut job.load[summed[side] + car.first..];
+                    for (sum, &own) in load.iter_mut().zip(&to[elements]) {
+                        *sum += own;
+                    }
+                }
+                squares += self.advance(now, to, &self.start[car.all()]);
+            }
+            *job.moved += squares / scale;
+        }
+    }
+
+    /// Go where the answer, mirrored, and the start lead. Returns the square of the move.
+    fn advance(&self, now: &mut [f32], to: &[f32], start: &[f32]) -> f64 {
+        let mut square = [0.0_f32; LANES];
+        let chunks = now.as_chunks_mut::<LANES>().0.iter_mut().zip(to.as_chunks::<LANES>().0);
+        for ((now, to), start) in chunks.zip(start.as_chunks::<LANES>().0) {
+            for lane in 0..LANES {
+                let gap = to[lane] - now[lane];
+                square[lane] += gap * gap;
+                now[lane] = self.blend * (to[lane] + gap) + (1.0 - self.blend) * start[lane];
+            }
+        }
+        f64::from(square.iter().sum::<f32>())
     }
 }
 

@@ -4,7 +4,7 @@
 //! root, and what vehicles lost is filled in again in the cheapest slots that have room. All sums
 //! are exact, so that a schedule keeps every row by construction.
 
-use super::layout::{Car, KINDS, Layout, POWER, SIDES};
+use super::layout::{Car, KINDS, Layout, POWER, SIDES, Taper};
 use super::sweep::row_of;
 use crate::network::NONE;
 use crate::units::PHASES;
@@ -55,7 +55,7 @@ impl Scheduler {
         self.cut(layout, answer, dual);
         let mut schedule = Schedule { current: self.rounded(layout, answer), cost: 0.0 };
         for car in &layout.cars {
-            if car.two_way {
+            if car.two_way || car.taper.is_some() {
                 keep_battery(car, &mut schedule.current[car.all()]);
             }
         }
@@ -325,7 +325,7 @@ impl Scheduler {
             node = layout.sides[0].parent[node as usize];
         }
         if room > 0 {
-            room = room.min(battery_room(car, &current[car.all()], slot).div_euclid(car.unit));
+            room = room.min(battery_room(car, &current[car.all()], slot));
         }
         if room <= 0 {
             return 0;
@@ -371,7 +371,7 @@ impl Scheduler {
                 total += layout.late * slot as f64 * f64::from(drawn) / 1e3 * car.kw * layout.slot_h;
             }
             if car.two_way {
-                let fed: i64 = own[car.stride..].iter().map(|&own| i64::from(own)).sum();
+                let fed: i64 = fed(car, own).iter().map(|&own| i64::from(own)).sum();
                 total += car.wear * fed as f64 / 1e3;
             }
             let missing = car.need - gained(car, own) as f64 / (UJ_PER_WH as f64 * 1e3);
@@ -384,16 +384,20 @@ impl Scheduler {
 /// What the battery gains over the whole stay, in microjoules.
 pub(crate) fn gained(car: &Car, current: &[i32]) -> i64 {
     let drawn: i64 = current[..car.stride].iter().map(|&own| i64::from(own)).sum();
-    let fed: i64 = current[car.stride..].iter().map(|&own| car.taken(own)).sum();
-    drawn * car.unit - fed
+    drawn * car.unit - fed(car, current).iter().map(|&own| car.taken(own)).sum::<i64>()
+}
+
+/// What is fed in, by slot; nothing where it never does.
+fn fed<'a>(car: &Car, current: &'a [i32]) -> &'a [i32] {
+    &current[car.stride..car.fed().end - car.offset]
 }
 
 /// What it would like to gain: what its answer brings, rounded up to the need where that is near.
 #[expect(clippy::cast_possible_truncation, reason = "energies are far below 2^63 uJ")]
 fn wanted(car: &Car, answer: &[f32]) -> i64 {
-    let drawn: f64 = answer[..car.stride].iter().map(|&own| f64::from(own)).sum();
-    let fed: f64 = answer[car.stride..].iter().map(|&own| f64::from(own)).sum();
-    let energy = car.gain * drawn - car.loss * fed;
+    let sum = |elements: &[f32]| elements.iter().map(|&own| f64::from(own)).sum::<f64>();
+    let drawn = sum(&answer[..car.stride]);
+    let energy = car.gain * drawn - car.loss * sum(&answer[car.stride..car.fed().end - car.offset]);
     let wanted = if energy > car.need * (1.0 - 1e-4) - 1e-6 { energy.max(car.need) } else { energy };
     (wanted.min(car.room) * UJ_PER_WH as f64 * 1e3) as i64
 }
@@ -402,27 +406,63 @@ fn wanted(car: &Car, answer: &[f32]) -> i64 {
 fn keep_battery(car: &Car, current: &mut [i32]) {
     let mut has = 0;
     for slot in 0..car.count {
-        let (drawn, fed) = (current[slot], current[car.stride + slot]);
-        let most = ((car.room_uj - has) / car.unit).clamp(0, i64::from(drawn));
-        let drawn = i32::try_from(most).unwrap_or(drawn);
+        let mut most = (car.room_uj - has) / car.unit;
+        if let Some(taper) = &car.taper {
+            most = most.min(taper.room(0, has, car.unit));
+        }
+        let drawn = i32::try_from(most.clamp(0, i64::from(current[slot]))).unwrap_or(0);
+        current[slot] = drawn;
         has += i64::from(drawn) * car.unit;
-        let fed = fed.min(car.feeds(has + car.spare_uj));
-        has -= car.taken(fed);
-        (current[slot], current[car.stride + slot]) = (drawn, fed);
+        if car.two_way {
+            let fed = &mut current[car.stride + slot];
+            *fed = (*fed).min(car.feeds(has + car.spare_uj));
+            has -= car.taken(*fed);
+        }
     }
 }
 
-/// How much more can be drawn in a slot without a battery that is too full then or later.
+/// How many milliamperes more can be drawn in a slot without a battery that is too full then or later.
 fn battery_room(car: &Car, current: &[i32], slot: usize) -> i64 {
-    if !car.two_way {
-        return car.room_uj - gained(car, current);
+    if !car.two_way && car.taper.is_none() {
+        return (car.room_uj - gained(car, current)).div_euclid(car.unit);
     }
-    let (mut has, mut most) = (0, i64::MIN);
+    let (mut has, mut most) = (0, i64::MAX);
     for at in 0..car.count {
-        has += i64::from(current[at]) * car.unit - car.taken(current[car.stride + at]);
+        has += i64::from(current[at]) * car.unit;
         if at >= slot {
-            most = most.max(has);
+            most = most.min((car.room_uj - has).div_euclid(car.unit));
+            if let Some(taper) = &car.taper {
+                let own = i64::from(current[at]);
+                let more = if at == slot { taper.room(own, has, car.unit) } else { taper.later_room(own, has, car.unit) };
+                most = most.min(more);
+            }
+        }
+        if car.two_way {
+            has -= car.taken(current[car.stride + at]);
         }
     }
-    car.room_uj - most
+    most
+}
+
+impl Taper {
+    /// How much is left below the limit, mA times uJ, drawing `own` with `has` at the end of a slot.
+    fn left(&self, own: i64, has: i64) -> i128 {
+        i128::from(self.most - own) * i128::from(self.width_uj)
+            - i128::from(self.drop) * i128::from(has - self.from_uj)
+    }
+
+    /// How much more may be drawn in the slot, each milliampere bringing `unit`.
+    fn room(&self, own: i64, has: i64, unit: i64) -> i64 {
+        let each = i128::from(self.width_uj) + i128::from(self.drop) * i128::from(unit);
+        i64::try_from(self.left(own, has).div_euclid(each)).unwrap_or(i64::MIN)
+    }
+
+    /// How much more may have been drawn before it.
+    fn later_room(&self, own: i64, has: i64, unit: i64) -> i64 {
+        if own == 0 {
+            return i64::MAX;
+        }
+        let each = i128::from(self.drop) * i128::from(unit);
+        i64::try_from(self.left(own, has).div_euclid(each)).unwrap_or(i64::MAX)
+    }
 }

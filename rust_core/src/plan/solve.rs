@@ -14,11 +14,13 @@ pub struct Effort {
     pub gap: f64,
     /// The most steps.
     pub steps: u32,
+    /// On how many threads; the plan is the same on any number.
+    pub threads: usize,
 }
 
 impl Default for Effort {
     fn default() -> Self {
-        Self { gap: 1e-3, steps: 20_000 }
+        Self { gap: 1e-3, steps: 20_000, threads: 1 }
     }
 }
 
@@ -44,7 +46,7 @@ pub fn solve(problem: &Problem<'_>, effort: &Effort, stop: &dyn Fn() -> bool) ->
     problem.refuse_bad_input()?;
     let layout = Layout::new(problem);
     let (drawn, dual) = start(&layout);
-    let mut saddle = Saddle::new(&layout, drawn, dual, balance(&layout));
+    let mut saddle = Saddle::new(&layout, drawn, dual, balance(&layout), effort.threads);
     let (mut bounder, mut scheduler) = (Bounder::new(&layout), Scheduler::default());
     let (mut best, mut bound): (Option<Schedule>, f64) = (None, f64::MIN);
     let mut looked = 0;
@@ -55,7 +57,7 @@ pub fn solve(problem: &Problem<'_>, effort: &Effort, stop: &dyn Fn() -> bool) ->
         if !(due || last || saddle.steps - looked >= 40) { continue; }
         looked = saddle.steps;
         let t0 = std::time::Instant::now();
-        bound = bound.max(bounder.bound(&layout, &saddle.dual_answer));
+        bound = bound.max(bounder.bound(&layout, &saddle.dual_answer, &saddle.answer));
         let t1 = std::time::Instant::now();
         let found = scheduler.schedule(&layout, &saddle.answer, &saddle.dual_answer, &bounder.prices);
         let t2 = std::time::Instant::now();
@@ -77,7 +79,8 @@ pub fn solve(problem: &Problem<'_>, effort: &Effort, stop: &dyn Fn() -> bool) ->
         let own = &best.current[car.all()];
         let to = &mut current_ma[car.index * slots..][..slots];
         for (at, slot) in car.slots().enumerate() {
-            to[slot] = own[at] - own.get(car.stride + at).copied().unwrap_or(0);
+            let fed = if car.two_way { own[car.stride + at] } else { 0 };
+            to[slot] = own[at] - fed;
         }
     }
     Ok(Plan { current_ma, cost: best.cost, bound, steps: saddle.steps })
