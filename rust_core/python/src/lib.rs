@@ -240,7 +240,10 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<plan::PlanLimits>()?;
     module.add_class::<plan::PlanMeters>()?;
     module.add_class::<plan::PlanFleet>()?;
+    module.add_class::<plan::PlanStart>()?;
+    module.add_class::<plan::PlanProblem>()?;
     module.add_class::<plan::Plan>()?;
+    module.add_function(wrap_pyfunction!(plan::check_plan, module)?)?;
     module.add_function(wrap_pyfunction!(plan::plan, module)?)?;
     module.add_function(wrap_pyfunction!(electrical::total_power_row, module)?)?;
     module.add_function(wrap_pyfunction!(electrical::imbalance_row, module)?)?;

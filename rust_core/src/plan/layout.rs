@@ -67,6 +67,9 @@ pub(crate) struct Car {
     discharge_permille: i64,
     pub(crate) room_uj: i64,
     pub(crate) spare_uj: i64,
+    /// What is due within the horizon, possible or not.
+    pub(crate) due_uj: i64,
+    /// What of it is possible.
     pub(crate) need: f64,
     pub(crate) room: f64,
     pub(crate) spare: f64,
@@ -334,7 +337,7 @@ impl Layout {
         let charge = kilo(at(fleet.charge_permille, index, PERMILLE));
         let discharge = kilo(at(fleet.discharge_permille, index, PERMILLE));
         let gain = kw * self.slot_h * charge;
-        let need = kilo(due_wh(problem, index));
+        let due_wh = due_wh(problem, index);
         let stride = count.next_multiple_of(LANES);
         let offset = self.upper.len();
         for (side, most_ma) in [fleet.max_ma[index], feeds_ma].into_iter().enumerate() {
@@ -375,7 +378,8 @@ impl Layout {
             discharge_permille: at(fleet.discharge_permille, index, PERMILLE),
             room_uj: fleet.room_wh[index] * UJ_PER_WH,
             spare_uj: at(fleet.spare_wh, index, 0) * UJ_PER_WH,
-            need: need.min(gain * possible),
+            due_uj: due_wh * UJ_PER_WH,
+            need: kilo(due_wh).min(gain * possible),
             room: kilo(fleet.room_wh[index]),
             spare: kilo(at(fleet.spare_wh, index, 0)),
             penalty: money(fleet.penalty[index]),

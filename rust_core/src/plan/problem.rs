@@ -23,6 +23,9 @@ pub const PRICE_MAX: i64 = 1_000_000_000_000;
 /// The largest voltage that a vehicle's current drives.
 pub const VOLTAGE_MAX_V: i64 = 100_000;
 
+/// The most that one vehicle may draw or feed in, in milliwatts: ten megawatts.
+pub const VEHICLE_POWER_MAX_MW: i64 = 10_000_000_000;
+
 /// The furthest from the start of the horizon that a vehicle may come or go, in seconds.
 pub const INSTANT_MAX_S: i64 = 1 << 40;
 
@@ -199,6 +202,9 @@ impl Problem<'_> {
         check_optional("taper_ma", fleet.taper_ma, count, 0, CURRENT_MAX_MA)?;
         for index in 0..count {
             let spare = at(fleet.spare_wh, index, 0);
+            let most_ma = VEHICLE_POWER_MAX_MW / fleet.volts[index];
+            check_value("max_ma", index, fleet.max_ma[index], 0, most_ma)?;
+            check_value("discharge_ma", index, at(fleet.discharge_ma, index, 0), 0, most_ma)?;
             check_value(
                 "departure_s",
                 index,
