@@ -67,7 +67,7 @@ columns! {
 columns! {
     /// Where a search begins.
     PlanStart: [current_ma: i32, import_price: f64, export_price: f64, energy_price: f64,
-    demand_price: f64, balance: f64,]
+    demand_price: f64, taper_price: f32, balance: f64,]
 }
 
 /// What is planned.
@@ -142,8 +142,7 @@ impl PlanProblem {
         };
         let network = &self.network.get().core;
         let (slots, slot_s, late_price) = (self.slots, self.slot_s, self.late_price);
-        let problem =
-            core::Problem { network, slots, slot_s, limits, meters, fleet, late_price };
+        let problem = core::Problem { network, slots, slot_s, limits, meters, fleet, late_price };
         Ok(py.detach(|| look(&problem)))
     }
 }
@@ -175,6 +174,8 @@ pub(crate) struct Plan {
     energy_price: Py<PyArray1<f64>>,
     #[pyo3(get)]
     demand_price: Py<PyArray1<f64>>,
+    #[pyo3(get)]
+    taper_price: Py<PyArray1<f32>>,
 }
 
 impl Plan {
@@ -194,6 +195,7 @@ impl Plan {
             export_price: column(py, found.export_price),
             energy_price: column(py, found.energy_price),
             demand_price: column(py, found.demand_price),
+            taper_price: column(py, found.taper_price),
         })
     }
 }
@@ -219,16 +221,19 @@ pub(crate) fn plan(
         export_price: Column::optional(None)?,
         energy_price: Column::optional(None)?,
         demand_price: Column::optional(None)?,
+        taper_price: Column::optional(None)?,
         balance: Column::optional(None)?,
     };
     let start = start.unwrap_or(&nothing);
-    views!(py, start: current_ma, import_price, export_price, energy_price, demand_price, balance);
+    views!(py, start: current_ma, import_price, export_price, energy_price);
+    views!(py, start: demand_price, taper_price, balance);
     let start = core::Start {
         current_ma,
         import_price,
         export_price,
         energy_price,
         demand_price,
+        taper_price,
         balance: balance.first().copied(),
     };
     let effort = core::Effort { gap, steps, threads };

@@ -34,9 +34,14 @@ impl Bounder {
     /// The bound that these prices of the rows, and those of tapers in `answer`, prove.
     pub(crate) fn bound(&mut self, layout: &Layout, dual: &[f64], answer: &[f32]) -> f64 {
         self.sweep.prices(layout, dual, &mut self.prices);
-        let mut total: f64 = dual.iter().zip(&layout.limit).map(|(price, limit)| -price * limit).sum();
-        let mut doubt: f64 =
-            1e-6 * dual.iter().zip(&layout.limit).map(|(price, limit)| (price * limit).abs()).sum::<f64>();
+        let mut total: f64 =
+            dual.iter().zip(&layout.limit).map(|(price, limit)| -price * limit).sum();
+        let mut doubt: f64 = 1e-6
+            * dual
+                .iter()
+                .zip(&layout.limit)
+                .map(|(price, limit)| (price * limit).abs())
+                .sum::<f64>();
         for (index, class) in layout.classes.iter().enumerate() {
             let rows = [0, 1].map(|side| row_of(layout, index, side));
             for car in &layout.cars[class.cars.clone()] {
@@ -51,7 +56,8 @@ impl Bounder {
                         }
                         price[side] = seen;
                     }
-                    let worth: f64 = rows.iter().map(|&row| f64::from(row)).sum::<f64>() * taper.limit;
+                    let worth: f64 =
+                        rows.iter().map(|&row| f64::from(row)).sum::<f64>() * taper.limit;
                     total -= worth;
                     doubt += worth.abs();
                 }

@@ -56,7 +56,10 @@ impl fmt::Display for PlanFault {
             Self::Row { node, line, export, slot, load, limit } => {
                 let (what, unit) = if line == PHASES { ("power", "mW") } else { ("line", "mA") };
                 let side = if export { "export" } else { "import" };
-                write!(to, "node {node} {side} {what} {line} slot {slot}: {load} {unit} over {limit}")
+                write!(
+                    to,
+                    "node {node} {side} {what} {line} slot {slot}: {load} {unit} over {limit}"
+                )
             }
             Self::Current { vehicle, slot } => {
                 write!(to, "vehicle {vehicle} slot {slot}: more than it can do")
@@ -153,7 +156,8 @@ fn check_vehicle(
         let there_s = fleet.departure_s[vehicle].min(begin_s + slot_s)
             - fleet.arrival_s[vehicle].max(begin_s);
         begin_s += slot_s;
-        let most_ma = if own > 0 { fleet.max_ma[vehicle] } else { at(fleet.discharge_ma, vehicle, 0) };
+        let most_ma =
+            if own > 0 { fleet.max_ma[vehicle] } else { at(fleet.discharge_ma, vehicle, 0) };
         if i64::from(own.abs()) * slot_s > most_ma * there_s.max(0) {
             faults.push(PlanFault::Current { vehicle, slot });
         }

@@ -7,8 +7,8 @@
 
 use std::ops::Range;
 
-use super::schedule::UJ_PER_WH;
 use super::problem::{PERMILLE, Problem, at};
+use super::schedule::UJ_PER_WH;
 use crate::network::NONE;
 use crate::units::PHASES;
 
@@ -73,6 +73,8 @@ pub(crate) struct Car {
     pub(crate) need: f64,
     pub(crate) room: f64,
     pub(crate) spare: f64,
+    /// The sum of the coefficients of one ampere over all rows.
+    pub(crate) weight: f64,
     /// Per kilowatt-hour.
     pub(crate) penalty: f64,
     /// Per ampere and slot fed in.
@@ -111,11 +113,12 @@ impl Car {
         start..start + if self.two_way { self.stride } else { 0 }
     }
 
-    /// The most that an ampere counts in all rows of the taper.
+    /// The sum of the coefficients of the taper's row of a slot; of an ampere, over all of them, it is
+    /// at most that of the last.
     #[expect(clippy::cast_precision_loss, reason = "slots are few")]
-    fn taper_weight(&self) -> Option<f64> {
+    pub(crate) fn taper_row_weight(&self, taper: &Taper, slot: usize) -> f64 {
         let own = self.gain.max(if self.two_way { self.loss } else { 0.0 });
-        self.taper.as_ref().map(|taper| 1.0 + taper.slope * own * self.count as f64)
+        1.0 + taper.slope * own * (slot + 1) as f64
     }
 
     /// Microjoules that feeding in takes out of the battery, rounded up.
@@ -290,8 +293,7 @@ impl Layout {
     fn add_cars(&mut self, problem: &Problem<'_>, meter_of_place: &[u32]) {
         let (network, fleet) = (problem.network, &problem.fleet);
         for group in &network.groups {
-            let mut leaves: Vec<usize> = network.leaf_at
-                [group.first as usize..group.end as usize]
+            let mut leaves: Vec<usize> = network.leaf_at[group.first as usize..group.end as usize]
                 .iter()
                 .map(|&leaf| leaf as usize)
                 .collect();
@@ -323,10 +325,8 @@ impl Layout {
     fn add_car(&mut self, problem: &Problem<'_>, index: usize, meter: usize) {
         let (fleet, slot_s) = (&problem.fleet, problem.slot_s);
         let end_s = i64::try_from(self.slots).unwrap_or(i64::MAX) * slot_s;
-        let (from_s, until_s) = (
-            fleet.arrival_s[index].clamp(0, end_s),
-            fleet.departure_s[index].clamp(0, end_s),
-        );
+        let (from_s, until_s) =
+            (fleet.arrival_s[index].clamp(0, end_s), fleet.departure_s[index].clamp(0, end_s));
         let first = usize::try_from(from_s / slot_s).unwrap_or(0);
         let beyond = usize::try_from((until_s + slot_s - 1) / slot_s).unwrap_or(0);
         let count = beyond.saturating_sub(first);
@@ -361,7 +361,8 @@ impl Layout {
             self.most_ma.resize(self.upper.len(), 0);
         }
         // What full power for the whole stay could not bring is nobody's choice and costs nothing.
-        let possible: f64 = self.upper[offset..offset + stride].iter().map(|&most| f64::from(most)).sum();
+        let possible: f64 =
+            self.upper[offset..offset + stride].iter().map(|&most| f64::from(most)).sum();
         self.cars.push(Car {
             index,
             offset,
@@ -382,6 +383,7 @@ impl Layout {
             need: kilo(due_wh).min(gain * possible),
             room: kilo(fleet.room_wh[index]),
             spare: kilo(at(fleet.spare_wh, index, 0)),
+            weight: 0.0,
             penalty: money(fleet.penalty[index]),
             wear: money(at(fleet.wear_price, index, 0)) * kw * self.slot_h,
             taper,
@@ -465,7 +467,8 @@ impl Layout {
             for car in &self.cars[class.cars.clone()] {
                 for (side, elements) in [car.drawn(), car.fed()].into_iter().enumerate() {
                     for (slot, &upper) in car.slots().zip(&self.upper[elements]) {
-                        most[class.meter as usize * slots + slot][side] += f64::from(upper) * class.kw;
+                        most[class.meter as usize * slots + slot][side] +=
+                            f64::from(upper) * class.kw;
                     }
                 }
             }
@@ -499,7 +502,9 @@ impl Layout {
             let counted = &mut self.demand_slot[charge * slots..][..slots];
             // Owed whatever the vehicles do; and where there are none, nothing more can come.
             let mut owed = so_far;
-            for ((counts, &base), most) in counted.iter_mut().zip(&self.base[rows.clone()]).zip(&most[rows.clone()]) {
+            for ((counts, &base), most) in
+                counted.iter_mut().zip(&self.base[rows.clone()]).zip(&most[rows.clone()])
+            {
                 if *counts {
                     owed = owed.max(base - most[1]);
                     *counts = most[0] > 0.0 || most[1] > 0.0;
@@ -532,7 +537,11 @@ impl Layout {
                 let mut node = class.node[side];
                 while node != NONE {
                     for (kind, &block) in self.sides[side].block[node as usize].iter().enumerate() {
-                        let own = if kind == POWER { class.kw } else { f64::from(class.lines >> kind & 1) };
+                        let own = if kind == POWER {
+                            class.kw
+                        } else {
+                            f64::from(class.lines >> kind & 1)
+                        };
                         if block == NONE || own == 0.0 {
                             continue;
                         }
@@ -566,8 +575,11 @@ impl Layout {
                     *sum += own * (count[0] + count[1]);
                 }
             }
-            let own = self.cars[class.cars.clone()].iter().filter_map(Car::taper_weight).fold(0.0, f64::max);
-            class.weight = (class.weight + own).max(LEAST);
+            for car in &mut self.cars[class.cars.clone()] {
+                let taper =
+                    car.taper.as_ref().map_or(0.0, |taper| car.taper_row_weight(taper, car.count));
+                car.weight = (class.weight + taper).max(LEAST);
+            }
         }
     }
 }
@@ -627,10 +639,8 @@ fn limits_of<'a>(
     kind: usize,
 ) -> Option<&'a [i64]> {
     let limits = &problem.limits;
-    let (lines, power) = [
-        (limits.import_ma, limits.import_w),
-        (limits.export_ma, limits.export_w),
-    ][side];
+    let (lines, power) =
+        [(limits.import_ma, limits.import_w), (limits.export_ma, limits.export_w)][side];
     let (values, start) = if kind == POWER {
         (power, node * problem.slots)
     } else {

@@ -61,7 +61,7 @@ mod sweep;
 pub use check::{PlanFault, check};
 pub use outcome::{Plan, Shortfall};
 pub use problem::{
-    ENERGY_MAX_WH, Fleet, INSTANT_MAX_S, Limits, Meters, POWER_MAX_W, PRICE_MAX, Problem, SLOT_MAX_S,
-    SLOTS_MAX, VEHICLE_POWER_MAX_MW, VOLTAGE_MAX_V,
+    ENERGY_MAX_WH, Fleet, INSTANT_MAX_S, Limits, Meters, POWER_MAX_W, PRICE_MAX, Problem,
+    SLOT_MAX_S, SLOTS_MAX, VEHICLE_POWER_MAX_MW, VOLTAGE_MAX_V,
 };
 pub use solve::{Effort, Start, solve};

@@ -50,6 +50,9 @@ pub struct Plan {
     pub energy_price: Vec<f64>,
     /// What a kilowatt adds to each demand charge in each slot.
     pub demand_price: Vec<f64>,
+    /// What an ampere more of each vehicle's taper would be worth in each slot; empty where there is
+    /// no taper.
+    pub taper_price: Vec<f32>,
 }
 
 /// Put together what was found, in the caller's order.
@@ -76,6 +79,7 @@ pub(super) fn outcome(
         export_price,
         energy_price: Vec::new(),
         demand_price: Vec::new(),
+        taper_price: taper_prices(layout, saddle, vehicles),
     };
     for (block, kind) in layout.kinds.iter().enumerate() {
         let own = &dual[block * slots..][..slots];
@@ -85,8 +89,6 @@ pub(super) fn outcome(
             Kind::Demand { .. } => plan.demand_price.extend(own),
         }
     }
-    let mut prices = super::sweep::class_rows(layout);
-    super::sweep::Sweep::default().prices(layout, dual, &mut prices);
     for (index, class) in layout.classes.iter().enumerate() {
         for car in &layout.cars[class.cars.clone()] {
             let own = &best.current[car.all()];
@@ -114,6 +116,19 @@ pub(super) fn outcome(
     plan
 }
 
+/// The prices of tapers where the search ended.
+fn taper_prices(layout: &Layout, saddle: &Saddle<'_>, vehicles: usize) -> Vec<f32> {
+    if layout.cars.iter().all(|car| car.taper.is_none()) {
+        return Vec::new();
+    }
+    let mut prices = vec![0.0; vehicles * layout.slots];
+    for car in layout.cars.iter().filter(|car| car.taper.is_some()) {
+        let own = &saddle.answer[car.tapered()];
+        prices[car.index * layout.slots..][car.slots()].copy_from_slice(&own[..car.count]);
+    }
+    prices
+}
+
 /// What full power all the time brings.
 fn possible(layout: &Layout, car: &Car) -> i64 {
     let most = &layout.most_ma[car.drawn()];
@@ -135,7 +150,8 @@ fn dearest_row(
     while node != NONE {
         let index = node as usize;
         for (kind, &block) in layout.sides[0].block[index].iter().enumerate() {
-            let counts = if kind == KINDS - 1 { class.kw } else { f64::from(class.lines >> kind & 1) };
+            let counts =
+                if kind == KINDS - 1 { class.kw } else { f64::from(class.lines >> kind & 1) };
             if block == NONE || counts == 0.0 {
                 continue;
             }

@@ -76,13 +76,18 @@ pub(crate) fn taper_prices(car: &Car, taper: &Taper, rows: &[f32], prices: &mut 
     }
 }
 
+/// The weighted square of how far the prices of the taper's rows went.
+pub(crate) fn taper_moved(car: &Car, from: &[f32], to: &[f32]) -> f64 {
+    let Some(taper) = &car.taper else { return 0.0 };
+    let square = |slot: usize| f64::from(to[slot] - from[slot]).powi(2);
+    (0..car.count).map(|slot| square(slot) * car.taper_row_weight(taper, slot)).sum()
+}
+
 /// How the rows of the taper answer to where the vehicle went.
 #[expect(clippy::cast_possible_truncation, reason = "rounded to what is kept")]
-#[expect(clippy::cast_precision_loss, reason = "slots are few")]
 fn taper_answer(car: &Car, taper: &Taper, from: &[f32], to: &mut [f32], balance: f64) {
     let rows = car.fed().end - car.offset;
     let ahead = |element: usize, to: &[f32]| f64::from(2.0 * to[element] - from[element]);
-    let own = car.gain.max(if car.two_way { car.loss } else { 0.0 });
     let mut has = 0.0;
     for slot in 0..car.count {
         let drawn = ahead(slot, to);
@@ -90,7 +95,7 @@ fn taper_answer(car: &Car, taper: &Taper, from: &[f32], to: &mut [f32], balance:
         if car.two_way {
             has -= car.loss * ahead(car.stride + slot, to);
         }
-        let scale = balance / (1.0 + taper.slope * own * (slot + 1) as f64);
+        let scale = balance / car.taper_row_weight(taper, slot);
         let over = drawn + taper.slope * has - taper.limit;
         to[rows + slot] = (f64::from(from[rows + slot]) + scale * over).max(0.0) as f32;
     }
@@ -299,7 +304,8 @@ impl Part<'_> {
                 high = worth;
             }
             let next = worth + missing / slope;
-            worth = if slope > 0.0 && next > low && next < high { next } else { 0.5 * (low + high) };
+            worth =
+                if slope > 0.0 && next > low && next < high { next } else { 0.5 * (low + high) };
         }
         worth
     }

@@ -11,7 +11,7 @@
 use std::ops::Range;
 
 use super::layout::{Kind, LANES, Layout};
-use super::respond::{Scratch, respond};
+use super::respond::{Scratch, respond, taper_moved};
 use super::sweep::{Sweep, class_rows, row_of};
 use crate::threads::share_out;
 
@@ -121,10 +121,10 @@ impl<'a> Saddle<'a> {
         let priced = self.rows();
         let mut crossed = 0.0;
         for row in 0..self.dual.len() {
-            crossed += (self.load_answer[row] - self.load[row])
-                * (self.dual_answer[row] - self.dual[row]);
+            crossed +=
+                (self.load_answer[row] - self.load[row]) * (self.dual_answer[row] - self.dual[row]);
         }
-        let error = (self.balance * moved + priced / self.balance - 2.0 * STEP * crossed).max(0.0).sqrt();
+        let error = (moved + priced / self.balance - 2.0 * STEP * crossed).max(0.0).sqrt();
         for row in 0..self.dual.len() {
             let blend = |now: f64, answer: f64, start: f64| {
                 blend * (2.0 * answer - now) + (1.0 - blend) * start
@@ -148,7 +148,8 @@ impl<'a> Saddle<'a> {
         false
     }
 
-    /// Let every vehicle answer, sum up, and move. Returns the weighted square of the moves.
+    /// Let every vehicle answer, sum up, and move. Returns the weighted square of the moves,
+    /// prices of tapers included.
     #[expect(clippy::cast_possible_truncation, reason = "rounded to what is kept")]
     fn vehicles(&mut self, blend: f64) -> f64 {
         let layout = self.layout;
@@ -227,7 +228,9 @@ impl<'a> Saddle<'a> {
                     .zip(&self.drawn_start[all])
                     .map(|(now, start)| (now - start) * (now - start))
                     .sum();
-                moved += f64::from(square) * class.weight;
+                moved += f64::from(square) * car.weight;
+                let prices = car.tapered();
+                priced += taper_moved(car, &self.drawn_start[prices.clone()], &self.drawn[prices]);
             }
         }
         for row in 0..self.dual.len() {
@@ -284,16 +287,15 @@ impl Step<'_> {
         job.load.fill(0.0);
         for (number, index) in job.classes.enumerate() {
             let class = &layout.classes[index];
-            let scale = STEP / class.weight;
-            let step = (scale / self.balance) as f32;
             let seen = [0, 1].map(|side| row_of(layout, index, side));
             let summed = [0, 1].map(|side| row_of(layout, number, side));
-            let mut squares = 0.0;
             for car_number in class.cars.clone() {
                 let car = &layout.cars[car_number];
                 if car.count == 0 {
                     continue;
                 }
+                let scale = STEP / car.weight;
+                let step = (scale / self.balance) as f32;
                 let own = car.offset - first..car.all().end - first;
                 let (now, to) = (&mut job.drawn[own.clone()], &mut job.answer[own]);
                 let upper = &layout.upper[car.all()];
@@ -301,15 +303,20 @@ impl Step<'_> {
                 let worth = &mut job.worth[car_number - cars.start];
                 respond(car, now, upper, price, step, self.balance, worth, scratch, to);
                 let fed = car.stride..car.fed().end - car.offset;
-                for (side, elements) in [0..car.stride, fed].into_iter().enumerate() {
+                for (side, elements) in [0..car.stride, fed.clone()].into_iter().enumerate() {
                     let load = &mut job.load[summed[side] + car.first..];
                     for (sum, &own) in load.iter_mut().zip(&to[elements]) {
                         *sum += own;
                     }
                 }
-                squares += self.advance(now, to, &self.start[car.all()]);
+                let currents = fed.end;
+                let priced = taper_moved(car, &now[currents..], &to[currents..]);
+                let start = &self.start[car.all()];
+                let (now, now_taper) = now.split_at_mut(currents);
+                let moved = self.advance(now, &to[..currents], &start[..currents]);
+                self.advance(now_taper, &to[currents..], &start[currents..]);
+                *job.moved += self.balance * moved / scale + priced / self.balance;
             }
-            *job.moved += squares / scale;
         }
     }
 

@@ -192,7 +192,9 @@ impl Scheduler {
                     let scale = &self.scale[row_of(layout, index, side) + car.first..];
                     let most = &layout.most_ma[elements.clone()];
                     let to = current[elements.clone()].iter_mut();
-                    for (((to, &own), &scale), &most) in to.zip(&answer[elements]).zip(scale).zip(most) {
+                    for (((to, &own), &scale), &most) in
+                        to.zip(&answer[elements]).zip(scale).zip(most)
+                    {
                         *to = ((own * scale * 1e3) as i32).clamp(0, most);
                     }
                 }
@@ -260,7 +262,11 @@ impl Scheduler {
         // Those whose energy matters most first, then those that have the least choice.
         short.sort_by(|a, b| {
             let (one, other) = (&layout.cars[a.1], &layout.cars[b.1]);
-            other.penalty.total_cmp(&one.penalty).then(one.count.cmp(&other.count)).then(a.1.cmp(&b.1))
+            other
+                .penalty
+                .total_cmp(&one.penalty)
+                .then(one.count.cmp(&other.count))
+                .then(a.1.cmp(&b.1))
         });
         let base = self.peak.clone();
         let mut order = Vec::new();
@@ -319,7 +325,8 @@ impl Scheduler {
                 if block == NONE || (kind != POWER && class.lines >> kind & 1 == 0) {
                     continue;
                 }
-                let left = layout.limit_exact[block as usize * slots + at] - self.node[0][row + kind * slots];
+                let left = layout.limit_exact[block as usize * slots + at]
+                    - self.node[0][row + kind * slots];
                 room = room.min(if kind == POWER { left.div_euclid(car.volts) } else { left });
             }
             node = layout.sides[0].parent[node as usize];
@@ -368,7 +375,8 @@ impl Scheduler {
         for car in &layout.cars {
             let own = &current[car.all()];
             for (slot, &drawn) in car.slots().zip(&own[..car.stride]) {
-                total += layout.late * slot as f64 * f64::from(drawn) / 1e3 * car.kw * layout.slot_h;
+                total +=
+                    layout.late * slot as f64 * f64::from(drawn) / 1e3 * car.kw * layout.slot_h;
             }
             if car.two_way {
                 let fed: i64 = fed(car, own).iter().map(|&own| i64::from(own)).sum();
@@ -398,7 +406,8 @@ fn wanted(car: &Car, answer: &[f32]) -> i64 {
     let sum = |elements: &[f32]| elements.iter().map(|&own| f64::from(own)).sum::<f64>();
     let drawn = sum(&answer[..car.stride]);
     let energy = car.gain * drawn - car.loss * sum(&answer[car.stride..car.fed().end - car.offset]);
-    let wanted = if energy > car.need * (1.0 - 1e-4) - 1e-6 { energy.max(car.need) } else { energy };
+    let wanted =
+        if energy > car.need * (1.0 - 1e-4) - 1e-6 { energy.max(car.need) } else { energy };
     (wanted.min(car.room) * UJ_PER_WH as f64 * 1e3) as i64
 }
 
@@ -433,7 +442,11 @@ fn battery_room(car: &Car, current: &[i32], slot: usize) -> i64 {
             most = most.min((car.room_uj - has).div_euclid(car.unit));
             if let Some(taper) = &car.taper {
                 let own = i64::from(current[at]);
-                let more = if at == slot { taper.room(own, has, car.unit) } else { taper.later_room(own, has, car.unit) };
+                let more = if at == slot {
+                    taper.room(own, has, car.unit)
+                } else {
+                    taper.later_room(own, has, car.unit)
+                };
                 most = most.min(more);
             }
         }

@@ -40,6 +40,8 @@ pub struct Start<'a> {
     pub energy_price: &'a [f64],
     /// As [`Plan::demand_price`].
     pub demand_price: &'a [f64],
+    /// As [`Plan::taper_price`].
+    pub taper_price: &'a [f32],
     /// As [`Plan::balance`].
     pub balance: Option<f64>,
 }
@@ -68,7 +70,8 @@ pub fn solve(
     check_start(problem, start)?;
     let layout = Layout::new(problem);
     let balance = start.balance.filter(|balance| balance.is_finite());
-    let balance = balance.map_or_else(|| first_balance(&layout), |b| b.clamp(BALANCES.0, BALANCES.1));
+    let balance =
+        balance.map_or_else(|| first_balance(&layout), |b| b.clamp(BALANCES.0, BALANCES.1));
     let (drawn, dual) = (first_drawn(&layout, start), first_dual(&layout, problem, start));
     let mut saddle = Saddle::new(&layout, drawn, dual, balance, effort.threads);
     let mut found = Found::new(&layout);
@@ -76,9 +79,10 @@ pub fn solve(
     loop {
         let due = saddle.step();
         let last = saddle.steps >= effort.steps || stop();
-        if due || last || saddle.steps - looked >= LOOK {
+        let told = saddle.steps == 1 && !start.import_price.is_empty();
+        if due || last || told || saddle.steps - looked >= LOOK {
             looked = saddle.steps;
-            if found.look(&saddle, effort.gap, last) || last {
+            if found.look(&saddle, effort.gap) || last {
                 break;
             }
         }
@@ -106,22 +110,19 @@ impl Found {
         }
     }
 
-    /// Take the bound of the present prices and, unless the bound still rises fast, or where it is
-    /// the last chance, make a schedule of the present answers. Returns whether the two have met.
-    fn look(&mut self, saddle: &Saddle<'_>, gap: f64, last: bool) -> bool {
+    /// Take the bound of the present prices and a schedule of the present answers. Returns whether
+    /// the two have met.
+    fn look(&mut self, saddle: &Saddle<'_>, gap: f64) -> bool {
         let layout = saddle.layout;
         let bound = self.bounder.bound(layout, &saddle.dual_answer, &saddle.answer);
-        let rises = bound - self.bound > 2.0 * gap * bound.abs();
         if bound > self.bound {
             self.bound = bound;
             self.dual.clone_from(&saddle.dual_answer);
         }
-        if last || !rises {
-            let prices = &self.bounder.prices;
-            let found = self.scheduler.schedule(layout, &saddle.answer, &saddle.dual_answer, prices);
-            if found.cost < self.best.cost {
-                self.best = found;
-            }
+        let prices = &self.bounder.prices;
+        let found = self.scheduler.schedule(layout, &saddle.answer, &saddle.dual_answer, prices);
+        if found.cost < self.best.cost {
+            self.best = found;
         }
         self.best.cost.is_finite() && self.best.cost - self.bound <= gap * self.best.cost.abs()
     }
@@ -142,6 +143,9 @@ fn check_start(problem: &Problem<'_>, start: &Start<'_>) -> Result<(), NetworkEr
             check_length(array, values, expected)?;
         }
     }
+    if !start.taper_price.is_empty() {
+        check_length("taper_price", start.taper_price, problem.vehicles() * slots)?;
+    }
     if start.current_ma.is_empty() {
         return Ok(());
     }
@@ -153,6 +157,12 @@ fn check_start(problem: &Problem<'_>, start: &Start<'_>) -> Result<(), NetworkEr
 fn first_drawn(layout: &Layout, start: &Start<'_>) -> Vec<f32> {
     let mut drawn = vec![0.0; layout.upper.len()];
     for car in &layout.cars {
+        if car.taper.is_some() && !start.taper_price.is_empty() {
+            let told = &start.taper_price[car.index * layout.slots..][car.slots()];
+            for (own, &told) in drawn[car.tapered()].iter_mut().zip(told) {
+                *own = if told > 0.0 && told.is_finite() { told } else { 0.0 };
+            }
+        }
         let upper = &layout.upper[car.drawn()];
         if start.current_ma.is_empty() {
             let most: f64 = upper.iter().map(|&most| f64::from(most)).sum();
@@ -179,10 +189,11 @@ fn first_drawn(layout: &Layout, start: &Start<'_>) -> Vec<f32> {
 fn first_dual(layout: &Layout, problem: &Problem<'_>, start: &Start<'_>) -> Vec<f64> {
     let slots = layout.slots;
     let mut dual = vec![0.0; layout.limit.len()];
-    let told = |values: &[f64], at: usize| {
-        values.get(at).copied().filter(|price| price.is_finite())
-    };
-    for (side, values) in [start.import_price, start.export_price].into_iter().enumerate().take(SIDES) {
+    let told =
+        |values: &[f64], at: usize| values.get(at).copied().filter(|price| price.is_finite());
+    for (side, values) in
+        [start.import_price, start.export_price].into_iter().enumerate().take(SIDES)
+    {
         let kept = &layout.sides[side];
         for (&place, blocks) in kept.place.iter().zip(&kept.block) {
             let node = problem.network.node_at[place] as usize;
@@ -208,10 +219,14 @@ fn first_dual(layout: &Layout, problem: &Problem<'_>, start: &Start<'_>) -> Vec<
             }
             Kind::Demand { charge } => {
                 let counted = &layout.demand_slot[charge * slots..][..slots];
-                let count = kilo(1_000 * i64::try_from(counted.iter().filter(|&&c| c).count()).unwrap_or(1));
+                let count = kilo(
+                    1_000 * i64::try_from(counted.iter().filter(|&&c| c).count()).unwrap_or(1),
+                );
                 let (total, ..) = layout.demand[charge];
                 for (slot, price) in own.iter_mut().enumerate().filter(|&(slot, _)| counted[slot]) {
-                    *price = told(start.demand_price, charge * slots + slot).unwrap_or(total / count).max(0.0);
+                    *price = told(start.demand_price, charge * slots + slot)
+                        .unwrap_or(total / count)
+                        .max(0.0);
                 }
                 let sum: f64 = own.iter().sum();
                 if sum > total {
@@ -224,19 +239,18 @@ fn first_dual(layout: &Layout, problem: &Problem<'_>, start: &Start<'_>) -> Vec<
 }
 
 /// A first guess of how much heavier prices weigh than currents: what would let both move about as
-/// far as they are large, times what has been found to suit real days.
+/// far as they are large.
 fn first_balance(layout: &Layout) -> f64 {
-    const SUITS: f64 = 4.0;
     let (mut moved, mut priced) = (0.0, 0.0);
     for class in &layout.classes {
         let prices = &layout.price[class.meter as usize * layout.slots..][..layout.slots];
         for car in &layout.cars[class.cars.clone()] {
             for (&upper, slot) in layout.upper[car.drawn()].iter().zip(car.slots()) {
-                moved += f64::from(upper) * f64::from(upper) * class.weight;
+                moved += f64::from(upper) * f64::from(upper) * car.weight;
                 let price = prices[slot][1] * car.kw * layout.slot_h;
                 priced += price * price;
             }
         }
     }
-    if moved > 0.0 && priced > 0.0 { SUITS * (priced / moved).sqrt() } else { 1e-3 }
+    if moved > 0.0 && priced > 0.0 { (priced / moved).sqrt() } else { 1e-3 }
 }

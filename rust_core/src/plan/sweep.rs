@@ -52,7 +52,8 @@ impl Sweep {
                 if class.node[side] == NONE {
                     continue;
                 }
-                let node = &self.nodes[class.node[side] as usize * KINDS * slots..][..KINDS * slots];
+                let node =
+                    &self.nodes[class.node[side] as usize * KINDS * slots..][..KINDS * slots];
                 for slot in range {
                     let mut sum = class.kw * node[POWER * slots + slot];
                     for line in 0..PHASES {
@@ -112,8 +113,7 @@ impl Sweep {
                 if class.node[side] == NONE {
                     continue;
                 }
-                let node =
-                    &mut self.nodes[class.node[side] as usize * length..][..length];
+                let node = &mut self.nodes[class.node[side] as usize * length..][..length];
                 for line in (0..PHASES).filter(|line| class.lines >> line & 1 == 1) {
                     let node = &mut node[line * slots..][..slots];
                     for slot in class.slots.clone() {
