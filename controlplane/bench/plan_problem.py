@@ -30,7 +30,7 @@ _VEHICLES_PER_SITE = 200
 _PANELS_PER_SITE = 10
 _ONE_PHASE = np.array([0b001, 0b010, 0b100], np.uint8)
 _TWO_WAY_SHARE = 0.1
-_TAPER_SHARE = 0.2
+_TAPER_SHARE = 0.0
 _CHANGED_SHARE = 0.02
 _MICRO = 1_000_000
 _PENALTIES = (2 * _MICRO, 5 * _MICRO)
@@ -82,7 +82,9 @@ class Horizon:
         random = np.random.default_rng(seed)
         fleet = dict(self.fleet)
         first_ma = plan.current_ma[:, 0].astype(np.float64)
-        permille = np.where(first_ma > 0, fleet["charge_permille"], 1e6 / fleet["discharge_permille"])
+        permille = np.where(
+            first_ma > 0, fleet["charge_permille"], 1e6 / fleet["discharge_permille"]
+        )
         gained_wh = first_ma * fleet["volts"] * self.slot_s * permille / 3.6e9
         gained = np.floor(gained_wh).astype(np.int64)
         changed = random.random(self.vehicles) < _CHANGED_SHARE
@@ -190,9 +192,7 @@ def _fleet(
     }
 
 
-def _drawn(
-    vehicles: int, random: np.random.Generator
-) -> tuple[Integers, Integers, Integers]:
+def _drawn(vehicles: int, random: np.random.Generator) -> tuple[Integers, Integers, Integers]:
     arrival_s, departure_s, request_wh = _sessions()
     chosen = random.integers(arrival_s.size, size=vehicles)
     return arrival_s[chosen], departure_s[chosen], request_wh[chosen]
@@ -224,9 +224,7 @@ def _limits(
     return {"import_ma": drawn, "export_ma": drawn // 2}
 
 
-def _meters(
-    sites: int, hour: NDArray[np.float64], random: np.random.Generator
-) -> dict[str, Any]:
+def _meters(sites: int, hour: NDArray[np.float64], random: np.random.Generator) -> dict[str, Any]:
     tariff = load_tariff(_DAY)
     quarter = (hour * 4).astype(np.int64)
     price = np.rint(tariff.energy_usd_per_kwh[quarter] * _MICRO).astype(np.int64)

@@ -272,15 +272,18 @@ def _run(program: _Program, timeout_s: float, method: str) -> tuple[float, Float
     model = highspy.HighsLp()
     model.num_col_, model.num_row_ = program.columns, program.rows
     model.col_cost_ = np.concatenate(program.cost)
-    model.col_lower_, model.col_upper_ = np.concatenate(program.lower), np.concatenate(program.upper)
+    model.col_lower_, model.col_upper_ = (
+        np.concatenate(program.lower),
+        np.concatenate(program.upper),
+    )
     model.row_lower_ = np.concatenate(program.row_lower)
     model.row_upper_ = np.concatenate(program.row_upper)
     row, column = np.concatenate(program.row), np.concatenate(program.column)
     order = np.lexsort((row, column))
     model.a_matrix_.format_ = highspy.MatrixFormat.kColwise
-    model.a_matrix_.start_ = np.searchsorted(
-        column[order], np.arange(program.columns + 1)
-    ).astype(np.int32)
+    model.a_matrix_.start_ = np.searchsorted(column[order], np.arange(program.columns + 1)).astype(
+        np.int32
+    )
     model.a_matrix_.index_ = row[order].astype(np.int32)
     model.a_matrix_.value_ = np.concatenate(program.value)[order]
     solver.passModel(model)
@@ -290,4 +293,6 @@ def _run(program: _Program, timeout_s: float, method: str) -> tuple[float, Float
         raise TimedOut(f"not done after {timeout_s:g} s")
     if status != highspy.HighsModelStatus.kOptimal:
         raise Unavailable(f"HiGHS ended with {solver.modelStatusToString(status)}")
-    return float(solver.getInfo().objective_function_value), np.array(solver.getSolution().col_value)
+    return float(solver.getInfo().objective_function_value), np.array(
+        solver.getSolution().col_value
+    )

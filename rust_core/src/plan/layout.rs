@@ -115,7 +115,6 @@ impl Car {
 
     /// The sum of the coefficients of the taper's row of a slot; of an ampere, over all of them, it is
     /// at most that of the last.
-    #[expect(clippy::cast_precision_loss, reason = "slots are few")]
     pub(crate) fn taper_row_weight(&self, taper: &Taper, slot: usize) -> f64 {
         let own = self.gain.max(if self.two_way { self.loss } else { 0.0 });
         1.0 + taper.slope * own * (slot + 1) as f64
@@ -211,13 +210,11 @@ pub(crate) struct Layout {
 }
 
 /// A price of the caller's, in the currency.
-#[expect(clippy::cast_precision_loss, reason = "prices are far below 2^53")]
 pub(crate) fn money(micro: i64) -> f64 {
     micro as f64 / 1e6
 }
 
 /// A thousandth of the caller's unit: amperes of milliamperes, kilowatts of watts.
-#[expect(clippy::cast_precision_loss, reason = "what is above 2^53 is never a limit")]
 pub(crate) fn kilo(thousandths: i64) -> f64 {
     thousandths as f64 / 1e3
 }
@@ -620,7 +617,6 @@ fn due_wh(problem: &Problem<'_>, index: usize) -> i64 {
     need_wh.min(need_wh.saturating_sub(later_wh).max(0))
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "rounded to what is kept")]
 fn amperes(most_ma: i64) -> f32 {
     kilo(most_ma) as f32
 }

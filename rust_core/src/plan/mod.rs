@@ -47,6 +47,14 @@
 //! # Ok::<(), loadstar_core::NetworkError>(())
 //! ```
 
+#![allow(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::float_cmp,
+    reason = "the search is in floats, rounded as kept; what must hold is exact in `schedule`"
+)]
+#![allow(clippy::needless_range_loop, clippy::similar_names, reason = "a slot is what rows share")]
+
 mod bound;
 mod check;
 mod layout;

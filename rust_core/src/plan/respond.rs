@@ -23,19 +23,29 @@ pub(crate) struct Scratch {
 const EXACT: f32 = 2e-6;
 const SEARCHES: usize = 40;
 
-/// Move `from` a step against `price` (and `fed_price`, of what is fed in), into `to`. `worth` is
-/// that of the last answer, where the search begins, and becomes that of this one.
+/// What a vehicle answers to.
+pub(crate) struct Seen<'a> {
+    /// The most that each of its elements may be.
+    pub(crate) upper: &'a [f32],
+    /// What drawing and feeding in an ampere costs, by slot.
+    pub(crate) price: [&'a [f32]; 2],
+    /// How far it moves at a price.
+    pub(crate) step: f32,
+    /// How far prices of its taper move.
+    pub(crate) balance: f64,
+}
+
+/// Move `from` a step against the prices, into `to`. `worth` is that of the last answer, where the
+/// search begins, and becomes that of this one.
 pub(crate) fn respond(
     car: &Car,
+    seen: &Seen<'_>,
     from: &[f32],
-    upper: &[f32],
-    price: [&[f32]; 2],
-    step: f32,
-    balance: f64,
     worth: &mut f32,
     scratch: &mut Scratch,
     to: &mut [f32],
 ) {
+    let Seen { upper, price, step, balance } = *seen;
     let wear = car.wear as f32;
     let point = &mut scratch.point;
     point.clear();
@@ -62,12 +72,11 @@ pub(crate) fn respond(
 }
 
 /// What the prices of the taper's rows add to those of drawing and feeding in.
-#[expect(clippy::cast_possible_truncation, reason = "rounded to what is kept")]
 pub(crate) fn taper_prices(car: &Car, taper: &Taper, rows: &[f32], prices: &mut [Vec<f32>; 2]) {
-    prices.iter_mut().for_each(|prices| {
-        prices.clear();
-        prices.resize(car.stride, 0.0);
-    });
+    for side in prices.iter_mut() {
+        side.clear();
+        side.resize(car.stride, 0.0);
+    }
     let mut later = 0.0;
     for slot in (0..car.count).rev() {
         later += taper.slope * f64::from(rows[slot]);
@@ -84,7 +93,6 @@ pub(crate) fn taper_moved(car: &Car, from: &[f32], to: &[f32]) -> f64 {
 }
 
 /// How the rows of the taper answer to where the vehicle went.
-#[expect(clippy::cast_possible_truncation, reason = "rounded to what is kept")]
 fn taper_answer(car: &Car, taper: &Taper, from: &[f32], to: &mut [f32], balance: f64) {
     let rows = car.fed().end - car.offset;
     let ahead = |element: usize, to: &[f32]| f64::from(2.0 * to[element] - from[element]);
@@ -103,7 +111,6 @@ fn taper_answer(car: &Car, taper: &Taper, from: &[f32], to: &mut [f32], balance:
 }
 
 /// The answer of a vehicle that only draws.
-#[expect(clippy::cast_possible_truncation, reason = "rounded to what is kept")]
 fn charge(car: &Car, point: &[f32], upper: &[f32], step: f32, worth: &mut f32, to: &mut [f32]) {
     let scale = step * car.gain as f32;
     let most = scale * car.penalty as f32;
@@ -126,7 +133,9 @@ fn charge(car: &Car, point: &[f32], upper: &[f32], step: f32, worth: &mut f32, t
     let sum: f32 = to.iter().sum();
     if sum > room * (1.0 + EXACT) {
         let part = room / sum;
-        to.iter_mut().for_each(|own| *own *= part);
+        for own in to.iter_mut() {
+            *own *= part;
+        }
     }
 }
 
@@ -225,7 +234,6 @@ struct Part<'a> {
 
 impl Part<'_> {
     /// What is drawn and fed in in a slot where a kilowatt-hour in the battery is worth `worth`.
-    #[expect(clippy::cast_possible_truncation, reason = "rounded to what is kept")]
     fn at(&self, slot: usize, worth: f64) -> (f32, f32) {
         let other = self.car.stride + slot;
         let draw = f64::from(self.point[slot]) + self.step * self.car.gain * worth;

@@ -11,7 +11,7 @@
 use std::ops::Range;
 
 use super::layout::{Kind, LANES, Layout};
-use super::respond::{Scratch, respond, taper_moved};
+use super::respond::{Scratch, Seen, respond, taper_moved};
 use super::sweep::{Sweep, class_rows, row_of};
 use crate::threads::share_out;
 
@@ -150,7 +150,6 @@ impl<'a> Saddle<'a> {
 
     /// Let every vehicle answer, sum up, and move. Returns the weighted square of the moves,
     /// prices of tapers included.
-    #[expect(clippy::cast_possible_truncation, reason = "rounded to what is kept")]
     fn vehicles(&mut self, blend: f64) -> f64 {
         let layout = self.layout;
         let step = Step {
@@ -169,10 +168,10 @@ impl<'a> Saddle<'a> {
             let elements = layout.elements_of(&cars).len();
             jobs.push(Job {
                 classes: classes.clone(),
-                drawn: take(&mut drawn, elements),
-                answer: take(&mut answer, elements),
-                worth: take(&mut worth, cars.len()),
-                load: take(&mut load, row_of(layout, classes.len(), 0)),
+                drawn: drawn.split_off_mut(..elements).unwrap_or_default(),
+                answer: answer.split_off_mut(..elements).unwrap_or_default(),
+                worth: worth.split_off_mut(..cars.len()).unwrap_or_default(),
+                load: load.split_off_mut(..row_of(layout, classes.len(), 0)).unwrap_or_default(),
                 moved,
             });
         }
@@ -261,13 +260,6 @@ struct Job<'a> {
     moved: &'a mut f64,
 }
 
-/// The first part of a slice, which is taken off it.
-fn take<'a, T>(from: &mut &'a mut [T], length: usize) -> &'a mut [T] {
-    let (first, rest) = std::mem::take(from).split_at_mut(length);
-    *from = rest;
-    first
-}
-
 /// What all vehicles see of a step.
 struct Step<'a> {
     layout: &'a Layout,
@@ -279,7 +271,6 @@ struct Step<'a> {
 
 impl Step<'_> {
     /// Let the vehicles of a job answer, sum up, and move.
-    #[expect(clippy::cast_possible_truncation, reason = "rounded to what is kept")]
     fn take(&self, job: Job<'_>, scratch: &mut Scratch) {
         let layout = self.layout;
         let cars = layout.cars_of(&job.classes);
@@ -287,7 +278,7 @@ impl Step<'_> {
         job.load.fill(0.0);
         for (number, index) in job.classes.enumerate() {
             let class = &layout.classes[index];
-            let seen = [0, 1].map(|side| row_of(layout, index, side));
+            let priced = [0, 1].map(|side| row_of(layout, index, side));
             let summed = [0, 1].map(|side| row_of(layout, number, side));
             for car_number in class.cars.clone() {
                 let car = &layout.cars[car_number];
@@ -295,13 +286,16 @@ impl Step<'_> {
                     continue;
                 }
                 let scale = STEP / car.weight;
-                let step = (scale / self.balance) as f32;
                 let own = car.offset - first..car.all().end - first;
                 let (now, to) = (&mut job.drawn[own.clone()], &mut job.answer[own]);
-                let upper = &layout.upper[car.all()];
-                let price = seen.map(|row| &self.prices[row + car.first..][..car.stride]);
+                let seen = Seen {
+                    upper: &layout.upper[car.all()],
+                    price: priced.map(|row| &self.prices[row + car.first..][..car.stride]),
+                    step: (scale / self.balance) as f32,
+                    balance: self.balance,
+                };
                 let worth = &mut job.worth[car_number - cars.start];
-                respond(car, now, upper, price, step, self.balance, worth, scratch, to);
+                respond(car, &seen, now, worth, scratch, to);
                 let fed = car.stride..car.fed().end - car.offset;
                 for (side, elements) in [0..car.stride, fed.clone()].into_iter().enumerate() {
                     let load = &mut job.load[summed[side] + car.first..];

@@ -37,7 +37,6 @@ pub(crate) struct Scheduler {
     base: Vec<i64>,
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "powers are far below 2^63 mW")]
 fn milliwatts(kw: f64) -> i64 {
     (kw * 1e6).round() as i64
 }
@@ -66,7 +65,6 @@ impl Scheduler {
     }
 
     /// What part of its wish each class keeps in each slot so that every row and every peak holds.
-    #[expect(clippy::cast_possible_truncation, reason = "rounded down to what is kept")]
     fn cut(&mut self, layout: &Layout, answer: &[f32], dual: &[f64]) {
         let slots = layout.slots;
         self.class_load.clear();
@@ -121,7 +119,6 @@ impl Scheduler {
         self.class_load[row] * f64::from(self.scale[row])
     }
 
-    #[expect(clippy::cast_possible_truncation, reason = "rounded down to what is kept")]
     fn cut_row(
         &mut self,
         layout: &Layout,
@@ -183,7 +180,6 @@ impl Scheduler {
         }
     }
 
-    #[expect(clippy::cast_possible_truncation, reason = "rounded down to what is kept")]
     fn rounded(&self, layout: &Layout, answer: &[f32]) -> Vec<i32> {
         let mut current = vec![0; answer.len()];
         for (index, class) in layout.classes.iter().enumerate() {
@@ -401,7 +397,6 @@ fn fed<'a>(car: &Car, current: &'a [i32]) -> &'a [i32] {
 }
 
 /// What it would like to gain: what its answer brings, rounded up to the need where that is near.
-#[expect(clippy::cast_possible_truncation, reason = "energies are far below 2^63 uJ")]
 fn wanted(car: &Car, answer: &[f32]) -> i64 {
     let sum = |elements: &[f32]| elements.iter().map(|&own| f64::from(own)).sum::<f64>();
     let drawn = sum(&answer[..car.stride]);
@@ -415,6 +410,9 @@ fn wanted(car: &Car, answer: &[f32]) -> i64 {
 fn keep_battery(car: &Car, current: &mut [i32]) {
     let mut has = 0;
     for slot in 0..car.count {
+        if car.two_way {
+            one_way_at_once(car, current, slot);
+        }
         let mut most = (car.room_uj - has) / car.unit;
         if let Some(taper) = &car.taper {
             most = most.min(taper.room(0, has, car.unit));
@@ -430,8 +428,24 @@ fn keep_battery(car: &Car, current: &mut [i32]) {
     }
 }
 
+/// Nobody draws and feeds in at once: what is drawn only to be fed in again is left out.
+fn one_way_at_once(car: &Car, current: &mut [i32], slot: usize) {
+    let (drawn, fed) = (i64::from(current[slot]), current[car.stride + slot]);
+    if drawn == 0 || fed == 0 {
+        return;
+    }
+    let taken = car.taken(fed);
+    let left = drawn - (taken + car.unit - 1) / car.unit;
+    let feeds = if left >= 0 { 0 } else { car.feeds(taken - drawn * car.unit) };
+    current[slot] = i32::try_from(left.max(0)).unwrap_or(0);
+    current[car.stride + slot] = feeds;
+}
+
 /// How many milliamperes more can be drawn in a slot without a battery that is too full then or later.
 fn battery_room(car: &Car, current: &[i32], slot: usize) -> i64 {
+    if car.two_way && current[car.stride + slot] > 0 {
+        return 0;
+    }
     if !car.two_way && car.taper.is_none() {
         return (car.room_uj - gained(car, current)).div_euclid(car.unit);
     }

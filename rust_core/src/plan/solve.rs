@@ -153,7 +153,6 @@ fn check_start(problem: &Problem<'_>, start: &Start<'_>) -> Result<(), NetworkEr
 }
 
 /// Where vehicles begin: as they were told, or spread evenly over their stay.
-#[expect(clippy::cast_possible_truncation, reason = "rounded to what is kept")]
 fn first_drawn(layout: &Layout, start: &Start<'_>) -> Vec<f32> {
     let mut drawn = vec![0.0; layout.upper.len()];
     for car in &layout.cars {
@@ -230,7 +229,9 @@ fn first_dual(layout: &Layout, problem: &Problem<'_>, start: &Start<'_>) -> Vec<
                 }
                 let sum: f64 = own.iter().sum();
                 if sum > total {
-                    own.iter_mut().for_each(|price| *price *= total / sum);
+                    for price in own.iter_mut() {
+                        *price *= total / sum;
+                    }
                 }
             }
         }

@@ -18,8 +18,6 @@ pub(crate) fn row_of(layout: &Layout, class: usize, side: usize) -> usize {
 
 impl Sweep {
     /// The price of an ampere over each slot, for every class, from those of all rows.
-    #[expect(clippy::cast_possible_truncation, reason = "rounded to what is kept")]
-    #[expect(clippy::cast_precision_loss, reason = "slots are few")]
     pub(crate) fn prices(&mut self, layout: &Layout, dual: &[f64], prices: &mut [f32]) {
         let slots = layout.slots;
         self.meters.clear();
@@ -157,6 +155,6 @@ impl Sweep {
 
 /// Room for the values of all classes; what is beyond the last slot stays 0.
 pub(crate) fn class_rows(layout: &Layout) -> Vec<f32> {
-    debug_assert!(layout.width % LANES == 0);
+    debug_assert!(layout.width.is_multiple_of(LANES));
     vec![0.0; layout.classes.len() * SIDES * layout.width]
 }
