@@ -373,8 +373,8 @@ class Caps:
 
 @final
 class PlanLimits:
-    """What is left of the rows for vehicles in every slot of a horizon. What is drawn and what is fed
-    in are never netted here."""
+    """What is left of the rows for vehicles in every slot of a horizon. What is drawn and what is
+    fed in are never netted here."""
 
     def __new__(
         cls,
@@ -465,8 +465,8 @@ class PlanFleet:
 
 @final
 class PlanStart:
-    """Where a search begins: the parts of an earlier `Plan`, moved to the slots and vehicles of now,
-    each in one piece. It costs steps where it is wrong, and never the proof."""
+    """Where a search begins: the parts of an earlier `Plan`, moved to the slots and vehicles of
+    now, each in one piece. It costs steps where it is wrong, and never the proof."""
 
     def __new__(
         cls,
@@ -500,7 +500,8 @@ class PlanProblem:
             network: without combined rows; its connectors are the vehicles.
             slots: 1 to 1,344.
             slot_s: 1 to 86,400.
-            late_price: what a kilowatt-hour is the worse for each slot that it is later, millionths.
+            late_price: what a kilowatt-hour is the worse for each slot that it is later,
+                millionths.
         """
 
 @final

@@ -1,7 +1,7 @@
 """`loadstar bench plan`: how fast the horizon plan is, how good, and beside what.
 
-Timed are calls from Python, arrays in, arrays out, on two threads: a plan from nothing, and the plan
-of the next slot from that of the last. Every plan is checked by a path of its own. Where it is
+Timed are calls from Python, arrays in, arrays out, on two threads: a plan from nothing, and the
+plan of the next slot from that of the last. Every plan is checked by a path of its own. Where it is
 wanted, HiGHS solves the same program in the same run by its interior point method, the faster one
 here; its optimum must lie between the bound and the cost."""
 
@@ -50,8 +50,8 @@ def run(
 
     Returns:
         What `docs/benchmarks.md` lists. A figure that was not taken is None, and `not_measured`
-        says why. `gap` is the larger one of both plans; `violations` counts what is wrong: faults of
-        plans, results that differ by threads, an optimum of HiGHS outside its bounds.
+        says why. `gap` is the larger one of both plans; `violations` counts what is wrong: faults
+        of plans, results that differ by threads, an optimum of HiGHS outside its bounds.
 
     Raises:
         ValueError: a size out of range.
@@ -73,7 +73,7 @@ def run(
     violations += len(_core.check_plan(later_problem, warm.current_ma))
     alone = _core.plan(problem, threads=1)
     violations += int(not np.array_equal(alone.current_ma, plan.current_ma))
-    result = {
+    result: dict[str, Any] = {
         "vehicles": vehicles,
         "slots": slots,
         "rows": horizon.rows,

@@ -3,9 +3,8 @@ bind.
 
 A feeder, sites of 200 vehicles on ten panels; half of the vehicles draw on three lines. When they
 come and go and what they ask for are sessions of ACN-Data, drawn from the workdays of four months.
-The tariff has times of use and a charge for the highest quarter hour, the feeder a grid event in the
-afternoon; some vehicles can feed in, some charge less as they fill. The same seed gives the same
-problem."""
+The tariff has times of use and a charge for the highest quarter hour, the feeder a grid event in
+the afternoon; a tenth of the vehicles can feed in. The same seed gives the same problem."""
 
 from __future__ import annotations
 
@@ -30,7 +29,6 @@ _VEHICLES_PER_SITE = 200
 _PANELS_PER_SITE = 10
 _ONE_PHASE = np.array([0b001, 0b010, 0b100], np.uint8)
 _TWO_WAY_SHARE = 0.1
-_TAPER_SHARE = 0.0
 _CHANGED_SHARE = 0.02
 _MICRO = 1_000_000
 _PENALTIES = (2 * _MICRO, 5 * _MICRO)
@@ -77,8 +75,8 @@ class Horizon:
         )
 
     def one_slot_later(self, plan: _core.Plan, seed: int) -> tuple[Horizon, _core.PlanStart]:
-        """The next horizon, when the first slot went by the plan, and where to begin: the plan moved
-        by a slot. A few vehicles changed their minds about when they leave."""
+        """The next horizon, when the first slot went by the plan, and where to begin: the plan
+        moved by a slot. A few vehicles changed their minds about when they leave."""
         random = np.random.default_rng(seed)
         fleet = dict(self.fleet)
         first_ma = plan.current_ma[:, 0].astype(np.float64)
@@ -93,7 +91,7 @@ class Horizon:
         fleet["arrival_s"] = arrival_s
         departure_s = fleet["departure_s"] - self.slot_s + moved_s
         fleet["departure_s"] = np.maximum(departure_s, arrival_s + 60)
-        for name in ("need_wh", "room_wh", "taper_from_wh"):
+        for name in ("need_wh", "room_wh"):
             fleet[name] = fleet[name] - gained
         fleet["spare_wh"] = np.maximum(0, fleet["spare_wh"] + gained)
         fleet["room_wh"] = np.maximum(0, fleet["room_wh"])
@@ -112,7 +110,6 @@ class Horizon:
             export_price=later(plan.export_price),
             energy_price=later(plan.energy_price),
             demand_price=later(plan.demand_price),
-            taper_price=later(plan.taper_price) if plan.taper_price.size else None,
             balance=np.array([plan.balance]),
         )
         return replace(self, fleet=fleet, meters=meters, limits=limits), start
@@ -158,7 +155,15 @@ def build(vehicles: int, *, slots: int = 96, seed: int = 1) -> Horizon:
         node_parent=node_parent,
         leaf_node=leaf_node,
         leaf_phases=leaf_phases,
-        limits=_limits(node_parent, leaf_node, leaf_phases, fleet["max_ma"], sites, hour, random),
+        limits=_limits(
+            node_parent,
+            leaf_node,
+            leaf_phases,
+            max_ma=fleet["max_ma"],
+            sites=sites,
+            hour=hour,
+            random=random,
+        ),
         meters=_meters(sites, hour, random),
         fleet=fleet,
         slots=slots,
@@ -171,7 +176,6 @@ def _fleet(
 ) -> dict[str, Any]:
     arrival_s, departure_s, request_wh = _drawn(vehicles, random)
     two_way = random.random(vehicles) < _TWO_WAY_SHARE
-    tapers = random.random(vehicles) < _TAPER_SHARE
     max_ma = np.where(three_phase, 16_000, 32_000).astype(np.int64)
     room_wh = request_wh + np.where(two_way, 10_000, 2_000)
     return {
@@ -187,8 +191,6 @@ def _fleet(
         "discharge_permille": np.full(vehicles, 930, np.int64),
         "spare_wh": np.where(two_way, 8_000, 0).astype(np.int64),
         "wear_price": np.full(vehicles, 40_000, np.int64),
-        "taper_from_wh": np.where(tapers, room_wh * 7 // 10, room_wh),
-        "taper_ma": max_ma // 8,
     }
 
 
@@ -202,6 +204,7 @@ def _limits(
     node_parent: NDArray[np.int32],
     leaf_node: NDArray[np.int32],
     leaf_phases: NDArray[np.uint8],
+    *,
     max_ma: Integers,
     sites: int,
     hour: NDArray[np.float64],

@@ -9,7 +9,7 @@ HiGHS is grateful for."""
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -69,6 +69,22 @@ class _Program:
         self.value.append(np.broadcast_to(np.asarray(value, float), row.shape))
 
 
+class _Side(NamedTuple):
+    """What is drawn, or fed in: a column for each vehicle and slot, and the most it may be."""
+
+    column: Integers
+    vehicle: Integers
+    slot: Integers
+    most_a: Floats
+
+
+class _Tree(NamedTuple):
+    node_parent: NDArray[np.int32]
+    leaf_node: NDArray[np.int32]
+    leaf_phases: NDArray[np.uint8]
+    slots: int
+
+
 def solve(
     *,
     node_parent: NDArray[np.int32],
@@ -114,52 +130,18 @@ def solve(
     gain = fleet.get("charge_permille", _PERMILLE * ones) / _PERMILLE * kw * slot_h
     loss = kw * slot_h / (fleet.get("discharge_permille", _PERMILLE * ones) / _PERMILLE)
     need = np.minimum(_due_kwh(fleet, slots * slot_s), gain * most_a.sum(axis=1))
-    room, spare = fleet["room_wh"] / 1e3, fleet.get("spare_wh", zeros) / 1e3
     missing = program.add_columns(fleet["penalty"] / _MICRO, 0, np.inf)
     rows = program.add_rows(vehicles, need, np.inf)
     program.put(rows, missing, 1)
     program.put(rows[own], drawn, gain[own])
     program.put(rows[own2], fed, -loss[own2])
-    minded = (feeds > 0) | _tapers(fleet)
-    rows = program.add_rows(vehicles, -np.inf, np.where(minded, np.inf, room))
-    program.put(rows[own[~minded[own]]], drawn[~minded[own]], gain[own[~minded[own]]])
-    # Energy in the battery after each slot, of those that feed in or charge less as they fill.
-    kept = minded[own]
-    whose = own[kept]
-    if whose.size:
-        energy = program.add_columns(np.zeros(whose.size), -spare[whose], room[whose])
-        rows = program.add_rows(whose.size, 0, 0)
-        program.put(rows, energy, 1)
-        program.put(rows, drawn[kept], -gain[whose])
-        program.put(rows[feeds[whose] > 0], fed, loss[own2])
-        follows = np.append(False, whose[1:] == whose[:-1])
-        program.put(rows[follows], energy[np.flatnonzero(follows) - 1], -1)
-        tapers = _tapers(fleet)[whose]
-        if tapers.any():
-            car = whose[tapers]
-            top_a = fleet["max_ma"][car] / 1e3
-            width = (fleet["room_wh"][car] - fleet["taper_from_wh"][car]) / 1e3
-            slope = (top_a - fleet["taper_ma"][car] / 1e3) / width
-            limit = top_a + slope * fleet["taper_from_wh"][car] / 1e3
-            rows = program.add_rows(car.size, -np.inf, limit)
-            program.put(rows, drawn[kept][tapers], 1)
-            program.put(rows, energy[tapers], slope)
-    lines = leaf_phases[:, None] >> np.arange(3) & 1
-    for side, (column, whose, when, most) in enumerate(
-        [(drawn, own, slot, most_a[own, slot]), (fed, own2, slot2, fed_a[own2, slot2])]
-    ):
-        line_ma = limits.get(("import_ma", "export_ma")[side])
-        power_w = limits.get(("import_w", "export_w")[side])
-        node, piece = _above(node_parent, leaf_node[whose])
-        when, whose, column, most = when[piece], whose[piece], column[piece], most[piece]
-        for line in range(3):
-            if line_ma is not None:
-                limit = line_ma.reshape(-1, 3, slots)[:, line] / 1e3
-                _add_caps(program, limit, node, when, column, lines[whose, line] * 1.0, most)
-        if power_w is not None:
-            limit = power_w.reshape(-1, slots) / 1e3
-            _add_caps(program, limit, node, when, column, kw[whose], most)
-    _add_meters(program, meters, meter, slots, slot_h, (drawn, own, slot), (fed, own2, slot2), kw)
+    draws = _Side(drawn, own, slot, most_a[own, slot])
+    feeding = _Side(fed, own2, slot2, fed_a[own2, slot2])
+    _add_batteries(program, fleet, draws, feeding, feeds=feeds, gain=gain, loss=loss)
+    tree = _Tree(node_parent, leaf_node, leaf_phases, slots)
+    _add_tree(program, tree, limits, draws, "import", kw=kw)
+    _add_tree(program, tree, limits, feeding, "export", kw=kw)
+    _add_meters(program, meters, (draws, feeding), meter=meter, slot_h=slot_h, kw=kw)
     cost, value = _run(program, timeout_s, method)
     base_kw = meters["base_w"].reshape(-1, slots) / 1e3
     sells = meters["export_price"].reshape(-1, slots)
@@ -168,6 +150,66 @@ def solve(
     current_a[own, slot] = value[drawn]
     current_a[own2, slot2] -= value[fed]
     return Solved(cost - alone, current_a)
+
+
+def _add_batteries(
+    program: _Program,
+    fleet: dict[str, Any],
+    draws: _Side,
+    feeding: _Side,
+    *,
+    feeds: Integers,
+    gain: Floats,
+    loss: Floats,
+) -> None:
+    """What fits in at the end; and after each slot, with a column for the energy, for those that
+    feed in or charge less as they fill."""
+    own, drawn = draws.vehicle, draws.column
+    room = fleet["room_wh"] / 1e3
+    minded = (feeds > 0) | _tapers(fleet)
+    rows = program.add_rows(room.size, -np.inf, np.where(minded, np.inf, room))
+    kept = minded[own]
+    program.put(rows[own[~kept]], drawn[~kept], gain[own[~kept]])
+    whose = own[kept]
+    if not whose.size:
+        return
+    spare = fleet.get("spare_wh", np.zeros(room.size)) / 1e3
+    energy = program.add_columns(np.zeros(whose.size), -spare[whose], room[whose])
+    rows = program.add_rows(whose.size, 0, 0)
+    program.put(rows, energy, 1)
+    program.put(rows, drawn[kept], -gain[whose])
+    program.put(rows[feeds[whose] > 0], feeding.column, loss[feeding.vehicle])
+    follows = np.append(False, whose[1:] == whose[:-1])
+    program.put(rows[follows], energy[np.flatnonzero(follows) - 1], -1)
+    tapers = _tapers(fleet)[whose]
+    if not tapers.any():
+        return
+    car = whose[tapers]
+    top_a = fleet["max_ma"][car] / 1e3
+    width = (fleet["room_wh"][car] - fleet["taper_from_wh"][car]) / 1e3
+    slope = (top_a - fleet["taper_ma"][car] / 1e3) / width
+    limit = top_a + slope * fleet["taper_from_wh"][car] / 1e3
+    rows = program.add_rows(car.size, -np.inf, limit)
+    program.put(rows, drawn[kept][tapers], 1)
+    program.put(rows, energy[tapers], slope)
+
+
+def _add_tree(
+    program: _Program, tree: _Tree, limits: dict[str, Any], side: _Side, name: str, *, kw: Floats
+) -> None:
+    """The rows of the tree for what is drawn (`import`) or fed in (`export`)."""
+    node, piece = _above(tree.node_parent, tree.leaf_node[side.vehicle])
+    column, vehicle, slot, most_a = side
+    crossing = _Side(column[piece], vehicle[piece], slot[piece], most_a[piece])
+    lines = tree.leaf_phases[:, None] >> np.arange(3) & 1
+    line_ma, power_w = limits.get(f"{name}_ma"), limits.get(f"{name}_w")
+    if line_ma is not None:
+        for line in range(3):
+            limit = line_ma.reshape(-1, 3, tree.slots)[:, line] / 1e3
+            _add_caps(program, limit, node, crossing, lines[crossing.vehicle, line] * 1.0)
+    if power_w is not None:
+        limit = power_w.reshape(-1, tree.slots) / 1e3
+        _add_caps(program, limit, node, crossing, kw[crossing.vehicle])
 
 
 def _meter_of(node_parent: NDArray[np.int32], meters: NDArray[np.int32]) -> Integers:
@@ -210,48 +252,40 @@ def _due_kwh(fleet: dict[str, Any], end_s: int) -> Floats:
     return np.asarray(due / 1e3)
 
 
-def _add_caps(
-    program: _Program,
-    limit: Floats,
-    node: Integers,
-    slot: Integers,
-    column: Integers,
-    value: Floats,
-    most: Floats,
-) -> None:
+def _add_caps(program: _Program, limit: Floats, node: Integers, side: _Side, value: Floats) -> None:
     """Rows of one kind, where they can bind."""
-    key = node * limit.shape[1] + slot
-    potential = np.bincount(key, value * most, limit.size)
+    key = node * limit.shape[1] + side.slot
+    potential = np.bincount(key, value * side.most_a, limit.size)
     binds = potential > limit.ravel()
     number = np.cumsum(binds) - 1
     rows = program.add_rows(int(binds.sum()), -np.inf, limit.ravel()[binds])
     on = binds[key] & (value > 0)
-    program.put(rows[number[key[on]]], column[on], value[on])
+    program.put(rows[number[key[on]]], side.column[on], value[on])
 
 
 def _add_meters(
     program: _Program,
     meters: dict[str, Any],
+    sides: tuple[_Side, _Side],
+    *,
     meter: Integers,
-    slots: int,
     slot_h: float,
-    drawn: tuple[Integers, Integers, Integers],
-    fed: tuple[Integers, Integers, Integers],
     kw: Floats,
 ) -> None:
     base_kw = meters["base_w"] / 1e3
+    slots = base_kw.size // meters["node"].size
     bought = program.add_columns(meters["import_price"] / _MICRO * slot_h, 0, np.inf)
     sold = program.add_columns(-meters["export_price"] / _MICRO * slot_h, 0, np.inf)
     rows = program.add_rows(base_kw.size, base_kw, base_kw)
     program.put(rows, bought, 1)
     program.put(rows, sold, -1)
-    for (column, whose, when), sign in ((drawn, -1), (fed, 1)):
-        program.put(rows[meter[whose] * slots + when], column, sign * kw[whose])
+    for side, sign in zip(sides, (-1, 1), strict=True):
+        flow = meter[side.vehicle] * slots + side.slot
+        program.put(rows[flow], side.column, sign * kw[side.vehicle])
     if "demand_meter" not in meters:
         return
     rises = program.add_columns(meters["demand_price"] / _MICRO, 0, np.inf)
-    counted = meters["demand_slot"].reshape(-1, slots)
-    charge, when = np.nonzero(counted)
+    charge, when = np.nonzero(meters["demand_slot"].reshape(-1, slots))
     rows = program.add_rows(charge.size, -meters["demand_so_far_w"][charge] / 1e3, np.inf)
     flow = meters["demand_meter"][charge].astype(np.int64) * slots + when
     program.put(rows, rises[charge], 1)

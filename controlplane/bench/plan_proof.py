@@ -1,9 +1,9 @@
 """The horizon plan against HiGHS on random and adversarial horizons: `make plan-proof`.
 
-Each horizon is small and mean: rows without any room, prices below zero, several demand charges that
-count in some slots only, batteries without losses or without room, needs that no power can meet.
-Judged is that the optimum of HiGHS lies between the bound and the cost, that the plan is as near to
-the bound as was asked, and that no row is overloaded."""
+Each horizon is small and mean: rows without any room, prices below zero, demand charges that count
+in some slots only, batteries without losses or without room, needs that no power can meet.
+Judged is that the optimum of HiGHS lies between the bound and the cost, that the plan is as near
+to the bound as was asked, and that no row is overloaded."""
 
 from __future__ import annotations
 

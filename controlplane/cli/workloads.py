@@ -201,10 +201,10 @@ def bench_plan(
     """Measure the horizon plan: from nothing, and from the last plan a slot later.
 
     Real sessions charge under a feeder, sites and panels whose rows bind at every level, with times
-    of use, demand charges, a grid event, and vehicles that can feed in. Every plan comes with a bound
-    that proves how far it is from the best, and is checked row by row. With `--highs` the same
-    program is solved by HiGHS (needs the package highspy; minutes at 10,000 vehicles). Ends with
-    status 1 where anything is violated.
+    of use, demand charges, a grid event, and vehicles that can feed in. Every plan comes with a
+    bound that proves how far it is from the best, and is checked row by row. With `--highs` the
+    same program is solved by HiGHS (needs the package highspy; minutes at 10,000 vehicles). Ends
+    with status 1 where anything is violated.
 
     \b
     loadstar bench plan --vehicles 1000 --highs --json -

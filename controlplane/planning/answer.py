@@ -1,7 +1,7 @@
 """A plan with names: what every vehicle draws, what rows are worth, and why somebody falls short.
 
-Invariant: `cost` and `bound` are the core's; what a sentence says follows from the prices that prove
-them."""
+Invariant: `cost` and `bound` are the core's; what a sentence says follows from the prices that
+prove them."""
 
 from __future__ import annotations
 

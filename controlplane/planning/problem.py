@@ -1,8 +1,9 @@
-"""A horizon as people describe it: the electrical tree, meters with their tariffs, and the sessions,
-present and forecast, by name.
+"""A horizon as people describe it: the electrical tree, meters with their tariffs, and the
+sessions, present and forecast, by name.
 
 Nothing is checked here; `arrays.arrays_of` checks a whole horizon. Currents are integer
-milliamperes, powers integer watts, energies integer watt-hours, prices `Decimal` in one currency."""
+milliamperes, powers integer watts, energies integer watt-hours, prices `Decimal` in one
+currency."""
 
 from __future__ import annotations
 
@@ -72,8 +73,8 @@ class Meter(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class Vehicle(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """One session, present or forecast. Energies are those in the battery, counted from what is in it
-    on arrival, or now where it is there already."""
+    """One session, present or forecast. Energies are those in the battery, counted from what is in
+    it on arrival, or now where it is there already."""
 
     id: str
     node: str

@@ -1,5 +1,7 @@
 //! Plans against exhaustive search on tiny problems, laws that every plan keeps, and hard inputs.
 
+#![expect(clippy::unwrap_used, clippy::cast_precision_loss, reason = "tests, of small numbers")]
+
 use loadstar_core::plan::{
     Effort, Fleet, Limits, Meters, Plan, Problem, Shortfall, Start, check, solve,
 };
@@ -216,7 +218,6 @@ fn tiny_problems_are_solved_like_by_trying_everything() {
 }
 
 /// What a plan of vehicles that never feed in costs, written down from the definition.
-#[expect(clippy::cast_precision_loss, reason = "small numbers")]
 fn plain_cost(case: &Case, current_ma: &[i32]) -> f64 {
     let [volts, max_ma, _, departure_s, need_wh, _, penalty, charge, ..] = &case.columns;
     let slots = case.slots;
@@ -244,7 +245,7 @@ fn plain_cost(case: &Case, current_ma: &[i32]) -> f64 {
     for vehicle in 0..volts.len() {
         let wh = |amperes: f64| amperes * volts[vehicle] as f64 * charge[vehicle] as f64 / 1e3;
         let all = wh(max_ma[vehicle] as f64 / 1e3 * slots as f64);
-        let later_s = (departure_s[vehicle] - 3_600 * slots as i64).max(0) as f64;
+        let later_s = (departure_s[vehicle] - 3_600 * i64::try_from(slots).unwrap()).max(0) as f64;
         let later = wh(max_ma[vehicle] as f64 / 1e3) * later_s / 3_600.0;
         let need = (need_wh[vehicle] as f64 - later).max(0.0).min(all);
         let drawn: i32 = current_ma[vehicle * slots..][..slots].iter().sum();
