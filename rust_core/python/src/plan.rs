@@ -1,5 +1,7 @@
 //! The horizon plan: what it is asked, from columns of Python, and what comes back.
 
+#![allow(clippy::similar_names, reason = "slots, and how many seconds each has")]
+
 use std::time::{Duration, Instant};
 
 use loadstar_core::plan as core;
