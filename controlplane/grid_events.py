@@ -173,6 +173,8 @@ class GridEvents(msgspec.Struct):
 
     def limit_w(self) -> int | None:
         """The lowest limit in force, or None."""
+        if not self.events:
+            return None
         limits = [each.limit_w for each in self.events if each.in_force]
         return min((each for each in limits if each is not None), default=None)
 
@@ -352,7 +354,8 @@ class GridEvents(msgspec.Struct):
             from_ms = until_ms
         # No minute counts that began before the quarter hour.
         oldest = -((BASELINE_MS - now.at_ms) // _MINUTE_MS)
-        self.minutes = [each for each in self.minutes if each.minute >= oldest]
+        if self.minutes[0].minute < oldest:
+            self.minutes = [each for each in self.minutes if each.minute >= oldest]
 
     def _baseline_w(self, now_ms: int) -> int | None:
         known_ms = sum(each.ms for each in self.minutes)

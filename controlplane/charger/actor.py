@@ -38,6 +38,7 @@ from controlplane.charger.messages import (
     ApplyLimit,
     ChargerAssigned,
     ChargerUnassigned,
+    SampleWanted,
     SecurityNoticed,
     StationCalled,
     StationConnected,
@@ -54,6 +55,8 @@ from controlplane.charger.preparing import Preparation
 from controlplane.charger.reports import REPORT_TIMER, Reports
 from controlplane.charger.requests import Requests
 from controlplane.charger.reservations import Reservations
+from controlplane.charger.sampling import Sampling
+from controlplane.charger.schedule_check import SCHEDULE_TIMER, ScheduleCheck
 from controlplane.charger.security import QUESTION_TIMER, Security
 from controlplane.charger.sessions import LOST_TIMER
 from controlplane.charger.settling import DEFAULT_TIMER, SETTLE_TIMER, Settling
@@ -98,6 +101,8 @@ class ChargerActor:
         "_preparation",
         "_reports",
         "_requests",
+        "_sampling",
+        "_schedule_check",
         "_security",
         "_settling",
         "_smart_charging",
@@ -132,6 +137,8 @@ class ChargerActor:
         )
         self._line = line = Line(memory, device, settings.call_timeout_ms)
         self._preparation = preparation = Preparation(memory, line, settling, access, sessions)
+        self._sampling = Sampling(line)
+        self._schedule_check = ScheduleCheck(memory, line)
         self._conclusions = conclusions = Conclusions(
             memory,
             line,
@@ -143,6 +150,8 @@ class ChargerActor:
             firmware=firmware,
             healer=healer,
             needs=transactions.needs,
+            sampling=self._sampling,
+            schedule_check=self._schedule_check,
         )
         self._connection = Connection(
             memory, line, preparation, conclusions, access, reports=reports, security=security
@@ -248,6 +257,7 @@ _HANDLERS: Final[dict[type[Message], Callable[[ChargerActor, Turn, Any], None]]]
     ChargerAssigned: lambda actor, turn, message: actor._assignment.assigned(turn, message),
     ChargerUnassigned: lambda actor, turn, message: actor._assignment.unassigned(turn, message),
     LookedUp: lambda actor, turn, message: actor._access.looked_up(turn, message),
+    SampleWanted: lambda actor, turn, message: actor._sampling.wanted(turn, message),
     SecurityNoticed: lambda actor, turn, message: actor._security.noticed(turn, message),
     StationCalled: lambda actor, turn, message: actor._hearing.called(turn, message),
     StationConnected: lambda actor, turn, message: actor._connection.connected(turn, message),
@@ -273,6 +283,7 @@ _TIMERS: Final[dict[str, Callable[[ChargerActor, Turn], None]]] = {
     LOST_TIMER: lambda actor, turn: actor._transactions.sessions.lost_due(turn),
     QUESTION_TIMER: lambda actor, turn: actor._security.answer_question(turn, actor._line.dialect),
     REPORT_TIMER: lambda actor, turn: actor._reports.due(turn),
+    SCHEDULE_TIMER: lambda actor, turn: actor._schedule_check.due(turn),
     SETTLE_TIMER: lambda actor, turn: actor._preparation.rested(turn),
 }
 """What else is due is a matter of who may charge."""

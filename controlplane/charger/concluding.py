@@ -19,10 +19,18 @@ from controlplane.charger.needs import Needs
 from controlplane.charger.outcomes import command_answered
 from controlplane.charger.preparing import Preparation
 from controlplane.charger.reports import Reports
+from controlplane.charger.sampling import Sampling
+from controlplane.charger.schedule_check import ScheduleCheck
 from controlplane.charger.security import Security
 from controlplane.charger.turn import Turn
 from controlplane.errors import Refusal
-from controlplane.ocpp.commands import CommandResult, CommandState, SetPassword, UsePriority
+from controlplane.ocpp.commands import (
+    CommandResult,
+    CommandState,
+    SetLimit,
+    SetPassword,
+    UsePriority,
+)
 
 __all__ = ["Conclusions"]
 
@@ -40,6 +48,8 @@ class Conclusions:
         "_needs",
         "_preparation",
         "_reports",
+        "_sampling",
+        "_schedule_check",
         "_security",
     )
 
@@ -56,6 +66,8 @@ class Conclusions:
         firmware: Firmware,
         healer: Healer,
         needs: Needs,
+        sampling: Sampling,
+        schedule_check: ScheduleCheck,
     ) -> None:
         self._memory = memory
         self._line = line
@@ -67,6 +79,8 @@ class Conclusions:
         self._firmware = firmware
         self._healer = healer
         self._needs = needs
+        self._sampling = sampling
+        self._schedule_check = schedule_check
 
     # --- what the station answers -----------------------------------------------------------------
 
@@ -117,6 +131,8 @@ class Conclusions:
 
     def disconnected(self, turn: Turn) -> None:
         """Whatever was wanted of the station on its connection ends here."""
+        self._sampling.disconnected()
+        self._schedule_check.disconnected()
         for order in self._line.queue.disconnect():
             self._finish(turn, order, CommandResult(CommandState.OFFLINE))
 
@@ -155,6 +171,10 @@ class Conclusions:
         if isinstance(order.command, UsePriority) and accepted:
             self._needs.prioritise(turn, order.command.transaction_id, active=order.command.active)
         self._firmware.asked(turn, order.command, result)
+        self._sampling.concluded(order, result)
+        self._schedule_check.concluded(turn, order, result)
+        if isinstance(order.command, SetLimit) and accepted:
+            self._schedule_check.limit_accepted(turn, order.command)
         if order.limit is not None:
             tell_outcome(turn, order.limit, result.state)
             if default_ma != self._memory.default_ma():

@@ -20,6 +20,7 @@ from controlplane.charger.turn import Turn
 from controlplane.ocpp import commands
 from controlplane.ocpp.commands import Command, CommandResult, CommandState, SetLimit
 from controlplane.ocpp.relabel import registers_in_kwh
+from controlplane.ocpp.typed import MeterValues
 
 __all__ = ["Device"]
 
@@ -58,10 +59,11 @@ class Device:
         if names:
             turn.emit("charger.quirks", profiles=list(names))
 
-    def corrected(self, payload: dict[str, Any]) -> dict[str, Any]:
+    def corrected(self, payload: dict[str, Any] | MeterValues) -> dict[str, Any] | MeterValues:
         """What it says, in the units that it means."""
-        in_kwh = self._memory.quirks()[1].register_unit == "kWh"
-        return registers_in_kwh(payload) if in_kwh else payload
+        if self._memory.quirks()[1].register_unit != "kWh":
+            return payload
+        return registers_in_kwh(payload if isinstance(payload, dict) else payload.untyped())
 
     def worded(self, turn: Turn, command: Command) -> Command:
         """The command as this charger takes it: reports have a number, a password has its form."""

@@ -13,6 +13,7 @@ from controlplane.ocpp.commands import AnyCommand, CommandResult, LogKind, Updat
 from controlplane.ocpp.der import DerAlarm, DerControl
 from controlplane.ocpp.events import ConnectorStatus
 from controlplane.ocpp.tariff import Tariff
+from controlplane.ocpp.typed import MeterValues
 from controlplane.store.records import (
     CertificateRecord,
     QuarantinedEntry,
@@ -50,6 +51,7 @@ __all__ = [
     "ReserveConnector",
     "RevokeCertificate",
     "RotatePassword",
+    "SampleWanted",
     "SecurityNoticed",
     "SecurityRequest",
     "SetDriverTariff",
@@ -104,7 +106,7 @@ class StationCalled(Message, frozen=True, tag="station_called", omit_defaults=Tr
     connection: str
     message_id: str
     action: str
-    payload: dict[str, Any]
+    payload: dict[str, Any] | MeterValues
     mended: tuple[str, ...] = ()
 
 
@@ -193,6 +195,13 @@ class ApplyLimit(Message, frozen=True, tag="apply_limit"):
     limit_id: int
     limit_ma: int
     session_id: SessionId | None
+
+
+class SampleWanted(Message, frozen=True, tag="sample_wanted"):
+    """Have the station measure a connector now. Nothing but the sample tells that it did: a station
+    need not be able to."""
+
+    connector_id: int
 
 
 # --- from a campaign -----------------------------------------------------------------------------

@@ -5,6 +5,7 @@ older than what it was told before; what is measured for no known session is kep
 
 from __future__ import annotations
 
+from collections import deque
 from typing import Any, Final
 
 from controlplane.actor import Persist
@@ -66,6 +67,17 @@ def session_record(memory: ChargerMemory, session: Session) -> SessionRecord:
     )
 
 
+class _Seen:
+    """The latest readings of a connector. One newer than all before is none of them: there is no
+    need to look."""
+
+    __slots__ = ("keys", "newest_ms")
+
+    def __init__(self) -> None:
+        self.keys: deque[ReadingKey] = deque(maxlen=_READINGS_SEEN_MAX)
+        self.newest_ms = -1
+
+
 class Metering:
     """The measurements of one charger."""
 
@@ -73,8 +85,8 @@ class Metering:
 
     def __init__(self, memory: ChargerMemory) -> None:
         self._memory = memory
-        self._readings_seen: dict[int, dict[ReadingKey, None]] = {}
-        """The latest readings per connector; a dict for its order."""
+        self._readings_seen: dict[int, _Seen] = {}
+        """The latest readings per connector."""
 
     def take_all(
         self,
@@ -275,12 +287,13 @@ class Metering:
         """False if the reading is one of the latest again."""
         seen = self._readings_seen.get(connector_id)
         if seen is None:
-            seen = self._readings_seen[connector_id] = {}
-        if key in seen:
+            seen = self._readings_seen[connector_id] = _Seen()
+        at_ms = key[0]
+        if at_ms > seen.newest_ms:
+            seen.newest_ms = at_ms
+        elif key in seen.keys:
             return False
-        if len(seen) >= _READINGS_SEEN_MAX:
-            del seen[next(iter(seen))]
-        seen[key] = None
+        seen.keys.append(key)
         return True
 
     def correct(

@@ -55,6 +55,15 @@ LATER: Final = Done()
 _QUESTION_WAIT_MS: Final = 10_000
 _PENDING_MAX: Final = 3
 """Passwords that were sent and about which nobody knows whether they are in use."""
+_HEARD: Final = frozenset(
+    {
+        events.CertificateChainStatusAsked,
+        events.CertificateRequested,
+        events.CertificateStatusAsked,
+        events.SecurityEventNotified,
+        events.VehicleCertificateAsked,
+    }
+)
 _NOT_TAKEN: Final = frozenset({"NotImplemented", "NotSupported", "SecurityError"})
 """Errors by which a station says that it does nothing of the kind."""
 
@@ -178,6 +187,8 @@ class Security:
 
     def hear(self, turn: Turn, event: Event) -> Answer | None:
         """The answer to an event that concerns security; None to any other."""
+        if type(event) not in _HEARD:
+            return None
         match event:
             case events.SecurityEventNotified():
                 self._note(turn, event.kind, event.detail, at_ms=event.at_ms)

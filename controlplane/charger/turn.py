@@ -8,6 +8,7 @@ from typing import Any
 from controlplane.actor import Effect, Emit, Message, Persist, Send
 from controlplane.charger.messages import StationCalled
 from controlplane.ids import ActorKind, ActorRef, ChargerId, SiteId
+from controlplane.ocpp.typed import MeterValues
 from controlplane.store.records import QuarantineRecord, QuarantineState
 
 __all__ = ["Turn"]
@@ -69,6 +70,8 @@ class Turn:
         transaction that it speaks of and nobody knows.
         """
         action, payload = ("", {}) if self.call is None else (self.call.action, self.call.payload)
+        if isinstance(payload, MeterValues):
+            payload = payload.untyped()
         self._keep(
             QuarantineRecord(
                 self.charger_id,

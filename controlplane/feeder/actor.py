@@ -26,7 +26,7 @@ from controlplane.actor import (
 from controlplane.config import ActorSettings
 from controlplane.demand_curve import Curve
 from controlplane.errors import Refusal
-from controlplane.feeder.ledger import Account, caps_to_send
+from controlplane.feeder.ledger import Account, Division, caps_to_send
 from controlplane.feeder.messages import (
     ConfigureFeeder,
     DeleteFeeder,
@@ -76,6 +76,7 @@ class FeederActor:
         self._curves: dict[ActorRef, Curve] = {}
         """What was last reported; told again within an interval after a crash."""
         self._reports: Reports[FeederReport] = Reports()
+        self._division = Division()
         self._divided_ms: int | None = None
         self._divide_at_ms: int | None = None
         self._durable = False
@@ -398,13 +399,15 @@ class FeederActor:
         self._divided_ms = now_ms
         interval_ms = self._settings.site_report_interval_ms
         members = state.members()
-        capacity_ma = state.capacity_ma(config, self._sums(state, config, now_ms), now_ms)
+        sums = None if config.parent is None else self._sums(state, config, now_ms)
+        capacity_ma = state.capacity_ma(config, sums, now_ms)
         caps = caps_to_send(
             members,
             self._curves,
             capacity_ma=capacity_ma,
             now_ms=now_ms,
             patience_ms=self._patience_ms,
+            division=self._division,
         )
         reducing = False
         for member, cap_ma in caps:
@@ -449,6 +452,8 @@ class FeederActor:
         self._effects += effects
         self._durable |= bool(effects)
         self._set_grid_timer(state, now_ms)
+        if config.parent is None:
+            return
         report = sums.report(state, config)
         if self._reports.urgent(report, state.parent_cap_ma):
             self._report(state, config, sums)

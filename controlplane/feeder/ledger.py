@@ -15,7 +15,7 @@ import msgspec
 from controlplane.demand_curve import Curve, plain_curve, rise, shares
 from controlplane.feeder.messages import FeederReport, SiteReport
 
-__all__ = ["Account", "caps_to_send", "divide", "fair_shares"]
+__all__ = ["Account", "Division", "caps_to_send", "divide", "fair_shares"]
 
 Member = TypeVar("Member")
 
@@ -123,6 +123,21 @@ def divide(floors: Sequence[int], curves: Sequence[Curve], *, capacity_ma: int) 
     return [least_ma + more_ma for least_ma, more_ma in zip(fair, lent, strict=True)]
 
 
+class Division:
+    """`divide`, which remembers the last: most reports tell what was known."""
+
+    def __init__(self) -> None:
+        self._asked: tuple[list[int], list[Curve], int] | None = None
+        self._caps_ma: list[int] = []
+
+    def caps_ma(self, floors: list[int], curves: list[Curve], *, capacity_ma: int) -> list[int]:
+        asked = (floors, curves, capacity_ma)
+        if asked != self._asked:
+            self._asked = asked
+            self._caps_ma = divide(floors, curves, capacity_ma=capacity_ma)
+        return self._caps_ma
+
+
 def caps_to_send(
     accounts: Mapping[Member, Account],
     curves: Mapping[Member, Curve],
@@ -130,6 +145,7 @@ def caps_to_send(
     capacity_ma: int,
     now_ms: int,
     patience_ms: int,
+    division: Division,
 ) -> list[tuple[Member, int]]:
     """The caps that may leave now: every reduction, and increases while confirmed room lasts.
 
@@ -142,7 +158,7 @@ def caps_to_send(
     }
     away_ma = sum(account.counted_ma for member, account in accounts.items() if member not in heard)
     share_ma = max(0, capacity_ma - away_ma)
-    fair = divide(
+    fair = division.caps_ma(
         [account.floor_ma for account in heard.values()],
         [
             curves.get(member) or plain_curve(account.floor_ma, account.wanted_ma)

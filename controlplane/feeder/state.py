@@ -66,11 +66,15 @@ class FeederState(msgspec.Struct):
         power_w = min(limit for limit in limits if limit is not None)
         return ma_from_w(power_w, voltage_v=config.voltage_v, phases=3)
 
-    def capacity_ma(self, config: FeederConfig, sums: Sums, now_ms: int) -> int:
+    def capacity_ma(self, config: FeederConfig, sums: Sums | None, now_ms: int) -> int:
         """What it may let its sites draw: no more than the feeder above allows, and as long as that
-        has not spoken, only what cannot be shed."""
+        has not spoken, only what cannot be shed.
+
+        Args:
+            sums: None is enough for a feeder that none supplies.
+        """
         own_ma = self.own_capacity_ma(config, now_ms)
-        if config.parent is None:
+        if config.parent is None or sums is None:
             return own_ma
         if self.parent_cap_id == 0:
             return min(own_ma, sums.floor_ma)

@@ -21,6 +21,7 @@ __all__ = [
     "ProfilePeriod",
     "Purpose",
     "RunningTransaction",
+    "Unit",
     "composite",
 ]
 

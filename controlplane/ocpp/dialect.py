@@ -26,6 +26,7 @@ from controlplane.ocpp.commands import (
 from controlplane.ocpp.events import Event, Noted
 from controlplane.ocpp.framing import Fault
 from controlplane.ocpp.tariff import Tariff
+from controlplane.ocpp.typed import MeterValues
 from controlplane.ocpp.v2x import ScheduleValues
 from controlplane.tokens import TokenStatus
 
@@ -179,8 +180,9 @@ class VehicleCertificateAnswer(Answer, frozen=True):
 
 # --- functional blocks ----------------------------------------------------------------------------
 
-Reader = Callable[[dict[str, Any]], Event]
-"""What a payload says that has passed its schema. It never raises."""
+Reader = Callable[[Any], Event]
+"""What a payload says that has passed its schema. It never raises. MeterValues of 1.6 may come as
+`typed.MeterValues`, everything else as a dictionary."""
 
 Writer = Callable[[Any, int], dict[str, Any] | Fault]
 """The payload of a command of one CALL at this instant (ms UTC), or why the version cannot say
@@ -272,12 +274,14 @@ class Dialect:
         """The setting that holds which measurands are sampled during a transaction."""
         return self._meter_settings.sampled
 
-    def event(self, action: str, payload: dict[str, Any]) -> Event | None:
+    def event(self, action: str, payload: dict[str, Any] | MeterValues) -> Event | None:
         """What the station says, or None if that has no meaning here."""
         read = self._readers.get(action)
         if read is not None:
             return read(payload)
-        return Noted(action, payload) if action in self.notices else None
+        if isinstance(payload, dict) and action in self.notices:
+            return Noted(action, payload)
+        return None
 
     def reply(self, answer: Answer) -> dict[str, Any]:
         """The payload of the CALLRESULT."""

@@ -11,8 +11,12 @@ measurements, not limits, and are rounded to the nearest unit."""
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
+
+import msgspec
+from msgspec import UNSET, UnsetType
 
 from controlplane.ocpp.events import MeterReading
 
@@ -20,6 +24,7 @@ __all__ = [
     "bounded_integer",
     "energy_wh",
     "instant_ms",
+    "measured",
     "milliamperes",
     "readings",
     "small_integer",
@@ -27,13 +32,13 @@ __all__ = [
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND: Final = timedelta(milliseconds=1)
-_EXACT_MAX: Final = 2**53
+_EXACT_MAX: Final = 2.0**53
 """Integers beyond this are no measurement, and databases and JSON readers do not keep them
 exactly."""
 
 _ENERGY, _POWER_IMPORT, _POWER_EXPORT, _CURRENT, _SOC = range(5)
 _DEFAULT_MEASURAND: Final = "Energy.Active.Import.Register"
-_KIND_OF_MEASURAND: Final = {
+_KINDS: Final = {
     _DEFAULT_MEASURAND: _ENERGY,
     "Power.Active.Import": _POWER_IMPORT,
     "Power.Active.Export": _POWER_EXPORT,
@@ -46,10 +51,10 @@ _KIND_OF_MEASURAND: Final = {
     "kW": _POWER_IMPORT,
     "A": _CURRENT,
 }
-_KIND_OF_UNIT: Final = {
+_KINDS_BY_UNIT: Final = {
     # Which measurand is meant where only the unit is given. Both specifications default to the
     # energy register, but a value in amperes is none.
-    None: _ENERGY,
+    UNSET: _ENERGY,
     "Wh": _ENERGY,
     "kWh": _ENERGY,
     "W": _POWER_IMPORT,
@@ -58,6 +63,7 @@ _KIND_OF_UNIT: Final = {
     "Percent": _SOC,
 }
 _KILO: Final = frozenset({"kWh", "kW", "kwh", "kw", "KWh", "KW"})
+_OUTLET: Final = frozenset({UNSET, "Outlet"})
 _LINE: Final = {"L1": 0, "L2": 1, "L3": 2, "L1-N": 0, "L2-N": 1, "L3-N": 2}
 
 
@@ -116,95 +122,111 @@ def _number(value: Any) -> float | int | None:
     return value if -_EXACT_MAX <= value <= _EXACT_MAX else None  # also False for NaN
 
 
+class UnitOfMeasure(msgspec.Struct, gc=False):
+    """UnitOfMeasureType of 2.x."""
+
+    unit: Any = UNSET
+    multiplier: Any = 0
+
+
+class SampledValue(msgspec.Struct, gc=False, rename="camel"):
+    """SampledValue of 1.6 and SampledValueType of 2.x, as far as it is understood. Which types the
+    fields have is a matter of the schema."""
+
+    value: Any
+    context: Any = UNSET
+    measurand: Any = UNSET
+    phase: Any = UNSET
+    location: Any = UNSET
+    unit: Any = UNSET
+    unit_of_measure: UnitOfMeasure | UnsetType = UNSET
+
+
+class MeterValue(msgspec.Struct, gc=False, rename="camel"):
+    """MeterValue of 1.6 and MeterValueType of 2.x."""
+
+    timestamp: Any
+    sampled_value: list[SampledValue]
+
+
 def readings(meter_values: Any) -> tuple[MeterReading, ...]:
-    """Every `meterValue` (MeterValue of 1.6, MeterValueType of 2.x) as one reading, in the order
-    sent; those that say nothing are left out. There are stations that send each measurand of one
-    moment in a `meterValue` of its own: these are one reading."""
-    if not meter_values:
-        return ()
+    """What `measured` says of the `meterValue` of a payload that has passed its schema."""
+    return measured([msgspec.convert(each, MeterValue) for each in meter_values or ()])
+
+
+def measured(meter_values: Sequence[Any]) -> tuple[MeterReading, ...]:
+    """Every meter value (of the shape of `MeterValue`) as one reading, in the order sent; those
+    that say nothing are left out. There are stations that send each measurand of one moment in a
+    `meterValue` of its own: these are one reading."""
     if len(meter_values) == 1:
         (meter_value,) = meter_values
-        reading = _moment(meter_value["timestamp"], meter_value["sampledValue"])
+        reading = _moment(meter_value.timestamp, meter_value.sampled_value)
         return () if reading is None else (reading,)
     moments: dict[tuple[Any, Any], list[Any]] = {}
     for meter_value in meter_values:
-        sampled = meter_value["sampledValue"]
-        context = sampled[0].get("context") if sampled else None
-        moments.setdefault((meter_value["timestamp"], context), []).extend(sampled)
+        sampled = meter_value.sampled_value
+        context = sampled[0].context if sampled else UNSET
+        moments.setdefault((meter_value.timestamp, context), []).extend(sampled)
     found = (_moment(timestamp, sampled) for (timestamp, _), sampled in moments.items())
     return tuple(reading for reading in found if reading is not None)
 
 
-def _moment(timestamp: Any, sampled: list[Any]) -> MeterReading | None:
+def _moment(timestamp: Any, sampled: Sequence[Any]) -> MeterReading | None:
     at_ms = instant_ms(timestamp)
     return _reading(at_ms, sampled, outlet=True) or _reading(at_ms, sampled, outlet=False)
 
 
-def _reading(at_ms: int | None, sampled: list[Any], *, outlet: bool) -> MeterReading | None:
+def _reading(at_ms: int | None, sampled: Sequence[Any], *, outlet: bool) -> MeterReading | None:
     """What one moment's samples say, or None. With `outlet`, only what was measured at the outlet
-    (the default location) counts, and the vehicle's state of charge."""
+    (the default location) counts, and the vehicle's state of charge.
+
+    Nearly all that stations ever send passes through this loop."""
     total: list[float | None] = [None, None, None, None, None]
-    lines: list[list[float | None] | None] = [None, None, None, None, None]
+    lines: dict[int, list[float | None]] = {}
     for sample in sampled:
-        kind, value = _sample(sample)
-        if kind is None or value is None:
+        unit, measurand, multiplier = sample.unit, sample.measurand, 0
+        if unit is UNSET and sample.unit_of_measure is not UNSET:
+            unit = sample.unit_of_measure.unit
+            multiplier = sample.unit_of_measure.multiplier
+        kind = _KINDS_BY_UNIT.get(unit) if measurand is UNSET else _KINDS.get(measurand)
+        if kind is None or not -9 <= multiplier <= 9:
             continue
-        if outlet and kind != _SOC:
-            location = sample.get("location")
-            if location is not None and location != "Outlet":
-                continue
-        phase = sample.get("phase")
-        if phase is None:
+        if outlet and sample.location not in _OUTLET and kind != _SOC:
+            continue
+        value = _number(sample.value)
+        if value is None:
+            continue
+        if unit in _KILO or measurand in _KILO:
+            value *= 1_000
+        if multiplier:
+            value *= 10.0**multiplier
+        phase = sample.phase
+        if phase is UNSET:
             total[kind] = value
-        else:
-            line = _LINE.get(phase)
-            if line is not None:
-                per_line = lines[kind]
-                if per_line is None:
-                    per_line = lines[kind] = [None, None, None]
-                per_line[line] = value
-    return _assemble(at_ms, total, lines, str(sampled[0].get("context", "")) if sampled else "")
-
-
-def _sample(sample: dict[str, Any]) -> tuple[int | None, float | None]:
-    """Which of the five quantities a sample gives, and its value in Wh, W, A or percent."""
-    unit = sample.get("unit")
-    multiplier = 0
-    if unit is None:
-        unit_of_measure = sample.get("unitOfMeasure")
-        if unit_of_measure is not None:
-            unit = unit_of_measure.get("unit")
-            multiplier = unit_of_measure.get("multiplier", 0)
-    measurand = sample.get("measurand")
-    kind = _KIND_OF_UNIT.get(unit) if measurand is None else _KIND_OF_MEASURAND.get(measurand)
-    if kind is None or not -9 <= multiplier <= 9:
-        return None, None
-    value = _number(sample["value"])
-    if value is None:
-        return None, None
-    if unit in _KILO or measurand in _KILO:
-        value *= 1_000
-    if multiplier:
-        value *= 10.0**multiplier
-    return kind, value
+        elif phase in _LINE:
+            if kind not in lines:
+                lines[kind] = [None, None, None]
+            lines[kind][_LINE[phase]] = value
+    context = sampled[0].context if sampled else UNSET
+    return _assemble(at_ms, total, lines, "" if context is UNSET else str(context))
 
 
 def _assemble(
     at_ms: int | None,
     total: list[float | None],
-    lines: list[list[float | None] | None],
+    lines: dict[int, list[float | None]],
     context: str,
 ) -> MeterReading | None:
-    energy = _total(total[_ENERGY], lines[_ENERGY])
-    power = _total(total[_POWER_IMPORT], lines[_POWER_IMPORT])
-    exported = _total(total[_POWER_EXPORT], lines[_POWER_EXPORT])
+    l1, l2, l3 = lines.pop(_CURRENT, None) or (total[_CURRENT], None, None)
+    for kind, per_line in lines.items():
+        if total[kind] is None:
+            total[kind] = sum(value for value in per_line if value is not None)
+    energy, power, exported, _, soc = total
     if exported:
         power = (power or 0.0) - exported
-    currents = lines[_CURRENT] or [total[_CURRENT], None, None]
-    soc = total[_SOC]
-    if energy is None and power is None and soc is None and currents == [None, None, None]:
+    nothing = energy is None and power is None and soc is None
+    if nothing and l1 is None and l2 is None and l3 is None:
         return None
-    l1, l2, l3 = currents
     return MeterReading(
         at_ms,
         None if energy is None else math.floor(energy + 1e-6),
@@ -217,10 +239,3 @@ def _assemble(
         soc if soc is not None and 0 <= soc <= 100 else None,
         context,
     )
-
-
-def _total(total: float | None, lines: list[float | None] | None) -> float | None:
-    """The total as given, else the sum of the phases."""
-    if total is None and lines is not None:
-        return sum(value for value in lines if value is not None)
-    return total

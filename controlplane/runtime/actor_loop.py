@@ -39,7 +39,7 @@ from controlplane.charger.messages import (
 from controlplane.config import Settings
 from controlplane.errors import Fenced, Refusal
 from controlplane.ids import ActorKind, ActorRef, ChargerId, SiteId
-from controlplane.ocpp import framing
+from controlplane.ocpp import framing, typed
 from controlplane.runtime.batch import Batch, Pipeline
 from controlplane.runtime.clock import Clock
 from controlplane.runtime.feed import Ring
@@ -212,7 +212,8 @@ class ActorLoop:
             return
         ref = ActorRef(ActorKind.CHARGER, charger_id)
         resident = self.residents.find(ref, site_id=parcel.site_id)
-        payload = framing.read_call(parcel.text)
+        read = typed.read_payload if parcel.typed else framing.read_call
+        payload = read(parcel.text)
         call = StationCalled(connection, parcel.message_id, parcel.action, payload, parcel.mended)
         self._queue.append((resident, call, None))
 
@@ -331,6 +332,8 @@ class ActorLoop:
                 self._persist(resident, effect.record, batch)  # type: ignore[attr-defined]
             elif kind is Send:
                 self._send(resident, effect, batch)  # type: ignore[arg-type]
+            elif kind is Reply:
+                batch.to_stations.append(_to_station(effect, shard, epoch))
             elif kind is SetTimer:
                 self.timers.set(resident.ref, effect.key, effect.at_ms)  # type: ignore[attr-defined]
             elif kind is CancelTimer:

@@ -16,7 +16,9 @@ from typing import Any
 
 import msgspec
 from websockets.asyncio.server import ServerConnection
+from websockets.datastructures import Headers
 from websockets.exceptions import ConnectionClosed
+from websockets.http11 import Request
 from websockets.typing import Subprotocol
 
 from controlplane.charger.messages import (
@@ -32,7 +34,7 @@ from controlplane.charger.messages import (
 from controlplane.config import Onboarding, Settings
 from controlplane.errors import LoadstarError, Unavailable
 from controlplane.ids import SHARDS, ActorKind, ChargerId, shard_of
-from controlplane.ocpp import framing, mending, schemas
+from controlplane.ocpp import framing, mending, schemas, typed
 from controlplane.runtime.admission import (
     WITHOUT_HEADER,
     Admission,
@@ -68,6 +70,9 @@ __all__ = ["Gateway"]
 _SWEEP_INTERVAL_S = 5.0
 _FULL_PAUSE_S = 0.05
 _GARBLED_MAX = 4_000
+_FORGOTTEN = Request("", Headers())
+"""In the place of the handshake's headers, a tenth of what a connection weighs. The library wants
+to see that there was a request."""
 
 
 class Gateway:
@@ -291,6 +296,7 @@ class Gateway:
                 return
             log.warning("subprotocol_missing", charger=charger_id, remote=remote_of(socket))
             version = Subprotocol(WITHOUT_HEADER)
+        socket.request, socket.response = _FORGOTTEN, None
         try:
             entry = await self._directory.find(charger_id)
         except LoadstarError:
@@ -393,6 +399,21 @@ class Gateway:
         return link is not None and link.full
 
     def _take(self, station: Station, text: str | bytes, now_s: float) -> None:
+        if isinstance(text, bytes) and (metered := typed.read(station.version, text)) is not None:
+            self._called(
+                station,
+                CallOfStation(
+                    station.charger_id,
+                    station.site_id,
+                    station.connection,
+                    metered.message_id,
+                    metered.action,
+                    text,
+                    typed=True,
+                ),
+                now_s,
+            )
+            return
         frame = mending.read(station.version, text)
         if type(frame) is framing.Call:
             call = CallOfStation(
@@ -406,8 +427,7 @@ class Gateway:
             )
             if frame.mended:
                 log.info("frame_mended", charger=station.charger_id, mended=frame.mended)
-            if station.called(call, now_s):
-                self._call_host(station, call)
+            self._called(station, call, now_s)
         elif type(frame) is framing.FrameFault:
             self._fault(station, frame.description, code=frame.code, action=frame.action)
             self._keep_garbled(station, text, frame)
@@ -440,6 +460,10 @@ class Gateway:
                 station,
                 StationRefused(station.connection, frame.message_id, frame.code, frame.description),
             )
+
+    def _called(self, station: Station, call: CallOfStation, now_s: float) -> None:
+        if station.called(call, now_s):
+            self._call_host(station, call)
 
     def _take_sent(self, station: Station, frame: framing.Send) -> None:
         """What wants no answer: gone with the host that was told, like everything that the station

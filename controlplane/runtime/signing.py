@@ -49,12 +49,20 @@ _PASS_INTERVAL_S: Final = 5.0
 _EXTERNAL_INTERVAL_S: Final = 2.0
 _RENEWALS_INTERVAL_S: Final = 3_600.0
 _EVENTS_AT_ONCE: Final = 1_000
+_PAUSE_MAX_S: Final = 3_600.0
 _TASKS_MAX: Final = 64
 _RETRY_S: Final = 2.0
 _ASK_TIMEOUT_S: Final = 40.0
 _STATION_PURPOSE: Final = "ChargingStationCertificate"
 _DAY_MS: Final = 86_400_000
 _FILE_NAME: Final = re.compile(r"[^A-Za-z0-9._-]")
+
+
+class _Pause(msgspec.Struct, frozen=True):
+    """`until_s` is of the event loop's clock."""
+
+    length_s: float
+    until_s: float
 
 
 class CertificateService:
@@ -65,6 +73,8 @@ class CertificateService:
         self._client = client
         self._reader = reader
         self._clock = SystemClock()
+        self._silent: dict[str, _Pause] = {}
+        """Deliveries that the station left unanswered, by request."""
         self._busy: set[str] = set()
         """The wishes and questions that are being worked on."""
         self._tasks: set[asyncio.Task[None]] = set()
@@ -90,9 +100,13 @@ class CertificateService:
         while True:
             try:
                 await work()
+                continue
             except LoadstarError as error:
                 log.warning("certificates_wait", work=name, error=error.message)
-                await asyncio.sleep(_RETRY_S)
+            except Exception:
+                # A fault in one turn must not end the signing of all.
+                log.exception("certificates_failed", work=name)
+            await asyncio.sleep(_RETRY_S)
 
     async def _follow(self) -> None:
         cursor = await self._client.last_cursor()
@@ -118,10 +132,13 @@ class CertificateService:
         """Those of which nobody told, and those that came to nothing: a host was replaced, the
         service was too busy."""
         open_states = (SigningState.PENDING, SigningState.SIGNED)
-        for wish in await self._reader.signings(states=open_states):
+        wishes = await self._reader.signings(states=open_states)
+        still_open = {wish.request_id for wish in wishes}
+        self._silent = {name: self._silent[name] for name in still_open & self._silent.keys()}
+        for wish in wishes:
             if wish.state is SigningState.PENDING:
                 self._begin(wish.request_id, self._take_up(wish.request_id))
-            else:
+            elif self._may_deliver(wish.request_id):
                 self._begin(wish.request_id, self._deliver(wish))
         external = self._settings.ca_external_dir is not None
         await asyncio.sleep(_EXTERNAL_INTERVAL_S if external else _PASS_INTERVAL_S)
@@ -246,9 +263,13 @@ class CertificateService:
                 wish, SigningState.REFUSED, serial=wish.serial, detail=error.message[:255]
             )
             return
+        if result.state in (CommandState.TIMED_OUT, CommandState.OFFLINE):
+            self._unanswered(wish.request_id)
+            return
+        self._silent.pop(wish.request_id, None)
         if result.state is CommandState.ACCEPTED:
             await self._record(wish, SigningState.DELIVERED, serial=wish.serial)
-        elif result.state in (CommandState.REJECTED, CommandState.ERROR):
+        else:
             detail = f"by the charger: {result.status or result.error_code}"
             await self._record(
                 wish,
@@ -256,6 +277,18 @@ class CertificateService:
                 certificate=_revoked(certificate, self._clock.now_ms(), detail),
                 detail=detail,
             )
+
+    def _may_deliver(self, request_id: str) -> bool:
+        pause = self._silent.get(request_id)
+        return pause is None or asyncio.get_running_loop().time() >= pause.until_s
+
+    def _unanswered(self, request_id: str) -> None:
+        """Try again later, and ever more seldom: a station that leaves this unanswered is not worn
+        out. One that comes back is told at once."""
+        pause = self._silent.get(request_id)
+        length_s = _PASS_INTERVAL_S if pause is None else min(2 * pause.length_s, _PAUSE_MAX_S)
+        until_s = asyncio.get_running_loop().time() + length_s
+        self._silent[request_id] = _Pause(length_s, until_s)
 
     async def _record(
         self,

@@ -127,7 +127,7 @@ class FromStation(msgspec.Struct, frozen=True, array_like=True, tag=1):
 
 class CallOfStation(msgspec.Struct, frozen=True, array_like=True, tag=8, gc=False):
     """Gateway to host: a CALL that has passed its schema. `text` is the whole frame, for
-    `framing.read_call`."""
+    `typed.read_payload` where `typed`, else for `framing.read_call`."""
 
     charger_id: ChargerId
     site_id: SiteId | None
@@ -136,6 +136,7 @@ class CallOfStation(msgspec.Struct, frozen=True, array_like=True, tag=8, gc=Fals
     action: str
     text: bytes
     mended: tuple[str, ...] = ()
+    typed: bool = False
 
 
 class FrameKind(IntEnum):

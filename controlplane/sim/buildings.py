@@ -32,8 +32,7 @@ class Buildings:
         ]
         shape = (len(loads), hours, 3)
         self._hours_a = np.array(lines_a, dtype=np.float64).reshape(shape).transpose(1, 0, 2).copy()
-        self.moves = any(len(load.hours_w) > 1 for load in loads)
-        """Whether any differs from one tick to the next."""
+        self._moves = any(len(load.hours_w) > 1 for load in loads)
 
     def current_a(self, at_ms: int) -> NDArray[np.float64]:
         """Amperes per building and line."""
@@ -46,3 +45,16 @@ class Buildings:
             self._hours_a[before] * (1.0 - fraction) + self._hours_a[after] * fraction
         )
         return now_a
+
+    def highest_a(self, first_ms: int, last_ms: int) -> NDArray[np.float64]:
+        """The most amperes per building and line at any instant from `first_ms` to `last_ms`, which
+        are less than an hour apart: loads run straight from one full hour to the next."""
+        first_a = self.current_a(first_ms)
+        if not self._moves or first_ms == last_ms:
+            return first_a
+        highest_a = np.maximum(first_a, self.current_a(last_ms))
+        passed_ms = last_ms - self._start_ms
+        if passed_ms // MS_PER_HOUR != (first_ms - self._start_ms) // MS_PER_HOUR:
+            turn_ms = self._start_ms + passed_ms // MS_PER_HOUR * MS_PER_HOUR
+            highest_a = np.maximum(highest_a, self.current_a(turn_ms))
+        return highest_a

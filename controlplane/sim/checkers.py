@@ -25,8 +25,12 @@ class AnswerChecker:
         self._violations = violations
         self._waiting: dict[tuple[str, str], list[int]] = {}
         """In the order of the first call."""
+        self._earliest_ms = 0
+        """No call waits that came before."""
 
     def called(self, connection: str, message_id: str, now_ms: int) -> None:
+        if not self._waiting:
+            self._earliest_ms = now_ms
         self._waiting.setdefault((connection, message_id), []).append(now_ms)
 
     def answered(self, connection: str, message_id: str, now_ms: int) -> None:
@@ -46,12 +50,15 @@ class AnswerChecker:
             del self._waiting[key]
 
     def check(self, now_ms: int) -> None:
+        if now_ms - self._earliest_ms <= _ANSWER_WITHIN_MS:
+            return
         late = [
             key for key, waiting in self._waiting.items() if now_ms - waiting[0] > _ANSWER_WITHIN_MS
         ]
         for key in late:
             self._violations.record(now_ms, "not answered", " ".join(key))
             del self._waiting[key]
+        self._earliest_ms = min((waiting[0] for waiting in self._waiting.values()), default=now_ms)
 
 
 class EnergyChecker:

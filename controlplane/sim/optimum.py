@@ -85,10 +85,18 @@ class OptimumWatch:
     shortfall ends within `within_ms`; None only measures how long it lasts.
 
     A vehicle that takes nothing any more goes, though its cable stays: what it gives back counts
-    from when it was told to, in `_GIVES_UP_STEPS` at most, on its own site."""
+    from when it was told to, in `_GIVES_UP_STEPS` at most, on its own site. Where meters speak less
+    often than the bound lasts (`seldom_metered`), one whose meter showed more than its station had
+    promised keeps what it took until that meter speaks again."""
 
     def __init__(
-        self, rule: str, violations: Violations, *, lent: bool, within_ms: int | None
+        self,
+        rule: str,
+        violations: Violations,
+        *,
+        lent: bool,
+        within_ms: int | None,
+        seldom_metered: bool = False,
     ) -> None:
         self.longest_ms = 0
         """The longest that somebody was short, by what was looked at."""
@@ -96,6 +104,7 @@ class OptimumWatch:
         self._violations = violations
         self._lent = lent
         self._within_ms = within_ms
+        self._seldom_metered = seldom_metered
         self._since_ms: dict[str, int] = {}
         self._asleep_a: dict[str, float] = {}
         self._gave_up: Counter[str] = Counter()
@@ -109,7 +118,10 @@ class OptimumWatch:
     def look(self, now_ms: int, moment: Moment) -> None:
         """Look at this instant."""
         short = shortfalls(moment, lent=self._lent)
-        for site in self._sites_given_back(moment):
+        excused = self._sites_given_back(moment)
+        if self._seldom_metered:
+            excused += _sites_in_excess(moment)
+        for site in excused:
             for charger in site.chargers:
                 for connector in charger.connectors:
                     self._since_ms.pop(f"{charger.id}/{connector.id}", None)
@@ -149,7 +161,7 @@ def shortfalls(moment: Moment, *, lent: bool) -> dict[str, str]:
     slack_a = sum(max(_CAP_A, _CAP_SHARE * site.used_a(lent=False)) for site in sites)
     found: dict[str, str] = {}
     for site in sites:
-        found |= site.shortfalls(feeder_full=spare_a <= slack_a, lent=lent)
+        found |= site.shortfalls(feeder_a=spare_a - slack_a, lent=lent)
     return found
 
 
@@ -219,19 +231,34 @@ class _Site:
             self._room_a[row] - self._left_a(row, lent=lent) + self._building_a[row] for row in rows
         )
 
-    def shortfalls(self, *, feeder_full: bool, lent: bool) -> dict[str, str]:
+    def shortfalls(self, *, feeder_a: float, lent: bool) -> dict[str, str]:
+        """`feeder_a`: what the feeder has left, beyond the changes of caps that it keeps to itself;
+        full with as little left as a row."""
         found: dict[str, str] = {}
         for claim in self._claims:
-            if not claim.charging or claim.short_a <= _ROW_A or feeder_full:
-                continue
-            offered = f"is offered {claim.offered_a:.2f} A of {claim.could_a:.2f} A"
             # What it lacks to run at all, or a little more where it runs.
             step_a = max(_ROW_A, claim.least_a - claim.reserved_a)
+            if not claim.charging or claim.short_a <= _ROW_A or feeder_a < step_a:
+                continue
+            offered = f"is offered {claim.offered_a:.2f} A of {claim.could_a:.2f} A"
             full = [row for row in claim.rows if self._left_a(row, lent=lent) < step_a]
             if not full:
                 left_a = min(self._left_a(row, lent=lent) for row in claim.rows)
                 found[claim.name] = f"{offered}, and {left_a:.2f} A are left on all its rows"
         return found
+
+
+def _sites_in_excess(moment: Moment) -> list[SiteConfig]:
+    """Where the last that was heard of a meter is that more flows than was promised."""
+    return [
+        site
+        for site in moment.sites
+        if any(
+            outlet.shows_excess
+            for charger in site.chargers
+            for outlet in moment.stations[charger.id].outlets
+        )
+    ]
 
 
 def _asleep(moment: Moment, site: SiteConfig) -> Iterator[tuple[str, float]]:

@@ -14,6 +14,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Literal
 
+import msgspec
+
 from controlplane.units import ms_from_datetime
 
 __all__ = ["Kind", "Period", "Profile", "ProfileBook", "Purpose", "Situation", "profile_from_wire"]
@@ -104,8 +106,7 @@ class Profile:
         return elapsed_s
 
 
-@dataclass(frozen=True)
-class Situation:
+class Situation(msgspec.Struct, frozen=True):
     """What the limit of a connector depends on besides its profiles. A maximum of the whole station
     is divided equally among its `connectors`; a limit in watts is one of what reaches the vehicle,
     which is `efficiency` of what the grid gives."""

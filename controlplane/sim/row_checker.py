@@ -17,7 +17,12 @@ The rule, exactly. On every phase of every circuit and feeder, at the end of eve
 
 The rating is the highest that the description gave the circuit: an owner who describes less is
 obeyed as soon as that is possible, which `optimum.py` checks. A checker trusts nothing that
-Loadstar says of itself: currents come from vehicles, offers from the stations' own profiles."""
+Loadstar says of itself: currents come from vehicles, offers from the stations' own profiles.
+
+Between two changes of what outlets draw or may draw, only buildings move. So ticks are noted as
+they pass and looked at together: by the highest load of each building among them where that leaves
+every row within its rating, one by one where it does not. Nothing goes unseen by that: what holds
+under the highest load holds at every tick."""
 
 from __future__ import annotations
 
@@ -27,6 +32,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from controlplane.network import FeederConfig, Phase, SiteConfig
+from controlplane.sim.buildings import Buildings
 from controlplane.sim.violations import Violations
 from controlplane.sim.virtual_outlet import VirtualOutlet
 from controlplane.sim.virtual_station import LIE_LASTS_MS, VirtualStation
@@ -44,6 +50,10 @@ _BACKLOG_MAX = 5
 past."""
 _LIE_SEEN_A = 1.0
 """A meter that stands less above its limit than this proves nothing."""
+_TICKS_MAX = 30
+"""Ticks that are looked at together: fewer than any grace lasts."""
+_NEAR_A = 1e-6
+"""A row that comes so near to its rating is looked at tick by tick."""
 
 Floats = NDArray[np.float64]
 
@@ -58,9 +68,11 @@ class RowChecker:
         stations: Mapping[str, VirtualStation],
         violations: Violations,
         *,
+        buildings: Buildings,
         grace_ms: int,
     ) -> None:
         self._violations = violations
+        self._buildings = buildings
         self._grace_ms = grace_ms
         self.alarmed: set[str] = set()
         """Connectors about which Loadstar has raised `limit_exceeded`, by the alarm's subject."""
@@ -80,11 +92,26 @@ class RowChecker:
         self._outlets: list[tuple[VirtualStation, VirtualOutlet]] = []
         self._first_slot: list[int] = []
         self._lay_out(sites, stations)
-        slots = self._first_slot[-1] if self._first_slot else 0
-        self._flows_a = np.zeros(slots)
-        self._counts_a = np.zeros(slots)
+        self._told: list[object] = [None] * len(self._outlets)
+        """What is known of each outlet."""
+        slots = self._first_slot[-1]
+        self._slots_a = np.zeros((3, slots + 1))
+        """What flows in each conductor, what counts of it, and the larger; a last one is empty."""
+        self._rows_a = np.zeros((3, len(self._rating_a)))
+        """The sums of that on every row, unless `_dirty`; of the larger only with liars."""
+        self._room_a = self._rating_a
+        """What they leave to buildings without any doubt, unless `_dirty`."""
+        self._loads_a = np.zeros(3 * len(sites) + 1)
+        """What buildings draw per line; a last one draws nothing."""
         self._dirty = True
+        self._ticks_ms: list[int] = []
+        """Those not yet looked at."""
         self._liars: set[int] = set()
+        """Outlets of stations that may lie."""
+        self._suspects: dict[int, bool | None] = {}
+        """Those of them that lie (True), did so a moment ago, or of which there is news (None)."""
+        self._away: set[int] = set()
+        """Those of all liars that are out of reach."""
         self._over_since_ms: dict[int, int] = {}
         self._lied_since_ms: dict[int, int] = {}
 
@@ -94,17 +121,16 @@ class RowChecker:
 
     def _lay_out(self, sites: Sequence[SiteConfig], stations: Mapping[str, VirtualStation]) -> None:
         """Number outlets and their conductors (slots), and list which slot is on which row."""
-        rows: list[int] = []
-        slots: list[int] = []
-        building_rows: list[int] = []
-        building_loads: list[int] = []
+        rows = range(3 * len(self._names))
+        carried: list[list[int]] = [[] for _ in rows]
+        measured: list[list[int]] = [[] for _ in rows]
         slot = 0
         for number, site in enumerate(sites):
             parents = {circuit.id: circuit.parent for circuit in site.circuits}
             if site.building_load is not None:
                 for node in self._above(site, site.building_load.circuit, parents):
-                    building_rows += [node * 3 + column for column in range(3)]
-                    building_loads += [number * 3 + column for column in range(3)]
+                    for column in range(3):
+                        measured[node * 3 + column].append(number * 3 + column)
             for charger in site.chargers:
                 nodes = self._above(site, charger.circuit, parents)
                 for outlet in stations[charger.id].outlets:
@@ -112,16 +138,13 @@ class RowChecker:
                     self._outlets.append((stations[charger.id], outlet))
                     self._first_slot.append(slot)
                     for line in outlet.spec.lines:
-                        rows += [node * 3 + line for node in nodes]
-                        slots += [slot] * len(nodes)
+                        for node in nodes:
+                            carried[node * 3 + line].append(slot)
                         slot += 1
         self._first_slot.append(slot)
-        self._entry_row = np.array(rows, dtype=np.intp)
-        self._entry_slot = np.array(slots, dtype=np.intp)
-        self._building_row = np.array(building_rows, dtype=np.intp)
-        self._building_load = np.array(building_loads, dtype=np.intp)
-        below = np.bincount(self._entry_row, minlength=len(self._rating_a))
-        self._tolerance_a = _ROUNDING_A * below
+        self._carried = _Sums(carried, empty=slot)
+        self._measured = _Sums(measured, empty=3 * len(sites))
+        self._tolerance_a = _ROUNDING_A * np.array([len(each) for each in carried])
 
     def _above(
         self, site: SiteConfig, circuit: str | None, parents: Mapping[str, str | None]
@@ -136,6 +159,7 @@ class RowChecker:
 
     def described(self, site: SiteConfig) -> None:
         """A site's description has changed; its circuits are the same."""
+        self.settle()
         for circuit in site.circuits:
             row = self._node[f"{site.id}/{circuit.id}"] * 3
             self._rating_a[row : row + 3] = np.maximum(
@@ -143,93 +167,130 @@ class RowChecker:
             )
 
     def watch(self, station: VirtualStation, outlet: VirtualOutlet) -> None:
-        """What an outlet draws or may draw has changed."""
-        self._dirty = True
-        index = outlet.index
-        if station.quirks.lies or index in self._liars:
+        """What an outlet draws or may draw has changed, or whether its station is in reach."""
+        index, draw = outlet.index, outlet.draw
+        lies, connected = station.quirks.lies, bool(station.connection)
+        told = (
+            draw.current_a,
+            draw.phases,
+            outlet.offered_a,
+            outlet.promised_a,
+            lies,
+            connected,
+        )
+        if told == self._told[index]:
+            return
+        self._told[index] = told
+        self.settle()
+        if lies or index in self._liars:
+            self._dirty |= not self._liars
             self._liars.add(index)
+            self._suspects[index] = None
+            (self._away.discard if connected else self._away.add)(index)
         self._count(outlet, outlet.offered_a)
 
     def _count(self, outlet: VirtualOutlet, may_a: float, *, flows_count: bool = True) -> None:
-        first = self._first_slot[outlet.index]
-        draw = outlet.draw
-        for conductor in range(len(outlet.spec.lines)):
-            flows_a = draw.current_a if conductor < draw.phases else 0.0
-            self._flows_a[first + conductor] = flows_a
+        first, end = self._first_slot[outlet.index], self._first_slot[outlet.index + 1]
+        draw, slots_a = outlet.draw, self._slots_a
+        for slot in range(first, end):
+            flows_a = draw.current_a if slot - first < draw.phases else 0.0
             counts_a = max(flows_a, may_a) if flows_count else may_a
-            self._counts_a[first + conductor] = counts_a
+            if slots_a[0, slot] != flows_a or slots_a[1, slot] != counts_a:
+                slots_a[:, slot] = flows_a, counts_a, max(flows_a, counts_a)
+                self._dirty = True
 
     # --- the tick ---------------------------------------------------------------------------------
 
-    def check(self, now_ms: int, buildings_a: Floats, *, moved: bool = True) -> None:
-        """Look at this instant.
+    def check(self, now_ms: int) -> None:
+        """A tick ends: look at this instant, now or before anything changes."""
+        if self._suspects:
+            self._look_at_suspects(now_ms)
+        self._ticks_ms.append(now_ms)
+        if self._over_since_ms or len(self._ticks_ms) >= _TICKS_MAX:
+            self.settle()
 
-        Args:
-            buildings_a: what each site's building draws, per line.
-            moved: whether it differs from that of the tick before.
-        """
-        if self._liars:
-            self._look_at_liars(now_ms)
-        if not (self._dirty or moved or self._over_since_ms):
+    def settle(self) -> None:
+        """Look at all ticks that were noted."""
+        if not self._ticks_ms:
             return
+        ticks_ms, self._ticks_ms = self._ticks_ms, []
+        if self._dirty:
+            self._add_up()
+        building_a = self._building_a(self._buildings.highest_a(ticks_ms[0], ticks_ms[-1]))
+        utilisation = float(((building_a + self._rows_a[0]) / self._rating_a).max())
+        self.utilisation_max = max(self.utilisation_max, utilisation)
+        if (building_a <= self._room_a).all():
+            self._found(ticks_ms[0], {}, set())
+            return
+        for now_ms in ticks_ms:
+            self._look(now_ms)
+
+    def _add_up(self) -> None:
         self._dirty = False
-        rows = len(self._rating_a)
-        building_a = np.bincount(
-            self._building_row, weights=buildings_a.ravel()[self._building_load], minlength=rows
-        )
-        drawn_a = building_a + self._sum(self._flows_a)
-        counted_a = building_a + self._sum(self._counts_a)
-        self.utilisation_max = max(
-            self.utilisation_max, float(np.max(drawn_a / self._rating_a, initial=0.0))
-        )
+        # Where all that liars take leaves a row within its rating, they have taken nobody's room.
+        kinds = 3 if self._liars else 2
+        self._rows_a = self._carried.of(self._slots_a[:kinds])
+        self._room_a = self._rating_a + (self._tolerance_a - _NEAR_A) - self._rows_a[-1]
+
+    def _look(self, now_ms: int) -> None:
+        """Look at one instant."""
+        building_a = self._building_a(self._buildings.current_a(now_ms))
+        drawn_a, counted_a = building_a + self._rows_a[:2]
         over = counted_a > self._rating_a + self._tolerance_a + 1e-9
-        self._violations.lasting_all(
-            now_ms,
-            "row over its rating",
-            {
-                self._row_name(row): f"{counted_a[row]:.3f} A, of which {drawn_a[row]:.3f} A flow, "
-                f"rated {self._rating_a[row]:g} A"
-                for row in np.flatnonzero(over).tolist()
-            },
-        )
+        words = {
+            self._row_name(row): f"{counted_a[row]:.3f} A, of which {drawn_a[row]:.3f} A flow, "
+            f"rated {self._rating_a[row]:g} A"
+            for row in np.flatnonzero(over).tolist()
+        }
+        crowded: set[int] = set()
         if self._liars:
-            seen_a = building_a + self._sum(self._seen_a())
+            seen_a = building_a + self._carried.of(self._seen_a())
             flows_over = seen_a > self._rating_a + _LIE_SEEN_A * len(self._liars)
-            self._make_room(now_ms, set(np.flatnonzero(flows_over & ~over).tolist()))
+            crowded = set(np.flatnonzero(flows_over & ~over).tolist())
+        self._found(now_ms, words, crowded)
+
+    def _found(self, now_ms: int, over: dict[str, str], crowded: set[int]) -> None:
+        """Take in which rows are over their rating, in words, and which carry too much by lies."""
+        self._violations.lasting_all(now_ms, "row over its rating", over)
+        if self._over_since_ms or crowded:
+            self._make_room(now_ms, crowded)
+
+    def _building_a(self, buildings_a: Floats) -> Floats:
+        """What buildings draw on every row."""
+        self._loads_a[:-1] = buildings_a.ravel()
+        return self._measured.of(self._loads_a)
 
     def _seen_a(self) -> Floats:
         """What flows, as far as Loadstar can know: of a liar that is out of reach, what it
         promised."""
-        seen_a = self._flows_a.copy()
-        for index in self._liars:
-            if not self._outlets[index][0].connection:
-                slots = slice(self._first_slot[index], self._first_slot[index + 1])
-                seen_a[slots] = self._counts_a[slots]
+        seen_a: Floats = self._slots_a[0].copy()
+        for index in self._away & self._liars:
+            slots = slice(self._first_slot[index], self._first_slot[index + 1])
+            seen_a[slots] = self._slots_a[1, slots]
         return seen_a
-
-    def _sum(self, slots_a: Floats) -> Floats:
-        sums_a: Floats = np.bincount(
-            self._entry_row, weights=slots_a[self._entry_slot], minlength=len(self._rating_a)
-        ).astype(np.float64)
-        return sums_a
 
     def _row_name(self, row: int) -> str:
         return f"{self._names[row // 3]} {list(Phase)[row % 3].value}"
 
     # --- stations that lie ------------------------------------------------------------------------
 
-    def _look_at_liars(self, now_ms: int) -> None:
+    def _look_at_suspects(self, now_ms: int) -> None:
         """Count liars with what they promised, and see that the alarm is raised."""
-        self._dirty = True
-        for index in sorted(self._liars):
+        for index, lied in sorted(self._suspects.items()):
             station, outlet = self._outlets[index]
             if outlet.offered_a > outlet.promised_a + _ROUNDING_A:
                 outlet.liar_until_ms = now_ms + LIE_LASTS_MS
             lying = now_ms < outlet.liar_until_ms
-            may_a = outlet.promised_a if lying else outlet.offered_a
-            self._count(outlet, may_a, flows_count=not lying)
-            if not lying and not station.quirks.lies:
-                self._liars.discard(index)
+            if lying is not lied:
+                self.settle()
+                self._suspects[index] = lying
+                may_a = outlet.promised_a if lying else outlet.offered_a
+                self._count(outlet, may_a, flows_count=not lying)
+            if not lying:
+                del self._suspects[index]
+                if not station.quirks.lies:
+                    self._liars.discard(index)
+                    self._dirty = True
             above = outlet.draw.current_a > outlet.promised_a + _LIE_SEEN_A
             heard = station.connection and station.backlog <= _BACKLOG_MAX
             if not (above and lying and heard):
@@ -262,13 +323,10 @@ class RowChecker:
 
     def _reducible(self, row: int, before_ms: int) -> list[str]:
         """Who could long have been given less."""
-        slots = set(self._entry_slot[self._entry_row == row].tolist())
+        slots = self._carried.parts[row]
         found = []
         for index, (station, outlet) in enumerate(self._outlets):
-            if self._first_slot[index] not in slots and not any(
-                slot in slots
-                for slot in range(self._first_slot[index], self._first_slot[index + 1])
-            ):
+            if slots.isdisjoint(range(self._first_slot[index], self._first_slot[index + 1])):
                 continue
             if (
                 index not in self._liars
@@ -279,3 +337,20 @@ class RowChecker:
             ):
                 found.append(f"{station.spec.id} at {outlet.offered_a:g} A")
         return found
+
+
+class _Sums:
+    """Sums of some of the values of an array, all in one pass. `parts` says of which; `empty` is
+    the place of a 0 in the array."""
+
+    def __init__(self, parts: Sequence[Sequence[int]], *, empty: int) -> None:
+        self.parts = [frozenset(part) for part in parts]
+        # `reduceat` knows no empty segments: every sum has a 0 besides.
+        padded = [[*part, empty] for part in parts]
+        self._starts = np.cumsum([0, *map(len, padded[:-1])], dtype=np.intp)
+        self._places = np.array([place for part in padded for place in part], dtype=np.intp)
+
+    def of(self, values: Floats) -> Floats:
+        """The sums, along the last axis."""
+        sums: Floats = np.add.reduceat(values[..., self._places], self._starts, axis=-1)
+        return sums

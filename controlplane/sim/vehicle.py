@@ -12,6 +12,8 @@ from collections import deque
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+import msgspec
+
 from controlplane.errors import InvalidInput
 
 __all__ = ["Draw", "Vehicle", "VehicleSpec", "VehicleState"]
@@ -83,8 +85,7 @@ class VehicleSpec:
             raise InvalidInput("a vehicle follows its offer")
 
 
-@dataclass(frozen=True)
-class Draw:
+class Draw(msgspec.Struct, frozen=True):
     """What flowed in one step: amperes per active phase at its end, the power of that, and the
     energy of the step, all on the grid's side."""
 

@@ -66,12 +66,14 @@ class Scheduler:
         self._numbers = count()
 
     def after(self, delay_ms: int, action: Callable[[], None]) -> None:
-        heapq.heappush(self._due, (self.now_ms + max(0, delay_ms), next(self._numbers), action))
+        at_ms = self.now_ms + delay_ms if delay_ms > 0 else self.now_ms
+        heapq.heappush(self._due, (at_ms, next(self._numbers), action))
 
     def run_until(self, end_ms: int) -> None:
         """Do everything that is due before `end_ms`, and arrive there."""
-        while self._due and self._due[0][0] < end_ms:
-            self.now_ms, _, action = heapq.heappop(self._due)
+        due = self._due
+        while due and due[0][0] < end_ms:
+            self.now_ms, _, action = heapq.heappop(due)
             action()
         self.now_ms = end_ms
 
@@ -268,20 +270,20 @@ class VirtualHost:
             self.up = False
         for step in collected[:released]:
             for ref, effect in step:
-                self._carry_out(ref, effect)
+                if type(effect) is not Persist:
+                    self._carry_out(ref, effect)
         if dies:
             self._die()
 
     def _carry_out(self, ref: ActorRef, effect: Effect) -> None:
+        """Whatever is to be done besides the commit."""
         match effect:
-            case Persist():
-                pass
-            case Emit():
-                self._noticed(ref, effect)
             case SetTimer(key, at_ms):
                 number = next(self._timer_numbers)
                 self._timers[ref, key] = number
                 self._scheduler.after(at_ms - self._now_ms, lambda: self._fire(ref, key, number))
+            case Emit():
+                self._noticed(ref, effect)
             case CancelTimer(key):
                 self._timers.pop((ref, key), None)
             case LookUp(look_up_id, query):

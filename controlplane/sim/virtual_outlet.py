@@ -30,6 +30,7 @@ class VirtualOutlet(Outlet):
         liar_until_ms: until then what flows beyond `promised_a` is the station's lie: it offers
             more than it promised, or did so a vehicle's ramp ago.
         stayed_since_ms: since when the offer has been what it is.
+        shows_excess: whether its meter, when it spoke last, showed more than was promised.
     """
 
     index: int = 0
@@ -37,6 +38,7 @@ class VirtualOutlet(Outlet):
     default_a: float = 0.0
     liar_until_ms: int = 0
     stayed_since_ms: int = 0
+    shows_excess: bool = False
     advanced_ms: int = 0
     began_ms: int = 0
     drawn_start_wh: float = 0.0

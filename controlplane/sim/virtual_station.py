@@ -32,6 +32,8 @@ _STATE_DWELL_MS = 2_000
 LIE_LASTS_MS = 45_000
 """How long a vehicle may go on drawing what a station offered against its word: the slowest ramp
 takes half a minute."""
+_EXCESS_A = 0.5
+"""Less above a limit is no more than a meter's class explains."""
 _CLOCK_JUMP_MS = 600_000
 _METER_SETTINGS = {"MeterValueSampleInterval", "SampledDataCtrlr.TxUpdatedInterval"}
 
@@ -64,7 +66,8 @@ def _nobody(station: VirtualStation, outlet: VirtualOutlet) -> None:
 
 class VirtualStation:
     """One station. `send` puts a frame on the line; it is called only while the line is up.
-    `watch` is called whenever what an outlet draws or may draw has changed."""
+    `watch` is called whenever what an outlet draws or may draw has changed, or whether it is in
+    reach."""
 
     def __init__(
         self,
@@ -193,6 +196,10 @@ class VirtualStation:
         outlet.advance(self._scheduler.now_ms)
         self._changed(outlet)
         self._sample_later(outlet, transaction)
+        self._tell_sample(outlet, transaction)
+
+    def _tell_sample(self, outlet: VirtualOutlet, transaction: Transaction) -> None:
+        outlet.shows_excess = outlet.draw.current_a > outlet.promised_a + _EXCESS_A
         if len(self._outbox) < _OUTBOX_MAX:
             self._post(*self.dialect.sampled(outlet, transaction, self._clock_ms()), transaction)
 
@@ -250,7 +257,7 @@ class VirtualStation:
         self.book.end_transaction(transaction.id, outlet.spec.connector_id)
         if self._in_force is not self.book and not self.quirks.outlives:
             self._in_force.end_transaction(transaction.id, outlet.spec.connector_id)
-        outlet.transaction = None
+        outlet.transaction, outlet.shows_excess = None, False
         self._renew(outlet)
 
     def _tell_state(self, outlet: VirtualOutlet) -> None:
@@ -279,6 +286,7 @@ class VirtualStation:
 
     def opened(self) -> None:
         """The line is up."""
+        self._watch_all()
         self._outstanding = ""
         self.connected_ms = self._scheduler.now_ms
         if self.quirks.clock_jumps:
@@ -293,6 +301,7 @@ class VirtualStation:
     def lost(self) -> None:
         """The line is down: what belongs to no transaction is forgotten."""
         self.connection = self._outstanding = ""
+        self._watch_all()
         self._outbox = deque(message for message in self._outbox if message.transaction is not None)
         for message in self._outbox:
             message.offline = True
@@ -302,6 +311,10 @@ class VirtualStation:
             return
         self._outbox.append(_Outgoing(action, payload, transaction, offline=not self.connection))
         self._pump()
+
+    def _watch_all(self) -> None:
+        for outlet in self.outlets:
+            self._watch(self, outlet)
 
     def _boot(self) -> None:
         if self.connection and self.running and not self._booted:
@@ -386,11 +399,27 @@ class VirtualStation:
                     self._meter_interval_ms = max(1, int(settings[name])) * 1_000
                 return [3, message_id, answer]
             case "TriggerMessage":
-                if payload.get("requestedMessage") == "BootNotification":
-                    self._scheduler.after(0, self._boot)
+                self._triggered(payload)
                 return [3, message_id, {"status": "Accepted"}]
             case _:
                 return [4, message_id, "NotImplemented", f"{action} is not simulated", {}]
+
+    def _triggered(self, payload: dict[str, Any]) -> None:
+        match payload["requestedMessage"]:
+            case "BootNotification":
+                self._scheduler.after(0, self._boot)
+            case "MeterValues" | "TransactionEvent":
+                connector_id = payload.get("connectorId") or payload.get("evse", {}).get("id")
+                self._scheduler.after(0, lambda: self._sample_all(connector_id))
+
+    def _sample_all(self, connector_id: int | None) -> None:
+        """Measure every outlet, or one, outside of its rhythm."""
+        for outlet in self.outlets:
+            transaction = outlet.transaction
+            if transaction is not None and connector_id in (None, outlet.spec.connector_id):
+                outlet.advance(self._scheduler.now_ms)
+                self._changed(outlet)
+                self._tell_sample(outlet, transaction)
 
     def _take_profile(self, payload: dict[str, Any]) -> str:
         profile = self.dialect.profile(payload)

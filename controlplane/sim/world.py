@@ -189,13 +189,18 @@ class World:
             [self.feeder],
             self.stations,
             self.violations,
+            buildings=self.buildings,
             grace_ms=2 * (settings.meter_interval_ms + settings.ramp_ms)
             + 10 * settings.call_timeout_ms,
         )
         # A call whose answer was lost, the ramp of who gives back, and then the news of it.
         within_ms = settings.call_timeout_ms + settings.ramp_ms + _NEWS_MS
         self.optimum = OptimumWatch(
-            "less than the optimum", self.violations, lent=False, within_ms=within_ms
+            "less than the optimum",
+            self.violations,
+            lent=False,
+            within_ms=within_ms,
+            seldom_metered=settings.meter_interval_ms > within_ms,
         )
         # Lending what a vehicle does not take follows habits that are learned over minutes and
         # probed again: measured, and not judged.
@@ -302,13 +307,14 @@ class World:
 
     def _pass(self, duration_ms: int) -> None:
         """Let virtual time pass, tick by tick: what happens, then the checkers."""
-        scheduler, rows, buildings = self.scheduler, self.rows, self.buildings
+        scheduler, rows, answers = self.scheduler, self.rows, self.line.answers
         end_ms = scheduler.now_ms + duration_ms
         while scheduler.now_ms < end_ms:
-            scheduler.run_until(min(scheduler.now_ms + _TICK_MS, end_ms))
-            now_ms = scheduler.now_ms
-            rows.check(now_ms, buildings.current_a(now_ms), moved=buildings.moves)
-            self.line.answers.check(now_ms)
+            now_ms = min(scheduler.now_ms + _TICK_MS, end_ms)
+            scheduler.run_until(now_ms)
+            rows.check(now_ms)
+            answers.check(now_ms)
+        rows.settle()
 
     # --- what the owner and the building say ------------------------------------------------------
 
@@ -356,7 +362,7 @@ class World:
             return
         lines_a = self.buildings.current_a(now_ms)[self._building_of[ref.id]]
         l1, l2, l3 = (round(line_a * 1_000) for line_a in lines_a.tolist())
-        report = ReportBuildingLoad(at_ms=now_ms, current_ma=(l1, l2, l3))
+        report = ReportBuildingLoad(at_ms=now_ms, current_ma=(l1, l2, l3), view=False)
         self.host.ask(ref, report, self._reported)
 
     def _reported(self, response: msgspec.Struct) -> None:

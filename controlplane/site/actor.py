@@ -55,6 +55,7 @@ from controlplane.site.messages import (
     ExplainConnector,
     GetSite,
     LimitOutcome,
+    LoadTaken,
     PhaseCurrents,
     ReportBuildingLoad,
     ReportMeterState,
@@ -128,10 +129,12 @@ class SiteActor:
         return self._rounds.effects
 
     def _hear(self, site: LiveSite, message: Message, now_ms: int) -> None:
-        self._rounds.quiet &= isinstance(message, (ConnectorMetered, TimerFired, TokensChanged))
+        if isinstance(message, ConnectorMetered):
+            # Nearly all that a site ever hears.
+            self._metered(site, message, now_ms)
+            return
+        self._rounds.quiet &= isinstance(message, (TimerFired, TokensChanged))
         match message:
-            case ConnectorMetered():
-                self._metered(site, message, now_ms)
             case LimitOutcome():
                 self._outcome(site, message, now_ms)
             case ConnectorState():
@@ -143,8 +146,7 @@ class SiteActor:
             case CapChanged():
                 self._cap_changed(site, message, now_ms)
             case TimerFired(key="round"):
-                self._rounds.next_ms = None
-                self._rounds.run(site, now_ms)
+                self._rounds.due(site, now_ms)
             case TimerFired(key="limit"):
                 self._limit_due(site, now_ms)
             case TimerFired(key="window"):
@@ -154,7 +156,7 @@ class SiteActor:
                 self._rounds.advance_grid(site, now_ms)
                 self._rounds.run(site, now_ms)
             case TimerFired(key="report"):
-                self._rounds.report(site, site.budget(now_ms), now_ms)
+                self._rounds.report(site, self._rounds.rows(site, now_ms), now_ms)
                 self._rounds.set_report_timer(site, now_ms)
             case _:
                 # A timer of an older version, or news for another kind of actor: no harm.
@@ -287,7 +289,7 @@ class SiteActor:
 
     def _building_load(
         self, site: LiveSite, request: ReportBuildingLoad, now_ms: int
-    ) -> SiteView | Refusal:
+    ) -> SiteView | LoadTaken | Refusal:
         if site.config.building_load is None:
             return refusal(
                 "precondition",
@@ -302,6 +304,8 @@ class SiteActor:
         rows = self._building_measured(
             site, request.current_ma, None, at_ms=request.at_ms, now_ms=now_ms
         )
+        if not request.view:
+            return LoadTaken(SiteId(self.ref.id))
         return site.view(now_ms, rows)
 
     def _building_measured(
@@ -330,7 +334,7 @@ class SiteActor:
         self._rounds.quiet &= same and not site.stale(now_ms)
         site.state.building = load
         self._rounds.save_building(site, load)
-        rows = site.budget(now_ms)
+        rows = self._rounds.rows(site, now_ms)
         if site.state.grid.awaiting:
             self._rounds.observe_grid(site, rows, now_ms)
         if any(rows.over(site.tree.lines)):
@@ -393,18 +397,20 @@ class SiteActor:
             return
         entry = connector.entry
         counted_ma = entry.liability_ma
-        self._rounds.durable |= entry.metered(
+        changed = entry.metered(
             highest_ma,
             at_ms=message.at_ms,
             now_ms=now_ms,
             ramp_ms=self._settings.ramp_ms,
             confirms=confirms,
         )
+        self._rounds.durable |= changed
         if demand is not None and demand.behaviour.metered(
             connector.leaf, entry, message, now_ms=now_ms, pace=self._pace
         ):
             self._rounds.quiet = False
-        if entry.liability_ma != counted_ma:
+        if changed and entry.liability_ma != counted_ma:
+            self._rounds.quiet = False
             self._rounds.soon(site, now_ms)
         elif site.state.grid.awaiting:
             self._rounds.observe_grid(site, site.budget(now_ms), now_ms)

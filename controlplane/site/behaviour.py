@@ -212,9 +212,12 @@ class Behaviour:
         """Believe the measured conductors, once two samples agree."""
         currents = sample.current_ma[: len(leaf.phases)]
         known = [current for current in currents if current is not None]
-        if leaf.direct_current or len(known) < len(leaf.phases) or max(known) < SURE_MA:
+        if leaf.direct_current or len(known) < len(leaf.phases):
             return
-        used = sum(3 * current >= max(known) for current in known)
+        highest_ma = max(known)
+        if highest_ma < SURE_MA:
+            return
+        used = len([None for current in known if 3 * current >= highest_ma])
         # A vehicle that uses all of fewer than three may be able to use more elsewhere.
         tells = used < len(known) or len(known) == 3
         if tells and used == self._phases_seen and used != self.known.phases:
@@ -280,7 +283,6 @@ class Behaviour:
         if measured is None or limit is None or entry.settling:
             self._below_since_ms = None
             return
-        patience_ms = max(pace.habit_ms, min(2 * (self.known.ramp_ms or 0), 5 * pace.habit_ms))
         headroom_ma = max(HEADROOM_MIN_MA, measured // 10)
         if self.cap_ma is not None and (
             measured > limit - headroom_ma // 2 or now_ms - self._capped_ms >= pace.probe_ms
@@ -290,7 +292,7 @@ class Behaviour:
             self._below_since_ms = None
         elif self._below_since_ms is None or self._below_since_ms < entry.acknowledged_ms:
             self._below_since_ms = now_ms
-        elif now_ms - self._below_since_ms >= patience_ms:
+        elif now_ms - self._below_since_ms >= self._habit_ms(pace):
             if self.cap_ma is None:
                 self._capped_ms = now_ms
             self.cap_ma = measured + headroom_ma
@@ -298,6 +300,10 @@ class Behaviour:
             free_w = self.power_w or 0
             if measured >= IDLE_MA and free_w * 10 >= self._peak_w * 9:
                 self._learn(power_max_w=self._peak_w)
+
+    def _habit_ms(self, pace: Pace) -> int:
+        """How long it must use less than its limit for that to be its habit."""
+        return max(pace.habit_ms, min(2 * (self.known.ramp_ms or 0), 5 * pace.habit_ms))
 
     def _follow_taper(self, entry: Entry, *, now_ms: int) -> None:
         """Remember from where its power has been falling by itself."""

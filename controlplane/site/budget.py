@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from operator import gt, sub
 
 import msgspec
 
@@ -65,9 +66,10 @@ def budget(
         contract_ma: what chargers may draw by the site's contract, summed over conductors.
         surplus_ma: see `Budget`.
     """
-    own_fallback = [entry.fallback_ma for entry in entries]
-    own_liability = [entry.liability_ma for entry in entries]
-    own_reserve = [entry.reserve_ma for entry in entries]
+    counts = [entry.counts_ma() for entry in entries]
+    own_fallback, own_liability, own_reserve = (
+        [each[kind] for each in counts] for kind in range(3)
+    )
     fallback = tree.row_sums(own_fallback)
     liability = tree.row_sums(own_liability)
     reserve = liability if own_reserve == own_liability else tree.row_sums(own_reserve)
@@ -140,8 +142,8 @@ def _capacity(
     fallbacks."""
     lines = tree.lines
     building_ma, fallback_ma = building_ma[:lines], fallback_ma[:lines]
-    room_ma = [have - used for have, used in zip(tree.rating_ma, building_ma, strict=True)]
-    may_ma = [room - margin for room, margin in zip(room_ma, tree.margin_ma, strict=True)]
+    room_ma = list(map(sub, tree.rating_ma, building_ma))
+    may_ma = list(map(sub, room_ma, tree.margin_ma))
     if supply_limit_ma is not None:
         for row in tree.supply_rows:
             room_ma[row] = min(room_ma[row], supply_limit_ma - building_ma[row])
@@ -152,9 +154,6 @@ def _capacity(
         for row in tree.supply_rows:
             room_ma[row] = min(room_ma[row], fallback_ma[row])
     # Fallbacks may use the margin, nothing else may.
-    capacity = [
-        min(room, max(may, fallback))
-        for room, may, fallback in zip(room_ma, may_ma, fallback_ma, strict=True)
-    ]
-    tight = [fallback > room for fallback, room in zip(fallback_ma, room_ma, strict=True)]
+    capacity = list(map(min, room_ma, map(max, may_ma, fallback_ma)))
+    tight = list(map(gt, fallback_ma, room_ma))
     return capacity, tight

@@ -51,6 +51,8 @@ class LedgerCheck:
         self._rating_ma = np.array([rating for _, _, rating in self._rows], dtype=np.int64)
         self._reserves: list[int] = []
         """Per connector, in the round before."""
+        self._within: tuple[list[int], list[int]] | None = None
+        """Liabilities and building load under which every row was within its rating lately."""
         self._ours: frozenset[int] = frozenset()
 
     def overloads(self, entries: Sequence[Entry], building_ma: Sequence[int]) -> list[Overload]:
@@ -59,12 +61,16 @@ class LedgerCheck:
         `building_ma` has an entry per row; the total power, which no conductor bounds, is left out.
         """
         building_ma = building_ma[: len(self._rows)]
-        liabilities = [entry.liability_ma for entry in entries]
-        fallbacks = [entry.fallback_ma for entry in entries]
-        reserves = list(map(max, liabilities, fallbacks))
+        counts = [entry.counts_ma() for entry in entries]
+        liabilities = [liability_ma for _, liability_ma, _ in counts]
+        reserves = [reserve_ma for _, _, reserve_ma in counts]
         before, self._reserves = self._reserves or reserves, reserves
+        loads = (liabilities, list(building_ma))
+        if loads == self._within:
+            return []
         liability_ma = self._sums(liabilities)
         over = (liability_ma + building_ma > self._rating_ma).nonzero()[0].tolist()
+        self._within = None if over else loads
         if not over:
             self._ours = frozenset()
             return []

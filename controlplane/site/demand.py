@@ -137,8 +137,9 @@ class Demand:
     def energy_needed_wh(self) -> int | None:
         """What is still missing: of the need, and no more than fits into the battery."""
         need = self.need
-        if need is None:
-            return None
+        return None if need is None else self._missing_wh(need)
+
+    def _missing_wh(self, need: tuple[int, Source]) -> int:
         missing_wh = max(0, need[0] - self.energy_wh)
         if self.vehicle.capacity_wh is not None and self.soc_percent is not None:
             empty_wh = int(self.vehicle.capacity_wh * (100 - self.soc_percent) / 100)
@@ -167,7 +168,10 @@ class Demand:
         # What only failed so far is not held against a vehicle that may wait of its own accord.
         start_ma = behaviour.start_ma if self.charging else (behaviour.known.start_ma or 0)
         # A vehicle that says it needs more than any is known to would only starve itself.
-        learned_ma = min(max(start_ma, self.vehicle.current_min_ma or 0), START_MAX_MA)
+        said_ma = self.vehicle.current_min_ma
+        if not (start_ma or said_ma) and leaf.min_ma <= leaf.max_ma:
+            return leaf.min_ma
+        learned_ma = min(max(start_ma, said_ma or 0), START_MAX_MA)
         return min(max(leaf.min_ma, learned_ma), leaf.max_ma)
 
     def current_max_ma(self, leaf: Leaf) -> int:
@@ -212,8 +216,10 @@ class Demand:
         charger; None where they do not say."""
         if not (self.terms.may_charge and self.session.authorised):
             return 0
-        limits = [each for each in (self.override_ma, self.external_ma) if each is not None]
-        return min(limits, default=None)
+        override_ma, external_ma = self.override_ma, self.external_ma
+        if override_ma is None or external_ma is None:
+            return external_ma if override_ma is None else override_ma
+        return min(override_ma, external_ma)
 
     @property
     def held_by(self) -> Cause:
@@ -305,13 +311,16 @@ class Demand:
 
     def _urgency(self, leaf: Leaf, now_ms: int) -> tuple[int | None, bool]:
         """The laxity, and whether it rests on a forecast."""
-        missing_wh = self.energy_needed_wh()
-        departure = None if missing_wh is None else self.departure(now_ms)
-        need, power_w = self.need, self.power_max_w(leaf)
-        if missing_wh is None or need is None or departure is None or power_w <= 0:
+        need = self.need
+        departure = None if need is None else self.departure(now_ms)
+        if need is None or departure is None:
             return None, False
-        guessed = Source.FORECAST in (need[1], departure[1])
-        return departure[0] - now_ms - missing_wh * MS_PER_HOUR // power_w, guessed
+        power_w = self.power_max_w(leaf)
+        if power_w <= 0:
+            return None, False
+        guessed = need[1] is Source.FORECAST or departure[1] is Source.FORECAST
+        missing_ms = self._missing_wh(need) * MS_PER_HOUR // power_w
+        return departure[0] - now_ms - missing_ms, guessed
 
 
 def _first(

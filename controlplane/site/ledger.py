@@ -130,6 +130,16 @@ class Entry(msgspec.Struct, array_like=True):
         liability_ma, fallback_ma = self.liability_ma, self.fallback_ma
         return liability_ma if liability_ma > fallback_ma else fallback_ma
 
+    def counts_ma(self) -> tuple[int, int, int]:
+        """Fallback, liability and reserve at once."""
+        fallback_ma = self.fallback_ma
+        more = self.uncertain_ma or self.draining_ma or self.excess_ma or self.pending
+        if self.acknowledged_ma is None and not more:
+            return fallback_ma, fallback_ma, fallback_ma
+        liability_ma = self.liability_ma
+        reserve_ma = liability_ma if liability_ma > fallback_ma else fallback_ma
+        return fallback_ma, liability_ma, reserve_ma
+
     @property
     def asked_ma(self) -> int | None:
         """The limit that was sent last for the running session; None when none was."""
@@ -155,6 +165,16 @@ class Entry(msgspec.Struct, array_like=True):
     def settling(self) -> bool:
         """Something will change by itself or by an answer."""
         return bool(self.pending or self.draining_ma or self.uncertain_ma or self.reassert)
+
+    def outdated(self, *, now_ms: int, ramp_ms: int) -> bool:
+        """Whether the meter showed more than the limit in force when it was read last, and should
+        show less by now."""
+        if self.session_id is None or self.measured_ma is None:
+            return False
+        if not (self.online and self.settled) or self.pending:
+            return False
+        over = self.measured_ma > self.held_ma + tolerance_ma(self.held_ma)
+        return over and (self.excess_ma > 0 or now_ms - self.acknowledged_ms >= ramp_ms)
 
     # --- what is sent -----------------------------------------------------------------------------
 

@@ -31,6 +31,7 @@ from controlplane.site.messages import (
 from controlplane.site.policy import Policy
 from controlplane.site.release import Calm
 from controlplane.site.round import Plan, plan
+from controlplane.site.solve import Answers
 from controlplane.site.state import SiteState
 from controlplane.site.tree import Leaf, SiteTree
 from controlplane.site.view import Picture, site_view
@@ -51,6 +52,8 @@ class LiveConnector:
     """On the lines of the site."""
     measured_w: int | None = None
     measured_at_ms: int = 0
+    sample_asked_ms: int = 0
+    """When its station was asked to measure, beside what it does by itself."""
 
     def metered_w(self, *, now_ms: int, stale_ms: int) -> int | None:
         """What it draws by its last sample, if that is not older than `stale_ms`; None where it may
@@ -73,26 +76,29 @@ class LiveConnector:
         not do; only with one conductor, or behind a rectifier, it must. Direct current says
         nothing of what the charger draws.
         """
-        leaf = self.leaf
-        conductors = [] if leaf.direct_current else list(sample.current_ma[: len(leaf.phases)])
-        known = [current for current in conductors if current is not None]
+        direct, phases, power_w = self.leaf.direct_current, self.leaf.phases, sample.power_w
+        lines = [0, 0, 0]
+        known = 0
+        if not direct:
+            for column, current_ma in zip(phases, sample.current_ma, strict=False):
+                if current_ma is not None:
+                    lines[column] = current_ma
+                    known += 1
         if known:
-            currents = [current or 0 for current in conductors]
-            confirms = len(known) == len(leaf.phases)
-        elif sample.power_w is not None:
-            even_ma = ma_from_w(sample.power_w, voltage_v=voltage_v, phases=len(leaf.phases))
-            currents = [even_ma] * len(leaf.phases)
-            confirms = leaf.direct_current or len(leaf.phases) == 1
+            confirms = known == len(phases)
+        elif power_w is not None:
+            even_ma = ma_from_w(power_w, voltage_v=voltage_v, phases=len(phases))
+            for column in phases:
+                lines[column] = even_ma
+            confirms = direct or len(phases) == 1
         else:
             return None, False
-        lines = [0, 0, 0]
-        for column, current_ma in zip(leaf.phases, currents, strict=True):
-            lines[column] = current_ma
-        self.measured_ma = (lines[0], lines[1], lines[2])
-        even_w = w_from_ma(sum(lines), voltage_v=voltage_v, phases=1)
-        self.measured_w = max(0, even_w if sample.power_w is None else sample.power_w)
+        self.measured_ma = l1_ma, l2_ma, l3_ma = lines[0], lines[1], lines[2]
+        if power_w is None:
+            power_w = w_from_ma(l1_ma + l2_ma + l3_ma, voltage_v=voltage_v, phases=1)
+        self.measured_w = power_w if power_w > 0 else 0
         self.measured_at_ms = now_ms
-        return max(0, *currents), confirms
+        return max(0, l1_ma, l2_ma, l3_ma), confirms
 
 
 class LiveSite:
@@ -116,6 +122,7 @@ class LiveSite:
         self.history = History.restore(state.history)
         self.zone = ZoneInfo(self.config.time_zone)
         self.power = LivePower(state, self.config, self.tree, self.connectors, settings)
+        self._answers, self._uncapped_answers = Answers(), Answers()
         self.plan: Plan | None = None
         self.waiting: dict[int, int] = {}
 
@@ -299,11 +306,13 @@ class LiveSite:
         if building is None:
             return self.tree.building_ma((assumed_ma, assumed_ma, assumed_ma))
         floor_ma = assumed_ma if self.stale(now_ms) else 0
-        l1, l2, l3 = (max(floor_ma, current_ma) for current_ma in building.current_ma)
-        return self.tree.building_ma((l1, l2, l3))
+        l1, l2, l3 = building.current_ma
+        return self.tree.building_ma((max(floor_ma, l1), max(floor_ma, l2), max(floor_ma, l3)))
 
     def limit_ma(self, now_ms: int) -> int | None:
         """The lower of what was set and of what the grid asked of this site; None: neither."""
+        if not (self.state.windows or self.state.grid.events):
+            return None
         limits = [limit_at(self.state.windows, now_ms)]
         limit_w = self.state.grid.limit_w()
         if limit_w is not None:
@@ -345,6 +354,7 @@ class LiveSite:
             stale=self.stale(now_ms),
             now_ms=now_ms,
             pace=pace,
+            answers=self._uncapped_answers if narrowed else self._answers,
             exempt=self.power.exempt(now_ms) if rows.surplus_ma is not None else (),
             narrowed=narrowed,
         )

@@ -26,6 +26,7 @@ __all__ = [
     "GetSite",
     "LimitFactor",
     "LimitOutcome",
+    "LoadTaken",
     "ReportBuildingLoad",
     "ReportMeterState",
     "ReportSitePower",
@@ -220,10 +221,18 @@ class SiteDeleted(msgspec.Struct, frozen=True, tag="site_deleted"):
 
 class ReportBuildingLoad(msgspec.Struct, frozen=True, tag="report_building_load"):
     """A measurement of the building's own load on the circuit its description names. Answered with
-    `SiteView`."""
+    `SiteView`, or with `LoadTaken` where `view` is False: to say of every connector what it may
+    draw, and why, costs more than to take a measurement in."""
 
     at_ms: int
     current_ma: PhaseCurrents
+    view: bool = True
+
+
+class LoadTaken(msgspec.Struct, frozen=True, tag="load_taken"):
+    """The measurement was taken in."""
+
+    site_id: SiteId
 
 
 class ReportMeterState(msgspec.Struct, frozen=True, tag="report_meter_state"):

@@ -20,7 +20,17 @@ from controlplane.site.live import LiveSite
 from controlplane.site.round import Plan
 from controlplane.units import w_from_ma
 
-__all__ = ["completed", "site_curve", "site_observation", "site_report"]
+__all__ = [
+    "CurveQuestion",
+    "completed",
+    "curve_question",
+    "site_curve",
+    "site_observation",
+    "site_report",
+]
+
+CurveQuestion = tuple[object, ...]
+"""What a site's curve follows from; equal for equal curves."""
 
 
 def site_report(site: LiveSite, rows: Budget, *, now_ms: int) -> SiteReport:
@@ -56,20 +66,15 @@ def site_report(site: LiveSite, rows: Budget, *, now_ms: int) -> SiteReport:
     )
 
 
-def completed(
-    report: SiteReport, site: LiveSite, rows: Budget, *, now_ms: int, stale_ms: int, pace: Pace
-) -> SiteReport:
-    """The report with its curve and with the power that is drawn.
-
-    Args:
-        stale_ms: how long a connector's last sample says what it draws.
-    """
-    now = site_observation(site, rows, now_ms=now_ms, stale_ms=stale_ms)
-    report = msgspec.structs.replace(report, measured_w=now.measured_w)
-    if site.plan is None:
-        return report
-    floor_ma, curve = site_curve(site, rows, now_ms=now_ms, pace=pace)
-    return msgspec.structs.replace(report, floor_ma=floor_ma, curve=curve)
+def completed(report: SiteReport, now: Observation, curve: tuple[int, Curve] | None) -> SiteReport:
+    """The report with the power that is drawn and, where the site has a plan, with its floor and
+    curve."""
+    if curve is None:
+        return msgspec.structs.replace(report, measured_w=now.measured_w)
+    floor_ma, stages = curve
+    return msgspec.structs.replace(
+        report, measured_w=now.measured_w, floor_ma=floor_ma, curve=stages
+    )
 
 
 def site_curve(site: LiveSite, rows: Budget, *, now_ms: int, pace: Pace) -> tuple[int, Curve]:
@@ -84,6 +89,19 @@ def site_curve(site: LiveSite, rows: Budget, *, now_ms: int, pace: Pace) -> tupl
     building_ma = [rows.building_ma[row] for row in site.tree.supply_rows]
     below_ma = list(map(add, building_ma, site.tree.supply_sums(fixed)))
     return demand_curve(below_ma, [_part(free, position) for position in free.order])
+
+
+def curve_question(site: LiveSite, plan: Plan, rows: Budget, now_ms: int) -> CurveQuestion | None:
+    """What the curve follows from while nothing was heard since the round of `plan`: the shares of
+    that round, as far as no row that the feeder's cap makes short has changed them; None where one
+    may have."""
+    if rows.surplus_ma is not None or any(rows.tight) or any(each.first for each in plan.shares):
+        return None
+    free = site.uncapped(rows, now_ms)
+    if any(free.tight):
+        return None
+    shown = [None if each is None else each.behaviour.cap_ma for each in site.demands]
+    return plan.shares, plan.order, plan.shortfalls, shown, free.capacity_ma, rows.building_ma
 
 
 def _part(free: Plan, position: int) -> Part:
@@ -113,7 +131,10 @@ def site_observation(
     )
     drawn_w = allowed_w = building_w
     for connector, liability_ma in zip(site.connectors, rows.own_liability_ma, strict=True):
-        may_w = w_from_ma(liability_ma, voltage_v=voltage_v, phases=len(connector.leaf.phases))
+        may_w = 0
+        if liability_ma:
+            phases = len(connector.leaf.phases)
+            may_w = w_from_ma(liability_ma, voltage_v=voltage_v, phases=phases)
         metered_w = connector.metered_w(now_ms=now_ms, stale_ms=stale_ms)
         drawn_w += may_w if metered_w is None else metered_w
         allowed_w += may_w

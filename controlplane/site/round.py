@@ -22,7 +22,7 @@ from controlplane.site.demand import Demand, Pace
 from controlplane.site.guarantees import Shortfall, grant, with_guarantees
 from controlplane.site.ledger import Entry
 from controlplane.site.share import Share, narrow_all, share_of
-from controlplane.site.solve import Result, solve
+from controlplane.site.solve import Answers, Result, solve
 from controlplane.site.sunlit import Sunshine, sunlit
 from controlplane.site.tree import SiteTree
 from controlplane.site.why import Cause, Why
@@ -58,12 +58,14 @@ def plan(
     stale: bool,
     now_ms: int,
     pace: Pace,
+    answers: Answers,
     exempt: Sequence[bool] = (),
     narrowed: bool = False,
 ) -> Plan:
     """Solve one round.
 
     Args:
+        answers: what was worked out lately for this tree.
         exempt: who need not wait for the sun.
         narrowed: offer nobody more than it has shown to take, though there be room.
     """
@@ -79,9 +81,9 @@ def plan(
     rows = with_guarantees(tree, shares, rows)
     if narrowed:
         narrow_all(shares, demands)
-    result = solve(tree, shares, rows, order)
+    result = solve(tree, shares, rows, order, answers)
     if result.contended and narrow_all(shares, demands):
-        result = solve(tree, shares, rows, order)
+        result = solve(tree, shares, rows, order, answers)
     if rows.surplus_ma is not None:
         sunshine = [
             Sunshine.of(share, entry, demand, current_ma, free=free, now_ms=now_ms, pace=pace)

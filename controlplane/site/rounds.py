@@ -11,8 +11,9 @@ from controlplane.actor import (
     Send,
     SetTimer,
 )
-from controlplane.charger.messages import ApplyLimit
+from controlplane.charger.messages import ApplyLimit, SampleWanted
 from controlplane.config import ActorSettings
+from controlplane.demand_curve import Curve
 from controlplane.feeder.messages import SiteReport
 from controlplane.feeder.reporting import Reports
 from controlplane.ids import ActorRef, ConnectorKey
@@ -26,10 +27,24 @@ from controlplane.site.demand import Pace
 from controlplane.site.live import LiveConnector, LiveSite
 from controlplane.site.live_power import window_event
 from controlplane.site.release import release
-from controlplane.site.report import completed, site_observation, site_report
+from controlplane.site.report import (
+    CurveQuestion,
+    completed,
+    curve_question,
+    site_curve,
+    site_observation,
+    site_report,
+)
+from controlplane.site.round import Plan
 from controlplane.site.state import BuildingLoad
 from controlplane.site.view import decision_words
-from controlplane.site.waking import QUIET_ROUNDS_MAX, RAISE_ROUNDS, wake_ms
+from controlplane.site.waking import (
+    QUIET_ROUNDS_MAX,
+    RAISE_ROUNDS,
+    SAMPLE_ASKED_MS,
+    SAMPLE_PAUSE_MS,
+    wake_ms,
+)
 from controlplane.store.records import LimitDecision
 
 __all__ = ["Rounds"]
@@ -40,9 +55,9 @@ SAMPLES_MISSED_MAX = 3
 WINDOW_SAVE_MS = 60_000
 """A contract's window is written at least so often while rounds run."""
 
-SOON_ROUNDS_MAX = 8
-"""Rounds beyond the regular ones that a site may spend at once; one more comes with every interval.
-News comes in such numbers only when many chargers come or go together, and where all sites of a
+LATE_DIVISOR = 10
+"""A host that fires a round's timer later than this part of the interval has more to do than it
+can: when a whole network comes back, every station is news to its site, and where all sites of a
 host work out a round for each, stations wait for their answers."""
 
 BUILDING_STEP_MA = 500
@@ -78,10 +93,15 @@ class Rounds:
         self._settings = settings
         self._pace = Pace(settings.ramp_ms)
         self._rounded_ms: int | None = None
-        self._spare_ms = SOON_ROUNDS_MAX * settings.round_interval_ms
-        """Rounds beyond the regular ones that are left, in intervals; as of `_spare_at_ms`."""
-        self._spare_at_ms = 0
+        self._late = False
+        """Whether the last timer of a round fired late."""
         self._window_saved_ms = 0
+        self._rows: tuple[LiveSite, bool, Budget] | None = None
+        """The rows that the last round left, of which site, and whether its building was stale."""
+        self._curve: tuple[int, Curve] = (0, ())
+        """What the feeder was told last of the site's wants."""
+        self._curve_of: CurveQuestion | None = None
+        """What that followed from, where it is known."""
 
     # --- when -------------------------------------------------------------------------------------
 
@@ -112,30 +132,37 @@ class Rounds:
     def soon(self, site: LiveSite, now_ms: int, *, critical: bool = False) -> None:
         """A round at once, unless one has just been: then a tenth of the interval after it, so
         that a hundred chargers that answer together cost two rounds and not a hundred. What others
-        must make room for is `critical` and waits a tenth of that. After many such rounds within a
-        few intervals the regular ones must do."""
-        interval_ms = self._settings.round_interval_ms
-        gained_ms = max(0, now_ms - self._spare_at_ms)
-        self._spare_ms = min(self._spare_ms + gained_ms, SOON_ROUNDS_MAX * interval_ms)
-        self._spare_at_ms = now_ms
-        gap_ms = cost_ms = interval_ms
-        if self._spare_ms >= interval_ms:
-            gap_ms = interval_ms // (100 if critical else 10)
-        else:
-            cost_ms = 0
-        due_ms = now_ms if self._rounded_ms is None else self._rounded_ms + gap_ms
-        if due_ms <= now_ms:
-            self._spare_ms -= cost_ms
+        must make room for is `critical` and waits a twentieth of that. On a host that is late, the
+        regular rounds must do."""
+        gap_ms = self._settings.round_interval_ms
+        if not self._late:
+            gap_ms //= 200 if critical else 10
+        if self._rounded_ms is None or now_ms - self._rounded_ms >= gap_ms:
             self.run(site, now_ms)
-        elif self.next_ms is None or due_ms < self.next_ms:
-            self._spare_ms -= cost_ms
-            self.by(due_ms)
+        else:
+            self.by(self._rounded_ms + gap_ms)
+
+    def due(self, site: LiveSite, now_ms: int) -> None:
+        """The timer of a round fired."""
+        late_ms = 0 if self.next_ms is None else now_ms - self.next_ms
+        self._late = late_ms * LATE_DIVISOR > self._settings.round_interval_ms
+        self.next_ms = None
+        self.run(site, now_ms)
 
     def by(self, at_ms: int) -> None:
         """A round at `at_ms` at the latest."""
         if self.next_ms is None or at_ms < self.next_ms:
             self.next_ms = at_ms
             self.effects.append(SetTimer("round", at_ms))
+
+    def rows(self, site: LiveSite, now_ms: int) -> Budget:
+        """The rows as they are now: those that the last round left where nothing was heard since
+        that could change the next."""
+        if self.quiet and self._rows is not None and site.tree.power_row is None:
+            of, stale, rows = self._rows
+            if of is site and stale is site.stale(now_ms):
+                return rows
+        return site.budget(now_ms)
 
     # --- what -------------------------------------------------------------------------------------
 
@@ -174,6 +201,7 @@ class Rounds:
         for position, limit_ma in released.limits:
             reason = "" if picture is None else decision_words(picture, position, limit_ma)
             self._send_limit(site, site.connectors[position], limit_ma, reason, now_ms)
+        self._ask_meters(site, now_ms)
         site.observe(now_ms)
         overloads = site.check.overloads(site.entries, rows.building_ma)
         if any(overload.ours for overload in overloads):
@@ -195,6 +223,7 @@ class Rounds:
         self.durable |= bool(events)
         self.effects += events
         left = site.budget(now_ms) if released.limits else rows
+        self._rows = (site, stale, left)
         # Of an idle site, nothing is heard until somebody comes.
         if not site.busy or site.state.grid.wants_observation(now_ms):
             self.observe_grid(site, left, now_ms, reducing=bool(released.limits))
@@ -207,6 +236,24 @@ class Rounds:
         if self.reports.unmet(site.state.cap_ma):
             # The feeder waits to hear that what is drawn is within the cap.
             self.by(now_ms + settings.round_interval_ms)
+
+    def _ask_meters(self, site: LiveSite, now_ms: int) -> None:
+        """Have those measured again who count with more than they may draw, because the meter
+        showed it, or because they are still following a lower limit and others wait for what they
+        give back. Their next sample by themselves may be half a minute away."""
+        for connector in site.connectors:
+            entry, asked_ms = connector.entry, connector.sample_asked_ms
+            told_ms = max(asked_ms, entry.measured_ms, entry.acknowledged_ms)
+            if now_ms - told_ms < SAMPLE_PAUSE_MS or now_ms - asked_ms < SAMPLE_ASKED_MS:
+                continue
+            follows = entry.draining_ma > 0 and entry.online and entry.settled
+            if (follows and site.waiting) or entry.outdated(
+                now_ms=now_ms, ramp_ms=self._settings.ramp_ms
+            ):
+                connector.sample_asked_ms = now_ms
+                key = connector.leaf.key
+                wanted = SampleWanted(key.connector_id)
+                self.effects.append(Send(charger_ref(key.charger_id), wanted))
 
     def _keep_window(self, site: LiveSite, now_ms: int) -> None:
         """Count the contract's energy; tell of windows that ended. The window rides in any
@@ -275,16 +322,20 @@ class Rounds:
         report = site_report(site, rows, now_ms=now_ms)
         if only_urgent and not self.reports.urgent(report, site.state.cap_ma):
             return
-        report = completed(
-            report,
-            site,
-            rows,
-            now_ms=now_ms,
-            stale_ms=self._sample_stale_ms,
-            pace=self._pace,
-        )
-        report = self.reports.stamped(report)
+        now = site_observation(site, rows, now_ms=now_ms, stale_ms=self._sample_stale_ms)
+        curve = None if site.plan is None else self._site_curve(site, site.plan, rows, now_ms)
+        report = self.reports.stamped(completed(report, now, curve))
         self.effects.append(Send(feeder_ref(site.config.feeder), report))
+
+    def _site_curve(
+        self, site: LiveSite, plan: Plan, rows: Budget, now_ms: int
+    ) -> tuple[int, Curve]:
+        """The floor and the curve of the site: those of before where they follow from the same."""
+        question = curve_question(site, plan, rows, now_ms) if self.quiet else None
+        if question is None or question != self._curve_of:
+            self._curve = site_curve(site, rows, now_ms=now_ms, pace=self._pace)
+            self._curve_of = question
+        return self._curve
 
     def advance_grid(self, site: LiveSite, now_ms: int) -> None:
         now = site_observation(

@@ -85,8 +85,9 @@ def share_of(
     )
     if entry.session_id is None and entry.online and entry.default_ma is not None:
         return share
-    if demand is not None and demand.ceiling_ma is not None:
-        whole_ma = demand.ceiling_ma - demand.ceiling_ma % leaf.step_ma
+    ceiling_ma = None if demand is None else demand.ceiling_ma
+    if ceiling_ma is not None:
+        whole_ma = ceiling_ma - ceiling_ma % leaf.step_ma
         share.ceiling_ma = whole_ma if whole_ma >= leaf.min_ma else 0
     steerable = entry.online and entry.settled and not entry.stuck
     if demand is None or not steerable or entry.session_id != demand.session.session_id:

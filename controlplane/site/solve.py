@@ -4,10 +4,12 @@ Invariant: what is given is checked by the core against every row, guarantees in
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
-from operator import add
+from operator import add, sub
 
+import msgspec
 import numpy as np
 
 from controlplane import _core
@@ -16,7 +18,10 @@ from controlplane.site.guarantees import last_without_guarantee, made_way, stand
 from controlplane.site.share import Share, is_guarantee, waits_for_rest
 from controlplane.site.tree import SiteTree
 
-__all__ = ["Result", "solve"]
+__all__ = ["Answers", "Result", "solve"]
+
+_ANSWERS_MAX = 2
+"""A round asks twice at most: with everybody's most, and with what each has shown to take."""
 
 
 @dataclass(slots=True)
@@ -26,14 +31,38 @@ class Result:
     contended: bool
     checked: bool
 
+    def copy(self) -> Result:
+        return Result(list(self.current_ma), list(self.binding_row), self.contended, self.checked)
 
-def solve(tree: SiteTree, shares: Sequence[Share], rows: Budget, order: Sequence[int]) -> Result:
+
+class Answers:
+    """What was worked out lately for one tree: most of a site stands still from one round to the
+    next, and the same question has the same answer."""
+
+    def __init__(self) -> None:
+        self._known: deque[tuple[object, Result]] = deque(maxlen=_ANSWERS_MAX)
+
+    def find(self, asked: object) -> Result | None:
+        return next((result.copy() for known, result in self._known if known == asked), None)
+
+    def keep(self, asked: object, result: Result) -> None:
+        self._known.append((asked, result.copy()))
+
+
+def solve(
+    tree: SiteTree, shares: Sequence[Share], rows: Budget, order: Sequence[int], answers: Answers
+) -> Result:
     """Share the rows out; where everybody's most fits on every row, there is nothing to share."""
     fixed = [share.fixed_ma for share in shares]
     if _all_fit(tree, shares, rows, fixed, order):
         most = [share.max_ma for share in shares]
         return Result(most, [-1] * len(shares), contended=False, checked=True)
-    return _shared_out(tree, shares, rows, fixed, order)
+    asked = (list(map(msgspec.structs.astuple, shares)), list(order), rows.capacity_ma)
+    result = answers.find(asked)
+    if result is None:
+        result = _shared_out(tree, shares, rows, fixed, order)
+        answers.keep(asked, result)
+    return result
 
 
 def _shared_out(
@@ -144,7 +173,10 @@ def _capacity(
 ) -> _core.Capacity:
     """What is left on every row, once `fixed` per connector is taken off; never below 0, nor more
     than the core takes."""
-    left = [min(max(0, each), POWER_MAX_MA) for each in _left(tree, shares, rows, fixed)]
+    left = [
+        each if 0 <= each <= POWER_MAX_MA else min(max(0, each), POWER_MAX_MA)
+        for each in _left(tree, shares, rows, fixed)
+    ]
     power = left[tree.lines :]
     return _core.Capacity(
         import_ma=np.array(left[: tree.lines], dtype=np.int64).reshape(-1, 3),
@@ -170,7 +202,7 @@ def _left(
                 for share, given_ma in zip(shares, given, strict=True)
             ]
         )
-    return [have - taken for have, taken in zip(rows.capacity_ma, used, strict=True)]
+    return list(map(sub, rows.capacity_ma, used))
 
 
 def _readmitted(

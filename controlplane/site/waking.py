@@ -14,13 +14,19 @@ from controlplane.site.live import LiveConnector, LiveSite
 from controlplane.site.release import DEADBAND_MA
 from controlplane.site.why import Cause
 
-__all__ = ["QUIET_ROUNDS_MAX", "RAISE_ROUNDS", "wake_ms"]
+__all__ = ["QUIET_ROUNDS_MAX", "RAISE_ROUNDS", "SAMPLE_ASKED_MS", "SAMPLE_PAUSE_MS", "wake_ms"]
 
 QUIET_ROUNDS_MAX = 20
 """However little is awaited, every twentieth round is worked out."""
 
 DRAINING_ROUNDS_MAX = 5
 """While a vehicle follows a lower limit, a longer silence would look like a clock that was set."""
+
+SAMPLE_ASKED_MS = 15_000
+"""How often a station is asked to measure at most."""
+
+SAMPLE_PAUSE_MS = 5_000
+"""How old what is known must be for that; vehicles need a few seconds to follow a limit."""
 
 RAISE_ROUNDS = 5
 """Rounds between two small increases of a connector that runs."""
@@ -76,6 +82,8 @@ def _instants(
     room waits for what others give back, and a charger that is away is sent nothing until it is
     back: of both news comes."""
     entry, calm = connector.entry, connector.calm
+    if entry.excess_ma:
+        yield connector.sample_asked_ms + SAMPLE_ASKED_MS
     if entry.draining_ma:
         yield entry.acknowledged_ms + settings.ramp_ms
         yield now_ms + DRAINING_ROUNDS_MAX * settings.round_interval_ms

@@ -68,7 +68,8 @@ class TinyCharger:
         return []
 
     def _called(self, message: StationCalled, now_ms: int) -> list[Effect]:
-        if message.payload.get("vendorId") == "explode":
+        payload_in = message.payload
+        if isinstance(payload_in, dict) and payload_in.get("vendorId") == "explode":
             self.stored["calls"] += 1_000_000
             raise RuntimeError("exploded")
         self.stored["calls"] += 1

@@ -9,19 +9,21 @@ import subprocess
 import sys
 
 import msgspec
-import numpy as np
 import pytest
 
 from controlplane.errors import InvalidInput
 from controlplane.network import FeederConfig
+from controlplane.sim.building import BuildingLoad
+from controlplane.sim.buildings import Buildings
 from controlplane.sim.checkers import AnswerChecker, EnergyChecker
 from controlplane.sim.network_faults import FAULTS
-from controlplane.sim.optimum import shortfalls
+from controlplane.sim.optimum import OptimumWatch, shortfalls
 from controlplane.sim.row_checker import RowChecker
 from controlplane.sim.vehicle import Draw, Vehicle, VehicleSpec
 from controlplane.sim.violations import Violations
 from controlplane.sim.virtual_quirks import Quirks
 from controlplane.sim.world import World, run
+from controlplane.units import MS_PER_HOUR
 
 
 def test_without_faults_vehicles_charge_and_nothing_is_violated() -> None:
@@ -75,10 +77,18 @@ def _world() -> World:
     return World(seed=1, chargers=4, faults=frozenset())
 
 
-def _row_checker(world: World, violations: Violations) -> RowChecker:
-    sites = list(world.sites.values())
-    feeder = FeederConfig(id="feeder0", power_max_w=10**6)
-    return RowChecker(sites, [feeder], world.stations, violations, grace_ms=60_000)
+def _row_checker(
+    world: World, violations: Violations, hours_w: tuple[float, ...] = (0.0,)
+) -> RowChecker:
+    """Of a world whose only building draws so much at each full hour from the instant 0 on."""
+    return RowChecker(
+        list(world.sites.values()),
+        [FeederConfig(id="feeder0", power_max_w=10**6)],
+        world.stations,
+        violations,
+        buildings=Buildings([BuildingLoad(start_ms=0, hours_w=hours_w)]),
+        grace_ms=60_000,
+    )
 
 
 def test_the_row_checker_sees_one_ampere_too_much_once() -> None:
@@ -88,23 +98,40 @@ def test_the_row_checker_sees_one_ampere_too_much_once() -> None:
     charger = site.chargers[0]
     station = world.stations[charger.id]
     panel_a = next(circuit.rating_a for circuit in site.circuits if circuit.id == charger.circuit)
-    building_a = np.zeros((1, 3))
 
     def draw(current_a: float) -> None:
         station.outlet.draw = Draw(current_a=current_a, phases=1, power_w=0.0, energy_wh=0.0)
         rows.watch(station, station.outlet)
 
     draw(panel_a)
-    rows.check(0, building_a)
+    rows.check(0)
+    rows.settle()
     assert violations.found == []
     for at_ms in (1_000, 2_000):
         draw(panel_a + 1.0)
-        rows.check(at_ms, building_a)
-    assert [violation.at_ms for violation in violations.found] == [1_000]
+        rows.check(at_ms)
     draw(0.0)
-    building_a[0, 1] = site.supply.rating_a + 1.0
-    rows.check(3_000, building_a)
-    assert "supply L2" in violations.found[-1].detail
+    assert [violation.at_ms for violation in violations.found] == [1_000]
+
+
+def test_the_row_checker_sees_the_tick_at_which_a_building_takes_too_much() -> None:
+    world, violations = _world(), Violations()
+    full_w = world.sites["site0"].supply.rating_a * 230 * 3
+    rows = _row_checker(world, violations, (0.0, 2 * full_w, 0.0))
+    for at_ms in range(0, 2 * MS_PER_HOUR + 1_000, 1_000):
+        rows.check(at_ms)
+    rows.settle()
+    # Half of the rise, and so much more as a checker takes for rounding.
+    assert {violation.at_ms for violation in violations.found} == {1_801_000}
+    assert "site0/supply L2" in violations.found[1].detail
+    assert rows.utilisation_max == pytest.approx(2.0)
+
+
+def test_the_highest_load_is_found_on_both_sides_of_a_full_hour() -> None:
+    buildings = Buildings([BuildingLoad(start_ms=0, hours_w=(0.0, 690.0, 0.0))])
+    around_ms = range(MS_PER_HOUR - 2_500, MS_PER_HOUR + 2_500, 1_000)
+    assert buildings.highest_a(around_ms[0], around_ms[-1])[0, 0] == pytest.approx(1.0)
+    assert buildings.highest_a(0, 1_800_000)[0, 0] == pytest.approx(0.5)
 
 
 def test_what_may_be_drawn_counts_as_if_it_flowed() -> None:
@@ -113,7 +140,8 @@ def test_what_may_be_drawn_counts_as_if_it_flowed() -> None:
     outlet = world.stations["CP0"].outlet
     outlet.offered_a = outlet.promised_a = 1_000.0
     rows.watch(world.stations["CP0"], outlet)
-    rows.check(0, np.zeros((1, 3)))
+    rows.check(0)
+    rows.settle()
     assert {violation.rule for violation in violations.found} == {"row over its rating"}
 
 
@@ -127,12 +155,13 @@ def test_a_lie_is_no_fault_of_the_row_but_wants_an_alarm() -> None:
     outlet.draw = Draw(current_a=1_000.0, phases=1, power_w=0.0, energy_wh=0.0)
     rows.watch(station, outlet)
     for at_ms in range(0, 70_000, 1_000):
-        rows.check(at_ms, np.zeros((1, 3)))
+        rows.check(at_ms)
     assert [violation.rule for violation in violations.found] == [
         "no alarm about a station that lies"
     ]
     rows.alarmed.add("CP0")
-    rows.check(200_000, np.zeros((1, 3)))
+    rows.check(200_000)
+    rows.settle()
     assert len(violations.found) == 1
 
 
@@ -150,7 +179,7 @@ def test_room_that_nobody_makes_for_a_lie_is_seen() -> None:
     for station in (liar, other):
         rows.watch(station, station.outlet)
     for at_ms in range(0, 200_000, 1_000):
-        rows.check(at_ms, np.zeros((1, 3)))
+        rows.check(at_ms)
     assert "no room made for a lie" in {violation.rule for violation in violations.found}
     assert any("CP2 at 12 A" in violation.detail for violation in violations.found)
 
@@ -184,6 +213,25 @@ def test_the_oracle_sees_a_row_that_is_full() -> None:
     )
     world.sites["site0"] = full
     assert shortfalls(world.moment(), lent=False) == {}
+
+
+def test_room_counts_as_left_once_the_meter_no_longer_shows_it_taken() -> None:
+    world, violations = _world(), Violations()
+    station = world.stations["CP0"]
+    spec = VehicleSpec(battery_wh=60_000, current_max_a=16, current_min_a=6)
+    station.plug(Vehicle(spec, soc=0.3, outlet_phases=len(station.outlet.spec.lines)), "CARD")
+    station.outlet.offered_a = 8.0
+    watch = OptimumWatch(
+        "less than the optimum", violations, lent=False, within_ms=60_000, seldom_metered=True
+    )
+    watch.begin(0, world.moment())
+    world.stations["CP2"].outlet.shows_excess = True
+    watch.look(300_000, world.moment())
+    world.stations["CP2"].outlet.shows_excess = False
+    watch.look(360_000, world.moment())
+    assert violations.found == []
+    watch.look(361_000, world.moment())
+    assert [violation.rule for violation in violations.found] == ["less than the optimum"]
 
 
 def test_the_answer_checker_sees_silence_and_chatter() -> None:

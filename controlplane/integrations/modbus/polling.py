@@ -21,7 +21,7 @@ from controlplane.network import SiteConfig
 from controlplane.network_power import ModbusMeterConfig
 from controlplane.runtime.client import ActorClient
 from controlplane.runtime.clock import Clock
-from controlplane.site.messages import ReportBuildingLoad, ReportMeterState, SiteView
+from controlplane.site.messages import LoadTaken, ReportBuildingLoad, ReportMeterState, SiteView
 from controlplane.store.reader import StoreReader
 from controlplane.store.records import SiteRecord
 
@@ -161,7 +161,8 @@ class MeterPolling:
         if failures is None or failures >= FAILURES_UNTIL_ALARM:
             self._unreachable.discard(site_id)
             await self._tell(site_id, ReportMeterState(fault=""))
-        await self._tell(site_id, ReportBuildingLoad(at_ms=at_ms, current_ma=current_ma))
+        report = ReportBuildingLoad(at_ms=at_ms, current_ma=current_ma, view=False)
+        await self._tell(site_id, report)
         return 0
 
     async def _failed(self, site_id: SiteId, fault: str, failures: int) -> int:
@@ -175,8 +176,9 @@ class MeterPolling:
         return failures
 
     async def _tell(self, site_id: SiteId, request: ReportBuildingLoad | ReportMeterState) -> None:
+        answer = LoadTaken if isinstance(request, ReportBuildingLoad) else SiteView
         try:
-            await self._client.ask(ActorRef(ActorKind.SITE, site_id), request, SiteView)
+            await self._client.ask(ActorRef(ActorKind.SITE, site_id), request, answer)
         except LoadstarError as error:
             # Its host moves, or its description has just changed: the next reading finds it.
             self._counts["reports_failed"] += 1

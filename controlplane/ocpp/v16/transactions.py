@@ -6,10 +6,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from msgspec import UNSET
+
 from controlplane.ocpp import events
-from controlplane.ocpp.dialect import Block
+from controlplane.ocpp.dialect import CONNECTOR_MAX, Block
 from controlplane.ocpp.events import Event
-from controlplane.ocpp.readings import energy_wh, instant_ms, readings, small_integer
+from controlplane.ocpp.readings import energy_wh, instant_ms, measured, readings, small_integer
+from controlplane.ocpp.typed import MeterValues
 from controlplane.ocpp.v16.common import connector_number, transaction_text
 
 __all__ = ["TRANSACTIONS"]
@@ -44,7 +47,14 @@ def _ended(payload: dict[str, Any]) -> Event:
     )
 
 
-def _metered(payload: dict[str, Any]) -> Event:
+def _metered(payload: dict[str, Any] | MeterValues) -> Event:
+    if isinstance(payload, MeterValues):
+        number = payload.transaction_id
+        return events.MeterReported(
+            small_integer(payload.connector_id, maximum=CONNECTOR_MAX),
+            None if number is UNSET else str(number),
+            measured(payload.meter_value),
+        )
     return events.MeterReported(
         connector_id=connector_number(payload),
         transaction_id=transaction_text(payload),

@@ -39,7 +39,7 @@ from controlplane.charger.messages import (
 from controlplane.config import ActorSettings
 from controlplane.ids import ActorKind, ActorRef, SiteId
 from controlplane.network import ChargerConfig
-from controlplane.ocpp import framing, mending, schemas
+from controlplane.ocpp import framing, mending, schemas, typed
 from controlplane.ocpp.commands import ChangeAvailability, GetCompositeSchedule, Reset, Trigger
 from controlplane.ocpp.versions import DIALECTS
 from controlplane.sim.fuzz.frames import Frames
@@ -215,6 +215,7 @@ class _Judge:
 
     def _take(self, charger: _Charger, text: bytes) -> None:
         frame = mending.read(charger.version, text)
+        _compare(typed.read(charger.version, text), frame)
         if isinstance(frame, framing.Call):
             self.report.calls += 1
             self._call(charger, frame, text)
@@ -283,6 +284,20 @@ class _Judge:
         answer: Any = orjson.loads(text)
         if answer[0] not in (3, 4) or answer[1] != message_id:
             raise _Unanswered(f"answered {text[:200]}")
+
+
+def _compare(metered: typed.MeterValuesCall | None, frame: framing.Frame) -> None:
+    """Raises _Unanswered where what was read by its type says anything else than read the general
+    way."""
+    if metered is None:
+        return
+    payload = metered.payload
+    general = framing.Call(metered.message_id, metered.action, payload.untyped())
+    if frame != general:
+        raise _Unanswered("read by its type it is another frame")
+    event = DIALECTS["ocpp1.6"].event
+    if event(metered.action, payload) != event(metered.action, general.payload):
+        raise _Unanswered("read by its type it means something else")
 
 
 def run_chunk(seed: int, frames: int) -> CodecReport:

@@ -15,7 +15,7 @@ from controlplane.charger.messages import ChargerAssigned
 from controlplane.ids import ChargerId
 from controlplane.network import SiteConfig
 from controlplane.site.building import building_from_supply, line_currents
-from controlplane.site.messages import ConnectorMetered, ReportBuildingLoad
+from controlplane.site.messages import ConnectorMetered, LoadTaken, ReportBuildingLoad
 
 MAIN = {"kind": "ocpp", "charger": "A"}
 PUSHED = {"circuit": "supply", "stale_after_s": 60}
@@ -330,3 +330,10 @@ def test_a_report_needs_a_described_building() -> None:
     bench = Bench(site([charger("A")]))
     refused = bench.refused(ReportBuildingLoad(bench.now_ms, (0, 0, 0)))
     assert refused.reason == "BUILDING_LOAD_UNDESCRIBED"
+
+
+def test_a_report_whose_answer_nobody_reads_is_answered_in_few_words() -> None:
+    bench = Bench(site([charger("A")], building_load={"circuit": "supply"}))
+    taken = bench.ask(ReportBuildingLoad(bench.now_ms, (7_000, 0, 0), view=False), LoadTaken)
+    assert taken.site_id == bench.view().site_id
+    assert building_a(bench) == [7, 0, 0]

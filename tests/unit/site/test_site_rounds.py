@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from site_bench import START_MS, Bench, charger, site
 
+from controlplane.charger.messages import SampleWanted
 from controlplane.config import ActorSettings
 from controlplane.ids import ChargerId, FeederId, SessionId
 from controlplane.ocpp.commands import CommandState
@@ -73,6 +74,58 @@ def test_a_large_raise_does_not_wait_and_a_small_one_does() -> None:
         assert bench.pending() == follows
         bench.advance(5_000)
         assert bench.connector("B").target_ma == supply_a * 500
+
+
+def asked_to_measure(bench: Bench) -> list[str]:
+    found = [each.to.id for each in bench.sent if isinstance(each.message, SampleWanted)]
+    bench.sent.clear()
+    return found
+
+
+def test_who_follows_a_lower_limit_is_measured_where_another_waits_for_it() -> None:
+    bench = Bench(site([charger("A"), charger("B")], supply_a=40))
+    bench.plug("A")
+    bench.settle(5_000)
+    bench.meter("A", 32, 32, 32)
+    bench.plug("B")
+    bench.answer()
+    bench.advance(4_000)
+    assert asked_to_measure(bench) == []
+    bench.advance(2_000)
+    assert asked_to_measure(bench) == ["A"]
+    bench.meter("A", 20, 20, 20)
+    bench.advance(60_000)
+    bench.answer()
+    assert asked_to_measure(bench) == []
+
+
+def test_who_drew_too_much_is_measured_again_until_it_does_not() -> None:
+    bench = Bench(site([charger("A")]))
+    bench.plug("A")
+    bench.settle(5_000)
+    bench.meter("A", 40, 40, 40)
+    assert bench.connector("A").limit_ma == 32_000
+    bench.advance(60_000)
+    assert 3 <= len(asked_to_measure(bench)) <= 4, "every 15 s"
+    bench.meter("A", 32, 32, 32)
+    bench.advance(60_000)
+    assert asked_to_measure(bench) == []
+
+
+def test_a_site_on_a_late_host_waits_for_its_regular_rounds_until_timers_are_in_time() -> None:
+    """B's arrival is worth a round at once, but not where every round comes late as it is."""
+    for late_ms, at_once in ((0, True), (400, False)):
+        bench = Bench(site([charger("A"), charger("B")], supply_a=80))
+        bench.plug("A")
+        bench.settle(5_000)
+        (due_ms,) = [at_ms for key, at_ms in bench.timers.items() if key == "round"]
+        bench.now_ms = due_ms + late_ms
+        bench.advance(0)
+        bench.now_ms += 150
+        bench.plug("B")
+        assert ("B" in bench.pending()) is at_once
+        bench.advance(1_000)
+        assert bench.pending() == {"B": 32}
 
 
 def test_two_increases_of_one_round_share_the_room_once() -> None:
