@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: help demo test test-cluster fuzz sim-long lint format proto bench-rust bench-acn bench-acn-environment check-rust-deep build clean
+.PHONY: help demo test test-cluster fuzz sim-long plan-proof lint format proto bench-rust bench-acn bench-acn-environment check-rust-deep build clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -25,6 +25,9 @@ sim-long: build ## a thousand days of the deterministic world, with every fault
 
 fuzz: build ## a million spoilt frames through the codec, ten thousand through sockets
 	$(BIN)/python -m controlplane.sim.fuzz $(ARGS)
+
+plan-proof: build ## thousands of random horizons planned beside HiGHS
+	$(BIN)/python -m controlplane.bench.plan_proof $(ARGS)
 
 lint: build ## style, types, import rules, contracts of generated files
 	$(BIN)/ruff check controlplane tests benches

@@ -280,6 +280,41 @@ def bench_allocate(
         raise typer.Exit(1)
 
 
+@bench.command("plan")
+def bench_plan(
+    vehicles: Annotated[
+        int, typer.Option(help="Sessions of the day.", min=20, max=1_000_000)
+    ] = 1_000,
+    slots: Annotated[int, typer.Option(help="Parts of the day.", min=1, max=1_344)] = 96,
+    highs: Annotated[
+        bool, typer.Option("--highs", help="Solve the same program with HiGHS beside it.")
+    ] = False,
+    seed: Annotated[int, typer.Option(help="Another seed gives another day.", min=0)] = 1,
+    json_path: JsonPath = None,
+) -> None:
+    """Measure the horizon plan: from nothing, and from the last plan a slot later.
+
+    Real sessions charge under a feeder, sites and panels whose rows bind at every level, with times
+    of use, demand charges, a grid event, and vehicles that can feed in. Every plan comes with a
+    bound that proves how far it is from the best, and is checked row by row. With `--highs` the
+    same program is solved by HiGHS (needs the package highspy; minutes at 10,000 vehicles). Ends
+    with status 1 where anything is violated.
+
+    \b
+    loadstar bench plan --vehicles 1000 --highs --json -
+    loadstar bench plan --vehicles 100000
+    """
+    from controlplane.bench.plan import run
+
+    if 86_400 % slots:
+        raise typer.BadParameter(f"{slots} slots do not divide a day", param_hint="--slots")
+    say = partial(typer.echo, err=True)
+    result = _measured(lambda: run(vehicles, slots=slots, highs=highs, seed=seed, progress=say))
+    _write(result, json_path)
+    if result["violations"]:
+        raise typer.Exit(1)
+
+
 @bench.command("grid-event")
 def bench_grid_event(
     chargers: Annotated[
