@@ -102,8 +102,7 @@ def _costs(url: str, *, day: int, behind: tuple[int, int] | None) -> dict[str, f
 
 def _read_ms(connection: Connection, sessions: list[SessionId], each: int) -> float:
     def read(session: SessionId) -> None:
-        ((_, found),) = samples_of_sessions(connection, [session], each)
-        if not found:
+        if not samples_of_sessions(connection, [session], each)[session]:
             raise AssertionError(f"{session} has no samples")
 
     return round(median(_timed_ms(lambda s=session: read(s)) for session in sessions), 3)  # type: ignore[misc]

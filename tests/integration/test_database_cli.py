@@ -45,7 +45,7 @@ def test_status_export_and_prune(
     assert status["size_bytes"] > 0
     assert {name: kind["rows"] for name, kind in status["kinds"].items()} == {
         "samples": 4, "sessions": 1, "decisions": 1, "journal": 5, "security-events": 0,
-        "results": 1, "quarantine": 1,
+        "results": 1, "commands": 0, "quarantine": 1,
     }  # fmt: skip
     assert status["kinds"]["samples"]["kept_days"] == 400
     assert status["kinds"]["sessions"] == {
