@@ -66,8 +66,8 @@ def test_status_export_and_prune(
     monkeypatch.setenv("LOADSTAR_RETENTION_JOURNAL_DAYS", "0")
     removed = said("prune", *where)
     assert removed == {
-        "samples": 3, "decisions": 1, "journal": 0, "security-events": 0, "results": 1, "commands": 0,
-        "sessions": 0,
+        "samples": 3, "decisions": 1, "journal": 0, "security-events": 0, "results": 1,
+        "commands": 0, "sessions": 0,
     }  # fmt: skip
     kinds = said("status", *where)["kinds"]
     assert (kinds["samples"]["rows"], kinds["journal"]["rows"]) == (0, 5)
