@@ -27,8 +27,8 @@ from controlplane.runtime.station import CALLS_WAITING_MAX
 from controlplane.site.messages import ConfigureSite, SiteConfigured
 
 CREDITS = 4
-READ_MAX = 65_536 // 100
-"""Messages of this test that one read of a socket can bring."""
+READ_MAX = 262_144 // 100
+"""Messages of this test that one read of a socket can bring: asyncio reads 256 KiB at most."""
 AT = "2026-01-01T00:00:00Z"
 STATIONS = [f"CP-{number}" for number in range(13)]
 
