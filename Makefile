@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: help demo test fuzz sim-long lint format proto bench-rust bench-acn bench-acn-environment check-rust-deep build clean
+.PHONY: help demo test test-cluster fuzz sim-long plan-proof lint format proto bench-rust bench-acn bench-acn-environment check-rust-deep build clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -17,11 +17,17 @@ test: lint ## everything CI checks
 	cargo test --workspace --exclude loadstar-core-python --release --quiet
 	$(BIN)/pytest $(ARGS)
 
+test-cluster: build ## two nodes on a Ray cluster of this machine, killed, frozen and drained
+	$(BIN)/pytest -m cluster $(ARGS)
+
 sim-long: build ## a thousand days of the deterministic world, with every fault
 	$(BIN)/python -m controlplane.sim.long $(ARGS)
 
 fuzz: build ## a million spoilt frames through the codec, ten thousand through sockets
 	$(BIN)/python -m controlplane.sim.fuzz $(ARGS)
+
+plan-proof: build ## thousands of random horizons planned beside HiGHS
+	$(BIN)/python -m controlplane.bench.plan_proof $(ARGS)
 
 lint: build ## style, types, import rules, contracts of generated files
 	$(BIN)/ruff check controlplane tests benches

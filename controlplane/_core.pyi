@@ -22,13 +22,21 @@ __all__ = [
     "Demand",
     "Network",
     "NetworkError",
+    "Plan",
+    "PlanFleet",
+    "PlanLimits",
+    "PlanMeters",
+    "PlanProblem",
+    "PlanStart",
     "__version__",
     "allocate",
     "certify",
     "check",
+    "check_plan",
     "delta_wye_primary_row",
     "imbalance_row",
     "line_current_row",
+    "plan",
     "time_rounds",
     "total_power_row",
 ]
@@ -362,6 +370,223 @@ class Caps:
 
     def next_change_s(self, after_s: int) -> int | None:
         """The first time after after_s at which the capacity of any row changes."""
+
+@final
+class PlanLimits:
+    """What is left of the rows for vehicles in every slot of a horizon. What is drawn and what is
+    fed in are never netted here."""
+
+    def __new__(
+        cls,
+        *,
+        import_ma: NDArray[np.int64],
+        import_w: NDArray[np.int64] | None = None,
+        export_ma: NDArray[np.int64] | None = None,
+        export_w: NDArray[np.int64] | None = None,
+    ) -> PlanLimits:
+        """
+        Args:
+            import_ma: shape (nodes * 3 * slots,), 0 to 10**12: what may be drawn on each line.
+            import_w: shape (nodes * slots,), 0 to 10**12: on all lines together; None: as much as
+                the lines carry.
+            export_ma: as import_ma, of what is fed in; None: nothing.
+            export_w: as import_w.
+        """
+
+@final
+class PlanMeters:
+    """Where energy is paid for. Prices are millionths of the currency, up to 10**12."""
+
+    def __new__(
+        cls,
+        *,
+        node: NDArray[np.int32],
+        base_w: NDArray[np.int64],
+        import_price: NDArray[np.int64],
+        export_price: NDArray[np.int64],
+        demand_meter: NDArray[np.int32] | None = None,
+        demand_price: NDArray[np.int64] | None = None,
+        demand_so_far_w: NDArray[np.int64] | None = None,
+        demand_slot: NDArray[np.bool_] | None = None,
+    ) -> PlanMeters:
+        """
+        Args:
+            node: shape (meters,), none below another.
+            base_w: shape (meters * slots,), what else flows: building less sun.
+            import_price: shape (meters * slots,), of a kilowatt-hour drawn.
+            export_price: shape (meters * slots,), what one fed in earns; at most import_price.
+            demand_meter: shape (demands,), the meter of each demand charge.
+            demand_price: shape (demands,), of a kilowatt by which the highest slot exceeds
+                demand_so_far_w, shape (demands,).
+            demand_slot: shape (demands * slots,), in which slots it is measured.
+        """
+
+@final
+class PlanFleet:
+    """Who wants what: an entry for each connector of the network, which is a session here, present
+    or forecast. Energies are those in the battery, counted from what is in it on arrival."""
+
+    def __new__(
+        cls,
+        *,
+        volts: NDArray[np.int64],
+        max_ma: NDArray[np.int64],
+        arrival_s: NDArray[np.int64],
+        departure_s: NDArray[np.int64],
+        need_wh: NDArray[np.int64],
+        room_wh: NDArray[np.int64],
+        penalty: NDArray[np.int64],
+        charge_permille: NDArray[np.int64] | None = None,
+        discharge_ma: NDArray[np.int64] | None = None,
+        discharge_permille: NDArray[np.int64] | None = None,
+        spare_wh: NDArray[np.int64] | None = None,
+        wear_price: NDArray[np.int64] | None = None,
+        taper_from_wh: NDArray[np.int64] | None = None,
+        taper_ma: NDArray[np.int64] | None = None,
+    ) -> PlanFleet:
+        """
+        Args:
+            volts: what a current on each of the lines drives, times the lines; 1 to 100,000.
+            max_ma: on each line; with volts at most 10 MW.
+            arrival_s: from the start of the horizon; may be before it.
+            departure_s: after arrival_s. What is due after the horizon is left for then as far as
+                full power allows.
+            need_wh: wanted on departure, -spare_wh to room_wh.
+            room_wh: what fits into the battery, 0 to 10**9.
+            penalty: of each kilowatt-hour of the need that is missing, 0 to 10**12 millionths.
+            charge_permille: what of a thousand watt-hours drawn is stored; None: all.
+            discharge_ma: what can be fed in; None: nothing. Never in slots of negative price.
+            discharge_permille: what of a thousand taken from the battery is fed in; None: all.
+            spare_wh: how far below what it came with it may be discharged; None: not at all.
+            wear_price: of a kilowatt-hour fed in, millionths; None: nothing.
+            taper_from_wh: the gain from which on it charges less, linearly down to taper_ma when
+                full; None: never.
+        """
+
+@final
+class PlanStart:
+    """Where a search begins: the parts of an earlier `Plan`, moved to the slots and vehicles of
+    now, each in one piece. It costs steps where it is wrong, and never the proof."""
+
+    def __new__(
+        cls,
+        *,
+        current_ma: NDArray[np.int32] | None = None,
+        import_price: NDArray[np.float64] | None = None,
+        export_price: NDArray[np.float64] | None = None,
+        energy_price: NDArray[np.float64] | None = None,
+        demand_price: NDArray[np.float64] | None = None,
+        taper_price: NDArray[np.float32] | None = None,
+        balance: NDArray[np.float64] | None = None,
+    ) -> PlanStart: ...
+
+@final
+class PlanProblem:
+    """What is planned; see `docs/planning.md`."""
+
+    def __new__(
+        cls,
+        network: Network,
+        limits: PlanLimits,
+        meters: PlanMeters,
+        fleet: PlanFleet,
+        *,
+        slots: int,
+        slot_s: int,
+        late_price: int = 0,
+    ) -> PlanProblem:
+        """
+        Args:
+            network: without combined rows; its connectors are the vehicles.
+            slots: 1 to 1,344.
+            slot_s: 1 to 86,400.
+            late_price: what a kilowatt-hour is the worse for each slot that it is later,
+                millionths.
+        """
+
+@final
+class Plan:
+    """A plan, and what proves it."""
+
+    @property
+    def current_ma(self) -> NDArray[np.int32]:
+        """Shape (vehicles, slots), on each line, on average over the slot; below 0: fed in."""
+
+    @property
+    def cost(self) -> float:
+        """In the currency, without what nobody can change: the building's energy, and energy that
+        no power could bring in the time."""
+
+    @property
+    def bound(self) -> float:
+        """What every plan costs at least."""
+
+    @property
+    def steps(self) -> int: ...
+    @property
+    def balance(self) -> float:
+        """For `PlanStart`."""
+
+    @property
+    def shortfall_wh(self) -> NDArray[np.int64]:
+        """Shape (vehicles,), what is missing on departure, whole watt-hours."""
+
+    @property
+    def reason(self) -> NDArray[np.uint8]:
+        """Shape (vehicles,): 0 nothing is missing, 1 the stay is too short, 2 a row is full, 3 more
+        would cost more than it is worth."""
+
+    @property
+    def short_row(self) -> NDArray[np.int32]:
+        """Shape (vehicles,): of reason 2 the dearest row, node * 4 + line, 3 for all lines; else
+        -1."""
+
+    @property
+    def import_price(self) -> NDArray[np.float64]:
+        """Shape (nodes * 4 * slots,): what one more ampere of a line, or kilowatt of all lines (3),
+        would be worth in each slot."""
+
+    @property
+    def export_price(self) -> NDArray[np.float64]:
+        """The same of what is fed in; empty where nobody can."""
+
+    @property
+    def energy_price(self) -> NDArray[np.float64]:
+        """Shape (meters * slots,), of a kilowatt-hour, between export and import price."""
+
+    @property
+    def demand_price(self) -> NDArray[np.float64]:
+        """Shape (demands * slots,): what a kilowatt adds to each demand charge in each slot."""
+
+    @property
+    def taper_price(self) -> NDArray[np.float32]:
+        """Shape (vehicles * slots,), of an ampere that a full battery does not take; empty where
+        there is no taper."""
+
+def plan(
+    problem: PlanProblem,
+    *,
+    start: PlanStart | None = None,
+    gap: float = 1e-3,
+    steps: int = 20_000,
+    timeout_s: float | None = None,
+    threads: int = 1,
+) -> Plan:
+    """The cheapest plan up to `gap`, as a part of its cost; the same on any number of threads. Ends
+    after `steps`, or soon after `timeout_s`, with what has been found by then: there always is a
+    plan that keeps every row.
+
+    Raises:
+        NetworkError: an input that contradicts itself, by its array and index.
+    """
+
+def check_plan(problem: PlanProblem, current_ma: NDArray[np.int32]) -> list[str]:
+    """What a plan, shape (vehicles, slots), violates, in words, by a code path of its own; empty
+    where all is well.
+
+    Raises:
+        NetworkError: as `plan`; another size.
+    """
 
 def total_power_row(volts_line_to_neutral: int) -> NDArray[np.int32]:
     """Coefficients, shape (16, 2), of a row that bounds the power of all; its limit is in

@@ -6,6 +6,7 @@ What the network *is* stands in `network.py`.
 
 from __future__ import annotations
 
+import os
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Self
@@ -67,6 +68,18 @@ class Settings(BaseSettings):
     data_dir: Path = Path("loadstar-data")
     database_url: str = ""
     """SQLAlchemy URL; empty means SQLite in `data_dir`."""
+    address: str = ""
+    """The Ray cluster to join, `auto` or HOST:PORT; empty starts a private Ray."""
+    link_host: str = ""
+    """The address of this machine under which other nodes reach it; empty means the one by which
+    Ray knows it."""
+    cluster_token_file: Path | None = None
+    """The secret that all nodes of a cluster share; see docs/cluster.md."""
+    drain_s: Annotated[float, Field(ge=0, le=3_600)] = 10.0
+    """Over how long a gateway that goes lets go of its sockets, where other nodes take them."""
+    hosts: Annotated[int, Field(ge=0, le=64)] = 0
+    """How many hosts this node has: 0 means as many as cores, at most 4, and one where there are
+    two cores or fewer."""
     ocpp_host: str = "127.0.0.1"
     ocpp_port: Annotated[int, Field(ge=0, le=65_535)] = 9_000
     """0 picks a free port; `loadstar up` prints it."""
@@ -126,6 +139,12 @@ class Settings(BaseSettings):
     tls_handshakes_per_s: Annotated[float, Field(gt=0)] = 400.0
     handshake_timeout_s: Annotated[float, Field(gt=0)] = 10.0
     """How long a TLS handshake, and after it an HTTP request, may take."""
+    host_credits: Annotated[int, Field(ge=1, le=100_000)] = 2_048
+    """How many CALLs of stations a host may have unanswered from one gateway; the others wait at
+    the gateway, what matters most in front."""
+    shed_after_s: Annotated[float, Field(gt=0)] = 15.0
+    """How long a heartbeat or a periodic sample waits for a host that is behind before it gives
+    way."""
     lease_s: Annotated[float, Field(gt=0)] = 10.0
     commit_interval_ms: Annotated[int, Field(ge=0, le=1_000)] = 3
     round_interval_s: Annotated[float, Field(gt=0)] = 1.0
@@ -143,17 +162,45 @@ class Settings(BaseSettings):
     """The instant of the world, in seconds since the Unix epoch, at which an accelerated clock
     showed `clock_start`; 0 means when this node starts. Processes that are given the same three
     values agree on the instant."""
+    retention_samples_days: Annotated[int, Field(ge=0)] = 400
+    """How many days meter samples are kept; 0 is for ever, here and below."""
+    retention_decisions_days: Annotated[int, Field(ge=0)] = 400
+    """How long the limits that were given are kept, and why."""
+    retention_journal_days: Annotated[int, Field(ge=0)] = 400
+    retention_security_events_days: Annotated[int, Field(ge=0)] = 400
+    retention_results_days: Annotated[int, Field(ge=0)] = 1
+    """How long a repeated request id is given its first answer again."""
+    retention_commands_days: Annotated[int, Field(ge=0)] = 30
+    """Commands that ended."""
+    retention_sessions_days: Annotated[int, Field(ge=0)] = 0
+    """How long ended sessions are kept."""
     currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")] = "EUR"
     """ISO 4217 code of the money in which drivers are told costs; chargers are to be set to the
     same."""
     log_level: str = "INFO"
     otlp_endpoint: str = ""
     """OpenTelemetry collector, such as `http://localhost:4317`; empty exports nothing."""
+    otlp_service_name: str = "loadstar"
+    """`service.name` of what is exported there."""
+    trace_ratio: Annotated[float, Field(ge=0, le=1)] = 0.001
+    """The part of stations' messages and of gRPC calls without a `traceparent` that is traced."""
+    trace_chargers: tuple[str, ...] = ()
+    """Patterns of charger ids, such as `ACME-*`, of which every message is traced."""
+    metrics_host: str = "127.0.0.1"
+    metrics_port: Annotated[int | None, Field(ge=0, le=65_535)] = None
+    """Where Prometheus scrapes the whole node (`/metrics`); 0 picks a free port, None serves
+    nothing."""
 
     @property
     def database(self) -> str:
         """The SQLAlchemy URL in force."""
         return self.database_url or f"sqlite:///{(self.data_dir / 'loadstar.db').resolve()}"
+
+    @property
+    def host_count(self) -> int:
+        """How many hosts this node has."""
+        cores = len(os.sched_getaffinity(0))
+        return self.hosts or (1 if cores <= 2 else min(cores, 4))
 
     @property
     def ca(self) -> Path:

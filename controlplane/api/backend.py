@@ -17,7 +17,7 @@ import msgspec
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from controlplane.charger.messages import ChargerView, GetCharger
+from controlplane.charger.messages import ChargerView, GetCharger, Submit
 from controlplane.config import Settings
 from controlplane.errors import InvalidInput, Precondition, TimedOut, Unavailable
 from controlplane.files.store import FileStore
@@ -32,6 +32,7 @@ __all__ = [
     "Caller",
     "Files",
     "ask_chargers",
+    "check_request_id",
     "instant_ms",
     "invalid",
     "page_size",
@@ -118,6 +119,28 @@ class Backend:
         request_id = _scoped(request_id, ref, type(request))
         return await self.client.ask(
             ref, request, response, timeout_s=max(timeout_s, 0.001), request_id=request_id
+        )
+
+    async def submit(
+        self,
+        ref: ActorRef,
+        submitted: Submit,
+        response: type[Response],
+        caller: Caller,
+        *,
+        timeout_s: float = ASK_TIMEOUT_S,
+    ) -> Response:
+        """Have a charger keep a command, for no longer than the caller waits. It may be told so
+        again and again: the command's id says that it is the same one."""
+        remaining_s = caller.time_remaining()
+        if remaining_s is not None:
+            timeout_s = min(timeout_s, remaining_s)
+        return await self.client.ask(
+            ref,
+            submitted,
+            response,
+            timeout_s=max(timeout_s, 0.001),
+            request_id=submitted.command_id,
         )
 
     async def answered(self, ref: ActorRef, request: type[msgspec.Struct], request_id: str) -> bool:
@@ -245,10 +268,15 @@ def _scoped(request_id: str, ref: ActorRef, request: type[msgspec.Struct]) -> st
     """The id under which the answer to a request is kept; "" where the caller gave none."""
     if not request_id:
         return ""
-    _check_request_id(request_id)
+    check_request_id(request_id)
     return f"{request.__struct_config__.tag or request.__name__}:{ref}:{request_id}"
 
 
-def _check_request_id(request_id: str) -> None:
+def check_request_id(request_id: str) -> None:
+    """Refuse an id that is none.
+
+    Raises:
+        InvalidInput: empty, too long, or of other characters.
+    """
     if not _REQUEST_ID.fullmatch(request_id):
         raise invalid("request_id", "1 to 128 printable ASCII characters without blanks")

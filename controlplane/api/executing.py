@@ -6,28 +6,44 @@ A service reads its request, then it writes
     return SomeResponse(outcome=outcome_of(result))
 
 The request has the fields `charger_id`, `request_id` and `timeout_s`. What became of the command is
-an outcome and not an error; errors are for requests that are not a charger's business."""
+an outcome and not an error; errors are for requests that are not a charger's business.
+
+Every command is kept as a resource (`commands.py`), and whoever calls a typed method waits for its
+end. Two callers are no callers: `Submission` wants the command taken in and does not wait for it,
+`Replay` knows the answer already and wants it in the words of the method."""
 
 from __future__ import annotations
 
+import hashlib
 import secrets
 import zlib
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn, TypeVar
 
+import msgspec
 import orjson
 
-from controlplane.api.backend import Backend, Caller, invalid, seconds
+from controlplane.api.backend import (
+    Backend,
+    Caller,
+    check_request_id,
+    invalid,
+    seconds,
+)
 from controlplane.api.v1 import chargers_pb2
-from controlplane.charger.messages import Execute
+from controlplane.charger.messages import Execute, Submit, Wish
 from controlplane.config import Onboarding
 from controlplane.errors import NotFound
 from controlplane.ids import CHARGER_ID_PATTERN, ActorKind, ActorRef, ChargerId
 from controlplane.ocpp.commands import AnyCommand, CommandResult, CommandState
 from controlplane.ocpp.events import SchedulePeriod
-from controlplane.store.records import ChargerRecord
+from controlplane.store.records import ChargerRecord, CommandRecord
 
 __all__ = [
     "ANSWER_MARGIN_S",
+    "Replay",
+    "Submission",
+    "Submitted",
+    "carry_out",
     "charger_ref",
     "charger_unknown",
     "command_timeout_s",
@@ -44,6 +60,8 @@ _TIMEOUT_MAX_S = 300.0
 ANSWER_MARGIN_S = 2.0
 """How much longer the API waits than the charger is given, so that the actor's word arrives."""
 
+Answer = TypeVar("Answer", bound=msgspec.Struct)
+
 _STATES = {
     CommandState.ACCEPTED: chargers_pb2.COMMAND_STATE_ACCEPTED,
     CommandState.REJECTED: chargers_pb2.COMMAND_STATE_REJECTED,
@@ -51,6 +69,35 @@ _STATES = {
     CommandState.TIMED_OUT: chargers_pb2.COMMAND_STATE_TIMED_OUT,
     CommandState.OFFLINE: chargers_pb2.COMMAND_STATE_OFFLINE,
 }
+
+
+class Submitted(Exception):
+    """A method came to its command and the command was taken in: there is nothing more to do."""
+
+    def __init__(self, record: CommandRecord) -> None:
+        super().__init__(record.command_id)
+        self.record = record
+
+
+class Submission:
+    """A caller of a typed method who wants its command taken in, as long as `caller` waits; the
+    method ends with `Submitted`."""
+
+    def __init__(self, caller: Caller) -> None:
+        self._caller = caller
+
+    def time_remaining(self) -> float | None:
+        return self._caller.time_remaining()
+
+
+class Replay:
+    """A caller of a typed method for what the command was answered before."""
+
+    def __init__(self, answer: msgspec.Struct) -> None:
+        self.answer = answer
+
+    def time_remaining(self) -> float | None:
+        return None
 
 
 async def execute(
@@ -70,16 +117,66 @@ async def execute(
         LoadstarError: see `ActorClient.ask`.
     """
     timeout_s = command_timeout_s(backend, request)
-    await require_charger(backend, request.charger_id)
-    return await backend.ask(
-        charger_ref(request.charger_id),
-        # Actors count in the time of their own clock.
-        Execute(command, timeout_ms=round(timeout_s * 1_000 * backend.clock.speed)),
-        CommandResult,
-        caller,
-        timeout_s=timeout_s + ANSWER_MARGIN_S,
-        request_id=getattr(request, "request_id", ""),
+    if not isinstance(caller, Replay):
+        await require_charger(backend, request.charger_id)
+    # Actors count in the time of their own clock.
+    wish = Execute(command, timeout_ms=round(timeout_s * 1_000 * backend.clock.speed))
+    return await carry_out(backend, request.charger_id, wish, request, caller, answer=CommandResult)
+
+
+async def carry_out(
+    backend: Backend,
+    charger_id: str,
+    wish: Wish,
+    request: Any,
+    caller: Caller,
+    *,
+    answer: type[Answer],
+) -> Answer:
+    """Have a wish carried out and kept, and wait for what became of it.
+
+    Raises:
+        Submitted: `caller` is a `Submission`.
+        LoadstarError: see `execute`.
+    """
+    if isinstance(caller, Replay):
+        if not isinstance(caller.answer, answer):
+            raise TypeError(f"{type(caller.answer).__name__} answers no {answer.__name__}")
+        return caller.answer
+    request_id = getattr(request, "request_id", "")
+    content = request.SerializeToString(deterministic=True)
+    request_type = request.DESCRIPTOR.full_name
+    submitted = Submit(
+        command_id=_command_id(charger_id, request_id),
+        request_type=request_type,
+        request_id=request_id,
+        fingerprint=hashlib.blake2b(
+            request_type.encode() + b"\n" + content, digest_size=16
+        ).digest(),
+        request=content,
+        wish=wish,
+        wait=not isinstance(caller, Submission),
     )
+    if isinstance(caller, Submission):
+        await _take_in(backend, charger_id, submitted, caller)
+    timeout_s = wish.timeout_ms / 1_000 / backend.clock.speed
+    return await backend.submit(
+        charger_ref(charger_id), submitted, answer, caller, timeout_s=timeout_s + ANSWER_MARGIN_S
+    )
+
+
+async def _take_in(
+    backend: Backend, charger_id: str, submitted: Submit, caller: Caller
+) -> NoReturn:
+    raise Submitted(await backend.submit(charger_ref(charger_id), submitted, CommandRecord, caller))
+
+
+def _command_id(charger_id: str, request_id: str) -> str:
+    """The name of a command: always the same for the same `request_id`."""
+    if not request_id:
+        return secrets.token_hex(16)
+    check_request_id(request_id)
+    return hashlib.blake2b(f"{charger_id}\n{request_id}".encode(), digest_size=16).hexdigest()
 
 
 def command_timeout_s(backend: Backend, request: Any) -> float:

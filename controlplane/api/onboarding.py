@@ -17,6 +17,7 @@ from controlplane.api.configuring import add_charger
 from controlplane.errors import InvalidInput, LoadstarError
 from controlplane.ids import ChargerId, SiteId
 from controlplane.network import ChargerConfig
+from controlplane.registry.messages import REGISTRY
 
 __all__ = ["Onboarding"]
 
@@ -72,6 +73,9 @@ class Onboarding:
                 await asyncio.sleep(_RETRY_S)
 
     async def _adopt(self, charger_id: ChargerId) -> None:
+        if not self._backend.client.near(REGISTRY):
+            # Another node does it.
+            return
         place = next(
             (each for each in self._places if fnmatch.fnmatchcase(charger_id, each.pattern)), None
         )

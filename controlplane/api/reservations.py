@@ -6,7 +6,6 @@ from typing import Any
 
 from controlplane.api.backend import (
     Backend,
-    Caller,
     instant_ms,
     invalid,
     page_size,
@@ -14,8 +13,8 @@ from controlplane.api.backend import (
     timestamp,
 )
 from controlplane.api.executing import (
-    ANSWER_MARGIN_S,
-    charger_ref,
+    Replay,
+    carry_out,
     command_timeout_s,
     connector_number,
     outcome_of,
@@ -66,8 +65,11 @@ class Reservations(reservations_pb2_grpc.ReservationsServiceServicer):
             connector_type=request.connector_type,
             timeout_ms=round(timeout_s * 1_000 * self._backend.clock.speed),
         )
-        await require_charger(self._backend, request.charger_id)
-        answer = await self._ask(request.charger_id, wish, request, context, timeout_s)
+        if not isinstance(context, Replay):
+            await require_charger(self._backend, request.charger_id)
+        answer = await carry_out(
+            self._backend, request.charger_id, wish, request, context, answer=ReservationAnswer
+        )
         return reservations_pb2.ReserveResponse(
             outcome=outcome_of(answer.result), reservation=_known(answer.reservation)
         )
@@ -80,7 +82,9 @@ class Reservations(reservations_pb2_grpc.ReservationsServiceServicer):
         wish = CancelReserved(
             record.number, timeout_ms=round(timeout_s * 1_000 * self._backend.clock.speed)
         )
-        answer = await self._ask(record.charger_id, wish, request, context, timeout_s)
+        answer = await carry_out(
+            self._backend, record.charger_id, wish, request, context, answer=ReservationAnswer
+        )
         return reservations_pb2.CancelResponse(
             outcome=outcome_of(answer.result), reservation=_known(answer.reservation)
         )
@@ -104,23 +108,6 @@ class Reservations(reservations_pb2_grpc.ReservationsServiceServicer):
     ) -> reservations_pb2.GetReservationResponse:
         record = await self._require(request.reservation_id)
         return reservations_pb2.GetReservationResponse(reservation=_to_message(record))
-
-    async def _ask(
-        self,
-        charger_id: str,
-        wish: ReserveConnector | CancelReserved,
-        request: Any,
-        caller: Caller,
-        timeout_s: float,
-    ) -> ReservationAnswer:
-        return await self._backend.ask(
-            charger_ref(charger_id),
-            wish,
-            ReservationAnswer,
-            caller,
-            timeout_s=timeout_s + ANSWER_MARGIN_S,
-            request_id=request.request_id,
-        )
 
     async def _require(self, reservation_id: str) -> ReservationRecord:
         record = await self._backend.reader.reservation(reservation_id)

@@ -15,9 +15,12 @@ from controlplane.api.allocation import Allocations
 from controlplane.api.backend import MESSAGE_MAX_BYTES, Backend, Files
 from controlplane.api.battery_swap import BatterySwap
 from controlplane.api.bidirectional import Bidirectional
+from controlplane.api.calls import CallInterceptor
 from controlplane.api.certificates import Certificates
 from controlplane.api.chargers import Chargers
 from controlplane.api.charging_profiles import ChargingProfiles
+from controlplane.api.cluster import Cluster, NodeControl
+from controlplane.api.commands import Commands
 from controlplane.api.configuring import Change, apply_network
 from controlplane.api.customers import Customers
 from controlplane.api.der import Der
@@ -53,6 +56,10 @@ from controlplane.api.v1 import (
     chargers_pb2_grpc,
     charging_profiles_pb2,
     charging_profiles_pb2_grpc,
+    cluster_pb2,
+    cluster_pb2_grpc,
+    commands_pb2,
+    commands_pb2_grpc,
     customers_pb2,
     customers_pb2_grpc,
     der_pb2,
@@ -97,8 +104,12 @@ from controlplane.errors import Precondition
 from controlplane.files.server import FileServer
 from controlplane.files.store import FileStore
 from controlplane.network import NetworkConfig
+from controlplane.runtime import catalogue
 from controlplane.runtime.client import ActorClient
 from controlplane.runtime.clock import Clock, SystemClock
+from controlplane.runtime.metrics import Meter
+from controlplane.runtime.monitor import SUPERVISOR
+from controlplane.runtime.tracing import Tracing
 from controlplane.store.reader import StoreReader
 
 __all__ = ["ApiServer", "serve"]
@@ -137,16 +148,28 @@ class ApiServer:
         server: grpc.aio.Server,
         health_service: Any,
         port: int,
+        *,
         files: FileServer | None,
+        calls: CallInterceptor,
     ) -> None:
         self._backend = backend
         self._files = files
+        self._calls = calls
         self._server = server
         self._health = health_service
         self._onboarding = Onboarding(backend)
         self._onboarding.start()
         self.port = port
         """Where it listens; never 0."""
+
+    @property
+    def meters(self) -> list[Meter]:
+        """What is measured of calls and of files."""
+        meter = Meter()
+        files = self._files
+        if files is not None:
+            meter.watch(catalogue.FILES, files.counts)
+        return [self._calls.meter, meter]
 
     @property
     def files_url(self) -> str:
@@ -168,22 +191,32 @@ class ApiServer:
         await self._server.stop(_GRACE_S)
         if self._files is not None:
             await self._files.stop()
+        await asyncio.to_thread(self._calls.close)
         _log.info("api_stopped", port=self.port)
 
 
 async def serve(
-    settings: Settings, client: ActorClient, reader: StoreReader, *, clock: Clock | None = None
+    settings: Settings,
+    client: ActorClient,
+    reader: StoreReader,
+    *,
+    clock: Clock | None = None,
+    node: NodeControl | None = None,
 ) -> ApiServer:
     """Listen on `settings.grpc_host` and `settings.grpc_port` (0: a free port), and for HTTP where
     `settings.files_port` says so.
 
-    `clock` is the one that actors are driven by; the machine's where it is not given.
+    `clock` is the one that actors are driven by; the machine's where it is not given. `node` is
+    where this server runs.
 
     Raises:
         Precondition: the address is taken or not of this machine.
     """
+    calls = CallInterceptor(Tracing(settings, SUPERVISOR))
     server = grpc.aio.server(
-        interceptors=[ErrorInterceptor()], options=_OPTIONS, maximum_concurrent_rpcs=_CALLS_MAX
+        interceptors=[calls, ErrorInterceptor()],
+        options=_OPTIONS,
+        maximum_concurrent_rpcs=_CALLS_MAX,
     )
     address = f"{settings.grpc_host}:{settings.grpc_port}"
     try:
@@ -202,13 +235,13 @@ async def serve(
     backend = Backend(settings, client, reader, clock or SystemClock(), Files(store, base_url))
     health_service: Any = health.aio.HealthServicer()  # type: ignore[attr-defined]
     health_pb2_grpc.add_HealthServicer_to_server(health_service, server)
-    names = [health.SERVICE_NAME, *_add_services(backend, server), reflection.SERVICE_NAME]
+    names = [health.SERVICE_NAME, *_add_services(backend, server, node), reflection.SERVICE_NAME]
     reflection.enable_server_reflection(names, server)
     await server.start()
     for name in ("", *names):
         await health_service.set(name, health_pb2.HealthCheckResponse.SERVING)
     _log.info("api_listening", host=settings.grpc_host, port=port)
-    return ApiServer(backend, server, health_service, port, files)
+    return ApiServer(backend, server, health_service, port, files=files, calls=calls)
 
 
 async def _serve_files(settings: Settings, store: FileStore) -> FileServer | None:
@@ -225,15 +258,17 @@ async def _serve_files(settings: Settings, store: FileStore) -> FileServer | Non
     return files
 
 
-def _add_services(backend: Backend, server: grpc.aio.Server) -> list[str]:
+def _add_services(backend: Backend, server: grpc.aio.Server, node: NodeControl | None) -> list[str]:
     """Add every service of the contract; their full names."""
     allocation_pb2_grpc.add_AllocationServiceServicer_to_server(Allocations(), server)
     certificates_pb2_grpc.add_CertificatesServiceServicer_to_server(Certificates(backend), server)
+    cluster_pb2_grpc.add_ClusterServiceServicer_to_server(Cluster(backend, node), server)
     chargers_pb2_grpc.add_ChargersServiceServicer_to_server(Chargers(backend), server)
     device_model_pb2_grpc.add_DeviceModelServiceServicer_to_server(DeviceModel(backend), server)
     charging_profiles_pb2_grpc.add_ChargingProfilesServiceServicer_to_server(
         ChargingProfiles(backend), server
     )
+    commands_pb2_grpc.add_CommandsServiceServicer_to_server(Commands(backend), server)
     customers_pb2_grpc.add_CustomersServiceServicer_to_server(Customers(backend), server)
     display_pb2_grpc.add_DisplayServiceServicer_to_server(Display(backend), server)
     firmware_pb2_grpc.add_FirmwareServiceServicer_to_server(FirmwareCalls(backend), server)
@@ -264,10 +299,12 @@ def _add_services(backend: Backend, server: grpc.aio.Server) -> list[str]:
             bidirectional_pb2,
             certificates_pb2,
             chargers_pb2,
+            cluster_pb2,
             der_pb2,
             event_streams_pb2,
             device_model_pb2,
             charging_profiles_pb2,
+            commands_pb2,
             customers_pb2,
             display_pb2,
             firmware_pb2,

@@ -26,7 +26,7 @@ from controlplane.ids import ActorKind, ActorRef
 from controlplane.network import ChargerConfig, CircuitConfig, ConnectorConfig, SiteConfig
 from controlplane.runtime.node import Node, start_node
 from controlplane.site.messages import ConfigureSite, SiteConfigured
-from controlplane.store.schema import meter_sample
+from controlplane.store.samples import sample_days, sample_table
 
 __all__ = ["configure_sites", "run"]
 
@@ -236,12 +236,15 @@ def _stored_samples(settings: Settings) -> int:
     engine = create_engine(settings.database)
     try:
         with engine.connect() as connection:
-            samples = select(func.count()).select_from(meter_sample)
             # A register reading alone comes from a StartTransaction; only MeterValues tell power.
-            samples = samples.where(
-                meter_sample.c.charger_id.startswith(_MEASURED_PREFIX, autoescape=True),
-                meter_sample.c.power_w.is_not(None),
+            return sum(
+                connection.execute(
+                    select(func.count()).where(
+                        columns.charger_id.startswith(_MEASURED_PREFIX, autoescape=True),
+                        columns.power_w.is_not(None),
+                    )
+                ).scalar_one()
+                for columns in (sample_table(day).c for day in sample_days(connection))
             )
-            return connection.execute(samples).scalar_one()
     finally:
         engine.dispose()

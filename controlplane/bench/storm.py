@@ -25,7 +25,7 @@ from controlplane.config import Settings
 from controlplane.errors import Unavailable
 from controlplane.runtime.descriptors import SPARE_DESCRIPTORS, allow_descriptors
 from controlplane.runtime.node import Node, start_node
-from controlplane.store.schema import meter_sample
+from controlplane.store.samples import sample_days, sample_table
 
 __all__ = ["run"]
 
@@ -188,13 +188,16 @@ def _audit(settings: Settings, *, chargers: int, queued: int, since_ms: int) -> 
     wanted = {since_ms + number * SAMPLE_INTERVAL_MS for number in range(queued)}
     stored: dict[str, list[int]] = {f"{_PREFIX}{number}": [] for number in range(chargers)}
     engine = create_engine(settings.database)
-    columns = meter_sample.c
     try:
         with engine.connect() as connection:
-            # A register reading alone comes from a StartTransaction; only MeterValues tell power.
-            samples = select(columns.charger_id, columns.at_ms).where(columns.power_w.is_not(None))
-            for charger_id, at_ms in connection.execute(samples):
-                stored[charger_id].append(at_ms)
+            for columns in (sample_table(day).c for day in sample_days(connection)):
+                # A register reading alone comes from a StartTransaction; only MeterValues tell
+                # power.
+                samples = select(columns.charger_id, columns.at_ms)
+                for charger_id, at_ms in connection.execute(
+                    samples.where(columns.power_w.is_not(None))
+                ):
+                    stored[charger_id].append(at_ms)
     finally:
         engine.dispose()
     return {

@@ -32,11 +32,13 @@ from controlplane.charger.firmware import Firmware
 from controlplane.charger.healing import HEALING_TIMER, Healer
 from controlplane.charger.hearing import Hearing
 from controlplane.charger.inventory import INVENTORY_TIMER
+from controlplane.charger.kept_commands import COMMAND_TIMER, KeptCommands
 from controlplane.charger.line import CALL_TIMER, Line
 from controlplane.charger.memory import ChargerMemory
 from controlplane.charger.messages import (
     ApplyLimit,
     ChargerAssigned,
+    ChargerCondition,
     ChargerUnassigned,
     SampleWanted,
     SecurityNoticed,
@@ -64,11 +66,12 @@ from controlplane.charger.smart_charging import EXTERNAL_TIMER, SmartCharging
 from controlplane.charger.station import Station
 from controlplane.charger.transactions import Transactions
 from controlplane.charger.turn import Turn
+from controlplane.charger.view import charger_condition
 from controlplane.config import ActorSettings
 from controlplane.ids import ActorRef, ChargerId, SessionId
 from controlplane.ocpp.commands import Reset
 from controlplane.site.messages import TokensChanged
-from controlplane.store.records import ActorSnapshot, MeterSample
+from controlplane.store.records import ActorSnapshot, CommandRecord, MeterSample
 
 __all__ = ["ChargerActor"]
 
@@ -95,6 +98,7 @@ class ChargerActor:
         "_connection",
         "_healer",
         "_hearing",
+        "_kept",
         "_line",
         "_memory",
         "_metering",
@@ -172,14 +176,26 @@ class ChargerActor:
         self._assignment = Assignment(
             memory, line, preparation, security=security, station=station, sessions=sessions
         )
+        self._kept = kept = KeptCommands(memory)
         self._requests = Requests(
-            memory, line, transactions, access, reports, security=security, firmware=firmware
+            memory,
+            line,
+            transactions,
+            access,
+            reports,
+            security=security,
+            firmware=firmware,
+            kept=kept,
         )
 
     @property
     def open_sessions(self) -> tuple[SessionId, ...]:
         """The sessions whose latest samples `restore_readings` wants."""
         return tuple(session.session_id for session in self._memory.open_sessions())
+
+    def condition(self) -> ChargerCondition:
+        """How the charger is at the moment."""
+        return charger_condition(self._memory, online=bool(self._line.connection))
 
     def restore_readings(self, samples: list[MeterSample]) -> None:
         """Take in what was measured since the snapshot; call it before `activate`.
@@ -189,8 +205,12 @@ class ChargerActor:
                 order in which they were received. Without them energy and duplicates are right
                 again from the second reading on.
         """
-        for sample in samples:
-            self._metering.restore(sample)
+        self._metering.restore(samples)
+
+    def restore_commands(self, records: list[CommandRecord]) -> None:
+        """Take in the stored commands of the charger that have no end, the oldest first; call it
+        before `activate`."""
+        self._kept.restore(records)
 
     def activate(self, now_ms: int) -> list[Effect]:
         """Tell the site where the charger stands. Whether it is connected is for the gateway to
@@ -201,6 +221,7 @@ class ChargerActor:
         self._access.activated(turn)
         self._smart_charging.activated(turn)
         self._transactions.sessions.activated(turn)
+        self._kept.activated(turn)
         self._snapshot(turn)
         return turn.effects
 
@@ -218,7 +239,10 @@ class ChargerActor:
         handle(self, turn, message)
         if self._access.due:
             self._requests.grant_access(turn)
+        if self._kept.waits and self._line.connection:
+            self._requests.go_on(turn)
         self._line.send_next(turn, settled=self._settling.settled)
+        self._kept.follow(turn, self._line.queue)
         self._snapshot(turn)
         return turn.effects
 
@@ -276,6 +300,7 @@ _HANDLERS: Final[dict[type[Message], Callable[[ChargerActor, Turn, Any], None]]]
 
 _TIMERS: Final[dict[str, Callable[[ChargerActor, Turn], None]]] = {
     CALL_TIMER: lambda actor, turn: actor._conclusions.call_due(turn),
+    COMMAND_TIMER: lambda actor, turn: actor._kept.due(turn),
     DEFAULT_TIMER: lambda actor, turn: actor._preparation.default_due(turn),
     EXTERNAL_TIMER: lambda actor, turn: actor._smart_charging.due(turn),
     HEALING_TIMER: ChargerActor._healing_due,

@@ -242,6 +242,17 @@ class CommandQueue:
             self._waiting[Origin.LIMIT].remove(order)
         return stale
 
+    def withdraw(self, ask_id: str) -> Order | None:
+        """The order of this asker that waits; it is taken out."""
+        order = next((each for each in self._orders() if each.ask_id == ask_id), None)
+        if order is not None:
+            self._waiting[order.origin].remove(order)
+        return order
+
+    def waits(self, ask_id: str) -> bool:
+        """Whether an order of this asker waits."""
+        return any(order.ask_id == ask_id for order in self._orders())
+
     def pending(self, origin: Origin) -> bool:
         """Whether an order of this origin waits or is in flight."""
         in_flight = self.in_flight is not None and self.in_flight.origin is origin

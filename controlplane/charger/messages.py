@@ -3,7 +3,7 @@ API."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -28,8 +28,10 @@ __all__ = [
     "AlarmView",
     "AnswerCertificateStatus",
     "ApplyLimit",
+    "CancelCommand",
     "CancelReserved",
     "ChargerAssigned",
+    "ChargerCondition",
     "ChargerRequest",
     "ChargerUnassigned",
     "ChargerView",
@@ -64,9 +66,11 @@ __all__ = [
     "StationRefused",
     "StationReplied",
     "StationSent",
+    "Submit",
     "UpdateView",
     "UpdateWanted",
     "UploadView",
+    "Wish",
 ]
 
 
@@ -321,6 +325,30 @@ class CancelReserved(msgspec.Struct, frozen=True, tag="cancel_reserved"):
     timeout_ms: int = 30_000
 
 
+Wish = Execute | ReserveConnector | CancelReserved
+"""What is kept as a command of its own."""
+
+
+class Submit(msgspec.Struct, frozen=True, tag="submit"):
+    """Carry out a wish and keep what becomes of it under `command_id`; the same id again is the
+    same command. Whoever waits is answered as the wish is, anybody else with `CommandRecord`.
+    The other fields are those of that record."""
+
+    command_id: str
+    request_type: str
+    request_id: str
+    fingerprint: bytes
+    request: bytes
+    wish: Wish
+    wait: bool = True
+
+
+class CancelCommand(msgspec.Struct, frozen=True, tag="cancel_command"):
+    """Take back a command that was not sent. Answered with `CommandRecord`."""
+
+    command_id: str
+
+
 class ReservationAnswer(msgspec.Struct, frozen=True, tag="reservation_answer"):
     """What the station said, and the reservation as it stands after that."""
 
@@ -411,6 +439,8 @@ ChargerRequest = (
     | SetDriverTariff
     | ReserveConnector
     | CancelReserved
+    | Submit
+    | CancelCommand
 )
 
 
@@ -468,6 +498,18 @@ class UploadView(msgspec.Struct, frozen=True):
     status: str
     changed_ms: int
     ended: bool
+
+
+class ChargerCondition(NamedTuple):
+    """A charger for whoever counts many. `faulted` it says of itself or of a connector; `statuses`
+    are those of its connectors, `unknown` among them; `power_w` is what its sessions draw by their
+    latest samples, 0 while it is offline."""
+
+    online: bool
+    faulted: bool
+    statuses: tuple[str, ...]
+    sessions: int
+    power_w: int
 
 
 class ChargerView(msgspec.Struct, frozen=True, tag="charger_view"):

@@ -6,12 +6,14 @@ older than what it was told before; what is measured for no known session is kep
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
 from typing import Any, Final
 
 from controlplane.actor import Persist
 from controlplane.charger.clock import HISTORY_MS
 from controlplane.charger.memory import ChargerMemory, Session
 from controlplane.charger.turn import Turn
+from controlplane.ids import SessionId
 from controlplane.ocpp.events import MeterReading
 from controlplane.site.messages import ConnectorMetered
 from controlplane.store.records import MeterSample, SessionRecord, SessionState
@@ -311,24 +313,27 @@ class Metering:
                 energy_wh=session.register.energy_wh,
             )
 
-    def restore(self, sample: MeterSample) -> None:
-        """Take in a stored sample that is newer than the snapshot may be."""
-        current_ma = (sample.current_l1_ma, sample.current_l2_ma, sample.current_l3_ma)
-        key = (sample.at_ms, sample.energy_wh, sample.power_w, current_ma, sample.soc_percent)
-        self._note_reading(sample.connector_id, key)
-        at_ms = self._memory.clock.correct(sample.at_ms, sample.received_ms)
-        self._measured(
-            sample.connector_id,
-            at_ms,
-            sample.power_w,
-            current_ma,
-            sample.soc_percent,
-        )
-        session = None if sample.session_id is None else self._memory.session(sample.session_id)
-        if session is not None and session.ended_ms is None and sample.energy_wh is not None:
-            session.register.take(
-                sample.energy_wh,
-                at_ms,
-                sample.received_ms,
-                power_max_w=self._memory.power_max_w(session.connector_id),
+    def restore(self, samples: Iterable[MeterSample]) -> None:
+        """Take in stored samples that are newer than the snapshot may be, those of a session one
+        after the other, in the order of their receipt."""
+        memory = self._memory
+        session: Session | None = None
+        session_id: SessionId | None = None
+        power_max_w = 0
+        for sample in samples:
+            if sample.session_id != session_id:
+                session_id = sample.session_id
+                session = None if session_id is None else memory.session(session_id)
+                if session is not None:
+                    power_max_w = memory.power_max_w(session.connector_id)
+            current_ma = (sample.current_l1_ma, sample.current_l2_ma, sample.current_l3_ma)
+            key = (sample.at_ms, sample.energy_wh, sample.power_w, current_ma, sample.soc_percent)
+            self._note_reading(sample.connector_id, key)
+            at_ms = memory.clock.correct(sample.at_ms, sample.received_ms)
+            self._measured(
+                sample.connector_id, at_ms, sample.power_w, current_ma, sample.soc_percent
             )
+            if session is not None and session.ended_ms is None and sample.energy_wh is not None:
+                session.register.take(
+                    sample.energy_wh, at_ms, sample.received_ms, power_max_w=power_max_w
+                )

@@ -17,11 +17,13 @@ from controlplane.charger.commands import Order, Origin
 from controlplane.charger.completing import completed
 from controlplane.charger.costs import set_driver_tariff
 from controlplane.charger.firmware import Firmware
+from controlplane.charger.kept_commands import KeptCommands
 from controlplane.charger.line import Line
 from controlplane.charger.memory import ChargerMemory
 from controlplane.charger.messages import (
     AbandonSession,
     AnswerCertificateStatus,
+    CancelCommand,
     CancelReserved,
     DerState,
     DismissCandidate,
@@ -39,6 +41,7 @@ from controlplane.charger.messages import (
     SecurityRequest,
     SetDriverTariff,
     SetSessionNeed,
+    Submit,
     UpdateWanted,
 )
 from controlplane.charger.quarantine import Quarantine
@@ -67,6 +70,7 @@ class Requests:
     __slots__ = (
         "_access",
         "_firmware",
+        "_kept",
         "_line",
         "_memory",
         "_quarantine",
@@ -85,6 +89,7 @@ class Requests:
         *,
         security: Security,
         firmware: Firmware,
+        kept: KeptCommands,
     ) -> None:
         self._memory = memory
         self._line = line
@@ -93,19 +98,23 @@ class Requests:
         self._reports = reports
         self._security = security
         self._firmware = firmware
+        self._kept = kept
         self._quarantine = Quarantine(memory, transactions.sessions)
 
     def asked(self, turn: Turn, message: Ask) -> None:
         """Answer a request, or see to it that it will be."""
-        answer = _ANSWERS.get(type(message.request))
+        self._ask(turn, message.ask_id, message.request)
+
+    def _ask(self, turn: Turn, ask_id: str, request: msgspec.Struct) -> None:
+        answer = _ANSWERS.get(type(request))
         response: msgspec.Struct | None
         if answer is None:
-            name = type(message.request).__name__
+            name = type(request).__name__
             response = Refusal("invalid_input", "UNKNOWN_REQUEST", f"a charger cannot {name}")
         else:
-            response = answer(self, turn, message.ask_id, message.request)
+            response = answer(self, turn, ask_id, request)
         if response is not None:
-            turn.effects.append(Answer(message.ask_id, response))
+            turn.effects.append(Answer(ask_id, response))
 
     def update_wanted(self, turn: Turn, message: UpdateWanted) -> None:
         """A campaign wants the charger's firmware updated."""
@@ -120,6 +129,9 @@ class Requests:
     def grant_access(self, turn: Turn) -> None:
         """Send what tokens were accepted for, and what keeps the station's list in step."""
         for ask_id, wish, verdict in self._access.authoriser.ready():
+            if self._kept.has_ended(ask_id):
+                # Taken back while its token was looked up.
+                continue
             if isinstance(wish, Execute):
                 refusal = self._execute(turn, ask_id, wish, judged=True)
             else:
@@ -221,6 +233,33 @@ class Requests:
             {"charger_id": self._memory.charger_id, "code": fault.code},
         )
 
+    # --- commands that are kept -------------------------------------------------------------------
+
+    def go_on(self, turn: Turn) -> None:
+        """Tell the charger, which is there, what a host before this one had not come to."""
+        for command_id, wish in self._kept.resumed(turn, self._line.queue):
+            self._ask(turn, command_id, wish)
+
+    def _submitted(self, turn: Turn, ask_id: str, request: Submit) -> msgspec.Struct | None:
+        known = self._kept.known(ask_id, request)
+        if known is not None or self._kept.is_open(request.command_id):
+            return known
+        self._kept.take_in(turn, ask_id, request)
+        refusal = _ANSWERS[type(request.wish)](self, turn, request.command_id, request.wish)
+        if refusal is not None:
+            self._kept.drop(request.command_id)
+        return refusal
+
+    def _taken_back(self, turn: Turn, _: str, request: CancelCommand) -> msgspec.Struct:
+        refusal = self._kept.refused_cancel(request.command_id)
+        if refusal is not None:
+            return refusal
+        order = self._line.queue.withdraw(request.command_id)
+        if order is not None:
+            self._reports.withdraw(order.command)
+            self._access.concluded(turn, order, CommandResult(CommandState.OFFLINE))
+        return self._kept.cancel(turn, request.command_id)
+
     # --- security ---------------------------------------------------------------------------------
 
     def _security_asked(
@@ -253,6 +292,7 @@ class Requests:
 
 _ANSWERS: Final[dict[type, Callable[[Requests, Turn, str, Any], msgspec.Struct | None]]] = {
     AbandonSession: Requests._abandoned,
+    CancelCommand: Requests._taken_back,
     CancelReserved: Requests._reserve,
     DismissQuarantined: lambda self, turn, _, wish: self._quarantine.dismiss(turn, wish),
     Execute: Requests._execute,
@@ -261,6 +301,7 @@ _ANSWERS: Final[dict[type, Callable[[Requests, Turn, str, Any], msgspec.Struct |
     ReleaseQuarantined: lambda self, turn, _, wish: self._quarantine.release(turn, wish),
     ReserveConnector: Requests._reserve,
     SetDriverTariff: lambda self, turn, _, wish: set_driver_tariff(turn, self._memory, wish),
+    Submit: Requests._submitted,
     SetSessionNeed: lambda self, turn, _, wish: self._transactions.needs.set(turn, wish),
     **dict.fromkeys(get_args(SecurityRequest), Requests._security_asked),
 }

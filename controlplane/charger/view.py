@@ -6,14 +6,37 @@ from controlplane.charger.local_list import ListState
 from controlplane.charger.memory import Alarm, ChargerMemory, Connector, FirmwareUpdate, LogUpload
 from controlplane.charger.messages import (
     AlarmView,
+    ChargerCondition,
     ChargerView,
     ConnectorView,
     LocalListView,
     UpdateView,
     UploadView,
 )
+from controlplane.ocpp.events import ConnectorStatus
 
-__all__ = ["charger_view"]
+__all__ = ["charger_condition", "charger_view"]
+
+
+def charger_condition(memory: ChargerMemory, *, online: bool) -> ChargerCondition:
+    """The charger for whoever counts many: what it told of its connectors last."""
+    connectors = memory.connectors.values()
+    sessions, power_w = 0, 0
+    for session in memory.open_sessions():
+        sessions += 1
+        connector = memory.connectors.get(session.connector_id)
+        power_w += (connector.power_w or 0) if online and connector is not None else 0
+    return ChargerCondition(
+        online=online,
+        faulted=any(each.status is ConnectorStatus.FAULTED for each in connectors),
+        statuses=tuple(
+            "unknown" if each.status is None else each.status.value
+            for each in connectors
+            if each.id
+        ),
+        sessions=sessions,
+        power_w=power_w,
+    )
 
 
 def charger_view(

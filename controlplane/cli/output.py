@@ -105,11 +105,27 @@ def _json(value: Any) -> Any:
             return value
 
 
+def _unpacked(value: Any) -> dict[str, Any]:
+    """A message of any kind, with its name; the name alone where the kind is not loaded."""
+    from google.protobuf.descriptor_pool import Default
+    from google.protobuf.message_factory import GetMessageClass
+
+    name = value.TypeName()
+    try:
+        message = GetMessageClass(Default().FindMessageTypeByName(name))()
+    except KeyError:
+        return {"@type": name}
+    value.Unpack(message)
+    return {"@type": name, **plain(message)}
+
+
 def _plain_value(field: Any, value: Any) -> Any:
     if field.message_type is not None:
         match field.message_type.full_name:
             case "google.protobuf.Timestamp":
                 return value.ToJsonString()
+            case "google.protobuf.Any":
+                return _unpacked(value)
             case "google.protobuf.Struct":
                 return {name: _json(element) for name, element in value.items()}
             case _:

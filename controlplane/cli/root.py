@@ -12,6 +12,9 @@ from controlplane.cli import (
     allocate,
     authority,
     charger_settings,
+    cluster,
+    command,
+    database,
     feeders,
     firmware,
     grid_events,
@@ -52,7 +55,11 @@ app = typer.Typer(
 )
 app.command("up", rich_help_panel="Run")(up.up)
 app.command("demo", rich_help_panel="Run")(workloads.demo)
+app.command("members", rich_help_panel="Run")(cluster.members)
+app.command("roll", rich_help_panel="Run")(cluster.roll)
+app.command("drain", rich_help_panel="Run")(cluster.drain)
 app.add_typer(charger_settings.app, name="chargers", rich_help_panel="Operate")
+app.add_typer(command.app, name="command", rich_help_panel="Operate")
 app.add_typer(sites.app, name="sites", rich_help_panel="Operate")
 app.add_typer(sessions.app, name="sessions", rich_help_panel="Operate")
 app.add_typer(quarantine.app, name="quarantine", rich_help_panel="Operate")
@@ -64,6 +71,7 @@ app.add_typer(firmware.app, name="firmware", rich_help_panel="Operate")
 app.add_typer(logs.app, name="logs", rich_help_panel="Operate")
 app.add_typer(network.app, name="network", rich_help_panel="Operate")
 app.add_typer(security.app, name="security", rich_help_panel="Operate")
+app.add_typer(database.app, name="database", rich_help_panel="Operate")
 app.add_typer(authority.app, name="ca", rich_help_panel="Operate")
 app.command("openadr", rich_help_panel="Connect")(openadr.openadr)
 app.add_typer(meters.app, name="meters", rich_help_panel="Connect")

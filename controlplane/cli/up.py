@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from controlplane.api.server import ApiServer
     from controlplane.config import Settings
     from controlplane.network import NetworkConfig
+    from controlplane.runtime.monitor import Monitor
     from controlplane.runtime.node import Node
 
 __all__ = ["up"]
@@ -77,6 +78,12 @@ def up(
     files_url: Annotated[
         str | None, typer.Option(help="The address of files as chargers see it.")
     ] = None,
+    metrics_host: Annotated[
+        str | None, typer.Option(help="Where Prometheus may scrape from.")
+    ] = None,
+    metrics_port: Annotated[
+        int | None, typer.Option(help="Serve /metrics of the whole node; 0 picks a free one.")
+    ] = None,
     grpc_host: Annotated[str | None, typer.Option(help="Where programs connect.")] = None,
     grpc_port: Annotated[int | None, typer.Option(help="0 picks a free one.")] = None,
     onboarding: Annotated[
@@ -86,6 +93,20 @@ def up(
     onboarding_allow: Annotated[
         list[str] | None,
         typer.Option(help="Ids that may come with allow, such as ACME-* or ACME-*=depot/main."),
+    ] = None,
+    hosts: Annotated[
+        int | None,
+        typer.Option(help="Processes that hold the state; 0 picks a number by cores.", min=0),
+    ] = None,
+    address: Annotated[
+        str | None,
+        typer.Option(help="Join the Ray cluster there, auto or HOST:PORT; see docs/cluster.md."),
+    ] = None,
+    link_host: Annotated[
+        str | None, typer.Option(help="This machine's address, as other nodes reach it.")
+    ] = None,
+    cluster_token_file: Annotated[
+        Path | None, typer.Option(help="The secret that all nodes of the cluster share.")
     ] = None,
     one_process: Annotated[
         bool, typer.Option("--one-process", help="Without Ray: everything in this process.")
@@ -98,7 +119,8 @@ def up(
     clock_start: Annotated[str | None, typer.Option(hidden=True)] = None,
     clock_origin: Annotated[float | None, typer.Option(hidden=True)] = None,
 ) -> None:
-    """Run Loadstar on this machine until Ctrl-C or SIGTERM.
+    """Run Loadstar on this machine until Ctrl-C or SIGTERM; SIGHUP replaces its hosts by new
+    processes.
 
     Needs no set-up: a private Ray, SQLite in the data directory. Every option is also a variable of
     the environment, such as LOADSTAR_OCPP_PORT.
@@ -107,6 +129,7 @@ def up(
     loadstar up
     loadstar up --network network.yaml --ocpp-host 0.0.0.0
     loadstar up --database-url postgresql://loadstar@db/loadstar
+    loadstar up --address auto --cluster-token-file token --database-url postgresql://...
 
     Chargers prove themselves as docs/security.md says; further limits are variables, such as
     LOADSTAR_HANDSHAKE_TIMEOUT_S and LOADSTAR_CONNECTIONS_PER_ADDRESS_MAX.
@@ -128,11 +151,17 @@ def up(
         tls_revocations=tls_revocations,
         ca_dir=ca_dir,
         security_profile_min=security_profile_min,
+        metrics_host=metrics_host,
+        metrics_port=metrics_port,
         grpc_host=grpc_host,
         grpc_port=grpc_port,
         files_host=files_host,
         files_port=files_port,
         files_url=files_url,
+        hosts=hosts,
+        address=address,
+        link_host=link_host,
+        cluster_token_file=cluster_token_file,
         onboarding=onboarding,
         onboarding_allow=tuple(onboarding_allow) if onboarding_allow else None,
         clock_speed=clock_speed,
@@ -147,7 +176,7 @@ def up(
     except LoadstarError as error:
         fail(error.message)
     except OSError as error:
-        fail(f"Loadstar cannot start: {error}")
+        fail(f"Loadstar cannot start: {error or 'its processes took too long'}")
 
 
 def _settings(**given: Any) -> Settings:
@@ -182,8 +211,8 @@ async def _serve(
 ) -> None:
     from controlplane.api.server import serve
     from controlplane.integrations.modbus.polling import MeterPolling
+    from controlplane.runtime.monitor import Monitor
     from controlplane.runtime.node import start_node
-    from controlplane.runtime.telemetry import Telemetry
 
     stopping = asyncio.Event()
     _stop_on_signals(stopping)
@@ -192,25 +221,64 @@ async def _serve(
         # Ray has put handlers of its own in the place of ours.
         _stop_on_signals(stopping)
     try:
-        api = await serve(settings, node.client, node.reader, clock=node.clock)
+        api = await serve(settings, node.client, node.reader, clock=node.clock, node=node)
         meters = MeterPolling(node.client, node.reader, node.clock)
-        telemetry = Telemetry(settings, "supervisor")
-        telemetry.counters("meters", meters.counts)
-        telemetry.gauges("meters", meters.states)
+        monitor = Monitor(
+            settings,
+            node.measured,
+            replaced=lambda: node.host_restarts,
+            own=[*api.meters, meters.meter],
+        )
         try:
+            await monitor.start()
             changes = await api.apply(network) if network else []
             meters.start()
-            _greet(settings, node, api, [change.action for change in changes])
-            reporter = asyncio.create_task(_report(node, api, ready_file))
+            _greet(settings, node, api, monitor, [change.action for change in changes])
+            reporter = asyncio.create_task(_report(node, api, monitor, ready_file))
+            _roll_on_hangup(node)
             await stopping.wait()
             reporter.cancel()
             typer.echo("Loadstar stops.")
+            await _drain(node)
         finally:
             await meters.stop()
+            await monitor.stop()
             await api.stop()
-            await asyncio.to_thread(telemetry.close)
     finally:
         await node.stop()
+
+
+async def _drain(node: Node) -> None:
+    from controlplane.errors import LoadstarError
+
+    try:
+        await node.drain()
+    except (LoadstarError, OSError) as error:
+        typer.echo(f"Not everything was handed over: {error}", err=True)
+
+
+async def _roll(node: Node) -> None:
+    from controlplane.errors import LoadstarError
+
+    try:
+        await node.roll()
+    except (LoadstarError, OSError) as error:
+        typer.echo(f"Not every host was replaced: {error}", err=True)
+    else:
+        typer.echo("Every host was replaced.")
+
+
+def _roll_on_hangup(node: Node) -> None:
+    """Have SIGHUP replace the hosts by new processes."""
+    loop = asyncio.get_running_loop()
+    rolling: set[asyncio.Task[None]] = set()
+
+    def roll() -> None:
+        task = loop.create_task(_roll(node))
+        rolling.add(task)
+        task.add_done_callback(rolling.discard)
+
+    loop.add_signal_handler(signal.SIGHUP, roll)
 
 
 def _stop_on_signals(stopping: asyncio.Event) -> None:
@@ -228,7 +296,9 @@ def _stop_on_signals(stopping: asyncio.Event) -> None:
         loop.add_signal_handler(number, stop)
 
 
-def _greet(settings: Settings, node: Node, api: ApiServer, actions: list[str]) -> None:
+def _greet(
+    settings: Settings, node: Node, api: ApiServer, monitor: Monitor, actions: list[str]
+) -> None:
     import controlplane
 
     applied = ", ".join(
@@ -238,11 +308,13 @@ def _greet(settings: Settings, node: Node, api: ApiServer, actions: list[str]) -
     )
     doors = [("ws", node.ocpp_port), ("wss", node.ocpp_tls_port)]
     urls = [f"{scheme}://{settings.ocpp_host}:{port}" for scheme, port in doors if port]
+    metrics = f"http://{settings.metrics_host}:{monitor.port}/metrics"
     typer.echo(
         f"Loadstar {controlplane.__version__} is ready.\n"
         + "".join(f"  chargers connect to  {url}/ocpp/<charger id>\n" for url in urls)
         + f"  gRPC listens on      {settings.grpc_host}:{api.port}\n"
         + (f"  files are served at  {api.files_url}\n" if api.files_url else "")
+        + (f"  metrics are at       {metrics}\n" if monitor.port is not None else "")
         + f"  data is kept in      {settings.data_dir.resolve()}\n"
         + (f"  network              feeders and sites: {applied}\n" if applied else "")
         + (_PLAIN_WARNING if node.ocpp_port and _open_to_all(settings) else "")
@@ -256,7 +328,7 @@ def _open_to_all(settings: Settings) -> bool:
     return settings.security_profile_min == 0 and not own
 
 
-async def _report(node: Node, api: ApiServer, ready_file: Path | None) -> None:
+async def _report(node: Node, api: ApiServer, monitor: Monitor, ready_file: Path | None) -> None:
     """Keep the ready file true: a host that was replaced has another process id."""
     if ready_file is None:
         return
@@ -268,6 +340,7 @@ async def _report(node: Node, api: ApiServer, ready_file: Path | None) -> None:
                     "ocpp_port": node.ocpp_port,
                     "ocpp_tls_port": node.ocpp_tls_port,
                     "grpc_port": api.port,
+                    "metrics_port": monitor.port,
                     "pids": node.processes(),
                 }
             )

@@ -16,6 +16,7 @@ import msgspec
 import orjson
 
 __all__ = [
+    "ERROR_CODES",
     "MESSAGE_ID_MAX",
     "UNREADABLE_ID",
     "Call",
@@ -85,6 +86,10 @@ _WORDS_16: Final = {
     ErrorCode.RPC_FRAMEWORK_ERROR: "FormationViolation",
     ErrorCode.MESSAGE_TYPE_NOT_SUPPORTED: "GenericError",
 }
+
+
+ERROR_CODES: Final = frozenset({*(code.value for code in ErrorCode), *_WORDS_16.values()})
+"""Every spelling of an error code in any version."""
 
 
 def code_word(version: str, code: ErrorCode) -> str:

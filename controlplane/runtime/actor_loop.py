@@ -3,13 +3,16 @@
 Invariants. An actor takes one message at a time, in the order of arrival. Nothing leaves before the
 batch that caused it is durable (`batch.py`). An actor whose commit failed is thrown away and comes
 back as it was stored; what it had not acknowledged is delivered again by the gateway. An actor that
-raises is answered for, thrown away and brought back, and disturbs no other."""
+raises is answered for, thrown away and brought back, and disturbs no other. Only actors of shards
+that are served (`epochs`) are stepped: what comes for a shard that was claimed and is not announced
+yet waits, what comes for any other is dropped, because its sender will hear who serves it."""
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from controlplane.actor import (
@@ -35,20 +38,23 @@ from controlplane.charger.messages import (
     StationCalled,
     StationConnected,
     StationDisconnected,
+    StationSent,
 )
 from controlplane.config import Settings
-from controlplane.errors import Fenced, Refusal
-from controlplane.ids import ActorKind, ActorRef, ChargerId, SiteId
+from controlplane.errors import Fenced, Refusal, Unavailable
+from controlplane.ids import SHARDS, ActorKind, ActorRef, ChargerId, SiteId, shard_of
 from controlplane.ocpp import framing, typed
 from controlplane.runtime.batch import Batch, Pipeline
 from controlplane.runtime.clock import Clock
-from controlplane.runtime.feed import Ring
+from controlplane.runtime.host_meter import HostMeter
+from controlplane.runtime.host_traces import HostTraces
 from controlplane.runtime.look_ups import LookUps
 from controlplane.runtime.ownership import Ownership
 from controlplane.runtime.requests import OpenRequest, Requests
 from controlplane.runtime.residents import ActorFactory, Resident, Residents
 from controlplane.runtime.telemetry import log
 from controlplane.runtime.timers import Timers
+from controlplane.runtime.tracing import Span, Tracing
 from controlplane.runtime.transport import Link
 from controlplane.runtime.wire import (
     CallOfStation,
@@ -57,9 +63,12 @@ from controlplane.runtime.wire import (
     FrameKind,
     FromActor,
     FromStation,
+    Happened,
     Parcel,
+    Question,
     Reintroduce,
     ToStation,
+    Traced,
     is_actor_message,
 )
 from controlplane.store.commit import CommitBatch, JournalLine
@@ -68,6 +77,7 @@ from controlplane.store.records import (
     CertificateRecord,
     ChargerRecord,
     ChargerRemoved,
+    CommandRecord,
     CredentialRecord,
     JournalEvent,
     Record,
@@ -77,7 +87,11 @@ __all__ = ["ActorLoop"]
 
 _STEPS_AT_ONCE = 2_000
 _MAILBOX_MAX = 200_000
+_UNROUTED_MAX = 20_000
+_SENDS_WAITING_MAX = 64
+"""What an actor that is not here yet may have waiting of the messages that want no answer."""
 _TIMER_WAIT_MAX_S = 1.0
+_SITE = ActorKind.SITE
 _IN_DIRECTORY = (ChargerRemoved, CredentialRecord, CertificateRecord)
 """What else changes what gateways go by."""
 
@@ -89,6 +103,8 @@ class ActorLoop:
         writer: the thread on which `commit` writes a batch; `commit` returns the cursor of its
             first event.
         requests: where answers go.
+        tracing: where spans of this process begin.
+        control: takes the parcels that are for the host itself.
         ended: called when this host must not go on: it lost a shard or its lease.
     """
 
@@ -103,16 +119,25 @@ class ActorLoop:
         commit: Callable[[CommitBatch], int],
         ownership: Ownership,
         requests: Requests,
+        tracing: Tracing,
+        control: Callable[[Parcel], None],
         ended: Callable[[str], None],
     ) -> None:
-        self.ring = Ring()
+        self.epochs: dict[int, int] = {}
+        """The shards that are served here, each with the epoch under which it is owned."""
+        self.strays = 0
+        """Messages for shards that are not served here."""
         self.steps = 0
-        self.crashes = 0
+        self.sends_shed = 0
         self.serving = False
+        self.meter = HostMeter(self)
+        self._traces = HostTraces(tracing)
         self._clock = clock
         self._loop = asyncio.get_running_loop()
         self._ownership = ownership
         self._requests = requests
+        self._reader = reader
+        self._control = control
         self._ended = ended
         self.residents = Residents(
             reader,
@@ -128,14 +153,27 @@ class ActorLoop:
             interval_s=settings.commit_interval_ms / 1_000,
             released=self._released,
             failed=self._commit_failed,
+            meter=self.meter.meter,
         )
         self.look_ups = LookUps(reader, self._looked_up)
         self.timers = Timers()
         self._queue: deque[tuple[Resident, Message, Resident | None]] = deque()
         """Mailboxes in one: each message with its receiver and, where it came from an actor of this
         host, its sender."""
+        self.peers: dict[str, Link] = {}
+        """To other hosts, by name."""
+        self.clients: dict[str, Link] = {}
+        """To those who ask, and follow the journal."""
+        self.owners: list[str] = [""] * SHARDS
+        """Which host owns a shard that is not served here."""
         self._gateways: dict[str, Link] = {}
-        self._peers: dict[int, Link] = {}
+        self._claimed: set[int] = set()
+        """Shards that are owned and not served yet."""
+        self._held: list[Parcel] = []
+        self._unrouted: list[tuple[ActorRef, Send]] = []
+        """For chargers of which nobody here knows the site."""
+        self._routing: asyncio.Task[None] | None = None
+        self._evicting: set[asyncio.Task[None]] = set()
         self._connected: dict[str, str] = {}
         """The connection of each charger that was introduced last."""
         self._scheduled = False
@@ -145,6 +183,11 @@ class ActorLoop:
     def __len__(self) -> int:
         """Messages that wait."""
         return len(self._queue)
+
+    @property
+    def mailbox_max(self) -> int:
+        """Beyond so many messages senders should wait."""
+        return _MAILBOX_MAX
 
     @property
     def full(self) -> bool:
@@ -157,13 +200,71 @@ class ActorLoop:
         self.pipeline.close()
         self.residents.close()
         self.look_ups.close()
+        if self._routing is not None:
+            self._routing.cancel()
+        for task in self._evicting:
+            task.cancel()
         if self._timer is not None:
             self._timer.cancel()
+
+    def ask(self, resident: Resident, ask: Ask, traceparent: str = "") -> None:
+        """A request from outside, of the trace of this W3C `traceparent` where there is one."""
+        if traceparent:
+            self._traces.asked(ask, traceparent)
+        self.post(resident, ask)
 
     def post(self, resident: Resident, message: Message) -> None:
         """A message from outside."""
         self._queue.append((resident, message, None))
         self.schedule()
+
+    # --- shards -----------------------------------------------------------------------------------
+
+    def expect(self, shards: Collection[int]) -> None:
+        """These are claimed: what comes for them waits until they are served."""
+        self._claimed.update(shards)
+
+    def serve(self, epochs: Mapping[int, int]) -> None:
+        """Step the actors of these shards from now on; every gateway has heard of it."""
+        self.epochs = {**self.epochs, **epochs}
+        self._claimed.difference_update(epochs)
+        held, self._held = self._held, []
+        self.receive(held)
+
+    def busy(self, shards: Collection[int]) -> bool:
+        """Whether messages wait for actors of these shards."""
+        return any(resident.shard in shards for resident, _, _ in self._queue)
+
+    def asked(self, shards: Collection[int]) -> bool:
+        """Whether actors of these shards owe an answer."""
+        for opened in self._requests.stepped():
+            resident = self.residents.get(opened.ref)
+            if resident is not None and resident.shard in shards:
+                return True
+        return False
+
+    def withdraw(self, shards: Collection[int]) -> asyncio.Future[None]:
+        """Step the actors of these shards no more; done once all that they did has left."""
+        self._evict({resident for resident in self.residents if resident.shard in shards})
+        barrier = self.pipeline.barrier()
+        self.epochs = {s: epoch for s, epoch in self.epochs.items() if s not in shards}
+        return barrier
+
+    def _evict(self, gone: set[Resident]) -> None:
+        """They live elsewhere from now on, as they were stored."""
+        waiting = [message for resident in gone for message, _ in resident.waiting or ()]
+        waiting += [message for resident, message, _ in self._queue if resident in gone]
+        for message in waiting:
+            if type(message) is Ask:
+                moved = Refusal("unavailable", "NOT_OWNER", "the actor lives elsewhere")
+                self._requests.answer(message.ask_id, moved)
+        self._requests.lost({resident.ref for resident in gone})
+        self._queue = deque(entry for entry in self._queue if entry[0] not in gone)
+        for resident in gone:
+            self.timers.drop(resident.ref)
+            if resident.ref.kind is ActorKind.CHARGER:
+                self._connected.pop(resident.ref.id, None)
+            self.residents.forget(resident)
 
     # --- links ------------------------------------------------------------------------------------
 
@@ -171,9 +272,10 @@ class ActorLoop:
         """Send to the gateway of this name over `link` from now on."""
         self._gateways[name] = link
 
-    def sends_over(self, name: str, link: Link) -> bool:
-        """Whether `link` is the one to the gateway of this name."""
-        return self._gateways.get(name) is link
+    def drop_link(self, name: str, link: Link) -> None:
+        """The link broke; the gateway may still be there."""
+        if self._gateways.get(name) is link:
+            del self._gateways[name]
 
     def remove_gateway(self, name: str) -> None:
         """The gateway is gone, and every socket it held."""
@@ -189,22 +291,55 @@ class ActorLoop:
                 )
         self.schedule()
 
-    def add_peer(self, shards: Iterable[int], link: Link) -> None:
-        """Send messages for the actors of another host's shards over `link`."""
-        for shard in shards:
-            self._peers[shard] = link
-
-    def receive(self, parcels: list[Parcel]) -> None:
+    def receive(self, parcels: Sequence[Parcel]) -> None:
         """What came over a link, in order."""
         for parcel in parcels:
+            if self._claimed and self._hold(parcel):
+                continue
             if type(parcel) is CallOfStation:
                 self._called(parcel)
             elif type(parcel) is FromStation:
                 self._from_station(parcel)
             elif type(parcel) is FromActor:
-                resident = self.residents.find(parcel.to)
-                self._queue.append((resident, parcel.message, None))
+                # Its sender looked up where a charger lives; loading it finds out whether it does.
+                self._queue.append((self.residents.find(parcel.to), parcel.message, None))
+            elif type(parcel) is DirectoryChanged:
+                self._check_homes(parcel.charger_ids)
+            elif type(parcel) is Traced and type(parcel.parcel) is not Question:
+                self._receive_traced(parcel)
+            else:
+                self._control(parcel)
         self.schedule()
+
+    def _receive_traced(self, traced: Traced) -> None:
+        before = len(self._queue)
+        self.receive([traced.parcel])
+        if len(self._queue) > before:
+            self._traces.arrived(traced, self._queue[-1][1])
+
+    def _hold(self, parcel: Parcel) -> bool:
+        """Whether the parcel waits until its shard is served."""
+        inner = parcel.parcel if type(parcel) is Traced else parcel
+        if isinstance(inner, CallOfStation | FromStation):
+            shard = shard_of(ActorKind.CHARGER, inner.charger_id, site_id=inner.site_id)
+        elif isinstance(inner, FromActor):
+            shard = shard_of(inner.to.kind, inner.to.id)
+        else:
+            return False
+        if shard not in self._claimed or len(self._held) >= _MAILBOX_MAX:
+            return False
+        self._held.append(parcel)
+        return True
+
+    def _served(self, ref: ActorRef, site_id: SiteId | None) -> Resident | None:
+        """The resident of `ref`, None where its shard is not served here."""
+        resident = self.residents.get(ref)
+        if resident is not None:
+            return resident
+        if not self._owns(shard_of(ref.kind, ref.id, site_id=site_id)):
+            self.strays += 1
+            return None
+        return self.residents.find(ref, site_id=site_id)
 
     def _called(self, parcel: CallOfStation) -> None:
         charger_id, connection = parcel.charger_id, parcel.connection
@@ -222,20 +357,22 @@ class ActorLoop:
         a gateway introduces it again after the actor was thrown away."""
         message = parcel.message
         charger_id = parcel.charger_id
+        ref = ActorRef(ActorKind.CHARGER, charger_id)
         known = self._connected.get(charger_id)
         if isinstance(message, SecurityNoticed):
             # It is about the charger and of no connection.
             pass
-        elif type(message) is StationConnected:
+        elif type(message) is not StationConnected and known != message.connection:
+            return
+        resident = self._served(ref, parcel.site_id)
+        if resident is None:
+            return
+        if type(message) is StationConnected:
             if known is not None and known != message.connection:
                 self._close_replaced(charger_id, known)
             self._connected[charger_id] = message.connection
-        elif known != message.connection:
-            return
         elif type(message) is StationDisconnected:
             del self._connected[charger_id]
-        ref = ActorRef(ActorKind.CHARGER, charger_id)
-        resident = self.residents.find(ref, site_id=parcel.site_id)
         self._queue.append((resident, message, None))
 
     def _close_replaced(self, charger_id: str, connection: str) -> None:
@@ -243,7 +380,7 @@ class ActorLoop:
         link = self._gateways.get(connection.partition(":")[0])
         resident = self.residents.get(ActorRef(ActorKind.CHARGER, charger_id))
         if link is not None and resident is not None:
-            epoch = self._ownership.epochs.get(resident.shard, 0)
+            epoch = self.epochs.get(resident.shard, 0)
             link.send(CloseStation(connection, resident.shard, epoch, 1008, "replaced"))
 
     # --- stepping ---------------------------------------------------------------------------------
@@ -260,18 +397,21 @@ class ActorLoop:
             return
         now_ms = self._clock.now_ms()
         for ref, key in self.timers.due(now_ms):
-            self._queue.append((self.residents.find(ref), TimerFired(key), None))
+            fired = TimerFired(key)
+            if self._traces.waits:
+                self._traces.due(ref, key, fired)
+            self._queue.append((self.residents.find(ref), fired, None))
         # What the steps send each other is stepped in the same turn, so that a station's news, the
         # round that it sets off and the limits that follow share one commit.
         queue, steps_left = self._queue, _STEPS_AT_ONCE
-        while queue and steps_left:
+        while queue and steps_left and not self.pipeline.open.full:
             steps_left -= 1
             resident, message, sender = queue.popleft()
             if resident.actor is None:
                 self._wait(resident, message, sender)
             else:
                 self._step(resident, message, now_ms)
-        if queue:
+        if queue and not self.pipeline.open.full:
             self.schedule()
         self._arm_timer(now_ms)
         self.pipeline.pump()
@@ -283,6 +423,10 @@ class ActorLoop:
             if resident.actor is not None or resident.waiting is None:
                 self._queue.append((resident, message, sender))
                 return
+        if type(message) is StationSent and len(resident.waiting) >= _SENDS_WAITING_MAX:
+            # It wants no answer, and so nothing bounds how much of it comes.
+            self.sends_shed += 1
+            return
         resident.waiting.append((message, sender))
 
     def _step(self, resident: Resident, message: Message, now_ms: int) -> None:
@@ -294,23 +438,63 @@ class ActorLoop:
             if opened is None:
                 return
             opened.stepped = True
-        try:
-            effects = resident.actor.step(message, now_ms)
-        except Exception:
-            # A fault in one actor's code must not reach another charger.
-            self._crashed(resident, message)
-            return
-        if effects:
-            self._carry_out(resident, effects, now_ms)
+        actor = resident.actor
+        span = self._traces.step(resident.ref, message) if self._traces.riding else None
+        if span is not None:
+            effects = self._step_traced(resident, message, now_ms, span)
+            if effects is None:
+                return
+        else:
+            try:
+                if resident.ref.kind is _SITE:
+                    effects = self.meter.step(resident, actor, message, now_ms)
+                else:
+                    effects = actor.step(message, now_ms)
+            except Exception as error:
+                # A fault in one actor's code must not reach another charger.
+                self._traces.crashed(resident.ref, error)
+                self._crashed(resident, message)
+                return
+            if effects:
+                self._carry_out(resident, effects, now_ms)
         if opened is not None:
             self._asked(resident, opened, effects)
+
+    def _step_traced(
+        self, resident: Resident, message: Message, now_ms: int, span: Span
+    ) -> list[Effect] | None:
+        """None where the actor raised."""
+        traces, batch, actor = self._traces, self.pipeline.open, resident.actor
+        assert actor is not None
+        rounds, parcels, started_ns = self.meter.rounds, len(batch.to_stations), time.time_ns()
+        with traces.tracing.current(span):
+            try:
+                effects = self.meter.step(resident, actor, message, now_ms)
+            except Exception as error:
+                traces.crashed(resident.ref, error, span)
+                self._crashed(resident, message)
+                return None
+            if self.meter.rounds != rounds:
+                traces.rounded(span, resident.ref, started_ns, effects)
+            if effects:
+                self._carry_out(resident, effects, now_ms)
+        context = traces.stepped(
+            span,
+            resident.ref,
+            message,
+            effects,
+            parcels=batch.to_stations[parcels:],
+            now_ms=now_ms,
+        )
+        batch.traces.append(context)
+        return effects
 
     def _asked(self, resident: Resident, opened: OpenRequest, effects: list[Effect]) -> None:
         """A request that is still to be answered leaves its mark in the store."""
         if any(type(effect) is Answer and effect.ask_id == opened.ask_id for effect in effects):
             return
         pending = self._requests.pending(opened)
-        epoch = self._ownership.epochs.get(resident.shard)
+        epoch = self.epochs.get(resident.shard)
         if pending is not None and epoch is not None:
             batch = self.pipeline.open
             batch.touched.add(resident)
@@ -320,7 +504,7 @@ class ActorLoop:
     def _carry_out(self, resident: Resident, effects: list[Effect], now_ms: int) -> None:
         batch = self.pipeline.open
         shard = resident.shard
-        epoch = self._ownership.epochs.get(shard)
+        epoch = self.epochs.get(shard)
         if epoch is None:
             log.error("effects_of_foreign_actor", actor=str(resident.ref), shard=shard)
             self.residents.forget(resident)
@@ -347,12 +531,16 @@ class ActorLoop:
             elif kind is Answer:
                 self._answer(effect, batch)  # type: ignore[arg-type]
             else:
+                if kind is ReplyError:
+                    self.meter.replied_error(effect)  # type: ignore[arg-type]
                 batch.to_stations.append(_to_station(effect, shard, epoch))
         batch.commit.epochs[shard] = epoch
 
     def _persist(self, resident: Resident, record: Record, batch: Batch) -> None:
         batch.commit.records.append(record)
-        if type(record) is ChargerRecord:
+        if type(record) is CommandRecord:
+            batch.urgent = True
+        elif type(record) is ChargerRecord:
             batch.directory.append(record.charger_id)
             charger = self.residents.get(ActorRef(ActorKind.CHARGER, record.charger_id))
             if charger is not None:
@@ -378,7 +566,7 @@ class ActorLoop:
         return self.residents.find(ref, site_id=site_id) if self._owns(shard) else None
 
     def _owns(self, shard: int) -> bool:
-        return shard in self._ownership.epochs
+        return shard in self.epochs
 
     def _answer(self, answer: Answer, batch: Batch) -> None:
         result = self._requests.result(answer.ask_id, answer.response)
@@ -387,10 +575,11 @@ class ActorLoop:
         batch.answers.append((answer.ask_id, answer.response))
 
     def _activated(self, resident: Resident, effects: list[Effect]) -> None:
-        if resident.shard not in self._ownership.epochs:
+        if resident.shard not in self.epochs:
             self.residents.forget(resident)
             return
         waiting, resident.waiting = resident.waiting or deque(), None
+        self.meter.activated(resident)
         if effects:
             self._carry_out(resident, effects, self._clock.now_ms())
         # What waited came before anything that is queued now.
@@ -423,11 +612,20 @@ class ActorLoop:
             self._ended("lease lapsed")
             return
         self.residents.backoff_s = 0.0
+        self.meter.committed(batch)
+        traces = self._traces
+        if batch.traces and batch.writes:
+            traces.committed(
+                batch.traces,
+                seconds=batch.commit_s,
+                records=len(batch.commit.records),
+                events=len(batch.commit.events),
+            )
         for parcel in batch.to_stations:
             link = self._gateways.get(parcel.connection.partition(":")[0])
             if link is not None:
                 urgent = type(parcel) is ToStation and parcel.kind is FrameKind.CALL
-                link.send(parcel, urgent=urgent)
+                link.send(traces.to_station(parcel) if traces.riding else parcel, urgent=urgent)
         for ask_id, response in batch.answers:
             self._requests.answer(ask_id, response)
         for sender, send in batch.sends:
@@ -435,46 +633,122 @@ class ActorLoop:
         for ref, question in batch.look_ups:
             self.look_ups.begin(ref, question)
         if batch.directory:
-            self._tell_gateways(DirectoryChanged(tuple(batch.directory)))
-        if batch.commit.events:
-            self.ring.append(
-                [
-                    JournalEvent(first_cursor + i, line.at_ms, line.kind, line.actor, line.data)
-                    for i, line in enumerate(batch.commit.events)
-                ]
-            )
+            changed = DirectoryChanged(tuple(batch.directory))
+            self._tell(self._gateways, changed)
+            self._tell(self.peers, changed)
+            self._check_homes(changed.charger_ids)
+        if batch.commit.events and self.clients:
+            self._tell_happened(batch.commit.events, first_cursor)
         if batch.crashed:
             self._bring_back(set(batch.crashed))
+        if self._queue:
+            # A full batch may have stopped the steps.
+            self.schedule()
 
     def _send_across(self, sender: ActorRef, send: Send) -> None:
-        target = self.residents.get(send.to) or Resident(send.to, None)
-        if self._owns(target.shard):
+        target = self.residents.get(send.to)
+        if target is not None:
+            self._deliver(target.shard, sender, send)
+        elif send.to.kind is not ActorKind.CHARGER or len(self.epochs) == SHARDS:
+            self._deliver(shard_of(send.to.kind, send.to.id), sender, send)
+        elif len(self._unrouted) < _UNROUTED_MAX:
+            self._unrouted.append((sender, send))
+            if self._routing is None:
+                self._routing = self._loop.create_task(self._route())
+        else:
+            log.warning("send_without_host", to=str(send.to))
+
+    def _deliver(self, shard: int, sender: ActorRef, send: Send) -> None:
+        if self._owns(shard):
             resident = self.residents.find(send.to)
             self._queue.append((resident, send.message, None))
             self.schedule()
             return
-        link = self._peers.get(target.shard)
+        link = self.peers.get(self.owners[shard])
         if link is not None and is_actor_message(send.message):
-            link.send(FromActor(sender, send.to, send.message))  # type: ignore[arg-type]
+            parcel = FromActor(sender, send.to, send.message)  # type: ignore[arg-type]
+            link.send(self._traces.to_host(parcel, send.message))
         else:
-            log.warning("send_without_host", to=str(send.to), shard=target.shard)
+            log.warning("send_without_host", to=str(send.to), shard=shard)
+
+    async def _route(self) -> None:
+        """A charger lives where its site does, and the store knows where that is."""
+        try:
+            while self._unrouted:
+                part, self._unrouted = self._unrouted, []
+                shards = await self._home_shards([ChargerId(send.to.id) for _, send in part])
+                for sender, send in part:
+                    self._deliver(shards[send.to.id], sender, send)
+        except Unavailable as error:
+            log.warning("sends_dropped", error=str(error))
+        finally:
+            self._routing = None
+
+    async def _home_shards(self, charger_ids: Collection[ChargerId]) -> dict[str, int]:
+        records = await self._reader.chargers_named(charger_ids)
+        return {
+            charger_id: shard_of(
+                ActorKind.CHARGER,
+                charger_id,
+                site_id=records[charger_id].site_id if charger_id in records else None,
+            )
+            for charger_id in charger_ids
+        }
+
+    def _check_homes(self, charger_ids: Collection[ChargerId]) -> None:
+        """The directory's word on these chargers is new: those that live elsewhere now must not be
+        stepped here."""
+        here = [
+            charger_id
+            for charger_id in charger_ids
+            if self.residents.get(ActorRef(ActorKind.CHARGER, charger_id)) is not None
+        ]
+        if here and len(self.epochs) < SHARDS:
+            task = self._loop.create_task(self._evict_moved(here))
+            self._evicting.add(task)
+            task.add_done_callback(self._evicting.discard)
+
+    async def _evict_moved(self, charger_ids: Collection[ChargerId]) -> None:
+        try:
+            shards = await self._home_shards(charger_ids)
+        except Unavailable as error:
+            log.warning("homes_not_checked", chargers=len(charger_ids), error=str(error))
+            return
+        residents = {
+            self.residents.get(ActorRef(ActorKind.CHARGER, charger_id))
+            for charger_id, shard in shards.items()
+            if not self._owns(shard)
+        }
+        self._evict({resident for resident in residents if resident is not None})
 
     def _looked_up(self, ref: ActorRef, answer: LookedUp) -> None:
         """For whoever asked; an actor that was brought back since has asked anew."""
         resident = self.residents.get(ref)
         if resident is not None:
+            if self._traces.waits:
+                self._traces.due(ref, answer.look_up_id, answer)
             self.post(resident, answer)
 
-    def _tell_gateways(self, parcel: Parcel) -> None:
-        for link in self._gateways.values():
+    def _tell(self, links: Mapping[str, Link], parcel: Parcel) -> None:
+        for link in links.values():
             link.send(parcel)
+
+    def _tell_happened(self, lines: list[JournalLine], first_cursor: int) -> None:
+        """A client that is behind reads what it was not told in the store."""
+        events = tuple(
+            JournalEvent(first_cursor + i, line.at_ms, line.kind, line.actor, line.data)
+            for i, line in enumerate(lines)
+        )
+        for link in self.clients.values():
+            if not link.full:
+                link.send(Happened(events))
 
     # --- failure ----------------------------------------------------------------------------------
 
     def _crashed(self, resident: Resident, message: Message) -> None:
         """The actor's code raised. What it did before is committed as it is; then it comes back
         from the store."""
-        self.crashes += 1
+        self.meter.crashes += 1
         log.exception("actor_raised", actor=str(resident.ref), message=type(message).__name__)
         resident.actor = None
         resident.waiting = deque()
@@ -502,11 +776,15 @@ class ActorLoop:
                 framing.ErrorCode.INTERNAL_ERROR,
                 "the message could not be processed",
             )
-            epoch = self._ownership.epochs.get(resident.shard, 0)
+            epoch = self.epochs.get(resident.shard, 0)
             batch.to_stations.append(_to_station(error, resident.shard, epoch))
 
     def _commit_failed(self, batch: Batch, stepped_on_top: Batch, error: BaseException) -> None:
         """Nothing of either batch leaves; every actor they touched comes back from the store."""
+        self.meter.commit_failed(error)
+        self._traces.tracing.error(
+            "store.commit", error, {"store.records": len(batch.commit.records)}
+        )
         if isinstance(error, Fenced) or not self._ownership.valid:
             log.error("host_fenced", error=str(error))
             self._ended(f"fenced: {error}")
@@ -545,7 +823,7 @@ class ActorLoop:
                 chargers.append(ChargerId(resident.ref.id))
             self.residents.reload(resident)
         if chargers:
-            self._tell_gateways(Reintroduce(tuple(chargers)))
+            self._tell(self._gateways, Reintroduce(tuple(chargers)))
 
 
 def _to_station(effect: Effect, shard: int, epoch: int) -> ToStation | CloseStation:

@@ -1,9 +1,15 @@
-"""The `ActorClient` of a node: routes requests to the host that owns the shard, and keeps the
-newest journal events."""
+"""The `ActorClient` of a node: carries requests to the host that serves the shard, wherever it
+runs, and keeps the newest journal events.
+
+It finds the hosts among the members, says hello to each, and is told by them what they serve and
+what was committed. A request goes to the host that announced the highest epoch; one that went to
+the wrong host was not carried out and is sent again to the right one, within its time. Invariant:
+a request that may have been carried out is repeated only where that does no harm."""
 
 from __future__ import annotations
 
 import asyncio
+import uuid
 from contextlib import suppress
 from typing import Any
 
@@ -15,48 +21,96 @@ from controlplane.feeder.messages import GetFeeder
 from controlplane.ids import SHARDS, ActorKind, ActorRef, ChargerId, shard_of
 from controlplane.runtime.client import Response
 from controlplane.runtime.feed import Ring
-from controlplane.runtime.processes import HostProcess
+from controlplane.runtime.links import Links, Reach
+from controlplane.runtime.members import ClusterReading
 from controlplane.runtime.telemetry import log
-from controlplane.runtime.wire import Announcement, encode
+from controlplane.runtime.tracing import current_traceparent
+from controlplane.runtime.transport import Link
+from controlplane.runtime.wire import (
+    Announcement,
+    Answered,
+    Happened,
+    Hello,
+    Parcel,
+    Question,
+    Traced,
+    Withdrawal,
+    encode,
+)
 from controlplane.site.messages import GetSite
 from controlplane.store.reader import StoreReader
 from controlplane.store.records import JournalEvent
 
 __all__ = ["RoutedClient"]
 
-_FOLLOW_TIMEOUT_S = 5.0
-_FOLLOW_EVENTS_MAX = 2_000
-_RETRY_S = 0.2
+_LOOK_INTERVAL_S = 1.0
+_RETRY_S = 0.05
+_EARLY_WAIT_S = 0.1
+"""How long events that were committed before others may be on their way."""
+_ANSWER_MARGIN_S = 2.0
+"""What the way may take on top of the time that the host has."""
 _READS = (GetCharger, GetSite, GetFeeder)
+_NOT_THERE = frozenset({"NOT_OWNER", "HOST_NOT_SERVING"})
+"""Nothing was done; another host will, or the same one soon."""
 
 
 class RoutedClient:
-    """Implements `client.ActorClient`."""
+    """Implements `client.ActorClient`.
 
-    def __init__(self, reader: StoreReader) -> None:
+    Args:
+        reach: from where and how it links to hosts.
+    """
+
+    def __init__(self, reader: StoreReader, reach: Reach) -> None:
+        self.name = f"c{uuid.uuid4().hex[:12]}"
         self._reader = reader
-        self._hosts: dict[str, HostProcess] = {}
+        self._loop = asyncio.get_running_loop()
+        self._links = Links(reach, self._host_gone)
+        self._node = reach.node
+        self._node_of: dict[str, str] = {}
+        self._address = ""
         self._host_of: list[str] = [""] * SHARDS
+        self._epochs: list[int] = [0] * SHARDS
+        self._announced: set[str] = set()
+        """Hosts that will answer: they have linked to us."""
         self._changed = asyncio.Event()
         self._ring = Ring()
-        self._followers: dict[str, asyncio.Task[None]] = {}
+        self._serial = 0
+        self._asked: dict[int, tuple[str, asyncio.Future[bytes]]] = {}
         self._decoders: dict[type, msgspec.msgpack.Decoder[Any]] = {}
+        self._wake = asyncio.Event()
+        self._looking: asyncio.Task[None] | None = None
 
-    def host_started(self, announcement: Announcement, host: HostProcess) -> None:
-        """The host serves these shards from now on."""
-        self._hosts[host.name] = host
-        for shard in announcement.epochs:
-            self._host_of[shard] = host.name
-        self._changed.set()
-        self._changed = asyncio.Event()
-        follower = self._followers.pop(host.name, None)
-        if follower is not None:
-            follower.cancel()
-        self._followers[host.name] = asyncio.get_running_loop().create_task(self._follow(host))
+    def start(self, address: str) -> None:
+        """Look for hosts from now on; their links to this client begin at `address`."""
+        self._address = address
+        self._looking = self._loop.create_task(self._look_forever())
 
-    def host_lost(self, name: str) -> None:
-        """The host is gone; requests wait for the next one."""
-        self._hosts.pop(name, None)
+    def look(self) -> None:
+        """There may be new hosts."""
+        self._wake.set()
+
+    async def close(self) -> None:
+        if self._looking is not None:
+            self._looking.cancel()
+            await asyncio.gather(self._looking, return_exceptions=True)
+        self._links.close_all()
+
+    def receive(self, parcels: list[Parcel]) -> None:
+        """What came from hosts, in order."""
+        for parcel in parcels:
+            if type(parcel) is Answered:
+                _, answer = self._asked.get(parcel.serial, ("", None))
+                if answer is not None and not answer.done():
+                    answer.set_result(parcel.response)
+            elif type(parcel) is Happened:
+                self._ring.append(parcel.events)
+            elif type(parcel) is Announcement:
+                self._served(parcel)
+            elif type(parcel) is Withdrawal:
+                for shard in parcel.shards:
+                    if self._host_of[shard] == parcel.host:
+                        self._host_of[shard] = ""
 
     async def ask(
         self,
@@ -68,94 +122,151 @@ class RoutedClient:
         request_id: str = "",
     ) -> Response:
         """See `client.ActorClient.ask`."""
-        loop = asyncio.get_running_loop()
-        until_s = loop.time() + timeout_s
+        until_s = self._loop.time() + timeout_s
         encoded = encode(request)
         repeatable = bool(request_id) or isinstance(request, _READS)
         while True:
-            host = await self._host(ref, until_s)
+            host, link = await self._host(ref, until_s)
+            left_s = max(0.05, until_s - self._loop.time())
             try:
-                answer = await host.ask(ref, encoded, request_id, max(0.05, until_s - loop.time()))
+                self._serial += 1
+                question = Question(self.name, self._serial, ref, encoded, request_id, left_s)
+                answer = await self._ask(host, link, question)
             except ConnectionError:
-                if not repeatable or loop.time() >= until_s:
+                if not repeatable or self._loop.time() >= until_s:
                     raise TimedOut(
                         "the host was lost on the way; what was asked may have happened",
                         reason="HOST_LOST",
                     ) from None
-            except Unavailable as error:
-                if error.reason != "HOST_NOT_SERVING" or loop.time() >= until_s:
-                    raise
             else:
-                return self._decode(answer, response)
+                decoded = self._decoder(response).decode(answer)
+                if not isinstance(decoded, Refusal):
+                    return decoded  # type: ignore[no-any-return]
+                if decoded.reason not in _NOT_THERE or self._loop.time() >= until_s:
+                    raise_refusal(decoded)
             await asyncio.sleep(_RETRY_S)
 
     async def events(
         self, after: int, *, limit: int = 1_000, timeout_s: float = 10.0
     ) -> list[JournalEvent]:
         """See `client.ActorClient.events`."""
-        for patient in (True, False):
+        until_s = self._loop.time() + timeout_s
+        while True:
             events = self._ring.after(after, limit)
+            if not events and self._ring.early:
+                await self._ring.wait(_EARLY_WAIT_S)
+                events = self._ring.after(after, limit) or None
             if events is None:
                 events = await self._reader.journal(after, limit)
-            if events or not patient:
+            left_s = until_s - self._loop.time()
+            if events or left_s <= 0:
                 return events
-            await self._ring.wait(timeout_s)
-        return []
+            await self._ring.wait(left_s)
 
     async def last_cursor(self) -> int:
         """See `client.ActorClient.last_cursor`."""
         return await self._reader.last_cursor()
 
-    async def close(self) -> None:
-        followers = list(self._followers.values())
-        for follower in followers:
-            follower.cancel()
-        await asyncio.gather(*followers, return_exceptions=True)
+    def near(self, ref: ActorRef) -> bool:
+        """See `client.ActorClient.near`."""
+        host = self._host_of[shard_of(ref.kind, ref.id)]
+        return self._node_of.get(host, self._node) == self._node
 
-    async def _host(self, ref: ActorRef, until_s: float) -> HostProcess:
-        loop = asyncio.get_running_loop()
+    # --- hosts ------------------------------------------------------------------------------------
+
+    async def _look_forever(self) -> None:
+        """Hosts that came are greeted. What was committed and not told is noticed."""
+        while True:
+            try:
+                reading = await self._reader.read(ClusterReading.read)
+            except Unavailable as error:
+                log.warning("cluster_not_read", error=str(error))
+            else:
+                await self._greet(reading)
+                self._ring.reached(reading.cursor)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_LOOK_INTERVAL_S):
+                    await self._wake.wait()
+            self._wake.clear()
+
+    async def _greet(self, reading: ClusterReading) -> None:
+        hosts = {each.name: each for each in reading.hosts()}
+        self._node_of = {name: each.node for name, each in hosts.items()}
+        for name in [name for name in self._links.names() if name not in hosts]:
+            link = self._links.get(name)
+            self._links.close(name)
+            if link is not None:
+                self._host_gone(name, link)
+
+        async def greet(name: str, address: str) -> None:
+            with suppress(ConnectionError):
+                link, new = await self._links.open(name, address)
+                if new:
+                    self._host_lost(name)
+                    link.send(Hello(self.name, self._address), urgent=True)
+
+        await asyncio.gather(*(greet(each.name, each.address) for each in hosts.values()))
+
+    def _served(self, announcement: Announcement) -> None:
+        host = announcement.host
+        self._announced.add(host)
+        for shard, epoch in announcement.epochs.items():
+            if epoch >= self._epochs[shard]:
+                self._epochs[shard] = epoch
+                self._host_of[shard] = host
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    def _host_gone(self, name: str, link: Link) -> None:
+        self._host_lost(name)
+        self.look()
+
+    def _host_lost(self, name: str) -> None:
+        """What it was asked may or may not have been carried out."""
+        self._announced.discard(name)
+        for host, answer in list(self._asked.values()):
+            if host == name and not answer.done():
+                answer.set_exception(ConnectionError(f"host {name} is gone"))
+
+    async def _host(self, ref: ActorRef, until_s: float) -> tuple[str, Link]:
         while True:
             changed = self._changed
             name = self._host_of[await self._shard(ref)]
-            host = self._hosts.get(name)
-            if host is not None:
-                return host
-            left_s = until_s - loop.time()
+            link = self._links.get(name)
+            if link is not None and name in self._announced:
+                return name, link
+            left_s = until_s - self._loop.time()
             if left_s <= 0:
                 raise Unavailable(f"no host serves {ref} at the moment", reason="NO_HOST")
             with suppress(TimeoutError):
-                async with asyncio.timeout(left_s):
+                async with asyncio.timeout(min(left_s, _LOOK_INTERVAL_S)):
                     await changed.wait()
 
     async def _shard(self, ref: ActorRef) -> int:
-        if ref.kind is not ActorKind.CHARGER or len(self._hosts) < 2:
+        if ref.kind is not ActorKind.CHARGER or len(self._announced) < 2:
             return shard_of(ref.kind, ref.id)
         record = await self._reader.charger(ChargerId(ref.id))
         return shard_of(ref.kind, ref.id, site_id=record.site_id if record else None)
 
-    def _decode(self, answer: bytes, response: type[Response]) -> Response:
+    async def _ask(self, host: str, link: Link, question: Question) -> bytes:
+        """
+        Raises:
+            ConnectionError: the host was lost on the way, or is silent.
+        """
+        answer: asyncio.Future[bytes] = self._loop.create_future()
+        self._asked[question.serial] = (host, answer)
+        try:
+            header = current_traceparent()
+            link.send(Traced(header, question) if header else question, urgent=True)
+            async with asyncio.timeout(question.timeout_s + _ANSWER_MARGIN_S):
+                return await answer
+        except TimeoutError:
+            raise ConnectionError(f"host {host} is silent") from None
+        finally:
+            del self._asked[question.serial]
+
+    def _decoder(self, response: type[msgspec.Struct]) -> msgspec.msgpack.Decoder[Any]:
         decoder = self._decoders.get(response)
         if decoder is None:
             decoder = self._decoders[response] = msgspec.msgpack.Decoder(response | Refusal)
-        decoded = decoder.decode(answer)
-        if isinstance(decoded, Refusal):
-            raise_refusal(decoded)
-        return decoded  # type: ignore[no-any-return]
-
-    async def _follow(self, host: HostProcess) -> None:
-        """Fill the ring from one host for as long as it lives."""
-        cursor = -1
-        while True:
-            try:
-                if cursor < 0:
-                    cursor = await self._reader.last_cursor()
-                events = await host.follow(cursor, _FOLLOW_EVENTS_MAX, _FOLLOW_TIMEOUT_S)
-            except ConnectionError:
-                return
-            except Unavailable as error:
-                log.warning("journal_not_followed", host=host.name, error=str(error))
-                await asyncio.sleep(_RETRY_S)
-                continue
-            if events:
-                cursor = events[-1].cursor
-                self._ring.append(events)
+        return decoder

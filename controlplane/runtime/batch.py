@@ -10,12 +10,16 @@ import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from time import perf_counter
 
 import msgspec
 
 from controlplane.actor import LookUp, Send
 from controlplane.ids import ActorRef, ChargerId
+from controlplane.runtime import catalogue
+from controlplane.runtime.metrics import Meter
 from controlplane.runtime.residents import Resident
+from controlplane.runtime.tracing import SpanContext
 from controlplane.runtime.wire import CloseStation, ToStation
 from controlplane.store.commit import CommitBatch
 
@@ -25,6 +29,10 @@ _INTERVAL_PER_ACTOR_S = 0.000_15
 _INTERVAL_MAX_S = 0.015
 """A commit costs more than half a millisecond of processor time, whatever is in it. The more actors
 the last one was for, the longer the next one is filled."""
+
+_ROWS_MAX = 50_000
+"""What a batch may hold before actors step no further: a store that stands still must not fill the
+memory with what their timers bring about."""
 
 
 @dataclass(slots=True)
@@ -44,14 +52,47 @@ class Batch:
     """Chargers whose entry in the directory changes with this commit."""
     crashed: list[Resident] = field(default_factory=list)
     """Actors to bring back from the store once this batch is in it."""
+    traces: list[SpanContext] = field(default_factory=list)
+    """Of the steps in it that are traced."""
+    commit_s: float = 0.0
+    """How long its commit took."""
+    barriers: list[asyncio.Future[None]] = field(default_factory=list)
+    """Done once this batch has left, or was given up."""
+    urgent: bool = False
+    """Somebody waits for this commit: it is not put off for the sake of a larger one."""
 
     @property
     def writes(self) -> bool:
         return bool(self.commit.records or self.commit.events or self.commit.results)
 
     @property
+    def rows(self) -> int:
+        """What waits for the commit: records, events, answers to requests, frames."""
+        commit = self.commit
+        written = len(commit.records) + len(commit.events) + len(commit.results)
+        return written + len(self.to_stations)
+
+    @property
+    def full(self) -> bool:
+        """Whether so much waits for the commit that nothing should be stepped on top of it."""
+        return self.rows >= _ROWS_MAX
+
+    @property
     def idle(self) -> bool:
-        return not (self.touched or self.to_stations or self.answers or self.crashed or self.writes)
+        return not (
+            self.touched
+            or self.to_stations
+            or self.answers
+            or self.crashed
+            or self.barriers
+            or self.writes
+        )
+
+    def pass_barriers(self) -> None:
+        """Tell whoever waits for this batch."""
+        for barrier in self.barriers:
+            if not barrier.done():
+                barrier.set_result(None)
 
 
 class Pipeline:
@@ -63,6 +104,7 @@ class Pipeline:
         released: called on the loop with each durable batch, in order.
         failed: called on the loop with the batch that was not committed and the one that was
             stepped on top of it; a new, empty batch is open by then.
+        meter: where commits are counted.
     """
 
     def __init__(
@@ -73,10 +115,11 @@ class Pipeline:
         interval_s: float,
         released: Callable[[Batch, int], None],
         failed: Callable[[Batch, Batch, BaseException], None],
+        meter: Meter,
     ) -> None:
         self.open = Batch()
-        self.commits = 0
-        self.rows = 0
+        self._durations = meter.histogram(catalogue.COMMIT_DURATION).series()
+        self._sizes = meter.histogram(catalogue.COMMIT_RECORDS).series()
         self._writer = writer
         self._commit = commit
         self._interval_s = interval_s
@@ -93,14 +136,27 @@ class Pipeline:
         if self._committing or self.open.idle:
             return
         if not self.open.writes:
-            self._released(self._take(), 0)
+            batch = self._take()
+            self._released(batch, 0)
+            batch.pass_barriers()
             return
-        wait_s = self._started_s + self._wait_s - self._loop.time()
-        if wait_s > 0:
+        interval_s = self._interval_s if self.open.urgent else self._wait_s
+        due_s = self._started_s + interval_s
+        if due_s > self._loop.time():
+            if self._later is not None and due_s < self._later.when():
+                self._later.cancel()
+                self._later = None
             if self._later is None:
-                self._later = self._loop.call_later(wait_s, self._due)
+                self._later = self._loop.call_at(due_s, self._due)
             return
         self._submit()
+
+    def barrier(self) -> asyncio.Future[None]:
+        """Done once everything stepped so far has left, or was given up."""
+        barrier = self._loop.create_future()
+        self.open.barriers.append(barrier)
+        self.pump()
+        return barrier
 
     def close(self) -> None:
         """Let nothing more leave."""
@@ -125,19 +181,25 @@ class Pipeline:
         batch = self._take()
         self._committing = True
         self._started_s = self._loop.time()
+        started_s = perf_counter()
         self._wait_s = max(
             self._interval_s, min(len(batch.touched) * _INTERVAL_PER_ACTOR_S, _INTERVAL_MAX_S)
         )
         done = self._loop.run_in_executor(self._writer, self._commit, batch.commit)
-        done.add_done_callback(lambda result: self._committed(batch, result))
+        done.add_done_callback(lambda result: self._committed(batch, result, started_s))
 
-    def _committed(self, batch: Batch, result: asyncio.Future[int]) -> None:
+    def _committed(self, batch: Batch, result: asyncio.Future[int], started_s: float) -> None:
         self._committing = False
         error = result.exception()
         if error is not None:
-            self._failed(batch, self._take(), error)
+            on_top = self._take()
+            self._failed(batch, on_top, error)
+            batch.pass_barriers()
+            on_top.pass_barriers()
             return
-        self.commits += 1
-        self.rows += len(batch.commit.records)
+        batch.commit_s = perf_counter() - started_s
+        self._durations.record(batch.commit_s)
+        self._sizes.record(len(batch.commit.records))
         self._released(batch, result.result())
+        batch.pass_barriers()
         self.pump()

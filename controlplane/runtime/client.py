@@ -45,3 +45,7 @@ class ActorClient(Protocol):
 
     async def last_cursor(self) -> int:
         """The cursor of the newest event; 0 for an empty journal."""
+
+    def near(self, ref: ActorRef) -> bool:
+        """Whether no other node is known to serve this actor, which is no charger's: what has to be
+        done for it once in a cluster is done by the node that serves it."""

@@ -169,6 +169,10 @@ class Door:
         await self._server
         return int(self._listening.sockets[0].getsockname()[1])
 
+    def refuse(self) -> None:
+        """Accept no more; the sockets that are open stay."""
+        self._listening.close()
+
     async def close(self) -> None:
         """Close every socket with 1001 and end."""
         if not self._listening.sockets:

@@ -8,15 +8,15 @@ import os
 from typing import Protocol
 
 from controlplane.config import Settings
-from controlplane.errors import Unavailable
-from controlplane.ids import ActorRef
 from controlplane.runtime.clock import Clock
 from controlplane.runtime.gateway import Gateway
 from controlplane.runtime.host import ShardHost
+from controlplane.runtime.links import Reach
+from controlplane.runtime.metrics import Reading
 from controlplane.runtime.residents import ActorFactory, default_factory
-from controlplane.runtime.transport import LocalLink
-from controlplane.runtime.wire import Announcement, Ports
-from controlplane.store.records import JournalEvent
+from controlplane.runtime.telemetry import log
+from controlplane.runtime.transport import Inlet
+from controlplane.runtime.wire import Ports
 
 __all__ = ["GatewayProcess", "HostProcess", "LocalGateway", "LocalHost"]
 
@@ -28,13 +28,14 @@ class GatewayProcess(Protocol):
     pid: int
 
     async def start(self, ports: Ports | None) -> Ports:
-        """Listen, where the settings say or where an earlier one did; returns the ports."""
+        """Listen, where the settings say or where an earlier one did, and become a member; returns
+        the ports."""
 
-    async def host_started(self, announcement: Announcement, host: HostProcess) -> None:
-        """Fence the host's predecessors and introduce the chargers to it."""
+    async def drain(self) -> None:
+        """Take no more sockets and let go of those that there are, little by little."""
 
-    async def host_lost(self, host: str) -> None:
-        """The host is gone."""
+    async def readings(self) -> list[Reading]:
+        """What the gateway measures. Raises ConnectionError or TimeoutError."""
 
     async def ended(self) -> str:
         """Returns when the gateway is gone, with the reason."""
@@ -48,23 +49,23 @@ class HostProcess(Protocol):
     name: str
     pid: int
 
-    async def start(self) -> Announcement:
-        """Claim shards; serve nothing yet."""
+    async def prepare(self) -> None:
+        """Returns once the process is there and has loaded what it needs; it is no member yet."""
 
-    async def gateway_started(self, gateway: GatewayProcess) -> None:
-        """Send to this gateway from now on."""
-
-    async def gateway_lost(self, name: str) -> None:
-        """The gateway and its sockets are gone."""
+    async def start(self) -> None:
+        """Become a member; serve nothing yet."""
 
     async def serve(self) -> None:
-        """Begin; every gateway has heard the announcement."""
+        """Claim shards and serve them, now and from now on."""
 
-    async def ask(self, ref: ActorRef, request: bytes, request_id: str, timeout_s: float) -> bytes:
-        """See `ShardHost.ask`. Raises ConnectionError where the host is lost on the way."""
+    async def look(self) -> None:
+        """There are new members."""
 
-    async def follow(self, after: int, limit: int, timeout_s: float) -> list[JournalEvent]:
-        """See `ShardHost.follow`. Raises ConnectionError where the host is lost on the way."""
+    async def readings(self) -> list[Reading]:
+        """What the host measures. Raises ConnectionError or TimeoutError."""
+
+    async def drain(self) -> None:
+        """Hand every shard over to other hosts, if there are any."""
 
     async def ended(self) -> str:
         """Returns when the host is gone, with the reason."""
@@ -72,30 +73,32 @@ class HostProcess(Protocol):
     async def kill(self) -> None:
         """End it without notice."""
 
-    async def stop(self) -> None:
-        """Let it finish and give its shards back."""
+    async def stop(self, *, successor: bool = False) -> None:
+        """Let it finish and give its shards back. For a `successor` of its name its place among the
+        members is kept, so that no other host takes them."""
 
 
 class LocalGateway:
     """A gateway on this event loop."""
 
-    def __init__(self, settings: Settings) -> None:
-        self.gateway = Gateway(settings)
+    def __init__(self, settings: Settings, reach: Reach) -> None:
+        self.gateway = Gateway(settings, reach)
         self.name = self.gateway.name
         self.pid = os.getpid()
+        self._inlet = Inlet(self.gateway.receive, failed=_not_taken)
+        self._address = f"{reach.node} {self._inlet.listen_locally()}"
         self._stopped = asyncio.Event()
 
     async def start(self, ports: Ports | None) -> Ports:
-        return await self.gateway.start(ports)
+        listening = await self.gateway.start(ports)
+        await self.gateway.enter(self._address)
+        return listening
 
-    async def host_started(self, announcement: Announcement, host: HostProcess) -> None:
-        assert isinstance(host, LocalHost)
-        actors = host.host.actors
-        link = LocalLink(actors.receive, behind=lambda: actors.full)
-        self.gateway.host_started(announcement, link)
+    async def drain(self) -> None:
+        await self.gateway.drain()
 
-    async def host_lost(self, host: str) -> None:
-        self.gateway.host_lost(host)
+    async def readings(self) -> list[Reading]:
+        return self.gateway.readings()
 
     async def ended(self) -> str:
         await self._stopped.wait()
@@ -103,6 +106,7 @@ class LocalGateway:
 
     async def stop(self) -> None:
         await self.gateway.stop()
+        self._inlet.close()
         self._stopped.set()
 
 
@@ -110,7 +114,12 @@ class LocalHost:
     """A shard host on this event loop."""
 
     def __init__(
-        self, name: str, settings: Settings, clock: Clock, create: ActorFactory | None
+        self,
+        name: str,
+        settings: Settings,
+        clock: Clock,
+        create: ActorFactory | None,
+        reach: Reach,
     ) -> None:
         loop = asyncio.get_running_loop()
 
@@ -120,44 +129,30 @@ class LocalHost:
         self.name = name
         self.pid = os.getpid()
         self.host = ShardHost(
-            name,
-            settings,
-            clock,
-            create or default_factory(),
-            on_lapse=on_lapse,
+            name, settings, clock, create or default_factory(), reach=reach, on_lapse=on_lapse
         )
+        actors = self.host.actors
+        self._inlet = Inlet(actors.receive, failed=_not_taken, behind=lambda: actors.full)
+        self._address = f"{reach.node} {self._inlet.listen_locally()}"
+        self.host.ended.add_done_callback(lambda _: self._inlet.close())
 
-    async def start(self) -> Announcement:
-        return await self.host.start()
+    async def prepare(self) -> None:
+        """There is nothing to load."""
 
-    async def gateway_started(self, gateway: GatewayProcess) -> None:
-        assert isinstance(gateway, LocalGateway)
-        link = LocalLink(gateway.gateway.receive, behind=lambda: False)
-        self.host.actors.add_gateway(gateway.name, link)
-
-    async def gateway_lost(self, name: str) -> None:
-        self.host.actors.remove_gateway(name)
+    async def start(self) -> None:
+        await self.host.enter(self._address)
 
     async def serve(self) -> None:
         await self.host.serve()
 
-    async def ask(self, ref: ActorRef, request: bytes, request_id: str, timeout_s: float) -> bytes:
-        asked = asyncio.ensure_future(self.host.ask(ref, request, request_id, timeout_s))
-        await asyncio.wait((asked, self.host.ended), return_when=asyncio.FIRST_COMPLETED)
-        if not asked.done():
-            asked.cancel()
-            raise ConnectionError(f"host {self.name} ended: {self.host.ended.result()}")
-        return asked.result()
+    async def look(self) -> None:
+        self.host.balance.wake()
 
-    async def follow(self, after: int, limit: int, timeout_s: float) -> list[JournalEvent]:
-        if self.host.ended.done():
-            raise ConnectionError(f"host {self.name} ended: {self.host.ended.result()}")
-        try:
-            return await self.host.follow(after, limit, timeout_s)
-        except (Unavailable, RuntimeError):
-            if self.host.ended.done():
-                raise ConnectionError(f"host {self.name} ended") from None
-            raise
+    async def readings(self) -> list[Reading]:
+        return await self.host.readings()
+
+    async def drain(self) -> None:
+        await self.host.drain()
 
     async def ended(self) -> str:
         return await asyncio.shield(self.host.ended)
@@ -165,6 +160,10 @@ class LocalHost:
     async def kill(self) -> None:
         self.host.kill()
 
-    async def stop(self) -> None:
+    async def stop(self, *, successor: bool = False) -> None:
         if not self.host.ended.done():
-            await self.host.stop()
+            await self.host.stop(successor=successor)
+
+
+def _not_taken(error: Exception) -> None:
+    log.error("batch_not_taken", exc_info=error)

@@ -1,10 +1,12 @@
-"""Gateways and hosts as Ray actors: a process each, on a private Ray of this machine.
+"""Gateways and hosts as Ray actors: a process each, on a private Ray of this machine or on the part
+of a Ray cluster that is this machine.
 
-Ray starts and finds processes and carries requests to them; whether a host may act is decided by
-its lease (`ownership.py`), never by what Ray believes. What stations and hosts say goes over links
-of its own (`transport.py`), on sockets in a folder that only this user can enter. Ray's ports run
-code for whoever can talk to them (CVE-2023-48022), so a token, new at each start, is required on
-all of them."""
+Ray starts, places and watches processes; whether a host may act is decided by its lease
+(`ownership.py`), never by what Ray believes. What stations, hosts and clients say goes over links
+of its own (`transport.py`), so that losing Ray's head stops nothing that runs. Ray's ports run code
+for whoever can talk to them (CVE-2023-48022), so a token is required on all of them: new at each
+start for a private Ray, the cluster's where one is joined. What a supervisor started ends with
+it."""
 
 from __future__ import annotations
 
@@ -17,9 +19,8 @@ import shutil
 import signal
 import tempfile
 import uuid
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 # Read by Ray when it is imported, here and in every process below.
@@ -27,23 +28,28 @@ os.environ.setdefault("RAY_AUTH_MODE", "token")
 os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("RAY_DEDUP_LOGS", "0")
+# What runs goes on for a week without Ray's head.
+os.environ.setdefault("RAY_gcs_rpc_server_reconnect_timeout_s", str(7 * 86_400))
 
 import ray
 from ray.exceptions import ActorUnavailableError, RayActorError, RayError, RayTaskError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from controlplane.config import Settings
-from controlplane.ids import ActorRef
+from controlplane.errors import Unavailable
 from controlplane.runtime.clock import Clock
 from controlplane.runtime.gateway import Gateway
 from controlplane.runtime.host import ShardHost
+from controlplane.runtime.links import Place, Reach, listen
+from controlplane.runtime.metrics import Reading
 from controlplane.runtime.processes import GatewayProcess, HostProcess
 from controlplane.runtime.residents import ActorFactory, default_factory
-from controlplane.runtime.telemetry import Telemetry, configure_logging, log
-from controlplane.runtime.transport import Handler, Inlet, StreamLink
-from controlplane.runtime.wire import Announcement, Ports
-from controlplane.store.records import JournalEvent
+from controlplane.runtime.telemetry import configure_logging, log
+from controlplane.runtime.transport import Handler, Inlet
+from controlplane.runtime.vital_signs import VitalSigns
+from controlplane.runtime.wire import Ports
 
-__all__ = ["RayNode", "ray", "start_ray"]
+__all__ = ["RayNode", "join_ray", "ray", "start_ray"]
 
 _OBJECT_STORE_BYTES = 80 * 1_024 * 1_024
 """Ray's minimum is 75 MB. Nothing is kept in it: every argument travels inline."""
@@ -58,22 +64,30 @@ _GC_THRESHOLDS = (50_000, 20, 20)
 700 the collector walked over them all the time, a tenth of the processor time of a gateway."""
 _CALLS_AT_ONCE = 10_000
 _CALL_TIMEOUT_S = 30.0
+_BEGIN_TIMEOUT_S = 90.0
+"""A process of Ray takes a second to start, and many on a machine that has other work."""
+_SERVE_TIMEOUT_S = 120.0
+"""Bringing the actors of a whole network in takes a while."""
+_DRAIN_TIMEOUT_S = 120.0
 _ALIVE_INTERVAL_S = 1.0
-_BROKEN_LINK_S = 15.0
-"""How long after a link broke its peer counts as alive unless the supervisor has said otherwise:
-longer than it takes to notice the peer's silence."""
 _EXIT_LEASE_LAPSED = 70
+_EXIT_ORPHANED = 71
+_ORPHAN_STOP_S = 5.0
+_NAMESPACE = "loadstar"
 
 
 class _Peer:
     """What both Ray actors have: an inlet for the links of others."""
 
-    def __init__(self, process: str, settings: Settings, folder: str) -> None:
+    def __init__(self, process: str, settings: Settings, place: Place) -> None:
         gc.set_threshold(*_GC_THRESHOLDS)
         configure_logging(settings, process, to_file=True)
-        self.telemetry = Telemetry(settings, process)
-        self._folder = Path(folder)
+        self.signs = VitalSigns()
+        self._tls = place.tls()
+        self.reach = Reach.of(place, self._tls)
+        self._place = place
         self._inlet: Inlet
+        self._watching: asyncio.Task[None] | None = None
 
     async def listen(
         self,
@@ -85,38 +99,59 @@ class _Peer:
         """The address at which links to this process begin. A predecessor of the same name that
         thaws has another."""
         self._inlet = Inlet(handler, failed=failed, behind=behind)
-        return await self._inlet.listen(self._folder / f"{uuid.uuid4().hex[:12]}.sock")
+        return await listen(self._inlet, self._place, self._tls)
+
+    def end_with_supervisor(self, stop: Callable[[], Awaitable[None]]) -> None:
+        """Stop, and end this process, when the supervisor ends. Ray does the same to what a driver
+        has started, but only while its head is there."""
+        loop = asyncio.get_running_loop()
+
+        async def end() -> None:
+            log.error("supervisor_gone", supervisor=self._place.supervisor)
+            try:
+                async with asyncio.timeout(_ORPHAN_STOP_S):
+                    await stop()
+            finally:
+                os._exit(_EXIT_ORPHANED)
+
+        def gone() -> None:
+            loop.remove_reader(descriptor)
+            os.close(descriptor)
+            self._watching = loop.create_task(end())
+
+        descriptor = os.pidfd_open(self._place.supervisor)
+        loop.add_reader(descriptor, gone)
 
     def close(self) -> None:
         self._inlet.close()
-        self.telemetry.close()
+        self.signs.close()
 
 
 class _GatewayActor:
     """Runs in a process of its own."""
 
-    def __init__(self, name: str, settings: Settings, folder: str) -> None:
+    def __init__(self, name: str, settings: Settings, place: Place) -> None:
         self._name = name
         self._settings = settings
-        self._folder = folder
+        self._place = place
         self._peer: _Peer
         self._gateway: Gateway
 
-    async def begin(self, ports: Ports | None) -> tuple[Ports, int, str]:
-        """Listen; returns the ports, the process id and the address for links."""
-        self._peer = _Peer(self._name, self._settings, self._folder)
-        self._gateway = Gateway(self._settings, self._name)
-        self._gateway.instrument(self._peer.telemetry)
+    async def begin(self, ports: Ports | None) -> tuple[Ports, int]:
+        """Listen and become a member; returns the ports and the process id."""
+        self._peer = _Peer(self._name, self._settings, self._place)
+        self._gateway = Gateway(self._settings, self._peer.reach, self._name)
         address = await self._peer.listen(self._gateway.receive, failed=_batch_not_taken)
-        return await self._gateway.start(ports), os.getpid(), address
+        listening = await self._gateway.start(ports)
+        self._peer.end_with_supervisor(self._gateway.stop)
+        await self._gateway.enter(address)
+        return listening, os.getpid()
 
-    async def host_started(self, announcement: Announcement, address: str) -> None:
-        name = announcement.host
-        link = await StreamLink.connect(address, lambda: self._gateway.host_lost(name, link))
-        self._gateway.host_started(announcement, link)
+    async def drain(self) -> None:
+        await self._gateway.drain()
 
-    async def host_lost(self, host: str) -> None:
-        self._gateway.host_lost(host)
+    async def readings(self) -> list[Reading]:
+        return [*self._peer.signs.read(), *self._gateway.readings()]
 
     async def ended(self) -> str:
         """Never returns; the call fails when this process ends."""
@@ -138,66 +173,57 @@ class _HostActor:
         self,
         name: str,
         settings: Settings,
-        folder: str,
+        place: Place,
         clock: Clock,
         create: ActorFactory | None,
     ) -> None:
         self._name = name
         self._settings = settings
-        self._folder = folder
+        self._place = place
         self._clock = clock
         self._create = create
         self._peer: _Peer
         self._host: ShardHost
 
-    async def begin(self) -> tuple[Announcement, int, str]:
-        """Claim shards; returns them, the process id and the address for links."""
-        self._peer = _Peer(self._name, self._settings, self._folder)
+    async def prepare(self) -> None:
+        """Load what there is to load."""
+        default_factory()
+
+    async def begin(self) -> int:
+        """Become a member; returns the process id."""
+        self._peer = _Peer(self._name, self._settings, self._place)
         self._host = ShardHost(
             self._name,
             self._settings,
             self._clock,
             self._create or default_factory(),
+            reach=self._peer.reach,
             on_lapse=lambda: os._exit(_EXIT_LEASE_LAPSED),
         )
-        self._host.instrument(self._peer.telemetry)
         actors = self._host.actors
         address = await self._peer.listen(
             actors.receive, failed=self._lost_track, behind=lambda: actors.full
         )
-        return await self._host.start(), os.getpid(), address
+        self._peer.end_with_supervisor(self._host.stop)
+        await self._host.enter(address)
+        return os.getpid()
 
     def _lost_track(self, error: Exception) -> None:
         """What was lost of a batch nobody knows: let a successor be told everything anew."""
         _batch_not_taken(error)
         self._host.end(f"batch not taken: {error}")
 
-    async def gateway_started(self, name: str, address: str) -> None:
-        loop = asyncio.get_running_loop()
-
-        def broken() -> None:
-            loop.call_later(_BROKEN_LINK_S, cut_off)
-
-        def cut_off() -> None:
-            # A gateway that is gone has been replaced by now. One that lives hears nothing from
-            # here any more; it will hear this host's successor.
-            if self._host.actors.sends_over(name, link):
-                self._host.end(f"link to {name} broken")
-
-        link = await StreamLink.connect(address, broken)
-        self._host.actors.add_gateway(name, link)
-
-    async def gateway_lost(self, name: str) -> None:
-        self._host.actors.remove_gateway(name)
-
     async def serve(self) -> None:
         await self._host.serve()
 
-    async def ask(self, ref: ActorRef, request: bytes, request_id: str, timeout_s: float) -> bytes:
-        return await self._host.ask(ref, request, request_id, timeout_s)
+    async def look(self) -> None:
+        self._host.balance.wake()
 
-    async def follow(self, after: int, limit: int, timeout_s: float) -> list[JournalEvent]:
-        return await self._host.follow(after, limit, timeout_s)
+    async def readings(self) -> list[Reading]:
+        return [*self._peer.signs.read(), *await self._host.readings()]
+
+    async def drain(self) -> None:
+        await self._host.drain()
 
     async def ended(self) -> str:
         """Why the host ended; the call fails when this process ends."""
@@ -206,8 +232,8 @@ class _HostActor:
     async def alive(self) -> None:
         """Returns: the event loop turns."""
 
-    async def stop(self) -> None:
-        await self._host.stop()
+    async def stop(self, successor: bool) -> None:
+        await self._host.stop(successor=successor)
         self._peer.close()
 
 
@@ -215,7 +241,7 @@ def _batch_not_taken(error: Exception) -> None:
     log.error("batch_not_taken", exc_info=error)
 
 
-async def _call(reference: Any) -> Any:
+async def _call(reference: Any, timeout_s: float = _CALL_TIMEOUT_S) -> Any:
     """The result of a call to a Ray actor.
 
     Raises:
@@ -223,7 +249,7 @@ async def _call(reference: Any) -> Any:
         TimeoutError: no answer in time; it may or may not have been carried out.
     """
     try:
-        async with asyncio.timeout(_CALL_TIMEOUT_S):
+        async with asyncio.timeout(timeout_s):
             return await reference
     except ActorUnavailableError as error:
         raise TimeoutError(str(error)) from error
@@ -237,33 +263,32 @@ async def _call(reference: Any) -> Any:
 class RayGateway:
     """A gateway in a Ray actor, as the supervisor sees it."""
 
-    def __init__(self, actor_class: Any, settings: Settings, folder: str) -> None:
+    def __init__(self, actor_class: Any, settings: Settings, place: Place) -> None:
         self.name = f"g{uuid.uuid4().hex[:12]}"
         self.pid = 0
-        self.address = ""
-        self.handle = actor_class.remote(self.name, settings, folder)
+        self.handle = actor_class.remote(self.name, settings, place)
         self._silence_max_s = settings.lease_s
 
     async def start(self, ports: Ports | None) -> Ports:
-        listening, self.pid, self.address = await _call(self.handle.begin.remote(ports))
+        listening, self.pid = await _call(self.handle.begin.remote(ports), _BEGIN_TIMEOUT_S)
         return Ports(*listening)
 
-    async def host_started(self, announcement: Announcement, host: HostProcess) -> None:
-        assert isinstance(host, RayHost)
-        await _call(self.handle.host_started.remote(announcement, host.address))
+    async def drain(self) -> None:
+        await _call(self.handle.drain.remote(), _DRAIN_TIMEOUT_S)
 
-    async def host_lost(self, host: str) -> None:
-        await _call(self.handle.host_lost.remote(host))
+    async def readings(self) -> list[Reading]:
+        readings: list[Reading] = await _call(self.handle.readings.remote())
+        return readings
 
     async def ended(self) -> str:
         return await _ended(self.handle, self.pid, self._silence_max_s)
 
     async def stop(self) -> None:
-        await _stop(self.handle)
+        await _stop(self.handle, self.handle.stop.remote())
 
 
 class RayHost:
-    """A shard host in a Ray actor, as the supervisor and clients see it."""
+    """A shard host in a Ray actor, as the supervisor sees it."""
 
     def __init__(
         self,
@@ -271,42 +296,34 @@ class RayHost:
         name: str,
         settings: Settings,
         *,
-        folder: str,
+        place: Place,
         clock: Clock,
         create: ActorFactory | None,
     ) -> None:
         self.name = name
         self.pid = 0
-        self.address = ""
-        self.handle = actor_class.remote(name, settings, folder, clock, create)
+        self.handle = actor_class.remote(name, settings, place, clock, create)
         # Whoever was silent for as long as a lease has lost it.
         self._silence_max_s = settings.lease_s
 
-    async def start(self) -> Announcement:
-        announcement, self.pid, self.address = await _call(self.handle.begin.remote())
-        return announcement  # type: ignore[no-any-return]
+    async def prepare(self) -> None:
+        await _call(self.handle.prepare.remote(), _BEGIN_TIMEOUT_S)
 
-    async def gateway_started(self, gateway: GatewayProcess) -> None:
-        assert isinstance(gateway, RayGateway)
-        await _call(self.handle.gateway_started.remote(gateway.name, gateway.address))
-
-    async def gateway_lost(self, name: str) -> None:
-        await _call(self.handle.gateway_lost.remote(name))
+    async def start(self) -> None:
+        self.pid = await _call(self.handle.begin.remote(), _BEGIN_TIMEOUT_S)
 
     async def serve(self) -> None:
-        await _call(self.handle.serve.remote())
+        await _call(self.handle.serve.remote(), _SERVE_TIMEOUT_S)
 
-    async def ask(self, ref: ActorRef, request: bytes, request_id: str, timeout_s: float) -> bytes:
-        answer: bytes = await self._asked(
-            self.handle.ask.remote(ref, request, request_id, timeout_s), timeout_s
-        )
-        return answer
+    async def look(self) -> None:
+        await _call(self.handle.look.remote())
 
-    async def follow(self, after: int, limit: int, timeout_s: float) -> list[JournalEvent]:
-        events: list[JournalEvent] = await self._asked(
-            self.handle.follow.remote(after, limit, timeout_s), timeout_s
-        )
-        return events
+    async def readings(self) -> list[Reading]:
+        readings: list[Reading] = await _call(self.handle.readings.remote())
+        return readings
+
+    async def drain(self) -> None:
+        await _call(self.handle.drain.remote(), _DRAIN_TIMEOUT_S)
 
     async def ended(self) -> str:
         return await _ended(self.handle, self.pid, self._silence_max_s)
@@ -315,20 +332,8 @@ class RayHost:
         """SIGKILL."""
         await asyncio.to_thread(ray.kill, self.handle)
 
-    async def stop(self) -> None:
-        await _stop(self.handle)
-
-    async def _asked(self, reference: Any, timeout_s: float) -> Any:
-        """Raises ConnectionError where the host is lost, or does not answer at all, on the way."""
-        try:
-            async with asyncio.timeout(timeout_s + _CALL_TIMEOUT_S):
-                return await reference
-        except (RayActorError, TimeoutError) as error:
-            if isinstance(error, TimeoutError) and not isinstance(error, RayError):
-                raise ConnectionError(f"host {self.name} is silent") from error
-            raise ConnectionError(str(error)) from error
-        except RayTaskError as error:
-            raise error.cause from None
+    async def stop(self, *, successor: bool = False) -> None:
+        await _stop(self.handle, self.handle.stop.remote(successor))
 
 
 async def _ended(handle: Any, pid: int, silence_max_s: float) -> str:
@@ -381,9 +386,9 @@ async def _silence(handle: Any, silence_max_s: float) -> None:
         await asyncio.sleep(_ALIVE_INTERVAL_S)
 
 
-async def _stop(handle: Any) -> None:
+async def _stop(handle: Any, stopping: Any) -> None:
     try:
-        await _call(handle.stop.remote())
+        await _call(stopping)
     except Exception as error:
         # Whatever it was, it ends now.
         log.warning("process_not_stopped", error=str(error))
@@ -391,34 +396,40 @@ async def _stop(handle: Any) -> None:
 
 
 class RayNode:
-    """The private Ray of this node."""
+    """The part of Ray that is this node."""
 
-    def __init__(self, folder: str) -> None:
-        self._folder = folder
-        options = {"num_cpus": 0, "max_concurrency": _CALLS_AT_ONCE, "max_restarts": 0}
+    def __init__(self, place: Place, *, strategy: Any = "DEFAULT") -> None:
+        self.place = place
+        options = {
+            "num_cpus": 0,
+            "max_concurrency": _CALLS_AT_ONCE,
+            "max_restarts": 0,
+            "scheduling_strategy": strategy,
+        }
         self._gateway_class = ray.remote(**options)(_GatewayActor)
         self._host_class = ray.remote(**options)(_HostActor)
 
     def gateway_spawner(self, settings: Settings) -> Callable[[], GatewayProcess]:
         """What makes gateways."""
-        return lambda: RayGateway(self._gateway_class, settings, self._folder)
+        return lambda: RayGateway(self._gateway_class, settings, self.place)
 
     def host_spawner(
         self, name: str, settings: Settings, clock: Clock, create: ActorFactory | None
     ) -> Callable[[], HostProcess]:
         """What makes hosts."""
         return lambda: RayHost(
-            self._host_class, name, settings, folder=self._folder, clock=clock, create=create
+            self._host_class, name, settings, place=self.place, clock=clock, create=create
         )
 
     def stop(self) -> None:
-        """End Ray and everything it started."""
+        """End what was started here."""
         ray.shutdown()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        shutil.rmtree(self.place.folder, ignore_errors=True)
 
 
-def start_ray() -> RayNode:
-    """Start a private Ray on the loopback interface. Blocks for some seconds."""
+def start_ray(node: str) -> RayNode:
+    """Start a private Ray on the loopback interface, for the node of this name. Blocks for some
+    seconds."""
     # Short, because the paths of Ray's sockets may have 107 bytes at most.
     folder = tempfile.mkdtemp(prefix="loadstar-ray-")
     logging.getLogger("ray").setLevel(logging.ERROR)
@@ -433,4 +444,36 @@ def start_ray() -> RayNode:
         _node_ip_address="127.0.0.1",
         _system_config=_QUIET,
     )
-    return RayNode(folder)
+    return RayNode(Place(node, folder, supervisor=os.getpid()))
+
+
+def join_ray(node: str, settings: Settings) -> RayNode:
+    """Join the Ray cluster at `settings.address`, for the node of this name. What is started runs
+    on this machine. Blocks for some seconds.
+
+    Raises:
+        Unavailable: there is no such cluster, or it has another token.
+    """
+    logging.getLogger("ray").setLevel(logging.ERROR)
+    try:
+        ray.init(
+            address=settings.address,
+            namespace=_NAMESPACE,
+            log_to_driver=False,
+            configure_logging=False,
+            **({"_node_ip_address": settings.link_host} if settings.link_host else {}),
+        )
+    except (OSError, RuntimeError, ValueError, RayError) as error:
+        raise Unavailable(
+            f"the Ray cluster at {settings.address} cannot be joined: {error}",
+            reason="RAY_NOT_JOINED",
+        ) from error
+    here = ray.get_runtime_context().get_node_id()
+    place = Place(
+        node,
+        tempfile.mkdtemp(prefix="loadstar-links-"),
+        link_host=settings.link_host or ray.util.get_node_ip_address(),
+        token_file=settings.cluster_token_file,
+        supervisor=os.getpid(),
+    )
+    return RayNode(place, strategy=NodeAffinitySchedulingStrategy(here, soft=False))

@@ -90,6 +90,10 @@ class Requests:
         _same(stored.ref, stored.fingerprint, ref, fingerprint)
         return stored.response
 
+    def stepped(self) -> list[OpenRequest]:
+        """The requests that actors have seen and not answered."""
+        return [opened for opened in self._open.values() if opened.stepped]
+
     def under_way(self, request_id: str) -> OpenRequest | None:
         """The request of this id that was begun here, answered or not; None where there is none."""
         return self._by_request_id.get(request_id) if request_id else None

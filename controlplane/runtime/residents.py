@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import gc
 from collections import deque
-from collections.abc import Callable, Iterator
-from typing import Protocol, runtime_checkable
+from collections.abc import Callable, Iterator, Mapping
+from typing import Protocol, TypeGuard, runtime_checkable
 
 from controlplane.actor import Actor, Effect, Message
 from controlplane.config import ActorSettings
@@ -19,17 +19,26 @@ from controlplane.ids import ActorKind, ActorRef, ChargerId, SessionId, SiteId, 
 from controlplane.runtime.clock import Clock
 from controlplane.runtime.telemetry import log
 from controlplane.store.reader import StoreReader
-from controlplane.store.records import MeterSample
+from controlplane.store.records import CommandRecord, MeterSample
 
-__all__ = ["READINGS_EACH", "ActorFactory", "Metered", "Resident", "Residents", "default_factory"]
+__all__ = [
+    "READINGS_EACH",
+    "ActorFactory",
+    "Commanded",
+    "Metered",
+    "Resident",
+    "Residents",
+    "default_factory",
+]
 
 ActorFactory = Callable[[ActorRef, ActorSettings, bytes | None], Actor]
 
 _LOAD_AT_ONCE = 500
+_PARTS_AT_ONCE = 2
 READINGS_EACH = 32
 _BACKOFF_MAX_S = 2.0
 _FREEZE_GROWTH = 1_000
-"""Collect and freeze the garbage collector's view each time this many actors were added."""
+"""Freeze the garbage collector's view each time this many actors were added."""
 
 
 def default_factory() -> ActorFactory:
@@ -51,16 +60,45 @@ class Metered(Protocol):
         """Take them in, in the order of receipt."""
 
 
+class Commanded(Protocol):
+    """An actor that wants the commands that a host before this one did not bring to their end."""
+
+    def restore_commands(self, records: list[CommandRecord]) -> None:
+        """Take them in, the oldest first, before it is activated."""
+
+
+def _metered(actor: object) -> TypeGuard[Metered]:
+    return hasattr(actor, "restore_readings")
+
+
+def _commanded(actor: object) -> TypeGuard[Commanded]:
+    return hasattr(actor, "restore_commands")
+
+
+def _restore(
+    actor: object,
+    samples: Mapping[SessionId, list[MeterSample]],
+    commands: list[CommandRecord],
+) -> None:
+    """Give an actor what the store has besides its snapshot."""
+    if _metered(actor):
+        actor.restore_readings([s for session in actor.open_sessions for s in samples[session]])
+    if _commanded(actor):
+        actor.restore_commands(commands)
+
+
 class Resident:
     """One actor's place: the actor itself, or what waits until it is there."""
 
-    __slots__ = ("actor", "ref", "shard", "site_id", "waiting")
+    __slots__ = ("actor", "ref", "rounds", "shard", "site_id", "waiting")
 
     def __init__(self, ref: ActorRef, site_id: SiteId | None) -> None:
         self.ref = ref
         self.actor: Actor | None = None
         self.waiting: deque[tuple[Message, Resident | None]] | None = deque()
         """Messages in order, each with its sender where that is an actor of this host."""
+        self.rounds = 0
+        """Of a site: how many it had worked out when that was looked at last."""
         self.site_id = site_id
         self.shard = shard_of(ref.kind, ref.id, site_id=site_id)
 
@@ -155,24 +193,35 @@ class Residents:
             await self._wake.wait()
             if self.backoff_s > 0:
                 await asyncio.sleep(self.backoff_s)
-            count = min(len(self._to_load), _LOAD_AT_ONCE)
-            part = [self._to_load.popleft() for _ in range(count)]
+            # While one part is read from the store the other is made into actors. What the
+            # collector would look at meanwhile is new and stays.
+            gc.disable()
             try:
-                await self._load(part)
-            except Unavailable as error:
-                self._to_load.extendleft(reversed(part))
-                self.backoff_s = min(max(0.1, self.backoff_s * 2), _BACKOFF_MAX_S)
-                log.error("actors_not_loaded", actors=len(self._to_load), error=str(error))
-                continue
-            except Exception as error:
-                # Rows that cannot be read as records, for one; others may still be loaded.
-                for resident in part:
-                    if resident.actor is None and self._by_ref.get(resident.ref) is resident:
-                        self._unloadable(resident, error)
+                await asyncio.gather(*(self._load_part() for _ in range(_PARTS_AT_ONCE)))
+            finally:
+                gc.enable()
             if not self._to_load:
                 self._wake.clear()
                 self._all_loaded.set()
             self._freeze()
+
+    async def _load_part(self) -> None:
+        """Bring in as many as are read at once, of those that are to be."""
+        count = min(len(self._to_load), _LOAD_AT_ONCE)
+        part = [self._to_load.popleft() for _ in range(count)]
+        if not part:
+            return
+        try:
+            await self._load(part)
+        except Unavailable as error:
+            self._to_load.extendleft(reversed(part))
+            self.backoff_s = min(max(0.1, self.backoff_s * 2), _BACKOFF_MAX_S)
+            log.error("actors_not_loaded", actors=len(self._to_load), error=str(error))
+        except Exception as error:
+            # Rows that cannot be read as records, for one; others may still be loaded.
+            for resident in part:
+                if resident.actor is None and self._by_ref.get(resident.ref) is resident:
+                    self._unloadable(resident, error)
 
     async def _load(self, part: list[Resident]) -> None:
         snapshots = await self._reader.snapshots([resident.ref for resident in part])
@@ -194,14 +243,14 @@ class Residents:
                 continue
             made.append((resident, actor))
         samples = await self._latest_samples([actor for _, actor in made])
+        commands = await self._reader.open_commands(
+            [ChargerId(each.ref.id) for each, actor in made if _commanded(actor)]
+        )
         for resident, actor in made:
             if self._by_ref.get(resident.ref) is not resident:
                 continue
             try:
-                if isinstance(actor, Metered):
-                    actor.restore_readings(
-                        [s for session in actor.open_sessions for s in samples[session]]
-                    )
+                _restore(actor, samples, commands.get(ChargerId(resident.ref.id), []))
                 effects = actor.activate(self._clock.now_ms())
             except Exception as error:
                 self._unloadable(resident, error)
@@ -211,18 +260,14 @@ class Residents:
 
     async def _latest_samples(self, actors: list[Actor]) -> dict[SessionId, list[MeterSample]]:
         """A charger's snapshot is older than its latest samples."""
-        wanted = [
-            session
-            for actor in actors
-            if isinstance(actor, Metered)
-            for session in actor.open_sessions
-        ]
+        wanted = [session for actor in actors if _metered(actor) for session in actor.open_sessions]
         return await self._reader.latest_samples(wanted, READINGS_EACH) if wanted else {}
 
     def _freeze(self) -> None:
         """Actors live long: keep the collector from walking over them (measured: pauses of 91 ms at
         50,000 entities)."""
+        if self._frozen == 0:
+            gc.collect()
         if len(self._by_ref) >= self._frozen + _FREEZE_GROWTH or self._frozen == 0:
             self._frozen = len(self._by_ref)
-            gc.collect()
             gc.freeze()

@@ -36,6 +36,7 @@ from controlplane.ocpp.commands import (
     CommandState,
     Trigger,
 )
+from controlplane.registry.messages import REGISTRY
 from controlplane.runtime.authority import Authority, read_certificate, read_wish
 from controlplane.runtime.client import ActorClient, JournalEvent
 from controlplane.runtime.clock import SystemClock
@@ -176,8 +177,10 @@ class CertificateService:
             log.info("renewal_asked", charger=certificate.charger_id, state=result.state.value)
 
     def _begin(self, name: str, work: Coroutine[Any, Any, None]) -> None:
-        """Do it beside the rest, once at a time; what finds no place is found again later."""
-        if name in self._busy or len(self._tasks) >= _TASKS_MAX:
+        """Do it beside the rest, once at a time and on one node; what finds no place is found again
+        later."""
+        elsewhere = not self._client.near(REGISTRY)
+        if elsewhere or name in self._busy or len(self._tasks) >= _TASKS_MAX:
             work.close()
             return
         self._busy.add(name)

@@ -6,7 +6,7 @@ station is kept until it is answered, so that it can be delivered again to the n
 
 from __future__ import annotations
 
-from collections import deque
+from collections import defaultdict, deque
 
 from controlplane.ids import ActorKind, ChargerId, SiteId, shard_of
 from controlplane.runtime.wire import Admitted, CallOfStation, ToStation
@@ -38,6 +38,7 @@ class Station:
         "_logged_at_s",
         "admitted",
         "called_at_s",
+        "calls_counted",
         "charger_id",
         "command",
         "commanded_at_s",
@@ -46,6 +47,7 @@ class Station:
         "remote",
         "shard",
         "site_id",
+        "traced",
         "version",
     )
 
@@ -58,12 +60,18 @@ class Station:
         version: str,
         remote: str,
         admitted: Admitted = _ANYBODY,
+        calls_counted: defaultdict[str, int] | None = None,
+        traced: bool = False,
     ) -> None:
         self.charger_id = charger_id
         self.connection = connection
         self.version = version
         self.remote = remote
         self.admitted = admitted
+        self.traced = traced
+        """Whether everything that it says is traced."""
+        self.calls_counted = defaultdict(int) if calls_counted is None else calls_counted
+        """CALLs by action, together with those of others."""
         self.pending: CallOfStation | None = None
         self.called_at_s = 0.0
         self.command: ToStation | None = None
@@ -82,6 +90,11 @@ class Station:
         """The directory's word on where the charger lives."""
         self.site_id = site_id
         self.shard = shard_of(ActorKind.CHARGER, self.charger_id, site_id=site_id)
+
+    @property
+    def ahead(self) -> int:
+        """CALLs that the station sent before their turn."""
+        return 0 if self._calls is None else len(self._calls)
 
     @property
     def crowded(self) -> bool:

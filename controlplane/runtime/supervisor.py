@@ -1,19 +1,20 @@
-"""Keeps one gateway and one host running and introduces them to each other.
+"""Keeps the gateway and the hosts of one node running.
 
-Invariant: a host serves only after every gateway has heard its epochs, so no command of its
-predecessor can follow one of its own. What dies is replaced at once; when it dies again and again,
-ever more slowly, up to a few seconds. Neither needs the other alive to be replaced: a gateway is
-introduced to the host if there is one, and a host that finds no gateway is started anew later."""
+They find each other among the members (`members.py`); the supervisor only starts them, and starts
+anew what dies: at once, and when it dies again and again ever more slowly, up to a few seconds. A
+host comes back under its name and so takes its shards back at once. Invariant: no two incarnations
+of one name are let run at the same time, but for a replacement that has not become a member yet."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 
+from controlplane.errors import Precondition, Unavailable
 from controlplane.runtime.asking import RoutedClient
 from controlplane.runtime.processes import GatewayProcess, HostProcess
 from controlplane.runtime.telemetry import log
-from controlplane.runtime.wire import Announcement, Ports
+from controlplane.runtime.wire import Ports
 
 __all__ = ["Supervisor"]
 
@@ -21,15 +22,20 @@ _BACKOFF_S = 0.5
 _BACKOFF_MAX_S = 5.0
 _STEADY_S = 5.0
 """What lived for so long did not die of starting."""
-_START_TIMEOUT_S = 60.0
+_START_TIMEOUT_S = 100.0
+_SERVE_TIMEOUT_S = 120.0
+"""Bringing the actors of a whole network in takes a while."""
+_STRIKE_TRIES = 20
+_START_TRIES = 3
 
 
 class Supervisor:
-    """One node's gateway and host.
+    """One node's gateway and hosts.
 
     Args:
         spawn_gateway: makes a gateway that has not started.
-        spawn_host: makes a host that has not started.
+        spawn_hosts: for each host what makes one of its name that has not started.
+        strike: takes a dead gateway from the members, so that nobody waits for it.
     """
 
     def __init__(
@@ -37,21 +43,24 @@ class Supervisor:
         client: RoutedClient,
         *,
         spawn_gateway: Callable[[], GatewayProcess],
-        spawn_host: Callable[[], HostProcess],
+        spawn_hosts: Sequence[Callable[[], HostProcess]],
+        strike: Callable[[str], Awaitable[None]],
     ) -> None:
-        self.host: HostProcess | None = None
+        self.hosts: list[HostProcess] = []
         self.gateway: GatewayProcess | None = None
         self.ports = Ports(0)
         self.restarts = 0
         self._client = client
         self._spawn_gateway = spawn_gateway
-        self._spawn_host = spawn_host
-        self._announcement: Announcement | None = None
-        self._changing = asyncio.Lock()
+        self._spawn_hosts = spawn_hosts
+        self._strike = strike
         self._watchers: list[asyncio.Task[None]] = []
+        """Of the hosts, in their order, and of the gateway."""
+        self._rolling = asyncio.Lock()
 
     async def start(self) -> Ports:
-        """Start both; returns the OCPP ports.
+        """Start all; returns the OCPP ports. All hosts are members before the first one claims, so
+        that none takes what another should have.
 
         Raises:
             InvalidInput: the TLS files cannot be used.
@@ -59,65 +68,116 @@ class Supervisor:
             TimeoutError: something did not start in time.
         """
         async with asyncio.timeout(_START_TIMEOUT_S):
-            self.gateway = self._spawn_gateway()
-            self.host = self._spawn_host()
-            self.ports, announcement = await asyncio.gather(
-                self.gateway.start(None), self.host.start()
+            gateway = self.gateway = self._spawn_gateway()
+            self.hosts = [spawn() for spawn in self._spawn_hosts]
+            self.ports, _ = await asyncio.gather(
+                gateway.start(None), asyncio.gather(*map(self._enter, range(len(self.hosts))))
             )
-            await self._introduce(self.host, announcement)
+        async with asyncio.timeout(_SERVE_TIMEOUT_S):
+            await asyncio.gather(*map(self._serve, self.hosts))
+        self._client.look()
         loop = asyncio.get_running_loop()
         self._watchers = [
-            loop.create_task(self._watch_host()),
+            *(loop.create_task(self._watch_host(index)) for index in range(len(self.hosts))),
             loop.create_task(self._watch_gateway()),
         ]
         return self.ports
 
+    async def _enter(self, index: int) -> None:
+        """Make a host a member; one that dies of it, on a machine that is too busy to keep a lease,
+        has some more tries."""
+        for _ in range(_START_TRIES):
+            try:
+                await self.hosts[index].start()
+            except ConnectionError as error:
+                log.error("host_died", host=self.hosts[index].name, reason=str(error))
+                self.hosts[index] = self._spawn_hosts[index]()
+            else:
+                return
+        await self.hosts[index].start()
+
+    async def _serve(self, host: HostProcess) -> None:
+        try:
+            await host.serve()
+        except ConnectionError as error:
+            # It is replaced as soon as hosts are watched.
+            log.error("host_died", host=host.name, reason=str(error))
+
+    async def roll(self) -> None:
+        """Replace every host, one after the other, by a new process: each waits until its successor
+        is loaded, gives its shards back and is followed at once. No socket is closed.
+
+        Raises:
+            Precondition: it is being done already.
+        """
+        if self._rolling.locked():
+            raise Precondition("the hosts are being replaced already", reason="ROLLING")
+        async with self._rolling:
+            for index in range(len(self.hosts)):
+                await self._roll(index)
+
+    async def _roll(self, index: int) -> None:
+        successor = self._spawn_hosts[index]()
+        try:
+            async with asyncio.timeout(_START_TIMEOUT_S):
+                await successor.prepare()
+        except (ConnectionError, TimeoutError):
+            await successor.kill()
+            raise
+        watcher, host = self._watchers[index], self.hosts[index]
+        watcher.cancel()
+        await asyncio.gather(watcher, return_exceptions=True)
+        try:
+            await host.stop(successor=True)
+            self.hosts[index] = successor
+            async with asyncio.timeout(_START_TIMEOUT_S + _SERVE_TIMEOUT_S):
+                await successor.start()
+                self._client.look()
+                await successor.serve()
+        finally:
+            # Whatever went wrong is seen by the next one as the end of a host.
+            loop = asyncio.get_running_loop()
+            self._watchers[index] = loop.create_task(self._watch_host(index))
+        log.info("host_rolled", host=successor.name, pid=successor.pid)
+
+    async def drain(self) -> None:
+        """Give every shard to other nodes, then let go of the sockets, which these take."""
+        await asyncio.gather(*(host.drain() for host in self.hosts))
+        if self.gateway is not None:
+            await self.gateway.drain()
+
     async def stop(self) -> None:
-        """End both, the host after it has committed what it has."""
+        """End all, the hosts after they have committed what they have."""
         for watcher in self._watchers:
             watcher.cancel()
         await asyncio.gather(*self._watchers, return_exceptions=True)
         if self.gateway is not None:
             await self.gateway.stop()
-        if self.host is not None:
-            await self.host.stop()
+        await asyncio.gather(*(host.stop() for host in self.hosts))
 
-    async def _introduce(self, host: HostProcess, announcement: Announcement) -> None:
-        gateway = self.gateway
-        assert gateway is not None
-        await host.gateway_started(gateway)
-        await gateway.host_started(announcement, host)
-        await host.serve()
-        self.host, self._announcement = host, announcement
-        self._client.host_started(announcement, host)
-
-    async def _watch_host(self) -> None:
+    async def _watch_host(self, index: int) -> None:
         backoff = _Backoff()
         while True:
-            assert self.host is not None
-            reason = await self.host.ended()
-            log.error("host_died", host=self.host.name, reason=reason)
-            self._announcement = None
-            self._client.host_lost(self.host.name)
+            host = self.hosts[index]
+            reason = await host.ended()
+            log.error("host_died", host=host.name, reason=reason)
             # It may have ended by its own decision: let nothing of it remain.
-            await self.host.kill()
+            await host.kill()
             await backoff.wait()
-            async with self._changing:
-                await self._replace_host()
+            await self._replace_host(index)
 
-    async def _replace_host(self) -> None:
-        assert self.gateway is not None
-        assert self.host is not None
-        host = self._spawn_host()
+    async def _replace_host(self, index: int) -> None:
+        # At once in its place: it is stopped with the others, wherever it has got to.
+        host = self.hosts[index] = self._spawn_hosts[index]()
         try:
-            async with asyncio.timeout(_START_TIMEOUT_S):
-                await self.gateway.host_lost(self.host.name)
-                await self._introduce(host, await host.start())
+            async with asyncio.timeout(_START_TIMEOUT_S + _SERVE_TIMEOUT_S):
+                await host.start()
+                self._client.look()
+                await host.serve()
         except Exception:
             # Whatever it was: the supervisor goes on trying.
             log.exception("host_not_started", host=host.name)
             await host.kill()
-            self.host = host
             return
         self.restarts += 1
         log.info("host_replaced", host=host.name, pid=host.pid)
@@ -125,13 +185,15 @@ class Supervisor:
     async def _watch_gateway(self) -> None:
         backoff = _Backoff()
         while True:
-            assert self.gateway is not None
-            log.error("gateway_died", gateway=self.gateway.name, reason=await self.gateway.ended())
+            gateway = self.gateway
+            assert gateway is not None
+            log.error("gateway_died", gateway=gateway.name, reason=await gateway.ended())
+            striking = asyncio.create_task(self._strike_patiently(gateway.name))
             await backoff.wait()
-            async with self._changing:
-                await self._replace_gateway(self.gateway)
+            await self._replace_gateway()
+            await striking
 
-    async def _replace_gateway(self, lost: GatewayProcess) -> None:
+    async def _replace_gateway(self) -> None:
         gateway = self._spawn_gateway()
         try:
             async with asyncio.timeout(_START_TIMEOUT_S):
@@ -144,18 +206,21 @@ class Supervisor:
         self.gateway = gateway
         self.restarts += 1
         log.info("gateway_replaced", gateway=gateway.name, pid=gateway.pid)
-        host, announcement = self.host, self._announcement
-        if host is None or announcement is None:
-            return
-        try:
-            async with asyncio.timeout(_START_TIMEOUT_S):
-                await host.gateway_lost(lost.name)
-                await host.gateway_started(gateway)
-                await gateway.host_started(announcement, host)
-        except (ConnectionError, TimeoutError) as error:
-            # It will be replaced, and its successor introduced.
-            log.error("gateway_not_introduced", gateway=gateway.name, error=str(error))
-            await host.kill()
+        told = await asyncio.gather(*(h.look() for h in self.hosts), return_exceptions=True)
+        for result in told:
+            if isinstance(result, Exception):
+                # It looks by itself within a second, or is being replaced.
+                log.info("host_not_told", error=str(result))
+
+    async def _strike_patiently(self, gateway: str) -> None:
+        for _ in range(_STRIKE_TRIES):
+            try:
+                await self._strike(gateway)
+            except Unavailable as error:
+                log.warning("gateway_not_struck", gateway=gateway, error=str(error))
+                await asyncio.sleep(_BACKOFF_S)
+            else:
+                return
 
 
 class _Backoff:

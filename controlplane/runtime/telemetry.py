@@ -1,27 +1,25 @@
-"""Logs and metrics of a Loadstar process.
+"""The log of a Loadstar process, and what its telemetry says of where it comes from.
 
-Logs are JSON lines with named fields. Metrics are counted in plain integers on the hot path and
-read by OpenTelemetry only when they are exported; labels never name a charger, a site or a
-session, so their number does not grow with the network."""
+Logs are JSON lines with named fields, with the trace they belong to where there is one. Metrics
+stand in `catalogue.py` and `monitor.py`, traces in `tracing.py`."""
 
 from __future__ import annotations
 
 import logging
+import socket
 import sys
-from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import structlog
-from opentelemetry.metrics import CallbackOptions, MeterProvider, Observation
+from opentelemetry import trace
 
+import controlplane
 from controlplane.config import Settings
 
-__all__ = ["Telemetry", "configure_logging", "log"]
+__all__ = ["configure_logging", "log", "resource_of"]
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger("loadstar")
-
-_EXPORT_INTERVAL_MS = 15_000
 
 
 def configure_logging(settings: Settings, process: str, *, to_file: bool) -> None:
@@ -38,12 +36,32 @@ def configure_logging(settings: Settings, process: str, *, to_file: bool) -> Non
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             _process_adder(process),
+            _trace_adder,
             structlog.processors.dict_tracebacks,
             structlog.processors.JSONRenderer(),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.PrintLoggerFactory(stream),
     )
+    exporters = logging.getLogger("opentelemetry")
+    exporters.handlers, exporters.propagate = [_Forward(logging.WARNING)], False
+
+
+def resource_of(settings: Settings) -> dict[str, str]:
+    """Attributes of everything that this node sends to a collector (OpenTelemetry's semantic
+    conventions for a service)."""
+    return {
+        "service.name": settings.otlp_service_name,
+        "service.version": controlplane.__version__,
+        "host.name": socket.gethostname(),
+    }
+
+
+class _Forward(logging.Handler):
+    """What the exporters say, such as that no collector answers, among our lines."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        log.warning("telemetry_not_exported", logger=record.name, said=record.getMessage()[:255])
 
 
 def _process_adder(process: str) -> structlog.typing.Processor:
@@ -54,62 +72,9 @@ def _process_adder(process: str) -> structlog.typing.Processor:
     return add
 
 
-class Telemetry:
-    """Exports what a process counts, where `settings.otlp_endpoint` names a collector.
-
-    Args:
-        process: value of the `service.instance.id` attribute.
-    """
-
-    def __init__(self, settings: Settings, process: str) -> None:
-        self._provider: MeterProvider | None = None
-        self._shutdown: Callable[[], None] = lambda: None
-        if settings.otlp_endpoint:
-            self._provider, self._shutdown = _exporting(settings.otlp_endpoint, process)
-
-    def counters(self, room: str, read: Callable[[], Mapping[str, int]]) -> None:
-        """Export sums that only grow, as `loadstar.<room>.<name>`."""
-        if self._provider is not None:
-            meter = self._provider.get_meter("loadstar")
-            for name in read():
-                meter.create_observable_counter(
-                    f"loadstar.{room}.{name}", callbacks=[_reading(read, name)]
-                )
-
-    def gauges(self, room: str, read: Callable[[], Mapping[str, int]]) -> None:
-        """Export present values, as `loadstar.<room>.<name>`."""
-        if self._provider is not None:
-            meter = self._provider.get_meter("loadstar")
-            for name in read():
-                meter.create_observable_gauge(
-                    f"loadstar.{room}.{name}", callbacks=[_reading(read, name)]
-                )
-
-    def close(self) -> None:
-        """Send what is left and end the exporter."""
-        self._shutdown()
-
-
-def _exporting(endpoint: str, process: str) -> tuple[MeterProvider, Callable[[], None]]:
-    # The exporter takes a third of a second to import: only where it is wanted.
-    from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import (  # noqa: PLC0415
-        OTLPMetricExporter,
-    )
-    from opentelemetry.sdk import metrics  # noqa: PLC0415
-    from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader  # noqa: PLC0415
-    from opentelemetry.sdk.resources import Resource  # noqa: PLC0415
-
-    exporter = OTLPMetricExporter(endpoint=endpoint, insecure=endpoint.startswith("http://"))
-    provider = metrics.MeterProvider(
-        resource=Resource({"service.name": "loadstar", "service.instance.id": process}),
-        metric_readers=[
-            PeriodicExportingMetricReader(exporter, export_interval_millis=_EXPORT_INTERVAL_MS)
-        ],
-    )
-    return provider, provider.shutdown
-
-
-def _reading(
-    read: Callable[[], Mapping[str, int]], name: str
-) -> Callable[[CallbackOptions], Iterable[Observation]]:
-    return lambda _options: [Observation(read()[name])]
+def _trace_adder(_logger: Any, _method: str, event: Any) -> Any:
+    context = trace.get_current_span().get_span_context()
+    if context.is_valid:
+        event["trace_id"] = trace.format_trace_id(context.trace_id)
+        event["span_id"] = trace.format_span_id(context.span_id)
+    return event

@@ -1,10 +1,13 @@
 """Parcels from one process to another, in order, in batches, within bounds.
 
-A `Link` is one direction between two processes. Two transports have the same face: inside one
-process a parcel is handed over in the next turn of the event loop; between processes of one machine
-batches are msgpack arrays on a Unix socket, each behind its length. Ray starts the processes and
-carries what is asked of them; a call of its costs about half a millisecond of processor time, which
-is too much for what goes on all the time.
+A `Link` is one direction between two processes. Three transports have the same face: inside one
+process a parcel is handed over in the next turn of the event loop; between processes batches are
+msgpack arrays, each behind its length, on a Unix socket within a node and on TCP with mutual TLS
+from node to node. Ray starts and places the processes; a call of its costs about half a millisecond
+of processor time, which is too much for what goes on all the time.
+
+An address says all ways to one process: `NODE unix:PATH tcp:HOST:PORT`, or `NODE local:ID` where
+everything is one process. The Unix socket is taken by those of the same node.
 
 Invariant: the receiver sees a prefix of what was sent, in order, each parcel once. A link that
 breaks is not repaired: what was unanswered is delivered again over the next one."""
@@ -13,15 +16,18 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol, cast
 
 import msgspec
 
+from controlplane.runtime.cluster_token import LINK_NAME
 from controlplane.runtime.wire import Parcel
 
-__all__ = ["Handler", "Inlet", "Link", "LocalLink", "StreamLink"]
+__all__ = ["Handler", "Inlet", "Link", "LocalLink", "StreamLink", "connect"]
 
 Handler = Callable[[list[Parcel]], None]
 
@@ -38,6 +44,8 @@ _PREFIX_BYTES = 4
 _HEAD_BYTES = 9
 """The length of the batch, and the head of its msgpack array."""
 _FULL_PAUSE_S = 0.01
+_CONNECT_TIMEOUT_S = 3.0
+_SAID_NOTHING: Callable[[], None] = lambda: None  # noqa: E731
 
 
 class Link(Protocol):
@@ -60,11 +68,19 @@ class LocalLink:
 
     Args:
         behind: whether the peer has more to do than it should.
+        on_broken: called once when the peer is gone; not after `close`.
     """
 
-    def __init__(self, handler: Handler, *, behind: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        handler: Handler,
+        *,
+        behind: Callable[[], bool],
+        on_broken: Callable[[], None] = _SAID_NOTHING,
+    ) -> None:
         self._handler = handler
         self._behind = behind
+        self._on_broken = on_broken
         self._loop = asyncio.get_running_loop()
         self._waiting: list[Parcel] = []
         self._closed = False
@@ -83,6 +99,12 @@ class LocalLink:
     def close(self) -> None:
         self._closed = True
         self._waiting.clear()
+
+    def break_off(self) -> None:
+        """The peer is gone."""
+        if not self._closed:
+            self.close()
+            self._loop.call_soon(self._on_broken)
 
     def _flush(self) -> None:
         parcels, self._waiting = self._waiting, []
@@ -111,17 +133,36 @@ class StreamLink(asyncio.Protocol):
         self._closed = False
 
     @classmethod
-    async def connect(cls, address: str, on_broken: Callable[[], None]) -> StreamLink:
-        """A link to the inlet at `address`.
+    async def connect(cls, path: str, on_broken: Callable[[], None]) -> StreamLink:
+        """A link to the inlet that listens at `path`, on this machine.
 
         Raises:
             ConnectionError: nobody listens there.
         """
         loop = asyncio.get_running_loop()
         try:
-            _, link = await loop.create_unix_connection(lambda: cls(on_broken), address)
+            _, link = await loop.create_unix_connection(lambda: cls(on_broken), path)
         except FileNotFoundError as error:
-            raise ConnectionError(f"nobody listens at {address}") from error
+            raise ConnectionError(f"nobody listens at {path}") from error
+        return link
+
+    @classmethod
+    async def connect_tcp(
+        cls, host: str, port: int, on_broken: Callable[[], None], tls: ssl.SSLContext
+    ) -> StreamLink:
+        """A link to the inlet that listens there, on another machine.
+
+        Raises:
+            ConnectionError: nobody listens there, or it is not of this cluster.
+        """
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(_CONNECT_TIMEOUT_S):
+                _, link = await loop.create_connection(
+                    lambda: cls(on_broken), host, port, ssl=tls, server_hostname=LINK_NAME
+                )
+        except (OSError, TimeoutError) as error:
+            raise ConnectionError(f"{host}:{port}: {error or 'no answer'}") from error
         return link
 
     @property
@@ -191,8 +232,40 @@ class StreamLink(asyncio.Protocol):
         self._transport.write(batch)
 
 
+async def connect(
+    address: str, on_broken: Callable[[], None], *, node: str, tls: ssl.SSLContext | None = None
+) -> Link:
+    """A link to the process at `address` from one of the node `node`.
+
+    Args:
+        tls: how this process proves itself to those of other nodes.
+
+    Raises:
+        ConnectionError: it is gone, or cannot be reached.
+    """
+    there, _, ways = address.partition(" ")
+    for way in ways.split():
+        scheme, _, rest = way.partition(":")
+        if scheme == "local" and there == node:
+            return _connect_local(rest, on_broken)
+        if scheme == "unix" and there == node:
+            return await StreamLink.connect(rest, on_broken)
+        if scheme == "tcp" and there != node and tls is not None:
+            host, _, port = rest.rpartition(":")
+            return await StreamLink.connect_tcp(host, int(port), on_broken, tls)
+    raise ConnectionError(f"no way from node {node} to {address}")
+
+
+def _connect_local(id: str, on_broken: Callable[[], None]) -> LocalLink:
+    inlet = _LOCAL_INLETS.get(id)
+    if inlet is None:
+        raise ConnectionError(f"nobody listens at local:{id}")
+    return inlet.linked(on_broken)
+
+
 class Inlet:
-    """Where the links of others end: a Unix socket that only this user can reach.
+    """Where the links of others end: on this event loop, on a Unix socket that only this user can
+    reach, on a TCP port for those who have the cluster's token, or on several of them.
 
     Args:
         handler: takes each batch.
@@ -210,24 +283,60 @@ class Inlet:
         self._handler = handler
         self._failed = failed
         self._behind = behind
-        self._server: asyncio.AbstractServer | None = None
+        self._servers: list[asyncio.AbstractServer] = []
+        self._streams: set[_Stream] = set()
+        self._local_id = ""
+        self._local_links: list[LocalLink] = []
+
+    def listen_locally(self) -> str:
+        """Take links from this event loop; returns this way for an address."""
+        self._local_id = uuid.uuid4().hex
+        _LOCAL_INLETS[self._local_id] = self
+        return f"local:{self._local_id}"
+
+    def linked(self, on_broken: Callable[[], None]) -> LocalLink:
+        """A link from this event loop."""
+        link = LocalLink(self._handler, behind=self._behind, on_broken=on_broken)
+        self._local_links.append(link)
+        return link
 
     async def listen(self, path: Path) -> str:
-        """Take links from now on; returns the address for `StreamLink.connect`.
+        """Take links from now on; returns the path for `StreamLink.connect`.
 
         Raises:
             OSError: there is something at `path`, or it is too long.
         """
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_unix_server(
-            lambda: _Stream(self._handler, self._failed, self._behind), str(path)
-        )
+        self._servers.append(await loop.create_unix_server(self._stream, str(path)))
         return str(path)
 
+    async def listen_tcp(self, host: str, tls: ssl.SSLContext) -> str:
+        """Take links from other nodes; returns this way for an address.
+
+        Raises:
+            OSError: `host` is no address of this machine.
+        """
+        loop = asyncio.get_running_loop()
+        server = await loop.create_server(self._stream, host, 0, ssl=tls)
+        self._servers.append(server)
+        return f"tcp:{host}:{server.sockets[0].getsockname()[1]}"
+
     def close(self) -> None:
-        """Take no more links."""
-        if self._server is not None:
-            self._server.close()
+        """Take no more links, and end those that were taken."""
+        for server in self._servers:
+            server.close()
+        for stream in list(self._streams):
+            stream.close()
+        if _LOCAL_INLETS.pop(self._local_id, None) is not None:
+            for link in self._local_links:
+                link.break_off()
+            self._local_links.clear()
+
+    def _stream(self) -> _Stream:
+        return _Stream(self._handler, self._failed, self._behind, self._streams)
+
+
+_LOCAL_INLETS: dict[str, Inlet] = {}
 
 
 class _Stream(asyncio.Protocol):
@@ -236,9 +345,14 @@ class _Stream(asyncio.Protocol):
     _DECODER = msgspec.msgpack.Decoder(list[Parcel])
 
     def __init__(
-        self, handler: Handler, failed: Callable[[Exception], None], behind: Callable[[], bool]
+        self,
+        handler: Handler,
+        failed: Callable[[Exception], None],
+        behind: Callable[[], bool],
+        streams: set[_Stream],
     ) -> None:
         self._handler = handler
+        self._streams = streams
         self._failed = failed
         self._behind = behind
         self._loop = asyncio.get_running_loop()
@@ -247,7 +361,15 @@ class _Stream(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
+        self._streams.add(self)
         _widen(transport, socket.SO_RCVBUF)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._streams.discard(self)
+
+    def close(self) -> None:
+        """Let the other end know that nobody reads any more."""
+        self._transport.abort()
 
     def data_received(self, data: bytes) -> None:
         received = self._received

@@ -49,22 +49,31 @@ from controlplane.site.messages import (
     SiteRequest,
     TokensChanged,
 )
+from controlplane.store.records import JournalEvent
 
 __all__ = [
     "Admitted",
     "Announcement",
+    "Answered",
     "CallOfStation",
     "CloseStation",
     "DirectoryChanged",
     "FrameKind",
     "FromActor",
     "FromStation",
+    "Happened",
+    "Heard",
+    "Hello",
+    "LookAgain",
     "Parcel",
     "Ports",
+    "Question",
     "Reintroduce",
     "StationMessage",
     "StationNews",
     "ToStation",
+    "Traced",
+    "Withdrawal",
     "decode_request",
     "encode",
 ]
@@ -169,7 +178,7 @@ class CloseStation(msgspec.Struct, frozen=True, array_like=True, tag=3):
 
 
 class DirectoryChanged(msgspec.Struct, frozen=True, array_like=True, tag=4):
-    """Host to gateway: what the store says of these chargers is new."""
+    """Host to gateway or host: what the store says of these chargers is new."""
 
     charger_ids: tuple[ChargerId, ...]
 
@@ -189,13 +198,76 @@ class FromActor(msgspec.Struct, frozen=True, array_like=True, tag=6):
     message: ActorMessage
 
 
+class Hello(msgspec.Struct, frozen=True, array_like=True, tag=9):
+    """Client to host: link back to this address, and say what you serve."""
+
+    client: str
+    address: str
+
+
 class Announcement(msgspec.Struct, frozen=True, array_like=True, tag=7):
-    """First news of a host to a gateway or client, before it serves: the shards it owns and under
-    which epochs."""
+    """Host to gateway, before it serves these shards, and to client, once it does: the epochs under
+    which it owns them. A gateway says that it has `Heard`."""
 
     host: str
     incarnation: str
     epochs: dict[int, int]
+    address: str = ""
+    serial: int = 0
+
+
+class Withdrawal(msgspec.Struct, frozen=True, array_like=True, tag=10):
+    """Host to gateway or client: send nothing more for these shards; somebody else will announce
+    them. A gateway says that it has `Heard`."""
+
+    host: str
+    shards: tuple[int, ...]
+    serial: int = 0
+
+
+class Heard(msgspec.Struct, frozen=True, array_like=True, tag=11):
+    """Gateway to host: what bears this serial number is in force here, and everything that was sent
+    before it came before this."""
+
+    gateway: str
+    serial: int
+
+
+class Question(msgspec.Struct, frozen=True, array_like=True, tag=12):
+    """Client to host: a request to an actor; see `ShardHost.ask`."""
+
+    client: str
+    serial: int
+    ref: ActorRef
+    request: bytes
+    request_id: str
+    timeout_s: float
+
+
+class Answered(msgspec.Struct, frozen=True, array_like=True, tag=13):
+    """Host to client: the answer to the question of this serial number, msgpack of the response or
+    of a `Refusal`."""
+
+    serial: int
+    response: bytes
+
+
+class Happened(msgspec.Struct, frozen=True, array_like=True, tag=14):
+    """Host to client: events that were committed, oldest first."""
+
+    events: tuple[JournalEvent, ...]
+
+
+class LookAgain(msgspec.Struct, frozen=True, array_like=True, tag=15):
+    """Host to host: there is something to claim."""
+
+
+class Traced(msgspec.Struct, frozen=True, array_like=True, tag=30):
+    """A parcel that belongs to a trace, in an envelope with its context (W3C `traceparent`). Only
+    what was chosen to be traced travels so: the others cost nothing."""
+
+    traceparent: str
+    parcel: CallOfStation | FromStation | ToStation | FromActor | Question
 
 
 Parcel = (
@@ -206,6 +278,15 @@ Parcel = (
     | DirectoryChanged
     | Reintroduce
     | FromActor
+    | Hello
+    | Announcement
+    | Withdrawal
+    | Heard
+    | Question
+    | Answered
+    | Happened
+    | LookAgain
+    | Traced
 )
 
 _REQUESTS: dict[ActorKind, msgspec.msgpack.Decoder[Any]] = {

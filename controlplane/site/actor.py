@@ -90,6 +90,15 @@ class SiteActor:
 
     # --- the runtime's side -----------------------------------------------------------------------
 
+    @property
+    def rounds(self) -> int:
+        """How many rounds were worked out, ever."""
+        return 0 if self._site is None else self._site.state.round
+
+    def standing_alarms(self) -> list[str]:
+        """The names of the alarms that stand; one that concerns two circuits is in it twice."""
+        return [] if self._site is None else [name for name, _ in self._site.state.alarms]
+
     def activate(self, now_ms: int) -> list[Effect]:
         """Resume: the ledger stands as it was, chargers count as offline until they report. They
         are told their description once more, because the host before may have gone down between

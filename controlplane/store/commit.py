@@ -8,17 +8,17 @@ order in which commits become visible: a reader by cursor skips nothing."""
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from operator import attrgetter
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Dialect, Engine, Table, and_, bindparam, delete, insert, update
+from sqlalchemy import Connection, Engine, Table, and_, bindparam, delete, insert, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DataError, IntegrityError
 from sqlalchemy.sql.base import Executable
 
-from controlplane.errors import Fenced
+from controlplane.errors import Fenced, Unavailable
 from controlplane.ids import ActorRef, ChargerId
 from controlplane.store import schema
 from controlplane.store.engine import connected
@@ -30,6 +30,7 @@ from controlplane.store.records import (
     CertificateRecord,
     ChargerRecord,
     ChargerRemoved,
+    CommandRecord,
     CredentialRecord,
     FeederRecord,
     FeederRemoved,
@@ -56,8 +57,10 @@ from controlplane.store.records import (
     VariablesReplaced,
     VariableValue,
 )
+from controlplane.store.retention import Retained, prune_step
+from controlplane.store.samples import SampleWriter
 
-__all__ = ["CommitBatch", "JournalLine", "RequestResult", "StoreWriter"]
+__all__ = ["CommitBatch", "JournalLine", "RequestResult", "StoreWriter", "check_epochs"]
 
 Rows = list[dict[str, Any]]
 
@@ -109,7 +112,7 @@ class StoreWriter:
         self._engine = engine
         self._locking = " FOR SHARE" if engine.dialect.name == "postgresql" else ""
         self._writes = _writes(engine.dialect.name)
-        self._write_samples = _sample_writer(engine.dialect)
+        self._samples = SampleWriter(engine.dialect)
 
     def commit(self, batch: CommitBatch) -> int:
         """Write `batch`; returns the cursor of its first event (the following ones count up), or 0
@@ -124,6 +127,9 @@ class StoreWriter:
             return self._commit(batch, self._write_records)
         except _Unstorable:
             return self._commit(batch, self._write_one_by_one)
+        except Unavailable:
+            self._samples.forget()
+            raise
 
     def _commit(self, batch: CommitBatch, write: Callable[[Connection, list[Record]], None]) -> int:
         with connected(self._engine) as connection:
@@ -135,26 +141,29 @@ class StoreWriter:
                 )
             return self._append_events(connection, batch.events) if batch.events else 0
 
-    def prune_results(self, before_ms: int) -> None:
-        """Forget answers older than `before_ms`, of the machine's clock.
+    def prune(self, kind: Retained, before_ms: int) -> int:
+        """One step of forgetting what is older than `before_ms` (`retention.py`); 0 at the end.
 
         Raises:
             Unavailable: the database is away.
         """
         with connected(self._engine) as connection:
-            connection.execute(
-                delete(schema.request_result).where(schema.request_result.c.created_ms < before_ms)
-            )
+            return prune_step(connection, kind, before_ms)
 
-    def prune_security_events(self, before_ms: int) -> None:
-        """Forget security events that were heard of before `before_ms`.
+    def settle(self, shards: Collection[int]) -> None:
+        """Wait until nothing that was sent for these shards can be committed any more: a commit
+        whose answer was lost holds the lock of its epochs until it has happened or failed. Call
+        before what it wrote is read.
 
         Raises:
             Unavailable: the database is away.
         """
-        received_ms = schema.security_event.c.received_ms
-        with connected(self._engine) as connection:
-            connection.execute(delete(schema.security_event).where(received_ms < before_ms))
+        if self._locking and shards:
+            with connected(self._engine) as connection:
+                connection.exec_driver_sql(
+                    f"SELECT shard FROM shard_owner WHERE shard IN ({_listed(shards)})"
+                    " ORDER BY shard FOR UPDATE"
+                )
 
     def close(self) -> None:
         self._engine.dispose()
@@ -162,20 +171,11 @@ class StoreWriter:
     def _check_epochs(self, connection: Connection, epochs: dict[int, int]) -> None:
         if not epochs:
             return
-        # Written out rather than bound: the number of shards differs from batch to batch, and
-        # integers need no quoting. Locked in one order, so that writers cannot block each other.
-        shards = ",".join(map(str, sorted(epochs)))
         rows = connection.exec_driver_sql(
-            f"SELECT shard, epoch FROM shard_owner WHERE shard IN ({shards}) ORDER BY shard"
-            + self._locking
+            f"SELECT shard, epoch FROM shard_owner WHERE shard IN ({_listed(epochs)})"
+            " ORDER BY shard" + self._locking
         ).all()
-        for shard, epoch in rows:
-            if epochs[shard] != epoch:
-                raise Fenced(
-                    f"shard {shard} is owned under epoch {epoch}, not {epochs[shard]}",
-                    reason="SHARD_LOST",
-                    metadata={"shard": str(shard)},
-                )
+        check_epochs(epochs, {row.shard: row.epoch for row in rows})
 
     def _write_one_by_one(self, connection: Connection, records: list[Record]) -> None:
         for record in records:
@@ -206,7 +206,7 @@ class StoreWriter:
                 of_table = rows.setdefault(table, {})
                 of_table[key] = _with_value(of_table.get(key), record)
         if samples:
-            self._write_samples(connection, samples)
+            self._samples.write(connection, samples)
         for decision in (QuarantineCleared, QuarantineResolved):
             # What changes an entry comes after the entry.
             if decision in rows:
@@ -243,6 +243,38 @@ class StoreWriter:
             ],
         )
         return first
+
+
+_SILENT_MS = 5_000
+
+
+def _let_go_when_silent(connection: Any, _record: Any) -> None:
+    """A writer that is frozen or cut off within a transaction must not keep its shards locked:
+    nobody could claim them."""
+    connection.execute(f"SET idle_in_transaction_session_timeout = {_SILENT_MS}")
+    connection.commit()
+
+
+def _listed(shards: Iterable[int]) -> str:
+    # Written out rather than bound: the number differs from batch to batch, and integers need no
+    # quoting. Locked in one order, so that writers cannot block each other.
+    return ",".join(map(str, sorted(shards)))
+
+
+def check_epochs(held: Mapping[int, int], stored: Mapping[int, int]) -> None:
+    """The fence: compares the epochs under which a batch was stepped with those of the owner rows,
+    which the transaction must have locked: a claim waits for its end then, or comes first.
+
+    Raises:
+        Fenced: a shard was claimed since.
+    """
+    for shard, epoch in held.items():
+        if stored.get(shard) != epoch:
+            raise Fenced(
+                f"shard {shard} is owned under epoch {stored.get(shard)}, not {epoch}",
+                reason="SHARD_LOST",
+                metadata={"shard": str(shard)},
+            )
 
 
 def _writes(dialect: str) -> dict[type, Executable]:
@@ -289,6 +321,7 @@ def _writes(dialect: str) -> dict[type, Executable]:
         FeederRecord: upsert(schema.feeder),
         GridEventRecord: upsert(schema.grid_event),
         CampaignRecord: upsert(schema.campaign),
+        CommandRecord: upsert(schema.command),
         ChargerRecord: upsert(schema.charger),
         SiteRemoved: removal(schema.site),
         FeederRemoved: removal(schema.feeder),
@@ -356,33 +389,13 @@ def _clearance() -> Executable:
     )
 
 
-def _sample_writer(dialect: Dialect) -> Callable[[Connection, list[MeterSample]], object]:
-    """Appends samples. They are nearly all that is ever written, so they go to the driver as they
-    are: half the time of an insert whose parameters SQLAlchemy looks at one by one."""
-    fields = MeterSample.__struct_fields__
-    statement = insert(schema.meter_sample).compile(dialect=dialect, column_keys=list(fields))
-    sql = str(statement)
-    if not dialect.positional:
-        asdict = msgspec.structs.asdict
-        return lambda connection, samples: connection.exec_driver_sql(
-            sql, [asdict(sample) for sample in samples]
-        )
-    # The columns stand in the order of the record's fields; a column in another place would write
-    # values under a wrong name.
-    if statement.positiontup != list(fields):
-        raise TypeError("the columns of meter_sample are not in the order of MeterSample")
-    astuple = msgspec.structs.astuple
-    return lambda connection, samples: connection.exec_driver_sql(
-        sql, [astuple(sample) for sample in samples]
-    )
-
-
 _KEYS: dict[type[Record], tuple[type[Record], Callable[[Any], object]]] = {
     ActorSnapshot: (ActorSnapshot, attrgetter("ref")),
     CampaignRecord: (CampaignRecord, attrgetter("campaign_id")),
     CandidateRecord: (CandidateRecord, attrgetter("charger_id")),
     CandidateRemoved: (CandidateRecord, attrgetter("charger_id")),
     CertificateRecord: (CertificateRecord, attrgetter("serial")),
+    CommandRecord: (CommandRecord, attrgetter("command_id")),
     ChargerRecord: (ChargerRecord, attrgetter("charger_id")),
     ChargerRemoved: (ChargerRecord, attrgetter("charger_id")),
     CredentialRecord: (CredentialRecord, attrgetter("charger_id")),

@@ -7,27 +7,46 @@ see one state; on PostgreSQL the check locks the owner's rows instead (`commit.p
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, make_url
+from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from controlplane.errors import InvalidInput, Unavailable
+from controlplane.store.patience import Patience, patient
 
-__all__ = ["connected", "database_errors", "migrate", "open_engine"]
+if TYPE_CHECKING:
+    from alembic.config import Config
+
+__all__ = [
+    "connected",
+    "database_errors",
+    "database_faults",
+    "known_revision",
+    "migrate",
+    "open_engine",
+    "open_snapshot_engine",
+    "upgrade",
+]
 
 _BUSY_TIMEOUT_MS = 5_000
+_MIGRATION_LOCK = 4_096_001
+"""Among the advisory locks of the database; nothing else of Loadstar takes one."""
 _WRITER_CACHE_KIB = 32_768
 _CHECKPOINT_PAGES = 8_000
 """Samples of a thousand sessions change a thousand pages of their index again and again: kept in
 memory, and copied from the log seldom (it has at most 32 MB), each costs a sixth less."""
 
 
-def open_engine(url: str, *, writer: bool) -> Engine:
+def open_engine(url: str, *, writer: bool, timeout_s: float | None = None) -> Engine:
     """An engine for `url`. The writer's connections take the write lock when they begin.
+
+    Args:
+        timeout_s: how long a transaction with a server may last (`patience.py`); None is for ever.
 
     Raises:
         InvalidInput: no URL, or of a database that Loadstar does not run on.
@@ -38,13 +57,16 @@ def open_engine(url: str, *, writer: bool) -> Engine:
         raise InvalidInput(f"database URL: {error}", reason="DATABASE_URL_INVALID") from error
     backend = parsed.get_backend_name()
     if backend == "postgresql":
-        return create_engine(
+        engine = create_engine(
             parsed.set(drivername="postgresql+psycopg"),
             pool_pre_ping=True,
             hide_parameters=True,
             pool_size=1 if writer else 4,
             connect_args={"connect_timeout": 5},
         )
+        if timeout_s is not None:
+            Patience(engine, timeout_s)
+        return engine
     if backend != "sqlite" or not parsed.database or parsed.database == ":memory:":
         raise InvalidInput(
             f"database URL {parsed.render_as_string()}: Loadstar runs on postgresql:// and on "
@@ -58,6 +80,18 @@ def open_engine(url: str, *, writer: bool) -> Engine:
         connect_args={"timeout": _BUSY_TIMEOUT_MS / 1_000},
     )
     _configure_sqlite(engine, writer=writer)
+    return engine
+
+
+def open_snapshot_engine(url: str) -> Engine:
+    """An engine for `url` whose transactions read one state from their first row to their last.
+
+    Raises:
+        InvalidInput: see `open_engine`.
+    """
+    engine = open_engine(url, writer=False)
+    if engine.dialect.name == "postgresql":
+        return engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
     return engine
 
 
@@ -78,6 +112,14 @@ def _configure_sqlite(engine: Engine, *, writer: bool) -> None:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writer else "BEGIN")
 
 
+_faults: Counter[str] = Counter()
+
+
+def database_faults() -> Mapping[str, int]:
+    """How often the database failed this process so far, by the class of the driver's error."""
+    return dict(_faults)
+
+
 @contextmanager
 def database_errors() -> Iterator[None]:
     """Turns what a driver raises into `Unavailable`: the caller may try again.
@@ -90,6 +132,7 @@ def database_errors() -> Iterator[None]:
     except (SQLAlchemyError, OSError) as error:
         # The driver's own words: SQLAlchemy adds the statement and what was to be stored.
         said = error.orig if isinstance(error, DBAPIError) else error
+        _faults[type(said).__name__] += 1
         raise Unavailable(f"database: {said}", reason="DATABASE_UNAVAILABLE") from error
 
 
@@ -100,7 +143,7 @@ def connected(engine: Engine) -> Iterator[Connection]:
     Raises:
         Unavailable: see `database_errors`.
     """
-    with database_errors(), engine.begin() as connection:
+    with database_errors(), patient(engine), engine.begin() as connection:
         yield connection
 
 
@@ -111,16 +154,39 @@ def migrate(url: str) -> None:
         InvalidInput: see `open_engine`.
         Unavailable: see `database_errors`.
     """
-    # Only the process that starts a node needs it.
-    from alembic import command  # noqa: PLC0415
-    from alembic.config import Config  # noqa: PLC0415
-
     engine = open_engine(url, writer=True)
-    config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
     try:
         with connected(engine) as connection:
-            config.attributes["connection"] = connection
-            command.upgrade(config, "head")
+            if engine.dialect.name == "postgresql":
+                # Nodes that start together bring the tables up to date one after the other.
+                connection.execute(text(f"SELECT pg_advisory_xact_lock({_MIGRATION_LOCK})"))
+            upgrade(connection)
     finally:
         engine.dispose()
+
+
+def upgrade(connection: Connection, revision: str = "head") -> None:
+    """Bring the tables up to a revision, within the transaction of `connection`."""
+    # Only the process that starts a node needs it.
+    from alembic import command  # noqa: PLC0415
+
+    config = _migrations()
+    config.attributes["connection"] = connection
+    command.upgrade(config, revision)
+
+
+def known_revision(revision: str) -> bool:
+    """Whether this release has the migrations up to `revision`."""
+    from alembic.script import ScriptDirectory  # noqa: PLC0415
+
+    return revision in {
+        each.revision for each in ScriptDirectory.from_config(_migrations()).walk_revisions()
+    }
+
+
+def _migrations() -> Config:
+    from alembic.config import Config  # noqa: PLC0415
+
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    return config

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, TypeVar
 import msgspec
 from sqlalchemy import Connection, Row, Select, Table, desc, func, select, tuple_
 
-from controlplane.errors import InvalidInput
+from controlplane.errors import InvalidInput, Precondition
 from controlplane.ids import ActorKind, ActorRef, ChargerId, FeederId, SessionId, SiteId
 from controlplane.store import schema
 from controlplane.store.commit import RequestResult
@@ -27,6 +27,8 @@ from controlplane.store.queries import Query, QueryAnswer
 from controlplane.store.records import (
     CampaignRecord,
     ChargerRecord,
+    CommandRecord,
+    CommandStage,
     FeederRecord,
     GridEventRecord,
     JournalEvent,
@@ -45,6 +47,7 @@ from controlplane.store.records import (
     TokenRecord,
     VariableRecord,
 )
+from controlplane.store.samples import samples_of_sessions
 from controlplane.store.security_reads import SecurityReads
 
 __all__ = ["PAGE_SIZE_MAX", "StoreCounts", "StoreReader"]
@@ -52,6 +55,7 @@ __all__ = ["PAGE_SIZE_MAX", "StoreCounts", "StoreReader"]
 PAGE_SIZE_MAX = 1_000
 _KEYS_PER_SELECT = 500
 _THREADS = 4
+_TIMEOUT_S = 10.0
 
 Result = TypeVar("Result")
 Found = TypeVar("Found", bound=Record)
@@ -70,7 +74,7 @@ class StoreReader(SecurityReads):
     """Typed, paged reads. Every method raises `Unavailable` where the database is away."""
 
     def __init__(self, url: str) -> None:
-        self._engine = open_engine(url, writer=False)
+        self._engine = open_engine(url, writer=False, timeout_s=_TIMEOUT_S)
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="store-reader")
 
     async def sessions(
@@ -274,6 +278,58 @@ class StoreReader(SecurityReads):
             lambda last: (last.created_ms, last.reservation_id),
         )
 
+    async def command(self, id: str) -> CommandRecord | None:
+        """The command, or None."""
+        return await self._one(schema.command, id, CommandRecord)
+
+    async def commands(
+        self,
+        *,
+        charger_id: ChargerId | None = None,
+        open_only: bool = False,
+        page_size: int = 100,
+        page_token: str = "",
+    ) -> tuple[list[CommandRecord], str]:
+        """Commands, newest first, and the next page's token.
+
+        Raises:
+            InvalidInput: a page token that this method did not give out.
+        """
+        columns = schema.command.c
+        query = select(schema.command).order_by(desc(columns.created_ms), desc(columns.command_id))
+        if charger_id is not None:
+            query = query.where(columns.charger_id == charger_id)
+        if open_only:
+            query = query.where(columns.ended_ms.is_(None))
+        if page_token:
+            created_ms, command_id = _read_token(page_token, tuple[int, str])
+            query = query.where(
+                tuple_(columns.created_ms, columns.command_id) < tuple_(created_ms, command_id)
+            )
+        return await self._page(
+            query, CommandRecord, page_size, lambda last: (last.created_ms, last.command_id)
+        )
+
+    async def open_commands(
+        self, charger_ids: Iterable[ChargerId]
+    ) -> dict[ChargerId, list[CommandRecord]]:
+        """The commands of these chargers that have not come to their end, the oldest first."""
+        columns = schema.command.c
+
+        def read(connection: Connection) -> dict[ChargerId, list[CommandRecord]]:
+            found: dict[ChargerId, list[CommandRecord]] = {}
+            for part in _parts(list(charger_ids)):
+                query = (
+                    select(schema.command)
+                    .where(columns.charger_id.in_(part), columns.ended_ms.is_(None))
+                    .order_by(columns.created_ms, columns.command_id)
+                )
+                for record in _records(connection, query, CommandRecord):
+                    found.setdefault(record.charger_id, []).append(record)
+            return found
+
+        return await self._run(read)
+
     async def counts(self) -> StoreCounts:
         """How many feeders, sites, chargers and running sessions there are."""
         running = schema.session.c.state == SessionState.ACTIVE
@@ -292,23 +348,17 @@ class StoreReader(SecurityReads):
     async def meter_samples(self, session_id: SessionId, limit: int = 1_000) -> list[MeterSample]:
         """The `limit` samples of a session that were received last, in the order of the station's
         clock."""
-        query = _latest_samples(session_id, _bounded(limit, 100_000))
-        latest = await self._run(lambda connection: _records(connection, query, MeterSample))
-        latest.reverse()
-        return sorted(latest, key=lambda sample: sample.at_ms)
+        latest = await self.latest_samples([session_id], _bounded(limit, 100_000))
+        return sorted(latest[session_id], key=lambda sample: sample.at_ms)
 
     async def latest_samples(
-        self, session_ids: Iterable[SessionId], each: int
+        self, session_ids: Sequence[SessionId], each: int
     ) -> dict[SessionId, list[MeterSample]]:
         """For every session, the `each` samples received last, in the order of receipt."""
 
         def read(connection: Connection) -> dict[SessionId, list[MeterSample]]:
-            return {
-                session_id: _records(connection, _latest_samples(session_id, each), MeterSample)[
-                    ::-1
-                ]
-                for session_id in session_ids
-            }
+            found = samples_of_sessions(connection, session_ids, each)
+            return {session_id: newest[::-1] for session_id, newest in found.items()}
 
         return await self._run(read)
 
@@ -438,7 +488,12 @@ class StoreReader(SecurityReads):
         return await self._page(query, MonitorRecord, page_size, lambda last: (last.monitor_id,))
 
     async def journal(self, after: int, limit: int = 1_000) -> list[JournalEvent]:
-        """Up to `limit` events with a cursor above `after`, oldest first."""
+        """Up to `limit` events with a cursor above `after`, oldest first; above 0: from the oldest
+        that is kept.
+
+        Raises:
+            Precondition: some of them were pruned.
+        """
         query = (
             select(schema.journal)
             .where(schema.journal.c.cursor > after)
@@ -446,8 +501,10 @@ class StoreReader(SecurityReads):
             .limit(_bounded(limit, 10_000))
         )
 
+        pruned = select(func.max(schema.journal_head.c.pruned_cursor))
+
         def read(connection: Connection) -> list[JournalEvent]:
-            return [
+            events = [
                 JournalEvent(
                     cursor=row.cursor,
                     at_ms=row.at_ms,
@@ -457,6 +514,15 @@ class StoreReader(SecurityReads):
                 )
                 for row in connection.execute(query)
             ]
+            # Asked afterwards: what is pruned in between is missed by the question before.
+            oldest = connection.execute(pruned).scalar_one()
+            if 0 < after < oldest:
+                raise Precondition(
+                    f"the journal is kept from cursor {oldest + 1} on",
+                    reason="JOURNAL_PRUNED",
+                    metadata={"cursor": str(oldest)},
+                )
+            return events
 
         return await self._run(read)
 
@@ -498,6 +564,38 @@ class StoreReader(SecurityReads):
             created_ms=row.created_ms,
         )
 
+    async def activated_refs(self) -> list[ActorRef]:
+        """The actors that live without being called: every feeder and site, and the campaigns under
+        way."""
+        open_campaigns = schema.campaign.c.open.is_(True)
+
+        def read(connection: Connection) -> list[ActorRef]:
+            campaigns = select(schema.campaign.c.campaign_id).where(open_campaigns)
+            return [
+                ActorRef(kind, row[0])
+                for kind, query in (
+                    (ActorKind.FEEDER, select(schema.feeder.c.feeder_id)),
+                    (ActorKind.SITE, select(schema.site.c.site_id)),
+                    (ActorKind.CAMPAIGN, campaigns),
+                )
+                for row in connection.execute(query)
+            ]
+
+        return await self._run(read)
+
+    async def read(self, read: Callable[[Connection], Result]) -> Result:
+        """The result of `read`, which is called on a thread with a connection of this reader.
+
+        Raises:
+            Unavailable: the database is away.
+        """
+        return await self._run(read)
+
+    def abandon(self) -> None:
+        """`close`, without waiting for a read that is under way."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._engine.dispose()
+
     def close(self) -> None:
         """End the threads and the connections."""
         self._threads.shutdown(wait=True, cancel_futures=True)
@@ -531,16 +629,6 @@ class StoreReader(SecurityReads):
         return await asyncio.get_running_loop().run_in_executor(self._threads, in_thread)
 
 
-def _latest_samples(session_id: SessionId, limit: int) -> Select[Any]:
-    columns = schema.meter_sample.c
-    return (
-        select(*(columns[name] for name in MeterSample.__struct_fields__))
-        .where(columns.session_id == session_id)
-        .order_by(desc(columns.sample_id))
-        .limit(limit)
-    )
-
-
 def _records(connection: Connection, query: Select[Any], record: type[Found]) -> list[Found]:
     return [_record(row, record) for row in connection.execute(query)]
 
@@ -551,6 +639,8 @@ def _record(row: Row[Any], record: type[Found]) -> Found:
         values["state"] = SessionState(values["state"])
     if record is ReservationRecord:
         values["state"] = ReservationState(values["state"])
+    if record is CommandRecord:
+        values["stage"] = CommandStage(values["stage"])
     if record is GridEventRecord:
         values["target_kind"] = ActorKind(values["target_kind"])
     return record(**values)

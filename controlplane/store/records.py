@@ -17,6 +17,8 @@ __all__ = [
     "CertificateRecord",
     "ChargerRecord",
     "ChargerRemoved",
+    "CommandRecord",
+    "CommandStage",
     "CredentialRecord",
     "FeederRecord",
     "FeederRemoved",
@@ -482,6 +484,53 @@ class SecurityEventRecord(Record, frozen=True, tag="security_event"):
     critical: bool
     source: str
     count: int = 1
+
+
+class CommandStage(StrEnum):
+    """How far a command is. The first three may change; each of the others is the end."""
+
+    ACCEPTED = "accepted"
+    """Taken in; its token is looked up, or the charger is awaited again after a host was lost."""
+    QUEUED = "queued"
+    """It waits for its turn; nothing was sent."""
+    SENT = "sent"
+    """The station has it, or may have it; its answer is awaited."""
+    ANSWERED = "answered"
+    """The station does it, or did it."""
+    REFUSED = "refused"
+    """The station said no, or could not understand it."""
+    TIMED_OUT = "timed_out"
+    """The station gave no answer in time; it may still do it."""
+    NOT_SENT = "not_sent"
+    """The station was never told."""
+    CANCELLED = "cancelled"
+    """Taken back before it was sent."""
+    UNKNOWN = "unknown"
+    """The connection or the host was lost before the answer; it may have been carried out."""
+
+
+class CommandRecord(Record, frozen=True, kw_only=True, tag="command"):
+    """A command of the API and how far it is. Upserted by `command_id`.
+
+    `request` is the API's request as it came (protobuf of `request_type`) and `wish` what the actor
+    makes of it (msgpack); both are empty where they hold a secret. `fingerprint` tells a repetition
+    from another request under the same `request_id`. `response` is the answer (msgpack), empty
+    until there is one. `attempts` counts how often it was sent."""
+
+    command_id: str
+    charger_id: ChargerId
+    request_type: str
+    request_id: str
+    fingerprint: bytes
+    request: bytes
+    wish: bytes
+    stage: CommandStage
+    created_ms: int
+    until_ms: int
+    attempts: int = 0
+    sent_ms: int | None = None
+    ended_ms: int | None = None
+    response: bytes = b""
 
 
 class JournalEvent(msgspec.Struct, frozen=True, array_like=True):

@@ -19,6 +19,7 @@ from sqlalchemy import (
     Table,
     Text,
     false,
+    text,
 )
 
 __all__ = [
@@ -29,17 +30,19 @@ __all__ = [
     "charger",
     "charger_monitor",
     "charger_variable",
+    "command",
     "credential",
     "feeder",
     "grid_event",
     "journal",
     "journal_head",
     "limit_decision",
+    "member",
     "metadata",
-    "meter_sample",
     "quarantine",
     "request_result",
     "reservation",
+    "sample_day",
     "security_event",
     "session",
     "shard_owner",
@@ -60,6 +63,18 @@ shard_owner = Table(
     Column("owner", Text, nullable=False),
     Column("epoch", BigInteger, nullable=False),
     Column("lease_until_ms", BigInteger, nullable=False),
+)
+
+member = Table(
+    "member",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("node", Text, nullable=False),
+    Column("incarnation", Text, nullable=False),
+    Column("address", Text, nullable=False),
+    Column("lease_until_ms", BigInteger, nullable=False),
+    Column("draining", Boolean, nullable=False),
 )
 
 actor_snapshot = Table(
@@ -187,23 +202,12 @@ reservation = Table(
     Index("reservation_by_charger", "charger_id", "created_ms", "reservation_id"),
 )
 
-meter_sample = Table(
-    "meter_sample",
+sample_day = Table(
+    "sample_day",
     metadata,
-    Column("sample_id", _ROW_ID, primary_key=True),
-    Column("charger_id", Text, nullable=False),
-    Column("connector_id", Integer, nullable=False),
-    Column("session_id", Text),
-    Column("at_ms", BigInteger, nullable=False),
-    Column("received_ms", BigInteger, nullable=False),
-    Column("energy_wh", BigInteger),
-    Column("power_w", BigInteger),
-    Column("current_l1_ma", BigInteger),
-    Column("current_l2_ma", BigInteger),
-    Column("current_l3_ma", BigInteger),
-    Column("soc_percent", Float),
-    Index("meter_sample_by_session", "session_id", "sample_id"),
+    Column("day", Integer, primary_key=True, autoincrement=False),
 )
+"""The days, counted from 1970-01-01 UTC, that have a table of meter samples (`samples.py`)."""
 
 limit_decision = Table(
     "limit_decision",
@@ -290,9 +294,11 @@ journal_head = Table(
     metadata,
     Column("id", Integer, primary_key=True, autoincrement=False),
     Column("cursor", BigInteger, nullable=False),
+    Column("pruned_cursor", BigInteger, nullable=False, server_default="0"),
 )
-"""One row: the cursor of the newest line. Writers take their cursors from it as the last thing
-before they commit, so cursors appear in commit order and a reader skips nothing."""
+"""One row: the cursor of the newest line, and that of the newest one that was pruned. Writers take
+their cursors from it as the last thing before they commit, so cursors appear in commit order and a
+reader skips nothing."""
 
 request_result = Table(
     "request_result",
@@ -303,6 +309,34 @@ request_result = Table(
     Column("fingerprint", LargeBinary, nullable=False),
     Column("response", LargeBinary, nullable=False),
     Column("created_ms", BigInteger, nullable=False, index=True),
+)
+
+command = Table(
+    "command",
+    metadata,
+    Column("command_id", Text, primary_key=True),
+    Column("charger_id", Text, nullable=False),
+    Column("request_type", Text, nullable=False),
+    Column("request_id", Text, nullable=False),
+    Column("fingerprint", LargeBinary, nullable=False),
+    Column("request", LargeBinary, nullable=False),
+    Column("wish", LargeBinary, nullable=False),
+    Column("stage", Text, nullable=False),
+    Column("created_ms", BigInteger, nullable=False),
+    Column("until_ms", BigInteger, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("sent_ms", BigInteger),
+    Column("ended_ms", BigInteger),
+    Column("response", LargeBinary, nullable=False),
+    Index("command_by_creation", "created_ms", "command_id"),
+    Index("command_by_charger", "charger_id", "created_ms", "command_id"),
+    Index(
+        "command_open",
+        "charger_id",
+        "command_id",
+        sqlite_where=text("ended_ms IS NULL"),
+        postgresql_where=text("ended_ms IS NULL"),
+    ),
 )
 
 credential = Table(

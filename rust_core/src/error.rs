@@ -98,6 +98,20 @@ pub enum NetworkError {
         /// The moment.
         start_s: i64,
     },
+    /// Two meters of which one is below the other, or on the same node.
+    #[error("{array}[{index}] is below another meter, or on its node")]
+    Metered {
+        /// Name of the array.
+        array: &'static str,
+        /// Index of the lower one.
+        index: usize,
+    },
+    /// A vehicle whose energy nobody pays for.
+    #[error("vehicle {vehicle} is below no meter")]
+    Unmetered {
+        /// Its index.
+        vehicle: usize,
+    },
     /// A line compared with itself.
     #[error("over and under are both line {line}, must differ")]
     SameLine {

@@ -41,6 +41,7 @@ mod input;
 mod network;
 mod outcome;
 mod part;
+pub mod plan;
 mod round;
 mod setpoints;
 mod steps;

@@ -314,6 +314,19 @@ async def test_a_session_from_the_command_line(up: Up) -> None:
         await asyncio.to_thread(run, "chargers", "stop", "DEPOT-1", "--session", session_id)
         await asyncio.to_thread(run, "chargers", "reset", "DEPOT-1")
         assert {"start", "stop", "reset Soft"} <= set(station.told)
+        unlock = json.dumps({"charger_id": "DEPOT-1", "connector_id": 1})
+        taken = await asyncio.to_thread(answer, up, "command", "create", "UnlockConnector", unlock)
+        watched = await asyncio.to_thread(run, "command", "watch", taken["command_id"])
+        assert watched.output.splitlines()[-1].endswith("Unlocked")
+        kept = await asyncio.to_thread(answer, up, "command", "show", taken["command_id"])
+        assert kept["request"]["connector_id"] == 1
+        assert kept["response"]["outcome"]["status"] == "Unlocked"
+        listed = await asyncio.to_thread(run, "command", "list", "--charger", "DEPOT-1")
+        assert "RemoteStart" in listed.output
+        late = await asyncio.to_thread(
+            lambda: run("command", "cancel", taken["command_id"], status=1)
+        )
+        assert "has ended" in late.output
     offline = await asyncio.to_thread(
         lambda: loadstar(up, "chargers", "unlock", "KIOSK-1", "1", status=1)
     )

@@ -36,8 +36,8 @@ from controlplane.site.messages import ConfigureSite, SiteConfigured
 
 
 @pytest.fixture
-async def settings(tmp_path: Path) -> Settings:
-    return settings_for(tmp_path)
+async def settings(tmp_path: Path, database_url: str) -> Settings:
+    return settings_for(tmp_path, database_url=database_url)
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ async def test_while_the_database_fails_nothing_is_acknowledged_and_afterwards_e
 ) -> None:
     async with station(node, "CP1") as socket:
         await call(socket, "m1", "MeterValues", METER_VALUES)
-        run_sql(settings, "ALTER TABLE meter_sample RENAME TO away")
+        run_sql(settings, "ALTER TABLE actor_snapshot RENAME TO away")
         with capture_logs() as logs:
             await socket.send(json.dumps([2, "m2", "MeterValues", METER_VALUES]))
             await socket.send(json.dumps([2, "m3", "MeterValues", METER_VALUES]))
@@ -69,7 +69,7 @@ async def test_while_the_database_fails_nothing_is_acknowledged_and_afterwards_e
             with pytest.raises(TimeoutError):
                 async with asyncio.timeout(0.3):
                     await socket.recv()
-        run_sql(settings, "ALTER TABLE away RENAME TO meter_sample")
+        run_sql(settings, "ALTER TABLE away RENAME TO actor_snapshot")
         assert await receive(socket) == [3, "m2", {}]
         assert await receive(socket) == [3, "m3", {}]
         # The count in the actor is that of the store: nothing was counted twice.
@@ -113,7 +113,7 @@ async def test_a_gateway_refuses_what_an_earlier_owner_sends(node: Node) -> None
         await call(socket, "m1", "Heartbeat", {})
         (connection,) = gateway._stations
         shard = gateway._stations[connection].shard
-        epoch = gateway._epochs[shard]
+        epoch = gateway._owners.epoch_of(shard)
         frame = json.dumps([2, "late", "ClearCache", {}])
         with capture_logs() as logs:
             for old in (epoch - 1, epoch):
@@ -221,7 +221,7 @@ async def test_a_flood_that_is_not_answered_is_left_in_the_socket(
 ) -> None:
     process = node._supervisor.gateway
     assert isinstance(process, LocalGateway)
-    run_sql(settings, "ALTER TABLE meter_sample RENAME TO away")
+    run_sql(settings, "ALTER TABLE actor_snapshot RENAME TO away")
     async with station(node, "CP1") as socket:
 
         async def flood() -> None:
@@ -238,7 +238,7 @@ async def test_a_flood_that_is_not_answered_is_left_in_the_socket(
         assert len(state._calls) <= 2 * CALLS_WAITING_MAX
         flooding.cancel()
         socket.transport.abort()
-    run_sql(settings, "ALTER TABLE away RENAME TO meter_sample")
+    run_sql(settings, "ALTER TABLE away RENAME TO actor_snapshot")
 
 
 async def test_a_command_that_was_sent_is_not_sent_again_by_the_next_host(node: Node) -> None:

@@ -41,7 +41,19 @@ def settings_for(folder: Path, **changes: Any) -> Settings:
 
 @pytest.fixture
 async def node(tmp_path: Path) -> AsyncIterator[Node]:
-    node = await start_node(settings_for(tmp_path), transport="local", create=create_tiny)
+    async for node in _node(settings_for(tmp_path)):
+        yield node
+
+
+@pytest.fixture
+async def node_on_either(tmp_path: Path, database_url: str) -> AsyncIterator[Node]:
+    """A node on SQLite, and one on PostgreSQL."""
+    async for node in _node(settings_for(tmp_path, database_url=database_url)):
+        yield node
+
+
+async def _node(settings: Settings) -> AsyncIterator[Node]:
+    node = await start_node(settings, transport="local", create=create_tiny)
     await node.client.ask(SITE, ConfigureSite(",".join(CHARGERS).encode()), SiteConfigured)
     yield node
     await node.stop()
@@ -78,7 +90,8 @@ async def view(node: Node, charger_id: str) -> ChargerView:
     return await node.client.ask(ActorRef(ActorKind.CHARGER, charger_id), GetCharger(), ChargerView)
 
 
-async def test_a_call_is_stored_before_it_is_answered(node: Node) -> None:
+async def test_a_call_is_stored_before_it_is_answered(node_on_either: Node) -> None:
+    node = node_on_either
     async with station(node, "CP1") as socket:
         answer = await call(socket, "m1", "MeterValues", METER_VALUES)
         assert answer == [3, "m1", {}]
@@ -305,7 +318,8 @@ async def test_an_actor_that_raises_is_answered_for_and_comes_back_as_stored(nod
         assert (await view(node, "CP1")).vendor == "2"
 
 
-async def test_a_killed_host_loses_nothing_and_no_socket(node: Node) -> None:
+async def test_a_killed_host_loses_nothing_and_no_socket(node_on_either: Node) -> None:
+    node = node_on_either
     acknowledged: set[str] = set()
     stop = asyncio.Event()
 
@@ -342,7 +356,8 @@ async def test_a_killed_host_loses_nothing_and_no_socket(node: Node) -> None:
         assert await node.reader.meter_samples(SessionId(message_id)), message_id
 
 
-async def test_request_ids_make_requests_idempotent_across_hosts(node: Node) -> None:
+async def test_request_ids_make_requests_idempotent_across_hosts(node_on_either: Node) -> None:
+    node = node_on_either
     first = await node.client.ask(SITE, ConfigureSite(b"A,B"), SiteConfigured, request_id="r1")
     cursor = await node.client.last_cursor()
     await node.kill_host()

@@ -27,10 +27,11 @@ ray.cloudpickle.register_pickle_by_value(runtime_actors)
 
 
 @pytest.mark.timeout(180)
-async def test_a_killed_host_process_loses_nothing_and_no_socket(tmp_path: Path) -> None:
-    node = await start_node(
-        settings_for(tmp_path), transport="ray", create=runtime_actors.create_tiny
-    )
+async def test_a_killed_host_process_loses_nothing_and_no_socket(
+    tmp_path: Path, postgresql_url: str
+) -> None:
+    settings = settings_for(tmp_path, database_url=postgresql_url)
+    node = await start_node(settings, transport="ray", create=runtime_actors.create_tiny)
     acknowledged: set[str] = set()
     stop = asyncio.Event()
 

@@ -38,6 +38,7 @@ from controlplane.config import Settings
 from controlplane.ids import SHARDS, ActorKind, ChargerId, SiteId, shard_of
 from controlplane.runtime.authority import Authority, Wish, read_wish
 from controlplane.runtime.gateway import Gateway
+from controlplane.runtime.links import Reach
 from controlplane.runtime.node import Node, start_node
 from controlplane.runtime.passwords import basic_passwords, fast_hash, new_password
 from controlplane.runtime.processes import LocalGateway
@@ -112,20 +113,20 @@ async def refused(dialling: Any) -> tuple[int, str]:
     return response.status_code, response.body.decode().strip()
 
 
-def counts(node: Node) -> dict[str, int]:
+def counted(gateway: Gateway) -> dict[str, Any]:
+    """By the names of metrics without their prefix, and the labels' values behind them."""
+    return {
+        " ".join((reading.name.removeprefix("loadstar.gateway."), *labels)): value
+        for reading in gateway.readings()
+        for labels, value in reading.values.items()
+    }
+
+
+def counts(node: Node) -> dict[str, Any]:
     """What the gateway exports."""
     gateway = node._supervisor.gateway
     assert isinstance(gateway, LocalGateway)
-    found: dict[str, int] = {}
-
-    class Reading:
-        def counters(self, _room: str, read: Any) -> None:
-            found.update(read())
-
-        gauges = counters
-
-    gateway.gateway.instrument(Reading())  # type: ignore[arg-type]
-    return found
+    return counted(gateway.gateway)
 
 
 async def test_every_profile_lets_its_own_in(tmp_path: Path) -> None:
@@ -181,7 +182,7 @@ async def test_a_certificate_is_its_own_chargers_and_of_a_believed_authority(
             with pytest.raises((OSError, InvalidMessage)):
                 await works(dial(node, "CP1", context=client_context(authority, foreign, tmp_path)))
             assert await call(honest) == [3, "m", {}]
-        assert counts(node)["tls_handshakes_failed"] == 1
+        assert counts(node)["handshakes.failed tls"] == 1
 
 
 async def test_a_certificate_of_the_local_authority_names_one_charger_alone(tmp_path: Path) -> None:
@@ -309,7 +310,7 @@ async def test_guesses_are_bounded_and_keep_nobody_out_who_was_in_before(tmp_pat
             (await refused(dial(node, "CP1", password=f"guess {number}")))[0] for number in range(8)
         ]
         assert statuses == [401] * 5 + [429] * 3
-        assert counts(node)["passwords_computed"] == 6
+        assert counts(node)["passwords.computed"] == 6
         await works(dial(node, "CP1", password=PASSWORD))
         await works(dial(node, "CP2", password=PASSWORD))
 
@@ -320,7 +321,7 @@ async def test_a_password_that_loadstar_made_costs_nothing_to_check(tmp_path: Pa
     async with running(tmp_path, record) as node:
         await works(dial(node, "CP1", password=password))
         assert (await refused(dial(node, "CP1", password=new_password())))[0] == 401
-        assert counts(node)["passwords_computed"] == 0
+        assert counts(node)["passwords.computed"] == 0
 
 
 async def test_a_password_that_was_sent_is_no_guess_at_the_old_one(tmp_path: Path) -> None:
@@ -329,7 +330,7 @@ async def test_a_password_that_was_sent_is_no_guess_at_the_old_one(tmp_path: Pat
     async with running(tmp_path, described, shown) as node:
         for _ in range(7):
             await works(dial(node, "CP1", password=sent))
-        assert counts(node)["passwords_computed"] == 0
+        assert counts(node)["passwords.computed"] == 0
         await works(dial(node, "CP1", password=PASSWORD))
 
 
@@ -372,7 +373,7 @@ async def test_who_never_finishes_asking_is_cut_off(tmp_path: Path, first: bytes
         slow = [await _open(node.ocpp_port, first) for _ in range(5)]
         for reader, _ in slow:
             await _ended(reader)
-        assert counts(node)["handshakes_timed_out"] == 5
+        assert counts(node)["handshakes.failed timed_out"] == 5
         assert await call(honest) == [3, "m", {}]
         for _, writer in slow:
             writer.close()
@@ -384,7 +385,7 @@ async def test_a_tls_handshake_that_stalls_is_cut_off(tmp_path: Path) -> None:
         slow = await _open(node.ocpp_tls_port or 0, b"\x16\x03\x01\x02\x00\x01")
         await _ended(slow[0])
         slow[1].close()
-        assert counts(node)["handshakes_timed_out"] == 1
+        assert counts(node)["handshakes.failed timed_out"] == 1
         await works(dial(node, "CP1", context=context))
 
 
@@ -405,7 +406,7 @@ async def test_the_silent_make_room_for_who_speaks(tmp_path: Path) -> None:
     async with running(tmp_path, charger("CP1"), handshakes_max=4) as node:
         silent = [await _open(node.ocpp_port) for _ in range(4)]
         await works(dial(node, "CP1"))
-        assert counts(node)["handshakes_dropped"] == 1
+        assert counts(node)["handshakes.failed dropped"] == 1
         for _, writer in silent:
             writer.close()
 
@@ -427,7 +428,7 @@ async def test_an_address_holds_a_bounded_number_of_sockets(tmp_path: Path) -> N
         loop = asyncio.get_running_loop()
         for held in sockets[3:]:
             assert await asyncio.wait_for(loop.sock_recv(held, 1), 5) == b""
-        assert counts(node)["sockets_refused"] == 3
+        assert counts(node)["handshakes.failed address"] == 3
         assert await call(honest) == [3, "m", {}]
         for held in sockets:
             held.close()
@@ -437,7 +438,7 @@ async def test_sockets_are_accepted_at_a_bounded_rate_and_all_are_served(tmp_pat
     names = [f"CP{number}" for number in range(30)]
     async with running(tmp_path, *map(charger, names), handshakes_per_s=100.0) as node:
         await asyncio.gather(*(works(dial(node, name)) for name in names))
-        assert counts(node)["sockets_accepted"] == 30
+        assert counts(node)["sockets.accepted"] == 30
 
 
 async def test_the_number_of_chargers_is_bounded(tmp_path: Path) -> None:
@@ -518,8 +519,9 @@ async def test_what_a_charger_kept_while_offline_is_no_flood_and_a_flood_is(tmp_
     settings = Settings(data_dir=tmp_path, ocpp_port=0)
     migrate(settings.database)
     write(settings, charger("CP1"), charger("CP2"))
-    gateway = Gateway(settings, "g")
+    gateway = Gateway(settings, Reach("n"), "g")
     ports = await gateway.start()
+    await gateway.enter("n local:g")
     host = PromptHost(gateway)
     gateway.host_started(Announcement("h", "i", dict.fromkeys(range(SHARDS), 1)), host)  # type: ignore[arg-type]
     url = f"ws://{HOST}:{ports.plain}/ocpp/"
@@ -539,7 +541,7 @@ async def test_what_a_charger_kept_while_offline_is_no_flood_and_a_flood_is(tmp_
                 answer = json.loads(await asyncio.wait_for(station.recv(), 30))
                 assert answer == [3, str(number), {}]
             await sending
-            assert gateway._floods == 0
+            assert counted(gateway)["reads.held flood"] == 0
             assert host.noticed == []
             # As though it had sent all that it may at full speed.
             gateway._of_charger[ChargerId("CP1")]._budget = 0.0
@@ -547,7 +549,7 @@ async def test_what_a_charger_kept_while_offline_is_no_flood_and_a_flood_is(tmp_
             for _ in range(60):
                 await asyncio.wait_for(station.recv(), 30)
             assert await call(other) == [3, "m", {}]
-            assert gateway._floods
+            assert counted(gateway)["reads.held flood"]
             (notice,) = host.noticed
             assert (notice.kind, notice.count) == ("MessageFlood", 1)
     finally:

@@ -19,8 +19,10 @@ from controlplane.ids import ActorKind, ActorRef, SiteId
 from controlplane.integrations.modbus.meter import ModbusMeter
 from controlplane.network import SiteConfig
 from controlplane.network_power import ModbusMeterConfig
+from controlplane.runtime import catalogue
 from controlplane.runtime.client import ActorClient
 from controlplane.runtime.clock import Clock
+from controlplane.runtime.metrics import Meter
 from controlplane.site.messages import LoadTaken, ReportBuildingLoad, ReportMeterState, SiteView
 from controlplane.store.reader import StoreReader
 from controlplane.store.records import SiteRecord
@@ -52,6 +54,9 @@ class MeterPolling:
             {"reads": 0, "failures": 0, "reports_failed": 0, "refused": 0}
         )
         self._following: asyncio.Task[None] | None = None
+        self.meter = Meter()
+        self.meter.watch(catalogue.MODBUS_READS, self.counts)
+        self.meter.watch(catalogue.MODBUS_METERS, self.states)
 
     def start(self) -> None:
         """Begin to follow the descriptions, and to read what they name."""
@@ -138,6 +143,11 @@ class MeterPolling:
         try:
             while True:
                 await asyncio.sleep(due_s - loop.time())
+                if not self._client.near(ActorRef(ActorKind.SITE, site_id)):
+                    # The node that serves the site reads its meter.
+                    meter.close()
+                    due_s, failures = loop.time() + interval_s, None
+                    continue
                 failures = await self._read(site_id, meter, failures)
                 due_s = max(due_s + interval_s, loop.time())
                 if failures:

@@ -86,6 +86,7 @@ from controlplane.ocpp.commands.network_profile import (
 from controlplane.ocpp.commands.payment import (
     NotifyWebPayment,
 )
+from controlplane.ocpp.commands.repeating import repeatable
 from controlplane.ocpp.commands.reservation import CancelReservation, ReserveNow
 from controlplane.ocpp.commands.security import (
     CertificateHash,
@@ -190,6 +191,7 @@ __all__ = [
     "UpdateSchedule",
     "UsePriority",
     "VirtualNetwork",
+    "repeatable",
 ]
 
 AnyCommand = (

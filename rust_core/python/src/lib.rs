@@ -5,6 +5,7 @@ mod allocator;
 mod arrays;
 mod electrical;
 mod inputs;
+mod plan;
 mod proof;
 mod timing;
 
@@ -236,6 +237,14 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(allocate, module)?)?;
     module.add_function(wrap_pyfunction!(check, module)?)?;
     module.add_class::<electrical::Caps>()?;
+    module.add_class::<plan::PlanLimits>()?;
+    module.add_class::<plan::PlanMeters>()?;
+    module.add_class::<plan::PlanFleet>()?;
+    module.add_class::<plan::PlanStart>()?;
+    module.add_class::<plan::PlanProblem>()?;
+    module.add_class::<plan::Plan>()?;
+    module.add_function(wrap_pyfunction!(plan::check_plan, module)?)?;
+    module.add_function(wrap_pyfunction!(plan::plan, module)?)?;
     module.add_function(wrap_pyfunction!(electrical::total_power_row, module)?)?;
     module.add_function(wrap_pyfunction!(electrical::imbalance_row, module)?)?;
     module.add_function(wrap_pyfunction!(electrical::line_current_row, module)?)?;

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, TypeVar
 
 import msgspec
@@ -38,7 +39,7 @@ from controlplane.ids import ActorKind, ActorRef, SessionId, SiteId
 from controlplane.network import ChargerConfig, ConnectorConfig
 from controlplane.ocpp.commands import AnyCommand
 from controlplane.ocpp.schemas import check_call, check_result
-from controlplane.store.records import ActorSnapshot
+from controlplane.store.records import ActorSnapshot, CommandRecord
 from controlplane.units import iso_from_ms
 
 START_MS = 1_704_067_200_000
@@ -66,8 +67,15 @@ ACCEPTING: dict[str, dict[str, Any]] = {
 class Charger:
     """One charger under test. `effects` are those of the latest step; `all` those of every one."""
 
-    def __init__(self, *, snapshot: bytes | None = None, now_ms: int = START_MS) -> None:
+    def __init__(
+        self,
+        *,
+        snapshot: bytes | None = None,
+        now_ms: int = START_MS,
+        commands: Iterable[CommandRecord] = (),
+    ) -> None:
         self.actor = ChargerActor(REF, SETTINGS, snapshot)
+        self.actor.restore_commands(list(commands))
         self.now_ms = now_ms
         self.timers: dict[str, int] = {}
         self.snapshot = snapshot
@@ -164,8 +172,11 @@ class Charger:
         self.now_ms = until_ms
 
     def reborn(self) -> Charger:
-        """The charger on another host: from its snapshot, with nothing else remembered."""
-        other = Charger(snapshot=self.snapshot, now_ms=self.now_ms + 5_000)
+        """The charger on another host: from its snapshot and the commands without an end, with
+        nothing else remembered."""
+        latest = {each.command_id: each for each in self.records(CommandRecord)}
+        unended = [each for each in latest.values() if each.ended_ms is None]
+        other = Charger(snapshot=self.snapshot, now_ms=self.now_ms + 5_000, commands=unended)
         other.version, other.messages = self.version, self.messages
         return other
 

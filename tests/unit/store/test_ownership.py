@@ -7,10 +7,11 @@ import threading
 import pytest
 from sqlalchemy import Engine, text
 
-from controlplane.errors import Fenced
+from controlplane.errors import Fenced, Unavailable
 from controlplane.ids import SHARDS
 from controlplane.runtime.ownership import Ownership
-from controlplane.store.engine import migrate, open_engine
+from controlplane.store.commit import StoreWriter
+from controlplane.store.engine import open_engine
 
 
 class Boottime:
@@ -22,7 +23,6 @@ class Boottime:
 
 @pytest.fixture
 def engine(database_url: str) -> Engine:
-    migrate(database_url)
     return open_engine(database_url, writer=True)
 
 
@@ -86,6 +86,74 @@ def test_released_shards_are_free_at_once(engine: Engine) -> None:
     held.release()
     assert not held.valid
     assert owner(engine, "b", "1", clock).claim({1}) == {1: 2}
+
+
+def test_what_is_given_back_is_free_at_once_and_stays_free(engine: Engine) -> None:
+    clock = Boottime()
+    held = owner(engine, "a", "1", clock)
+    held.claim({1, 2})
+    held.give_back({1})
+    assert held.epochs == {2: 1}
+    assert held.renew() == {2: 1}
+    assert owner(engine, "b", "1", clock).claim({1, 2}) == {1: 2}
+    assert held.renew() == {2: 1}
+    assert held.valid
+
+
+def test_what_another_gave_back_is_claimed_beside_what_is_held(engine: Engine) -> None:
+    clock = Boottime()
+    held, other = owner(engine, "a", "1", clock), owner(engine, "b", "1", clock)
+    held.claim({1})
+    other.claim({2})
+    other.give_back({2})
+    clock.now_s += 6.0
+    assert held.claim({1, 2}) == {1: 1, 2: 2}
+    clock.now_s += 6.0
+    assert held.valid, "a claim extends everything"
+
+
+def test_a_claim_whose_answer_was_lost_shows_in_the_next_renewal(engine: Engine) -> None:
+    clock = Boottime()
+    held = owner(engine, "a", "1", clock)
+    held.claim({1})
+    with engine.begin() as connection:
+        connection.execute(
+            text(
+                "UPDATE shard_owner SET owner = 'a/1', epoch = epoch + 1,"
+                " lease_until_ms = 9000000000000 WHERE shard = 2"
+            )
+        )
+    assert held.renew() == {1: 1, 2: 1}
+
+
+def test_a_transaction_that_the_old_owner_left_open_keeps_nobody_from_renewing(
+    engine: Engine, database_url: str
+) -> None:
+    if engine.dialect.name == "sqlite":
+        pytest.skip("SQLite has one writer at a time")
+    clock = Boottime()
+    held = owner(engine, "b", "1", clock)
+    held.claim({3})
+    with open_engine(database_url, writer=True).begin() as left_open:
+        left_open.execute(text("SELECT epoch FROM shard_owner WHERE shard = 1 FOR SHARE"))
+        assert held.claim({1, 2}) == {2: 1, 3: 1}
+    assert held.claim({1, 2}) == {1: 1, 2: 1, 3: 1}
+
+
+def test_a_commit_in_doubt_is_waited_for_before_anything_is_read(
+    engine: Engine, database_url: str
+) -> None:
+    if engine.dialect.name == "sqlite":
+        pytest.skip("SQLite has one writer at a time")
+    clock = Boottime()
+    owner(engine, "a", "1", clock).claim({1, 2})
+    with open_engine(database_url, writer=True).begin() as in_doubt:
+        in_doubt.execute(text("SELECT epoch FROM shard_owner WHERE shard = 1 FOR SHARE"))
+        impatient = open_engine(f"{database_url}?options=-clock_timeout%3D50", writer=True)
+        with pytest.raises(Unavailable):
+            StoreWriter(impatient).settle({1, 2})
+        StoreWriter(impatient).settle({2})
+    StoreWriter(impatient).settle({1, 2})
 
 
 def test_the_watchdog_speaks_up_once_the_time_is_over(engine: Engine) -> None:

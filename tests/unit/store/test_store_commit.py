@@ -1,9 +1,7 @@
-"""Group commits and reads on a real database: SQLite, and PostgreSQL where
-LOADSTAR_TEST_DATABASE_URL names one."""
+"""Group commits and reads on real databases: each test runs on SQLite and on PostgreSQL."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -28,28 +26,9 @@ from controlplane.store.records import (
     SiteRecord,
     SiteRemoved,
 )
+from controlplane.store.retention import Retained
 
 SITE = ActorRef(ActorKind.SITE, "S1")
-
-
-@pytest.fixture
-def url(database_url: str) -> str:
-    migrate(database_url)
-    return database_url
-
-
-@pytest.fixture
-def writer(url: str) -> Iterator[StoreWriter]:
-    writer = StoreWriter(open_engine(url, writer=True))
-    yield writer
-    writer.close()
-
-
-@pytest.fixture
-async def reader(url: str) -> AsyncIterator[StoreReader]:
-    reader = StoreReader(url)
-    yield reader
-    reader.close()
 
 
 def session(number: int, **changes: object) -> SessionRecord:
@@ -136,9 +115,9 @@ async def test_sites_and_feeders_are_removed(writer: StoreWriter, reader: StoreR
 
 
 async def test_a_lost_shard_refuses_the_whole_batch(
-    url: str, writer: StoreWriter, reader: StoreReader
+    database_url: str, writer: StoreWriter, reader: StoreReader
 ) -> None:
-    engine = open_engine(url, writer=True)
+    engine = open_engine(database_url, writer=True)
     with engine.begin() as connection:
         connection.execute(text("UPDATE shard_owner SET epoch = 7 WHERE shard = 3"))
     engine.dispose()
@@ -238,12 +217,13 @@ async def test_request_results_are_kept_and_pruned(
     result = RequestResult("r1", SITE, b"print", b"answer", 1_000)
     writer.commit(CommitBatch(results=[result]))
     assert await reader.request_result("r1") == result
-    writer.prune_results(1_001)
+    assert writer.prune(Retained.RESULTS, 1_000) == 0
+    assert writer.prune(Retained.RESULTS, 1_001) == 1
     assert await reader.request_result("r1") is None
 
 
-def test_migrating_twice_changes_nothing(url: str) -> None:
-    migrate(url)
+def test_migrating_twice_changes_nothing(database_url: str) -> None:
+    migrate(database_url)
 
 
 def test_urls_that_loadstar_does_not_run_on_are_named(tmp_path: Path) -> None:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
-
 import pytest
 
 from controlplane.errors import InvalidInput
 from controlplane.ids import ChargerId, SessionId
 from controlplane.store.commit import CommitBatch, StoreWriter
-from controlplane.store.engine import migrate, open_engine
 from controlplane.store.reader import StoreReader
 from controlplane.store.records import (
     QuarantineCleared,
@@ -19,21 +16,6 @@ from controlplane.store.records import (
 )
 
 CP1, CP2 = ChargerId("CP1"), ChargerId("CP2")
-
-
-@pytest.fixture
-def writer(database_url: str) -> Iterator[StoreWriter]:
-    migrate(database_url)
-    writer = StoreWriter(open_engine(database_url, writer=True))
-    yield writer
-    writer.close()
-
-
-@pytest.fixture
-async def reader(database_url: str, writer: StoreWriter) -> AsyncIterator[StoreReader]:
-    reader = StoreReader(database_url)
-    yield reader
-    reader.close()
 
 
 def held(number: int, charger_id: ChargerId = CP1, **more: str) -> QuarantineRecord:

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
-
 import msgspec
-import pytest
 
 from controlplane.ids import ChargerId, SessionId, SiteId
 from controlplane.store.commit import CommitBatch, StoreWriter
-from controlplane.store.engine import migrate, open_engine
 from controlplane.store.queries import (
     ListFound,
     ListQuery,
@@ -31,21 +27,6 @@ from controlplane.store.records import (
     TokenRemoved,
 )
 from controlplane.tokens import PENDING, Token
-
-
-@pytest.fixture
-def writer(database_url: str) -> Iterator[StoreWriter]:
-    migrate(database_url)
-    writer = StoreWriter(open_engine(database_url, writer=True))
-    yield writer
-    writer.close()
-
-
-@pytest.fixture
-async def reader(writer: StoreWriter, database_url: str) -> AsyncIterator[StoreReader]:
-    reader = StoreReader(database_url)
-    yield reader
-    reader.close()
 
 
 def stored(version: int, token: Token) -> TokenRecord:

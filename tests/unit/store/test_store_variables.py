@@ -3,15 +3,12 @@ pages."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
-
 import msgspec
 import pytest
 
 from controlplane.errors import InvalidInput
 from controlplane.ids import ChargerId
 from controlplane.store.commit import CommitBatch, StoreWriter
-from controlplane.store.engine import migrate, open_engine
 from controlplane.store.reader import StoreReader
 from controlplane.store.records import (
     MonitorRecord,
@@ -24,21 +21,6 @@ from controlplane.store.records import (
 )
 
 CP1, CP2 = ChargerId("CP1"), ChargerId("CP2")
-
-
-@pytest.fixture
-def writer(database_url: str) -> Iterator[StoreWriter]:
-    migrate(database_url)
-    writer = StoreWriter(open_engine(database_url, writer=True))
-    yield writer
-    writer.close()
-
-
-@pytest.fixture
-async def reader(writer: StoreWriter, database_url: str) -> AsyncIterator[StoreReader]:
-    reader = StoreReader(database_url)
-    yield reader
-    reader.close()
 
 
 def variable(
