@@ -187,8 +187,10 @@ def caps_to_send(
 
 
 def _calm(account: Account, cap_ma: int) -> int:
-    """The cap in force where the new one is hardly different."""
-    change_min_ma = max(CHANGE_MIN_MA, account.cap_ma // 50)
+    """The cap in force where the new one is hardly different; where the cap holds back who wants
+    more, less is a difference."""
+    held_back = account.cap_ma < min(cap_ma, account.wanted_ma)
+    change_min_ma = CHANGE_MIN_MA if held_back else max(CHANGE_MIN_MA, account.cap_ma // 50)
     if account.cap_id > 0 and abs(cap_ma - account.cap_ma) < change_min_ma:
         return account.cap_ma
     return cap_ma
