@@ -237,6 +237,7 @@ class LiveSite:
             if change_ms < 0:
                 connector.calm = Calm()
                 connector.measured_at_ms += change_ms
+                connector.sample_asked_ms += change_ms
                 demand = connector.demand
                 if demand is not None:
                     demand.turn.since_ms = min(demand.turn.since_ms, now_ms)

@@ -265,6 +265,25 @@ def test_small_changes_are_not_sent() -> None:
     assert bench.new_caps() == {"a": 199.5}, "a lower capacity is no small change"
 
 
+def test_who_is_held_back_by_its_cap_is_raised_for_an_ampere() -> None:
+    """Of a hundred amperes and more, two are less than a change that is worth a message to others."""
+    bench = FeederBench(300)
+    for site in "ab":
+        bench.report(site, floor=20, wanted=140, liability=20)
+    for site in "ab":
+        bench.report(site, cap_id=bench.cap_id(site), floor=20, wanted=140, liability=140)
+    assert [bench.share(site) for site in "ab"] == [(150, True), (150, True)]
+    bench.new_caps()
+    bench.report("a", cap_id=bench.cap_id("a"), floor=20, wanted=152, liability=150)
+    bench.report("b", cap_id=bench.cap_id("b"), floor=20, wanted=120, liability=120)
+    bench.advance(10_000)
+    bench.report("b", cap_id=bench.cap_id("b"), floor=20, wanted=120, liability=120)
+    bench.advance(10_000)
+    cap_a, _ = bench.share("a")
+    assert cap_a is not None
+    assert cap_a >= 152
+
+
 def test_a_site_that_leaves_frees_its_share() -> None:
     bench = two_sites()
     bench.report("b", cap_id=bench.cap_id("b"), floor=20, wanted=180, liability=20)

@@ -6,6 +6,7 @@ from __future__ import annotations
 import pytest
 from site_bench import Bench, charger, site
 
+from controlplane.charger.messages import SampleWanted
 from controlplane.ocpp.commands import CommandState
 from controlplane.site.messages import SetCircuitLimit, SetSiteLimit, SiteView
 from controlplane.units import MS_PER_HOUR
@@ -46,6 +47,20 @@ def test_a_clock_set_back_holds_nothing_up(hours: int) -> None:
     bench.meter("A", 20, 20, 20)
     bench.settle(10_000)
     assert bench.limits_a() == [20, 20]
+
+
+def test_meters_are_asked_as_before_where_the_clock_was_set_back() -> None:
+    bench = Bench(site([charger("A")]))
+    bench.plug("A")
+    bench.settle(5_000)
+    bench.meter("A", 40, 40, 40)
+    bench.advance(30_000)
+    assert any(isinstance(each.message, SampleWanted) for each in bench.sent)
+    bench.sent.clear()
+    bench.now_ms -= MS_PER_HOUR
+    bench.meter("A", 40, 40, 40)
+    bench.advance(60_000)
+    assert any(isinstance(each.message, SampleWanted) for each in bench.sent)
 
 
 def test_a_limit_that_failed_before_the_clock_was_set_back_is_tried_again_soon() -> None:
