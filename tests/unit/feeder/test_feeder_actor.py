@@ -266,7 +266,7 @@ def test_small_changes_are_not_sent() -> None:
 
 
 def test_who_is_held_back_by_its_cap_is_raised_for_an_ampere() -> None:
-    """Of a hundred amperes and more, two are less than a change that is worth a message to others."""
+    """Two of 150 amperes are less than a change that is worth a message to others."""
     bench = FeederBench(300)
     for site in "ab":
         bench.report(site, floor=20, wanted=140, liability=20)
