@@ -237,6 +237,8 @@ class ChargerActor:
         turn = Turn(self._memory.charger_id, self._memory.site_id, now_ms)
         turn.settled = self._settling.settled
         handle(self, turn, message)
+        if turn.routine:
+            return turn.effects
         if self._access.due:
             self._requests.grant_access(turn)
         if self._kept.waits and self._line.connection:

@@ -130,6 +130,9 @@ class Hearing:
             follow(self, turn, dialect, event)
         if self._smart_charging.question is not None:
             self._ask_more(turn, dialect)
+        elif type(event) is events.MeterReported:
+            # Nearly all that a station ever says; what there is to send to it waits for news.
+            turn.routine = not (turn.changed or turn.history)
 
     def sent(self, turn: Turn, message: StationSent) -> None:
         """What the station tells without wanting an answer (2.1)."""

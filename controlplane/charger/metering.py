@@ -70,13 +70,14 @@ def session_record(memory: ChargerMemory, session: Session) -> SessionRecord:
 
 
 class _Seen:
-    """The latest readings of a connector. One newer than all before is none of them: there is no
-    need to look."""
+    """The latest readings of a connector, each by the 64 bits that its values hash to: to keep the
+    values would cost a charger that charges a third of its memory. One newer than all before is
+    none of them: there is no need to look."""
 
-    __slots__ = ("keys", "newest_ms")
+    __slots__ = ("hashes", "newest_ms")
 
     def __init__(self) -> None:
-        self.keys: deque[ReadingKey] = deque(maxlen=_READINGS_SEEN_MAX)
+        self.hashes: deque[int] = deque(maxlen=_READINGS_SEEN_MAX)
         self.newest_ms = -1
 
 
@@ -290,12 +291,12 @@ class Metering:
         seen = self._readings_seen.get(connector_id)
         if seen is None:
             seen = self._readings_seen[connector_id] = _Seen()
-        at_ms = key[0]
+        at_ms, hashed = key[0], hash(key)
         if at_ms > seen.newest_ms:
             seen.newest_ms = at_ms
-        elif key in seen.keys:
+        elif hashed in seen.hashes:
             return False
-        seen.keys.append(key)
+        seen.hashes.append(hashed)
         return True
 
     def correct(

@@ -25,6 +25,7 @@ class Turn:
         "effects",
         "history",
         "now_ms",
+        "routine",
         "settled",
         "site_id",
     )
@@ -38,6 +39,8 @@ class Turn:
         self.call: StationCalled | None = None
         self.history = False
         """The station tells of what happened before it was connected."""
+        self.routine = False
+        """Nothing follows from it beyond its effects: no other part need be asked."""
         self.settled = True
         """It has been left in peace for long enough to have told all of that."""
 

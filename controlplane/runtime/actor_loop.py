@@ -51,6 +51,8 @@ from controlplane.store.reader import StoreReader
 __all__ = ["ActorLoop"]
 
 _STEPS_AT_ONCE = 2_000
+_STEPS_BETWEEN_LOOKS = 50
+"""After so many it is looked again whether the batch is full."""
 _SENDS_WAITING_MAX = 64
 """What an actor that is not here yet may have waiting of the messages that want no answer."""
 _TIMER_WAIT_MAX_S = 1.0
@@ -251,20 +253,22 @@ class ActorLoop:
         # What the steps send each other is stepped in the same turn, so that a station's news, the
         # round that it sets off and the limits that follow share one commit.
         steps_left = _STEPS_AT_ONCE
-        while waiting and steps_left and not self.pipeline.open.full:
-            steps_left -= 1
-            resident, message, sender = waiting.popleft()
-            if resident.actor is None:
-                self._wait(resident, message, sender)
-            else:
-                self._step(resident, message, now_ms)
+        while waiting and steps_left > 0 and not self.pipeline.open.full:
+            part = min(len(waiting), _STEPS_BETWEEN_LOOKS)
+            steps_left -= part
+            for _ in range(part):
+                resident, message, sender = waiting.popleft()
+                if resident.actor is None:
+                    self._wait(resident, message, sender)
+                else:
+                    self._step(resident, message, now_ms)
         if waiting and not self.pipeline.open.full:
             self.schedule()
         self._arm_timer(now_ms)
         self.pipeline.pump()
 
     def _wait(self, resident: Resident, message: Message, sender: Resident | None) -> None:
-        if resident.waiting is None:
+        if resident.waiting is None or resident.gone:
             # The actor was thrown away while this was queued: start over with a new resident.
             resident = self.residents.find(resident.ref, site_id=resident.site_id)
             if resident.actor is not None or resident.waiting is None:

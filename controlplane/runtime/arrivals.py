@@ -7,6 +7,7 @@ that is not served here is dropped, because its sender will hear who serves it."
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Final
 
 from controlplane.charger.messages import (
     SecurityNoticed,
@@ -33,6 +34,8 @@ from controlplane.runtime.wire import (
 )
 
 __all__ = ["Arrivals"]
+
+_NOBODY: Final[tuple[str, Resident | None]] = ("", None)
 
 
 class Arrivals:
@@ -61,8 +64,9 @@ class Arrivals:
         self._traces = traces
         self._control = control
         self._held: list[Parcel] = []
-        self._connected: dict[str, str] = {}
-        """The connection of each charger that was introduced last."""
+        self._connected: dict[str, tuple[str, Resident]] = {}
+        """The connection of each charger that was introduced last, and who hears what comes on
+        it."""
 
     def take(self, parcels: Sequence[Parcel]) -> None:
         """What came over a link, in order."""
@@ -95,7 +99,7 @@ class Arrivals:
 
     def gateway_gone(self, name: str) -> None:
         """The gateway is gone, and every socket it held."""
-        for charger_id, connection in list(self._connected.items()):
+        for charger_id, (connection, _) in list(self._connected.items()):
             if connection.partition(":")[0] == name:
                 lost = StationDisconnected(connection, "gateway lost")
                 self._from_station(FromStation(ChargerId(charger_id), None, lost))
@@ -123,11 +127,14 @@ class Arrivals:
     # --- stations ---------------------------------------------------------------------------------
 
     def _called(self, parcel: CallOfStation) -> None:
-        charger_id, connection = parcel.charger_id, parcel.connection
-        if self._connected.get(charger_id) != connection:
+        charger_id = parcel.charger_id
+        connection, resident = self._connected.get(charger_id, _NOBODY)
+        if resident is None or connection != parcel.connection:
             return
-        ref = ActorRef(ActorKind.CHARGER, charger_id)
-        resident = self._residents.find(ref, site_id=parcel.site_id)
+        if resident.gone:
+            ref = ActorRef(ActorKind.CHARGER, charger_id)
+            resident = self._residents.find(ref, site_id=parcel.site_id)
+            self._connected[charger_id] = connection, resident
         read = typed.read_payload if parcel.typed else framing.read_call
         payload = read(parcel.text)
         call = StationCalled(connection, parcel.message_id, parcel.action, payload, parcel.mended)
@@ -138,19 +145,19 @@ class Arrivals:
         message = parcel.message
         charger_id = parcel.charger_id
         ref = ActorRef(ActorKind.CHARGER, charger_id)
-        known = self._connected.get(charger_id)
+        known, _ = self._connected.get(charger_id, _NOBODY)
         if isinstance(message, SecurityNoticed):
             # It is about the charger and of no connection.
             pass
-        elif type(message) is not StationConnected and known != message.connection:
+        elif type(message) is not StationConnected and (not known or known != message.connection):
             return
         resident = self._served(ref, parcel.site_id)
         if resident is None:
             return
         if type(message) is StationConnected:
-            if known is not None and known != message.connection:
+            if known and known != message.connection:
                 self._close_replaced(resident, known)
-            self._connected[charger_id] = message.connection
+            self._connected[charger_id] = message.connection, resident
         elif type(message) is StationDisconnected:
             del self._connected[charger_id]
         self._mailbox.entries.append((resident, message, None))

@@ -26,7 +26,7 @@ from controlplane.store.commit import CommitBatch
 __all__ = ["Batch", "Pipeline"]
 
 _INTERVAL_PER_ACTOR_S = 0.000_15
-_INTERVAL_MAX_S = 0.015
+_INTERVAL_MAX_S = 0.025
 """A commit costs more than half a millisecond of processor time, whatever is in it. The more actors
 the last one was for, the longer the next one is filled."""
 

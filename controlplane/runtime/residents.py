@@ -90,11 +90,13 @@ def _restore(
 class Resident:
     """One actor's place: the actor itself, or what waits until it is there."""
 
-    __slots__ = ("actor", "ref", "rounds", "shard", "site_id", "waiting")
+    __slots__ = ("actor", "gone", "ref", "rounds", "shard", "site_id", "waiting")
 
     def __init__(self, ref: ActorRef, site_id: SiteId | None) -> None:
         self.ref = ref
         self.actor: Actor | None = None
+        self.gone = False
+        """It was forgotten: whoever looks for the actor finds another place for it."""
         self.waiting: deque[tuple[Message, Resident | None]] | None = deque()
         """Messages in order, each with its sender where that is an actor of this host."""
         self.rounds = 0
@@ -165,6 +167,7 @@ class Residents:
     def forget(self, resident: Resident) -> None:
         """Throw the actor away; the next message brings it back."""
         resident.actor = None
+        resident.gone = True
         if self._by_ref.get(resident.ref) is resident:
             del self._by_ref[resident.ref]
 
