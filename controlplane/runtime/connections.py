@@ -51,16 +51,13 @@ class Connections:
         of_charger = self.of_charger
         return [of_charger[each] for each in charger_ids if each in of_charger]
 
-    def newest(self, station: Station) -> bool:
-        """Whether this is the charger's connection."""
-        return self.of_charger.get(station.charger_id) is station
-
     def adopt(self, station: Station) -> None:
         """The newest socket wins, at once."""
         older = self.of_charger.get(station.charger_id)
         self._by_name[station.connection] = station
         self.of_charger[station.charger_id] = station
         if older is not None:
+            older.newest = False
             log.warning(
                 "connection_replaced",
                 charger=station.charger_id,
@@ -73,8 +70,9 @@ class Connections:
         """The socket has closed; whether that leaves the charger without one."""
         self._by_name.pop(station.connection, None)
         station.socket = None
-        if not self.newest(station):
+        if not station.newest:
             return False
+        station.newest = False
         del self.of_charger[station.charger_id]
         return True
 
@@ -83,7 +81,7 @@ class Connections:
         socket = station.socket
         if socket is None:
             return
-        if socket.transport.get_write_buffer_size() > _UNREAD_MAX_BYTES:
+        if socket.paused and socket.transport.get_write_buffer_size() > _UNREAD_MAX_BYTES:
             # It asks and does not read the answers; it may dial again.
             self._meter.unread += 1
             log.warning("answers_not_read", connection=station.connection)

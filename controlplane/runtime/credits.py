@@ -20,7 +20,7 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import Final
 
-__all__ = ["Credits", "Weight", "weight_of"]
+__all__ = ["Account", "Credits", "Holder", "Weight", "weight_of"]
 
 
 class Weight(IntEnum):
@@ -44,15 +44,32 @@ def weight_of(action: str) -> Weight:
     return _WEIGHTS.get(action, Weight.KEPT)
 
 
-class _Account:
-    """One host's."""
+class Account:
+    """One host's credits."""
 
-    __slots__ = ("free", "waiting")
+    __slots__ = ("free", "host", "lines")
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, host: str, most: int) -> None:
+        self.host = host
         self.free = most
-        self.waiting: tuple[dict[str, None], dict[str, None]] = ({}, {})
-        """Connections in the order of their coming: what is kept, and samples."""
+        self.lines: tuple[Line, Line] = ({}, {})
+        """Who waits, in the order of coming: for what is kept, and for samples."""
+
+
+class Holder:
+    """Who needs a credit for its CALL: a connection. What it has is written down at itself, because
+    that is looked at for every CALL."""
+
+    __slots__ = ("credit", "line")
+
+    def __init__(self) -> None:
+        self.credit: Account | None = None
+        """Where it has one."""
+        self.line: Line | None = None
+        """In which it waits."""
+
+
+Line = dict[Holder, None]
 
 
 class Credits:
@@ -64,67 +81,63 @@ class Credits:
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self._accounts: dict[str, _Account] = {}
-        self._held: dict[str, str] = {}
-        """The host at which a connection has its credit."""
-        self._waits: dict[str, tuple[str, Weight]] = {}
-        """Where a connection waits for one, and in which line."""
+        self._accounts: dict[str, Account] = {}
 
     @property
     def under_way(self) -> int:
         """CALLs at hosts, unanswered."""
-        return len(self._held)
+        return sum(self._most - account.free for account in self._accounts.values())
 
     @property
     def waiting(self) -> int:
         """CALLs that wait for a credit."""
-        return len(self._waits)
+        return sum(len(line) for account in self._accounts.values() for line in account.lines)
 
     def exhausted(self, host: str) -> bool:
         """Whether a further CALL for this host would have to wait."""
         account = self._accounts.get(host)
         return account is not None and account.free <= 0
 
-    def take(self, connection: str, host: str, weight: Weight) -> bool:
-        """Take the connection's credit at this host; False where it waits for one from now on. A
-        credit that it has already is good for the same CALL again."""
-        held = self._held.get(connection)
-        if held == host:
+    def take(self, holder: Holder, host: str, weight: Weight) -> bool:
+        """Take a credit at this host; False where the holder waits for one from now on. A credit
+        that it has already is good for the same CALL again."""
+        held = holder.credit
+        if held is not None and held.host == host:
             return True
-        self.forget(connection)
+        self.forget(holder)
         account = self._accounts.get(host)
         if account is None:
-            account = self._accounts[host] = _Account(self._most)
+            account = self._accounts[host] = Account(host, self._most)
         if account.free > 0:
             account.free -= 1
-            self._held[connection] = host
+            holder.credit = account
             return True
-        line = min(weight, Weight.SAMPLE)
-        account.waiting[line][connection] = None
-        self._waits[connection] = (host, line)
+        holder.line = account.lines[min(weight, Weight.SAMPLE)]
+        holder.line[holder] = None
         return False
 
-    def forget(self, connection: str) -> str:
-        """The connection's CALL is over, or it waits no more; returned is the host at which a
-        credit is free by that, empty where it had none."""
-        host = self._held.pop(connection, None)
-        if host is not None:
-            self._accounts[host].free += 1
-        waits = self._waits.pop(connection, None)
-        if waits is not None:
-            del self._accounts[waits[0]].waiting[waits[1]][connection]
-        return host or ""
+    @staticmethod
+    def forget(holder: Holder) -> Account | None:
+        """The holder's CALL is over, or it waits no more; returned is where a credit is free by
+        that, None where it had none."""
+        account = holder.credit
+        if account is not None:
+            account.free += 1
+            holder.credit = None
+        if holder.line is not None:
+            del holder.line[holder]
+            holder.line = None
+        return account
 
-    def next(self, host: str) -> str | None:
-        """The connection whose CALL goes next, if a credit is free for it; it has it then."""
-        account = self._accounts.get(host)
-        if account is None or account.free <= 0:
+    @staticmethod
+    def next(account: Account) -> Holder | None:
+        """Whose CALL goes next, if a credit is free for it; it has it then."""
+        if account.free <= 0:
             return None
-        for line in account.waiting:
-            for connection in line:
-                del line[connection]
-                del self._waits[connection]
+        for line in account.lines:
+            for holder in line:
+                del line[holder]
                 account.free -= 1
-                self._held[connection] = host
-                return connection
+                holder.credit, holder.line = account, None
+                return holder
         return None

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Coroutine, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from controlplane.charger.messages import (
     StationConnected,
@@ -34,10 +34,17 @@ from controlplane.runtime.wire import (
     Withdrawal,
 )
 
-__all__ = ["Routes"]
+__all__ = ["Route", "Routes"]
 
 _HELD_MAX = 20_000
 _RELINK_S = 0.5
+
+
+class Route(NamedTuple):
+    """The way to a host."""
+
+    host: str
+    link: Link
 
 
 class Routes:
@@ -75,14 +82,14 @@ class Routes:
         self._announcing: dict[str, asyncio.Lock] = {}
         self._held: deque[tuple[int, FromStation]] = deque(maxlen=_HELD_MAX)
         """What waits, each with its shard."""
-        self._of_shard: list[Link | None] = [None] * SHARDS
+        self._of_shard: list[Route | None] = [None] * SHARDS
 
     @property
     def held(self) -> int:
         """News that waits for a host."""
         return len(self._held)
 
-    def link(self, shard: int) -> Link | None:
+    def of_shard(self, shard: int) -> Route | None:
         """To the shard's host; None where nobody serves it or its host is not linked to."""
         return self._of_shard[shard]
 
@@ -95,21 +102,21 @@ class Routes:
         rest waits for it."""
         parcel = FromStation(station.charger_id, station.site_id, message)
         if isinstance(message, StationConnected | StationDisconnected):
-            link = self._of_shard[station.shard]
-            if link is not None:
-                link.send(parcel)
+            route = self._of_shard[station.shard]
+            if route is not None:
+                route.link.send(parcel)
         else:
             self.send(station.shard, parcel)
 
     def send(self, shard: int, parcel: FromStation) -> None:
         """Send to the shard's host, or keep it until there is one; the oldest gives way."""
-        link = self._of_shard[shard]
-        if link is not None:
+        route = self._of_shard[shard]
+        if route is not None:
             message = parcel.message
             sent: FromStation | Traced = parcel
             if self._traces.commands and isinstance(message, (StationReplied, StationFailed)):
                 sent = self._traces.answered(parcel, message)
-            link.send(sent, urgent=type(message) is StationReplied)
+            route.link.send(sent, urgent=type(message) is StationReplied)
             return
         if len(self._held) == _HELD_MAX:
             self.news_dropped += 1
@@ -172,9 +179,9 @@ class Routes:
             self.send(shard, parcel)
 
     def _draw(self) -> None:
-        """Look every shard's link up, so that messages need not: owners and links change seldom."""
-        host_of, links = self.owners.host_of, self.links
-        self._of_shard = [links.get(host_of(shard)) for shard in range(SHARDS)]
+        """Look every shard's route up, so that messages need not: they change seldom."""
+        routes = {host: Route(host, link) for host, link in self.links.items()}
+        self._of_shard = [routes.get(self.owners.host_of(shard)) for shard in range(SHARDS)]
 
     # --- links ------------------------------------------------------------------------------------
 

@@ -10,6 +10,7 @@ from collections import defaultdict, deque
 from typing import TYPE_CHECKING
 
 from controlplane.ids import ActorKind, ChargerId, SiteId, shard_of
+from controlplane.runtime.credits import Holder
 from controlplane.runtime.wire import Admitted, CallOfStation, ToStation
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ _FAULTS_LOGGED = 60
 _ANYBODY = Admitted()
 
 
-class Station:
+class Station(Holder):
     """State of one connection. `remote` is the peer's address for logs."""
 
     __slots__ = (
@@ -47,6 +48,7 @@ class Station:
         "command",
         "commanded_at_s",
         "connection",
+        "newest",
         "pending",
         "remote",
         "shard",
@@ -69,7 +71,10 @@ class Station:
         calls_counted: defaultdict[str, int] | None = None,
         traced: bool = False,
     ) -> None:
+        super().__init__()
         self.charger_id = charger_id
+        self.newest = True
+        """Whether it is the charger's connection: neither replaced nor closed."""
         self.connection = connection
         self.version = version
         self.remote = remote

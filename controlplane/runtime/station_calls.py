@@ -75,34 +75,35 @@ class StationCalls:
 
     def behind(self, station: Station) -> bool:
         """Whether the station's host has more to do than it should."""
-        link = self._routes.link(station.shard)
-        return link is not None and link.full
+        route = self._routes.of_shard(station.shard)
+        return route is not None and route.link.full
 
     def crowded(self, station: Station) -> bool:
         """Whether what may be left out should be, for the sake of the station's host."""
-        host = self._routes.host(station.shard)
-        return self.credits.exhausted(host) or self.behind(station)
+        route = self._routes.of_shard(station.shard)
+        return route is not None and (self.credits.exhausted(route.host) or route.link.full)
 
     def give_back(self, station: Station) -> None:
         """The station's CALL is over: whoever waited for its credit has it now."""
-        host = self.credits.forget(station.connection)
-        while (turn := self.credits.next(host)) is not None:
-            waited = self._connections.get(turn)
-            assert waited is not None
-            self.deliver(waited)
+        account = self.credits.forget(station)
+        if account is None:
+            return
+        while (turn := self.credits.next(account)) is not None:
+            assert isinstance(turn, Station)
+            self.deliver(turn)
 
     def _deliver(self, station: Station, call: CallOfStation) -> None:
         """Without a host the call waits for the next one, which is told of it; without a credit it
         waits for one."""
-        link, host = self._routes.link(station.shard), self._routes.host(station.shard)
+        route = self._routes.of_shard(station.shard)
         weight = weight_of(call.action)
-        behind = link is None or self.credits.exhausted(host)
-        if behind and weight is Weight.HEARTBEAT and self._real_time:
+        time_wanted = weight is Weight.HEARTBEAT and self._real_time
+        if time_wanted and (route is None or self.credits.exhausted(route.host)):
             self._answer_heartbeat(station, call)
-        elif link is not None and self.credits.take(station.connection, host, weight):
+        elif route is not None and self.credits.take(station, route.host, weight):
             if call.site_id != station.site_id:
                 call = msgspec.structs.replace(call, site_id=station.site_id)
-            link.send(self._traces.around(call) if self._traces.calls else call)
+            route.link.send(self._traces.around(call) if self._traces.calls else call)
 
     def _over(self, station: Station, now_s: float) -> None:
         """The station's CALL was answered, or is given up; what it sent next has its turn, and so

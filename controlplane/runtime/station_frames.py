@@ -60,7 +60,7 @@ class StationFrames:
 
     def take(self, station: Station, socket: StationSocket, text: str | bytes) -> None:
         """One message, on the turn of the loop in which it came in."""
-        if not self._connections.newest(station):
+        if not station.newest:
             return
         now_s = self._loop.time()
         self._meter.frames_in += 1
@@ -121,7 +121,8 @@ class StationFrames:
                 metered.message_id,
                 metered.action,
                 text,
-                typed=True,
+                (),
+                True,
             )
             self._calls.take(station, call, now_s)
             return

@@ -8,6 +8,7 @@ at the beginning of a frame, so both see a proper stream and the order of messag
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -25,6 +26,10 @@ __all__ = ["StationSocket"]
 _TEXT_FRAME = 0x81
 """FIN set, no extension bits, opcode text (RFC 6455 section 5.2)."""
 
+_MIDDLING = b"\x81\xfe"
+"""How a masked text frame of 126 to 65,535 bytes begins; its size and mask follow."""
+_HEAD_BYTES = 8
+
 _REQUEST_MAX_BYTES = 65_536
 """Longest HTTP request, with whatever a station sends behind it before it is answered."""
 
@@ -39,6 +44,7 @@ class StationSocket(ServerConnection):
         """How the station proved itself (`admission.Admitted`)."""
         self.held = False
         """Whether reading is paused on account of the station."""
+        self._text_max = self.protocol.max_message_size or sys.maxsize
         self._unopened = 0
         """Bytes that came before the handshake was over."""
         self._at_frame = False
@@ -53,6 +59,16 @@ class StationSocket(ServerConnection):
             # The last piece of the HTTP request; what it may hold of frames is not counted on.
             self._at_frame = data.endswith(b"\r\n\r\n")
             super().data_received(data)
+            return
+        if (
+            self._at_frame
+            and self.on_text is not None
+            and data[:2] == _MIDDLING
+            and _HEAD_BYTES + (size := data[2] << 8 | data[3]) == len(data)
+            and size <= self._text_max
+        ):
+            # Nearly all that ever comes: one message that is a whole frame.
+            self.on_text(apply_mask(data[_HEAD_BYTES:], data[_HEAD_BYTES - 4 : _HEAD_BYTES]))
             return
         frames = _whole_frames(data) if self._at_frame else None
         if frames is None:
@@ -91,10 +107,9 @@ class StationSocket(ServerConnection):
 
     def _short(self, data: bytes, frames: list[tuple[int, int]]) -> bool:
         """Whether all of `frames` are whole text messages of an allowed size."""
-        limit = self.protocol.max_message_size
         begin = 0
         for start, end in frames:
-            if data[begin] != _TEXT_FRAME or (limit is not None and end - start > limit):
+            if data[begin] != _TEXT_FRAME or end - start > self._text_max:
                 return False
             begin = end
         return True

@@ -120,6 +120,7 @@ class StreamLink(asyncio.Protocol):
     """
 
     def __init__(self, on_broken: Callable[[], None]) -> None:
+        self.full = False
         self._on_broken = on_broken
         self._loop = asyncio.get_running_loop()
         self._encoder = msgspec.msgpack.Encoder()
@@ -165,17 +166,18 @@ class StreamLink(asyncio.Protocol):
             raise ConnectionError(f"{host}:{port}: {error or 'no answer'}") from error
         return link
 
-    @property
-    def full(self) -> bool:
-        waiting = 0 if self._transport is None else self._transport.get_write_buffer_size()
-        return waiting + len(self._buffer) >= BUFFER_MAX_BYTES
-
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # uvloop's transports are no subclass of asyncio's, though they keep the same promise.
         self._transport = cast(asyncio.WriteTransport, transport)
-        # What is written goes to the kernel or waits; `full` says when it is too much.
+        # What is written goes to the kernel or waits; the transport says when it is too much.
         self._transport.set_write_buffer_limits(BUFFER_MAX_BYTES)
         _widen(transport, socket.SO_SNDBUF)
+
+    def pause_writing(self) -> None:
+        self.full = True
+
+    def resume_writing(self) -> None:
+        self.full = False
 
     def connection_lost(self, exc: Exception | None) -> None:
         if not self._closed:

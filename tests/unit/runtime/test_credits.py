@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from controlplane.runtime.credits import Credits, Weight, weight_of
+from controlplane.runtime.credits import Credits, Holder, Weight, weight_of
 
 
 @pytest.mark.parametrize(
@@ -27,50 +27,60 @@ def test_only_heartbeats_and_samples_give_way(action: str, weight: Weight) -> No
 
 def test_a_host_has_so_many_calls_and_no_more() -> None:
     found = Credits(2)
-    assert found.take("a", "h", Weight.KEPT)
+    a, b, c = Holder(), Holder(), Holder()
+    assert found.take(a, "h", Weight.KEPT)
     assert not found.exhausted("h")
-    assert found.take("b", "h", Weight.KEPT)
+    assert found.take(b, "h", Weight.KEPT)
     assert found.exhausted("h")
-    assert not found.take("c", "h", Weight.KEPT)
-    assert found.take("c", "other", Weight.KEPT), "each host has its own"
+    assert not found.take(c, "h", Weight.KEPT)
+    assert found.take(c, "other", Weight.KEPT), "each host has its own"
     assert (found.under_way, found.waiting) == (3, 0)
 
 
 def test_what_is_kept_goes_before_samples_and_each_in_its_order() -> None:
     found = Credits(1)
-    assert found.take("first", "h", Weight.SAMPLE)
-    for connection, weight in (
+    first = Holder()
+    assert found.take(first, "h", Weight.SAMPLE)
+    names: dict[Holder, str] = {}
+    for name, weight in (
         ("sample-1", Weight.SAMPLE),
         ("kept-1", Weight.KEPT),
         ("sample-2", Weight.SAMPLE),
         ("kept-2", Weight.KEPT),
     ):
-        assert not found.take(connection, "h", weight)
-    gone = "first"
+        waiting = Holder()
+        names[waiting] = name
+        assert not found.take(waiting, "h", weight)
+    gone: Holder | None = first
     order = []
-    while gone:
-        assert found.forget(gone) == "h"
-        gone = found.next("h") or ""
-        order.append(gone)
-    assert order == ["kept-1", "kept-2", "sample-1", "sample-2", ""]
+    while gone is not None:
+        account = found.forget(gone)
+        assert account is not None
+        assert account.host == "h"
+        gone = found.next(account)
+        if gone is not None:
+            order.append(names[gone])
+    assert order == ["kept-1", "kept-2", "sample-1", "sample-2"]
     assert (found.under_way, found.waiting) == (0, 0)
 
 
 def test_the_same_call_again_takes_no_second_credit() -> None:
     found = Credits(1)
-    assert found.take("a", "h", Weight.KEPT)
-    assert found.take("a", "h", Weight.KEPT)
-    assert found.take("a", "next", Weight.KEPT), "its shard has moved"
-    assert found.take("b", "h", Weight.KEPT)
+    a, b = Holder(), Holder()
+    assert found.take(a, "h", Weight.KEPT)
+    assert found.take(a, "h", Weight.KEPT)
+    assert found.take(a, "next", Weight.KEPT), "its shard has moved"
+    assert found.take(b, "h", Weight.KEPT)
 
 
 def test_a_socket_that_goes_takes_nothing_along() -> None:
     found = Credits(1)
-    assert found.take("a", "h", Weight.KEPT)
-    assert not found.take("b", "h", Weight.KEPT)
-    assert not found.take("c", "h", Weight.SAMPLE)
-    assert found.forget("b") == ""
-    assert found.next("h") is None
-    assert found.forget("a") == "h"
-    assert found.next("h") == "c"
-    assert found.next("h") is None
+    a, b, c = Holder(), Holder(), Holder()
+    assert found.take(a, "h", Weight.KEPT)
+    assert not found.take(b, "h", Weight.KEPT)
+    assert not found.take(c, "h", Weight.SAMPLE)
+    assert found.forget(b) is None
+    account = found.forget(a)
+    assert account is not None
+    assert found.next(account) is c
+    assert found.next(account) is None
