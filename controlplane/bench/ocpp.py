@@ -58,6 +58,17 @@ class _Measured(msgspec.Struct, frozen=True):
             for role, used_s in self.cpu_s.items()
         }
 
+    @property
+    def host_cpu_s(self) -> list[float]:
+        """Of each host."""
+        return [used_s for role, used_s in self.cpu_s.items() if role.startswith("host")]
+
+    @property
+    def messages_per_host_cpu_second(self) -> float:
+        """What a host carries with a whole core, on the average of the hosts."""
+        total_s = sum(self.host_cpu_s)
+        return self.load.acknowledged / total_s if total_s else 0.0
+
 
 class _NodeMeasured(msgspec.Struct, frozen=True):
     """Everything that is measured of Loadstar itself."""
@@ -68,19 +79,24 @@ class _NodeMeasured(msgspec.Struct, frozen=True):
     lost: int
 
 
-def run(*, chargers: int = 500, seconds: float = 10.0) -> dict[str, Any]:
+def run(*, chargers: int = 500, seconds: float = 10.0, hosts: int = 1) -> dict[str, Any]:
     """Measure and compare.
 
     Args:
         chargers: how many stations are connected, 1 to 20,000.
         seconds: how long each of the loads lasts, 0.5 to 3,600.
+        hosts: how many hosts the node has, 1 to 8. With several, a node with one is measured too.
 
     Returns:
         `chargers`; `messages_per_cpu_second` and the `baseline_...` of the plain server; their
         `ratio`; `cpu_us_per_message` by process; `p50_ms` and `p99_ms`, the time to an answer at
         `moderate_messages_per_second`; `messages_per_second`, closed loop by the wall clock;
         `messages`, how many that were; `bytes_per_charger`, what a connected idle charger adds to
-        gateway and host; `refused`; `lost`, acknowledged but not in the store.
+        gateway and host; `refused`; `lost`, acknowledged but not in the store; `hosts`;
+        `messages_per_host_cpu_second`, of the hosts alone. With several hosts also
+        `one_host_messages_per_host_cpu_second`; `busiest_host_share`, the part of all hosts' work
+        that the busiest one had; and `projected_speed_up`, what they carry of what one does where
+        each has a core and the gateways keep up: the busiest is full first.
 
     Raises:
         ValueError: an argument out of range.
@@ -88,13 +104,33 @@ def run(*, chargers: int = 500, seconds: float = 10.0) -> dict[str, Any]:
     """
     if not 1 <= chargers <= 20_000 or not 0.5 <= seconds <= 3_600:
         raise ValueError("chargers must be 1 to 20,000 and seconds 0.5 to 3,600")
+    if not 1 <= hosts <= 8:
+        raise ValueError("hosts must be 1 to 8")
     with tempfile.TemporaryDirectory(prefix="loadstar-bench-") as directory:
-        return asyncio.run(_run(chargers, seconds, Path(directory)))
+        return asyncio.run(_run(chargers, seconds, Path(directory), hosts))
 
 
-async def _run(chargers: int, seconds: float, directory: Path) -> dict[str, Any]:
+async def _run(chargers: int, seconds: float, directory: Path, hosts: int) -> dict[str, Any]:
     baseline = await _measure_baseline(chargers, seconds)
-    loadstar = await _measure_node(chargers, seconds, directory)
+    loadstar = await _measure_node(chargers, seconds, directory, hosts)
+    pressed = loadstar.pressed
+    result = _figures(chargers, baseline, loadstar) | {
+        "hosts": hosts,
+        "messages_per_host_cpu_second": round(pressed.messages_per_host_cpu_second),
+    }
+    if hosts > 1:
+        alone = (await _measure_node(chargers, seconds, directory / "one-host", 1)).pressed
+        share = max(pressed.host_cpu_s) / sum(pressed.host_cpu_s)
+        each = pressed.messages_per_host_cpu_second / alone.messages_per_host_cpu_second
+        result |= {
+            "one_host_messages_per_host_cpu_second": round(alone.messages_per_host_cpu_second),
+            "busiest_host_share": round(share, 3),
+            "projected_speed_up": round(each / share, 2),
+        }
+    return result
+
+
+def _figures(chargers: int, baseline: _Measured, loadstar: _NodeMeasured) -> dict[str, Any]:
     pressed, moderate = loadstar.pressed, loadstar.moderate
     return {
         "chargers": chargers,
@@ -122,8 +158,10 @@ async def _measure_baseline(chargers: int, seconds: float) -> _Measured:
         return await _press(stations, {"server": {server.pid}}, seconds)
 
 
-async def _measure_node(chargers: int, seconds: float, directory: Path) -> _NodeMeasured:
-    settings = Settings(data_dir=directory, ocpp_port=0, grpc_port=0)
+async def _measure_node(
+    chargers: int, seconds: float, directory: Path, hosts: int
+) -> _NodeMeasured:
+    settings = Settings(data_dir=directory, ocpp_port=0, grpc_port=0, hosts=hosts)
     node = await start_node(settings, transport="ray")
     try:
         await _warm_up(node)
@@ -180,9 +218,12 @@ def _refuse_incomplete(load: LoadReport) -> None:
 
 
 def _loadstar(node: Node, *, besides: LoadGenerator) -> dict[str, set[int]]:
-    """Every process of Loadstar by what it does: all that the node names (this one, which drives
-    it, among them) and all others below this one; not the generator."""
+    """Every process of Loadstar by what it does, each host by itself: all that the node names (this
+    one, which drives it, among them) and all others below this one; not the generator."""
     processes = {role: set(pids) for role, pids in node.processes().items()}
+    if len(processes["host"]) > 1:
+        hosts = sorted(processes.pop("host"))
+        processes |= {f"host-{number}": {pid} for number, pid in enumerate(hosts, start=1)}
     named = {pid for pids in processes.values() for pid in pids}
     others = (descendants(os.getpid()) | {os.getpid()}) - named - {besides.pid}
     return processes | {"others": others}

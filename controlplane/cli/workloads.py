@@ -94,18 +94,21 @@ def bench_ocpp(
     seconds: Annotated[
         float, typer.Option(help="How long each load lasts.", min=0.5, max=3_600)
     ] = 10.0,
+    hosts: Annotated[int, typer.Option(help="How many hosts the node has.", min=1, max=8)] = 1,
     json_path: JsonPath = None,
 ) -> None:
     """Measure MeterValues per CPU-second, schema-checked and durably acknowledged.
 
-    A plain server on the `ocpp` package is measured beside it, under the same load.
+    A plain server on the `ocpp` package is measured beside it, under the same load; with several
+    hosts also a node with one, and what they would carry of what it does on cores of their own.
 
     \b
     loadstar bench ocpp --chargers 500 --seconds 10 --json -
+    loadstar bench ocpp --chargers 2000 --hosts 2 --json -
     """
     from controlplane.bench.ocpp import run
 
-    _write(_measured(lambda: run(chargers=chargers, seconds=seconds)), json_path)
+    _write(_measured(lambda: run(chargers=chargers, seconds=seconds, hosts=hosts)), json_path)
 
 
 @bench.command("storm")

@@ -15,6 +15,7 @@ from controlplane.ocpp.event_streams import Stream, StreamRate
 from controlplane.ocpp.events import SchedulePeriod
 from controlplane.ocpp.readings import bounded_integer, instant_ms
 from controlplane.ocpp.schedules import charging_schedule
+from controlplane.ocpp.shapes import WHOLE
 from controlplane.ocpp.v201.common import variable_name
 from controlplane.ocpp.variables import Attribute
 
@@ -184,9 +185,12 @@ def streams_answered(payload: dict[str, Any]) -> tuple[Stream, ...]:
     """The streams in a GetPeriodicEventStream answer (2.1)."""
     return tuple(
         Stream(
-            stream_id=stream["id"],
-            monitor_id=stream["variableMonitoringId"],
-            rate=StreamRate(stream["params"].get("interval"), stream["params"].get("values")),
+            stream_id=bounded_integer(stream["id"]),
+            monitor_id=bounded_integer(stream["variableMonitoringId"]),
+            rate=StreamRate(
+                WHOLE.read(stream["params"].get("interval")),
+                WHOLE.read(stream["params"].get("values")),
+            ),
         )
         for stream in payload.get("constantStreamData", ())
     )
@@ -199,7 +203,7 @@ def tariffs_answered(payload: dict[str, Any]) -> tuple[TariffAssignment, ...]:
             tariff_id=assignment["tariffId"],
             is_driver=assignment["tariffKind"] == "DriverTariff",
             valid_from_ms=instant_ms(assignment.get("validFrom")),
-            connector_ids=tuple(assignment.get("evseIds", ())),
+            connector_ids=tuple(map(bounded_integer, assignment.get("evseIds", ()))),
             id_tokens=tuple(assignment.get("idTokens", ())),
         )
         for assignment in payload.get("tariffAssignments", ())

@@ -11,6 +11,7 @@ from controlplane.ocpp.dialect import SEQ_NO_MAX, Block, judged
 from controlplane.ocpp.events import Event
 from controlplane.ocpp.framing import Fault
 from controlplane.ocpp.readings import instant_ms, small_integer
+from controlplane.ocpp.shapes import WHOLE
 from controlplane.ocpp.v201.common import variable_name, variable_place
 from controlplane.ocpp.variables import (
     Attribute,
@@ -117,9 +118,9 @@ def _noticed(payload: dict[str, Any]) -> Event:
                 at_ms=instant_ms(notice["timestamp"]),
                 cleared=notice.get("cleared", False),
                 cause=notice.get("cause"),
-                monitor_id=notice.get("variableMonitoringId"),
+                monitor_id=WHOLE.read(notice.get("variableMonitoringId")),
                 # 2.1 says it; before, only the monitor knows.
-                severity=notice.get("severity"),
+                severity=WHOLE.read(notice.get("severity")),
                 transaction_id=notice.get("transactionId", ""),
                 tech_code=notice.get("techCode", ""),
                 tech_info=notice.get("techInfo", ""),
