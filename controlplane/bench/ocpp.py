@@ -28,7 +28,7 @@ from controlplane.runtime.node import Node, start_node
 from controlplane.site.messages import ConfigureSite, SiteConfigured
 from controlplane.store.samples import sample_days, sample_table
 
-__all__ = ["configure_sites", "run"]
+__all__ = ["Measured", "configure_sites", "projected", "run"]
 
 _CHARGERS_PER_SITE = 50
 _WARM_UP_CHARGERS = 20
@@ -40,7 +40,7 @@ _MODERATE_RATE_PER_CHARGER = 2.0
 _MEASURED_PREFIX, _WARM_UP_PREFIX = "bench-", "warm-"
 
 
-class _Measured(msgspec.Struct, frozen=True):
+class Measured(msgspec.Struct, frozen=True):
     """One server under the closed-loop load; processor seconds by what the processes do."""
 
     load: LoadReport
@@ -73,7 +73,7 @@ class _Measured(msgspec.Struct, frozen=True):
 class _NodeMeasured(msgspec.Struct, frozen=True):
     """Everything that is measured of Loadstar itself."""
 
-    pressed: _Measured
+    pressed: Measured
     moderate: LoadReport
     bytes_per_charger: int
     lost: int
@@ -119,18 +119,23 @@ async def _run(chargers: int, seconds: float, directory: Path, hosts: int) -> di
         "messages_per_host_cpu_second": round(pressed.messages_per_host_cpu_second),
     }
     if hosts > 1:
-        alone = (await _measure_node(chargers, seconds, directory / "one-host", 1)).pressed
-        share = max(pressed.host_cpu_s) / sum(pressed.host_cpu_s)
-        each = pressed.messages_per_host_cpu_second / alone.messages_per_host_cpu_second
-        result |= {
-            "one_host_messages_per_host_cpu_second": round(alone.messages_per_host_cpu_second),
-            "busiest_host_share": round(share, 3),
-            "projected_speed_up": round(each / share, 2),
-        }
+        alone = await _measure_node(chargers, seconds, directory / "one-host", 1)
+        result |= projected(pressed, alone.pressed)
     return result
 
 
-def _figures(chargers: int, baseline: _Measured, loadstar: _NodeMeasured) -> dict[str, Any]:
+def projected(several: Measured, one: Measured) -> dict[str, float]:
+    """What several hosts would carry of what one does, from what their messages cost."""
+    alone = one.messages_per_host_cpu_second
+    share = max(several.host_cpu_s) / sum(several.host_cpu_s)
+    return {
+        "one_host_messages_per_host_cpu_second": round(alone),
+        "busiest_host_share": round(share, 3),
+        "projected_speed_up": round(several.messages_per_host_cpu_second / alone / share, 2),
+    }
+
+
+def _figures(chargers: int, baseline: Measured, loadstar: _NodeMeasured) -> dict[str, Any]:
     pressed, moderate = loadstar.pressed, loadstar.moderate
     return {
         "chargers": chargers,
@@ -149,7 +154,7 @@ def _figures(chargers: int, baseline: _Measured, loadstar: _NodeMeasured) -> dic
     }
 
 
-async def _measure_baseline(chargers: int, seconds: float) -> _Measured:
+async def _measure_baseline(chargers: int, seconds: float) -> Measured:
     async with ChildProcess("controlplane.bench.baseline") as server, LoadGenerator() as stations:
         port = int(await server.read_line(30.0))
         await stations.connect(port=port, prefix=_MEASURED_PREFIX, count=chargers)
@@ -204,12 +209,12 @@ async def _warm_up(node: Node) -> None:
 
 async def _press(
     stations: LoadGenerator, processes: Mapping[str, Collection[int]], seconds: float
-) -> _Measured:
+) -> Measured:
     before_s = {role: cpu_seconds(pids) for role, pids in processes.items()}
     load = await stations.send_meter_values(seconds=seconds)
     used_s = {role: cpu_seconds(pids) - before_s[role] for role, pids in processes.items()}
     _refuse_incomplete(load)
-    return _Measured(load=load, cpu_s=used_s)
+    return Measured(load=load, cpu_s=used_s)
 
 
 def _refuse_incomplete(load: LoadReport) -> None:
