@@ -199,6 +199,9 @@ class _Spoilt:
                 if answer[0] == 2:
                     self._called = answer
                     continue
+                if answer[0] == 5:
+                    # It refuses an answer of the station's, and is none to a CALL of its own.
+                    continue
                 if answer[0] == 4 and answer[2] == "InternalError":
                     self._report.internal_errors += 1
                     self._fail("crash", [], json.dumps(answer))
