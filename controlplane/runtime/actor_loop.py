@@ -27,6 +27,8 @@ from controlplane.actor import (
     LookUp,
     Message,
     Persist,
+    PlanFound,
+    PlanWanted,
     Reply,
     ReplyError,
     Send,
@@ -51,6 +53,7 @@ from controlplane.runtime.host_traces import HostTraces
 from controlplane.runtime.look_ups import LookUps
 from controlplane.runtime.ownership import Ownership
 from controlplane.runtime.requests import OpenRequest, Requests
+from controlplane.runtime.planner import Planner
 from controlplane.runtime.residents import ActorFactory, Resident, Residents
 from controlplane.runtime.telemetry import log
 from controlplane.runtime.timers import Timers
@@ -156,6 +159,7 @@ class ActorLoop:
             meter=self.meter.meter,
         )
         self.look_ups = LookUps(reader, self._looked_up)
+        self.planner = Planner(self._plan_found, self.meter.planned)
         self.timers = Timers()
         self._queue: deque[tuple[Resident, Message, Resident | None]] = deque()
         """Mailboxes in one: each message with its receiver and, where it came from an actor of this
@@ -200,6 +204,7 @@ class ActorLoop:
         self.pipeline.close()
         self.residents.close()
         self.look_ups.close()
+        self.planner.close()
         if self._routing is not None:
             self._routing.cancel()
         for task in self._evicting:
@@ -528,6 +533,8 @@ class ActorLoop:
                 )
             elif kind is LookUp:
                 batch.look_ups.append((resident.ref, effect))  # type: ignore[arg-type]
+            elif kind is PlanWanted:
+                batch.plans.append((resident.ref, effect))  # type: ignore[arg-type]
             elif kind is Answer:
                 self._answer(effect, batch)  # type: ignore[arg-type]
             else:
@@ -632,6 +639,8 @@ class ActorLoop:
             self._send_across(sender, send)
         for ref, question in batch.look_ups:
             self.look_ups.begin(ref, question)
+        for ref, wanted in batch.plans:
+            self.planner.begin(ref, wanted)
         if batch.directory:
             changed = DirectoryChanged(tuple(batch.directory))
             self._tell(self._gateways, changed)
@@ -728,6 +737,11 @@ class ActorLoop:
             if self._traces.waits:
                 self._traces.due(ref, answer.look_up_id, answer)
             self.post(resident, answer)
+
+    def _plan_found(self, ref: ActorRef, found: PlanFound) -> None:
+        resident = self.residents.get(ref)
+        if resident is not None:
+            self.post(resident, found)
 
     def _tell(self, links: Mapping[str, Link], parcel: Parcel) -> None:
         for link in links.values():
