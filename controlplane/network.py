@@ -34,6 +34,7 @@ from controlplane.network_power import (
     SolarConfig,
     SolarMode,
 )
+from controlplane.network_tariff import TariffConfig
 from controlplane.rules import RULES_MAX, HoursConfig, RuleConfig
 from controlplane.units import ma_from_a, ma_from_w
 
@@ -52,6 +53,7 @@ __all__ = [
     "Phase",
     "SiteConfig",
     "SolarConfig",
+    "TariffConfig",
     "dump_network",
     "dump_site",
     "feeder_faults",
@@ -219,7 +221,7 @@ class CircuitConfig(DescribedModel):
 class SiteConfig(DescribedModel):
     """A place with one supply. `voltage_v` is line to neutral. `margin_percent` of every rating is
     never given away. Outside `opening_hours`, where there are any, only sessions are served whose
-    rule says so."""
+    rule says so. `tariff` is what energy costs there."""
 
     id: Name
     name: str = ""
@@ -236,6 +238,7 @@ class SiteConfig(DescribedModel):
     solar: SolarConfig | None = None
     battery: BatteryConfig | None = None
     authorisation: AuthorisationConfig = AuthorisationConfig()
+    tariff: TariffConfig | None = None
 
     @field_validator("time_zone")
     @classmethod
