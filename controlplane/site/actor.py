@@ -17,6 +17,7 @@ from controlplane.actor import (
     Emit,
     Message,
     Persist,
+    PlanFound,
     Send,
     SetTimer,
     TimerFired,
@@ -27,6 +28,7 @@ from controlplane.feeder.messages import SiteLeft
 from controlplane.feeder.reporting import Reports
 from controlplane.grid_events import CancelGridEvent, CreateGridEvent, GetGridEvent, GridEvent
 from controlplane.ids import ActorRef, ConnectorKey, SiteId
+from controlplane.site import planning
 from controlplane.site.budget import Budget
 from controlplane.site.configure import (
     assignment,
@@ -114,6 +116,7 @@ class SiteActor:
             self._rounds.set_grid_timer(self._site, now_ms)
             if self._site.config.feeder is not None:
                 self._rounds.effects.append(SetTimer("report", now_ms))
+            self._plan_soon(self._site, now_ms)
         return self._rounds.effects
 
     def step(self, message: Message, now_ms: int) -> list[Effect]:
@@ -164,6 +167,11 @@ class SiteActor:
             case TimerFired(key="grid"):
                 self._rounds.advance_grid(site, now_ms)
                 self._rounds.run(site, now_ms)
+            case TimerFired(key=planning.TIMER):
+                self._rounds.effects += self._rounds.planning.due(site, now_ms)
+            case PlanFound():
+                if self._rounds.planning.found(site, message):
+                    self._rounds.run(site, now_ms)
             case TimerFired(key="report"):
                 self._rounds.report(site, self._rounds.rows(site, now_ms), now_ms)
                 self._rounds.set_report_timer(site, now_ms)
@@ -232,6 +240,7 @@ class SiteActor:
         self._rounds.effects.append(Emit("site.configured", event))
         self._rounds.set_report_timer(site, now_ms)
         self._limit_due(site, now_ms)
+        self._plan_soon(site, now_ms)
         return answer
 
     def _delete(self, site: LiveSite, now_ms: int) -> SiteDeleted | Refusal:
@@ -243,6 +252,7 @@ class SiteActor:
         self._rounds.effects.append(Persist(ActorSnapshot(ref=self.ref, state=b"")))
         timers = ("round", "limit", "grid", "report", "window")
         self._rounds.effects += [CancelTimer(key) for key in timers]
+        self._rounds.effects += self._rounds.planning.close()
         self._rounds.effects.append(Emit("site.deleted", {"site_id": self.ref.id}))
         self._site = self._rounds.window_end_ms = None
         return SiteDeleted(SiteId(self.ref.id))
@@ -276,7 +286,12 @@ class SiteActor:
         self._rounds.durable = True
         self._rounds.effects.append(event)
         self._limit_due(site, now_ms)
+        self._plan_soon(site, now_ms)
         return site.view(now_ms)
+
+    def _plan_soon(self, site: LiveSite, now_ms: int) -> None:
+        """Something has changed that a plan starts from."""
+        self._rounds.effects += self._rounds.planning.soon(site, now_ms)
 
     def _limit_due(self, site: LiveSite, now_ms: int) -> None:
         self._rounds.set_limit_timer(site, now_ms)
@@ -294,6 +309,7 @@ class SiteActor:
         if effects:
             self._rounds.advance_grid(site, now_ms)
             self._rounds.run(site, now_ms)
+            self._plan_soon(site, now_ms)
         return answer if isinstance(answer, Refusal) else answer.copy()
 
     def _building_load(
@@ -397,7 +413,9 @@ class SiteActor:
             return
         demand = connector.demand
         if demand is not None:
-            demand.energy_wh = message.energy_wh or demand.energy_wh
+            before_wh = demand.energy_wh
+            demand.energy_wh = message.energy_wh or before_wh
+            site.delivered_wh += max(0, demand.energy_wh - before_wh)
             demand.soc_percent = message.soc_percent or demand.soc_percent
         highest_ma, confirms = connector.take_sample(
             message, voltage_v=site.config.voltage_v, now_ms=now_ms
@@ -458,6 +476,7 @@ class SiteActor:
             self._rounds.set_limit_timer(site, now_ms)
         if matters or differs:
             self._rounds.soon(site, now_ms, critical=True)
+            self._plan_soon(site, now_ms)
 
     def _undescribed_state(
         self, site: LiveSite, key: ConnectorKey, *, running: bool, now_ms: int
@@ -501,3 +520,4 @@ class SiteActor:
         state.cap_id, state.cap_ma = message.cap_id, message.cap_ma
         self._rounds.durable = True
         self._rounds.run(site, now_ms)
+        self._rounds.effects += self._rounds.planning.cap_changed(site, now_ms)

@@ -47,9 +47,10 @@ def present_alarms(
     plan: Plan,
     meter_fault: str = "",
     contract: str = "",
+    late: str = "",
 ) -> dict[tuple[str, str], str]:
     """Everything that is wrong at this moment; `contract` says in words why the contract's power
-    cannot be held, and is empty where it can."""
+    cannot be held, and is empty where it can; likewise `late` of the site's plan."""
     present: dict[tuple[str, str], str] = {}
     for leaf, entry in zip(tree.leaves, entries, strict=True):
         if entry.excess_ma:
@@ -79,6 +80,8 @@ def present_alarms(
         present["meter_unreachable", tree.config.id] = meter_fault
     if contract:
         present["contract_exceeded", tree.config.id] = contract
+    if late:
+        present["plan_late", tree.config.id] = late
     for short in plan.shortfalls:
         name = tree.leaves[short.position].name
         why = "the site is cautious at the moment" if short.row < 0 else tree.row_name(short.row)

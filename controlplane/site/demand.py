@@ -81,6 +81,9 @@ class Demand:
     """What an operator holds its connector to at the moment."""
     external_ma: int | None = None
     """What a system other than Loadstar holds its connector to."""
+    target_ma: int | None = None
+    """What the site's plan wants of it on each line at the moment; below 0: feed in. None: the plan
+    does not hold it back."""
     _considered: tuple[int, int | None] = (-1, None)
     """When the last round was, and the laxity at that instant."""
 

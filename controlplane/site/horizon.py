@@ -7,30 +7,30 @@ nothing here limits anybody; a wrong question costs money, never safety."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Collection, Iterator
 from decimal import Decimal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from controlplane.planning.inputs import ExpectedSession, SiteInputs
-from controlplane.planning.problem import Cap, Horizon, Meter, Node, Vehicle
+from controlplane.planning.problem import Horizon, Meter, Node, Vehicle
 from controlplane.planning.schedule import PlanQuestion
 from controlplane.site.demand import Demand
 from controlplane.site.live import LiveConnector, LiveSite
-from controlplane.site.rows_ahead import UNLIMITED, Slots, caps_of, events_w, windows_limit
+from controlplane.site.rows_ahead import SLOT_S, Slots, caps_of, events_w, windows_limit
 from controlplane.site.targets import Sought, SoughtSession
 from controlplane.units import MS_PER_HOUR, MS_PER_S, ma_from_w
 
-__all__ = ["SLOTS", "SLOT_S", "question", "slots_at"]
-
-SLOT_S = 900
-SLOTS = 96
-"""A day in quarters of an hour, which are also those of demand charges."""
+__all__ = ["question"]
 
 READY_EARLY_MS = 600_000
 """So long before it leaves a vehicle is to be ready, where that can be: ramps, minimum currents and
 whoever goes first cost a little that no plan knows."""
+
+EARLY_PARTS = 2_000
+"""Charging a slot later is worth this part of the dearest price: where hours cost nearly the same, a
+vehicle is rather ready early, and charges in one piece."""
 
 NEED_USUAL_WH = 10_000
 """What a session is taken to need of which nobody says or knows anything."""
@@ -43,12 +43,6 @@ _PRIORITIES = 10
 _TIER_EXPECTED = _PRIORITIES + 1
 
 Limits = NDArray[np.int64]
-
-
-def slots_at(now_ms: int) -> Slots:
-    """The slots of a plan that is made now: whole quarters of an hour of the clock."""
-    slot_ms = SLOT_S * MS_PER_S
-    return Slots(now_ms - now_ms % slot_ms, slot_ms, SLOTS)
 
 
 def question(
@@ -80,6 +74,7 @@ def question(
         meters=(_meter(site, inputs, drawn_wh),),
         vehicles=(*vehicles, *(vehicle for vehicle, _ in expected.values())),
         tier_penalties_per_kwh=_penalties(inputs),
+        late_price_per_kwh=_dearest(inputs) / EARLY_PARTS,
     )
     sought = Sought(
         asked_ms=now_ms,
@@ -271,10 +266,15 @@ def _penalties(inputs: SiteInputs) -> tuple[Decimal, ...]:
     """What a missing kilowatt-hour costs: more than any kilowatt-hour that could be had, a last
     quarter of an hour that raises the month's peak included, and the more the higher its priority.
     Boosted sessions come first, expected ones last."""
-    dearest = max((*inputs.import_price_per_kwh, Decimal("0.01")))
+    dearest = _dearest(inputs)
     dearest += 3_600 * sum((each.price_per_kw for each in inputs.demand), Decimal(0)) / SLOT_S
     steps = [8, *(4 - 0.25 * priority for priority in range(_PRIORITIES)), 1.25]
     return tuple((dearest * Decimal(step)).quantize(Decimal("0.0001")) for step in steps)
+
+
+def _dearest(inputs: SiteInputs) -> Decimal:
+    """The highest price of a kilowatt-hour; where all cost next to nothing, something."""
+    return max((*inputs.import_price_per_kwh, Decimal("0.01")))
 
 
 # --- rows -----------------------------------------------------------------------------------------
@@ -290,7 +290,7 @@ class _Rows:
         slots: Slots,
         now_ms: int,
         *,
-        planned: Sequence[str] | object,
+        planned: Collection[str],
         capped: bool,
     ) -> None:
         self._site, self._slots = site, slots
@@ -371,12 +371,12 @@ class _Rows:
         ahead_ma[:, 0] = np.maximum(ahead_ma[:, 0], lines_ma)
         return ahead_ma
 
-    def _kept(self, planned: object) -> Limits:
+    def _kept(self, planned: Collection[str]) -> Limits:
         """What rows keep for connectors that nobody plans with, by row."""
         kept = [
             0
             if connector.demand is not None
-            and connector.demand.session.session_id in planned  # type: ignore[operator]
+            and connector.demand.session.session_id in planned
             else connector.entry.reserve_ma
             for connector in self._site.connectors
         ]

@@ -14,6 +14,8 @@ from controlplane.config import ActorSettings
 from controlplane.ids import ChargerId
 from controlplane.limit_schedule import limit_at, next_change_ms, still_in_force
 from controlplane.network import SiteConfig
+from controlplane.planning.inputs import SiteInputs
+from controlplane.planning.outlook import Outlook
 from controlplane.ocpp.events import ConnectorStatus
 from controlplane.site.behaviour import Behaviour, Nudge
 from controlplane.site.budget import Budget, budget, uncapped
@@ -28,11 +30,14 @@ from controlplane.site.messages import (
     PhaseCurrents,
     SiteView,
 )
+from controlplane.site.plan_words import plan_words
 from controlplane.site.policy import Policy
 from controlplane.site.release import Calm
 from controlplane.site.round import Plan, plan
 from controlplane.site.solve import Answers
 from controlplane.site.state import SiteState
+from controlplane.site.rows_ahead import slots_at
+from controlplane.site.targets import Targets
 from controlplane.site.tree import Leaf, SiteTree
 from controlplane.site.view import Picture, site_view
 from controlplane.units import ma_from_w, w_from_ma
@@ -124,11 +129,23 @@ class LiveSite:
         self.power = LivePower(state, self.config, self.tree, self.connectors, settings)
         self._answers, self._uncapped_answers = Answers(), Answers()
         self.plan: Plan | None = None
+        self.outlook = Outlook()
+        self.targets = Targets()
+        self.delivered_wh = 0
+        """What meters have counted while this host looked on."""
+        self._slot_wh = (0, 0)
+        """The beginning of a slot, and what had been delivered then."""
+        self.efficiency_permille = {
+            ChargerId(charger.id): charger.efficiency_permille for charger in self.config.chargers
+        }
+        """What of the grid's energy the meter of a charger counts."""
         self.waiting: dict[int, int] = {}
 
     def inherit(self, before: LiveSite) -> None:
         """Take over what is not durable from the description that this one replaces."""
         self.power.inherit(before.power)
+        self.targets = before.targets
+        self.delivered_wh, self._slot_wh = before.delivered_wh, before._slot_wh
         for key, connector in self.by_key.items():
             if key in before.by_key:
                 connector.demand = before.by_key[key].demand
@@ -269,8 +286,8 @@ class LiveSite:
         """Whether the next round can find anything changed without being told."""
         return any(entry.session_id is not None or entry.settling for entry in self.entries)
 
-    def take_terms(self, now_ms: int) -> None:
-        """Give every session what rules, hours, boosts and operators say at this instant."""
+    def take_terms(self, now_ms: int, pace: Pace) -> None:
+        """Give every session what rules, hours, boosts, operators and the plan say at this instant."""
         overrides = self.state.overrides
         for connector in self.connectors:
             demand = connector.demand
@@ -279,6 +296,23 @@ class LiveSite:
                 demand.terms = self.policy.terms(session.id_token, now_ms)
                 demand.boosted = (session.boost_until_ms or 0) > now_ms
                 demand.override_ma = overrides.connector_ma(connector.leaf.key, now_ms)
+        self.drawn_wh(slots_at(now_ms).start_ms)
+        self.targets.follow(self.connectors, now_ms, pace)
+
+    def drawn_wh(self, start_ms: int) -> int:
+        """What vehicles have drawn since a slot began, as far as it was looked at then."""
+        if self._slot_wh[0] != start_ms:
+            self._slot_wh = (start_ms, self.delivered_wh)
+        return self.delivered_wh - self._slot_wh[1]
+
+    def inputs(self, *, start_ms: int, slot_s: int, slots: int) -> SiteInputs | None:
+        """What the site's plan starts from; None without a tariff, and then nothing is planned."""
+        tariff = self.config.tariff
+        if tariff is None:
+            return None
+        return self.outlook.inputs(
+            tariff, start_ms=start_ms, slot_s=slot_s, slots=slots, zone=self.zone
+        )
 
     def next_change_ms(self, now_ms: int) -> int | None:
         """The next instant at which limits, hours or boosts are others than now."""
@@ -391,6 +425,7 @@ class LiveSite:
                 for connector in self.connectors
             ],
             opens=self.policy.opens(now_ms),
+            plan_words=lambda position: plan_words(self, self.connectors[position], now_ms),
         )
 
     def view(self, now_ms: int, rows: Budget | None = None) -> SiteView:

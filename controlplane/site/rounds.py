@@ -26,6 +26,7 @@ from controlplane.site.configure import (
 from controlplane.site.demand import Pace
 from controlplane.site.live import LiveConnector, LiveSite
 from controlplane.site.live_power import window_event
+from controlplane.site.planning import Planning
 from controlplane.site.release import release
 from controlplane.site.report import (
     CurveQuestion,
@@ -89,6 +90,7 @@ class Rounds:
         self.building_saved: BuildingLoad | None = None
         """The building's load as the store holds it."""
         self.reports: Reports[SiteReport] = Reports()
+        self.planning = Planning(ref, settings)
         self._ref = ref
         self._settings = settings
         self._pace = Pace(settings.ramp_ms)
@@ -119,6 +121,7 @@ class Rounds:
         if stalled and not since_crash:
             site.clock_set(elapsed_ms - interval_ms, now_ms)
             self.durable |= any(entry.settling for entry in site.entries)
+            self.effects += self.planning.clock_set(site, now_ms)
         elif elapsed_ms <= -interval_ms:
             site.clock_set(elapsed_ms, now_ms)
             self.durable = True
@@ -128,6 +131,7 @@ class Rounds:
             self.by(now_ms + interval_ms)
             self.set_limit_timer(site, now_ms)
             self.set_report_timer(site, now_ms)
+            self.effects += self.planning.clock_set(site, now_ms)
 
     def soon(self, site: LiveSite, now_ms: int, *, critical: bool = False) -> None:
         """A round at once, unless one has just been: then a tenth of the interval after it, so
@@ -183,7 +187,7 @@ class Rounds:
         stale = site.stale(now_ms)
         self._keep_window(site, now_ms)
         rows = site.budget(now_ms)
-        site.take_terms(now_ms)
+        site.take_terms(now_ms, self._pace)
         site.consider(now_ms, self._pace)
         site.plan = site.solve(rows, now_ms=now_ms, pace=self._pace)
         released = release(
@@ -218,6 +222,7 @@ class Rounds:
                 plan=site.plan,
                 meter_fault=site.state.meter_fault,
                 contract=site.power.contract_words(now_ms, rows.building_ma),
+                late=self.planning.late_words(site, now_ms),
             ),
         )
         self.durable |= bool(events)

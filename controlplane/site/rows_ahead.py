@@ -15,8 +15,22 @@ from numpy.typing import NDArray
 from controlplane.grid_events import GridEvent, GridEventKind
 from controlplane.limit_schedule import LimitWindow
 from controlplane.planning.problem import Cap
+from controlplane.units import MS_PER_S
 
-__all__ = ["UNLIMITED", "Slots", "caps_of", "events_w", "windows_limit"]
+__all__ = [
+    "SLOTS",
+    "SLOT_S",
+    "UNLIMITED",
+    "Slots",
+    "caps_of",
+    "events_w",
+    "slots_at",
+    "windows_limit",
+]
+
+SLOT_S = 900
+SLOTS = 96
+"""A day in quarters of an hour, which are also those of demand charges."""
 
 UNLIMITED = 10**12
 """In mA or W: no limit."""
@@ -51,6 +65,12 @@ class Slots(msgspec.Struct, frozen=True):
     def at(self, slot: int) -> int:
         """When a slot begins."""
         return self.start_ms + slot * self.slot_ms
+
+
+def slots_at(now_ms: int) -> Slots:
+    """The slots of a plan that is made now: whole quarters of an hour of the clock."""
+    slot_ms = SLOT_S * MS_PER_S
+    return Slots(now_ms - now_ms % slot_ms, slot_ms, SLOTS)
 
 
 def windows_limit(windows: Sequence[LimitWindow], slots: Slots) -> Limits:

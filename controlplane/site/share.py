@@ -26,6 +26,7 @@ _HABIT = Why(Cause.HABIT)
 _HOLDING = Why(Cause.HOLDING)
 _NUDGED = Why(Cause.NUDGED)
 _STALE = Why(Cause.STALE)
+_PLAN = Why(Cause.PLAN)
 
 
 class Share(msgspec.Struct):
@@ -116,6 +117,9 @@ def share_of(
     elif share.fallback_ma >= leaf.min_ma:
         share.min_ma = max(share.min_ma, share.fallback_ma)
         share.max_ma = share.full_ma = max(share.max_ma, share.min_ma)
+    if demand.target_ma is not None and demand.behaviour.nudge is Nudge.NONE:
+        _limit(share, max(0, demand.target_ma), _PLAN)
+        share.full_ma = min(share.full_ma, share.max_ma)
     if stale:
         floor_ma = share.fallback_ma if share.guaranteed else 0
         _limit(share, max(entry.asked_ma or 0, floor_ma), _STALE)

@@ -275,7 +275,12 @@ class Targets:
         began = now_ms - demand.session.started_ms < pace.dwell_ms
         if not turn.on and target_ma >= min_ma and not lasted and not began:
             target_ma = 0
-        return max(target_ma, demand.terms.guaranteed_ma)
+        guaranteed_ma = demand.terms.guaranteed_ma
+        if guaranteed_ma:
+            # A guarantee is given in whole steps, and is no less than what charges at all.
+            step_ma = connector.leaf.step_ma
+            return max(target_ma, min_ma, -(-guaranteed_ma // step_ma) * step_ma)
+        return target_ma
 
 
 def _correct(

@@ -4,7 +4,7 @@ Invariant: what is said here is read from the ledger and the last plan; nothing 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
@@ -61,6 +61,8 @@ class Picture(msgspec.Struct, frozen=True):
     opens: str
     """When the site opens next; empty where it is open."""
     power: SitePowerView | None = None
+    plan_words: Callable[[int], str] = lambda _: ""
+    """What the site's plan makes a connector do, by its position; empty where there is none."""
 
 
 def site_view(picture: Picture, now_ms: int) -> SiteView:
@@ -214,6 +216,8 @@ def _words(picture: Picture, why: Why, leaf: Leaf, target_ma: int) -> str:
             return f"own maximum of {amperes(leaf.max_ma)}"
         case Cause.VEHICLE_MAXIMUM:
             return f"the vehicle's own maximum of {amperes(target_ma)}"
+        case Cause.PLAN:
+            return picture.plan_words(picture.tree.index[leaf.key])
         case Cause.HABIT:
             return f"draws less than offered: held at {amperes(target_ma)}, the rest is lent"
         case Cause.ROW:

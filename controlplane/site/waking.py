@@ -55,6 +55,9 @@ def wake_ms(site: LiveSite, *, settings: ActorSettings, pace: Pace, now_ms: int)
             now_ms=now_ms,
         ):
             latest_ms = min(latest_ms, max(at_ms, now_ms + interval_ms))
+    changes_ms = site.targets.next_change_ms(now_ms)
+    if changes_ms is not None:
+        latest_ms = min(latest_ms, max(changes_ms, now_ms + 1))
     building = site.state.building
     if building is not None:
         stale_ms = building.at_ms + site.tree.stale_after_ms + 1

@@ -35,6 +35,8 @@ class Cause(Enum):
     """An operator's limit on its connector."""
     EXTERNAL = auto()
     """A limit that another system has set on its charger."""
+    PLAN = auto()
+    """The plan wants no more of it at present."""
     SURPLUS = auto()
     """The sun does not give more, and the session is not urgent."""
 

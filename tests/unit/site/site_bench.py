@@ -14,6 +14,8 @@ from controlplane.actor import (
     Emit,
     Message,
     Persist,
+    PlanFound,
+    PlanWanted,
     Send,
     SetTimer,
     TimerFired,
@@ -24,6 +26,7 @@ from controlplane.errors import Refusal
 from controlplane.feeder.messages import SiteReport
 from controlplane.ids import ActorKind, ActorRef, ChargerId, SessionId
 from controlplane.network import SiteConfig
+from controlplane.planning import Desk
 from controlplane.ocpp.commands import CommandState
 from controlplane.ocpp.events import ConnectorStatus
 from controlplane.site.actor import SiteActor
@@ -88,6 +91,9 @@ class Bench:
         self.sent: list[Send] = []
         self.records: list[Record] = []
         self.events: list[Emit] = []
+        self.plans: list[PlanWanted] = []
+        self.desk: Desk | None = None
+        """Who plans; None: nobody answers."""
         self.snapshot: bytes | None = None
         self.snapshots = 0
         self.sessions: dict[str, SessionId] = {}
@@ -111,6 +117,8 @@ class Bench:
                     self.timers[key] = at_ms
                 case CancelTimer(key=key):
                     self.timers.pop(key, None)
+                case PlanWanted():
+                    self.plans.append(effect)
                 case Persist(record=ActorSnapshot(state=state)):
                     self.snapshot = state
                     self.snapshots += 1
@@ -143,7 +151,13 @@ class Bench:
             self.now_ms = max(self.now_ms, at_ms)
             del self.timers[key]
             self.tell(TimerFired(key))
+            self.answer_plans()
         self.now_ms = until_ms
+
+    def answer_plans(self) -> None:
+        while self.desk is not None and self.plans:
+            wanted = self.plans.pop()
+            self.tell(PlanFound(wanted.plan_id, self.desk.answer("bench", wanted.question)))
 
     def crash(self) -> None:
         self.timers.clear()
