@@ -22,6 +22,7 @@ from controlplane.cli import (
     meters,
     network,
     openadr,
+    plan,
     quarantine,
     reservations,
     security,
@@ -75,6 +76,7 @@ app.add_typer(database.app, name="database", rich_help_panel="Operate")
 app.add_typer(authority.app, name="ca", rich_help_panel="Operate")
 app.command("openadr", rich_help_panel="Connect")(openadr.openadr)
 app.add_typer(meters.app, name="meters", rich_help_panel="Connect")
+app.command("plan", rich_help_panel="Operate")(plan.plan)
 app.command("why", rich_help_panel="Operate")(why.why)
 app.command("allocate", rich_help_panel="Measure")(allocate.allocate)
 app.add_typer(workloads.bench, name="bench", rich_help_panel="Measure")

@@ -52,8 +52,8 @@ from controlplane.runtime.host_meter import HostMeter
 from controlplane.runtime.host_traces import HostTraces
 from controlplane.runtime.look_ups import LookUps
 from controlplane.runtime.ownership import Ownership
-from controlplane.runtime.requests import OpenRequest, Requests
 from controlplane.runtime.planner import Planner
+from controlplane.runtime.requests import OpenRequest, Requests
 from controlplane.runtime.residents import ActorFactory, Resident, Residents
 from controlplane.runtime.telemetry import log
 from controlplane.runtime.timers import Timers

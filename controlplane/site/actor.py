@@ -55,6 +55,7 @@ from controlplane.site.messages import (
     ConnectorState,
     DeleteSite,
     ExplainConnector,
+    GetPlan,
     GetSite,
     LimitOutcome,
     LoadTaken,
@@ -70,6 +71,7 @@ from controlplane.site.messages import (
     SiteView,
     TokensChanged,
 )
+from controlplane.site.plan_view import plan_view
 from controlplane.site.rounds import Rounds
 from controlplane.site.state import BuildingLoad, SiteState
 from controlplane.store.records import ActorSnapshot
@@ -188,6 +190,8 @@ class SiteActor:
         match request:
             case GetSite():
                 return site.view(now_ms)
+            case GetPlan():
+                return plan_view(site, self._rounds.planning, now_ms)
             case ExplainConnector():
                 return self._explain(site, request, now_ms)
             case ReportBuildingLoad():
@@ -240,7 +244,7 @@ class SiteActor:
         self._rounds.effects.append(Emit("site.configured", event))
         self._rounds.set_report_timer(site, now_ms)
         self._limit_due(site, now_ms)
-        self._plan_soon(site, now_ms)
+        self._plan_soon(site, now_ms, anew=True)
         return answer
 
     def _delete(self, site: LiveSite, now_ms: int) -> SiteDeleted | Refusal:
@@ -286,12 +290,12 @@ class SiteActor:
         self._rounds.durable = True
         self._rounds.effects.append(event)
         self._limit_due(site, now_ms)
-        self._plan_soon(site, now_ms)
+        self._plan_soon(site, now_ms, anew=True)
         return site.view(now_ms)
 
-    def _plan_soon(self, site: LiveSite, now_ms: int) -> None:
-        """Something has changed that a plan starts from."""
-        self._rounds.effects += self._rounds.planning.soon(site, now_ms)
+    def _plan_soon(self, site: LiveSite, now_ms: int, *, anew: bool = False) -> None:
+        """Something has changed that a plan starts from; see `Planning.soon`."""
+        self._rounds.effects += self._rounds.planning.soon(site, now_ms, anew=anew)
 
     def _limit_due(self, site: LiveSite, now_ms: int) -> None:
         self._rounds.set_limit_timer(site, now_ms)
@@ -309,7 +313,7 @@ class SiteActor:
         if effects:
             self._rounds.advance_grid(site, now_ms)
             self._rounds.run(site, now_ms)
-            self._plan_soon(site, now_ms)
+            self._plan_soon(site, now_ms, anew=True)
         return answer if isinstance(answer, Refusal) else answer.copy()
 
     def _building_load(

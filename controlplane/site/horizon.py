@@ -138,7 +138,17 @@ def _session(
         max_ma=max_ma,
         wh_per_mah=wh_per_mah,
         grid_w_per_ma=grid_w_per_ma,
+        aims_ms=_aims_ms(arrival_ms, leaves_ms, fastest_ms),
+        tier=0 if demand.boosted else 1 + demand.priority(leaf),
+        path=tuple(site.config.circuits[row // 3].id for row in leaf.rows[:: len(leaf.phases)]),
+        lines=tuple(column + 1 for column in leaf.phases),
     )
+
+
+def _aims_ms(arrival_ms: int, leaves_ms: int, fastest_ms: int) -> int:
+    """By when a vehicle is to be ready: a little before it leaves, where that can be."""
+    early_ms = max(leaves_ms - READY_EARLY_MS, min(leaves_ms, arrival_ms + fastest_ms))
+    return max(early_ms, arrival_ms + _STAY_MIN_MS)
 
 
 def _current(
@@ -152,9 +162,7 @@ def _current(
     conductors = len(leaf.phases)
     used = conductors
     if not leaf.direct_current:
-        used = min(
-            demand.behaviour.known.phases or demand.vehicle.phases or conductors, conductors
-        )
+        used = min(demand.behaviour.known.phases or demand.vehicle.phases or conductors, conductors)
     w_per_ma = site.config.voltage_v * used / 1_000
     max_ma = min(demand.current_max_ma(leaf), -int(-power_w // w_per_ma))
     for bound_ma in (demand.ceiling_ma or None, demand.behaviour.cap_ma):
@@ -178,24 +186,18 @@ def _vehicle(
     leaf, demand = connector.leaf, connector.demand
     assert demand is not None
     begins_ms = max(now_ms, session.arrival_ms)
-    full_w = session.max_ma * session.wh_per_mah
-    fastest_ms = round(session.need_wh * MS_PER_HOUR / full_w)
-    aims_ms = max(
-        session.departure_ms - READY_EARLY_MS, min(session.departure_ms, begins_ms + fastest_ms)
-    )
-    aims_ms = max(aims_ms, begins_ms + _STAY_MIN_MS)
     conductors = len(leaf.phases)
     return Vehicle(
         id=name,
-        node=site.config.circuits[leaf.rows[0] // 3].id,
-        lines=tuple(column + 1 for column in leaf.phases),
+        node=session.path[0],
+        lines=session.lines,
         voltage_v=max(1, round(session.grid_w_per_ma * 1_000 / conductors)),
         max_ma=session.max_ma,
         arrival_s=(begins_ms - slots.start_ms) // MS_PER_S,
-        departure_s=(aims_ms - slots.start_ms) // MS_PER_S,
+        departure_s=(session.aims_ms - slots.start_ms) // MS_PER_S,
         need_wh=session.need_wh,
         room_wh=session.need_wh,
-        tier=0 if demand.boosted else 1 + demand.priority(leaf),
+        tier=session.tier,
         charge_permille=_efficiency_permille(site, connector),
     )
 
@@ -242,6 +244,8 @@ def _expected_session(site: LiveSite, each: ExpectedSession, max_ma: int) -> Sou
         max_ma=max_ma,
         wh_per_mah=w_per_ma,
         grid_w_per_ma=w_per_ma,
+        aims_ms=each.departure_ms,
+        tier=_TIER_EXPECTED,
     )
 
 
@@ -375,8 +379,7 @@ class _Rows:
         """What rows keep for connectors that nobody plans with, by row."""
         kept = [
             0
-            if connector.demand is not None
-            and connector.demand.session.session_id in planned
+            if connector.demand is not None and connector.demand.session.session_id in planned
             else connector.entry.reserve_ma
             for connector in self._site.connectors
         ]

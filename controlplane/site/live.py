@@ -14,9 +14,9 @@ from controlplane.config import ActorSettings
 from controlplane.ids import ChargerId
 from controlplane.limit_schedule import limit_at, next_change_ms, still_in_force
 from controlplane.network import SiteConfig
+from controlplane.ocpp.events import ConnectorStatus
 from controlplane.planning.inputs import SiteInputs
 from controlplane.planning.outlook import Outlook
-from controlplane.ocpp.events import ConnectorStatus
 from controlplane.site.behaviour import Behaviour, Nudge
 from controlplane.site.budget import Budget, budget, uncapped
 from controlplane.site.check import LedgerCheck
@@ -34,9 +34,9 @@ from controlplane.site.plan_words import plan_words
 from controlplane.site.policy import Policy
 from controlplane.site.release import Calm
 from controlplane.site.round import Plan, plan
+from controlplane.site.rows_ahead import slots_at
 from controlplane.site.solve import Answers
 from controlplane.site.state import SiteState
-from controlplane.site.rows_ahead import slots_at
 from controlplane.site.targets import Targets
 from controlplane.site.tree import Leaf, SiteTree
 from controlplane.site.view import Picture, site_view

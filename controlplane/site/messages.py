@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+from enum import StrEnum
+
 import msgspec
 
 from controlplane.actor import Message
@@ -23,10 +26,16 @@ __all__ = [
     "ConnectorState",
     "DeleteSite",
     "ExplainConnector",
+    "GetPlan",
     "GetSite",
     "LimitFactor",
     "LimitOutcome",
     "LoadTaken",
+    "PlanRowView",
+    "PlanSlotView",
+    "PlanState",
+    "PlanView",
+    "PlannedSessionView",
     "ReportBuildingLoad",
     "ReportMeterState",
     "ReportSitePower",
@@ -296,6 +305,10 @@ class GetSite(msgspec.Struct, frozen=True, tag="get_site"):
     """Answered with `SiteView`."""
 
 
+class GetPlan(msgspec.Struct, frozen=True, tag="get_plan"):
+    """Answered with `PlanView`."""
+
+
 class ExplainConnector(msgspec.Struct, frozen=True, tag="explain_connector"):
     """Why a connector may draw what it may; `connector_id` 0 is the only one of its charger.
     Answered with `ConnectorExplanation`."""
@@ -315,6 +328,7 @@ SiteRequest = (
     | SetConnectorLimit
     | GetSite
     | ExplainConnector
+    | GetPlan
     | CreateGridEvent
     | CancelGridEvent
     | GetGridEvent
@@ -431,3 +445,75 @@ class ConnectorExplanation(msgspec.Struct, frozen=True, tag="connector_explanati
     allocation: ConnectorAllocation
     factors: tuple[LimitFactor, ...]
     shares: tuple[RowShare, ...]
+
+
+class PlanState(StrEnum):
+    """How a site stands to its plan; see `planning.proto`."""
+
+    NONE = "none"
+    AWAITED = "awaited"
+    FOLLOWED = "followed"
+    LATE = "late"
+
+
+class PlanSlotView(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """One slot of a plan; prices per kilowatt-hour and, of the demand charge, per kilowatt."""
+
+    planned_w: int
+    base_w: int
+    limit_w: int
+    import_price: Decimal
+    export_price: Decimal | None
+    demand_price: float
+
+
+class PlannedSessionView(msgspec.Struct, frozen=True):
+    """What is planned for one session; `charger_id` is None of one that is only expected."""
+
+    session_id: str
+    charger_id: ChargerId | None
+    connector_id: int
+    arrival_ms: int
+    departure_ms: int
+    need_source: str | None
+    departure_source: str | None
+    need_wh: int
+    planned_wh: int
+    missing_wh: int
+    missing_reason: str
+    slot_w: tuple[int, ...]
+    target_ma: int | None
+    words: str
+
+
+class PlanRowView(msgspec.Struct, frozen=True):
+    """A row that is full in some slot: `line` 1 to 3, 0 for the power on all lines; of every slot
+    in which it is full, what one more ampere or kilowatt would be worth."""
+
+    subject: str
+    kind: str
+    line: int
+    worths: tuple[tuple[int, float], ...]
+    """The beginning of the slot and the worth."""
+
+
+class PlanView(msgspec.Struct, frozen=True, tag="plan_view"):
+    """A site's plan at this moment; see `Plan` in `planning.proto`. All but the first five fields
+    are those of the last plan, and empty where there was none."""
+
+    site_id: SiteId
+    at_ms: int
+    state: PlanState
+    words: str
+    time_zone: str
+    plan_ms: int | None = None
+    feeder_id: str = ""
+    start_ms: int | None = None
+    slot_s: int = 0
+    currency: str = ""
+    cost: float = 0.0
+    bound: float = 0.0
+    slots: tuple[PlanSlotView, ...] = ()
+    sessions: tuple[PlannedSessionView, ...] = ()
+    full_rows: tuple[PlanRowView, ...] = ()
+    stale: tuple[str, ...] = ()

@@ -29,9 +29,7 @@ def plan_words(site: LiveSite, connector: LiveConnector, now_ms: int) -> str:
     return _session_words(site, connector, connector.demand, now_ms)
 
 
-def _session_words(
-    site: LiveSite, connector: LiveConnector, demand: Demand, now_ms: int
-) -> str:
+def _session_words(site: LiveSite, connector: LiveConnector, demand: Demand, now_ms: int) -> str:
     schedule, sought = site.targets.schedule, site.targets.sought
     assert schedule is not None and sought is not None  # a plan is followed
     name = demand.session.session_id
@@ -90,9 +88,7 @@ def _waits(
     return f"waits until {until} by the plan"
 
 
-def _later_is_dearer(
-    sought: Sought, schedule: Schedule, session: SoughtSession, slot: int
-) -> bool:
+def _later_is_dearer(sought: Sought, schedule: Schedule, session: SoughtSession, slot: int) -> bool:
     """Whether no later slot of its stay is cheaper, and some is dearer."""
     prices = sought.inputs.import_price_per_kwh
     last = schedule.slot(session.departure_ms - 1)

@@ -58,18 +58,27 @@ class Planning:
         """When a plan was asked for last."""
         self._cap_ma: int | None = None
         """The feeder's cap as of then."""
-        self._open: dict[str, Sought] = {}
-        """By the ids of the questions."""
+        self._anew = False
+        """Whether the next plan is followed from its first moment on."""
+        self._open: dict[str, tuple[Sought, bool]] = {}
+        """By the ids of the questions; and whether the answers are to be followed at once."""
 
     # --- when -------------------------------------------------------------------------------------
 
-    def soon(self, site: LiveSite, now_ms: int, *, pause_ms: int = PAUSE_MS) -> list[Effect]:
-        """Something has changed: plan anew, no sooner than `pause_ms` after the last time."""
+    def soon(
+        self, site: LiveSite, now_ms: int, *, anew: bool = False, pause_ms: int = PAUSE_MS
+    ) -> list[Effect]:
+        """Something has changed: plan, no sooner than `pause_ms` after the last time.
+
+        Args:
+            anew: what everybody is given at present may no longer be right.
+        """
         if site.config.tariff is None:
             return []
         at_ms = now_ms + SETTLE_MS
         if self._asked_ms is not None and self._asked_ms <= now_ms:
             at_ms = max(at_ms, self._asked_ms + pause_ms)
+        self._anew |= anew
         return self._by(at_ms)
 
     def cap_changed(self, site: LiveSite, now_ms: int) -> list[Effect]:
@@ -78,7 +87,7 @@ class Planning:
         if cap_ma is not None and before_ma is not None:
             if abs(cap_ma - before_ma) * CAP_CHANGE_PARTS <= before_ma:
                 return []
-        return self.soon(site, now_ms, pause_ms=CAP_PAUSE_MS)
+        return self.soon(site, now_ms, anew=True, pause_ms=CAP_PAUSE_MS)
 
     def due(self, site: LiveSite, now_ms: int) -> list[Effect]:
         """The timer fired: ask for a plan, where there is somebody to plan for."""
@@ -95,21 +104,22 @@ class Planning:
         self._asked_ms, self._cap_ma = now_ms, site.state.cap_ma
         while len(self._open) >= _OPEN_MAX:
             del self._open[next(iter(self._open))]
-        self._open[plan_id] = sought
+        self._open[plan_id] = sought, self._anew
+        self._anew = False
         return [PlanWanted(plan_id, asked), *self._by(now_ms + self._interval_ms)]
 
     def found(self, site: LiveSite, message: PlanFound) -> bool:
         """An answer came; whether another plan is followed from now on."""
-        sought = self._open.get(message.plan_id)
-        if sought is None:
+        if message.plan_id not in self._open:
             return False
+        sought, anew = self._open[message.plan_id]
         # Answers to older questions tell nothing any more.
         self._open = {key: each for key, each in self._open.items() if key > message.plan_id}
         self.fault = message.fault
         if message.answer is None:
             return False
         valid_until_ms = sought.asked_ms + VALID_INTERVALS * self._interval_ms
-        site.targets.adopt(message.answer, sought, valid_until_ms=valid_until_ms)
+        site.targets.adopt(message.answer, sought, valid_until_ms=valid_until_ms, anew=anew)
         return True
 
     def forget(self, site: LiveSite) -> None:
@@ -147,7 +157,7 @@ class Planning:
         if self.fault:
             words = f"no plan could be made: {self.fault}"
         else:
-            oldest = next(iter(self._open.values()), None)
+            oldest = next((sought for sought, _ in self._open.values()), None)
             if oldest is None or now_ms - oldest.asked_ms < PATIENCE_MS:
                 return ""
             asked = datetime.fromtimestamp(oldest.asked_ms // MS_PER_S, site.zone)
@@ -157,9 +167,11 @@ class Planning:
             return f"{words}; the last one is followed until {until:%H:%M}"
         return f"{words}; vehicles share by urgency"
 
-    def awaited(self, site: LiveSite, now_ms: int) -> bool:
-        """Whether a plan is on its way, and not late."""
-        return bool(self._open or self._due_ms) and not self.late_words(site, now_ms)
+    def waiting_words(self, site: LiveSite) -> str:
+        """What a site that follows no plan waits for, where nothing is wrong."""
+        if not _wanted(site):
+            return "nobody is there who wants to charge"
+        return "the first plan is being worked out"
 
 
 def _wanted(site: LiveSite) -> bool:

@@ -2,9 +2,8 @@
 
 A plan gives each session energy per slot. Here that becomes a current: on average over what is left
 of the slot, so that the slot's energy is met, and corrected only where following it would miss that
-clearly, because a charger that is told something new every minute wears. Averages below what a
-vehicle charges at are gathered: so many vehicles charge at their minimum as the averages of all add
-up to, one of them perhaps for a part of the slot.
+clearly, because a charger that is told something new every minute wears. Many small averages are
+gathered into few that vehicles can charge at.
 
 Invariant: a target only ever narrows what a session is offered. Where no plan holds, where nobody
 knows what a session needs, where the plan has come to contradict what is owed to a driver, there is
@@ -12,7 +11,8 @@ none, and urgency decides."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Hashable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -31,8 +31,11 @@ __all__ = ["LAXITY_MIN_MS", "Sought", "SoughtSession", "Targets", "Wish", "gathe
 LAXITY_MIN_MS = 300_000
 """A session that can wait no longer than this is not held back by any plan."""
 
-_FULL_PERMILLE = 970
-"""An average this near to all that a vehicle takes is all."""
+PART_MIN = 2
+"""Less than this part of a slot is not worth switching on for."""
+
+STICK_MS = 3_600_000
+"""Who charges goes on before those that leave up to so much earlier."""
 
 _CORRECT_MS = 180_000
 """How long a current is kept before it is corrected within a slot."""
@@ -65,6 +68,13 @@ class SoughtSession(msgspec.Struct, frozen=True, kw_only=True):
     """What its meter counts for a milliampere-hour on each of its lines."""
     grid_w_per_ma: float
     """What it draws from the grid for a milliampere on each of its lines."""
+    aims_ms: int
+    """By when the plan would have it ready."""
+    tier: int
+    path: tuple[str, ...] = ()
+    """The circuits that feed it."""
+    lines: tuple[int, ...] = ()
+    """1 to 3."""
 
 
 class Sought(msgspec.Struct, frozen=True, kw_only=True):
@@ -78,32 +88,71 @@ class Sought(msgspec.Struct, frozen=True, kw_only=True):
     """By the names that vehicles have in the schedule."""
 
 
-class Wish(msgspec.Struct, frozen=True):
-    """What one vehicle is to draw on average, for `gathered`."""
+class Wish(msgspec.Struct, frozen=True, kw_only=True):
+    """One vehicle in a slot, for `gathered`; currents on each line, on average over the slot."""
 
-    average_ma: int
+    planned_ma: int
+    """Below 0: fed in, and left alone."""
     min_ma: int
+    """The least at which it charges."""
+    most_ma: int
+    """What it can take, or still needs."""
+    must_ma: int = 0
+    """Without this it will not be ready even at full power from then on."""
     w_per_ma: float
-    rank: tuple[int, int]
-    """Who charges first where not all do: lowest first."""
+    rank: int
+    """Who charges first: lowest first."""
+    group: Hashable = None
+    """Power moves between vehicles of one group only."""
 
 
 def gathered(wishes: Sequence[Wish]) -> list[int]:
-    """Averages that vehicles can charge at, of the same power in all but for half of one minimum:
-    nothing, the minimum or more, or for the last one in a row less than its minimum, which means
-    the minimum for a part of the time."""
-    result = [wish.average_ma for wish in wishes]
-    low = [at for at, wish in enumerate(wishes) if 0 < wish.average_ma < wish.min_ma]
-    left_w = sum(wishes[at].average_ma * wishes[at].w_per_ma for at in low)
-    for at in sorted(low, key=lambda each: (wishes[each].rank, each)):
-        wish = wishes[at]
-        minimum_w = wish.min_ma * wish.w_per_ma
-        given_w = min(left_w, minimum_w)
-        # Less than a third of a slot is not worth switching for.
-        worth = given_w * 3 >= minimum_w
-        result[at] = round(wish.min_ma * given_w / minimum_w) if worth else 0
-        left_w -= given_w if worth else 0.0
+    """The same power for fewer vehicles, each of which can charge at what it is given.
+
+    A plan spreads power thinly where that costs the same: many averages below any minimum. What is
+    worth money is the sum, so it is handed out anew: first what somebody must have, then by rank as
+    much as each can take. Where what is left is below a minimum, who came before gives a little
+    back. One vehicle of a group may get less than its minimum: it charges for a part of the time.
+    """
+    result = [min(0, wish.planned_ma) for wish in wishes]
+    for group in dict.fromkeys(wish.group for wish in wishes):
+        members = [at for at, wish in enumerate(wishes) if wish.group == group]
+        members.sort(key=lambda at: (wishes[at].rank, at))
+        _hand_out([at for at in members if result[at] == 0], wishes, result)
     return result
+
+
+def _hand_out(members: Sequence[int], wishes: Sequence[Wish], result: list[int]) -> None:
+    left_w = sum(wishes[at].planned_ma * wishes[at].w_per_ma for at in members)
+    for at in members:
+        wish = wishes[at]
+        if wish.must_ma > 0:
+            result[at] = min(max(wish.must_ma, wish.min_ma), wish.most_ma)
+            left_w -= result[at] * wish.w_per_ma
+    chosen = [at for at in members if result[at]]
+    for at in members:
+        wish = wishes[at]
+        given_ma = min(wish.most_ma, result[at] + int(left_w / wish.w_per_ma))
+        if given_ma <= result[at]:
+            continue
+        if given_ma < min(wish.min_ma, wish.most_ma):
+            lacking_w = (wish.min_ma - given_ma) * wish.w_per_ma
+            donor = next(
+                (d for d in reversed(chosen) if _spare_w(wishes[d], result[d]) >= lacking_w), None
+            )
+            if donor is not None:
+                result[donor] -= math.ceil(lacking_w / wishes[donor].w_per_ma)
+                given_ma = wish.min_ma
+            elif given_ma * PART_MIN < wish.min_ma:
+                continue
+        left_w -= (given_ma - result[at]) * wish.w_per_ma
+        result[at] = given_ma
+        chosen.append(at)
+
+
+def _spare_w(wish: Wish, given_ma: int) -> float:
+    """What a vehicle could give back and still charge."""
+    return (given_ma - max(wish.min_ma, wish.must_ma)) * wish.w_per_ma
 
 
 class _Pursuit(msgspec.Struct):
@@ -130,20 +179,36 @@ class Targets:
         self.valid_until_ms = 0
         self.feeder_id = ""
         """Who planned it, where that was not the site."""
-        self._slot: int | None = None
+        self._begun_ms: int | None = None
+        """The beginning of the slot that is pursued."""
+        self._adopted = False
+        """Whether the plan is new since pursuits were set out last."""
         self._pursuits: dict[str, _Pursuit] = {}
 
     def adopt(
-        self, schedule: Schedule, sought: Sought, *, valid_until_ms: int, feeder_id: str = ""
+        self,
+        schedule: Schedule,
+        sought: Sought,
+        *,
+        valid_until_ms: int,
+        anew: bool,
+        feeder_id: str = "",
     ) -> None:
-        """Follow another plan from now on."""
+        """Follow another plan.
+
+        Args:
+            anew: from this moment on. Otherwise those who pursue what the last plan gave them in
+                the running slot go on until it ends.
+        """
         self.schedule, self.sought = schedule, sought
         self.valid_until_ms, self.feeder_id = valid_until_ms, feeder_id
-        self._slot = None
+        self._adopted = True
+        if anew:
+            self._begun_ms = None
 
     def drop(self) -> None:
         """Follow no plan."""
-        self.schedule = self.sought = self._slot = None
+        self.schedule = self.sought = self._begun_ms = None
         self.valid_until_ms = 0
         self._pursuits = {}
 
@@ -178,74 +243,123 @@ class Targets:
         assert schedule is not None
         slot = schedule.slot(now_ms)
         assert slot is not None
-        if slot != self._slot:
-            self._begin(connectors, slot, now_ms, pace)
+        begins_ms = schedule.start_ms + slot * schedule.slot_ms
+        if begins_ms != self._begun_ms:
+            self._pursuits = self._set_out(connectors, slot, now_ms, before=self._pursuits)
+        elif self._adopted:
+            others = [
+                connector
+                for connector in connectors
+                if connector.demand is not None
+                and connector.demand.session.session_id not in self._pursuits
+            ]
+            self._pursuits |= self._set_out(others, slot, now_ms, before={})
+        self._begun_ms, self._adopted = begins_ms, False
         for connector in connectors:
             if connector.demand is not None:
-                connector.demand.target_ma = self._target_ma(connector, now_ms, pace)
+                connector.demand.target_ma = self._target_ma(connector, slot, now_ms, pace)
 
-    def _begin(
-        self, connectors: Sequence[LiveConnector], slot: int, now_ms: int, pace: Pace
-    ) -> None:
-        """Set out what everybody is to gain in a slot, or in what a new plan leaves of it."""
+    def _set_out(
+        self,
+        connectors: Sequence[LiveConnector],
+        slot: int,
+        now_ms: int,
+        *,
+        before: Mapping[str, _Pursuit],
+    ) -> dict[str, _Pursuit]:
+        """What each of these is to gain in a slot, or in what a new plan leaves of it."""
         schedule, sought = self.schedule, self.sought
         assert schedule is not None and sought is not None
         begins_ms = schedule.start_ms + slot * schedule.slot_ms
         ends_ms = begins_ms + schedule.slot_ms
-        fresh = self._slot is None
-        from_ms = max(begins_ms, sought.asked_ms) if fresh else now_ms
+        from_ms = max(begins_ms, sought.asked_ms) if self._adopted else now_ms
         stretch = schedule.slot_ms / max(1, ends_ms - from_ms)
-        self._slot = slot
-        names: list[tuple[str, LiveConnector, SoughtSession]] = []
+        known: list[tuple[str, LiveConnector, SoughtSession]] = []
         wishes = []
         for connector in connectors:
             demand = connector.demand
             name = "" if demand is None else demand.session.session_id
-            session = sought.sessions.get(name)
-            place = schedule.index.get(name)
+            session, place = sought.sessions.get(name), schedule.index.get(name)
             if demand is None or session is None or place is None or not session.held:
                 continue
-            average_ma = round(int(schedule.current_ma[place, slot]) * stretch)
-            min_ma = _min_ma(connector, demand)
-            if average_ma * 1_000 >= session.max_ma * _FULL_PERMILLE:
-                average_ma = max(min_ma, session.max_ma)
-            names.append((name, connector, session))
+            planned_ma = round(int(schedule.current_ma[place, slot]) * stretch)
+            known.append((name, connector, session))
             wishes.append(
-                Wish(average_ma, min_ma, session.grid_w_per_ma, _rank(connector, now_ms, pace))
+                self._wish(
+                    connector, demand, session, planned_ma, slot, from_ms=from_ms, ends_ms=ends_ms
+                )
             )
-        before, self._pursuits = self._pursuits, {}
-        for (name, connector, session), wish, gathered_ma in zip(
-            names, wishes, gathered(wishes), strict=True
+        pursuits = {}
+        for (name, connector, session), wish, current_ma in zip(
+            known, wishes, gathered(wishes), strict=True
         ):
-            partial = 0 < gathered_ma < wish.min_ma
-            energy_wh = float(session.energy_wh) if fresh else _energy_wh(connector, now_ms)
-            span_h = (ends_ms - from_ms) / MS_PER_HOUR
-            current_ma = wish.min_ma if partial else gathered_ma
-            known = before.get(name)
-            if known is not None and abs(known.current_ma - current_ma) * 20 <= session.max_ma:
-                # Hardly another: not worth a message.
-                current_ma = known.current_ma
-            self._pursuits[name] = _Pursuit(
-                goal_wh=gathered_ma * session.wh_per_mah * span_h,
+            energy_wh = session.energy_wh if self._adopted else _energy_wh(connector, now_ms)
+            last = before.get(name)
+            pursuits[name] = _Pursuit(
+                goal_wh=current_ma * session.wh_per_mah * (ends_ms - from_ms) / MS_PER_HOUR,
                 from_wh=energy_wh,
-                current_ma=current_ma,
-                partial=partial,
+                current_ma=_kept(
+                    last, max(wish.min_ma, current_ma) if current_ma > 0 else current_ma, session
+                ),
+                partial=0 < current_ma < wish.min_ma,
                 since_ms=now_ms,
             )
+        return pursuits
 
-    def _target_ma(self, connector: LiveConnector, now_ms: int, pace: Pace) -> int | None:
+    def _wish(
+        self,
+        connector: LiveConnector,
+        demand: Demand,
+        session: SoughtSession,
+        planned_ma: int,
+        slot: int,
+        *,
+        from_ms: int,
+        ends_ms: int,
+    ) -> Wish:
+        full_wh_per_h = session.max_ma * session.wh_per_mah
+        span_h = (ends_ms - from_ms) / MS_PER_HOUR
+        left_wh = max(0, session.need_wh - (demand.energy_wh - session.energy_wh))
+        later_h = max(0, session.aims_ms - ends_ms) / MS_PER_HOUR
+        must_wh = left_wh - full_wh_per_h * later_h
+        most_wh = min(float(left_wh), full_wh_per_h * span_h)
+        per_ma = session.wh_per_mah * span_h
+        away = session.arrival_ms > from_ms
+        return Wish(
+            planned_ma=planned_ma,
+            min_ma=_min_ma(connector, demand),
+            most_ma=0 if away else math.ceil(most_wh / per_ma),
+            must_ma=0 if away else max(0, math.ceil(min(must_wh, most_wh) / per_ma)),
+            w_per_ma=session.grid_w_per_ma,
+            rank=session.aims_ms - (STICK_MS if demand.turn.on else 0),
+            group=(session.tier, self._full_rows(session, slot)),
+        )
+
+    def _full_rows(self, session: SoughtSession, slot: int) -> tuple[tuple[str, int], ...]:
+        """The rows above a session that are full in a slot."""
+        schedule = self.schedule
+        assert schedule is not None
+        return tuple(
+            (row.node, row.line)
+            for row in schedule.rows
+            if row.price[slot] > 0
+            and row.node in session.path
+            and (row.line == 0 or row.line in session.lines)
+        )
+
+    def _target_ma(
+        self, connector: LiveConnector, slot: int, now_ms: int, pace: Pace
+    ) -> int | None:
         demand, leaf = connector.demand, connector.leaf
-        schedule, sought, slot = self.schedule, self.sought, self._slot
+        schedule, sought = self.schedule, self.sought
         assert demand is not None and schedule is not None and sought is not None
-        assert slot is not None
         name = demand.session.session_id
-        pursuit = self._pursuits.get(name)
-        if pursuit is None or demand.boosted or demand.holding:
+        pursuit, session = self._pursuits.get(name), sought.sessions.get(name)
+        if pursuit is None or session is None or demand.boosted or demand.holding:
             return None
         laxity_ms = demand.laxity_ms(leaf, now_ms)
         if laxity_ms is not None and laxity_ms < LAXITY_MIN_MS:
             return None
-        session = sought.sessions[name]
         ends_ms = schedule.start_ms + (slot + 1) * schedule.slot_ms
         min_ma = _min_ma(connector, demand)
         left_wh = pursuit.goal_wh - (_energy_wh(connector, now_ms) - pursuit.from_wh)
@@ -305,22 +419,20 @@ def _correct(
         pursuit.since_ms = now_ms
 
 
+def _kept(last: _Pursuit | None, current_ma: int, session: SoughtSession) -> int:
+    """The current of the slot before where the new one is hardly another: no news is best."""
+    if last is None or last.partial or not last.current_ma or not current_ma:
+        return current_ma
+    near = abs(last.current_ma - current_ma) * 1_000 <= session.max_ma * _CORRECT_PERMILLE
+    return last.current_ma if near else current_ma
+
+
 def _min_ma(connector: LiveConnector, demand: Demand) -> int:
     """The least at which it charges: no less than its default profile, which nobody is sent
     below."""
     leaf, fallback_ma = connector.leaf, connector.entry.fallback_ma
     min_ma = demand.current_min_ma(leaf)
     return max(min_ma, fallback_ma) if fallback_ma >= leaf.min_ma else min_ma
-
-
-def _rank(connector: LiveConnector, now_ms: int, pace: Pace) -> tuple[int, int]:
-    """Who charges goes on, then by laxity."""
-    demand = connector.demand
-    assert demand is not None
-    laxity_ms = demand.laxity_ms(connector.leaf, now_ms)
-    short = laxity_ms is not None and laxity_ms < pace.known_turn_ms
-    group = 0 if short else 1 if demand.turn.on else 2
-    return group, 2**62 if laxity_ms is None else laxity_ms
 
 
 def _energy_wh(connector: LiveConnector, now_ms: int) -> float:

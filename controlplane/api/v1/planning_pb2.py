@@ -27,15 +27,15 @@ from controlplane.api.v1 import sites_pb2 as controlplane_dot_api_dot_v1_dot_sit
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"controlplane/api/v1/planning.proto\x12\x13\x63ontrolplane.api.v1\x1a$controlplane/api/v1/electrical.proto\x1a\x1f\x63ontrolplane/api/v1/sites.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc7\x01\n\x08PlanSlot\x12.\n\nstart_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tplanned_w\x18\x02 \x01(\x03\x12\x0e\n\x06\x62\x61se_w\x18\x03 \x01(\x03\x12\x0f\n\x07limit_w\x18\x04 \x01(\x03\x12\x1c\n\x14import_price_per_kwh\x18\x05 \x01(\t\x12\x1c\n\x14\x65xport_price_per_kwh\x18\x06 \x01(\t\x12\x1b\n\x13\x64\x65mand_price_per_kw\x18\x07 \x01(\t\"\xd1\x03\n\x0ePlannedSession\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x12\n\ncharger_id\x18\x02 \x01(\t\x12\x14\n\x0c\x63onnector_id\x18\x03 \x01(\x05\x12\x10\n\x08\x65xpected\x18\x04 \x01(\x08\x12\x30\n\x0c\x61rrival_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x32\n\x0e\x64\x65parture_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x36\n\x0bneed_source\x18\x07 \x01(\x0e\x32!.controlplane.api.v1.DemandSource\x12;\n\x10\x64\x65parture_source\x18\x08 \x01(\x0e\x32!.controlplane.api.v1.DemandSource\x12\x0f\n\x07need_wh\x18\t \x01(\x03\x12\x12\n\nplanned_wh\x18\n \x01(\x03\x12\x12\n\nmissing_wh\x18\x0b \x01(\x03\x12\x16\n\x0emissing_reason\x18\x0c \x01(\t\x12\x0e\n\x06slot_w\x18\r \x03(\x03\x12\x16\n\ttarget_ma\x18\x0e \x01(\x03H\x00\x88\x01\x01\x12\r\n\x05words\x18\x0f \x01(\tB\x0c\n\n_target_ma\"I\n\x08RowWorth\x12.\n\nstart_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05price\x18\x02 \x01(\t\"\x82\x01\n\x07PlanRow\x12\x0f\n\x07subject\x18\x01 \x01(\t\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12)\n\x05phase\x18\x03 \x01(\x0e\x32\x1a.controlplane.api.v1.Phase\x12-\n\x06worths\x18\x04 \x03(\x0b\x32\x1d.controlplane.api.v1.RowWorth\"\xc0\x03\n\x04Plan\x12\x0f\n\x07site_id\x18\x01 \x01(\t\x12-\n\x05state\x18\x02 \x01(\x0e\x32\x1e.controlplane.api.v1.PlanState\x12\r\n\x05words\x18\x03 \x01(\t\x12-\n\tplan_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tfeeder_id\x18\x05 \x01(\t\x12.\n\nstart_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06slot_s\x18\x07 \x01(\x05\x12\x10\n\x08\x63urrency\x18\x08 \x01(\t\x12\x0c\n\x04\x63ost\x18\t \x01(\t\x12\r\n\x05\x62ound\x18\n \x01(\t\x12\x13\n\x0bgap_percent\x18\x0b \x01(\x01\x12,\n\x05slots\x18\x0c \x03(\x0b\x32\x1d.controlplane.api.v1.PlanSlot\x12\x35\n\x08sessions\x18\r \x03(\x0b\x32#.controlplane.api.v1.PlannedSession\x12/\n\tfull_rows\x18\x0e \x03(\x0b\x32\x1c.controlplane.api.v1.PlanRow\x12\r\n\x05stale\x18\x0f \x03(\t\"!\n\x0eGetPlanRequest\x12\x0f\n\x07site_id\x18\x01 \x01(\t\":\n\x0fGetPlanResponse\x12\'\n\x04plan\x18\x01 \x01(\x0b\x32\x19.controlplane.api.v1.Plan\"7\n\x10WatchPlanRequest\x12\x0f\n\x07site_id\x18\x01 \x01(\t\x12\x12\n\ninterval_s\x18\x02 \x01(\x01\"<\n\x11WatchPlanResponse\x12\'\n\x04plan\x18\x01 \x01(\x0b\x32\x19.controlplane.api.v1.Plan*\x82\x01\n\tPlanState\x12\x1a\n\x16PLAN_STATE_UNSPECIFIED\x10\x00\x12\x13\n\x0fPLAN_STATE_NONE\x10\x01\x12\x16\n\x12PLAN_STATE_AWAITED\x10\x02\x12\x17\n\x13PLAN_STATE_FOLLOWED\x10\x03\x12\x13\n\x0fPLAN_STATE_LATE\x10\x04\x32\xc5\x01\n\x0fPlanningService\x12T\n\x07GetPlan\x12#.controlplane.api.v1.GetPlanRequest\x1a$.controlplane.api.v1.GetPlanResponse\x12\\\n\tWatchPlan\x12%.controlplane.api.v1.WatchPlanRequest\x1a&.controlplane.api.v1.WatchPlanResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"controlplane/api/v1/planning.proto\x12\x13\x63ontrolplane.api.v1\x1a$controlplane/api/v1/electrical.proto\x1a\x1f\x63ontrolplane/api/v1/sites.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc7\x01\n\x08PlanSlot\x12.\n\nstart_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tplanned_w\x18\x02 \x01(\x03\x12\x0e\n\x06\x62\x61se_w\x18\x03 \x01(\x03\x12\x0f\n\x07limit_w\x18\x04 \x01(\x03\x12\x1c\n\x14import_price_per_kwh\x18\x05 \x01(\t\x12\x1c\n\x14\x65xport_price_per_kwh\x18\x06 \x01(\t\x12\x1b\n\x13\x64\x65mand_price_per_kw\x18\x07 \x01(\t\"\xd1\x03\n\x0ePlannedSession\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x12\n\ncharger_id\x18\x02 \x01(\t\x12\x14\n\x0c\x63onnector_id\x18\x03 \x01(\x05\x12\x10\n\x08\x65xpected\x18\x04 \x01(\x08\x12\x30\n\x0c\x61rrival_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x32\n\x0e\x64\x65parture_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x36\n\x0bneed_source\x18\x07 \x01(\x0e\x32!.controlplane.api.v1.DemandSource\x12;\n\x10\x64\x65parture_source\x18\x08 \x01(\x0e\x32!.controlplane.api.v1.DemandSource\x12\x0f\n\x07need_wh\x18\t \x01(\x03\x12\x12\n\nplanned_wh\x18\n \x01(\x03\x12\x12\n\nmissing_wh\x18\x0b \x01(\x03\x12\x16\n\x0emissing_reason\x18\x0c \x01(\t\x12\x0e\n\x06slot_w\x18\r \x03(\x03\x12\x16\n\ttarget_ma\x18\x0e \x01(\x03H\x00\x88\x01\x01\x12\r\n\x05words\x18\x0f \x01(\tB\x0c\n\n_target_ma\"I\n\x08RowWorth\x12.\n\nstart_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05price\x18\x02 \x01(\t\"\x82\x01\n\x07PlanRow\x12\x0f\n\x07subject\x18\x01 \x01(\t\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12)\n\x05phase\x18\x03 \x01(\x0e\x32\x1a.controlplane.api.v1.Phase\x12-\n\x06worths\x18\x04 \x03(\x0b\x32\x1d.controlplane.api.v1.RowWorth\"\xd3\x03\n\x04Plan\x12\x0f\n\x07site_id\x18\x01 \x01(\t\x12-\n\x05state\x18\x02 \x01(\x0e\x32\x1e.controlplane.api.v1.PlanState\x12\r\n\x05words\x18\x03 \x01(\t\x12-\n\tplan_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tfeeder_id\x18\x05 \x01(\t\x12.\n\nstart_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06slot_s\x18\x07 \x01(\x05\x12\x10\n\x08\x63urrency\x18\x08 \x01(\t\x12\x0c\n\x04\x63ost\x18\t \x01(\t\x12\r\n\x05\x62ound\x18\n \x01(\t\x12\x13\n\x0bgap_percent\x18\x0b \x01(\x01\x12,\n\x05slots\x18\x0c \x03(\x0b\x32\x1d.controlplane.api.v1.PlanSlot\x12\x35\n\x08sessions\x18\r \x03(\x0b\x32#.controlplane.api.v1.PlannedSession\x12/\n\tfull_rows\x18\x0e \x03(\x0b\x32\x1c.controlplane.api.v1.PlanRow\x12\r\n\x05stale\x18\x0f \x03(\t\x12\x11\n\ttime_zone\x18\x10 \x01(\t\"!\n\x0eGetPlanRequest\x12\x0f\n\x07site_id\x18\x01 \x01(\t\":\n\x0fGetPlanResponse\x12\'\n\x04plan\x18\x01 \x01(\x0b\x32\x19.controlplane.api.v1.Plan\"7\n\x10WatchPlanRequest\x12\x0f\n\x07site_id\x18\x01 \x01(\t\x12\x12\n\ninterval_s\x18\x02 \x01(\x01\"<\n\x11WatchPlanResponse\x12\'\n\x04plan\x18\x01 \x01(\x0b\x32\x19.controlplane.api.v1.Plan*\x82\x01\n\tPlanState\x12\x1a\n\x16PLAN_STATE_UNSPECIFIED\x10\x00\x12\x13\n\x0fPLAN_STATE_NONE\x10\x01\x12\x16\n\x12PLAN_STATE_AWAITED\x10\x02\x12\x17\n\x13PLAN_STATE_FOLLOWED\x10\x03\x12\x13\n\x0fPLAN_STATE_LATE\x10\x04\x32\xc5\x01\n\x0fPlanningService\x12T\n\x07GetPlan\x12#.controlplane.api.v1.GetPlanRequest\x1a$.controlplane.api.v1.GetPlanResponse\x12\\\n\tWatchPlan\x12%.controlplane.api.v1.WatchPlanRequest\x1a&.controlplane.api.v1.WatchPlanResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'controlplane.api.v1.planning_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_PLANSTATE']._serialized_start=1707
-  _globals['_PLANSTATE']._serialized_end=1837
+  _globals['_PLANSTATE']._serialized_start=1726
+  _globals['_PLANSTATE']._serialized_end=1856
   _globals['_PLANSLOT']._serialized_start=164
   _globals['_PLANSLOT']._serialized_end=363
   _globals['_PLANNEDSESSION']._serialized_start=366
@@ -45,15 +45,15 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PLANROW']._serialized_start=909
   _globals['_PLANROW']._serialized_end=1039
   _globals['_PLAN']._serialized_start=1042
-  _globals['_PLAN']._serialized_end=1490
-  _globals['_GETPLANREQUEST']._serialized_start=1492
-  _globals['_GETPLANREQUEST']._serialized_end=1525
-  _globals['_GETPLANRESPONSE']._serialized_start=1527
-  _globals['_GETPLANRESPONSE']._serialized_end=1585
-  _globals['_WATCHPLANREQUEST']._serialized_start=1587
-  _globals['_WATCHPLANREQUEST']._serialized_end=1642
-  _globals['_WATCHPLANRESPONSE']._serialized_start=1644
-  _globals['_WATCHPLANRESPONSE']._serialized_end=1704
-  _globals['_PLANNINGSERVICE']._serialized_start=1840
-  _globals['_PLANNINGSERVICE']._serialized_end=2037
+  _globals['_PLAN']._serialized_end=1509
+  _globals['_GETPLANREQUEST']._serialized_start=1511
+  _globals['_GETPLANREQUEST']._serialized_end=1544
+  _globals['_GETPLANRESPONSE']._serialized_start=1546
+  _globals['_GETPLANRESPONSE']._serialized_end=1604
+  _globals['_WATCHPLANREQUEST']._serialized_start=1606
+  _globals['_WATCHPLANREQUEST']._serialized_end=1661
+  _globals['_WATCHPLANRESPONSE']._serialized_start=1663
+  _globals['_WATCHPLANRESPONSE']._serialized_end=1723
+  _globals['_PLANNINGSERVICE']._serialized_start=1859
+  _globals['_PLANNINGSERVICE']._serialized_end=2056
 # @@protoc_insertion_point(module_scope)

@@ -275,6 +275,7 @@ class Plan(_message.Message):
     SESSIONS_FIELD_NUMBER: _builtins.int
     FULL_ROWS_FIELD_NUMBER: _builtins.int
     STALE_FIELD_NUMBER: _builtins.int
+    TIME_ZONE_FIELD_NUMBER: _builtins.int
     site_id: _builtins.str
     """The site."""
     state: Global___PlanState.ValueType
@@ -295,6 +296,8 @@ class Plan(_message.Message):
     """What every plan costs at least."""
     gap_percent: _builtins.float
     """No plan is cheaper by more than this part of the cost."""
+    time_zone: _builtins.str
+    """IANA name of the site's clock, by which words tell times of day."""
     @_builtins.property
     def plan_time(self) -> _timestamp_pb2.Timestamp:
         """What it starts from."""
@@ -337,10 +340,11 @@ class Plan(_message.Message):
         sessions: _abc.Iterable[Global___PlannedSession] | None = ...,
         full_rows: _abc.Iterable[Global___PlanRow] | None = ...,
         stale: _abc.Iterable[_builtins.str] | None = ...,
+        time_zone: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["plan_time", b"plan_time", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bound", b"bound", "cost", b"cost", "currency", b"currency", "feeder_id", b"feeder_id", "full_rows", b"full_rows", "gap_percent", b"gap_percent", "plan_time", b"plan_time", "sessions", b"sessions", "site_id", b"site_id", "slot_s", b"slot_s", "slots", b"slots", "stale", b"stale", "start_time", b"start_time", "state", b"state", "words", b"words"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bound", b"bound", "cost", b"cost", "currency", b"currency", "feeder_id", b"feeder_id", "full_rows", b"full_rows", "gap_percent", b"gap_percent", "plan_time", b"plan_time", "sessions", b"sessions", "site_id", b"site_id", "slot_s", b"slot_s", "slots", b"slots", "stale", b"stale", "start_time", b"start_time", "state", b"state", "time_zone", b"time_zone", "words", b"words"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -26,9 +26,9 @@ from controlplane.errors import Refusal
 from controlplane.feeder.messages import SiteReport
 from controlplane.ids import ActorKind, ActorRef, ChargerId, SessionId
 from controlplane.network import SiteConfig
-from controlplane.planning import Desk
 from controlplane.ocpp.commands import CommandState
 from controlplane.ocpp.events import ConnectorStatus
+from controlplane.planning import Desk
 from controlplane.site.actor import SiteActor
 from controlplane.site.messages import (
     ChargerPresence,

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Any
 
-import pytest
 from site_bench import START_MS, Bench, charger, site
 
-from controlplane.actor import PlanFound
 from controlplane.ids import ChargerId
 from controlplane.planning import Desk
 from controlplane.site.messages import ConnectorExplanation, ExplainConnector
@@ -32,12 +29,14 @@ class Planned(Bench):
         super().__init__(site(chargers, tariff=values.pop("tariff", TARIFF), **values))
         self.desk = Desk()
         self.energy_wh: dict[str, float] = {}
+        self.needs_wh: dict[str, float] = {}
         self.allowed_a: dict[str, float] = {}
         self.most_a = 32.0
-        self.sent: dict[str, list[tuple[int, float]]] = {}
+        self.told: dict[str, list[tuple[int, float]]] = {}
 
     def arrive(self, id: str, **values: Any) -> None:
         self.energy_wh[id] = 0.0
+        self.needs_wh[id] = values.get("need_wh") or 1e9
         self.allowed_a[id] = 0.0
         self.plug(id, **values)
 
@@ -46,9 +45,10 @@ class Planned(Bench):
         while self.now_ms < until_ms:
             for id, limit_a in self.answer():
                 self.allowed_a[id] = limit_a
-                self.sent.setdefault(id, []).append((self.now_ms, limit_a))
+                self.told.setdefault(id, []).append((self.now_ms, limit_a))
             for id in self.energy_wh:
-                drawn_a = min(self.allowed_a[id], self.most_a)
+                full = self.energy_wh[id] >= self.needs_wh[id]
+                drawn_a = 0.0 if full else min(self.allowed_a[id], self.most_a)
                 self.energy_wh[id] += drawn_a * 690 * STEP_MS / HOUR_MS
                 self.meter(id, drawn_a, drawn_a, drawn_a, energy_wh=round(self.energy_wh[id]))
             self.advance(STEP_MS)
@@ -69,4 +69,4 @@ def test_a_vehicle_waits_for_cheaper_power_and_is_ready_in_time() -> None:
     assert bench.why("A") == "charges now while power is cheap"
     bench.drive(2 * HOUR_MS)
     assert bench.energy_wh["A"] >= 20_000
-    assert len(bench.sent["A"]) <= 6
+    assert len(bench.told["A"]) <= 6
