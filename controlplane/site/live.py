@@ -15,11 +15,13 @@ from controlplane.ids import ChargerId
 from controlplane.limit_schedule import limit_at, next_change_ms, still_in_force
 from controlplane.network import SiteConfig
 from controlplane.ocpp.events import ConnectorStatus
+from controlplane.planning.outlook import Outlook
 from controlplane.site.behaviour import Behaviour, Nudge
 from controlplane.site.budget import Budget, budget, uncapped
 from controlplane.site.check import LedgerCheck
 from controlplane.site.demand import Demand, Pace, Turn
 from controlplane.site.forecast import History, Vehicle
+from controlplane.site.foresight import expectation, inherit_outlook, session_ended
 from controlplane.site.ledger import Entry
 from controlplane.site.live_power import LivePower
 from controlplane.site.messages import (
@@ -120,6 +122,7 @@ class LiveSite:
         for connector in self.connectors:
             self.chargers.setdefault(connector.leaf.key.charger_id, []).append(connector)
         self.history = History.restore(state.history)
+        self.outlook = Outlook.restore(state.outlook)
         self.zone = ZoneInfo(self.config.time_zone)
         self.power = LivePower(state, self.config, self.tree, self.connectors, settings)
         self._answers, self._uncapped_answers = Answers(), Answers()
@@ -129,6 +132,7 @@ class LiveSite:
     def inherit(self, before: LiveSite) -> None:
         """Take over what is not durable from the description that this one replaces."""
         self.power.inherit(before.power)
+        inherit_outlook(self, before)
         for key, connector in self.by_key.items():
             if key in before.by_key:
                 connector.demand = before.by_key[key].demand
@@ -171,6 +175,7 @@ class LiveSite:
         connector.demand = demand
         if before is None or before.session.id_token != session.id_token:
             self._forecast(demand, now_ms)
+            demand.expected = expectation(demand)
             if demand.behaviour.known == Vehicle():
                 # Whose it is may be said only after it was plugged in.
                 demand.behaviour.known = self.history.vehicle(session.id_token)
@@ -224,7 +229,7 @@ class LiveSite:
         )
         if learned:
             self.state.history = self.history.snapshot()
-        return learned
+        return session_ended(self, demand, now_ms) or learned
 
     # --- the rows ---------------------------------------------------------------------------------
 
