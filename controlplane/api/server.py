@@ -35,6 +35,7 @@ from controlplane.api.logs import Logs
 from controlplane.api.network import Network
 from controlplane.api.onboarding import Onboarding
 from controlplane.api.payments import Payments
+from controlplane.api.planning import PlanningCalls
 from controlplane.api.quarantine import Quarantine
 from controlplane.api.reservations import Reservations
 from controlplane.api.security import SecurityOfChargers
@@ -82,6 +83,8 @@ from controlplane.api.v1 import (
     network_pb2_grpc,
     payments_pb2,
     payments_pb2_grpc,
+    planning_pb2,
+    planning_pb2_grpc,
     quarantine_pb2,
     quarantine_pb2_grpc,
     reservations_pb2,
@@ -289,6 +292,7 @@ def _add_services(backend: Backend, server: grpc.aio.Server, node: NodeControl |
     der_pb2_grpc.add_DerServiceServicer_to_server(Der(backend), server)
     event_streams_pb2_grpc.add_EventStreamsServiceServicer_to_server(EventStreams(backend), server)
     payments_pb2_grpc.add_PaymentsServiceServicer_to_server(Payments(backend), server)
+    planning_pb2_grpc.add_PlanningServiceServicer_to_server(PlanningCalls(backend), server)  # type: ignore[abstract]
     tariffs_pb2_grpc.add_TariffsServiceServicer_to_server(Tariffs(backend), server)
     tokens_pb2_grpc.add_TokensServiceServicer_to_server(Tokens(backend), server)
     return [
@@ -313,6 +317,7 @@ def _add_services(backend: Backend, server: grpc.aio.Server, node: NodeControl |
             logs_pb2,
             network_pb2,
             payments_pb2,
+            planning_pb2,
             quarantine_pb2,
             reservations_pb2,
             security_pb2,
