@@ -1,4 +1,4 @@
-"""`PlanningService`: what sites plan over the next day."""
+"""`PlanningService`: what sites plan over the next day, and what they plan with."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from collections.abc import AsyncIterator
 from decimal import Decimal
 from typing import Any
 
-from controlplane.api.backend import Backend, Caller, seconds, timestamp
+from controlplane.api.backend import Caller, seconds, timestamp
+from controlplane.api.foresight import ForesightCalls
 from controlplane.api.sites import demand_source, require_site
 from controlplane.api.v1 import electrical_pb2, planning_pb2, planning_pb2_grpc
 from controlplane.ids import ActorKind, ActorRef
@@ -33,11 +34,8 @@ _WATCH_S = 5.0
 _PLACES = Decimal("0.000001")
 
 
-class PlanningCalls(planning_pb2_grpc.PlanningServiceServicer):
+class PlanningCalls(ForesightCalls, planning_pb2_grpc.PlanningServiceServicer):
     """Answers `controlplane.api.v1.PlanningService`."""
-
-    def __init__(self, backend: Backend) -> None:
-        self._backend = backend
 
     async def GetPlan(
         self, request: planning_pb2.GetPlanRequest, context: Any

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import tzinfo
+from typing import Final
 
 import msgspec
 
@@ -19,11 +20,18 @@ from controlplane.planning.history import HELD_MAX_MS, Calendar, Hours, Mean, ho
 from controlplane.planning.inputs import SiteInputs
 from controlplane.planning.peaks import Peaks
 from controlplane.planning.problem import DemandCharge
+from controlplane.planning.scores import SessionScore
 from controlplane.planning.series import Interval, Series
 from controlplane.planning.tariff import Tariff, month_of
 from controlplane.units import MS_PER_HOUR, MS_PER_S
 
-__all__ = ["Outlook", "Power", "calendar_of"]
+__all__ = ["NEED_PERCENT", "STAY_PERCENT", "Expectation", "Outlook", "Power", "calendar_of"]
+
+STAY_PERCENT: Final = 25
+NEED_PERCENT: Final = 75
+"""The quantiles at which stays and energies of sessions are forecast; see `site/forecast.py`."""
+
+_MS_PER_MINUTE = 60 * MS_PER_S
 
 SILENT_MS = 2 * MS_PER_HOUR
 """A building or plant that was heard before and not for so long is named as silent."""
@@ -37,6 +45,14 @@ _EXPECTED_PERCENT = 50
 def calendar_of(tariff: TariffConfig | None, zone: tzinfo) -> Calendar:
     """A site's calendar; holidays are those of its tariff."""
     return Calendar(zone, () if tariff is None else tariff.holidays)
+
+
+class Expectation(msgspec.Struct, frozen=True):
+    """What was forecast of a session when it began: the quantiles `STAY_PERCENT` of its stay and
+    `NEED_PERCENT` of its energy."""
+
+    stay_ms: int
+    need_wh: int
 
 
 class Power(msgspec.Struct, array_like=True):
@@ -62,7 +78,7 @@ class Power(msgspec.Struct, array_like=True):
     def fresh_w(self, now_ms: int) -> int | None:
         """The last measurement, where it is no older than one counts."""
         running = self.running
-        fresh = running.at_ms and 0 <= now_ms - running.at_ms <= HELD_MAX_MS
+        fresh = running.at_ms and abs(now_ms - running.at_ms) <= HELD_MAX_MS
         return running.power_w if fresh else None
 
     def expected_w(
@@ -117,6 +133,10 @@ class Outlook(msgspec.Struct):
     sun: Power = msgspec.field(default_factory=Power)
     arrivals: Arrivals = msgspec.field(default_factory=Arrivals)
     peaks: Peaks = msgspec.field(default_factory=Peaks)
+    stays: SessionScore = msgspec.field(default_factory=SessionScore)
+    """How far forecasts of stays were off, in minutes."""
+    needs: SessionScore = msgspec.field(default_factory=SessionScore)
+    """The same of energies, in Wh."""
 
     def snapshot(self) -> bytes:
         return msgspec.msgpack.encode(self)
@@ -158,15 +178,33 @@ class Outlook(msgspec.Struct):
         energy_wh: int,
         power_max_w: int,
         calendar: Calendar,
+        expected: Expectation | None = None,
     ) -> bool:
-        """A session is over; whether that teaches anything."""
-        return self.arrivals.ended(
+        """A session is over; whether that teaches anything.
+
+        Args:
+            power_max_w: the most it took; 0 where that is not known.
+            expected: what was forecast of it when it began.
+        """
+        seen = [visit for visits in self.arrivals.visits.values() for visit in visits]
+        learned = self.arrivals.ended(
             started_ms=started_ms,
             ended_ms=ended_ms,
             energy_wh=energy_wh,
             power_max_w=power_max_w,
             calendar=calendar,
         )
+        if learned and expected is not None and seen:
+            self.stays.add(
+                (ended_ms - started_ms) // _MS_PER_MINUTE,
+                expected.stay_ms // _MS_PER_MINUTE,
+                [visit.stay_minutes for visit in seen],
+                STAY_PERCENT,
+            )
+            self.needs.add(
+                energy_wh, expected.need_wh, [visit.energy_wh for visit in seen], NEED_PERCENT
+            )
+        return learned
 
     # --- what others say --------------------------------------------------------------------------
 
@@ -174,15 +212,34 @@ class Outlook(msgspec.Struct):
         """Day-ahead prices came; how many of them are in use."""
         return self.prices.push(prices, now_ms)
 
+    def told(self, power: Power, forecast: Sequence[Interval], now_ms: int) -> int:
+        """A forecast of building or sun came; how many of its intervals are in use. What is past
+        is left out, so that a forecast that was told is judged by what it said beforehand."""
+        now_s = now_ms // MS_PER_S
+        ahead = [
+            Interval(max(each.start_s, now_s), each.end_s - max(each.start_s, now_s), each.value)
+            for each in forecast
+            if each.end_s > now_s
+        ]
+        return power.told.push(ahead, now_ms)
+
     # --- what a plan starts from ------------------------------------------------------------------
 
     def inputs(
-        self, tariff: TariffConfig, *, start_ms: int, slot_s: int, slots: int, zone: tzinfo
+        self,
+        tariff: TariffConfig,
+        *,
+        start_ms: int,
+        slot_s: int,
+        slots: int,
+        zone: tzinfo,
+        now_ms: int | None = None,
     ) -> SiteInputs:
-        """What is known and expected of so many slots from now on.
+        """What is known and expected of so many slots.
 
         Args:
-            start_ms: now; sessions that began before are not expected.
+            start_ms: when the first one begins, at most one slot ago.
+            now_ms: nobody is expected before; `start_ms` where it is not given.
         """
         calendar, clock = calendar_of(tariff, zone), Tariff(tariff, zone)
         found = clock.prices(start_ms=start_ms, slot_s=slot_s, slots=slots, pushed=self.prices)
@@ -204,7 +261,7 @@ class Outlook(msgspec.Struct):
             export_price_per_kwh=found.export_price_per_kwh,
             base_w=base if any(base) else (),
             demand=self._demand(clock, start_ms=start_ms, slot_s=slot_s, slots=slots),
-            expected=tuple(self.arrivals.expected(start_ms, end_ms, calendar)),
+            expected=tuple(self.arrivals.expected(max(start_ms, now_ms or 0), end_ms, calendar)),
             stale=tuple(each for each in words if each),
         )
 

@@ -42,6 +42,13 @@ from controlplane.site.configure import (
 )
 from controlplane.site.demand import Pace
 from controlplane.site.explain import explanation
+from controlplane.site.foresight import (
+    answer_foresight,
+    see_building,
+    see_solar,
+    session_began,
+)
+from controlplane.site.foresight_messages import GetForecasts, PushForecast, PushPrices
 from controlplane.site.limiting import take_limit
 from controlplane.site.live import LiveSite
 from controlplane.site.messages import (
@@ -204,6 +211,8 @@ class SiteActor:
                 return self._set_limit(site, request, now_ms)
             case CreateGridEvent() | CancelGridEvent() | GetGridEvent():
                 return self._grid_event(site, request, now_ms)
+            case PushPrices() | PushForecast() | GetForecasts():
+                return self._foresight(site, request, now_ms)
             case DeleteSite():
                 return self._delete(site, now_ms)
         return refusal(
@@ -316,6 +325,16 @@ class SiteActor:
             self._plan_soon(site, now_ms, anew=True)
         return answer if isinstance(answer, Refusal) else answer.copy()
 
+    def _foresight(
+        self, site: LiveSite, request: PushPrices | PushForecast | GetForecasts, now_ms: int
+    ) -> msgspec.Struct:
+        answer, effects = answer_foresight(site, request, now_ms)
+        self._rounds.effects += effects
+        self._rounds.durable |= bool(effects)
+        if effects:
+            self._plan_soon(site, now_ms, anew=True)
+        return answer
+
     def _building_load(
         self, site: LiveSite, request: ReportBuildingLoad, now_ms: int
     ) -> SiteView | LoadTaken | Refusal:
@@ -363,6 +382,7 @@ class SiteActor:
         self._rounds.quiet &= same and not site.stale(now_ms)
         site.state.building = load
         self._rounds.save_building(site, load)
+        self._rounds.durable |= see_building(site, load)
         rows = self._rounds.rows(site, now_ms)
         if site.state.grid.awaiting:
             self._rounds.observe_grid(site, rows, now_ms)
@@ -389,6 +409,7 @@ class SiteActor:
                 "invalid_input", "AT_IN_FUTURE", "at_ms is ahead of Loadstar's clock", self.ref.id
             )
         if site.power.solar.take(request, now_ms=now_ms):
+            self._rounds.durable |= see_solar(site, request.solar_w, min(request.at_ms, now_ms))
             self._rounds.quiet = False
             if self._rounds.next_ms is None:
                 self._rounds.by(now_ms + self._settings.round_interval_ms)
@@ -474,6 +495,8 @@ class SiteActor:
             return
         session = message.session
         matters = connector.entry.session(None if session is None else session.session_id)
+        if matters and session is not None:
+            session_began(site, session, now_ms)
         differs, learned = site.take_state(connector, message, now_ms, self._pace)
         self._rounds.durable |= matters or learned
         if session is not None and session.boost_until_ms is not None:

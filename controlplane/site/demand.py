@@ -13,6 +13,7 @@ from typing import Final
 
 from controlplane.ids import ConnectorKey
 from controlplane.ocpp.events import ConnectorStatus
+from controlplane.planning.outlook import Expectation
 from controlplane.site.behaviour import IDLE_MA, START_MAX_MA, Behaviour, Nudge
 from controlplane.site.dormancy import Dormancy
 from controlplane.site.forecast import Forecast
@@ -67,6 +68,8 @@ class Demand:
     turn: Turn
     dormancy: Dormancy = field(default_factory=Dormancy)
     forecast: Forecast | None = None
+    expected: Expectation | None = None
+    """What was forecast when it began, to be judged by when it ends."""
     soc_percent: float | None = None
     """As last measured."""
     step: int = STEP_UNKNOWN

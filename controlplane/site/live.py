@@ -22,6 +22,7 @@ from controlplane.site.budget import Budget, budget, uncapped
 from controlplane.site.check import LedgerCheck
 from controlplane.site.demand import Demand, Pace, Turn
 from controlplane.site.forecast import History, Vehicle
+from controlplane.site.foresight import expectation, inherit_outlook, session_ended
 from controlplane.site.ledger import Entry
 from controlplane.site.live_power import LivePower
 from controlplane.site.messages import (
@@ -125,11 +126,11 @@ class LiveSite:
         for connector in self.connectors:
             self.chargers.setdefault(connector.leaf.key.charger_id, []).append(connector)
         self.history = History.restore(state.history)
+        self.outlook = Outlook.restore(state.outlook)
         self.zone = ZoneInfo(self.config.time_zone)
         self.power = LivePower(state, self.config, self.tree, self.connectors, settings)
         self._answers, self._uncapped_answers = Answers(), Answers()
         self.plan: Plan | None = None
-        self.outlook = Outlook()
         self.targets = Targets()
         self.delivered_wh = 0
         """What meters have counted while this host looked on."""
@@ -146,6 +147,7 @@ class LiveSite:
         self.power.inherit(before.power)
         self.targets = before.targets
         self.delivered_wh, self._slot_wh = before.delivered_wh, before._slot_wh
+        inherit_outlook(self, before)
         for key, connector in self.by_key.items():
             if key in before.by_key:
                 connector.demand = before.by_key[key].demand
@@ -188,6 +190,7 @@ class LiveSite:
         connector.demand = demand
         if before is None or before.session.id_token != session.id_token:
             self._forecast(demand, now_ms)
+            demand.expected = expectation(demand)
             if demand.behaviour.known == Vehicle():
                 # Whose it is may be said only after it was plugged in.
                 demand.behaviour.known = self.history.vehicle(session.id_token)
@@ -241,7 +244,7 @@ class LiveSite:
         )
         if learned:
             self.state.history = self.history.snapshot()
-        return learned
+        return session_ended(self, demand, now_ms) or learned
 
     # --- the rows ---------------------------------------------------------------------------------
 
@@ -305,13 +308,20 @@ class LiveSite:
             self._slot_wh = (start_ms, self.delivered_wh)
         return self.delivered_wh - self._slot_wh[1]
 
-    def inputs(self, *, start_ms: int, slot_s: int, slots: int) -> SiteInputs | None:
+    def inputs(
+        self, now_ms: int, *, start_ms: int, slot_s: int, slots: int
+    ) -> SiteInputs | None:
         """What the site's plan starts from; None without a tariff, and then nothing is planned."""
         tariff = self.config.tariff
         if tariff is None:
             return None
         return self.outlook.inputs(
-            tariff, start_ms=start_ms, slot_s=slot_s, slots=slots, zone=self.zone
+            tariff,
+            start_ms=start_ms,
+            slot_s=slot_s,
+            slots=slots,
+            zone=self.zone,
+            now_ms=now_ms,
         )
 
     def next_change_ms(self, now_ms: int) -> int | None:

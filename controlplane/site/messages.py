@@ -12,6 +12,7 @@ from controlplane.grid_events import CancelGridEvent, CreateGridEvent, GetGridEv
 from controlplane.ids import ChargerId, FeederId, SessionId, SiteId
 from controlplane.ocpp.commands import CommandState
 from controlplane.ocpp.events import ConnectorStatus, DischargeAbility
+from controlplane.site.foresight_messages import GetForecasts, PushForecast, PushPrices
 
 __all__ = [
     "CURRENT_MAX_MA",
@@ -332,6 +333,9 @@ SiteRequest = (
     | CreateGridEvent
     | CancelGridEvent
     | GetGridEvent
+    | PushPrices
+    | PushForecast
+    | GetForecasts
 )
 
 

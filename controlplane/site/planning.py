@@ -93,7 +93,7 @@ class Planning:
         """The timer fired: ask for a plan, where there is somebody to plan for."""
         self._due_ms = None
         slots = slots_at(now_ms)
-        inputs = site.inputs(start_ms=slots.start_ms, slot_s=SLOT_S, slots=SLOTS)
+        inputs = site.inputs(now_ms, start_ms=slots.start_ms, slot_s=SLOT_S, slots=SLOTS)
         if inputs is None or not _wanted(site):
             self.forget(site)
             return []

@@ -24,6 +24,7 @@ from controlplane.site.configure import (
     feeder_ref,
 )
 from controlplane.site.demand import Pace
+from controlplane.site.foresight import see_draw
 from controlplane.site.live import LiveConnector, LiveSite
 from controlplane.site.live_power import window_event
 from controlplane.site.planning import Planning
@@ -263,9 +264,9 @@ class Rounds:
     def _keep_window(self, site: LiveSite, now_ms: int) -> None:
         """Count the contract's energy; tell of windows that ended. The window rides in any
         snapshot, and has one of its own as seldom as a lost minute may matter."""
-        closed = site.power.keep_window(
-            now_ms, building_ma=site.building_ma(now_ms), stale=site.stale(now_ms)
-        )
+        building_ma, stale = site.building_ma(now_ms), site.stale(now_ms)
+        closed = site.power.keep_window(now_ms, building_ma=building_ma, stale=stale)
+        self.durable |= see_draw(site, building_ma, now_ms, stale=stale)
         self.effects += [window_event(window) for window in closed]
         end_ms = site.power.window_end_ms
         if end_ms is None:

@@ -54,6 +54,30 @@ PLAN_STATE_LATE: PlanState.ValueType  # 4
 """There is none that still holds, as `words` says; vehicles share by urgency until there is."""
 Global___PlanState: _TypeAlias = PlanState  # noqa: Y015
 
+class _PowerForecastKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _PowerForecastKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_PowerForecastKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    POWER_FORECAST_KIND_UNSPECIFIED: _PowerForecastKind.ValueType  # 0
+    """Not given."""
+    POWER_FORECAST_KIND_BUILDING: _PowerForecastKind.ValueType  # 1
+    """What the building draws, without chargers."""
+    POWER_FORECAST_KIND_SOLAR: _PowerForecastKind.ValueType  # 2
+    """What the solar plant gives."""
+
+class PowerForecastKind(_PowerForecastKind, metaclass=_PowerForecastKindEnumTypeWrapper):
+    """What a forecast of a power is of."""
+
+POWER_FORECAST_KIND_UNSPECIFIED: PowerForecastKind.ValueType  # 0
+"""Not given."""
+POWER_FORECAST_KIND_BUILDING: PowerForecastKind.ValueType  # 1
+"""What the building draws, without chargers."""
+POWER_FORECAST_KIND_SOLAR: PowerForecastKind.ValueType  # 2
+"""What the solar plant gives."""
+Global___PowerForecastKind: _TypeAlias = PowerForecastKind  # noqa: Y015
+
 @_typing.final
 class PlanSlot(_message.Message):
     """One slot of a plan. Powers are means over the slot."""
@@ -445,3 +469,546 @@ class WatchPlanResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___WatchPlanResponse: _TypeAlias = WatchPlanResponse  # noqa: Y015
+
+@_typing.final
+class PriceInterval(_message.Message):
+    """A price from one instant to another."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    START_TIME_FIELD_NUMBER: _builtins.int
+    END_TIME_FIELD_NUMBER: _builtins.int
+    PRICE_PER_KWH_FIELD_NUMBER: _builtins.int
+    price_per_kwh: _builtins.str
+    """Of the market, before the multiplier and the adder of a tariff; may be below 0. Rounded to a millionth."""
+    @_builtins.property
+    def start_time(self) -> _timestamp_pb2.Timestamp:
+        """When it begins."""
+
+    @_builtins.property
+    def end_time(self) -> _timestamp_pb2.Timestamp:
+        """When it ends."""
+
+    def __init__(
+        self,
+        *,
+        start_time: _timestamp_pb2.Timestamp | None = ...,
+        end_time: _timestamp_pb2.Timestamp | None = ...,
+        price_per_kwh: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "start_time", b"start_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "price_per_kwh", b"price_per_kwh", "start_time", b"start_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PriceInterval: _TypeAlias = PriceInterval  # noqa: Y015
+
+@_typing.final
+class PushPricesRequest(_message.Message):
+    """Day-ahead prices, and for whom."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SITE_IDS_FIELD_NUMBER: _builtins.int
+    FEEDER_ID_FIELD_NUMBER: _builtins.int
+    CURRENCY_FIELD_NUMBER: _builtins.int
+    PRICES_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    feeder_id: _builtins.str
+    """All sites below this feeder whose tariff follows a market; in place of `site_ids`."""
+    currency: _builtins.str
+    """ISO 4217. Empty: that of each tariff."""
+    request_id: _builtins.str
+    """The same id is the same push."""
+    @_builtins.property
+    def site_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """At most 1,000 sites."""
+
+    @_builtins.property
+    def prices(self) -> _containers.RepeatedCompositeFieldContainer[Global___PriceInterval]:
+        """In any order, 1 to 2,000, without overlaps."""
+
+    def __init__(
+        self,
+        *,
+        site_ids: _abc.Iterable[_builtins.str] | None = ...,
+        feeder_id: _builtins.str = ...,
+        currency: _builtins.str = ...,
+        prices: _abc.Iterable[Global___PriceInterval] | None = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["currency", b"currency", "feeder_id", b"feeder_id", "prices", b"prices", "request_id", b"request_id", "site_ids", b"site_ids"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PushPricesRequest: _TypeAlias = PushPricesRequest  # noqa: Y015
+
+@_typing.final
+class PushOutcome(_message.Message):
+    """What one site made of a push."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SITE_ID_FIELD_NUMBER: _builtins.int
+    TAKEN_COUNT_FIELD_NUMBER: _builtins.int
+    UNTIL_TIME_FIELD_NUMBER: _builtins.int
+    REFUSAL_FIELD_NUMBER: _builtins.int
+    site_id: _builtins.str
+    """The site."""
+    taken_count: _builtins.int
+    """How many of the intervals are in use: those that ended long ago are not."""
+    refusal: _builtins.str
+    """Why the site refused, in words; empty where it took them."""
+    @_builtins.property
+    def until_time(self) -> _timestamp_pb2.Timestamp:
+        """Up to here something is known now."""
+
+    def __init__(
+        self,
+        *,
+        site_id: _builtins.str = ...,
+        taken_count: _builtins.int = ...,
+        until_time: _timestamp_pb2.Timestamp | None = ...,
+        refusal: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["until_time", b"until_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["refusal", b"refusal", "site_id", b"site_id", "taken_count", b"taken_count", "until_time", b"until_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PushOutcome: _TypeAlias = PushOutcome  # noqa: Y015
+
+@_typing.final
+class PushPricesResponse(_message.Message):
+    """Who took the prices."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OUTCOMES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def outcomes(self) -> _containers.RepeatedCompositeFieldContainer[Global___PushOutcome]:
+        """One for each site."""
+
+    def __init__(
+        self,
+        *,
+        outcomes: _abc.Iterable[Global___PushOutcome] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["outcomes", b"outcomes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PushPricesResponse: _TypeAlias = PushPricesResponse  # noqa: Y015
+
+@_typing.final
+class PowerInterval(_message.Message):
+    """A mean power from one instant to another."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    START_TIME_FIELD_NUMBER: _builtins.int
+    END_TIME_FIELD_NUMBER: _builtins.int
+    POWER_W_FIELD_NUMBER: _builtins.int
+    power_w: _builtins.int
+    """0 and up."""
+    @_builtins.property
+    def start_time(self) -> _timestamp_pb2.Timestamp:
+        """When it begins."""
+
+    @_builtins.property
+    def end_time(self) -> _timestamp_pb2.Timestamp:
+        """When it ends."""
+
+    def __init__(
+        self,
+        *,
+        start_time: _timestamp_pb2.Timestamp | None = ...,
+        end_time: _timestamp_pb2.Timestamp | None = ...,
+        power_w: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "start_time", b"start_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "power_w", b"power_w", "start_time", b"start_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PowerInterval: _TypeAlias = PowerInterval  # noqa: Y015
+
+@_typing.final
+class PushForecastRequest(_message.Message):
+    """A forecast of a power."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SITE_ID_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    POWERS_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    site_id: _builtins.str
+    """The site."""
+    kind: Global___PowerForecastKind.ValueType
+    """Of what."""
+    request_id: _builtins.str
+    """The same id is the same push."""
+    @_builtins.property
+    def powers(self) -> _containers.RepeatedCompositeFieldContainer[Global___PowerInterval]:
+        """In any order, 1 to 2,000, without overlaps. What is past is left out."""
+
+    def __init__(
+        self,
+        *,
+        site_id: _builtins.str = ...,
+        kind: Global___PowerForecastKind.ValueType = ...,
+        powers: _abc.Iterable[Global___PowerInterval] | None = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind", "powers", b"powers", "request_id", b"request_id", "site_id", b"site_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PushForecastRequest: _TypeAlias = PushForecastRequest  # noqa: Y015
+
+@_typing.final
+class PushForecastResponse(_message.Message):
+    """What the site made of it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OUTCOME_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def outcome(self) -> Global___PushOutcome:
+        """Taken."""
+
+    def __init__(
+        self,
+        *,
+        outcome: Global___PushOutcome | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["outcome", b"outcome"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["outcome", b"outcome"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PushForecastResponse: _TypeAlias = PushForecastResponse  # noqa: Y015
+
+@_typing.final
+class GetForecastsRequest(_message.Message):
+    """Which site, and how far ahead."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SITE_ID_FIELD_NUMBER: _builtins.int
+    SLOT_S_FIELD_NUMBER: _builtins.int
+    SLOT_COUNT_FIELD_NUMBER: _builtins.int
+    site_id: _builtins.str
+    """The site."""
+    slot_s: _builtins.int
+    """300 to 3,600 s; 0 means 3,600 s."""
+    slot_count: _builtins.int
+    """1 to 672; 0 means 24."""
+    def __init__(
+        self,
+        *,
+        site_id: _builtins.str = ...,
+        slot_s: _builtins.int = ...,
+        slot_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["site_id", b"site_id", "slot_count", b"slot_count", "slot_s", b"slot_s"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetForecastsRequest: _TypeAlias = GetForecastsRequest  # noqa: Y015
+
+@_typing.final
+class ForecastSlot(_message.Message):
+    """What is expected of one slot. Powers are means over it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    START_TIME_FIELD_NUMBER: _builtins.int
+    IMPORT_PRICE_PER_KWH_FIELD_NUMBER: _builtins.int
+    EXPORT_PRICE_PER_KWH_FIELD_NUMBER: _builtins.int
+    BUILDING_W_FIELD_NUMBER: _builtins.int
+    BUILDING_HIGH_W_FIELD_NUMBER: _builtins.int
+    SOLAR_W_FIELD_NUMBER: _builtins.int
+    ARRIVALS_FIELD_NUMBER: _builtins.int
+    STAY_MINUTES_FIELD_NUMBER: _builtins.int
+    ENERGY_WH_FIELD_NUMBER: _builtins.int
+    import_price_per_kwh: _builtins.str
+    """Of a kilowatt-hour drawn, by the tariff."""
+    export_price_per_kwh: _builtins.str
+    """What a kilowatt-hour fed in earns; absent: nothing."""
+    building_w: _builtins.int
+    """What the building draws, as probably more as less."""
+    building_high_w: _builtins.int
+    """What it exceeds in one case of ten."""
+    solar_w: _builtins.int
+    """What the solar plant gives, as probably more as less."""
+    arrivals: _builtins.float
+    """How many sessions begin, on average."""
+    stay_minutes: _builtins.int
+    """How long those stay at least in three cases of four; absent where none was seen."""
+    energy_wh: _builtins.int
+    """What those take at most in three cases of four."""
+    @_builtins.property
+    def start_time(self) -> _timestamp_pb2.Timestamp:
+        """When it begins."""
+
+    def __init__(
+        self,
+        *,
+        start_time: _timestamp_pb2.Timestamp | None = ...,
+        import_price_per_kwh: _builtins.str = ...,
+        export_price_per_kwh: _builtins.str | None = ...,
+        building_w: _builtins.int = ...,
+        building_high_w: _builtins.int = ...,
+        solar_w: _builtins.int = ...,
+        arrivals: _builtins.float = ...,
+        stay_minutes: _builtins.int | None = ...,
+        energy_wh: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_energy_wh", b"_energy_wh", "_export_price_per_kwh", b"_export_price_per_kwh", "_stay_minutes", b"_stay_minutes", "energy_wh", b"energy_wh", "export_price_per_kwh", b"export_price_per_kwh", "start_time", b"start_time", "stay_minutes", b"stay_minutes"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_energy_wh", b"_energy_wh", "_export_price_per_kwh", b"_export_price_per_kwh", "_stay_minutes", b"_stay_minutes", "arrivals", b"arrivals", "building_high_w", b"building_high_w", "building_w", b"building_w", "energy_wh", b"energy_wh", "export_price_per_kwh", b"export_price_per_kwh", "import_price_per_kwh", b"import_price_per_kwh", "solar_w", b"solar_w", "start_time", b"start_time", "stay_minutes", b"stay_minutes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__energy_wh: _TypeAlias = _typing.Literal["energy_wh"]  # noqa: Y015
+    _WhichOneofArgType__energy_wh: _TypeAlias = _typing.Literal["_energy_wh", b"_energy_wh"]  # noqa: Y015
+    _WhichOneofReturnType__export_price_per_kwh: _TypeAlias = _typing.Literal["export_price_per_kwh"]  # noqa: Y015
+    _WhichOneofArgType__export_price_per_kwh: _TypeAlias = _typing.Literal["_export_price_per_kwh", b"_export_price_per_kwh"]  # noqa: Y015
+    _WhichOneofReturnType__stay_minutes: _TypeAlias = _typing.Literal["stay_minutes"]  # noqa: Y015
+    _WhichOneofArgType__stay_minutes: _TypeAlias = _typing.Literal["_stay_minutes", b"_stay_minutes"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__energy_wh) -> _WhichOneofReturnType__energy_wh | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__export_price_per_kwh) -> _WhichOneofReturnType__export_price_per_kwh | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__stay_minutes) -> _WhichOneofReturnType__stay_minutes | None: ...
+
+Global___ForecastSlot: _TypeAlias = ForecastSlot  # noqa: Y015
+
+@_typing.final
+class ForecastBaseline(_message.Message):
+    """A guess that needs no learning."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    MEAN_ERROR_FIELD_NUMBER: _builtins.int
+    LOSS_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """What is guessed."""
+    mean_error: _builtins.float
+    """As of `ForecastError`."""
+    loss: _builtins.float
+    """As of `ForecastError`."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        mean_error: _builtins.float = ...,
+        loss: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["loss", b"loss", "mean_error", b"mean_error", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ForecastBaseline: _TypeAlias = ForecastBaseline  # noqa: Y015
+
+@_typing.final
+class ForecastError(_message.Message):
+    """How far a forecast was off where what came was not known when it was made."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WHAT_FIELD_NUMBER: _builtins.int
+    UNIT_FIELD_NUMBER: _builtins.int
+    COMPARED_FIELD_NUMBER: _builtins.int
+    MEAN_ERROR_FIELD_NUMBER: _builtins.int
+    PERCENT_FIELD_NUMBER: _builtins.int
+    LOSS_FIELD_NUMBER: _builtins.int
+    BASELINES_FIELD_NUMBER: _builtins.int
+    WORDS_FIELD_NUMBER: _builtins.int
+    what: _builtins.str
+    """Of what."""
+    unit: _builtins.str
+    """Of the errors."""
+    compared: _builtins.int
+    """How many hours, or sessions, were compared."""
+    mean_error: _builtins.float
+    """The mean distance of what came from what was expected."""
+    percent: _builtins.int
+    """The quantile that `loss` is of, in per cent."""
+    loss: _builtins.float
+    """The mean pinball loss of that quantile."""
+    words: _builtins.str
+    """All of it in a sentence."""
+    @_builtins.property
+    def baselines(self) -> _containers.RepeatedCompositeFieldContainer[Global___ForecastBaseline]:
+        """Beside it, of the same hours or sessions."""
+
+    def __init__(
+        self,
+        *,
+        what: _builtins.str = ...,
+        unit: _builtins.str = ...,
+        compared: _builtins.int = ...,
+        mean_error: _builtins.float = ...,
+        percent: _builtins.int = ...,
+        loss: _builtins.float = ...,
+        baselines: _abc.Iterable[Global___ForecastBaseline] | None = ...,
+        words: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["baselines", b"baselines", "compared", b"compared", "loss", b"loss", "mean_error", b"mean_error", "percent", b"percent", "unit", b"unit", "what", b"what", "words", b"words"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ForecastError: _TypeAlias = ForecastError  # noqa: Y015
+
+@_typing.final
+class PeakSoFar(_message.Message):
+    """The highest mean power of the running month that a demand charge counts."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    PRICE_PER_KW_FIELD_NUMBER: _builtins.int
+    POWER_W_FIELD_NUMBER: _builtins.int
+    AT_TIME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Of the demand charge."""
+    price_per_kw: _builtins.str
+    """What a kilowatt of it costs."""
+    power_w: _builtins.int
+    """0 where nothing was measured in this month."""
+    @_builtins.property
+    def at_time(self) -> _timestamp_pb2.Timestamp:
+        """When its window began."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        price_per_kw: _builtins.str = ...,
+        power_w: _builtins.int = ...,
+        at_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["at_time", b"at_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_time", b"at_time", "name", b"name", "power_w", b"power_w", "price_per_kw", b"price_per_kw"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PeakSoFar: _TypeAlias = PeakSoFar  # noqa: Y015
+
+@_typing.final
+class SiteForecasts(_message.Message):
+    """What a site expects."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AT_TIME_FIELD_NUMBER: _builtins.int
+    CURRENCY_FIELD_NUMBER: _builtins.int
+    SLOT_S_FIELD_NUMBER: _builtins.int
+    SLOTS_FIELD_NUMBER: _builtins.int
+    ERRORS_FIELD_NUMBER: _builtins.int
+    PEAKS_FIELD_NUMBER: _builtins.int
+    STALE_FIELD_NUMBER: _builtins.int
+    PRICES_UNTIL_TIME_FIELD_NUMBER: _builtins.int
+    BUILDING_DAYS_FIELD_NUMBER: _builtins.int
+    SOLAR_DAYS_FIELD_NUMBER: _builtins.int
+    VISITS_FIELD_NUMBER: _builtins.int
+    currency: _builtins.str
+    """ISO 4217."""
+    slot_s: _builtins.int
+    """How long a slot is."""
+    building_days: _builtins.int
+    """Days of which the building is remembered, 35 at most."""
+    solar_days: _builtins.int
+    """The same of the solar plant."""
+    visits: _builtins.int
+    """Ended sessions that are remembered."""
+    @_builtins.property
+    def at_time(self) -> _timestamp_pb2.Timestamp:
+        """From when on."""
+
+    @_builtins.property
+    def slots(self) -> _containers.RepeatedCompositeFieldContainer[Global___ForecastSlot]:
+        """One after the other."""
+
+    @_builtins.property
+    def errors(self) -> _containers.RepeatedCompositeFieldContainer[Global___ForecastError]:
+        """How far each forecast was off."""
+
+    @_builtins.property
+    def peaks(self) -> _containers.RepeatedCompositeFieldContainer[Global___PeakSoFar]:
+        """One for each demand charge."""
+
+    @_builtins.property
+    def stale(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """In words, what had to be guessed."""
+
+    @_builtins.property
+    def prices_until_time(self) -> _timestamp_pb2.Timestamp:
+        """Up to here day-ahead prices were pushed; absent for never."""
+
+    def __init__(
+        self,
+        *,
+        at_time: _timestamp_pb2.Timestamp | None = ...,
+        currency: _builtins.str = ...,
+        slot_s: _builtins.int = ...,
+        slots: _abc.Iterable[Global___ForecastSlot] | None = ...,
+        errors: _abc.Iterable[Global___ForecastError] | None = ...,
+        peaks: _abc.Iterable[Global___PeakSoFar] | None = ...,
+        stale: _abc.Iterable[_builtins.str] | None = ...,
+        prices_until_time: _timestamp_pb2.Timestamp | None = ...,
+        building_days: _builtins.int = ...,
+        solar_days: _builtins.int = ...,
+        visits: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["at_time", b"at_time", "prices_until_time", b"prices_until_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_time", b"at_time", "building_days", b"building_days", "currency", b"currency", "errors", b"errors", "peaks", b"peaks", "prices_until_time", b"prices_until_time", "slot_s", b"slot_s", "slots", b"slots", "solar_days", b"solar_days", "stale", b"stale", "visits", b"visits"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SiteForecasts: _TypeAlias = SiteForecasts  # noqa: Y015
+
+@_typing.final
+class GetForecastsResponse(_message.Message):
+    """What the site expects."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FORECASTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def forecasts(self) -> Global___SiteForecasts:
+        """From now on."""
+
+    def __init__(
+        self,
+        *,
+        forecasts: Global___SiteForecasts | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["forecasts", b"forecasts"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["forecasts", b"forecasts"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetForecastsResponse: _TypeAlias = GetForecastsResponse  # noqa: Y015

@@ -49,6 +49,21 @@ class PlanningServiceStub:
                 request_serializer=controlplane_dot_api_dot_v1_dot_planning__pb2.WatchPlanRequest.SerializeToString,
                 response_deserializer=controlplane_dot_api_dot_v1_dot_planning__pb2.WatchPlanResponse.FromString,
                 _registered_method=True)
+        self.PushPrices = channel.unary_unary(
+                '/controlplane.api.v1.PlanningService/PushPrices',
+                request_serializer=controlplane_dot_api_dot_v1_dot_planning__pb2.PushPricesRequest.SerializeToString,
+                response_deserializer=controlplane_dot_api_dot_v1_dot_planning__pb2.PushPricesResponse.FromString,
+                _registered_method=True)
+        self.PushForecast = channel.unary_unary(
+                '/controlplane.api.v1.PlanningService/PushForecast',
+                request_serializer=controlplane_dot_api_dot_v1_dot_planning__pb2.PushForecastRequest.SerializeToString,
+                response_deserializer=controlplane_dot_api_dot_v1_dot_planning__pb2.PushForecastResponse.FromString,
+                _registered_method=True)
+        self.GetForecasts = channel.unary_unary(
+                '/controlplane.api.v1.PlanningService/GetForecasts',
+                request_serializer=controlplane_dot_api_dot_v1_dot_planning__pb2.GetForecastsRequest.SerializeToString,
+                response_deserializer=controlplane_dot_api_dot_v1_dot_planning__pb2.GetForecastsResponse.FromString,
+                _registered_method=True)
 
 
 class PlanningServiceServicer:
@@ -78,6 +93,37 @@ class PlanningServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def PushPrices(self, request, context):
+        """Takes in day-ahead prices for sites whose tariff follows them (`day_ahead`). Where they overlap what was
+        pushed before, the latest counts; what is past for two days is forgotten, and a site keeps 1,000
+        intervals. Sites that refuse are named in the answer; the others take them.
+
+        Errors, each only where no site took them: NOT_FOUND; FAILED_PRECONDITION where a site has no tariff
+        (reason `TARIFF_UNDESCRIBED`), one that follows no market (`TARIFF_NOT_DAY_AHEAD`) or one in another
+        currency (`CURRENCY_DIFFERS`); INVALID_ARGUMENT for an interval that is wrong or overlaps another.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PushForecast(self, request, context):
+        """Takes in a forecast of what a site's building draws or its solar plant gives. It counts before what the
+        site learned by itself, for the times that it is about, and is judged by what comes.
+
+        Errors: NOT_FOUND; FAILED_PRECONDITION where the site has no tariff; INVALID_ARGUMENT as PushPrices.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetForecasts(self, request, context):
+        """What a site expects of the next hours, and how far it was off on days that it had not seen, beside naive
+        guesses. Errors: NOT_FOUND; FAILED_PRECONDITION where the site has no tariff.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_PlanningServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -90,6 +136,21 @@ def add_PlanningServiceServicer_to_server(servicer, server):
                     servicer.WatchPlan,
                     request_deserializer=controlplane_dot_api_dot_v1_dot_planning__pb2.WatchPlanRequest.FromString,
                     response_serializer=controlplane_dot_api_dot_v1_dot_planning__pb2.WatchPlanResponse.SerializeToString,
+            ),
+            'PushPrices': grpc.unary_unary_rpc_method_handler(
+                    servicer.PushPrices,
+                    request_deserializer=controlplane_dot_api_dot_v1_dot_planning__pb2.PushPricesRequest.FromString,
+                    response_serializer=controlplane_dot_api_dot_v1_dot_planning__pb2.PushPricesResponse.SerializeToString,
+            ),
+            'PushForecast': grpc.unary_unary_rpc_method_handler(
+                    servicer.PushForecast,
+                    request_deserializer=controlplane_dot_api_dot_v1_dot_planning__pb2.PushForecastRequest.FromString,
+                    response_serializer=controlplane_dot_api_dot_v1_dot_planning__pb2.PushForecastResponse.SerializeToString,
+            ),
+            'GetForecasts': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetForecasts,
+                    request_deserializer=controlplane_dot_api_dot_v1_dot_planning__pb2.GetForecastsRequest.FromString,
+                    response_serializer=controlplane_dot_api_dot_v1_dot_planning__pb2.GetForecastsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -151,6 +212,87 @@ class PlanningService:
             '/controlplane.api.v1.PlanningService/WatchPlan',
             controlplane_dot_api_dot_v1_dot_planning__pb2.WatchPlanRequest.SerializeToString,
             controlplane_dot_api_dot_v1_dot_planning__pb2.WatchPlanResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PushPrices(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/controlplane.api.v1.PlanningService/PushPrices',
+            controlplane_dot_api_dot_v1_dot_planning__pb2.PushPricesRequest.SerializeToString,
+            controlplane_dot_api_dot_v1_dot_planning__pb2.PushPricesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PushForecast(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/controlplane.api.v1.PlanningService/PushForecast',
+            controlplane_dot_api_dot_v1_dot_planning__pb2.PushForecastRequest.SerializeToString,
+            controlplane_dot_api_dot_v1_dot_planning__pb2.PushForecastResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetForecasts(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/controlplane.api.v1.PlanningService/GetForecasts',
+            controlplane_dot_api_dot_v1_dot_planning__pb2.GetForecastsRequest.SerializeToString,
+            controlplane_dot_api_dot_v1_dot_planning__pb2.GetForecastsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -49,6 +49,25 @@ class PlanningServiceStub:
 
     Errors: NOT_FOUND.
     """
+    PushPrices: _grpc.UnaryUnaryMultiCallable[_planning_pb2.PushPricesRequest, _planning_pb2.PushPricesResponse]
+    """Takes in day-ahead prices for sites whose tariff follows them (`day_ahead`). Where they overlap what was
+    pushed before, the latest counts; what is past for two days is forgotten, and a site keeps 1,000
+    intervals. Sites that refuse are named in the answer; the others take them.
+
+    Errors, each only where no site took them: NOT_FOUND; FAILED_PRECONDITION where a site has no tariff
+    (reason `TARIFF_UNDESCRIBED`), one that follows no market (`TARIFF_NOT_DAY_AHEAD`) or one in another
+    currency (`CURRENCY_DIFFERS`); INVALID_ARGUMENT for an interval that is wrong or overlaps another.
+    """
+    PushForecast: _grpc.UnaryUnaryMultiCallable[_planning_pb2.PushForecastRequest, _planning_pb2.PushForecastResponse]
+    """Takes in a forecast of what a site's building draws or its solar plant gives. It counts before what the
+    site learned by itself, for the times that it is about, and is judged by what comes.
+
+    Errors: NOT_FOUND; FAILED_PRECONDITION where the site has no tariff; INVALID_ARGUMENT as PushPrices.
+    """
+    GetForecasts: _grpc.UnaryUnaryMultiCallable[_planning_pb2.GetForecastsRequest, _planning_pb2.GetForecastsResponse]
+    """What a site expects of the next hours, and how far it was off on days that it had not seen, beside naive
+    guesses. Errors: NOT_FOUND; FAILED_PRECONDITION where the site has no tariff.
+    """
 
 @_typing.type_check_only
 class PlanningServiceAsyncStub(PlanningServiceStub):
@@ -70,6 +89,25 @@ class PlanningServiceAsyncStub(PlanningServiceStub):
     stream.
 
     Errors: NOT_FOUND.
+    """
+    PushPrices: _aio.UnaryUnaryMultiCallable[_planning_pb2.PushPricesRequest, _planning_pb2.PushPricesResponse]  # type: ignore[assignment]
+    """Takes in day-ahead prices for sites whose tariff follows them (`day_ahead`). Where they overlap what was
+    pushed before, the latest counts; what is past for two days is forgotten, and a site keeps 1,000
+    intervals. Sites that refuse are named in the answer; the others take them.
+
+    Errors, each only where no site took them: NOT_FOUND; FAILED_PRECONDITION where a site has no tariff
+    (reason `TARIFF_UNDESCRIBED`), one that follows no market (`TARIFF_NOT_DAY_AHEAD`) or one in another
+    currency (`CURRENCY_DIFFERS`); INVALID_ARGUMENT for an interval that is wrong or overlaps another.
+    """
+    PushForecast: _aio.UnaryUnaryMultiCallable[_planning_pb2.PushForecastRequest, _planning_pb2.PushForecastResponse]  # type: ignore[assignment]
+    """Takes in a forecast of what a site's building draws or its solar plant gives. It counts before what the
+    site learned by itself, for the times that it is about, and is judged by what comes.
+
+    Errors: NOT_FOUND; FAILED_PRECONDITION where the site has no tariff; INVALID_ARGUMENT as PushPrices.
+    """
+    GetForecasts: _aio.UnaryUnaryMultiCallable[_planning_pb2.GetForecastsRequest, _planning_pb2.GetForecastsResponse]  # type: ignore[assignment]
+    """What a site expects of the next hours, and how far it was off on days that it had not seen, beside naive
+    guesses. Errors: NOT_FOUND; FAILED_PRECONDITION where the site has no tariff.
     """
 
 class PlanningServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -101,6 +139,43 @@ class PlanningServiceServicer(metaclass=_abc_1.ABCMeta):
         stream.
 
         Errors: NOT_FOUND.
+        """
+
+    @_abc_1.abstractmethod
+    def PushPrices(
+        self,
+        request: _planning_pb2.PushPricesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_planning_pb2.PushPricesResponse, _abc.Awaitable[_planning_pb2.PushPricesResponse]]:
+        """Takes in day-ahead prices for sites whose tariff follows them (`day_ahead`). Where they overlap what was
+        pushed before, the latest counts; what is past for two days is forgotten, and a site keeps 1,000
+        intervals. Sites that refuse are named in the answer; the others take them.
+
+        Errors, each only where no site took them: NOT_FOUND; FAILED_PRECONDITION where a site has no tariff
+        (reason `TARIFF_UNDESCRIBED`), one that follows no market (`TARIFF_NOT_DAY_AHEAD`) or one in another
+        currency (`CURRENCY_DIFFERS`); INVALID_ARGUMENT for an interval that is wrong or overlaps another.
+        """
+
+    @_abc_1.abstractmethod
+    def PushForecast(
+        self,
+        request: _planning_pb2.PushForecastRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_planning_pb2.PushForecastResponse, _abc.Awaitable[_planning_pb2.PushForecastResponse]]:
+        """Takes in a forecast of what a site's building draws or its solar plant gives. It counts before what the
+        site learned by itself, for the times that it is about, and is judged by what comes.
+
+        Errors: NOT_FOUND; FAILED_PRECONDITION where the site has no tariff; INVALID_ARGUMENT as PushPrices.
+        """
+
+    @_abc_1.abstractmethod
+    def GetForecasts(
+        self,
+        request: _planning_pb2.GetForecastsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_planning_pb2.GetForecastsResponse, _abc.Awaitable[_planning_pb2.GetForecastsResponse]]:
+        """What a site expects of the next hours, and how far it was off on days that it had not seen, beside naive
+        guesses. Errors: NOT_FOUND; FAILED_PRECONDITION where the site has no tariff.
         """
 
 def add_PlanningServiceServicer_to_server(servicer: PlanningServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
