@@ -31,10 +31,9 @@ class PlanQuestion(msgspec.Struct, frozen=True, kw_only=True):
 
     horizon: Horizon
     start_ms: int
-    gap: float = 1e-4
-    """The proof that is enough, as a part of the cost. Nearer than what money needs: what is left
-    open spreads energy over slots that are nearly alike, and a charger is better told less."""
-    steps: int = 4_000
+    gap: float = 1e-3
+    """The proof that is enough, as a part of the cost."""
+    steps: int = 1_000
     """After so many the search ends with what it has found: it bounds the time by what is done and
     not by a clock, so that simulations repeat."""
 

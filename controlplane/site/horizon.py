@@ -28,6 +28,11 @@ READY_EARLY_MS = 600_000
 """So long before it leaves a vehicle is to be ready, where that can be: ramps, minimum currents and
 whoever goes first cost a little that no plan knows."""
 
+FEW = 20
+GAP_FEW, GAP_MANY = 1e-4, 5e-4
+"""The proof that is enough, as a part of the cost. For few vehicles nearer than money needs: what is
+left open spreads energy over slots that cost nearly the same, and a charger is better told less."""
+
 EARLY_PARTS = 2_000
 """Charging a slot later is worth this part of the dearest price: where hours cost nearly the same, a
 vehicle is rather ready early, and charges in one piece."""
@@ -83,7 +88,8 @@ def question(
         sessions={name: session for name, (_, session) in sessions.items()}
         | {name: session for name, (_, session) in expected.items()},
     )
-    return PlanQuestion(horizon=horizon, start_ms=slots.start_ms), sought
+    gap = GAP_FEW if len(horizon.vehicles) <= FEW else GAP_MANY
+    return PlanQuestion(horizon=horizon, start_ms=slots.start_ms, gap=gap), sought
 
 
 # --- vehicles -------------------------------------------------------------------------------------

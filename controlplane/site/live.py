@@ -308,9 +308,7 @@ class LiveSite:
             self._slot_wh = (start_ms, self.delivered_wh)
         return self.delivered_wh - self._slot_wh[1]
 
-    def inputs(
-        self, now_ms: int, *, start_ms: int, slot_s: int, slots: int
-    ) -> SiteInputs | None:
+    def inputs(self, now_ms: int, *, start_ms: int, slot_s: int, slots: int) -> SiteInputs | None:
         """What the site's plan starts from; None without a tariff, and then nothing is planned."""
         tariff = self.config.tariff
         if tariff is None:

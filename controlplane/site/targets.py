@@ -12,7 +12,7 @@ none, and urgency decides."""
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -21,18 +21,16 @@ from controlplane.ids import ConnectorKey
 from controlplane.planning.inputs import SiteInputs
 from controlplane.planning.schedule import Schedule
 from controlplane.site.demand import Demand, Pace, Source
+from controlplane.site.gathering import Wish, enough, gathered
 from controlplane.units import MS_PER_HOUR
 
 if TYPE_CHECKING:
     from controlplane.site.live import LiveConnector
 
-__all__ = ["LAXITY_MIN_MS", "Sought", "SoughtSession", "Targets", "Wish", "gathered"]
+__all__ = ["LAXITY_MIN_MS", "Sought", "SoughtSession", "Targets"]
 
 LAXITY_MIN_MS = 300_000
 """A session that can wait no longer than this is not held back by any plan."""
-
-PART_MIN = 2
-"""Less than this part of a slot is not worth switching on for."""
 
 STICK_MS = 3_600_000
 """Who charges goes on before those that leave up to so much earlier."""
@@ -86,73 +84,6 @@ class Sought(msgspec.Struct, frozen=True, kw_only=True):
     """By slot, what the supply leaves for vehicles."""
     sessions: dict[str, SoughtSession]
     """By the names that vehicles have in the schedule."""
-
-
-class Wish(msgspec.Struct, frozen=True, kw_only=True):
-    """One vehicle in a slot, for `gathered`; currents on each line, on average over the slot."""
-
-    planned_ma: int
-    """Below 0: fed in, and left alone."""
-    min_ma: int
-    """The least at which it charges."""
-    most_ma: int
-    """What it can take, or still needs."""
-    must_ma: int = 0
-    """Without this it will not be ready even at full power from then on."""
-    w_per_ma: float
-    rank: int
-    """Who charges first: lowest first."""
-    group: Hashable = None
-    """Power moves between vehicles of one group only."""
-
-
-def gathered(wishes: Sequence[Wish]) -> list[int]:
-    """The same power for fewer vehicles, each of which can charge at what it is given.
-
-    A plan spreads power thinly where that costs the same: many averages below any minimum. What is
-    worth money is the sum, so it is handed out anew: first what somebody must have, then by rank as
-    much as each can take. Where what is left is below a minimum, who came before gives a little
-    back. One vehicle of a group may get less than its minimum: it charges for a part of the time.
-    """
-    result = [min(0, wish.planned_ma) for wish in wishes]
-    for group in dict.fromkeys(wish.group for wish in wishes):
-        members = [at for at, wish in enumerate(wishes) if wish.group == group]
-        members.sort(key=lambda at: (wishes[at].rank, at))
-        _hand_out([at for at in members if result[at] == 0], wishes, result)
-    return result
-
-
-def _hand_out(members: Sequence[int], wishes: Sequence[Wish], result: list[int]) -> None:
-    left_w = sum(wishes[at].planned_ma * wishes[at].w_per_ma for at in members)
-    for at in members:
-        wish = wishes[at]
-        if wish.must_ma > 0:
-            result[at] = min(max(wish.must_ma, wish.min_ma), wish.most_ma)
-            left_w -= result[at] * wish.w_per_ma
-    chosen = [at for at in members if result[at]]
-    for at in members:
-        wish = wishes[at]
-        given_ma = min(wish.most_ma, result[at] + int(left_w / wish.w_per_ma))
-        if given_ma <= result[at]:
-            continue
-        if given_ma < min(wish.min_ma, wish.most_ma):
-            lacking_w = (wish.min_ma - given_ma) * wish.w_per_ma
-            donor = next(
-                (d for d in reversed(chosen) if _spare_w(wishes[d], result[d]) >= lacking_w), None
-            )
-            if donor is not None:
-                result[donor] -= math.ceil(lacking_w / wishes[donor].w_per_ma)
-                given_ma = wish.min_ma
-            elif given_ma * PART_MIN < wish.min_ma:
-                continue
-        left_w -= (given_ma - result[at]) * wish.w_per_ma
-        result[at] = given_ma
-        chosen.append(at)
-
-
-def _spare_w(wish: Wish, given_ma: int) -> float:
-    """What a vehicle could give back and still charge."""
-    return (given_ma - max(wish.min_ma, wish.must_ma)) * wish.w_per_ma
 
 
 class _Pursuit(msgspec.Struct):
@@ -270,38 +201,31 @@ class Targets:
         """What each of these is to gain in a slot, or in what a new plan leaves of it."""
         schedule, sought = self.schedule, self.sought
         assert schedule is not None and sought is not None
-        begins_ms = schedule.start_ms + slot * schedule.slot_ms
-        ends_ms = begins_ms + schedule.slot_ms
-        from_ms = max(begins_ms, sought.asked_ms) if self._adopted else now_ms
-        stretch = schedule.slot_ms / max(1, ends_ms - from_ms)
-        known: list[tuple[str, LiveConnector, SoughtSession]] = []
+        span_h = (schedule.start_ms + (slot + 1) * schedule.slot_ms - now_ms) / MS_PER_HOUR
+        known: list[tuple[str, SoughtSession, float]] = []
         wishes = []
         for connector in connectors:
             demand = connector.demand
             name = "" if demand is None else demand.session.session_id
-            session, place = sought.sessions.get(name), schedule.index.get(name)
-            if demand is None or session is None or place is None or not session.held:
+            session = sought.sessions.get(name)
+            if demand is None or session is None or not session.held:
                 continue
-            planned_ma = round(int(schedule.current_ma[place, slot]) * stretch)
-            known.append((name, connector, session))
-            wishes.append(
-                self._wish(
-                    connector, demand, session, planned_ma, slot, from_ms=from_ms, ends_ms=ends_ms
-                )
-            )
+            if name in schedule.index and session.arrival_ms <= now_ms:
+                energy_wh = _energy_wh(connector, now_ms)
+                known.append((name, session, energy_wh))
+                wishes.append(self._wish(connector, session, slot, energy_wh, span_h))
         pursuits = {}
-        for (name, connector, session), wish, current_ma in zip(
+        for (name, session, energy_wh), wish, given_ma in zip(
             known, wishes, gathered(wishes), strict=True
         ):
-            energy_wh = session.energy_wh if self._adopted else _energy_wh(connector, now_ms)
-            last = before.get(name)
+            # Who needs no more than that stops by itself.
+            partial = 0 < given_ma < wish.min_ma and not enough(wish, given_ma)
+            current_ma = wish.min_ma if partial else given_ma
             pursuits[name] = _Pursuit(
-                goal_wh=current_ma * session.wh_per_mah * (ends_ms - from_ms) / MS_PER_HOUR,
+                goal_wh=given_ma * session.wh_per_mah * span_h,
                 from_wh=energy_wh,
-                current_ma=_kept(
-                    last, max(wish.min_ma, current_ma) if current_ma > 0 else current_ma, session
-                ),
-                partial=0 < current_ma < wish.min_ma,
+                current_ma=_kept(before.get(name), current_ma, session),
+                partial=partial,
                 since_ms=now_ms,
             )
         return pursuits
@@ -309,27 +233,33 @@ class Targets:
     def _wish(
         self,
         connector: LiveConnector,
-        demand: Demand,
         session: SoughtSession,
-        planned_ma: int,
         slot: int,
-        *,
-        from_ms: int,
-        ends_ms: int,
+        energy_wh: float,
+        span_h: float,
     ) -> Wish:
-        full_wh_per_h = session.max_ma * session.wh_per_mah
-        span_h = (ends_ms - from_ms) / MS_PER_HOUR
-        left_wh = max(0, session.need_wh - (demand.energy_wh - session.energy_wh))
-        later_h = max(0, session.aims_ms - ends_ms) / MS_PER_HOUR
-        must_wh = left_wh - full_wh_per_h * later_h
-        most_wh = min(float(left_wh), full_wh_per_h * span_h)
+        """What a vehicle is to have in what is left of a slot: all that the plan gives it up to the
+        slot's end, less what it has gained since the plan was made."""
+        schedule, demand = self.schedule, connector.demand
+        assert schedule is not None and demand is not None
+        row = schedule.current_ma[schedule.index[demand.session.session_id]]
+        gained_wh = energy_wh - session.energy_wh
         per_ma = session.wh_per_mah * span_h
-        away = session.arrival_ms > from_ms
+        planned_ma = int(row[slot])
+        if planned_ma >= 0:
+            slot_h = schedule.slot_ms / MS_PER_HOUR
+            due_wh = float(row[: slot + 1].clip(min=0).sum()) * session.wh_per_mah * slot_h
+            planned_ma = round(max(0.0, due_wh - gained_wh) / per_ma)
+        full_wh = session.max_ma * session.wh_per_mah
+        left_wh = max(0.0, session.need_wh - gained_wh)
+        ends_ms = schedule.start_ms + (slot + 1) * schedule.slot_ms
+        later_wh = full_wh * max(0, session.aims_ms - ends_ms) / MS_PER_HOUR
+        most_wh = min(left_wh, full_wh * span_h)
         return Wish(
-            planned_ma=planned_ma,
+            planned_ma=min(planned_ma, session.max_ma),
             min_ma=_min_ma(connector, demand),
-            most_ma=0 if away else math.ceil(most_wh / per_ma),
-            must_ma=0 if away else max(0, math.ceil(min(must_wh, most_wh) / per_ma)),
+            most_ma=math.ceil(most_wh / per_ma),
+            must_ma=max(0, math.ceil(min(left_wh - later_wh, most_wh) / per_ma)),
             w_per_ma=session.grid_w_per_ma,
             rank=session.aims_ms - (STICK_MS if demand.turn.on else 0),
             group=(session.tier, self._full_rows(session, slot)),
