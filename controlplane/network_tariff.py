@@ -169,6 +169,8 @@ class TariffConfig(_Model):
     window_s: Annotated[int, Field(ge=300, le=3_600)] = 900
     """The windows of the clock whose mean power demand charges are for."""
     day_ahead: DayAheadConfig | None = None
+    chargers_only: bool = False
+    """Charging is metered apart from the building, which has a contract of its own."""
 
     @field_validator("window_s")
     @classmethod

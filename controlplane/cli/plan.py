@@ -42,10 +42,10 @@ def plan(
 ) -> None:
     """Show what a site plans over the next day.
 
-    First the power of every quarter of an hour, building below and vehicles above it, beside what the
-    supply carries, and the price below; then each session with what it needs, what it will get and why
-    it waits; then the rows that are full, and what more of them would be worth. Times are those of the
-    site's own clock.
+    First the power of every quarter of an hour, building below and vehicles above it, beside what
+    the supply carries, and the price below; then each session with what it needs, what it will get
+    and why it waits; then the rows that are full, and what more of them would be worth. Times are
+    those of the site's own clock.
 
     \b
     loadstar plan depot
@@ -76,7 +76,8 @@ def _show(found: planning_pb2.Plan) -> None:
     state = word(planning_pb2.PlanState, found.state)
     if found.state == planning_pb2.PLAN_STATE_NONE:
         typer.echo(
-            f"Site {found.site_id} is not planned: its description has no tariff, see docs/planning.md."
+            f"Site {found.site_id} is not planned: its description has no tariff "
+            "(docs/planning.md)."
         )
         return
     typer.echo(f"Site {found.site_id}: {state}" + (f", {found.words}" if found.words else ""))

@@ -410,6 +410,13 @@ def sim(
         int | None,
         typer.Option(help="Processes for the day; one for each core unless given.", min=1, max=64),
     ] = None,
+    planned: Annotated[
+        bool,
+        typer.Option(
+            "--planned",
+            help="Sites have tariffs and plan; on a real day, beside the day without plans.",
+        ),
+    ] = False,
     picture: Annotated[
         str | None,
         typer.Option(metavar="PATH", callback=_writable_file, help="Draw the day as an SVG."),
@@ -428,15 +435,16 @@ def sim(
     day (needs the package highspy). The sessions are real ones of two workplaces (ACN-Data, May to
     August 2019). Two sites live the sessions of that very date; every other site lives those of
     another real date of the same kind, workday or not, moved to it. Sites, stations and vehicles
-    are invented; a site's supply carries about half of its chargers. Loadstar has no plan for
-    prices yet: its cost is what fair sharing happens to cost. All of it: docs/day.md.
+    are invented; a site's supply carries about half of its chargers. Without
+    `--planned` its cost is what fair sharing happens to cost. All of it: docs/day.md.
 
     \b
     loadstar sim --seed 1 --hours 2 --chargers 1000 --faults none --json -
     loadstar sim --seed 7 --faults crash,lost,ignore
     loadstar sim --seed 7 --hours 48 --faults all
     loadstar sim --sites 100 --day 2019-06-12 --json -
-    loadstar sim --sites 20 --day 2019-06-15 --picture day.svg
+    loadstar sim --sites 20 --day 2019-06-15 --planned --picture day.svg
+    loadstar sim --seed 7 --planned
     """
     if context.invoked_subcommand is not None:
         return
@@ -447,6 +455,7 @@ def sim(
             sites=sites,
             seed=seed,
             workers=workers,
+            planned=planned,
             json_path=json_path,
             picture=picture,
         )
@@ -454,7 +463,9 @@ def sim(
     _refuse(context, "workers", "picture", why="needs --day")
     from controlplane.sim.world import run
 
-    result = _measured(lambda: run(seed=seed, hours=hours, chargers=chargers, faults=faults))
+    result = _measured(
+        lambda: run(seed=seed, hours=hours, chargers=chargers, faults=faults, planned=planned)
+    )
     _write(result, json_path)
     if result["violations"]:
         raise typer.Exit(1)

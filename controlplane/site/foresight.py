@@ -77,8 +77,12 @@ def see_draw(site: LiveSite, building_ma: list[int], now_ms: int, *, stale: bool
     tariff = site.config.tariff
     if tariff is None or not tariff.demand_charges:
         return False
-    power_w, measured = site.power.draws_w(now_ms, building_ma=building_ma, stale=stale)
-    heard = site.config.building_load is None or site.state.building is not None
+    if tariff.chargers_only:
+        power_w = sum(connector.measured_w or 0 for connector in site.connectors)
+        measured = heard = True
+    else:
+        power_w, measured = site.power.draws_w(now_ms, building_ma=building_ma, stale=stale)
+        heard = site.config.building_load is None or site.state.building is not None
     rose = site.outlook.observe_draw(
         power_w, measured=measured and heard, at_ms=now_ms, tariff=tariff, zone=site.zone
     )

@@ -30,12 +30,13 @@ whoever goes first cost a little that no plan knows."""
 
 FEW = 20
 GAP_FEW, GAP_MANY = 1e-4, 5e-4
-"""The proof that is enough, as a part of the cost. For few vehicles nearer than money needs: what is
-left open spreads energy over slots that cost nearly the same, and a charger is better told less."""
+"""The proof that is enough, as a part of the cost. For few vehicles nearer than money needs: what
+is left open spreads energy over slots that cost nearly the same, and a charger is better told
+less."""
 
 EARLY_PARTS = 2_000
-"""Charging a slot later is worth this part of the dearest price: where hours cost nearly the same, a
-vehicle is rather ready early, and charges in one piece."""
+"""Charging a slot later is worth this part of the dearest price: where hours cost nearly the same,
+a vehicle is rather ready early, and charges in one piece."""
 
 NEED_USUAL_WH = 10_000
 """What a session is taken to need of which nobody says or knows anything."""
@@ -67,7 +68,7 @@ def question(
         for name, session in [found]
     }
     vehicles = [
-        _vehicle(site, connector, name, session, slots, now_ms)
+        _vehicle(site, connector, name, session, slots=slots, now_ms=now_ms)
         for name, (connector, session) in sessions.items()
     ]
     expected = dict(_expected(site, inputs, slots, now_ms))
@@ -186,6 +187,7 @@ def _vehicle(
     connector: LiveConnector,
     name: str,
     session: SoughtSession,
+    *,
     slots: Slots,
     now_ms: int,
 ) -> Vehicle:
@@ -260,7 +262,9 @@ def _expected_session(site: LiveSite, each: ExpectedSession, max_ma: int) -> Sou
 
 def _meter(site: LiveSite, inputs: SiteInputs, drawn_wh: float) -> Meter:
     """The site's own meter. What vehicles have drawn in the first slot already flows in it."""
-    base_w = list(inputs.base_w or (0,) * inputs.slots)
+    tariff = site.config.tariff
+    apart = not inputs.base_w or (tariff is not None and tariff.chargers_only)
+    base_w = [0] * inputs.slots if apart else list(inputs.base_w)
     base_w[0] += round(drawn_wh * 3_600 / inputs.slot_s)
     return Meter(
         id="meter",
@@ -330,7 +334,9 @@ class _Rows:
         """What the supply leaves for vehicles, in W, whole first slot included."""
         room_w = self._room_ma(self._site.tree.supply).sum(axis=0) * self._site.config.voltage_v
         room_w = room_w // 1_000
-        return room_w if self._contract_w is None else np.minimum(room_w, self._contract_w)
+        if self._contract_w is None:
+            return np.asarray(room_w, np.int64)
+        return np.asarray(np.minimum(room_w, self._contract_w), np.int64)
 
     def _room_ma(self, node: int) -> Limits:
         """Shape (3, slots)."""

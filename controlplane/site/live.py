@@ -290,7 +290,7 @@ class LiveSite:
         return any(entry.session_id is not None or entry.settling for entry in self.entries)
 
     def take_terms(self, now_ms: int, pace: Pace) -> None:
-        """Give every session what rules, hours, boosts, operators and the plan say at this instant."""
+        """Give every session what rules, hours, boosts, operators and the plan say now."""
         overrides = self.state.overrides
         for connector in self.connectors:
             demand = connector.demand

@@ -50,7 +50,8 @@ def _session_words(site: LiveSite, connector: LiveConnector, demand: Demand, now
         until = _next(row, slot, lambda each: each >= 0)
         return f"feeds in until {_clock(schedule.start_ms + until * schedule.slot_ms, site.zone)}"
     if target_ma == 0:
-        return _waits(site, connector, schedule, sought, slot, row)
+        goes_on = _next(row, slot, lambda each: each > 0)
+        return _waits(site, connector, slot, goes_on)
     if target_ma * 1_000 >= session.max_ma * _FULL_PERMILLE:
         if _later_is_dearer(sought, schedule, session, slot):
             return "charges now while power is cheap"
@@ -60,16 +61,10 @@ def _session_words(site: LiveSite, connector: LiveConnector, demand: Demand, now
     return f"charges at {target_ma / 1_000:.3g} A until {clock} by the plan, leaves at {leaves}"
 
 
-def _waits(
-    site: LiveSite,
-    connector: LiveConnector,
-    schedule: Schedule,
-    sought: Sought,
-    slot: int,
-    row: list[int],
-) -> str:
-    """Why it is given nothing, and until when."""
-    goes_on = _next(row, slot, lambda each: each > 0)
+def _waits(site: LiveSite, connector: LiveConnector, slot: int, goes_on: int) -> str:
+    """Why it is given nothing from one slot until another, in which it goes on."""
+    schedule, sought = site.targets.schedule, site.targets.sought
+    assert schedule is not None and sought is not None
     if goes_on >= schedule.slots:
         return "is given nothing more by the plan"
     until = _clock(schedule.start_ms + goes_on * schedule.slot_ms, site.zone)

@@ -1241,6 +1241,7 @@ class TariffDescription(_message.Message):
     DEMAND_CHARGES_FIELD_NUMBER: _builtins.int
     WINDOW_S_FIELD_NUMBER: _builtins.int
     DAY_AHEAD_FIELD_NUMBER: _builtins.int
+    CHARGERS_ONLY_FIELD_NUMBER: _builtins.int
     currency: _builtins.str
     """ISO 4217."""
     name: _builtins.str
@@ -1253,6 +1254,8 @@ class TariffDescription(_message.Message):
     """The windows of the clock whose mean power demand charges are for: 300 to 3,600 s, of which an hour has a whole
     number. Default 900 s.
     """
+    chargers_only: _builtins.bool
+    """Charging is metered apart from the building: demand charges are for chargers alone."""
     @_builtins.property
     def seasons(self) -> _containers.RepeatedCompositeFieldContainer[Global___SeasonDescription]:
         """Named by hours."""
@@ -1286,10 +1289,11 @@ class TariffDescription(_message.Message):
         demand_charges: _abc.Iterable[Global___DemandChargeDescription] | None = ...,
         window_s: _builtins.int | None = ...,
         day_ahead: Global___DayAheadDescription | None = ...,
+        chargers_only: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_export_price_per_kwh", b"_export_price_per_kwh", "_import_price_per_kwh", b"_import_price_per_kwh", "_window_s", b"_window_s", "day_ahead", b"day_ahead", "export_price_per_kwh", b"export_price_per_kwh", "import_price_per_kwh", b"import_price_per_kwh", "window_s", b"window_s"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_export_price_per_kwh", b"_export_price_per_kwh", "_import_price_per_kwh", b"_import_price_per_kwh", "_window_s", b"_window_s", "currency", b"currency", "day_ahead", b"day_ahead", "demand_charges", b"demand_charges", "export_price_per_kwh", b"export_price_per_kwh", "holidays", b"holidays", "import_price_per_kwh", b"import_price_per_kwh", "name", b"name", "periods", b"periods", "seasons", b"seasons", "window_s", b"window_s"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_export_price_per_kwh", b"_export_price_per_kwh", "_import_price_per_kwh", b"_import_price_per_kwh", "_window_s", b"_window_s", "chargers_only", b"chargers_only", "currency", b"currency", "day_ahead", b"day_ahead", "demand_charges", b"demand_charges", "export_price_per_kwh", b"export_price_per_kwh", "holidays", b"holidays", "import_price_per_kwh", b"import_price_per_kwh", "name", b"name", "periods", b"periods", "seasons", b"seasons", "window_s", b"window_s"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__export_price_per_kwh: _TypeAlias = _typing.Literal["export_price_per_kwh"]  # noqa: Y015
     _WhichOneofArgType__export_price_per_kwh: _TypeAlias = _typing.Literal["_export_price_per_kwh", b"_export_price_per_kwh"]  # noqa: Y015
