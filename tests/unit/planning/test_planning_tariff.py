@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta, tzinfo
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -29,8 +29,10 @@ def tariff(zone: ZoneInfo = BERLIN, **fields: Any) -> Tariff:
     return Tariff(TariffConfig.model_validate(described), zone)
 
 
-def ms(*when: int, zone: Any = BERLIN) -> int:
-    return int(datetime(*when, tzinfo=zone).timestamp() * 1_000)  # type: ignore[arg-type]
+def ms(  # noqa: PLR0917 - a date, as `datetime` takes it
+    year: int, month: int, day: int, hour: int = 0, minute: int = 0, zone: tzinfo = BERLIN
+) -> int:
+    return int(datetime(year, month, day, hour, minute, tzinfo=zone).timestamp() * 1_000)
 
 
 def prices(of: Tariff, start_ms: int, slots: int, slot_s: int = 3_600) -> list[Decimal]:
@@ -58,15 +60,11 @@ def test_the_pages_tariff_is_the_published_one() -> None:
         start_ms = int(datetime(day.year, day.month, day.day, tzinfo=zone).timestamp() * 1_000)
         published = load_tariff(day).energy_usd_per_kwh[::4]
         found = prices(described, start_ms, 24)
-        if len({datetime(*each, tzinfo=zone).utcoffset() for each in ends_of(day)}) == 1:
+        if ms(day.year, day.month, day.day, 23, zone=zone) - start_ms == 23 * 3_600_000:
             assert [float(price) for price in found] == pytest.approx(list(published)), day
         day += timedelta(days=1)
     assert site.tariff.demand_charges[0].price_per_kw == Decimal("15.51")
     assert parse_site(dump_site(site)) == site
-
-
-def ends_of(day: date) -> list[tuple[int, ...]]:
-    return [(day.year, day.month, day.day, hour) for hour in (0, 23)]
 
 
 def test_a_period_over_midnight_belongs_to_the_day_on_which_it_begins() -> None:
@@ -159,7 +157,7 @@ def test_what_was_not_pushed_is_guessed_and_named() -> None:
     assert by_day.import_price_per_kwh[48] == Decimal("0.1"), "the latest day that is known"
     assert "the same hour of a day before" in by_day.stale[0]
     nothing = alone.prices(start_ms=start_ms, slot_s=3_600, slots=2)
-    assert nothing.import_price_per_kwh == (0, 0)
+    assert nothing.import_price_per_kwh == (Decimal(0), Decimal(0))
     assert "no price is known" in nothing.stale[0]
 
 
