@@ -91,13 +91,21 @@ def site_forecasts(
     slots: int,
     zone: tzinfo,
 ) -> SiteForecasts:
-    """All that is expected from now on, and how far it may be trusted."""
-    inputs = outlook.inputs(tariff, start_ms=now_ms, slot_s=slot_s, slots=slots, zone=zone)
+    """All that is expected from the running slot of the clock on, and how far it may be trusted."""
+    first_ms = now_ms - now_ms % (slot_s * MS_PER_S)
+    inputs = outlook.inputs(
+        tariff, start_ms=first_ms, slot_s=slot_s, slots=slots, zone=zone, now_ms=now_ms
+    )
     calendar = calendar_of(tariff, zone)
 
     def powers(power: Power, percent: int) -> list[int]:
         return power.expected_w(
-            now_ms, slot_s=slot_s, slots=slots, calendar=calendar, percent=percent
+            first_ms,
+            now_ms=now_ms,
+            slot_s=slot_s,
+            slots=slots,
+            calendar=calendar,
+            percent=percent,
         )
 
     building = powers(outlook.building, MIDDLE_PERCENT)
@@ -106,7 +114,7 @@ def site_forecasts(
     earned = inputs.export_price_per_kwh or (None,) * slots
     expected = []
     for slot in range(slots):
-        start_ms = now_ms + slot * slot_s * MS_PER_S
+        start_ms = first_ms + slot * slot_s * MS_PER_S
         visits = outlook.arrivals.typical(start_ms, calendar)
         stays = [(visit.stay_minutes, 1.0) for visit in visits]
         energies = [(visit.energy_wh, 1.0) for visit in visits]

@@ -36,7 +36,7 @@ def forecasts(of: Bench, slots: int = 24) -> SiteForecasts:
 
 
 def hourly(of: Bench, *values: int, ahead_h: int = 0) -> tuple[Interval, ...]:
-    first_s = of.now_ms // 1_000 + 3_600 * ahead_h
+    first_s = of.now_ms // HOUR_MS * 3_600 + 3_600 * ahead_h
     return tuple(Interval(first_s + 3_600 * at, 3_600, each) for at, each in enumerate(values))
 
 
@@ -61,7 +61,7 @@ def live(of: Bench, hours: int, amperes: Any) -> None:
 def test_pushed_prices_count_with_the_adder_and_survive_a_crash() -> None:
     of = bench()
     taken = push(of, 50_000, -20_000, 80_000)
-    assert (taken.taken, taken.until_ms) == (3, of.now_ms // 1_000 * 1_000 + 3 * HOUR_MS)
+    assert (taken.taken, taken.until_ms) == (3, of.now_ms // HOUR_MS * HOUR_MS + 3 * HOUR_MS)
     assert prices(of, 4) == ["0.15", "0.08", "0.18", "0.30"], "the tariff stands in for the rest"
     assert "day-ahead prices are missing" in forecasts(of).stale[0]
     (event,) = [each for each in of.events if each.kind == "site.prices_pushed"]
@@ -81,11 +81,11 @@ def test_a_forecast_that_was_pushed_counts_before_what_was_learned() -> None:
     of = bench()
     of.building(10, 10, 10)
     of.ask(PushForecast(ForecastKind.BUILDING, hourly(of, 20_000, ahead_h=1)), ForesightTaken)
-    of.ask(PushForecast(ForecastKind.SOLAR, hourly(of, 4_000, ahead_h=2)), ForesightTaken)
+    of.ask(PushForecast(ForecastKind.SOLAR, hourly(of, 3_000, 0, 4_000)), ForesightTaken)
     of.crash()
     found = forecasts(of, 3).slots
     assert [slot.building_w for slot in found][1:] == [20_000, 6_900]
-    assert [slot.solar_w for slot in found] == [0, 0, 4_000]
+    assert [slot.solar_w for slot in found] == [3_000, 0, 4_000]
 
 
 @pytest.mark.parametrize(
