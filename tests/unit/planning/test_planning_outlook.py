@@ -233,7 +233,7 @@ def test_a_forecast_is_judged_by_days_that_it_had_not_seen() -> None:
     noise = [dice.randrange(-3_000, 3_000) for _ in range(24 * 28)]
     now_ms = building(outlook, 28, lambda hour: office(hour) + noise[min(hour, 24 * 28 - 1)])
     found = errors(outlook, now_ms)["building"]
-    assert found.compared == 14 * 24
+    assert found.compared_count == 14 * 24
     assert 1_000 < found.mean_error < 2_500, "no less than the noise allows"
     day, week = found.baselines
     assert day.mean_error > week.mean_error > found.mean_error
@@ -255,7 +255,9 @@ def test_a_pushed_forecast_is_judged_by_what_it_said_beforehand() -> None:
     later_ms = building(outlook, 1, lambda _: 20_000, now_ms)
     outlook.told(outlook.building, [Interval(now_ms // 1_000, 86_400, 20_000)], later_ms)
     found = errors(outlook, later_ms)["building as told"]
-    assert (found.compared, found.mean_error) == (5, 6_000), "what is past cannot be told anew"
+    assert (found.compared_count, found.mean_error) == (5, 6_000), (
+        "what is past cannot be told anew"
+    )
 
 
 def test_sessions_are_compared_with_what_was_forecast_when_they_began() -> None:

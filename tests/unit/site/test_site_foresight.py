@@ -135,7 +135,7 @@ def test_the_building_is_learned_by_the_hour_and_remembered() -> None:
         )
     )
     found = forecasts(of)
-    assert found.building_days >= 2
+    assert found.building_day_count >= 2
     seen = [slot.building_w for slot in found.slots]
     assert min(seen[3:]) == 13_800
     assert max(seen[3:]) >= 41_000
@@ -165,9 +165,9 @@ def test_a_session_counts_once_however_often_it_is_told() -> None:
     of.advance(2 * HOUR_MS)
     of.meter("A", 16, 16, 16, energy_wh=12_000)
     of.unplug("A")
-    assert forecasts(of).visits == 1
+    assert forecasts(of).visit_count == 1
     of.crash()
-    assert forecasts(of).visits == 1
+    assert forecasts(of).visit_count == 1
 
 
 def test_what_is_drawn_in_a_window_is_the_peak_so_far() -> None:
