@@ -106,8 +106,7 @@ class Power(msgspec.Struct, array_like=True):
 
         fresh_w = self.fresh_w(now_ms)
         last_w = self.running.power_w if fresh_w is None else fresh_w
-        now_w = self.learned_w(now_hour, _EXPECTED_PERCENT, before=now_hour, calendar=calendar)
-        off_w = 0 if fresh_w is None or now_w is None else fresh_w - now_w
+        off_w = self._off_w(fresh_w, now_hour, calendar)
         expected = []
         for begins_ms in range(start_ms, start_ms + slots * slot_ms, slot_ms):
             told_w = self.told.mean(max(begins_ms, now_ms), begins_ms + slot_ms)
@@ -121,6 +120,19 @@ class Power(msgspec.Struct, array_like=True):
                     told_w = max(0, base_w + int(off_w * (FADES_PERCENT / 100) ** ahead_h))
             expected.append(told_w)
         return expected
+
+    def _off_w(self, fresh_w: int | None, now_hour: int, calendar: Calendar) -> int:
+        """How far the last measurement lies from what was expected of its hour."""
+        if fresh_w is None:
+            return 0
+        measured_hour = hour_of(self.running.at_ms)
+        then_w = self.learned_w(
+            measured_hour,
+            _EXPECTED_PERCENT,
+            before=min(measured_hour, now_hour),
+            calendar=calendar,
+        )
+        return 0 if then_w is None else fresh_w - then_w
 
     def silent_words(self, what: str, now_ms: int) -> str:
         """That what was heard before is silent, in words; empty where it is not."""
