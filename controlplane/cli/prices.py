@@ -214,8 +214,8 @@ def _show(site_id: str, found: planning_pb2.SiteForecasts, zone: ZoneInfo) -> No
                 f"{slot.building_w / 1_000:.1f}",
                 f"{slot.building_high_w / 1_000:.1f}",
                 f"{slot.solar_w / 1_000:.1f}",
-                f"{slot.arrivals:.1f}",
-                f"{slot.stay_minutes / 60:.1f}" if slot.HasField("stay_minutes") else "",
+                f"{slot.arrival_count:.1f}",
+                f"{slot.stay_s / 3_600:.1f}" if slot.HasField("stay_s") else "",
                 f"{slot.energy_wh / 1_000:.1f}" if slot.HasField("energy_wh") else "",
             ]
             for slot in found.slots
@@ -229,8 +229,8 @@ def _show(site_id: str, found: planning_pb2.SiteForecasts, zone: ZoneInfo) -> No
             f"{_price(peak.price_per_kw)} {found.currency}/kW"
         )
     typer.echo(
-        f"Learned from {found.building_days} days of the building, {found.solar_days} of the sun "
-        f"and {found.visits} visits"
+        f"Learned from {found.building_day_count} days of the building, "
+        f"{found.solar_day_count} of the sun and {found.visit_count} visits"
     )
     for error in found.errors:
         typer.echo(f"Error of {error.words}")

@@ -37,8 +37,8 @@ MIDDLE_PERCENT, HIGH_PERCENT = 50, 90
 
 class ForecastSlot(msgspec.Struct, frozen=True, kw_only=True):
     """What is expected of one slot. Powers are means over it; `_high_w` is exceeded in one case of
-    ten. `arrivals` is how many sessions begin in it on average; stays and energies are those of
-    sessions that begin in it, None where none were seen."""
+    ten. `arrival_count` is how many sessions begin in it on average; stays and energies are those
+    of sessions that begin in it, None where none were seen."""
 
     start_ms: int
     import_price_per_kwh: Decimal
@@ -46,8 +46,8 @@ class ForecastSlot(msgspec.Struct, frozen=True, kw_only=True):
     building_w: int
     building_high_w: int
     solar_w: int
-    arrivals: float
-    stay_minutes: int | None
+    arrival_count: float
+    stay_s: int | None
     """In three cases of four it is longer."""
     energy_wh: int | None
     """In three cases of four it is less."""
@@ -75,10 +75,10 @@ class SiteForecasts(msgspec.Struct, frozen=True, kw_only=True, tag="site_forecas
     stale: tuple[str, ...]
     prices_until_ms: int | None
     """Up to here prices were pushed; None for never."""
-    building_days: int
+    building_day_count: int
     """Days of which the building is remembered."""
-    solar_days: int
-    visits: int
+    solar_day_count: int
+    visit_count: int
     """Ended sessions that are remembered."""
 
 
@@ -91,13 +91,21 @@ def site_forecasts(
     slots: int,
     zone: tzinfo,
 ) -> SiteForecasts:
-    """All that is expected from now on, and how far it may be trusted."""
-    inputs = outlook.inputs(tariff, start_ms=now_ms, slot_s=slot_s, slots=slots, zone=zone)
+    """All that is expected from the running slot of the clock on, and how far it may be trusted."""
+    first_ms = now_ms - now_ms % (slot_s * MS_PER_S)
+    inputs = outlook.inputs(
+        tariff, start_ms=first_ms, slot_s=slot_s, slots=slots, zone=zone, now_ms=now_ms
+    )
     calendar = calendar_of(tariff, zone)
 
     def powers(power: Power, percent: int) -> list[int]:
         return power.expected_w(
-            now_ms, slot_s=slot_s, slots=slots, calendar=calendar, percent=percent
+            first_ms,
+            now_ms=now_ms,
+            slot_s=slot_s,
+            slots=slots,
+            calendar=calendar,
+            percent=percent,
         )
 
     building = powers(outlook.building, MIDDLE_PERCENT)
@@ -106,9 +114,9 @@ def site_forecasts(
     earned = inputs.export_price_per_kwh or (None,) * slots
     expected = []
     for slot in range(slots):
-        start_ms = now_ms + slot * slot_s * MS_PER_S
+        start_ms = first_ms + slot * slot_s * MS_PER_S
         visits = outlook.arrivals.typical(start_ms, calendar)
-        stays = [(visit.stay_minutes, 1.0) for visit in visits]
+        stays = [(visit.stay_ms // MS_PER_S, 1.0) for visit in visits]
         energies = [(visit.energy_wh, 1.0) for visit in visits]
         expected.append(
             ForecastSlot(
@@ -118,8 +126,8 @@ def site_forecasts(
                 building_w=building[slot],
                 building_high_w=max(building[slot], high[slot]),
                 solar_w=sun[slot],
-                arrivals=_arrivals(outlook, start_ms, now_ms, slot_s, calendar),
-                stay_minutes=weighted_quantile(stays, STAY_PERCENT) if stays else None,
+                arrival_count=_arrivals(outlook, start_ms, now_ms, slot_s, calendar),
+                stay_s=weighted_quantile(stays, STAY_PERCENT) if stays else None,
                 energy_wh=weighted_quantile(energies, NEED_PERCENT) if energies else None,
             )
         )
@@ -132,9 +140,9 @@ def site_forecasts(
         peaks=tuple(_peaks(outlook, tariff, now_ms, zone)),
         stale=inputs.stale,
         prices_until_ms=outlook.prices.until_ms,
-        building_days=_days(outlook.building),
-        solar_days=_days(outlook.sun),
-        visits=sum(len(each) for each in outlook.arrivals.visits.values()),
+        building_day_count=_days(outlook.building),
+        solar_day_count=_days(outlook.sun),
+        visit_count=sum(len(each) for each in outlook.arrivals.visits.values()),
     )
 
 

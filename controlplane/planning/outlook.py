@@ -78,18 +78,25 @@ class Power(msgspec.Struct, array_like=True):
     def fresh_w(self, now_ms: int) -> int | None:
         """The last measurement, where it is no older than one counts."""
         running = self.running
-        fresh = running.at_ms and abs(now_ms - running.at_ms) <= HELD_MAX_MS
+        fresh = running.at_ms and 0 <= now_ms - running.at_ms <= HELD_MAX_MS
         return running.power_w if fresh else None
 
     def expected_w(
-        self, start_ms: int, *, slot_s: int, slots: int, calendar: Calendar, percent: int = 50
+        self,
+        start_ms: int,
+        *,
+        now_ms: int,
+        slot_s: int,
+        slots: int,
+        calendar: Calendar,
+        percent: int = _EXPECTED_PERCENT,
     ) -> list[int]:
-        """What is expected in each slot from now on.
+        """What is expected in each slot from `start_ms` on, the first of which may be running.
 
         Where nobody says, an hour is as those that were learned, moved by what was measured last;
         where nothing was learned yet, as what was measured last.
         """
-        now_hour, slot_ms = hour_of(start_ms), slot_s * MS_PER_S
+        now_hour, slot_ms = hour_of(now_ms), slot_s * MS_PER_S
         by_hour: dict[int, int | None] = {}
 
         def learned(hour: int) -> int | None:
@@ -97,23 +104,35 @@ class Power(msgspec.Struct, array_like=True):
                 by_hour[hour] = self.learned_w(hour, percent, before=now_hour, calendar=calendar)
             return by_hour[hour]
 
-        fresh_w = self.fresh_w(start_ms)
+        fresh_w = self.fresh_w(now_ms)
         last_w = self.running.power_w if fresh_w is None else fresh_w
-        now_w = self.learned_w(now_hour, _EXPECTED_PERCENT, before=now_hour, calendar=calendar)
-        off_w = 0 if fresh_w is None or now_w is None else fresh_w - now_w
+        off_w = self._off_w(fresh_w, now_hour, calendar)
         expected = []
         for begins_ms in range(start_ms, start_ms + slots * slot_ms, slot_ms):
-            told_w = self.told.mean(begins_ms, begins_ms + slot_ms)
+            told_w = self.told.mean(max(begins_ms, now_ms), begins_ms + slot_ms)
             if told_w is None:
                 middle_ms = begins_ms + slot_ms // 2
                 base_w = learned(hour_of(middle_ms))
                 if base_w is None:
                     told_w = last_w
                 else:
-                    ahead_h = (middle_ms - start_ms) / MS_PER_HOUR
+                    ahead_h = max(0, middle_ms - now_ms) / MS_PER_HOUR
                     told_w = max(0, base_w + int(off_w * (FADES_PERCENT / 100) ** ahead_h))
             expected.append(told_w)
         return expected
+
+    def _off_w(self, fresh_w: int | None, now_hour: int, calendar: Calendar) -> int:
+        """How far the last measurement lies from what was expected of its hour."""
+        if fresh_w is None:
+            return 0
+        measured_hour = hour_of(self.running.at_ms)
+        then_w = self.learned_w(
+            measured_hour,
+            _EXPECTED_PERCENT,
+            before=min(measured_hour, now_hour),
+            calendar=calendar,
+        )
+        return 0 if then_w is None else fresh_w - then_w
 
     def silent_words(self, what: str, now_ms: int) -> str:
         """That what was heard before is silent, in words; empty where it is not."""
@@ -238,19 +257,22 @@ class Outlook(msgspec.Struct):
         """What is known and expected of so many slots.
 
         Args:
-            start_ms: when the first one begins, at most one slot ago.
-            now_ms: nobody is expected before; `start_ms` where it is not given.
+            start_ms: when the first one begins: now, or at most one slot ago.
+            now_ms: from here on something is expected; `start_ms` where it is not given.
         """
+        now_ms = max(start_ms, start_ms if now_ms is None else now_ms)
         calendar, clock = calendar_of(tariff, zone), Tariff(tariff, zone)
         found = clock.prices(start_ms=start_ms, slot_s=slot_s, slots=slots, pushed=self.prices)
-        building = self.building.expected_w(start_ms, slot_s=slot_s, slots=slots, calendar=calendar)
-        sun = self.sun.expected_w(start_ms, slot_s=slot_s, slots=slots, calendar=calendar)
+        building, sun = (
+            power.expected_w(start_ms, now_ms=now_ms, slot_s=slot_s, slots=slots, calendar=calendar)
+            for power in (self.building, self.sun)
+        )
         base = tuple(draws - gives for draws, gives in zip(building, sun, strict=True))
         end_ms = start_ms + slots * slot_s * MS_PER_S
         words = (
             *found.stale,
-            self.building.silent_words("the building", start_ms),
-            self.sun.silent_words("the solar plant", start_ms),
+            self.building.silent_words("the building", now_ms),
+            self.sun.silent_words("the solar plant", now_ms),
         )
         return SiteInputs(
             start_ms=start_ms,
@@ -261,7 +283,7 @@ class Outlook(msgspec.Struct):
             export_price_per_kwh=found.export_price_per_kwh,
             base_w=base if any(base) else (),
             demand=self._demand(clock, start_ms=start_ms, slot_s=slot_s, slots=slots),
-            expected=tuple(self.arrivals.expected(max(start_ms, now_ms or 0), end_ms, calendar)),
+            expected=tuple(self.arrivals.expected(now_ms, end_ms, calendar)),
             stale=tuple(each for each in words if each),
         )
 

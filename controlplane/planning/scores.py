@@ -50,15 +50,15 @@ class ForecastError(msgspec.Struct, frozen=True, kw_only=True):
     """How far one forecast was off.
 
     `mean_error` is the mean distance of what came from the middle forecast, `loss` the mean pinball
-    loss of the forecast at `percent`; both in `unit`, as are those of the baselines.
+    loss of the forecast at `quantile_percent`; both in `unit`, as are those of the baselines.
     """
 
     what: str
     unit: str
-    compared: int
+    compared_count: int
     """Hours or sessions."""
     mean_error: float
-    percent: int
+    quantile_percent: int
     loss: float
     baselines: tuple[Baseline, ...]
     words: str
@@ -197,7 +197,7 @@ def session_error(
         over=f"{score.sessions} sessions, late ones counting more",
         by_loss=True,
     )
-    return found and msgspec.structs.replace(found, compared=score.sessions)
+    return found and msgspec.structs.replace(found, compared_count=score.sessions)
 
 
 def _error(
@@ -228,9 +228,9 @@ def _error(
     return ForecastError(
         what=what,
         unit=unit,
-        compared=learned.count,
+        compared_count=learned.count,
         mean_error=own.mean_error,
-        percent=percent,
+        quantile_percent=percent,
         loss=own.loss,
         baselines=baselines,
         words=f"{what}: {measure} {unit} on average over {over}, {beside}",

@@ -73,7 +73,7 @@ class Series(msgspec.Struct, array_like=True):
             until_s = min(each.end_s, end_s)
             total += each.value * (until_s - covered_s)
             covered_s = until_s
-        if covered_s < end_s:
+        if covered_s < end_s or start_s >= end_s:
             return None
         length_s = end_s - start_s
         return (2 * total + length_s) // (2 * length_s)

@@ -48,7 +48,7 @@ class ForesightTaken(msgspec.Struct, frozen=True, tag="foresight_taken"):
 
 
 class GetForecasts(msgspec.Struct, frozen=True, tag="get_forecasts"):
-    """What is expected of so many slots from now on. Answered with
+    """What is expected of so many slots from the running one on. Answered with
     `planning.forecasts.SiteForecasts`, or refused where the site has no tariff."""
 
     slot_s: int

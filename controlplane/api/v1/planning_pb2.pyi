@@ -742,8 +742,8 @@ class ForecastSlot(_message.Message):
     BUILDING_W_FIELD_NUMBER: _builtins.int
     BUILDING_HIGH_W_FIELD_NUMBER: _builtins.int
     SOLAR_W_FIELD_NUMBER: _builtins.int
-    ARRIVALS_FIELD_NUMBER: _builtins.int
-    STAY_MINUTES_FIELD_NUMBER: _builtins.int
+    ARRIVAL_COUNT_FIELD_NUMBER: _builtins.int
+    STAY_S_FIELD_NUMBER: _builtins.int
     ENERGY_WH_FIELD_NUMBER: _builtins.int
     import_price_per_kwh: _builtins.str
     """Of a kilowatt-hour drawn, by the tariff."""
@@ -755,9 +755,9 @@ class ForecastSlot(_message.Message):
     """What it exceeds in one case of ten."""
     solar_w: _builtins.int
     """What the solar plant gives, as probably more as less."""
-    arrivals: _builtins.float
+    arrival_count: _builtins.float
     """How many sessions begin, on average."""
-    stay_minutes: _builtins.int
+    stay_s: _builtins.int
     """How long those stay at least in three cases of four; absent where none was seen."""
     energy_wh: _builtins.int
     """What those take at most in three cases of four."""
@@ -774,26 +774,26 @@ class ForecastSlot(_message.Message):
         building_w: _builtins.int = ...,
         building_high_w: _builtins.int = ...,
         solar_w: _builtins.int = ...,
-        arrivals: _builtins.float = ...,
-        stay_minutes: _builtins.int | None = ...,
+        arrival_count: _builtins.float = ...,
+        stay_s: _builtins.int | None = ...,
         energy_wh: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_energy_wh", b"_energy_wh", "_export_price_per_kwh", b"_export_price_per_kwh", "_stay_minutes", b"_stay_minutes", "energy_wh", b"energy_wh", "export_price_per_kwh", b"export_price_per_kwh", "start_time", b"start_time", "stay_minutes", b"stay_minutes"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_energy_wh", b"_energy_wh", "_export_price_per_kwh", b"_export_price_per_kwh", "_stay_s", b"_stay_s", "energy_wh", b"energy_wh", "export_price_per_kwh", b"export_price_per_kwh", "start_time", b"start_time", "stay_s", b"stay_s"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_energy_wh", b"_energy_wh", "_export_price_per_kwh", b"_export_price_per_kwh", "_stay_minutes", b"_stay_minutes", "arrivals", b"arrivals", "building_high_w", b"building_high_w", "building_w", b"building_w", "energy_wh", b"energy_wh", "export_price_per_kwh", b"export_price_per_kwh", "import_price_per_kwh", b"import_price_per_kwh", "solar_w", b"solar_w", "start_time", b"start_time", "stay_minutes", b"stay_minutes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_energy_wh", b"_energy_wh", "_export_price_per_kwh", b"_export_price_per_kwh", "_stay_s", b"_stay_s", "arrival_count", b"arrival_count", "building_high_w", b"building_high_w", "building_w", b"building_w", "energy_wh", b"energy_wh", "export_price_per_kwh", b"export_price_per_kwh", "import_price_per_kwh", b"import_price_per_kwh", "solar_w", b"solar_w", "start_time", b"start_time", "stay_s", b"stay_s"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__energy_wh: _TypeAlias = _typing.Literal["energy_wh"]  # noqa: Y015
     _WhichOneofArgType__energy_wh: _TypeAlias = _typing.Literal["_energy_wh", b"_energy_wh"]  # noqa: Y015
     _WhichOneofReturnType__export_price_per_kwh: _TypeAlias = _typing.Literal["export_price_per_kwh"]  # noqa: Y015
     _WhichOneofArgType__export_price_per_kwh: _TypeAlias = _typing.Literal["_export_price_per_kwh", b"_export_price_per_kwh"]  # noqa: Y015
-    _WhichOneofReturnType__stay_minutes: _TypeAlias = _typing.Literal["stay_minutes"]  # noqa: Y015
-    _WhichOneofArgType__stay_minutes: _TypeAlias = _typing.Literal["_stay_minutes", b"_stay_minutes"]  # noqa: Y015
+    _WhichOneofReturnType__stay_s: _TypeAlias = _typing.Literal["stay_s"]  # noqa: Y015
+    _WhichOneofArgType__stay_s: _TypeAlias = _typing.Literal["_stay_s", b"_stay_s"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__energy_wh) -> _WhichOneofReturnType__energy_wh | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__export_price_per_kwh) -> _WhichOneofReturnType__export_price_per_kwh | None: ...
     @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__stay_minutes) -> _WhichOneofReturnType__stay_minutes | None: ...
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__stay_s) -> _WhichOneofReturnType__stay_s | None: ...
 
 Global___ForecastSlot: _TypeAlias = ForecastSlot  # noqa: Y015
 
@@ -835,9 +835,9 @@ class ForecastError(_message.Message):
 
     WHAT_FIELD_NUMBER: _builtins.int
     UNIT_FIELD_NUMBER: _builtins.int
-    COMPARED_FIELD_NUMBER: _builtins.int
+    COMPARED_COUNT_FIELD_NUMBER: _builtins.int
     MEAN_ERROR_FIELD_NUMBER: _builtins.int
-    PERCENT_FIELD_NUMBER: _builtins.int
+    QUANTILE_PERCENT_FIELD_NUMBER: _builtins.int
     LOSS_FIELD_NUMBER: _builtins.int
     BASELINES_FIELD_NUMBER: _builtins.int
     WORDS_FIELD_NUMBER: _builtins.int
@@ -845,11 +845,11 @@ class ForecastError(_message.Message):
     """Of what."""
     unit: _builtins.str
     """Of the errors."""
-    compared: _builtins.int
+    compared_count: _builtins.int
     """How many hours, or sessions, were compared."""
     mean_error: _builtins.float
     """The mean distance of what came from what was expected."""
-    percent: _builtins.int
+    quantile_percent: _builtins.int
     """The quantile that `loss` is of, in per cent."""
     loss: _builtins.float
     """The mean pinball loss of that quantile."""
@@ -864,16 +864,16 @@ class ForecastError(_message.Message):
         *,
         what: _builtins.str = ...,
         unit: _builtins.str = ...,
-        compared: _builtins.int = ...,
+        compared_count: _builtins.int = ...,
         mean_error: _builtins.float = ...,
-        percent: _builtins.int = ...,
+        quantile_percent: _builtins.int = ...,
         loss: _builtins.float = ...,
         baselines: _abc.Iterable[Global___ForecastBaseline] | None = ...,
         words: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["baselines", b"baselines", "compared", b"compared", "loss", b"loss", "mean_error", b"mean_error", "percent", b"percent", "unit", b"unit", "what", b"what", "words", b"words"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["baselines", b"baselines", "compared_count", b"compared_count", "loss", b"loss", "mean_error", b"mean_error", "quantile_percent", b"quantile_percent", "unit", b"unit", "what", b"what", "words", b"words"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -929,18 +929,18 @@ class SiteForecasts(_message.Message):
     PEAKS_FIELD_NUMBER: _builtins.int
     STALE_FIELD_NUMBER: _builtins.int
     PRICES_UNTIL_TIME_FIELD_NUMBER: _builtins.int
-    BUILDING_DAYS_FIELD_NUMBER: _builtins.int
-    SOLAR_DAYS_FIELD_NUMBER: _builtins.int
-    VISITS_FIELD_NUMBER: _builtins.int
+    BUILDING_DAY_COUNT_FIELD_NUMBER: _builtins.int
+    SOLAR_DAY_COUNT_FIELD_NUMBER: _builtins.int
+    VISIT_COUNT_FIELD_NUMBER: _builtins.int
     currency: _builtins.str
     """ISO 4217."""
     slot_s: _builtins.int
     """How long a slot is."""
-    building_days: _builtins.int
+    building_day_count: _builtins.int
     """Days of which the building is remembered, 35 at most."""
-    solar_days: _builtins.int
+    solar_day_count: _builtins.int
     """The same of the solar plant."""
-    visits: _builtins.int
+    visit_count: _builtins.int
     """Ended sessions that are remembered."""
     @_builtins.property
     def at_time(self) -> _timestamp_pb2.Timestamp:
@@ -977,13 +977,13 @@ class SiteForecasts(_message.Message):
         peaks: _abc.Iterable[Global___PeakSoFar] | None = ...,
         stale: _abc.Iterable[_builtins.str] | None = ...,
         prices_until_time: _timestamp_pb2.Timestamp | None = ...,
-        building_days: _builtins.int = ...,
-        solar_days: _builtins.int = ...,
-        visits: _builtins.int = ...,
+        building_day_count: _builtins.int = ...,
+        solar_day_count: _builtins.int = ...,
+        visit_count: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["at_time", b"at_time", "prices_until_time", b"prices_until_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_time", b"at_time", "building_days", b"building_days", "currency", b"currency", "errors", b"errors", "peaks", b"peaks", "prices_until_time", b"prices_until_time", "slot_s", b"slot_s", "slots", b"slots", "solar_days", b"solar_days", "stale", b"stale", "visits", b"visits"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_time", b"at_time", "building_day_count", b"building_day_count", "currency", b"currency", "errors", b"errors", "peaks", b"peaks", "prices_until_time", b"prices_until_time", "slot_s", b"slot_s", "slots", b"slots", "solar_day_count", b"solar_day_count", "stale", b"stale", "visit_count", b"visit_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
