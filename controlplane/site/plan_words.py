@@ -57,7 +57,8 @@ def _session_words(site: LiveSite, connector: LiveConnector, demand: Demand, now
             return "charges now while power is cheap"
         return f"charges now because it leaves at {leaves}"
     until = _next(row, slot, lambda each: each != row[slot])
-    clock = _clock(schedule.start_ms + until * schedule.slot_ms, site.zone)
+    until_ms = min(schedule.start_ms + until * schedule.slot_ms, session.departure_ms)
+    clock = _clock(until_ms, site.zone)
     return f"charges at {target_ma / 1_000:.3g} A until {clock} by the plan, leaves at {leaves}"
 
 

@@ -84,9 +84,12 @@ class Planning:
     def cap_changed(self, site: LiveSite, now_ms: int) -> list[Effect]:
         """The feeder's cap moves all the time; a clearly other one is worth a plan now and then."""
         cap_ma, before_ma = site.state.cap_ma, self._cap_ma
-        if cap_ma is not None and before_ma is not None:
-            if abs(cap_ma - before_ma) * CAP_CHANGE_PARTS <= before_ma:
-                return []
+        if (
+            cap_ma is not None
+            and before_ma is not None
+            and abs(cap_ma - before_ma) * CAP_CHANGE_PARTS <= before_ma
+        ):
+            return []
         return self.soon(site, now_ms, anew=True, pause_ms=CAP_PAUSE_MS)
 
     def due(self, site: LiveSite, now_ms: int) -> list[Effect]:

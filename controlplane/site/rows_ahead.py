@@ -7,6 +7,7 @@ counts for the whole slot."""
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 import msgspec
 import numpy as np
@@ -140,7 +141,7 @@ def caps_of(current_ma: Limits | None, power_w: Limits | None, slots: Slots) -> 
     changes = np.flatnonzero((stacked[:, 1:] != stacked[:, :-1]).any(axis=0)) + 1
     edges = [0, *changes.tolist(), slots.count]
     found = []
-    for first, until in zip(edges, edges[1:], strict=False):
+    for first, until in pairwise(edges):
         lines = None if current_ma is None else current_ma[:, first].tolist()
         watts = None if power_w is None else int(power_w[first])
         if (lines is None or min(lines) >= UNLIMITED) and (watts is None or watts >= UNLIMITED):

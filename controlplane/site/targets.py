@@ -218,14 +218,14 @@ class Targets:
         for (name, session, energy_wh), wish, given_ma in zip(
             known, wishes, gathered(wishes), strict=True
         ):
-            # Who needs no more than that stops by itself.
-            partial = 0 < given_ma < wish.min_ma and not enough(wish, given_ma)
-            current_ma = wish.min_ma if partial else given_ma
+            low = 0 < given_ma < wish.min_ma
+            current_ma = wish.min_ma if low else given_ma
             pursuits[name] = _Pursuit(
                 goal_wh=given_ma * session.wh_per_mah * span_h,
                 from_wh=energy_wh,
                 current_ma=_kept(before.get(name), current_ma, session),
-                partial=partial,
+                # Who needs no more than that stops by itself.
+                partial=low and not enough(wish, given_ma),
                 since_ms=now_ms,
             )
         return pursuits
@@ -300,31 +300,26 @@ class Targets:
             target_ma = 0
         if target_ma < 0:
             return target_ma
-        return self._steady(connector, demand, max(0, target_ma), min_ma, now_ms, pace)
+        return _steady(connector, demand, target_ma, now_ms=now_ms, pace=pace)
 
-    @staticmethod
-    def _steady(
-        connector: LiveConnector,
-        demand: Demand,
-        target_ma: int,
-        min_ma: int,
-        now_ms: int,
-        pace: Pace,
-    ) -> int:
-        """Neither switched off nor on before it has lasted, and never below a guarantee."""
-        turn = demand.turn
-        lasted = now_ms - turn.since_ms >= pace.dwell_ms
-        if turn.on and target_ma < min_ma and (not lasted or demand.behaviour.delicate):
-            target_ma = min_ma
-        began = now_ms - demand.session.started_ms < pace.dwell_ms
-        if not turn.on and target_ma >= min_ma and not lasted and not began:
-            target_ma = 0
-        guaranteed_ma = demand.terms.guaranteed_ma
-        if guaranteed_ma:
-            # A guarantee is given in whole steps, and is no less than what charges at all.
-            step_ma = connector.leaf.step_ma
-            return max(target_ma, min_ma, -(-guaranteed_ma // step_ma) * step_ma)
-        return target_ma
+
+def _steady(
+    connector: LiveConnector, demand: Demand, target_ma: int, *, now_ms: int, pace: Pace
+) -> int:
+    """Neither switched off nor on before it has lasted, and never below a guarantee."""
+    turn, min_ma = demand.turn, _min_ma(connector, demand)
+    lasted = now_ms - turn.since_ms >= pace.dwell_ms
+    if turn.on and target_ma < min_ma and (not lasted or demand.behaviour.delicate):
+        target_ma = min_ma
+    began = now_ms - demand.session.started_ms < pace.dwell_ms
+    if not turn.on and target_ma >= min_ma and not lasted and not began:
+        target_ma = 0
+    guaranteed_ma = demand.terms.guaranteed_ma
+    if guaranteed_ma:
+        # A guarantee is given in whole steps, and is no less than what charges at all.
+        step_ma = connector.leaf.step_ma
+        return max(target_ma, min_ma, -(-guaranteed_ma // step_ma) * step_ma)
+    return target_ma
 
 
 def _correct(

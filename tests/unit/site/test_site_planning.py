@@ -43,14 +43,14 @@ class Planned(Bench):
     def drive(self, duration_ms: int) -> None:
         until_ms = self.now_ms + duration_ms
         while self.now_ms < until_ms:
-            for id, limit_a in self.answer():
-                self.allowed_a[id] = limit_a
-                self.told.setdefault(id, []).append((self.now_ms, limit_a))
-            for id in self.energy_wh:
-                full = self.energy_wh[id] >= self.needs_wh[id]
-                drawn_a = 0.0 if full else min(self.allowed_a[id], self.most_a)
-                self.energy_wh[id] += drawn_a * 690 * STEP_MS / HOUR_MS
-                self.meter(id, drawn_a, drawn_a, drawn_a, energy_wh=round(self.energy_wh[id]))
+            for name, limit_a in self.answer():
+                self.allowed_a[name] = limit_a
+                self.told.setdefault(name, []).append((self.now_ms, limit_a))
+            for name in self.energy_wh:
+                full = self.energy_wh[name] >= self.needs_wh[name]
+                drawn_a = 0.0 if full else min(self.allowed_a[name], self.most_a)
+                self.energy_wh[name] += drawn_a * 690 * STEP_MS / HOUR_MS
+                self.meter(name, drawn_a, drawn_a, drawn_a, energy_wh=round(self.energy_wh[name]))
             self.advance(STEP_MS)
 
     def why(self, id: str) -> str:
