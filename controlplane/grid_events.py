@@ -178,6 +178,17 @@ class GridEvents(msgspec.Struct):
         limits = [each.limit_w for each in self.events if each.in_force]
         return min((each for each in limits if each is not None), default=None)
 
+    def limited_until_ms(self, now_ms: int) -> int | None:
+        """Until when a limit is in force at the latest, `now_ms` where none is; None: there is no
+        telling."""
+        until_ms = now_ms
+        for event in self.events:
+            if event.in_force and event.limit_w is not None:
+                if event.end_ms is None:
+                    return None
+                until_ms = max(until_ms, event.end_ms)
+        return until_ms
+
     @property
     def awaiting(self) -> bool:
         """An event in force is not met yet: every observation counts."""

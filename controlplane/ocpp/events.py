@@ -112,6 +112,8 @@ class MeterReading(msgspec.Struct, frozen=True):
     current_ma: tuple[int | None, int | None, int | None] = (None, None, None)
     soc_percent: float | None = None
     context: str = ""
+    exported_wh: int | None = None
+    """The register of what was fed in, apart from `energy_wh`."""
 
 
 class MeterReported(Event, frozen=True, tag="meter"):

@@ -399,26 +399,28 @@ class SiteActor:
         if demand is not None:
             demand.energy_wh = message.energy_wh or demand.energy_wh
             demand.soc_percent = message.soc_percent or demand.soc_percent
+            demand.exported_wh = message.exported_wh or demand.exported_wh
         highest_ma, confirms = connector.take_sample(
             message, voltage_v=site.config.voltage_v, now_ms=now_ms
         )
         if highest_ma is None:
             return
         entry = connector.entry
-        counted_ma = entry.liability_ma
+        counted = (entry.liability_ma, entry.feed_ma)
         changed = entry.metered(
             highest_ma,
             at_ms=message.at_ms,
             now_ms=now_ms,
             ramp_ms=self._settings.ramp_ms,
             confirms=confirms,
+            fed_ma=connector.fed_ma,
         )
         self._rounds.durable |= changed
         if demand is not None and demand.behaviour.metered(
             connector.leaf, entry, message, now_ms=now_ms, pace=self._pace
         ):
             self._rounds.quiet = False
-        if changed and entry.liability_ma != counted_ma:
+        if changed and (entry.liability_ma, entry.feed_ma) != counted:
             self._rounds.quiet = False
             self._rounds.soon(site, now_ms)
         elif site.state.grid.awaiting:

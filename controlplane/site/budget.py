@@ -37,6 +37,8 @@ class Budget(msgspec.Struct, frozen=True):
     """Per connector, as `Entry.reserve_ma`."""
     surplus_ma: int | None = None
     """What may be charged without urgency, summed over conductors; None: no such limit."""
+    feed_ma: list[int] | None = None
+    """What may be fed in on every line; None where nobody may."""
 
     def over(self, lines: int) -> list[bool]:
         """For each of the first `lines` rows, whether more may be drawn than it can give."""
@@ -52,6 +54,8 @@ def budget(
     supply_limit_ma: int | None,
     capped: bool,
     circuit_limits_ma: Mapping[int, int] = {},
+    grid_limit_ma: int | None = None,
+    proven_feed_ma: Sequence[int] | None = None,
     contract_ma: int | None = None,
     surplus_ma: int | None = None,
 ) -> Budget:
@@ -63,6 +67,9 @@ def budget(
         capped: False while the site's feeder has not yet said what the site may draw: then its
             fallbacks are all it gets.
         circuit_limits_ma: operators' limits by node, building included.
+        grid_limit_ma: what the grid asked the whole site to stay below, building included.
+        proven_feed_ma: what is surely fed in, per row: it counts against the grid's wish, and
+            against no rating.
         contract_ma: what chargers may draw by the site's contract, summed over conductors.
         surplus_ma: see `Budget`.
     """
@@ -80,6 +87,12 @@ def budget(
         capped=capped,
         circuit_limits_ma=circuit_limits_ma,
     )
+    if grid_limit_ma is not None:
+        for row in tree.supply_rows:
+            fed_ma = 0 if proven_feed_ma is None else proven_feed_ma[row]
+            room_ma = grid_limit_ma - building_ma[row] + fed_ma
+            capacity[row] = min(capacity[row], room_ma)
+            tight[row] = tight[row] or fallback[row] > room_ma
     if tree.power_row is not None:
         capacity.append(POWER_MAX_MA if contract_ma is None else contract_ma)
         tight.append(False)
@@ -88,6 +101,7 @@ def budget(
             for entry, liability_ma in zip(entries, own_liability, strict=True)
         ]
         liability[tree.power_row] = reserve[tree.power_row] = tree.power_sum(draws)
+    feeds = [entry.feed_ma for entry in entries]
     return Budget(
         building_ma=building_ma,
         capacity_ma=capacity,
@@ -99,6 +113,7 @@ def budget(
         own_liability_ma=own_liability,
         own_reserve_ma=own_reserve,
         surplus_ma=surplus_ma,
+        feed_ma=tree.row_sums(feeds) if any(feeds) else None,
     )
 
 

@@ -123,7 +123,8 @@ def _part(free: Plan, position: int) -> Part:
 def site_observation(
     site: LiveSite, rows: Budget, *, now_ms: int, stale_ms: int, reducing: bool = False
 ) -> Observation:
-    """What the whole site draws, building included, and what it may draw."""
+    """What the whole site draws, building included, and what it may draw; less what is fed in, as
+    far as meters say so."""
     voltage_v = site.config.voltage_v
     building_w = sum(
         w_from_ma(rows.building_ma[row], voltage_v=voltage_v, phases=1)
@@ -137,5 +138,8 @@ def site_observation(
             may_w = w_from_ma(liability_ma, voltage_v=voltage_v, phases=phases)
         metered_w = connector.metered_w(now_ms=now_ms, stale_ms=stale_ms)
         drawn_w += may_w if metered_w is None else metered_w
+        proven_ma = connector.entry.proven_feed_ma(now_ms=now_ms, fresh_ms=stale_ms)
+        if proven_ma:
+            may_w = -w_from_ma(proven_ma, voltage_v=voltage_v, phases=len(connector.leaf.phases))
         allowed_w += may_w
     return Observation(now_ms, drawn_w, allowed_w, reducing)

@@ -13,7 +13,7 @@ Invariant: targets are a wish. Only `release.py` turns one into a limit, against
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import msgspec
 
@@ -21,7 +21,7 @@ from controlplane.site.budget import Budget
 from controlplane.site.demand import Demand, Pace
 from controlplane.site.guarantees import Shortfall, grant, with_guarantees
 from controlplane.site.ledger import Entry
-from controlplane.site.share import Share, narrow_all, share_of
+from controlplane.site.share import Share, give_way, narrow_all, share_of
 from controlplane.site.solve import Answers, Result, solve
 from controlplane.site.sunlit import Sunshine, sunlit
 from controlplane.site.tree import SiteTree
@@ -29,9 +29,12 @@ from controlplane.site.why import Cause, Why
 
 __all__ = ["Plan", "plan"]
 
+_NOTHING: Mapping[int, int] = {}
+_FEEDS, _WAITS = Why(Cause.FEEDS), Why(Cause.GRID)
+
 
 class Plan(msgspec.Struct, frozen=True):
-    """What a round wants. `target_ma` is None for a connector without a session that can be planned
+    """What a round wants. `target_ma` is below 0 where a vehicle is to feed in, None for a connector without a session that can be planned
     with; `order` lists the positions of the others, who goes first leading."""
 
     target_ma: list[int | None]
@@ -60,6 +63,8 @@ def plan(
     pace: Pace,
     answers: Answers,
     exempt: Sequence[bool] = (),
+    feed_ma: Mapping[int, int] = _NOTHING,
+    waits: Collection[int] = (),
     narrowed: bool = False,
 ) -> Plan:
     """Solve one round.
@@ -67,6 +72,8 @@ def plan(
     Args:
         answers: what was worked out lately for this tree.
         exempt: who need not wait for the sun.
+        feed_ma: what some feed in, by position; they draw nothing.
+        waits: who is to draw nothing for the moment, because the grid asks the site for less.
         narrowed: offer nobody more than it has shown to take, though there be room.
     """
     shares = [
@@ -75,6 +82,11 @@ def plan(
             range(len(entries)), tree.leaves, entries, demands, strict=True
         )
     ]
+    for position in waits:
+        if shares[position].planned and position not in feed_ma:
+            give_way(shares[position], _WAITS)
+    for position in feed_ma:
+        give_way(shares[position], _FEEDS)
     order = _order(shares, demands, now_ms=now_ms, pace=pace)
     shortfalls = grant(tree, shares, demands, rows, order)
     order.sort(key=lambda position: not shares[position].first)
@@ -97,7 +109,7 @@ def plan(
     wanted: list[int] = []
     for position, share in enumerate(shares):
         if share.planned:
-            targets.append(result.current_ma[position])
+            targets.append(-feed_ma.get(position, 0) or result.current_ma[position])
             why.append(_why(share, result, position))
             full_ma = 0 if share.last else share.full_ma
             wanted.append(max(full_ma, rows.own_fallback_ma[position]))

@@ -24,6 +24,7 @@ from controlplane.site.configure import (
     feeder_ref,
 )
 from controlplane.site.demand import Pace
+from controlplane.site.feeding import HOLD_MS
 from controlplane.site.live import LiveConnector, LiveSite
 from controlplane.site.live_power import window_event
 from controlplane.site.release import release
@@ -46,6 +47,7 @@ from controlplane.site.waking import (
     wake_ms,
 )
 from controlplane.store.records import LimitDecision
+from controlplane.units import MS_PER_S
 
 __all__ = ["Rounds"]
 
@@ -172,7 +174,7 @@ class Rounds:
         site.state.round += 1
         self._rounded_ms = now_ms
         for entry in site.entries:
-            if entry.pending or entry.draining_ma:
+            if entry.pending or entry.draining_ma or entry.fading_ma:
                 self.durable |= entry.expired(
                     now_ms=now_ms,
                     ramp_ms=settings.ramp_ms,
@@ -185,6 +187,8 @@ class Rounds:
         rows = site.budget(now_ms)
         site.take_terms(now_ms)
         site.consider(now_ms, self._pace)
+        site.feed.consider(rows.building_ma, now_ms)
+        self._renew_feeds(site, now_ms)
         site.plan = site.solve(rows, now_ms=now_ms, pace=self._pace)
         released = release(
             site.tree,
@@ -236,6 +240,13 @@ class Rounds:
         if self.reports.unmet(site.state.cap_ma):
             # The feeder waits to hear that what is drawn is within the cap.
             self.by(now_ms + settings.round_interval_ms)
+
+    def _renew_feeds(self, site: LiveSite, now_ms: int) -> None:
+        """What feeds in ends by itself unless it is told to go on."""
+        for position in site.feed.feeding.feed_ma:
+            connector = site.connectors[position]
+            if (connector.entry.asked_ma or 0) < 0:
+                connector.calm.again |= now_ms >= connector.renewed_ms
 
     def _ask_meters(self, site: LiveSite, now_ms: int) -> None:
         """Have those measured again who count with more than they may draw, because the meter
@@ -292,6 +303,11 @@ class Rounds:
         before_ma = connector.entry.asked_ma
         connector.entry.sent(site.state.limit_id, limit_ma, now_ms=now_ms)
         connector.calm.again = False
+        hold_ms = None
+        if limit_ma < 0:
+            position = site.tree.index[connector.leaf.key]
+            hold_ms = site.feed.feeding.hold_ms.get(position, HOLD_MS)
+            connector.renewed_ms = now_ms + hold_ms // 2
         self.durable = True
         key = connector.leaf.key
         message = ApplyLimit(
@@ -299,6 +315,7 @@ class Rounds:
             limit_id=site.state.limit_id,
             limit_ma=limit_ma,
             session_id=connector.entry.session_id,
+            hold_s=None if hold_ms is None else hold_ms // MS_PER_S,
         )
         self.effects.append(Send(charger_ref(key.charger_id), message))
         decision = LimitDecision(

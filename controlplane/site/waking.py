@@ -84,6 +84,8 @@ def _instants(
     entry, calm = connector.entry, connector.calm
     if entry.excess_ma:
         yield connector.sample_asked_ms + SAMPLE_ASKED_MS
+    if entry.fading_ma:
+        yield entry.acknowledged_ms + settings.ramp_ms
     if entry.draining_ma:
         yield entry.acknowledged_ms + settings.ramp_ms
         yield now_ms + DRAINING_ROUNDS_MAX * settings.round_interval_ms

@@ -37,6 +37,10 @@ class Cause(Enum):
     """A limit that another system has set on its charger."""
     SURPLUS = auto()
     """The sun does not give more, and the session is not urgent."""
+    FEEDS = auto()
+    """It feeds in."""
+    GRID = auto()
+    """The grid wants the site to draw less than its building does, and the session can wait."""
 
 
 class Why(msgspec.Struct, frozen=True):
