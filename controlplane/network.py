@@ -53,6 +53,7 @@ __all__ = [
     "Phase",
     "SiteConfig",
     "SolarConfig",
+    "VehicleToGridConfig",
     "dump_network",
     "dump_site",
     "feeder_faults",

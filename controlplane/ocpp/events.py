@@ -182,6 +182,8 @@ class DischargeAbility(msgspec.Struct, frozen=True):
     energy_min_wh: int | None = None
     energy_max_wh: int | None = None
     dynamic: bool = False
+    energy_full_wh: int | None = None
+    """What it takes until the battery is full."""
 
 
 class ChargingNeedsNotified(Event, frozen=True, tag="charging_needs"):

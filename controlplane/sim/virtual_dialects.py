@@ -362,15 +362,17 @@ class _Dialect21(_Dialect201):
                 "minDischargePower": 500.0,
                 "maxDischargePower": round(power_w, 1),
                 "evMinV2XEnergyRequest": -round(spare_wh),
+                "evMaxEnergyRequest": round((1 - vehicle.soc) * spec.battery_wh),
             },
-            "dcChargingParameters": {
+        }
+        if direct:
+            needs["dcChargingParameters"] = {
                 "evMaxCurrent": round(spec.power_max_w / _BATTERY_V, 1),
                 "evMaxVoltage": _BATTERY_V,
                 "evMaxPower": round(spec.power_max_w),
                 "stateOfCharge": int(vehicle.soc * 100),
                 "evEnergyCapacity": round(spec.battery_wh),
-            },
-        }
+            }
         return "NotifyEVChargingNeeds", {
             "evseId": outlet.spec.connector_id,
             "chargingNeeds": needs,

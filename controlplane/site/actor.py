@@ -400,6 +400,8 @@ class SiteActor:
             demand.energy_wh = message.energy_wh or demand.energy_wh
             demand.soc_percent = message.soc_percent or demand.soc_percent
             demand.exported_wh = message.exported_wh or demand.exported_wh
+            # What its battery holds decides what it feeds in.
+            self._rounds.quiet &= not site.feed.concerns(demand)
         highest_ma, confirms = connector.take_sample(
             message, voltage_v=site.config.voltage_v, now_ms=now_ms
         )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Final
+from typing import Final, NamedTuple
 
 from controlplane.ids import ConnectorKey
 from controlplane.ocpp.events import ConnectorStatus
@@ -41,6 +41,8 @@ _ROUND_TRIP_PERMILLE: Final = 800
 """What a battery gives back of what was charged into it, both measured at the meter; rather less
 than the 0.8 to 0.9 that are reported of vehicles, so that a need is kept."""
 
+_SOC_TELLING_MAX: Final = 90
+
 URGENT_STEP_MAX: Final = 1
 """Steps up to this one have less than an hour to spare."""
 
@@ -53,6 +55,13 @@ class Source(StrEnum):
     DRIVER = "driver"
     VEHICLE = "vehicle"
     FORECAST = "forecast"
+
+
+class Promise(NamedTuple):
+    """What a session still lacks of its need, below 0 where it has more, and when it leaves."""
+
+    missing_wh: int
+    departure_ms: int
 
 
 def tier_of(priority: int, step: int = STEP_UNKNOWN) -> int:
@@ -136,6 +145,20 @@ class Demand:
         again."""
         return self.energy_wh - -(-self.exported_wh * 1_000 // _ROUND_TRIP_PERMILLE)
 
+    @property
+    def capacity_wh(self) -> int | None:
+        """What the battery holds: by the vehicle's word, or from what it lacked until full and the
+        state of charge, which says little when that is nearly full."""
+        if self.vehicle.capacity_wh is not None:
+            return self.vehicle.capacity_wh
+        given, soc_percent = self.vehicle.discharge, self.soc_percent
+        if given is None or given.energy_full_wh is None or soc_percent is None:
+            return None
+        if soc_percent > _SOC_TELLING_MAX:
+            return None
+        lacks_wh = given.energy_full_wh - (self.net_wh - self.vehicle.said_wh)
+        return max(0, int(lacks_wh * 100 / (100 - soc_percent)))
+
     @staticmethod
     def exported_wh_of(spare_wh: int) -> int:
         """What can be fed in and charged again where `spare_wh` can still be charged."""
@@ -156,6 +179,16 @@ class Demand:
             vehicle_ms if vehicle_ms is not None and vehicle_ms > now_ms else None,
             expected_ms if expected_ms is not None and expected_ms > now_ms else None,
         )
+
+    def promised(self, now_ms: int) -> Promise | None:
+        """What must be kept: need and departure by the driver's or the vehicle's word. None where
+        one of them is only a guess, which promises nobody anything."""
+        need, departure = self.need, self.departure(now_ms)
+        if need is None or departure is None:
+            return None
+        if Source.FORECAST in (need[1], departure[1]):
+            return None
+        return Promise(need[0] - self.net_wh, departure[0])
 
     def energy_needed_wh(self) -> int | None:
         """What is still missing: of the need, and no more than fits into the battery."""

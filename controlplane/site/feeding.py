@@ -21,18 +21,21 @@ import numpy as np
 
 from controlplane import _core
 from controlplane.site.budget import POWER_MAX_MA
-from controlplane.site.demand import Demand, Source
+from controlplane.site.demand import Demand
 from controlplane.site.ledger import Entry
 from controlplane.site.tree import Leaf, SiteTree
 from controlplane.units import MS_PER_HOUR, ma_from_w
 
-__all__ = ["HOLD_MS", "LEAST_MA", "NOBODY", "Ability", "Feeding", "ability", "share_out"]
+__all__ = ["GUARD_MS", "HOLD_MS", "LEAST_MA", "NOBODY", "SAMPLES_MISSED_MAX", "Ability", "Feeding", "ability", "share_out"]
 
 HOLD_MS = 900_000
 """For how long a vehicle goes on feeding in if it is not told again: should Loadstar fall silent, it
 ends by itself."""
 _HOLD_MIN_MS = 60_000
-_GUARD_MS = 900_000
+SAMPLES_MISSED_MAX = 3
+"""A connector that missed so many meter samples counts with what it may draw, and feeds in no
+longer."""
+GUARD_MS = 900_000
 """To be ready so much early: ramps, and a site that has more to charge than it thought."""
 _SPENT_MS = 600_000
 """What a vehicle can spare must last so long; it feeds in less and less, and is not switched off."""
@@ -43,7 +46,6 @@ _STORED_PERMILLE = 900
 _STICKY_PERMILLE = 5
 """What is wanted may move so little without anybody being told something new."""
 _WEIGHT_MAX = 1_000
-_OTHERS_WORD = (Source.DRIVER, Source.VEHICLE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,22 +91,19 @@ def ability(
         busy_until_ms: nobody can be charged again before; None: there is no telling when.
         sample_ms: when the battery was measured last.
     """
-    given = demand.vehicle.discharge
-    said_ms = demand.departure(now_ms)
-    if given is None or demand.soc_percent is None or said_ms is None:
+    given, promised = demand.vehicle.discharge, demand.promised(now_ms)
+    if given is None or demand.soc_percent is None or promised is None:
         return None
     if not (entry.online and entry.settled) or entry.stuck or not demand.session.authorised:
-        return None
-    need, departure_ms = demand.need, said_ms[0]
-    if need is None or need[1] not in _OTHERS_WORD or said_ms[1] not in _OTHERS_WORD:
-        # A guess promises nobody anything.
         return None
     limits = [_above_reserve_wh(entry, demand, leaf, voltage_v=voltage_v, since_ms=now_ms - sample_ms)]
     if given.energy_min_wh is not None:
         limits.append(demand.net_wh - demand.vehicle.said_wh - given.energy_min_wh)
-    again_ms = 0 if busy_until_ms is None else departure_ms - max(now_ms, busy_until_ms) - _GUARD_MS
-    refill_wh = refill_w * max(0, again_ms) // MS_PER_HOUR
-    limits.append(demand.exported_wh_of(refill_wh - (need[0] - demand.net_wh)))
+    again_ms = 0
+    if busy_until_ms is not None:
+        again_ms = max(0, promised.departure_ms - max(now_ms, busy_until_ms) - GUARD_MS)
+    refill_wh = refill_w * again_ms // MS_PER_HOUR
+    limits.append(demand.exported_wh_of(refill_wh - promised.missing_wh))
     spare_wh = min(each for each in limits if each is not None)
     most_w = leaf.power_max_w if given.power_max_w is None else given.power_max_w
     most_w = min(most_w, leaf.power_max_w, spare_wh * MS_PER_HOUR // _SPENT_MS)
@@ -125,7 +124,7 @@ def _above_reserve_wh(
 ) -> int | None:
     """What the battery holds above the driver's reserve, at the meter, less what it may have given
     since it was measured."""
-    reserve_percent, capacity_wh = demand.session.reserve_percent, demand.vehicle.capacity_wh
+    reserve_percent, capacity_wh = demand.session.reserve_percent, demand.capacity_wh
     if reserve_percent is None or capacity_wh is None or demand.soc_percent is None:
         return 0
     above_wh = int(capacity_wh * (demand.soc_percent - reserve_percent) / 100)

@@ -6,24 +6,33 @@ asked to feed in while what the site may draw leaves room for those who charge."
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING
 
 from controlplane.config import ActorSettings
 from controlplane.network import SiteConfig
 from controlplane.site.demand import Demand
-from controlplane.site.feeding import NOBODY, Ability, Feeding, ability, share_out
+from controlplane.site.feeding import (
+    GUARD_MS,
+    NOBODY,
+    SAMPLES_MISSED_MAX,
+    Ability,
+    Feeding,
+    ability,
+    share_out,
+)
 from controlplane.site.state import SiteState
-from controlplane.site.tree import Leaf, SiteTree
-from controlplane.units import w_from_ma
+from controlplane.site.tree import SiteTree
+from controlplane.site.why import Cause
+from controlplane.units import MS_PER_HOUR, w_from_ma
 
 if TYPE_CHECKING:
     from controlplane.site.live import LiveConnector
+    from controlplane.site.round import Plan
 
 __all__ = ["LiveFeeding"]
 
-_SAMPLES_MISSED_MAX = 3
-"""A vehicle whose meter was silent for so many samples feeds in no longer."""
 _ABOVE_PERMILLE = 1_005
 """So much of what is wanted is aimed at: setpoints are rounded down, and meters are not exact."""
 
@@ -44,15 +53,16 @@ class LiveFeeding:
         self._config = config
         self._tree = tree
         self._connectors = connectors
-        self.fresh_ms = _SAMPLES_MISSED_MAX * settings.meter_interval_ms
+        self.fresh_ms = SAMPLES_MISSED_MAX * settings.meter_interval_ms
         self.feeding: Feeding = NOBODY
         self.waits: frozenset[int] = frozenset()
 
-    def consider(self, building_ma: Sequence[int], now_ms: int) -> None:
+    def consider(self, building_ma: Sequence[int], last: Plan | None, now_ms: int) -> None:
         """Work out who feeds in; once in each round, before it is solved.
 
         Args:
             building_ma: the building's load, per row.
+            last: the plan of the round before.
         """
         self.feeding, self.waits = NOBODY, frozenset()
         if self._config.vehicle_to_grid is None:
@@ -64,45 +74,53 @@ class LiveFeeding:
             if connector.demand is not None
         }
         planned_ma = {position: -ma for position, ma in targets_ma.items() if ma < 0}
+        if limit_w is None and not planned_ma:
+            return
+        refills_w = self._refills_w(building_ma)
+        must = self._must_charge(refills_w, now_ms)
         wanted_ma = 0
         if limit_w is not None:
-            over_w = self._needed_w(building_ma, now_ms) - limit_w
+            over_w = self._needed_w(building_ma, must, last, now_ms) - limit_w
             if over_w > 0:
                 wanted_ma = over_w * _ABOVE_PERMILLE // self._config.voltage_v
-                self.waits = frozenset(self._waiting(now_ms))
+                self.waits = frozenset(targets_ma.keys() - must)
         if not (wanted_ma or planned_ma):
             return
-        able = self.abilities(building_ma, now_ms)
+        able = self._abilities(refills_w, must, now_ms)
         entries = [connector.entry for connector in self._connectors]
         self.feeding = share_out(
             self._tree, entries, able, wanted_ma=wanted_ma, planned_ma=planned_ma
         )
 
+    def concerns(self, demand: Demand) -> bool:
+        """Whether what is measured of a session changes who feeds in."""
+        active = bool(self.waits or self.feeding.feed_ma)
+        return active and demand.session.reserve_percent is not None
+
     def abilities(self, building_ma: Sequence[int], now_ms: int) -> dict[int, Ability]:
         """What each connector can feed in at this moment, by position; those that must charge now
         are left out."""
-        refill = self._refill_ma(building_ma)
+        refills_w = self._refills_w(building_ma)
+        return self._abilities(refills_w, self._must_charge(refills_w, now_ms), now_ms)
+
+    def _abilities(
+        self, refills_w: Mapping[int, int], must: AbstractSet[int], now_ms: int
+    ) -> dict[int, Ability]:
         busy_until_ms = self._state.grid.limited_until_ms(now_ms)
         found = {}
-        for position, connector in enumerate(self._connectors):
-            leaf, demand = connector.leaf, connector.demand
-            if demand is None or demand.session.reserve_percent is None:
+        for position, refill_w in refills_w.items():
+            connector = self._connectors[position]
+            demand = connector.demand
+            if demand is None or demand.session.reserve_percent is None or position in must:
                 continue
-            if now_ms - connector.measured_at_ms > self.fresh_ms or _must_charge(
-                leaf, demand, now_ms
-            ):
+            if now_ms - connector.measured_at_ms > self.fresh_ms:
                 continue
-            share_w = w_from_ma(
-                min(refill[row] for row in leaf.rows),
-                voltage_v=self._config.voltage_v,
-                phases=len(leaf.phases),
-            )
             able = ability(
-                leaf,
+                connector.leaf,
                 connector.entry,
                 demand,
                 voltage_v=self._config.voltage_v,
-                refill_w=max(0, min(share_w, demand.power_max_w(leaf))),
+                refill_w=refill_w,
                 busy_until_ms=busy_until_ms,
                 sample_ms=connector.measured_at_ms,
                 now_ms=now_ms,
@@ -120,51 +138,77 @@ class LiveFeeding:
         ]
         return self._tree.row_sums(proven) if any(proven) else None
 
-    def _needed_w(self, building_ma: Sequence[int], now_ms: int) -> int:
-        """What the site draws with everybody paused who can wait."""
+    def _needed_w(
+        self, building_ma: Sequence[int], must: AbstractSet[int], last: Plan | None, now_ms: int
+    ) -> int:
+        """What the site draws with everybody paused who can wait. Who must charge counts with what
+        it wants where the grid's wish alone keeps it from that, else with what it draws or is
+        given."""
         voltage_v = self._config.voltage_v
         needed_ma = sum(building_ma[row] for row in self._tree.supply_rows)
         needed_w = w_from_ma(needed_ma, voltage_v=voltage_v, phases=1)
-        for connector in self._connectors:
+        for position, connector in enumerate(self._connectors):
             entry, leaf, demand = connector.entry, connector.leaf, connector.demand
             if entry.idle:
                 continue
             metered_w = connector.metered_w(now_ms=now_ms, stale_ms=self.fresh_ms)
-            steered = demand is not None and entry.online and entry.settled and not entry.stuck
-            if demand is None or not steered:
-                may_w = w_from_ma(
-                    entry.liability_ma, voltage_v=voltage_v, phases=len(leaf.phases)
-                )
+            if demand is None or not (entry.online and entry.settled) or entry.stuck:
+                may_w = w_from_ma(entry.liability_ma, voltage_v=voltage_v, phases=len(leaf.phases))
                 needed_w += may_w if metered_w is None else max(0, metered_w)
-            elif _must_charge(leaf, demand, now_ms):
-                most_ma = demand.current_max_ma(leaf)
-                free = not entry.settling and (entry.asked_ma or 0) >= most_ma
-                wants_w = demand.power_max_w(leaf)
-                needed_w += metered_w if free and metered_w is not None else wants_w
+            elif position in must:
+                needed_w += self._wants_w(position, last, metered_w)
         return needed_w
 
-    def _waiting(self, now_ms: int) -> Iterator[int]:
-        for position, connector in enumerate(self._connectors):
-            demand = connector.demand
-            if demand is not None and not _must_charge(connector.leaf, demand, now_ms):
-                yield position
+    def _wants_w(self, position: int, last: Plan | None, metered_w: int | None) -> int:
+        """What a session that must charge would draw, were it not for the grid's wish."""
+        connector = self._connectors[position]
+        entry, leaf, demand = connector.entry, connector.leaf, connector.demand
+        wants_w = 0 if demand is None else demand.power_max_w(leaf)
+        given_ma = None if last is None else last.target_ma[position]
+        if last is None or given_ma is None or given_ma < 0:
+            return wants_w
+        why = last.why[position]
+        if why.cause is Cause.GRID or why.row in self._tree.supply_rows:
+            return wants_w
+        given_w = w_from_ma(given_ma, voltage_v=self._config.voltage_v, phases=len(leaf.phases))
+        follows = entry.settling or entry.asked_ma != given_ma
+        if metered_w is None or follows or entry.measured_ms < entry.acknowledged_ms:
+            return min(wants_w, given_w)
+        return max(0, metered_w)
 
-    def _refill_ma(self, building_ma: Sequence[int]) -> list[int]:
-        """What every row leaves each session below it, were they all to charge at once."""
-        tree = self._tree
-        sessions = tree.row_sums(
-            [0 if each.demand is None else 1 for each in self._connectors]
-        )
-        return [
+    def _must_charge(self, refills_w: Mapping[int, int], now_ms: int) -> frozenset[int]:
+        """Who goes on charging whatever the grid asks: who is guaranteed to, was put first, or
+        would not be ready otherwise, charging no faster than all others together let it."""
+        must = set()
+        for position, refill_w in refills_w.items():
+            demand = self._connectors[position].demand
+            if demand is None or demand.holding:
+                continue
+            if demand.boosted or demand.terms.guaranteed_ma:
+                must.add(position)
+                continue
+            promised = demand.promised(now_ms)
+            if promised is None or promised.missing_wh <= 0:
+                continue
+            charges_ms = promised.missing_wh * MS_PER_HOUR // max(1, refill_w)
+            if promised.departure_ms - now_ms - charges_ms < GUARD_MS:
+                must.add(position)
+        return frozenset(must)
+
+    def _refills_w(self, building_ma: Sequence[int]) -> dict[int, int]:
+        """At what power each session could charge, were all to charge at once."""
+        tree, voltage_v = self._tree, self._config.voltage_v
+        counts = tree.row_sums([0 if each.demand is None else 1 for each in self._connectors])
+        share_ma = [
             max(0, tree.rating_ma[row] - tree.margin_ma[row] - building_ma[row])
-            // max(1, sessions[row])
+            // max(1, counts[row])
             for row in range(tree.lines)
         ]
-
-
-def _must_charge(leaf: Leaf, demand: Demand, now_ms: int) -> bool:
-    """Whether a session goes on charging whatever the grid asks: it is guaranteed to, somebody put
-    it first, or it would not be ready otherwise."""
-    if demand.holding:
-        return False
-    return demand.boosted or bool(demand.terms.guaranteed_ma) or demand.urgent(leaf, now_ms)
+        found = {}
+        for position, connector in enumerate(self._connectors):
+            leaf, demand = connector.leaf, connector.demand
+            if demand is not None:
+                may_ma = min(share_ma[row] for row in leaf.rows)
+                may_w = w_from_ma(may_ma, voltage_v=voltage_v, phases=len(leaf.phases))
+                found[position] = min(may_w, demand.power_max_w(leaf))
+        return found

@@ -24,7 +24,7 @@ from controlplane.site.configure import (
     feeder_ref,
 )
 from controlplane.site.demand import Pace
-from controlplane.site.feeding import HOLD_MS
+from controlplane.site.feeding import HOLD_MS, SAMPLES_MISSED_MAX
 from controlplane.site.live import LiveConnector, LiveSite
 from controlplane.site.live_power import window_event
 from controlplane.site.release import release
@@ -50,9 +50,6 @@ from controlplane.store.records import LimitDecision
 from controlplane.units import MS_PER_S
 
 __all__ = ["Rounds"]
-
-SAMPLES_MISSED_MAX = 3
-"""A connector that missed so many meter samples counts with what it may draw."""
 
 WINDOW_SAVE_MS = 60_000
 """A contract's window is written at least so often while rounds run."""
@@ -187,7 +184,7 @@ class Rounds:
         rows = site.budget(now_ms)
         site.take_terms(now_ms)
         site.consider(now_ms, self._pace)
-        site.feed.consider(rows.building_ma, now_ms)
+        site.feed.consider(rows.building_ma, site.plan, now_ms)
         self._renew_feeds(site, now_ms)
         site.plan = site.solve(rows, now_ms=now_ms, pace=self._pace)
         released = release(

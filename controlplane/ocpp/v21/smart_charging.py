@@ -69,7 +69,9 @@ def _discharge_ability(given: dict[str, Any], *, dynamic: bool) -> DischargeAbil
         energy_max_wh=energy_wh(given.get("evMaxV2XEnergyRequest")),
         dynamic=dynamic,
     )
-    return None if ability == DischargeAbility(dynamic=dynamic) else ability
+    if ability == DischargeAbility(dynamic=dynamic):
+        return None
+    return msgspec.structs.replace(ability, energy_full_wh=_least_0(given.get("evMaxEnergyRequest")))
 
 
 def _phases_w(given: dict[str, Any], name: str) -> int | None:

@@ -181,7 +181,7 @@ def credit_faults(
     accrued: Mapping[str, Decimal],
 ) -> tuple[list[str], dict[str, Any]]:
     """Where a credit is not what the station's register says, and the sums of both."""
-    stored = {(session.charger_id, session.transaction_id): session for session in sessions}
+    stored = {(str(each.charger_id), each.transaction_id): each for each in sessions}
     faults = []
     metered_wh = credited_wh = credited = 0
     amount = Decimal(0)

@@ -183,7 +183,7 @@ def _driver(random: Random, charger: ChargerConfig, *, event_ms: int) -> Driver:
     arrives_ms = random.randrange(ARRIVALS_MS)
     ends_ms = LEAD_MS + event_ms
     if random.random() < _LEAVES_DURING:
-        leaves_ms = random.randrange(LEAD_MS + MS_PER_HOUR // 2, ends_ms)
+        leaves_ms = random.randrange(LEAD_MS + event_ms // 4, ends_ms)
     else:
         leaves_ms = random.randrange(ends_ms + MS_PER_HOUR // 2, ends_ms + STAYS_AFTER_MS)
     calm_ms = LEAD_MS - arrives_ms + max(0, leaves_ms - ends_ms)

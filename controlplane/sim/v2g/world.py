@@ -176,6 +176,9 @@ class V2gWorld:
         self.meters.until(self.scheduler.now_ms)
         self._pass(STAYS_AFTER_MS)
         self.faults.on = False
+        self.host.spare()
+        for station in self.stations.values():
+            self.line.open(station)
         self._pass(_REST_MS)
         EnergyChecker(self.violations).check(
             self.scheduler.now_ms, self.stations.values(), self.host.store.sessions.values()
@@ -315,7 +318,7 @@ class V2gWorld:
     def report(self) -> dict[str, Any]:
         """See `run`."""
         hours = self.event_ms / MS_PER_HOUR
-        sites = []
+        sites: list[dict[str, Any]] = []
         for number, site in enumerate(self.scenario.sites):
             event = self._ended.get(site.id)
             if event is None or event.baseline_w is None or event.power_w is None:
