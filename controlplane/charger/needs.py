@@ -84,9 +84,7 @@ class Needs:
             return Refusal("invalid_input", "NEED_NEGATIVE", "need_wh is 0 or more", facts)
         reserve_percent = None if wish.discharge is None else wish.discharge.reserve_percent
         if reserve_percent is not None and not 0 <= reserve_percent <= 100:
-            return Refusal(
-                "invalid_input", "RESERVE_INVALID", "reserve_percent is 0 to 100", facts
-            )
+            return Refusal("invalid_input", "RESERVE_INVALID", "reserve_percent is 0 to 100", facts)
         if (wish.boost_until_ms or 0) > turn.now_ms + BOOST_MAX_MS:
             return Refusal("invalid_input", "BOOST_TOO_LONG", "a boost lasts a day at most", facts)
         if wish.need_wh is not None:

@@ -16,9 +16,7 @@ __all__ = ["live_v2g"]
 _TOLERANCE_PERCENT = 2.0
 
 
-def live_v2g(
-    *, seed: int, vehicles: int, hours: float, faults: str, json_path: str | None
-) -> None:
+def live_v2g(*, seed: int, vehicles: int, hours: float, faults: str, json_path: str | None) -> None:
     """Live through the event, write what came of it, and end with status 1 where anything was
     violated, somebody left with too little or less was delivered than asked."""
     from controlplane.errors import LoadstarError
@@ -34,7 +32,7 @@ def live_v2g(
     else:
         if json_path is not None:
             Path(json_path).write_text(document, encoding="utf-8")
-        credits = result["credits"]
+        owed = result["credits"]
         table(
             ["Asked of", "#Wh asked", "#Wh delivered", "#Per cent"],
             (
@@ -49,8 +47,8 @@ def live_v2g(
         )
         typer.echo(
             f"{result['left']} vehicles left, {len(result['left_short'])} with less than needed; "
-            f"{credits['metered_wh']} Wh fed in by the meters, {credits['credited_wh']} Wh credited "
-            f"with {credits['amount']} {credits['currency']}; {result['violations']} violations"
+            f"{owed['metered_wh']} Wh fed in by the meters, {owed['credited_wh']} Wh credited "
+            f"with {owed['amount']} {owed['currency']}; {result['violations']} violations"
         )
         for detail in result["details"]:
             typer.echo(detail)

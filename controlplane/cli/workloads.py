@@ -418,9 +418,7 @@ def sim(
     v2g: Annotated[
         bool, typer.Option("--v2g", help="Let vehicles feed in, in a grid event of --hours.")
     ] = False,
-    vehicles: Annotated[
-        int, typer.Option(help="How many, with --v2g.", min=1, max=2_000)
-    ] = 200,
+    vehicles: Annotated[int, typer.Option(help="How many, with --v2g.", min=1, max=2_000)] = 200,
     json_path: JsonPath = None,
 ) -> None:
     """Run the actors of production in a simulated world full of faults, or through a real day.
@@ -438,11 +436,11 @@ def sim(
     are invented; a site's supply carries about half of its chargers. Loadstar has no plan for
     prices yet: its cost is what fair sharing happens to cost. All of it: docs/day.md.
 
-    With `--v2g` sites whose buildings draw most of their power are asked for so much, for `--hours`
-    (4 unless given), that vehicles have to feed in; 200 of them, unless `--vehicles` says otherwise,
-    at stations of OCPP 2.1. Some leave meanwhile. It prints what was asked and delivered against the
-    stated baselines, who left with less than was needed, and the credits beside the metered energy;
-    without faults unless `--faults` names some. More in docs/v2g.md.
+    With `--v2g` sites whose buildings draw most of their power are asked for so much, for
+    `--hours` (4 unless given), that vehicles have to feed in; 200 of them, unless `--vehicles` says
+    otherwise, at stations of OCPP 2.1. Some leave meanwhile. It prints what was asked and delivered
+    against the stated baselines, who left with less than was needed, and the credits beside the
+    metered energy; without faults unless `--faults` names some. More in docs/v2g.md.
 
     \b
     loadstar sim --seed 1 --hours 2 --chargers 1000 --faults none --json -

@@ -338,9 +338,7 @@ class _Dialect21(_Dialect201):
     ) -> Payload:
         payload = super()._event(outlet, transaction, kind, trigger, at_ms)
         feeds = outlet.offered_a < 0
-        payload["transactionInfo"]["operationMode"] = (
-            "CentralSetpoint" if feeds else "ChargingOnly"
-        )
+        payload["transactionInfo"]["operationMode"] = "CentralSetpoint" if feeds else "ChargingOnly"
         return payload
 
     def needs(self, outlet: Outlet) -> tuple[str, Payload] | None:

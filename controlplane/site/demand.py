@@ -324,10 +324,10 @@ class Demand:
         self.left_wh = None
         told_ma = -(entry.asked_ma or 0)
         settled_ms = entry.acknowledged_ms + 2 * pace.ramp_ms
-        if told_ma > 0 and not entry.settling and entry.measured_ms >= settled_ms:
-            if entry.fed_ma * 100 < told_ma * 95:
-                self.shown_feed_ma = entry.fed_ma + max(500, entry.fed_ma // 20)
-                self._shown_ms = now_ms
+        follows = entry.settling or entry.measured_ms < settled_ms
+        if told_ma > 0 and not follows and entry.fed_ma * 100 < told_ma * 95:
+            self.shown_feed_ma = entry.fed_ma + max(500, entry.fed_ma // 20)
+            self._shown_ms = now_ms
         if now_ms - self._shown_ms >= pace.probe_ms:
             self.shown_feed_ma = None
 

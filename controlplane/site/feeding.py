@@ -26,11 +26,21 @@ from controlplane.site.ledger import Entry
 from controlplane.site.tree import Leaf, SiteTree
 from controlplane.units import MS_PER_HOUR, ma_from_w
 
-__all__ = ["GUARD_MS", "HOLD_MS", "LEAST_MA", "NOBODY", "SAMPLES_MISSED_MAX", "Ability", "Feeding", "ability", "share_out"]
+__all__ = [
+    "GUARD_MS",
+    "HOLD_MS",
+    "LEAST_MA",
+    "NOBODY",
+    "SAMPLES_MISSED_MAX",
+    "Ability",
+    "Feeding",
+    "ability",
+    "share_out",
+]
 
 HOLD_MS = 900_000
-"""For how long a vehicle goes on feeding in if it is not told again: should Loadstar fall silent, it
-ends by itself."""
+"""For how long a vehicle goes on feeding in if it is not told again: should Loadstar fall silent,
+it ends by itself."""
 _HOLD_MIN_MS = 60_000
 SAMPLES_MISSED_MAX = 3
 """A connector that missed so many meter samples counts with what it may draw, and feeds in no
@@ -38,7 +48,8 @@ longer."""
 GUARD_MS = 900_000
 """To be ready so much early: ramps, and a site that has more to charge than it thought."""
 _SPENT_MS = 600_000
-"""What a vehicle can spare must last so long; it feeds in less and less, and is not switched off."""
+"""What a vehicle can spare must last so long; it feeds in less and less, and is not switched
+off."""
 LEAST_MA = 1_000
 """Less is not worth a contactor."""
 _STORED_PERMILLE = 900
@@ -96,7 +107,9 @@ def ability(
         return None
     if not (entry.online and entry.settled) or entry.stuck or not demand.session.authorised:
         return None
-    limits = [_above_reserve_wh(entry, demand, leaf, voltage_v=voltage_v, since_ms=now_ms - sample_ms)]
+    limits = [
+        _above_reserve_wh(entry, demand, leaf, voltage_v=voltage_v, since_ms=now_ms - sample_ms)
+    ]
     if given.energy_min_wh is not None:
         limits.append(demand.net_wh - demand.vehicle.said_wh - given.energy_min_wh)
     again_ms = 0
@@ -180,7 +193,9 @@ def _as_before(
         for position, entry in enumerate(entries)
         if (entry.asked_ma or 0) < 0
     }
-    if any(ma > most.get(position, 0) or ma < able[position].least_ma for position, ma in told.items()):
+    if any(
+        ma > most.get(position, 0) or ma < able[position].least_ma for position, ma in told.items()
+    ):
         return None
     sum_ma = sum(ma * len(tree.leaves[position].phases) for position, ma in told.items())
     near = abs(sum_ma - total_ma) * 1_000 <= total_ma * _STICKY_PERMILLE

@@ -14,8 +14,8 @@ A limit is a liability until the charger has let go of it. The table, row by row
 | meter shows more than the limit | the meter |
 | limit below 0: it feeds in | the default profile, which counts when that ends |
 
-What a connector may feed in is counted apart, on the rows for export, by the same table; it is never
-taken off what others draw.
+What a connector may feed in is counted apart, on the rows for export, by the same table; it is
+never taken off what others draw.
 
 Invariant: `liability_ma` only falls on evidence (an acknowledgement followed by a meter sample at
 or under the new limit, or by the vehicle's ramp time with a silent meter; the end of the

@@ -81,8 +81,8 @@ class VehicleLimits(msgspec.Struct, frozen=True):
     Currents are per phase, of alternating current; `power_max_w` is the vehicle's side of a
     rectifier. `need_wh` is of the whole session, what it had when it spoke included. `said_ms` is
     when it spoke last: whatever its station is told after that answers it. `discharge` is what it
-    can give back, None for one that only takes; what it says of energies counts from `said_wh`, what
-    the session had then, less what it had fed in.
+    can give back, None for one that only takes; what it says of energies counts from `said_wh`,
+    what the session had then, less what it had fed in.
     """
 
     current_min_ma: int | None = None
@@ -103,8 +103,8 @@ class SessionDemand(msgspec.Struct, frozen=True):
     word, `vehicle` is the vehicle's. `charging` is False while the vehicle or the driver holds
     it; `id_token` is what the driver identified with; until `boost_until_ms` the session goes
     first. `authorised` False: its token is refused, or still looked up, and it is given nothing.
-    `exported_wh` is what it fed in; down to `reserve_percent` of its battery its driver lets it feed
-    in, None: not at all."""
+    `exported_wh` is what it fed in; down to `reserve_percent` of its battery its driver lets it
+    feed in, None: not at all."""
 
     session_id: SessionId
     started_ms: int
@@ -133,7 +133,8 @@ class ConnectorState(Message, frozen=True, tag="connector_state"):
 
 class ConnectorMetered(Message, frozen=True, tag="connector_metered"):
     """A connector was measured. Currents per conductor of the connector, below 0 where it feeds in;
-    `energy_wh` is the session's so far, `exported_wh` what it fed in. Connector 0 is the charger's own main meter, on the lines of the site."""
+    `energy_wh` is the session's so far, `exported_wh` what it fed in. Connector 0 is the
+    charger's own main meter, on the lines of the site."""
 
     charger_id: ChargerId
     connector_id: int

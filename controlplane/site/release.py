@@ -82,16 +82,11 @@ def release(
     # Only lines overload. The row of the total power bounds a mean, and a small reduction for its
     # sake may wait.
     over = rows.over(tree.lines)
-    export = tree.export_ma
-    if rows.feed_ma is not None:
-        export = [have - may for have, may in zip(export, rows.feed_ma, strict=False)]
-    else:
-        export = list(export)
-    limits: list[tuple[int, int]] = []
+    limits = _release_feeds(tree, entries, plan, rows, calm, now_ms=now_ms, patience_ms=patience_ms)
     raises: dict[int, int] = {}
     for position, (leaf, entry) in enumerate(zip(tree.leaves, entries, strict=True)):
         target = plan.target_ma[position]
-        if target is None:
+        if target is None or target < 0 or (entry.asked_ma or 0) < 0:
             continue
         if entry.reassert and any(over[row] for row in leaf.rows):
             target = min(target, _without_profile_ma(leaf, entry))
@@ -99,13 +94,7 @@ def release(
         change = 0 if asked is None else target - asked
         again = calm[position].again
         patient = calm[position].differs(change, now_ms=now_ms) >= patience_ms or again
-        if target < 0 or (asked or 0) < 0:
-            limit_ma = _feeds(leaf, entry, target, export, patient=patient, again=again)
-            if limit_ma is not None and entry.may_send(limit_ma, now_ms=now_ms):
-                limits.append((position, limit_ma))
-                for row in leaf.rows:
-                    export[row] -= max(0, -limit_ma - entry.feed_ma)
-        elif change > 0 or (asked is None and target > _secure_ma(entry)):
+        if change > 0 or (asked is None and target > _secure_ma(entry)):
             if asked is None or patient or change >= DEADBAND_MA:
                 raises[position] = target
         elif _goes_down(leaf, entry, target, over, patient=patient, again=again) and entry.may_send(
@@ -165,6 +154,35 @@ def _raise(
             liability[row] += times * max(0, limit_ma - entry.liability_ma)
             reserve[row] += times * max(0, limit_ma - entry.reserve_ma)
     return limits, waiting
+
+
+def _release_feeds(
+    tree: SiteTree,
+    entries: Sequence[Entry],
+    plan: Plan,
+    rows: Budget,
+    calm: Sequence[Calm],
+    *,
+    now_ms: int,
+    patience_ms: int,
+) -> list[tuple[int, int]]:
+    """The limits of those that feed in or are to."""
+    export = list(tree.export_ma)
+    if rows.feed_ma is not None:
+        export = [have - may for have, may in zip(export, rows.feed_ma, strict=False)]
+    limits: list[tuple[int, int]] = []
+    for position, (leaf, entry) in enumerate(zip(tree.leaves, entries, strict=True)):
+        target, asked = plan.target_ma[position], entry.asked_ma
+        if target is None or (target >= 0 and (asked or 0) >= 0):
+            continue
+        again, change = calm[position].again, 0 if asked is None else target - asked
+        patient = calm[position].differs(change, now_ms=now_ms) >= patience_ms or again
+        limit_ma = _feeds(leaf, entry, target, export, patient=patient, again=again)
+        if limit_ma is not None and entry.may_send(limit_ma, now_ms=now_ms):
+            limits.append((position, limit_ma))
+            for row in leaf.rows:
+                export[row] -= max(0, -limit_ma - entry.feed_ma)
+    return limits
 
 
 def _feeds(

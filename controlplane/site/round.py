@@ -34,8 +34,9 @@ _FEEDS, _WAITS = Why(Cause.FEEDS), Why(Cause.GRID)
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """What a round wants. `target_ma` is below 0 where a vehicle is to feed in, None for a connector without a session that can be planned
-    with; `order` lists the positions of the others, who goes first leading."""
+    """What a round wants. `target_ma` is None for a connector without a session that can be planned
+    with, and below 0 where a vehicle is to feed in; `order` lists the positions of those with one,
+    who goes first leading."""
 
     target_ma: list[int | None]
     why: list[Why]

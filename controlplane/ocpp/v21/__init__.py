@@ -32,7 +32,6 @@ BLOCKS: Final = (
 )
 
 
-
 class Dialect21(Dialect):
     """Stations of 2.1 may feed in, and are asked to measure it."""
 

@@ -71,7 +71,9 @@ def _discharge_ability(given: dict[str, Any], *, dynamic: bool) -> DischargeAbil
     )
     if ability == DischargeAbility(dynamic=dynamic):
         return None
-    return msgspec.structs.replace(ability, energy_full_wh=_least_0(given.get("evMaxEnergyRequest")))
+    return msgspec.structs.replace(
+        ability, energy_full_wh=_least_0(given.get("evMaxEnergyRequest"))
+    )
 
 
 def _phases_w(given: dict[str, Any], name: str) -> int | None:

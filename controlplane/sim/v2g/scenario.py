@@ -108,8 +108,12 @@ def _site(id: str, chargers: list[ChargerConfig]) -> SiteConfig:
         margin_percent=3.0,
         circuits=(
             CircuitConfig(id="supply", rating_a=_BUILDING_A * 1.2 * share + 2 * _PANEL_A),
-            CircuitConfig(id="panel0", parent="supply", rating_a=_PANEL_A, export_a=_PANEL_EXPORT_A),
-            CircuitConfig(id="panel1", parent="supply", rating_a=_PANEL_A, export_a=_PANEL_EXPORT_A),
+            CircuitConfig(
+                id="panel0", parent="supply", rating_a=_PANEL_A, export_a=_PANEL_EXPORT_A
+            ),
+            CircuitConfig(
+                id="panel1", parent="supply", rating_a=_PANEL_A, export_a=_PANEL_EXPORT_A
+            ),
         ),
         building_load=BuildingLoadConfig(
             circuit="supply", assumed_a=_BUILDING_A * share, stale_after_s=300.0

@@ -78,7 +78,9 @@ def run(
     names = parse_faults(",".join(FAULTS) if faults == "all" else faults)
     if not names <= set(FAULTS):
         raise InvalidInput(f"faults of this world are {', '.join(FAULTS)}, all or none")
-    world = V2gWorld(seed=seed, vehicles=vehicles, event_ms=round(hours * MS_PER_HOUR), faults=names)
+    world = V2gWorld(
+        seed=seed, vehicles=vehicles, event_ms=round(hours * MS_PER_HOUR), faults=names
+    )
     begun_s = time.perf_counter()
     world.live()
     spent_s = time.perf_counter() - begun_s
@@ -342,7 +344,7 @@ class V2gWorld:
             )
         asked_wh = sum(site["asked_wh"] for site in sites)
         delivered_wh = sum(site["delivered_wh"] for site in sites)
-        faults, credits = credit_faults(
+        faults, owed = credit_faults(
             self.stations.values(), self.host.store.sessions.values(), self.accrued
         )
         for fault in faults:
@@ -355,7 +357,7 @@ class V2gWorld:
             "sites": sites,
             "left": len(self.batteries.left_with),
             "left_short": self.batteries.left_short,
-            "credits": credits,
+            "credits": owed,
             "utilisation_max": round(self.rows.utilisation_max, 4),
             "export_utilisation_max": round(self.exports.utilisation_max, 4),
             "messages": self.line.messages,

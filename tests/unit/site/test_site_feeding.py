@@ -62,7 +62,7 @@ class Car:
 
 
 def bench_of(*ids: str, **values: Any) -> Bench:
-    chargers = [charger(id, current_max_a=32, current_min_a=6) for id in ids]
+    chargers = [charger(name, current_max_a=32, current_min_a=6) for name in ids]
     bench = Bench(
         site(
             chargers,
@@ -150,7 +150,7 @@ def test_a_site_without_terms_feeds_nothing_in() -> None:
 
 
 def test_time_to_charge_again_is_kept() -> None:
-    """After the event it has half an hour, so 22 kW for some minutes: 4 kWh can be charged again."""
+    """After the event it has half an hour, 22 kW for some minutes: 4 kWh can be charged again."""
     bench = bench_of("A")
     leaves_ms = bench.now_ms + 5 * MS_PER_HOUR // 2
     car = Car(bench, "A", need_wh=1, departure_ms=leaves_ms)
@@ -231,7 +231,7 @@ def test_what_is_fed_in_is_never_netted_against_what_others_draw() -> None:
     for _ in range(6):
         live(bench, cars[0], rounds=1)
         bench.meter("B", *((cars[1].limit_a() or 0) for _ in range(3)), soc_percent=30)
-        drawn_a = sum(bench.counted_a(id) for id in ("A", "B"))
+        drawn_a = sum(bench.counted_a(name) for name in ("A", "B"))
         assert BUILDING_A + drawn_a <= 60
     assert bench.alarms() == []
 

@@ -21,9 +21,7 @@ def upgrade() -> None:
         )
     op.add_column("session", sa.Column("discharge_reserve_percent", sa.Integer(), nullable=True))
     for name, default in _TEXTS.items():
-        op.add_column(
-            "session", sa.Column(name, sa.Text(), nullable=False, server_default=default)
-        )
+        op.add_column("session", sa.Column(name, sa.Text(), nullable=False, server_default=default))
 
 
 def downgrade() -> None:
