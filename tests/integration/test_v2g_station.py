@@ -95,7 +95,7 @@ async def test_it_feeds_in_until_the_line_is_cut_and_is_credited_by_the_meter(
             await until(lambda: outlet.draw.power_w < -6_500)
             assert any('"operationMode":"CentralSetpoint"' in frame for frame in frames)
             async with asyncio.timeout(20):
-                while (await node.client.ask(SITE, GetGridEvent("E"), GridEvent)).met_ms is None:
+                while (await node.client.ask(SITE, GetGridEvent("E"), GridEvent)).met_ms is None:  # noqa: ASYNC110
                     await asyncio.sleep(0.1)
             await words.put("offline 2.5")
             await until(lambda: not station.settled.is_set())
