@@ -142,7 +142,6 @@ class SiteActor:
             # Nearly all that a site ever hears.
             self._metered(site, message, now_ms)
             return
-        self._rounds.quiet &= isinstance(message, (TimerFired, TokensChanged))
         match message:
             case LimitOutcome():
                 self._outcome(site, message, now_ms)
@@ -339,17 +338,16 @@ class SiteActor:
         )
         if load is None:
             return None
-        same = last is not None and last.current_ma == load.current_ma
-        self._rounds.quiet &= same and not site.stale(now_ms)
-        site.state.building = load
-        self._rounds.save_building(site, load)
-        rows = self._rounds.rows(site, now_ms)
-        if site.state.grid.awaiting:
-            self._rounds.observe_grid(site, rows, now_ms)
+        rows = self._rounds.building_moved(site, load, now_ms)
         if any(rows.over(site.tree.lines)):
             self._rounds.run(site, now_ms)
             return None
-        if self._rounds.next_ms is None:
+        quiet = self._rounds.quiet
+        if site.state.grid.awaiting or (quiet and site.state.grid.wants_observation(now_ms)):
+            self._rounds.observe_grid(site, rows, now_ms)
+        if quiet:
+            self._rounds.report(site, rows, now_ms, only_urgent=True)
+        else:
             self._rounds.by(now_ms + self._settings.round_interval_ms)
         return rows
 
@@ -421,7 +419,7 @@ class SiteActor:
         if demand is not None and demand.behaviour.metered(
             connector.leaf, entry, message, now_ms=now_ms, pace=self._pace
         ):
-            self._rounds.quiet = False
+            self._rounds.by(now_ms + self._settings.round_interval_ms)
         if changed and (entry.liability_ma, entry.feed_ma) != counted:
             self._rounds.quiet = False
             self._rounds.soon(site, now_ms)
@@ -433,7 +431,7 @@ class SiteActor:
         if connector is None:
             return
         entry = connector.entry
-        counted_ma, asked_ma = entry.liability_ma, entry.asked_ma
+        counted_ma, asked_ma, failures = entry.liability_ma, entry.asked_ma, entry.failures
         changed = entry.outcome(
             message.limit_id,
             message.state,
@@ -444,8 +442,11 @@ class SiteActor:
         )
         self._rounds.durable |= changed
         if entry.liability_ma < counted_ma or entry.asked_ma != asked_ma:
+            self._rounds.quiet = False
             self._rounds.soon(site, now_ms)
-        elif changed and self._rounds.next_ms is None:
+        elif changed:
+            # Where it was taken, all that counts is as it was.
+            self._rounds.quiet &= (entry.liability_ma, entry.failures) == (counted_ma, failures)
             self._rounds.by(now_ms + self._settings.round_interval_ms)
 
     def _connector_state(self, site: LiveSite, message: ConnectorState, now_ms: int) -> None:
@@ -461,7 +462,10 @@ class SiteActor:
         if session is not None and session.boost_until_ms is not None:
             self._rounds.set_limit_timer(site, now_ms)
         if matters or differs:
+            self._rounds.quiet = False
             self._rounds.soon(site, now_ms, critical=True)
+        elif connector.demand is not None:
+            self._rounds.by(now_ms + self._settings.round_interval_ms)
 
     def _undescribed_state(
         self, site: LiveSite, key: ConnectorKey, *, running: bool, now_ms: int
@@ -471,6 +475,7 @@ class SiteActor:
             self._rounds.undescribed.add(key)
         else:
             self._rounds.undescribed.discard(key)
+        self._rounds.quiet = False
         self._rounds.soon(site, now_ms)
 
     def _presence(self, site: LiveSite, message: ChargerPresence, now_ms: int) -> None:
@@ -484,6 +489,7 @@ class SiteActor:
             )
         if changed:
             self._rounds.durable = True
+            self._rounds.quiet = False
             self._rounds.soon(site, now_ms, critical=True)
 
     # --- from the feeder --------------------------------------------------------------------------
@@ -505,6 +511,4 @@ class SiteActor:
             return
         if state.cap_ma != message.cap_ma or state.cap_id == 0:
             self._rounds.effects.append(Emit("site.cap_changed", {"cap_ma": message.cap_ma}))
-        state.cap_id, state.cap_ma = message.cap_id, message.cap_ma
-        self._rounds.durable = True
-        self._rounds.run(site, now_ms)
+        self._rounds.cap_moved(site, message.cap_id, message.cap_ma, now_ms)

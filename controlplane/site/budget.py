@@ -10,7 +10,7 @@ import msgspec
 from controlplane.site.ledger import Entry
 from controlplane.site.tree import SiteTree
 
-__all__ = ["POWER_MAX_MA", "Budget", "budget", "uncapped"]
+__all__ = ["POWER_MAX_MA", "Budget", "budget", "moved", "uncapped"]
 
 POWER_MAX_MA = 10**12
 """The capacity of the row of the total power where nothing limits it."""
@@ -141,6 +141,28 @@ def uncapped(
     capacity += rows.capacity_ma[tree.lines :]
     tight += rows.tight[tree.lines :]
     return msgspec.structs.replace(rows, capacity_ma=capacity, tight=tight)
+
+
+def moved(
+    tree: SiteTree,
+    rows: Budget,
+    building_ma: list[int],
+    *,
+    supply_limit_ma: int | None,
+    capped: bool,
+    circuit_limits_ma: Mapping[int, int] = {},
+) -> Budget:
+    """The same rows under another load of the building or another limit; the rest as in `budget`.
+    For a site without a row of its total power, where all that counts besides is what it was."""
+    capacity, tight = _capacity(
+        tree,
+        building_ma,
+        rows.fallback_ma,
+        supply_limit_ma=supply_limit_ma,
+        capped=capped,
+        circuit_limits_ma=circuit_limits_ma,
+    )
+    return msgspec.structs.replace(rows, building_ma=building_ma, capacity_ma=capacity, tight=tight)
 
 
 def _capacity(

@@ -16,7 +16,7 @@ from controlplane.limit_schedule import limit_at, next_change_ms, still_in_force
 from controlplane.network import SiteConfig
 from controlplane.ocpp.events import ConnectorStatus
 from controlplane.site.behaviour import Behaviour, Nudge
-from controlplane.site.budget import Budget, budget, uncapped
+from controlplane.site.budget import Budget, budget, moved, uncapped
 from controlplane.site.check import LedgerCheck
 from controlplane.site.demand import Demand, Pace, Turn
 from controlplane.site.forecast import History, Vehicle
@@ -31,7 +31,7 @@ from controlplane.site.messages import (
 )
 from controlplane.site.policy import Policy
 from controlplane.site.release import Calm
-from controlplane.site.round import Plan, plan
+from controlplane.site.round import Plan, plan, stands
 from controlplane.site.solve import Answers
 from controlplane.site.state import SiteState
 from controlplane.site.tree import Leaf, SiteTree
@@ -344,23 +344,48 @@ class LiveSite:
             return None
         return ma_from_w(limit_w, voltage_v=self.config.voltage_v, phases=3)
 
+    def limits(self, now_ms: int) -> tuple[int | None, dict[int, int]]:
+        """What limits the rows below their ratings at this instant, but for building and sun: the
+        site as a whole (None: nothing), and its circuits by node. What the grid asks of a site that
+        may feed in is counted apart."""
+        limits = [limit_at(self.state.windows, now_ms), self.state.cap_ma]
+        if not self.feed.possible:
+            limits.append(self.grid_ma())
+        lowest = min((each for each in limits if each is not None), default=None)
+        return lowest, self.circuit_limits_ma(now_ms)
+
+    @property
+    def _capped(self) -> bool:
+        return self.config.feeder is None or self.state.cap_id > 0
+
     def budget(self, now_ms: int) -> Budget:
         """The rows as they are now."""
-        state = self.state
-        limits = [limit_at(self.state.windows, now_ms), state.cap_ma]
+        supply_limit_ma, circuit_limits_ma = self.limits(now_ms)
         building_ma = self.building_ma(now_ms)
-        grid_ma = self.grid_ma()
+        grid_ma = self.grid_ma() if self.feed.possible else None
         return budget(
             self.tree,
             self.entries,
             building_ma=building_ma,
-            supply_limit_ma=min((each for each in limits if each is not None), default=None),
-            capped=self.config.feeder is None or state.cap_id > 0,
+            supply_limit_ma=supply_limit_ma,
+            capped=self._capped,
             grid_limit_ma=grid_ma,
             proven_feed_ma=None if grid_ma is None else self.feed.proven_ma(now_ms),
             contract_ma=self.power.contract_ma(now_ms, building_ma),
             surplus_ma=self.power.surplus_ma(now_ms, building_ma),
-            circuit_limits_ma=self.circuit_limits_ma(now_ms),
+            circuit_limits_ma=circuit_limits_ma,
+        )
+
+    def moved(self, rows: Budget, now_ms: int) -> Budget:
+        """The `rows` of lately, where only the building's load and the cap have changed since."""
+        supply_limit_ma, circuit_limits_ma = self.limits(now_ms)
+        return moved(
+            self.tree,
+            rows,
+            self.building_ma(now_ms),
+            supply_limit_ma=supply_limit_ma,
+            capped=self._capped,
+            circuit_limits_ma=circuit_limits_ma,
         )
 
     def uncapped(self, rows: Budget, now_ms: int) -> Budget:
@@ -387,6 +412,19 @@ class LiveSite:
             feed_ma=self.feed.feeding.feed_ma,
             waits=self.feed.waits,
             narrowed=narrowed,
+        )
+
+    def stands(self, rows: Budget, *, now_ms: int, pace: Pace) -> bool:
+        """Whether the plan of the last round is that of this one, within the same `rows`."""
+        return self.plan is not None and stands(
+            self.plan,
+            self.tree,
+            self.entries,
+            self.demands,
+            rows,
+            stale=self.stale(now_ms),
+            now_ms=now_ms,
+            pace=pace,
         )
 
     def circuit_limits_ma(self, now_ms: int) -> dict[int, int]:

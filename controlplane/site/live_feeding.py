@@ -57,6 +57,19 @@ class LiveFeeding:
         self.feeding: Feeding = NOBODY
         self.waits: frozenset[int] = frozenset()
 
+    @property
+    def possible(self) -> bool:
+        """Whether the site's owner has terms for it."""
+        return self._config.vehicle_to_grid is not None
+
+    @property
+    def active(self) -> bool:
+        """Whether somebody feeds in, or may have to at any moment."""
+        if not self.possible:
+            return False
+        feeds = self.feeding.feed_ma or any(each.entry.feed_ma for each in self._connectors)
+        return bool(feeds) or self._state.grid.limit_w() is not None
+
     def consider(self, building_ma: Sequence[int], last: Plan | None, now_ms: int) -> None:
         """Work out who feeds in; once in each round, before it is solved.
 
@@ -65,7 +78,7 @@ class LiveFeeding:
             last: the plan of the round before.
         """
         self.feeding, self.waits = NOBODY, frozenset()
-        if self._config.vehicle_to_grid is None:
+        if not self.possible:
             return
         limit_w = self._state.grid.limit_w()
         targets_ma = {

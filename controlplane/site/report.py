@@ -77,13 +77,17 @@ def completed(report: SiteReport, now: Observation, curve: tuple[int, Curve] | N
     )
 
 
-def site_curve(site: LiveSite, rows: Budget, *, now_ms: int, pace: Pace) -> tuple[int, Curve]:
+def site_curve(
+    site: LiveSite, plan: Plan, rows: Budget, *, now_ms: int, pace: Pace
+) -> tuple[int, Curve]:
     """The floor and the curve of a site: what its connectors would be given, were there no cap.
 
     Vehicles count with what they have shown to take, because it is room for others that is decided
     here.
     """
-    free = site.solve(site.uncapped(rows, now_ms), now_ms=now_ms, pace=pace, narrowed=True)
+    free = plan
+    if plan.order:
+        free = site.solve(site.uncapped(rows, now_ms), now_ms=now_ms, pace=pace, narrowed=True)
     # Who is not planned with takes what it takes, as the building does.
     fixed = [0 if share.planned else share.fixed_ma for share in free.shares]
     building_ma = [rows.building_ma[row] for row in site.tree.supply_rows]
