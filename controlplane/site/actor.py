@@ -40,6 +40,7 @@ from controlplane.site.configure import (
 )
 from controlplane.site.demand import Pace
 from controlplane.site.explain import explanation
+from controlplane.site.flexibility import DURATION_MAX_MS, DURATION_MIN_MS, offer
 from controlplane.site.limiting import take_limit
 from controlplane.site.live import LiveSite
 from controlplane.site.messages import (
@@ -53,6 +54,8 @@ from controlplane.site.messages import (
     ConnectorState,
     DeleteSite,
     ExplainConnector,
+    FlexibilityOffer,
+    GetFlexibility,
     GetSite,
     LimitOutcome,
     LoadTaken,
@@ -189,6 +192,8 @@ class SiteActor:
                 return self._site_power(site, request, now_ms)
             case SetSiteLimit() | SetCircuitLimit() | SetConnectorLimit():
                 return self._set_limit(site, request, now_ms)
+            case GetFlexibility(duration_ms=duration_ms):
+                return self._flexibility(site, duration_ms, now_ms)
             case CreateGridEvent() | CancelGridEvent() | GetGridEvent():
                 return self._grid_event(site, request, now_ms)
             case DeleteSite():
@@ -280,6 +285,14 @@ class SiteActor:
     def _limit_due(self, site: LiveSite, now_ms: int) -> None:
         self._rounds.set_limit_timer(site, now_ms)
         self._rounds.run(site, now_ms)
+
+    def _flexibility(
+        self, site: LiveSite, duration_ms: int, now_ms: int
+    ) -> FlexibilityOffer | Refusal:
+        if not DURATION_MIN_MS <= duration_ms <= DURATION_MAX_MS:
+            words = "duration_ms is five minutes to a day"
+            return refusal("invalid_input", "DURATION_INVALID", words, self.ref.id)
+        return offer(site, site.budget(now_ms), now_ms=now_ms, duration_ms=duration_ms)
 
     def _grid_event(
         self,

@@ -110,16 +110,46 @@ class LiveFeeding:
         active = bool(self.waits or self.feeding.feed_ma)
         return active and demand.session.reserve_percent is not None
 
-    def abilities(self, building_ma: Sequence[int], now_ms: int) -> dict[int, Ability]:
+    def abilities(
+        self, building_ma: Sequence[int], now_ms: int, *, until_ms: int | None = None
+    ) -> dict[int, Ability]:
         """What each connector can feed in at this moment, by position; those that must charge now
-        are left out."""
+        are left out.
+
+        Args:
+            until_ms: nobody could charge again before.
+        """
         refills_w = self._refills_w(building_ma)
-        return self._abilities(refills_w, self._must_charge(refills_w, now_ms), now_ms)
+        must = self._must_charge(refills_w, now_ms)
+        return self._abilities(refills_w, must, now_ms, until_ms=until_ms)
+
+    def who_waits(
+        self, building_ma: Sequence[int], now_ms: int, *, until_ms: int
+    ) -> frozenset[int]:
+        """Who could draw nothing until then and still be ready, by the word of driver or vehicle:
+        of whom nobody knows that, nothing is offered."""
+        refills_w = self._refills_w(building_ma)
+        must = self._must_charge(refills_w, until_ms)
+        known = {
+            position
+            for position in refills_w
+            if (demand := self._connectors[position].demand) is not None
+            and (promised := demand.promised(now_ms)) is not None
+            and promised.departure_ms > until_ms
+        }
+        return frozenset(known - must)
 
     def _abilities(
-        self, refills_w: Mapping[int, int], must: AbstractSet[int], now_ms: int
+        self,
+        refills_w: Mapping[int, int],
+        must: AbstractSet[int],
+        now_ms: int,
+        *,
+        until_ms: int | None = None,
     ) -> dict[int, Ability]:
         busy_until_ms = self._state.grid.limited_until_ms(now_ms)
+        if busy_until_ms is not None and until_ms is not None:
+            busy_until_ms = max(busy_until_ms, until_ms)
         found = {}
         for position, refill_w in refills_w.items():
             connector = self._connectors[position]

@@ -23,10 +23,13 @@ __all__ = [
     "ConnectorState",
     "DeleteSite",
     "ExplainConnector",
+    "FlexibilityOffer",
+    "GetFlexibility",
     "GetSite",
     "LimitFactor",
     "LimitOutcome",
     "LoadTaken",
+    "OfferedPart",
     "ReportBuildingLoad",
     "ReportMeterState",
     "ReportSitePower",
@@ -314,6 +317,37 @@ class ExplainConnector(msgspec.Struct, frozen=True, tag="explain_connector"):
     connector_id: int
 
 
+class GetFlexibility(msgspec.Struct, frozen=True, tag="get_flexibility"):
+    """By how much the site could draw less for `duration_ms` from now on. Answered with
+    `FlexibilityOffer`."""
+
+    duration_ms: int
+
+
+class OfferedPart(msgspec.Struct, frozen=True):
+    """One way to draw less: `pause` or `feed_in`, by `sessions` of them. The price is for a
+    kilowatt-hour, a decimal number; `currency` is empty where it costs nothing."""
+
+    kind: str
+    power_w: int
+    sessions: int
+    price_per_kwh: str = "0"
+    currency: str = ""
+
+
+class FlexibilityOffer(msgspec.Struct, frozen=True, tag="flexibility_offer"):
+    """What a site could leave undrawn, the cheapest part first. `baseline_w` is the mean of the
+    last quarter of an hour, against which a reduction that begins now would be measured; None where
+    nothing was measured."""
+
+    site_id: SiteId
+    at_ms: int
+    duration_ms: int
+    drawn_w: int
+    baseline_w: int | None
+    parts: tuple[OfferedPart, ...]
+
+
 SiteRequest = (
     ConfigureSite
     | DeleteSite
@@ -328,6 +362,7 @@ SiteRequest = (
     | CreateGridEvent
     | CancelGridEvent
     | GetGridEvent
+    | GetFlexibility
 )
 
 

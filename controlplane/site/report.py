@@ -135,6 +135,7 @@ def site_observation(
         for row in site.tree.supply_rows
     )
     drawn_w = allowed_w = building_w
+    fed_w = 0
     for connector, liability_ma in zip(site.connectors, rows.own_liability_ma, strict=True):
         may_w = 0
         if liability_ma:
@@ -142,8 +143,9 @@ def site_observation(
             may_w = w_from_ma(liability_ma, voltage_v=voltage_v, phases=phases)
         metered_w = connector.metered_w(now_ms=now_ms, stale_ms=stale_ms)
         drawn_w += may_w if metered_w is None else metered_w
+        fed_w += max(0, -(metered_w or 0))
         proven_ma = connector.entry.proven_feed_ma(now_ms=now_ms, fresh_ms=stale_ms)
         if proven_ma:
             may_w = -w_from_ma(proven_ma, voltage_v=voltage_v, phases=len(connector.leaf.phases))
         allowed_w += may_w
-    return Observation(now_ms, drawn_w, allowed_w, reducing)
+    return Observation(now_ms, drawn_w, allowed_w, reducing, fed_w)

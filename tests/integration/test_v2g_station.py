@@ -8,9 +8,15 @@ from contextlib import asynccontextmanager
 from decimal import Decimal
 from pathlib import Path
 
+import grpc
+import pytest
+from google.protobuf.duration_pb2 import Duration
+
+from controlplane.api.server import serve
+from controlplane.api.v1 import flexibility_pb2, flexibility_pb2_grpc
 from controlplane.charger.messages import DischargeConsent, SetSessionNeed
 from controlplane.config import Settings
-from controlplane.grid_events import CreateGridEvent, GetGridEvent, GridEvent, GridEventKind
+from controlplane.grid_events import GetGridEvent, GridEvent
 from controlplane.ids import ActorKind, ActorRef, SessionId
 from controlplane.network import parse_network
 from controlplane.runtime.node import Node, start_node
@@ -46,6 +52,47 @@ async def running(folder: Path) -> AsyncIterator[Node]:
         yield node
     finally:
         await node.stop()
+
+
+async def call_off(node: Node) -> None:
+    """By gRPC: what is on offer, too much of it, and so much that 6.9 kW have to be fed in."""
+    settings = Settings(data_dir=Path("unused"), grpc_port=0)
+    api = await serve(settings, node.client, node.reader, clock=node.clock)
+    try:
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{api.port}") as channel:
+            stub = flexibility_pb2_grpc.FlexibilityServiceStub(channel)
+            hours = Duration(seconds=7_200)
+            asked = flexibility_pb2.GetOfferRequest(site_id="S1", duration=hours)
+            async with asyncio.timeout(20):
+                # Until its battery has been measured nothing is offered of it.
+                while (offer := (await stub.GetOffer(asked)).offer).parts[1].power_w < 10_000:  # noqa: ASYNC110
+                    await asyncio.sleep(0.1)
+            pause, feed_in = offer.parts
+            assert (feed_in.price_per_kwh, feed_in.currency) == ("0.31", "EUR")
+            wish = flexibility_pb2.ActivateRequest(
+                site_id="S1",
+                power_w=pause.power_w + 6_900,
+                duration=hours,
+                activation_id="E",
+                price_max_per_kwh="0.30",
+                request_id="once",
+            )
+            with pytest.raises(grpc.aio.AioRpcError) as refused:
+                await stub.Activate(wish)
+            assert refused.value.code() is grpc.StatusCode.FAILED_PRECONDITION
+            # The baseline still holds minutes without a vehicle: aim at the building alone.
+            wish.price_max_per_kwh, wish.beyond_offer = "", True
+            wish.power_w = offer.baseline_w - BUILDING_W + 6_900
+            first = (await stub.Activate(wish)).delivery
+            again = (await stub.Activate(wish)).delivery
+            assert first.activation_id == again.activation_id == "E"
+            assert first.baseline_w == again.baseline_w
+            delivered = flexibility_pb2.GetDeliveryRequest(activation_id="E")
+            async with asyncio.timeout(20):
+                while not (await stub.GetDelivery(delivered)).delivery.fed_in_wh:  # noqa: ASYNC110
+                    await asyncio.sleep(0.2)
+    finally:
+        await api.stop()
 
 
 async def until(true: Callable[[], bool]) -> None:
@@ -89,17 +136,15 @@ async def test_it_feeds_in_until_the_line_is_cut_and_is_credited_by_the_meter(
                 discharge=DischargeConsent(30),
             )
             await node.client.ask(CHARGER, agreed, SessionRecord)
-            ends_ms = now_ms + 2 * MS_PER_HOUR
-            wish = CreateGridEvent("E", GridEventKind.LIMIT, BUILDING_W - 6_900, end_ms=ends_ms)
-            await node.client.ask(SITE, wish, GridEvent)
+            await call_off(node)
             await until(lambda: outlet.draw.power_w < -6_500)
             assert any('"operationMode":"CentralSetpoint"' in frame for frame in frames)
             async with asyncio.timeout(20):
                 while (await node.client.ask(SITE, GetGridEvent("E"), GridEvent)).met_ms is None:  # noqa: ASYNC110
                     await asyncio.sleep(0.1)
-            await words.put("offline 2.5")
+            await words.put("offline 3")
             await until(lambda: not station.settled.is_set())
-            await until(lambda: outlet.draw.power_w >= 0)
+            await until(lambda: outlet.offered_a >= 0)
             assert not station.settled.is_set(), "it stopped by itself, without a connection"
             await words.put("unplug")
             await asyncio.wait_for(station.settled.wait(), 20)

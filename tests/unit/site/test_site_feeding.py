@@ -13,7 +13,7 @@ from controlplane.network import SiteConfig
 from controlplane.ocpp.commands import CommandState
 from controlplane.ocpp.events import DischargeAbility
 from controlplane.site.ledger import Entry
-from controlplane.site.messages import VehicleLimits
+from controlplane.site.messages import FlexibilityOffer, GetFlexibility, VehicleLimits
 from controlplane.units import MS_PER_HOUR
 
 TERMS = {"credit_per_kwh": "0.30", "currency": "EUR"}
@@ -303,6 +303,41 @@ def test_a_credit_below_the_wear_is_refused() -> None:
     described["vehicle_to_grid"] = {"credit_per_kwh": 0.02, "currency": "EUR"}
     with pytest.raises(ValueError, match="less than wear_per_kwh"):
         SiteConfig.model_validate(described)
+
+
+# --- what is offered ----------------------------------------------------------------------------
+
+
+def offered(bench: Bench, *, minutes: int) -> dict[str, tuple[int, int]]:
+    found = bench.ask(GetFlexibility(minutes * 60_000), FlexibilityOffer)
+    return {part.kind: (part.power_w, part.sessions) for part in found.parts}
+
+
+def test_an_offer_is_who_can_wait_and_what_can_be_spared_for_so_long() -> None:
+    bench = bench_of("A", "B", "C")
+    Car(bench, "A", need_wh=20_000)
+    Car(bench, "B", need_wh=20_000, reserve_percent=None)
+    late = Car(bench, "C", need_wh=20_000, reserve_percent=None)
+    late.says(departure_ms=bench.now_ms + MS_PER_HOUR)
+    for name in ("A", "B", "C"):
+        bench.meter(name, 16, 16, 16, soc_percent=80)
+    short, long = offered(bench, minutes=60), offered(bench, minutes=600)
+    assert short["pause"] == (2 * 16 * 690, 2), "C has no time to wait"
+    assert short["feed_in"] == (11_040 - 11_040 % 69, 1)
+    assert long["pause"][1] == 2
+    assert long["feed_in"][0] < 2_600, "what is above the reserve, over ten hours"
+
+
+def test_an_offer_over_no_time_is_refused() -> None:
+    bench = bench_of("A")
+    assert bench.refused(GetFlexibility(60_000)).reason == "DURATION_INVALID"
+
+
+def test_a_site_without_terms_offers_pauses_alone() -> None:
+    bench = bench_of("A", vehicle_to_grid=None)
+    Car(bench, "A", need_wh=20_000)
+    bench.meter("A", 10, 10, 10, soc_percent=80)
+    assert offered(bench, minutes=60) == {"pause": (6_900, 1)}
 
 
 # --- the ledger -----------------------------------------------------------------------------------
