@@ -39,6 +39,8 @@ class Budget(msgspec.Struct, frozen=True):
     """What may be charged without urgency, summed over conductors; None: no such limit."""
     feed_ma: list[int] | None = None
     """What may be fed in on every line; None where nobody may."""
+    export_ma: list[int] | None = None
+    """What every line may carry of that, where operators limit it; None: as described."""
 
     def over(self, lines: int) -> list[bool]:
         """For each of the first `lines` rows, whether more may be drawn than it can give."""
@@ -114,7 +116,17 @@ def budget(
         own_reserve_ma=own_reserve,
         surplus_ma=surplus_ma,
         feed_ma=tree.row_sums(feeds) if any(feeds) else None,
+        export_ma=_limited_export(tree, circuit_limits_ma) if circuit_limits_ma else None,
     )
+
+
+def _limited_export(tree: SiteTree, circuit_limits_ma: Mapping[int, int]) -> list[int]:
+    """An operator's limit holds in both directions."""
+    export = list(tree.export_ma)
+    for node, limit_ma in circuit_limits_ma.items():
+        for row in range(node * 3, node * 3 + 3):
+            export[row] = min(export[row], limit_ma)
+    return export
 
 
 def uncapped(

@@ -24,7 +24,16 @@ from controlplane.site.urgency import STEP_UNKNOWN, Pace, Turn, admission, urgen
 from controlplane.site.why import Cause
 from controlplane.units import MS_PER_HOUR
 
-__all__ = ["TIER_BOOST", "TIER_HOLDING", "Demand", "Pace", "Source", "Turn", "tier_of"]
+__all__ = [
+    "ROUND_TRIP_PERMILLE",
+    "TIER_BOOST",
+    "TIER_HOLDING",
+    "Demand",
+    "Pace",
+    "Source",
+    "Turn",
+    "tier_of",
+]
 
 TIER_BOOST: Final = 0
 """Served before all priorities: what somebody asked to go first for a while."""
@@ -37,7 +46,7 @@ TIER_HOLDING: Final = 200
 """Served after all priorities: vehicles that do not charge, but may wake, and those that have all
 they need."""
 
-_ROUND_TRIP_PERMILLE: Final = 800
+ROUND_TRIP_PERMILLE: Final = 800
 """What a battery gives back of what was charged into it, both measured at the meter; rather less
 than the 0.8 to 0.9 that are reported of vehicles, so that a need is kept."""
 
@@ -143,7 +152,7 @@ class Demand:
     def net_wh(self) -> int:
         """What it was given and still has: what it fed in counts with what it takes to charge that
         again."""
-        return self.energy_wh - -(-self.exported_wh * 1_000 // _ROUND_TRIP_PERMILLE)
+        return self.energy_wh - -(-self.exported_wh * 1_000 // ROUND_TRIP_PERMILLE)
 
     @property
     def capacity_wh(self) -> int | None:
@@ -162,7 +171,12 @@ class Demand:
     @staticmethod
     def exported_wh_of(spare_wh: int) -> int:
         """What can be fed in and charged again where `spare_wh` can still be charged."""
-        return spare_wh * _ROUND_TRIP_PERMILLE // 1_000
+        return spare_wh * ROUND_TRIP_PERMILLE // 1_000
+
+    @staticmethod
+    def charged_wh_of(fed_in_wh: int) -> int:
+        """What has to be charged for so much that is fed in."""
+        return fed_in_wh * 1_000 // ROUND_TRIP_PERMILLE
 
     @property
     def need(self) -> tuple[int, Source] | None:

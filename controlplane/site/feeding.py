@@ -16,12 +16,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from operator import gt
+from typing import NamedTuple
 
 import numpy as np
 
 from controlplane import _core
 from controlplane.site.budget import POWER_MAX_MA
-from controlplane.site.demand import Demand
+from controlplane.site.demand import ROUND_TRIP_PERMILLE, Demand
 from controlplane.site.ledger import Entry
 from controlplane.site.tree import Leaf, SiteTree
 from controlplane.units import MS_PER_HOUR, ma_from_w
@@ -34,7 +36,9 @@ __all__ = [
     "SAMPLES_MISSED_MAX",
     "Ability",
     "Feeding",
+    "PlanTerms",
     "ability",
+    "plan_terms",
     "share_out",
 ]
 
@@ -81,6 +85,18 @@ class Feeding:
     short_ma: int = 0
 
 
+class PlanTerms(NamedTuple):
+    """The fields of `planning.Vehicle` that make it one that feeds in. Energies are counted as they
+    are charged, at the meter: `spare_wh` below what is in the battery now, `need_wh` above it, or
+    below 0 where it may leave with less. What is lost both ways is in `discharge_permille`."""
+
+    discharge_ma: int
+    spare_wh: int
+    need_wh: int
+    room_wh: int
+    discharge_permille: int
+
+
 NOBODY = Feeding({}, {})
 
 
@@ -107,42 +123,69 @@ def ability(
         return None
     if not (entry.online and entry.settled) or entry.stuck or not demand.session.authorised:
         return None
-    limits = [
-        _above_reserve_wh(entry, demand, leaf, voltage_v=voltage_v, since_ms=now_ms - sample_ms)
-    ]
-    if given.energy_min_wh is not None:
-        limits.append(demand.net_wh - demand.vehicle.said_wh - given.energy_min_wh)
+    above_wh = _given_wh(entry, demand, leaf, voltage_v=voltage_v, since_ms=now_ms - sample_ms)
     again_ms = 0
     if busy_until_ms is not None:
         again_ms = max(0, promised.departure_ms - max(now_ms, busy_until_ms) - GUARD_MS)
     refill_wh = refill_w * again_ms // MS_PER_HOUR
-    limits.append(demand.exported_wh_of(refill_wh - promised.missing_wh))
-    spare_wh = min(each for each in limits if each is not None)
+    spare_wh = min(above_wh, demand.exported_wh_of(refill_wh - promised.missing_wh))
     most_w = leaf.power_max_w if given.power_max_w is None else given.power_max_w
     most_w = min(most_w, leaf.power_max_w, spare_wh * MS_PER_HOUR // _SPENT_MS)
     phases = len(leaf.phases)
     most_ma = min(leaf.max_ma, ma_from_w(most_w, voltage_v=voltage_v, phases=phases))
     if given.current_max_ma is not None and not leaf.direct_current:
         most_ma = min(most_ma, given.current_max_ma)
-    if demand.shown_feed_ma is not None:
-        most_ma = min(most_ma, demand.shown_feed_ma)
+    for bound_ma in (demand.shown_feed_ma, demand.ceiling_ma):
+        if bound_ma is not None:
+            most_ma = min(most_ma, bound_ma)
     least_w = given.power_min_w or 0
     least_ma = max(LEAST_MA, -(-least_w * 1_000 // (voltage_v * phases)))
     most_ma -= most_ma % leaf.step_ma
     return Ability(most_ma, least_ma, spare_wh) if most_ma >= least_ma else None
 
 
-def _above_reserve_wh(
-    entry: Entry, demand: Demand, leaf: Leaf, *, voltage_v: int, since_ms: int
-) -> int | None:
-    """What the battery holds above the driver's reserve, at the meter, less what it may have given
-    since it was measured."""
+def _given_wh(entry: Entry, demand: Demand, leaf: Leaf, *, voltage_v: int, since_ms: int) -> int:
+    """What the battery could give, at the meter: what it holds above the driver's reserve, less
+    what it may have given since it was measured, and no more than the vehicle itself would."""
     reserve_percent, capacity_wh = demand.session.reserve_percent, demand.capacity_wh
     if reserve_percent is None or capacity_wh is None or demand.soc_percent is None:
         return 0
     above_wh = int(capacity_wh * (demand.soc_percent - reserve_percent) / 100)
     may_w = entry.feed_ma * voltage_v * len(leaf.phases) // 1_000
-    return above_wh * _STORED_PERMILLE // 1_000 - may_w * max(0, since_ms) // MS_PER_HOUR
+    spare_wh = above_wh * _STORED_PERMILLE // 1_000 - may_w * max(0, since_ms) // MS_PER_HOUR
+    given = demand.vehicle.discharge
+    if given is None or given.energy_min_wh is None:
+        return spare_wh
+    return min(spare_wh, demand.net_wh - demand.vehicle.said_wh - given.energy_min_wh)
+
+
+def plan_terms(
+    leaf: Leaf, entry: Entry, demand: Demand, *, voltage_v: int, sample_ms: int, now_ms: int
+) -> PlanTerms | None:
+    """What a plan needs to know of a vehicle that may feed in; None for one that may not. When it
+    does so, and how much is charged again, is the plan's affair; `ability` holds that to what is
+    true when the time has come."""
+    able = ability(
+        leaf,
+        entry,
+        demand,
+        voltage_v=voltage_v,
+        refill_w=leaf.power_max_w,
+        busy_until_ms=now_ms,
+        sample_ms=sample_ms,
+        now_ms=now_ms,
+    )
+    promised, capacity_wh = demand.promised(now_ms), demand.capacity_wh
+    if able is None or promised is None or capacity_wh is None or demand.soc_percent is None:
+        return None
+    given_wh = _given_wh(entry, demand, leaf, voltage_v=voltage_v, since_ms=now_ms - sample_ms)
+    return PlanTerms(
+        discharge_ma=able.most_ma,
+        spare_wh=demand.charged_wh_of(given_wh),
+        need_wh=promised.missing_wh,
+        room_wh=max(0, int(capacity_wh * (100 - demand.soc_percent) / 100)),
+        discharge_permille=ROUND_TRIP_PERMILLE,
+    )
 
 
 def share_out(
@@ -152,11 +195,13 @@ def share_out(
     *,
     wanted_ma: int,
     planned_ma: Mapping[int, int],
+    export_ma: Sequence[int] | None = None,
 ) -> Feeding:
     """Who feeds in how much.
 
     Args:
         able: who can, by position.
+        export_ma: what every line may carry of it; None: as described.
         wanted_ma: what is wanted of all together, summed over conductors.
         planned_ma: what a plan wants of single ones; counts where that is more.
     """
@@ -169,8 +214,10 @@ def share_out(
         return Feeding({}, {}, wanted_ma, wanted_ma)
     leaves = tree.leaves
     total_ma = max(wanted_ma, sum(planned_ma.get(p, 0) * len(leaves[p].phases) for p in most))
-    kept = _as_before(tree, entries, able, most, total_ma)
-    feed_ma = _shared(tree, entries, able, most, total_ma) if kept is None else kept
+    export_ma = tree.export_ma if export_ma is None else export_ma
+    feed_ma = _as_before(tree, entries, able, most, total_ma, export_ma=export_ma)
+    if feed_ma is None:
+        feed_ma = _shared(tree, entries, able, most, total_ma, export_ma=export_ma)
     given_ma = sum(ma * len(leaves[position].phases) for position, ma in feed_ma.items())
     hold_ms = {
         position: _hold_ms(able[position], leaves[position], ma, tree.config.voltage_v)
@@ -185,6 +232,8 @@ def _as_before(
     able: Mapping[int, Ability],
     most: Mapping[int, int],
     total_ma: int,
+    *,
+    export_ma: Sequence[int],
 ) -> dict[int, int] | None:
     """What everybody was told last, if that is still right: stations are spared a new setpoint for
     every watt that the building moves."""
@@ -198,6 +247,8 @@ def _as_before(
     ):
         return None
     sum_ma = sum(ma * len(tree.leaves[position].phases) for position, ma in told.items())
+    if any(map(gt, tree.row_sums([told.get(each, 0) for each in range(len(entries))]), export_ma)):
+        return None
     near = abs(sum_ma - total_ma) * 1_000 <= total_ma * _STICKY_PERMILLE
     return told if near and told else None
 
@@ -208,6 +259,8 @@ def _shared(
     able: Mapping[int, Ability],
     most: Mapping[int, int],
     total_ma: int,
+    *,
+    export_ma: Sequence[int],
 ) -> dict[int, int]:
     """In proportion to what each can spare, within the rows for export."""
     count = len(tree.leaves)
@@ -220,7 +273,7 @@ def _shared(
     # Who is no part of this may go on feeding in what it was told.
     others = [0 if position in most else entry.feed_ma for position, entry in enumerate(entries)]
     taken = tree.row_sums(others)
-    room = [max(0, have - less) for have, less in zip(tree.export_ma, taken, strict=False)]
+    room = [max(0, have - less) for have, less in zip(export_ma, taken, strict=False)]
     solved = _core.allocate(
         tree.feed_network,
         _core.Capacity(

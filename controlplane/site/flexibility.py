@@ -56,7 +56,9 @@ def _fed_in(site: LiveSite, rows: Budget, now_ms: int, *, duration_ms: int) -> t
     """What vehicles could feed in all the time, in W, and how many."""
     tree, voltage_v = site.tree, site.config.voltage_v
     able = site.feed.abilities(rows.building_ma, now_ms, until_ms=now_ms + duration_ms)
-    shared = share_out(tree, site.entries, able, wanted_ma=_ALL_MA, planned_ma={})
+    shared = share_out(
+        tree, site.entries, able, wanted_ma=_ALL_MA, planned_ma={}, export_ma=rows.export_ma
+    )
     power_w = 0
     for position, feed_ma in shared.feed_ma.items():
         most_w = w_from_ma(feed_ma, voltage_v=voltage_v, phases=len(tree.leaves[position].phases))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from controlplane.config import ActorSettings
 from controlplane.network import SiteConfig
+from controlplane.site.budget import Budget
 from controlplane.site.demand import Demand
 from controlplane.site.feeding import (
     GUARD_MS,
@@ -19,7 +20,9 @@ from controlplane.site.feeding import (
     SAMPLES_MISSED_MAX,
     Ability,
     Feeding,
+    PlanTerms,
     ability,
+    plan_terms,
     share_out,
 )
 from controlplane.site.state import SiteState
@@ -70,13 +73,13 @@ class LiveFeeding:
         feeds = self.feeding.feed_ma or any(each.entry.feed_ma for each in self._connectors)
         return bool(feeds) or self._state.grid.limit_w() is not None
 
-    def consider(self, building_ma: Sequence[int], last: Plan | None, now_ms: int) -> None:
+    def consider(self, rows: Budget, last: Plan | None, now_ms: int) -> None:
         """Work out who feeds in; once in each round, before it is solved.
 
         Args:
-            building_ma: the building's load, per row.
             last: the plan of the round before.
         """
+        building_ma = rows.building_ma
         self.feeding, self.waits = NOBODY, frozenset()
         if not self.possible:
             return
@@ -102,7 +105,30 @@ class LiveFeeding:
         able = self._abilities(refills_w, must, now_ms)
         entries = [connector.entry for connector in self._connectors]
         self.feeding = share_out(
-            self._tree, entries, able, wanted_ma=wanted_ma, planned_ma=planned_ma
+            self._tree,
+            entries,
+            able,
+            wanted_ma=wanted_ma,
+            planned_ma=planned_ma,
+            export_ma=rows.export_ma,
+        )
+
+    def plan_terms(self, position: int, now_ms: int) -> PlanTerms | None:
+        """What a plan needs to know of a connector's vehicle that may feed in; None where it may
+        not."""
+        connector = self._connectors[position]
+        demand = connector.demand
+        if not self.possible or demand is None:
+            return None
+        if now_ms - connector.measured_at_ms > self.fresh_ms:
+            return None
+        return plan_terms(
+            connector.leaf,
+            connector.entry,
+            demand,
+            voltage_v=self._config.voltage_v,
+            sample_ms=connector.measured_at_ms,
+            now_ms=now_ms,
         )
 
     def concerns(self, demand: Demand) -> bool:

@@ -167,7 +167,7 @@ def _release_feeds(
     patience_ms: int,
 ) -> list[tuple[int, int]]:
     """The limits of those that feed in or are to."""
-    export = list(tree.export_ma)
+    export = list(tree.export_ma if rows.export_ma is None else rows.export_ma)
     if rows.feed_ma is not None:
         export = [have - may for have, may in zip(export, rows.feed_ma, strict=False)]
     limits: list[tuple[int, int]] = []

@@ -223,7 +223,7 @@ class Rounds:
         rows = site.budget(now_ms) if known is None else known
         site.take_terms(now_ms)
         site.consider(now_ms, self._pace)
-        site.feed.consider(rows.building_ma, site.plan, now_ms)
+        site.feed.consider(rows, site.plan, now_ms)
         self._renew_feeds(site, now_ms)
         known = None if site.feed.active else known
         stands = known is not None and site.stands(rows, now_ms=now_ms, pace=self._pace)

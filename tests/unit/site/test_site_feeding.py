@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -9,11 +10,20 @@ from site_bench import Bench, charger, site
 
 from controlplane.errors import Refusal
 from controlplane.grid_events import CancelGridEvent, CreateGridEvent, GridEvent, GridEventKind
+from controlplane.ids import ChargerId
 from controlplane.network import SiteConfig
 from controlplane.ocpp.commands import CommandState
 from controlplane.ocpp.events import DischargeAbility
+from controlplane.planning import Horizon, Meter, Node, Vehicle, solve
 from controlplane.site.ledger import Entry
-from controlplane.site.messages import FlexibilityOffer, GetFlexibility, VehicleLimits
+from controlplane.site.messages import (
+    FlexibilityOffer,
+    GetFlexibility,
+    SetCircuitLimit,
+    SetConnectorLimit,
+    SiteView,
+    VehicleLimits,
+)
 from controlplane.units import MS_PER_HOUR
 
 TERMS = {"credit_per_kwh": "0.30", "currency": "EUR"}
@@ -179,7 +189,9 @@ def test_who_would_not_be_ready_charges_on_and_others_feed_in_the_more() -> None
     assert cars[0].feed_a * 690 > 2_300 + 6 * 690 * 0.9
 
 
-@pytest.mark.parametrize("ending", ["cancelled", "withdrawn", "reserve", "silent meter"])
+@pytest.mark.parametrize(
+    "ending", ["cancelled", "withdrawn", "reserve", "limit", "circuit", "silent meter"]
+)
 def test_it_ends_at_once(ending: str) -> None:
     bench = bench_of("A")
     car = Car(bench, "A")
@@ -196,6 +208,10 @@ def test_it_ends_at_once(ending: str) -> None:
         car.soc_percent = 40.0
         car.measure()
         bench.advance(1_500)
+    elif ending == "limit":
+        bench.ask(SetConnectorLimit(ChargerId("A"), 1, 0), SiteView)
+    elif ending == "circuit":
+        bench.ask(SetCircuitLimit("supply", 0), SiteView)
     else:
         bench.advance(95_000)
     assert bench.limits[0][1].limit_ma == 0
@@ -295,6 +311,49 @@ def test_a_plan_may_have_one_vehicle_feed_in() -> None:
     live(bench, *cars)
     assert cars[0].feed_a == 8
     assert (cars[1].limit_a() or 0) > 0, "the others charge as they did"
+
+
+def test_a_plan_feeds_in_while_power_is_dear_and_charges_again() -> None:
+    """Six hours at 0.10, one at 0.90, five at 0.10; the need is there when it leaves."""
+    bench = bench_of("A")
+    car = Car(bench, "A", need_wh=5_000)
+    site_of = bench.actor._site
+    assert site_of is not None
+    terms = site_of.feed.plan_terms(0, bench.now_ms)
+    assert terms is not None
+    car.says(reserve_percent=None)
+    assert site_of.feed.plan_terms(0, bench.now_ms) is None
+    prices = [Decimal("0.10")] * 6 + [Decimal("0.90")] + [Decimal("0.10")] * 5
+    found = solve(
+        Horizon(
+            slots=12,
+            slot_s=3_600,
+            nodes=(Node(id="supply", import_ma=(32_000,) * 3, export_ma=(32_000,) * 3),),
+            meters=(
+                Meter(
+                    id="m",
+                    node="supply",
+                    import_price_per_kwh=tuple(prices),
+                    export_price_per_kwh=tuple(prices),
+                    base_w=(BUILDING_W,) * 12,
+                ),
+            ),
+            vehicles=(
+                Vehicle(
+                    id="A",
+                    node="supply",
+                    departure_s=12 * 3_600,
+                    wear_price_per_kwh=Decimal(TERMS["credit_per_kwh"]),
+                    **terms._asdict(),
+                ),
+            ),
+        )
+    )
+    current_ma = found.current_ma["A"].tolist()
+    assert current_ma[6] == -16_000
+    assert min(current_ma[:6] + current_ma[7:]) >= 0, "no price but the peak's pays for the wear"
+    charged_wh = sum(each for each in current_ma if each > 0) * 690 // 1_000
+    assert charged_wh * 0.92 >= 5_000 + 11_040 / 0.8 - 50
 
 
 def test_a_credit_below_the_wear_is_refused() -> None:
