@@ -70,6 +70,8 @@ class Profile:
     transaction_id: str | None = None
     offline_max_s: int | None = None
     """For how long it counts while the station is offline (2.1); None: always."""
+    ends_offline: bool = False
+    """After that it is gone for good."""
 
     def for_any_transaction(self) -> Profile:
         """The same profile without the transaction that it was meant for."""
@@ -143,6 +145,16 @@ class ProfileBook:
             != (profile.purpose, profile.stack_level, profile.connector_id, profile.transaction_id)
         ]
         self.profiles.append(profile)
+
+    def was_offline(self, offline_s: float) -> None:
+        """Drop what did not outlast a time without a connection."""
+        self.profiles = [
+            held
+            for held in self.profiles
+            if not held.ends_offline
+            or held.offline_max_s is None
+            or offline_s <= held.offline_max_s
+        ]
 
     def clear(
         self,
@@ -312,6 +324,7 @@ def profile_from_wire(
         valid_to_ms=_instant_ms(profile.get("valid_to")),
         transaction_id=None if transaction_id is None else str(transaction_id),
         offline_max_s=profile.get("max_offline_duration"),
+        ends_offline=bool(profile.get("invalid_after_offline_duration")),
     )
 
 

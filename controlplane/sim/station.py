@@ -450,6 +450,7 @@ class Station:
 
     async def _converse(self, point: Any) -> None:
         await self._boot(point)
+        self.book.was_offline((self.clock.now_ms() - self._offline_since_ms) / 1_000)
         self.settled.set()
         for outlet in self.outlets.values():
             self.dialect.tell_state(outlet, None)

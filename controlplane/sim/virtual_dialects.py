@@ -267,6 +267,7 @@ class _Dialect201:
             kind=_kind(profile),
             transaction_id=profile.get("transactionId"),
             offline_max_s=profile.get("maxOfflineDuration"),
+            ends_offline=bool(profile.get("invalidAfterOfflineDuration")),
             **_schedule(profile["chargingSchedule"][0]),
         )
 

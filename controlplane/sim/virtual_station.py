@@ -314,6 +314,9 @@ class VirtualStation:
         else:
             self._boot()
         if self._holds_setpoints:
+            offline_s = (self._scheduler.now_ms - self._offline_since_ms) / 1_000
+            for book in (self.book, self._in_force):
+                book.was_offline(offline_s)
             self._renew_all()
 
     def lost(self) -> None:

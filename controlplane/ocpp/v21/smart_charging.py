@@ -191,8 +191,8 @@ def _set_profile(command: commands.SetPowerProfile, now_ms: int) -> dict[str, An
 
 def _set_limit(command: commands.SetLimit, now_ms: int) -> dict[str, Any]:
     """A limit below 0 is a central setpoint (Q section 2.2) between itself and nothing drawn. It
-    ends by itself: after `hold_s`, and where the station loses its connection. Then the default
-    profile counts, which feeds nothing in."""
+    ends by itself: after `hold_s`, and for good where the station loses its connection. Then the
+    default profile counts, which feeds nothing in."""
     written = write_limit(command, now_ms)
     if command.limit_ma >= 0:
         return written
@@ -207,6 +207,7 @@ def _set_limit(command: commands.SetLimit, now_ms: int) -> dict[str, Any]:
         "setpoint": value,
     }
     profile["maxOfflineDuration"] = _OFFLINE_MAX_S
+    profile["invalidAfterOfflineDuration"] = True
     if command.hold_s is not None:
         # A duration of a relative schedule would count from the transaction's begin.
         profile["chargingProfileKind"] = v2x.ProfileKind.ABSOLUTE.value

@@ -87,6 +87,7 @@ def test_a_setpoint_of_its_own_that_ends_by_itself() -> None:
     assert profile["chargingProfilePurpose"] == "TxProfile"
     assert profile["transactionId"] == "f3a1"
     assert profile["maxOfflineDuration"] == 1
+    assert profile["invalidAfterOfflineDuration"] is True
     assert profile["chargingProfileKind"] == "Absolute"
     (schedule,) = profile["chargingSchedule"]
     assert schedule["duration"] == 3_600 + 600, "from an hour ago until it is to be told again"
