@@ -59,6 +59,8 @@ class LiveFeeding:
         self.fresh_ms = SAMPLES_MISSED_MAX * settings.meter_interval_ms
         self.feeding: Feeding = NOBODY
         self.waits: frozenset[int] = frozenset()
+        self.awaited = False
+        """Whether somebody who must charge draws only what others feed in."""
 
     @property
     def possible(self) -> bool:
@@ -80,7 +82,7 @@ class LiveFeeding:
             last: the plan of the round before.
         """
         building_ma = rows.building_ma
-        self.feeding, self.waits = NOBODY, frozenset()
+        self.feeding, self.waits, self.awaited = NOBODY, frozenset(), False
         if not self.possible:
             return
         limit_w = self._state.grid.limit_w()
@@ -100,6 +102,7 @@ class LiveFeeding:
             if over_w > 0:
                 wanted_ma = over_w * _ABOVE_PERMILLE // self._config.voltage_v
                 self.waits = frozenset(targets_ma.keys() - must)
+                self.awaited = bool(must)
         if not (wanted_ma or planned_ma):
             return
         able = self._abilities(refills_w, must, now_ms)

@@ -322,10 +322,12 @@ class Rounds:
             told_ms = max(asked_ms, entry.measured_ms, entry.acknowledged_ms)
             if now_ms - told_ms < SAMPLE_PAUSE_MS or now_ms - asked_ms < SAMPLE_ASKED_MS:
                 continue
-            follows = entry.draining_ma > 0 and entry.online and entry.settled
-            if (follows and site.waiting) or entry.outdated(
-                now_ms=now_ms, ramp_ms=self._settings.ramp_ms
-            ):
+            present = entry.online and entry.settled
+            follows = entry.draining_ma > 0 and present and bool(site.waiting)
+            if present and site.feed.awaited and (entry.asked_ma or 0) < 0:
+                # Who must charge waits for what is seen to be fed in.
+                follows = follows or entry.measured_ms <= entry.acknowledged_ms
+            if follows or entry.outdated(now_ms=now_ms, ramp_ms=self._settings.ramp_ms):
                 connector.sample_asked_ms = now_ms
                 key = connector.leaf.key
                 wanted = SampleWanted(key.connector_id)

@@ -16,6 +16,7 @@ from controlplane.sim.violations import Violations
 from controlplane.sim.virtual_outlet import VirtualOutlet
 from controlplane.sim.virtual_station import VirtualStation
 from controlplane.store.records import SessionRecord
+from controlplane.units import MS_PER_HOUR
 
 __all__ = ["BatteryChecker", "ExportChecker", "SiteMeters", "credit_faults"]
 
@@ -98,6 +99,8 @@ class SiteMeters:
         self._drawn_w: dict[tuple[str, int], float] = {}
         self._fed_w = [0.0] * len(sites)
         self.fed_max_w = [0.0] * len(sites)
+        self._charged = 0.0
+        """What vehicles drew since the event began, in watt-milliseconds."""
         self._begun_ms: int | None = None
         self._last_ms = 0
         self._until_ms: int | None = None
@@ -133,8 +136,14 @@ class SiteMeters:
             return
         buildings_w = self._buildings.current_a(now_ms).sum(axis=1) * VOLTAGE_V
         passed_ms, self._last_ms = now_ms - self._last_ms, now_ms
+        self._charged += (sum(self._chargers_w) + sum(self._fed_w)) * passed_ms
         for number, chargers_w in enumerate(self._chargers_w):
             self._energy[number] += (float(buildings_w[number]) + chargers_w) * passed_ms
+
+    @property
+    def charged_wh(self) -> float:
+        """What vehicles drew during the event, all sites together."""
+        return self._charged / MS_PER_HOUR
 
     def mean_w(self, number: int) -> float:
         """What a site drew on average during the event."""

@@ -1,7 +1,7 @@
 """The sites, vehicles and drivers of a grid event that only vehicles can meet, drawn from a seed.
 
-Invariant: everybody's need can be met without anybody feeding in, and outside of the event: what a
-vehicle lacks when it leaves, feeding in has taken from it."""
+Some come and leave during the event, and must charge meanwhile. Invariant: everybody's need can be
+met by a vehicle that charges on: what it lacks on leaving, the event or feeding in has taken."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ __all__ = [
 VOLTAGE_V = 230
 VEHICLES_PER_SITE = 50
 ARRIVALS_MS = 2 * MS_PER_HOUR
-"""Everybody comes within this time."""
+"""Within this time nearly everybody comes; the others while the event lasts."""
 LEAD_MS = 3 * MS_PER_HOUR
 """After this the event begins."""
 STAYS_AFTER_MS = 6 * MS_PER_HOUR
@@ -48,8 +48,9 @@ CURRENCY = "EUR"
 _AGREES = 0.8
 """The share of drivers who let their vehicles feed in."""
 _LEAVES_DURING = 0.25
+_COMES_DURING = 0.1
 _NEED_W = 2_500
-"""What a driver asks for could be charged at this power outside of the event."""
+"""What a driver asks for could be charged at this power."""
 _EFFICIENCY_PERCENT = 96.0
 _DIRECT_MAX_A = 32.0
 _ALTERNATING_MAX_A = 16.0
@@ -191,6 +192,11 @@ def _driver(random: Random, charger: ChargerConfig, *, event_ms: int) -> Driver:
     else:
         leaves_ms = random.randrange(ends_ms + MS_PER_HOUR // 2, ends_ms + STAYS_AFTER_MS)
     calm_ms = LEAD_MS - arrives_ms + max(0, leaves_ms - ends_ms)
+    if random.random() < _COMES_DURING:
+        # What these need has to be charged while others feed in.
+        arrives_ms = LEAD_MS + random.randrange(event_ms // 4)
+        leaves_ms = random.randrange(LEAD_MS + 3 * event_ms // 4, ends_ms)
+        calm_ms = (leaves_ms - arrives_ms) * 3 // 4
     room_wh = (0.95 - vehicle.soc) * capacity_wh / vehicle.spec.efficiency
     most_wh = min(_NEED_W * calm_ms / MS_PER_HOUR, room_wh)
     need_wh = max(200, round(random.uniform(0.2, 0.9) * most_wh))

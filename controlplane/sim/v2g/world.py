@@ -67,8 +67,9 @@ def run(
 
     Returns:
         What was asked of the sites together and what was delivered, in watt-hours below the stated
-        baselines and in per cent; `left_short`, who left with less than was needed; `credits` with
-        the watt-hours metered and credited; `violations`, how many, and the first `details`.
+        baselines and in per cent; `charged_wh` by those who had to meanwhile; `left_short`, who
+        left with less than was needed; `credits` with the watt-hours metered and credited;
+        `violations`, how many, and the first `details`.
 
     Raises:
         InvalidInput: an argument out of range, or an unknown fault.
@@ -354,6 +355,7 @@ class V2gWorld:
             "asked_wh": asked_wh,
             "delivered_wh": delivered_wh,
             "delivered_percent": round(100 * delivered_wh / asked_wh, 2) if asked_wh else 0.0,
+            "charged_wh": round(self.meters.charged_wh),
             "sites": sites,
             "left": len(self.batteries.left_with),
             "left_short": self.batteries.left_short,
