@@ -33,6 +33,7 @@ from controlplane.network_power import (
     Phase,
     SolarConfig,
     SolarMode,
+    VehicleToGridConfig,
 )
 from controlplane.network_tariff import TariffConfig
 from controlplane.rules import RULES_MAX, HoursConfig, RuleConfig
@@ -54,6 +55,7 @@ __all__ = [
     "SiteConfig",
     "SolarConfig",
     "TariffConfig",
+    "VehicleToGridConfig",
     "dump_network",
     "dump_site",
     "feeder_faults",
@@ -207,15 +209,24 @@ class ChargerConfig(DescribedModel):
 
 class CircuitConfig(DescribedModel):
     """A conductor with a breaker; `rating_a` holds on each phase. The one circuit without a parent
-    is the site's supply."""
+    is the site's supply. `export_a` is what vehicles below it may feed in together, on each phase,
+    where that is less than its rating; what others draw meanwhile is never counted against it."""
 
     id: Name
     parent: Name | None = None
     rating_a: Annotated[float, Field(gt=0, le=100_000, allow_inf_nan=False)]
+    export_a: Amperes | None = None
 
     @property
     def rating_ma(self) -> int:
         return ma_from_a(self.rating_a)
+
+    @property
+    def export_ma(self) -> int:
+        """The most that may be fed in through it, on each phase."""
+        if self.export_a is None:
+            return self.rating_ma
+        return min(self.rating_ma, ma_from_a(self.export_a))
 
 
 class SiteConfig(DescribedModel):
@@ -239,6 +250,7 @@ class SiteConfig(DescribedModel):
     battery: BatteryConfig | None = None
     authorisation: AuthorisationConfig = AuthorisationConfig()
     tariff: TariffConfig | None = None
+    vehicle_to_grid: VehicleToGridConfig | None = None
 
     @field_validator("time_zone")
     @classmethod

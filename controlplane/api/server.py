@@ -29,6 +29,7 @@ from controlplane.api.display import Display
 from controlplane.api.errors import ErrorInterceptor
 from controlplane.api.event_streams import EventStreams
 from controlplane.api.firmware import FirmwareCalls
+from controlplane.api.flexibility import Flexibility
 from controlplane.api.grid import Grid
 from controlplane.api.journal import Journal
 from controlplane.api.logs import Logs
@@ -73,6 +74,8 @@ from controlplane.api.v1 import (
     event_streams_pb2_grpc,
     firmware_pb2,
     firmware_pb2_grpc,
+    flexibility_pb2,
+    flexibility_pb2_grpc,
     grid_pb2,
     grid_pb2_grpc,
     journal_pb2,
@@ -294,6 +297,7 @@ def _add_services(backend: Backend, server: grpc.aio.Server, node: NodeControl |
     payments_pb2_grpc.add_PaymentsServiceServicer_to_server(Payments(backend), server)
     planning_pb2_grpc.add_PlanningServiceServicer_to_server(PlanningCalls(backend), server)
     tariffs_pb2_grpc.add_TariffsServiceServicer_to_server(Tariffs(backend), server)
+    flexibility_pb2_grpc.add_FlexibilityServiceServicer_to_server(Flexibility(backend), server)
     tokens_pb2_grpc.add_TokensServiceServicer_to_server(Tokens(backend), server)
     return [
         service.full_name
@@ -324,6 +328,7 @@ def _add_services(backend: Backend, server: grpc.aio.Server, node: NodeControl |
             sessions_pb2,
             sites_pb2,
             system_pb2,
+            flexibility_pb2,
             tariffs_pb2,
             tokens_pb2,
         )

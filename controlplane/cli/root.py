@@ -17,6 +17,7 @@ from controlplane.cli import (
     database,
     feeders,
     firmware,
+    flexibility,
     grid_events,
     logs,
     meters,
@@ -70,6 +71,7 @@ app.add_typer(reservations.app, name="reservations", rich_help_panel="Operate")
 app.add_typer(feeders.app, name="feeders", rich_help_panel="Operate")
 app.add_typer(grid_events.app, name="grid-events", rich_help_panel="Operate")
 app.add_typer(prices.app, name="prices", rich_help_panel="Operate")
+app.add_typer(flexibility.app, name="flexibility", rich_help_panel="Operate")
 app.add_typer(firmware.app, name="firmware", rich_help_panel="Operate")
 app.add_typer(logs.app, name="logs", rich_help_panel="Operate")
 app.add_typer(network.app, name="network", rich_help_panel="Operate")

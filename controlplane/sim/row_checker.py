@@ -192,8 +192,10 @@ class RowChecker:
     def _count(self, outlet: VirtualOutlet, may_a: float, *, flows_count: bool = True) -> None:
         first, end = self._first_slot[outlet.index], self._first_slot[outlet.index + 1]
         draw, slots_a = outlet.draw, self._slots_a
+        # What feeds in may end at any moment: it takes nothing off what others draw.
+        drawn_a, may_a = max(0.0, draw.current_a), max(0.0, may_a)
         for slot in range(first, end):
-            flows_a = draw.current_a if slot - first < draw.phases else 0.0
+            flows_a = drawn_a if slot - first < draw.phases else 0.0
             counts_a = max(flows_a, may_a) if flows_count else may_a
             if slots_a[0, slot] != flows_a or slots_a[1, slot] != counts_a:
                 slots_a[:, slot] = flows_a, counts_a, max(flows_a, counts_a)

@@ -57,6 +57,10 @@ def present_alarms(
             present["limit_exceeded", leaf.name] = (
                 f"{leaf.name} draws {entry.excess_ma / 1_000:g} A, more than any limit it was sent"
             )
+        if entry.feed_excess_ma:
+            present["limit_exceeded", leaf.name] = (
+                f"{leaf.name} feeds in {entry.feed_excess_ma / 1_000:g} A, more than it was told to"
+            )
         if entry.stuck:
             present["limit_refused", leaf.name] = (
                 f"{leaf.name} did not take {entry.failures} limits in a row"

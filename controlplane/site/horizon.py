@@ -10,13 +10,15 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from decimal import Decimal
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from controlplane.planning.inputs import ExpectedSession, SiteInputs
-from controlplane.planning.problem import Horizon, Meter, Node, Vehicle
+from controlplane.planning.problem import Horizon, Meter, Node, PhaseCurrents, Vehicle
 from controlplane.planning.schedule import PlanQuestion
 from controlplane.site.demand import Demand
+from controlplane.site.feeding import PlanTerms
 from controlplane.site.live import LiveConnector, LiveSite
 from controlplane.site.rows_ahead import SLOT_S, Slots, caps_of, events_w, windows_limit
 from controlplane.site.targets import Sought, SoughtSession
@@ -102,7 +104,10 @@ def _session(
     """What is known or assumed of the session on a connector; None where it takes nothing, or
     nobody steers it."""
     demand, entry, leaf = connector.demand, connector.entry, connector.leaf
-    if demand is None or not (entry.online and entry.settled) or entry.stuck or demand.holding:
+    if demand is None or not (entry.online and entry.settled) or entry.stuck:
+        return None
+    terms = _feeds(site, connector, demand, now_ms)
+    if demand.holding and terms is None:
         return None
     if entry.session_id != demand.session.session_id:
         return None
@@ -120,8 +125,10 @@ def _session(
         return None
     need, departure = demand.need, demand.departure(now_ms)
     missing_wh = demand.energy_needed_wh()
-    known = bool(missing_wh) and departure is not None
-    if missing_wh is None:
+    known = (bool(missing_wh) or terms is not None) and departure is not None
+    if terms is not None:
+        missing_wh = max(0, terms.need_wh)
+    elif missing_wh is None:
         missing_wh = max(NEED_USUAL_WH - demand.energy_wh, NEED_LEAST_WH)
     elif missing_wh == 0:
         missing_wh = NEED_LEAST_WH
@@ -141,7 +148,7 @@ def _session(
         need_source=None if need is None else need[1],
         departure_source=None if departure is None else departure[1],
         held=known,
-        energy_wh=demand.energy_wh,
+        energy_wh=demand.net_wh,
         max_ma=max_ma,
         wh_per_mah=wh_per_mah,
         grid_w_per_ma=grid_w_per_ma,
@@ -150,6 +157,16 @@ def _session(
         path=tuple(site.config.circuits[row // 3].id for row in leaf.rows[:: len(leaf.phases)]),
         lines=tuple(column + 1 for column in leaf.phases),
     )
+
+
+def _feeds(
+    site: LiveSite, connector: LiveConnector, demand: Demand, now_ms: int
+) -> PlanTerms | None:
+    """On what terms a plan may have it feed in; None where it may not, or nobody knows until
+    when."""
+    if demand.departure(now_ms) is None:
+        return None
+    return site.feed.plan_terms(site.tree.index[connector.leaf.key], now_ms)
 
 
 def _aims_ms(arrival_ms: int, leaves_ms: int, fastest_ms: int) -> int:
@@ -195,7 +212,7 @@ def _vehicle(
     assert demand is not None
     begins_ms = max(now_ms, session.arrival_ms)
     conductors = len(leaf.phases)
-    return Vehicle(
+    vehicle = Vehicle(
         id=name,
         node=session.path[0],
         lines=session.lines,
@@ -208,6 +225,11 @@ def _vehicle(
         tier=session.tier,
         charge_permille=_efficiency_permille(site, connector),
     )
+    terms, offered = _feeds(site, connector, demand, now_ms), site.config.vehicle_to_grid
+    if terms is None or offered is None or not session.held:
+        return vehicle
+    wear = offered.credit_per_kwh
+    return msgspec.structs.replace(vehicle, **terms._asdict(), wear_price_per_kwh=wear)
 
 
 def _expected(
@@ -323,12 +345,20 @@ class _Rows:
                 id=circuit.id,
                 parent=circuit.parent,
                 kind="circuit",
+                export_ma=self._export_ma(number),
                 caps=caps_of(
                     self._first(self._room_ma(number)),
                     self._first(self._contract_w) if supply else None,
                     self._slots,
                 ),
             )
+
+    def _export_ma(self, node: int) -> PhaseCurrents | None:
+        """What may be fed back through a circuit."""
+        if not self._site.feed.possible:
+            return None
+        l1, l2, l3 = self._site.tree.export_ma[node * 3 : node * 3 + 3]
+        return l1, l2, l3
 
     def supply_w(self) -> Limits:
         """What the supply leaves for vehicles, in W, whole first slot included."""

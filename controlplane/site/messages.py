@@ -27,11 +27,14 @@ __all__ = [
     "ConnectorState",
     "DeleteSite",
     "ExplainConnector",
+    "FlexibilityOffer",
+    "GetFlexibility",
     "GetPlan",
     "GetSite",
     "LimitFactor",
     "LimitOutcome",
     "LoadTaken",
+    "OfferedPart",
     "PlanRowView",
     "PlanSlotView",
     "PlanState",
@@ -93,7 +96,8 @@ class VehicleLimits(msgspec.Struct, frozen=True):
     Currents are per phase, of alternating current; `power_max_w` is the vehicle's side of a
     rectifier. `need_wh` is of the whole session, what it had when it spoke included. `said_ms` is
     when it spoke last: whatever its station is told after that answers it. `discharge` is what it
-    can give back, None for one that only takes.
+    can give back, None for one that only takes; what it says of energies counts from `said_wh`,
+    what the session had then, less what it had fed in.
     """
 
     current_min_ma: int | None = None
@@ -106,13 +110,16 @@ class VehicleLimits(msgspec.Struct, frozen=True):
     departure_ms: int | None = None
     said_ms: int = 0
     discharge: DischargeAbility | None = None
+    said_wh: int = 0
 
 
 class SessionDemand(msgspec.Struct, frozen=True):
     """What the session on a connector still wants. `need_wh` and `departure_ms` are the driver's
     word, `vehicle` is the vehicle's. `charging` is False while the vehicle or the driver holds
     it; `id_token` is what the driver identified with; until `boost_until_ms` the session goes
-    first. `authorised` False: its token is refused, or still looked up, and it is given nothing."""
+    first. `authorised` False: its token is refused, or still looked up, and it is given nothing.
+    `exported_wh` is what it fed in; down to `reserve_percent` of its battery its driver lets it
+    feed in, None: not at all."""
 
     session_id: SessionId
     started_ms: int
@@ -124,6 +131,8 @@ class SessionDemand(msgspec.Struct, frozen=True):
     boost_until_ms: int | None = None
     vehicle: VehicleLimits | None = None
     authorised: bool = True
+    exported_wh: int = 0
+    reserve_percent: int | None = None
 
 
 class ConnectorState(Message, frozen=True, tag="connector_state"):
@@ -138,8 +147,9 @@ class ConnectorState(Message, frozen=True, tag="connector_state"):
 
 
 class ConnectorMetered(Message, frozen=True, tag="connector_metered"):
-    """A connector was measured. Currents per conductor of the connector; `energy_wh` is the
-    session's so far. Connector 0 is the charger's own main meter, on the lines of the site."""
+    """A connector was measured. Currents per conductor of the connector, below 0 where it feeds in;
+    `energy_wh` is the session's so far, `exported_wh` what it fed in. Connector 0 is the
+    charger's own main meter, on the lines of the site."""
 
     charger_id: ChargerId
     connector_id: int
@@ -148,6 +158,7 @@ class ConnectorMetered(Message, frozen=True, tag="connector_metered"):
     power_w: int | None
     energy_wh: int | None
     soc_percent: float | None
+    exported_wh: int | None = None
 
     def believed(self) -> ConnectorMetered:
         """The same without what is beyond all reason: whatever a station writes arrives here, and
@@ -320,6 +331,37 @@ class ExplainConnector(msgspec.Struct, frozen=True, tag="explain_connector"):
     connector_id: int
 
 
+class GetFlexibility(msgspec.Struct, frozen=True, tag="get_flexibility"):
+    """By how much the site could draw less for `duration_ms` from now on. Answered with
+    `FlexibilityOffer`."""
+
+    duration_ms: int
+
+
+class OfferedPart(msgspec.Struct, frozen=True):
+    """One way to draw less: `pause` or `feed_in`, by `sessions` of them. The price is for a
+    kilowatt-hour, a decimal number; `currency` is empty where it costs nothing."""
+
+    kind: str
+    power_w: int
+    sessions: int
+    price_per_kwh: str = "0"
+    currency: str = ""
+
+
+class FlexibilityOffer(msgspec.Struct, frozen=True, tag="flexibility_offer"):
+    """What a site could leave undrawn, the cheapest part first. `baseline_w` is the mean of the
+    last quarter of an hour, against which a reduction that begins now would be measured; None where
+    nothing was measured."""
+
+    site_id: SiteId
+    at_ms: int
+    duration_ms: int
+    drawn_w: int
+    baseline_w: int | None
+    parts: tuple[OfferedPart, ...]
+
+
 SiteRequest = (
     ConfigureSite
     | DeleteSite
@@ -338,6 +380,7 @@ SiteRequest = (
     | PushPrices
     | PushForecast
     | GetForecasts
+    | GetFlexibility
 )
 
 

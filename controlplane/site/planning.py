@@ -170,6 +170,13 @@ class Planning:
             return f"{words}; the last one is followed until {until:%H:%M}"
         return f"{words}; vehicles share by urgency"
 
+    def news(self, site: LiveSite, now_ms: int) -> bool:
+        """Whether the alarm of a late plan is to begin or end."""
+        if site.config.tariff is None:
+            return False
+        on = ("plan_late", site.config.id) in site.state.alarms
+        return on != bool(self.late_words(site, now_ms))
+
     def waiting_words(self, site: LiveSite) -> str:
         """What a site that follows no plan waits for, where nothing is wrong."""
         if not _wanted(site):

@@ -15,7 +15,7 @@ from controlplane.site.ledger import Entry
 from controlplane.site.tree import Leaf
 from controlplane.site.why import Cause, Why
 
-__all__ = ["Share", "is_guarantee", "narrow_all", "share_of", "waits_for_rest"]
+__all__ = ["Share", "give_way", "is_guarantee", "narrow_all", "share_of", "waits_for_rest"]
 
 
 _NO_SESSION = Why(Cause.NO_SESSION)
@@ -162,6 +162,15 @@ def _narrow(share: Share, demand: Demand) -> bool:
         return False
     share.max_ma, share.why = cap_ma, _HABIT
     return True
+
+
+def give_way(share: Share, why: Why) -> None:
+    """Offer it nothing at present. What its rows keep for its default profile stays kept."""
+    if share.fallback_ma and share.guaranteed:
+        share.unused_ma += share.fallback_ma
+        share.fixed_ma += share.fallback_ma
+    share.fallback_ma = share.full_ma = 0
+    _limit(share, 0, why)
 
 
 def waits_for_rest(share: Share) -> bool:

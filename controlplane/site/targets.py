@@ -248,7 +248,7 @@ class Targets:
         planned_ma = int(row[slot])
         if planned_ma >= 0:
             slot_h = schedule.slot_ms / MS_PER_HOUR
-            due_wh = float(row[: slot + 1].clip(min=0).sum()) * session.wh_per_mah * slot_h
+            due_wh = float(row[: slot + 1].sum()) * session.wh_per_mah * slot_h
             planned_ma = round(max(0.0, due_wh - gained_wh) / per_ma)
         full_wh = session.max_ma * session.wh_per_mah
         left_wh = max(0.0, session.need_wh - gained_wh)
@@ -285,7 +285,9 @@ class Targets:
         assert demand is not None and schedule is not None and sought is not None
         name = demand.session.session_id
         pursuit, session = self._pursuits.get(name), sought.sessions.get(name)
-        if pursuit is None or session is None or demand.boosted or demand.holding:
+        if pursuit is None or session is None or demand.boosted:
+            return None
+        if demand.holding and pursuit.current_ma >= 0:
             return None
         laxity_ms = demand.laxity_ms(leaf, now_ms)
         if laxity_ms is not None and laxity_ms < LAXITY_MIN_MS:
@@ -364,7 +366,7 @@ def _energy_wh(connector: LiveConnector, now_ms: int) -> float:
     """What the session has drawn by now, by its meter and the power since."""
     demand = connector.demand
     assert demand is not None
-    energy_wh = float(demand.energy_wh)
+    energy_wh = float(demand.net_wh)
     if connector.measured_w is not None:
         since_ms = min(max(0, now_ms - connector.measured_at_ms), _GUESS_MAX_MS)
         energy_wh += connector.measured_w * since_ms / MS_PER_HOUR

@@ -143,6 +143,8 @@ def _reason(picture: Picture, position: int, target_ma: int) -> str:
     """Why the connector may draw what it may: what is unusual first, then what the ledger waits
     for, then what the plan found."""
     entry, leaf = picture.entries[position], picture.tree.leaves[position]
+    if entry.feed_excess_ma:
+        return f"feeds in {amperes(entry.feed_excess_ma)}, more than it was told to"
     if entry.excess_ma:
         return f"draws {amperes(entry.excess_ma)} against a limit of {amperes(entry.held_ma)}"
     if entry.default_ma is None and entry.acknowledged_ma is None:
@@ -203,6 +205,8 @@ _FIXED_WORDS = {
         "where others leave room"
     ),
     Cause.SURPLUS: "waits for the sun: the solar surplus allows no more",
+    Cause.FEEDS: "feeds in: the grid or the plan wants it",
+    Cause.GRID: "waits: the grid wants the site to draw less, and there is time",
     Cause.STALE: "building meter is stale: nobody is raised",
     Cause.NO_SESSION: "not steered at the moment",
     Cause.UNSTEERED: "not steered at the moment",

@@ -39,6 +39,10 @@ class Cause(Enum):
     """The plan wants no more of it at present."""
     SURPLUS = auto()
     """The sun does not give more, and the session is not urgent."""
+    FEEDS = auto()
+    """It feeds in."""
+    GRID = auto()
+    """The grid wants the site to draw less than its building does, and the session can wait."""
 
 
 class Why(msgspec.Struct, frozen=True):

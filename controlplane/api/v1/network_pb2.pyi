@@ -601,24 +601,32 @@ class CircuitDescription(_message.Message):
     ID_FIELD_NUMBER: _builtins.int
     PARENT_FIELD_NUMBER: _builtins.int
     RATING_A_FIELD_NUMBER: _builtins.int
+    EXPORT_A_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Unique in the site."""
     parent: _builtins.str
     """The circuit it hangs on; empty for the one that is the site's supply."""
     rating_a: _builtins.float
     """What it carries on each phase, above 0 A."""
+    export_a: _builtins.float
+    """What vehicles below it may feed in together, on each phase, where that is less than its rating; what
+    others draw meanwhile is not counted against it. Absent: its rating.
+    """
     def __init__(
         self,
         *,
         id: _builtins.str = ...,
         parent: _builtins.str = ...,
         rating_a: _builtins.float = ...,
+        export_a: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_export_a", b"_export_a", "export_a", b"export_a"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id", "parent", b"parent", "rating_a", b"rating_a"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_export_a", b"_export_a", "export_a", b"export_a", "id", b"id", "parent", b"parent", "rating_a", b"rating_a"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__export_a: _TypeAlias = _typing.Literal["export_a"]  # noqa: Y015
+    _WhichOneofArgType__export_a: _TypeAlias = _typing.Literal["_export_a", b"_export_a"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__export_a) -> _WhichOneofReturnType__export_a | None: ...
 
 Global___CircuitDescription: _TypeAlias = CircuitDescription  # noqa: Y015
 
@@ -1311,6 +1319,38 @@ class TariffDescription(_message.Message):
 Global___TariffDescription: _TypeAlias = TariffDescription  # noqa: Y015
 
 @_typing.final
+class VehicleToGridDescription(_message.Message):
+    """On what terms vehicles feed in whose drivers agree."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CREDIT_PER_KWH_FIELD_NUMBER: _builtins.int
+    WEAR_PER_KWH_FIELD_NUMBER: _builtins.int
+    CURRENCY_FIELD_NUMBER: _builtins.int
+    credit_per_kwh: _builtins.str
+    """What a driver is credited with for a kilowatt-hour fed in, a decimal number."""
+    wear_per_kwh: _builtins.str
+    """What a kilowatt-hour fed in wears off the battery; no more than the credit. Default 0.05."""
+    currency: _builtins.str
+    """ISO 4217."""
+    def __init__(
+        self,
+        *,
+        credit_per_kwh: _builtins.str = ...,
+        wear_per_kwh: _builtins.str | None = ...,
+        currency: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_wear_per_kwh", b"_wear_per_kwh", "wear_per_kwh", b"wear_per_kwh"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_wear_per_kwh", b"_wear_per_kwh", "credit_per_kwh", b"credit_per_kwh", "currency", b"currency", "wear_per_kwh", b"wear_per_kwh"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__wear_per_kwh: _TypeAlias = _typing.Literal["wear_per_kwh"]  # noqa: Y015
+    _WhichOneofArgType__wear_per_kwh: _TypeAlias = _typing.Literal["_wear_per_kwh", b"_wear_per_kwh"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__wear_per_kwh) -> _WhichOneofReturnType__wear_per_kwh | None: ...
+
+Global___VehicleToGridDescription: _TypeAlias = VehicleToGridDescription  # noqa: Y015
+
+@_typing.final
 class SiteDescription(_message.Message):
     """A place with one supply."""
 
@@ -1332,6 +1372,7 @@ class SiteDescription(_message.Message):
     BATTERY_FIELD_NUMBER: _builtins.int
     AUTHORISATION_FIELD_NUMBER: _builtins.int
     TARIFF_FIELD_NUMBER: _builtins.int
+    VEHICLE_TO_GRID_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """1 to 63 letters, digits and `._-`, beginning with a letter or digit; unique in the network."""
     name: _builtins.str
@@ -1388,6 +1429,10 @@ class SiteDescription(_message.Message):
     def tariff(self) -> Global___TariffDescription:
         """Absent where nobody said what energy costs there."""
 
+    @_builtins.property
+    def vehicle_to_grid(self) -> Global___VehicleToGridDescription:
+        """Absent where nobody feeds in."""
+
     def __init__(
         self,
         *,
@@ -1407,10 +1452,11 @@ class SiteDescription(_message.Message):
         battery: Global___BatteryDescription | None = ...,
         authorisation: Global___AuthorisationDescription | None = ...,
         tariff: Global___TariffDescription | None = ...,
+        vehicle_to_grid: Global___VehicleToGridDescription | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_margin_percent", b"_margin_percent", "_time_zone", b"_time_zone", "_voltage_v", b"_voltage_v", "authorisation", b"authorisation", "battery", b"battery", "building_load", b"building_load", "contract", b"contract", "margin_percent", b"margin_percent", "solar", b"solar", "tariff", b"tariff", "time_zone", b"time_zone", "voltage_v", b"voltage_v"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_margin_percent", b"_margin_percent", "_time_zone", b"_time_zone", "_voltage_v", b"_voltage_v", "authorisation", b"authorisation", "battery", b"battery", "building_load", b"building_load", "contract", b"contract", "margin_percent", b"margin_percent", "solar", b"solar", "tariff", b"tariff", "time_zone", b"time_zone", "vehicle_to_grid", b"vehicle_to_grid", "voltage_v", b"voltage_v"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_margin_percent", b"_margin_percent", "_time_zone", b"_time_zone", "_voltage_v", b"_voltage_v", "authorisation", b"authorisation", "battery", b"battery", "building_load", b"building_load", "chargers", b"chargers", "circuits", b"circuits", "contract", b"contract", "feeder", b"feeder", "id", b"id", "margin_percent", b"margin_percent", "name", b"name", "opening_hours", b"opening_hours", "rules", b"rules", "solar", b"solar", "tariff", b"tariff", "time_zone", b"time_zone", "voltage_v", b"voltage_v"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_margin_percent", b"_margin_percent", "_time_zone", b"_time_zone", "_voltage_v", b"_voltage_v", "authorisation", b"authorisation", "battery", b"battery", "building_load", b"building_load", "chargers", b"chargers", "circuits", b"circuits", "contract", b"contract", "feeder", b"feeder", "id", b"id", "margin_percent", b"margin_percent", "name", b"name", "opening_hours", b"opening_hours", "rules", b"rules", "solar", b"solar", "tariff", b"tariff", "time_zone", b"time_zone", "vehicle_to_grid", b"vehicle_to_grid", "voltage_v", b"voltage_v"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__margin_percent: _TypeAlias = _typing.Literal["margin_percent"]  # noqa: Y015
     _WhichOneofArgType__margin_percent: _TypeAlias = _typing.Literal["_margin_percent", b"_margin_percent"]  # noqa: Y015

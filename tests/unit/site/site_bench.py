@@ -197,6 +197,8 @@ class Bench:
             boost_until_ms=values.pop("boost_until_ms", None),
             vehicle=values.pop("vehicle", None),
             authorised=values.pop("authorised", True),
+            exported_wh=values.pop("exported_wh", 0),
+            reserve_percent=values.pop("reserve_percent", None),
         )
         assert not values
         self.tell(ConnectorState(ChargerId(id), connector_id, status, demand, external_ma))
@@ -212,6 +214,8 @@ class Bench:
         *currents_a: float | None,
         power_w: int | None = None,
         energy_wh: int | None = None,
+        soc_percent: float | None = None,
+        exported_wh: int | None = None,
     ) -> None:
         padded = [None if each is None else int(each * 1_000) for each in currents_a]
         padded += [None] * (3 - len(padded))
@@ -223,7 +227,8 @@ class Bench:
                 (padded[0], padded[1], padded[2]),
                 power_w,
                 energy_wh,
-                None,
+                soc_percent,
+                exported_wh,
             )
         )
 
