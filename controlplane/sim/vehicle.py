@@ -157,6 +157,11 @@ class Vehicle:
         self._ramp(duration_s)
         return self._charge(duration_s)
 
+    def cut_off(self) -> None:
+        """The contactor has opened: nothing flows, and nothing is offered, from this instant on."""
+        self.current_a = self._heard_a = 0.0
+        self._offers.clear()
+
     def _hear(self, offered_a: float) -> None:
         latest_a = self._offers[-1][1] if self._offers else self._heard_a
         if offered_a != latest_a:
