@@ -111,15 +111,13 @@ class Vehicle:
     _paused_since_s: float | None = 0.0
     _awake_from_s: float = 0.0
     _offers: deque[tuple[float, float]] = field(default_factory=deque)
+    phases: int = field(init=False)
+    """Conductors it uses at this outlet."""
 
     def __post_init__(self) -> None:
+        self.phases = min(self.spec.phases, self.outlet_phases)
         if not 0 <= self.soc <= 1:
             raise InvalidInput("state of charge lies between 0 and 1")
-
-    @property
-    def phases(self) -> int:
-        """Conductors it uses at this outlet."""
-        return min(self.spec.phases, self.outlet_phases)
 
     @property
     def full(self) -> bool:
