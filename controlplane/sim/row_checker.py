@@ -52,6 +52,8 @@ _LIE_SEEN_A = 1.0
 """A meter that stands less above its limit than this proves nothing."""
 _TICKS_MAX = 30
 """Ticks that are looked at together: fewer than any grace lasts."""
+_SPAN_MS = 60_000
+"""The highest load of buildings is worked out for so long at once."""
 _NEAR_A = 1e-6
 """A row that comes so near to its rating is looked at tick by tick."""
 
@@ -104,6 +106,9 @@ class RowChecker:
         self._loads_a = np.zeros(3 * len(sites) + 1)
         """What buildings draw per line; a last one draws nothing."""
         self._dirty = True
+        self._span_end_ms = -1
+        self._span_a = np.zeros(len(self._rating_a))
+        """The most that buildings draw on every row at any instant of the present span."""
         self._ticks_ms: list[int] = []
         """Those not yet looked at."""
         self._liars: set[int] = set()
@@ -218,10 +223,16 @@ class RowChecker:
         ticks_ms, self._ticks_ms = self._ticks_ms, []
         if self._dirty:
             self._add_up()
-        building_a = self._building_a(self._buildings.highest_a(ticks_ms[0], ticks_ms[-1]))
-        utilisation = float(((building_a + self._rows_a[0]) / self._rating_a).max())
-        self.utilisation_max = max(self.utilisation_max, utilisation)
-        if (building_a <= self._room_a).all():
+        if ticks_ms[-1] > self._span_end_ms:
+            self._span_end_ms = max(ticks_ms[-1], ticks_ms[0] + _SPAN_MS)
+            highest_a = self._buildings.highest_a(ticks_ms[0], self._span_end_ms)
+            self._span_a = self._building_a(highest_a).copy()
+        drawn = float(((self._span_a + self._rows_a[0]) / self._rating_a).max())
+        if drawn > self.utilisation_max:
+            building_a = self._building_a(self._buildings.highest_a(ticks_ms[0], ticks_ms[-1]))
+            drawn = float(((building_a + self._rows_a[0]) / self._rating_a).max())
+            self.utilisation_max = max(self.utilisation_max, drawn)
+        if (self._span_a <= self._room_a).all():
             self._found(ticks_ms[0], {}, set())
             return
         for now_ms in ticks_ms:

@@ -119,15 +119,13 @@ class Vehicle:
     _paused_since_s: float | None = 0.0
     _awake_from_s: float = 0.0
     _offers: deque[tuple[float, float]] = field(default_factory=deque)
+    phases: int = field(init=False)
+    """Conductors it uses at this outlet."""
 
     def __post_init__(self) -> None:
+        self.phases = min(self.spec.phases, self.outlet_phases)
         if not 0 <= self.soc <= 1:
             raise InvalidInput("state of charge lies between 0 and 1")
-
-    @property
-    def phases(self) -> int:
-        """Conductors it uses at this outlet."""
-        return min(self.spec.phases, self.outlet_phases)
 
     @property
     def full(self) -> bool:
@@ -165,6 +163,11 @@ class Vehicle:
         self._doze()
         self._ramp(duration_s)
         return self._charge(duration_s)
+
+    def cut_off(self) -> None:
+        """The contactor has opened: nothing flows, and nothing is offered, from this instant on."""
+        self.current_a = self._heard_a = 0.0
+        self._offers.clear()
 
     def _hear(self, offered_a: float) -> None:
         latest_a = self._offers[-1][1] if self._offers else self._heard_a

@@ -283,10 +283,14 @@ class VirtualStation:
     # --- power and the line -----------------------------------------------------------------------
 
     def power_off(self) -> None:
-        """Lose power: transactions end where they stood; books and default profiles are kept, but
-        for a station that forgets."""
+        """Lose power: nothing flows any more, transactions end where they stood; books and default
+        profiles are kept, but for a station that forgets."""
         for outlet in self.outlets:
             self._end(outlet, "PowerLoss")
+            if outlet.vehicle is not None:
+                outlet.vehicle.cut_off()
+                outlet.step(0.0, outlet.offered_a)
+                self._changed(outlet)
         if self.quirks.amnesia:
             self._in_force.profiles = []
         self.running = self._booted = False

@@ -530,7 +530,12 @@ class SiteActor:
         self._rounds.durable |= matters or learned
         if session is not None and session.boost_until_ms is not None:
             self._rounds.set_limit_timer(site, now_ms)
-        if matters or differs:
+        if matters and session is not None and not session.authorised:
+            # Its token is judged in a moment. Until then it has what its default profile allows,
+            # for which there is room: nobody need be told anything twice.
+            self._rounds.quiet = False
+            self._rounds.by(now_ms + self._settings.round_interval_ms // 10)
+        elif matters or differs:
             self._rounds.quiet = False
             self._rounds.soon(site, now_ms, critical=True)
             self._plan_soon(site, now_ms)
