@@ -434,7 +434,7 @@ class _Rows:
             return None
         aim_w = int(config.contract.power_w * (100 - config.margin_percent) // 100)
         base_w = np.array(inputs.base_w or (0,) * inputs.slots, np.int64)
-        return np.maximum(aim_w - base_w, 0)
+        return np.asarray(np.maximum(aim_w - base_w, 0), np.int64)
 
     def _first(self, limits: Limits | None) -> Limits | None:
         """The same, of which the first slot has only what is left of it."""
