@@ -49,9 +49,11 @@ def _session_words(site: LiveSite, connector: LiveConnector, demand: Demand, now
     if target_ma < 0:
         until = _next(row, slot, lambda each: each >= 0)
         return f"feeds in until {_clock(schedule.start_ms + until * schedule.slot_ms, site.zone)}"
-    if target_ma == 0:
+    if target_ma == 0 or site.targets.wanted_ma(name) == 0:
         goes_on = _next(row, slot, lambda each: each > 0)
-        return _waits(site, connector, slot, goes_on)
+        waits = _waits(site, connector, slot, goes_on)
+        # Nobody is switched off as soon as he is on.
+        return waits if target_ma == 0 else f"goes on for a moment, then {waits}"
     if target_ma * 1_000 >= session.max_ma * _FULL_PERMILLE:
         if _later_is_dearer(sought, schedule, session, slot):
             return "charges now while power is cheap"

@@ -227,6 +227,8 @@ class Rounds:
         self._keep_window(site, now_ms)
         rows = site.budget(now_ms) if known is None else known
         site.take_terms(now_ms, self._pace)
+        if site.targets.unknown(site.connectors):
+            self.effects += self.planning.soon(site, now_ms)
         site.consider(now_ms, self._pace)
         site.feed.consider(rows, site.plan, now_ms)
         self._renew_feeds(site, now_ms)

@@ -152,6 +152,25 @@ class Targets:
             and schedule.slot(now_ms) is not None
         )
 
+    def wanted_ma(self, session_id: str) -> int | None:
+        """What a session is to follow in this slot, whatever it is given for the sake of its
+        charger; None where the plan leaves it alone."""
+        pursuit = self._pursuits.get(session_id)
+        return None if pursuit is None else pursuit.current_ma
+
+    def unknown(self, connectors: Sequence[LiveConnector]) -> bool:
+        """Whether somebody could be planned for who is not in the plan."""
+        known = {} if self.sought is None else self.sought.sessions
+        return self.schedule is not None and any(
+            demand is not None
+            and demand.session.session_id not in known
+            and not demand.holding
+            and connector.entry.online
+            and connector.entry.settled
+            for connector in connectors
+            for demand in [connector.demand]
+        )
+
     def next_change_ms(self, now_ms: int) -> int | None:
         """When targets change by themselves, at the latest."""
         schedule = self.schedule
