@@ -152,7 +152,7 @@ def _session(
         max_ma=max_ma,
         wh_per_mah=wh_per_mah,
         grid_w_per_ma=grid_w_per_ma,
-        aims_ms=_aims_ms(arrival_ms, leaves_ms, fastest_ms),
+        aims_ms=_aims_ms(demand, arrival_ms, leaves_ms, fastest_ms),
         tier=0 if demand.boosted else 1 + demand.priority(leaf),
         path=tuple(site.config.circuits[row // 3].id for row in leaf.rows[:: len(leaf.phases)]),
         lines=tuple(column + 1 for column in leaf.phases),
@@ -169,9 +169,14 @@ def _feeds(
     return site.feed.plan_terms(site.tree.index[connector.leaf.key], now_ms)
 
 
-def _aims_ms(arrival_ms: int, leaves_ms: int, fastest_ms: int) -> int:
-    """By when a vehicle is to be ready: a little before it leaves, where that can be."""
-    early_ms = max(leaves_ms - READY_EARLY_MS, min(leaves_ms, arrival_ms + fastest_ms))
+def _aims_ms(demand: Demand, arrival_ms: int, leaves_ms: int, fastest_ms: int) -> int:
+    """By when a vehicle is to be ready, where that can be: a little before it leaves.
+
+    Drivers say when they mean to leave, and many leave before: where it is sooner, what is known of
+    those who came at such an hour counts (docs/demand.md)."""
+    usual_ms = None if demand.forecast is None else demand.forecast.departure_ms
+    goes_ms = leaves_ms if usual_ms is None else min(leaves_ms, usual_ms)
+    early_ms = max(goes_ms - READY_EARLY_MS, min(leaves_ms, arrival_ms + fastest_ms))
     return max(early_ms, arrival_ms + _STAY_MIN_MS)
 
 

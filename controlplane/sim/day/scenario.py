@@ -113,6 +113,10 @@ class FeederDay:
     def end_ms(self) -> int:
         return self.start_ms + DAY_MS
 
+    @property
+    def day(self) -> date:
+        return datetime.fromtimestamp(self.start_ms / 1_000, ZoneInfo(TIME_ZONE)).date()
+
     def with_tariff(self, tariff: TariffConfig) -> FeederDay:
         """The same day at sites that are told what energy costs, and so plan."""
         sites = tuple(
