@@ -387,7 +387,7 @@ class _Rows:
         if node in tree.building_nodes:
             room_ma -= self._building_ma
         room_ma -= self._kept_ma[node * 3 : node * 3 + 3, None]
-        return np.maximum(room_ma, 0)
+        return np.asarray(np.maximum(room_ma, 0), np.int64)
 
     def _given(self) -> Iterator[Limits]:
         """What owners, the grid and the feeder leave the whole site, per phase."""
@@ -420,7 +420,7 @@ class _Rows:
         if not inputs.base_w:
             ahead_ma[:] = lines_ma[:, None]
         ahead_ma[:, 0] = np.maximum(ahead_ma[:, 0], lines_ma)
-        return ahead_ma
+        return np.asarray(ahead_ma, np.int64)
 
     def _kept(self, planned: Collection[str]) -> Limits:
         """What rows keep for connectors that nobody plans with, by row."""
@@ -447,7 +447,7 @@ class _Rows:
             return None
         rest = limits.copy()
         rest[..., 0] = (rest[..., 0] * self._left).astype(np.int64)
-        return rest
+        return np.asarray(rest, np.int64)
 
 
 def planned_w(site: LiveSite, at_ms: int) -> int | None:
