@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import msgspec
 
 from controlplane.ids import ActorRef
+from controlplane.planning.schedule import PlanQuestion, Schedule
 from controlplane.store.queries import Query, QueryAnswer
 from controlplane.store.records import Record
 
@@ -30,6 +31,8 @@ __all__ = [
     "LookedUp",
     "Message",
     "Persist",
+    "PlanFound",
+    "PlanWanted",
     "Reply",
     "ReplyError",
     "Send",
@@ -62,6 +65,15 @@ class LookedUp(Message, frozen=True, tag="looked_up"):
 
     look_up_id: str
     answer: QueryAnswer | None
+
+
+class PlanFound(Message, frozen=True, tag="plan_found"):
+    """The answer to a `PlanWanted`; None where there is none, and `fault` says why. It may never
+    come: the asker bounds the wait."""
+
+    plan_id: str
+    answer: Schedule | None
+    fault: str = ""
 
 
 class Effect(msgspec.Struct, frozen=True):
@@ -131,6 +143,14 @@ class LookUp(Effect, frozen=True, tag="look_up"):
 
     look_up_id: str
     query: Query
+
+
+class PlanWanted(Effect, frozen=True, tag="plan_wanted"):
+    """Work out a plan beside the actors, once this batch is committed; `PlanFound` with the same
+    `plan_id` follows. A question that still waits when the same actor asks again is dropped."""
+
+    plan_id: str
+    question: PlanQuestion
 
 
 class SetTimer(Effect, frozen=True, tag="set_timer"):

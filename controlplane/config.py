@@ -48,6 +48,8 @@ class ActorSettings(msgspec.Struct, frozen=True):
     site_report_interval_ms: int = 5_000
     token_wait_ms: int = 5_000
     """How long a driver waits for a token to be looked up; then the site's policy decides."""
+    plan_interval_ms: int = 300_000
+    """How often a site with a tariff plans, beside when something happens."""
 
     def accelerated(self, speed: float) -> Self:
         """The same real-time behaviour under a clock that runs `speed` times faster than real
@@ -153,6 +155,8 @@ class Settings(BaseSettings):
     ramp_s: Annotated[float, Field(gt=0)] = 30.0
     """How long a vehicle may take to follow a lower limit; see `ActorSettings.ramp_ms`."""
     site_report_interval_s: Annotated[float, Field(gt=0)] = 5.0
+    plan_interval_s: Annotated[float, Field(gt=0)] = 300.0
+    """How often a site with a tariff plans its charging, beside when something happens."""
     clock_speed: Annotated[float, Field(ge=1, le=10_000)] = 1.0
     """Above 1 only for simulations: Loadstar's clock runs this many times faster than the
     world's."""
@@ -216,4 +220,5 @@ class Settings(BaseSettings):
             meter_interval_ms=round(self.meter_interval_s * 1_000),
             ramp_ms=round(self.ramp_s * 1_000),
             site_report_interval_ms=round(self.site_report_interval_s * 1_000),
+            plan_interval_ms=round(self.plan_interval_s * 1_000),
         ).accelerated(self.clock_speed)

@@ -20,6 +20,7 @@ from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
 import msgspec
+import numpy as np
 
 __all__ = [
     "POINTS_MAX",
@@ -59,8 +60,9 @@ class Stage(msgspec.Struct, frozen=True, array_like=True):
         return (not self.admits or self.tier == TIER_LAST, self.tier)
 
     @property
-    def last_level(self) -> int:
-        return self.points[-1][0]
+    def rise_ma(self) -> int:
+        """By how much the current rises in all."""
+        return self.points[-1][1] - self.points[0][1]
 
     def risen_ma(self, level: int) -> int:
         """By how much the current has risen in this stage, rounded down."""
@@ -221,7 +223,7 @@ def plain_curve(low_ma: int, high_ma: int) -> Curve:
 
 def rise(curve: Curve) -> int:
     """By how much a curve rises in all, in mA."""
-    return sum(stage.points[-1][1] - stage.points[0][1] for stage in curve)
+    return sum(stage.rise_ma for stage in curve)
 
 
 def shares(curves: Sequence[Curve], room_ma: int) -> list[int]:
@@ -231,7 +233,7 @@ def shares(curves: Sequence[Curve], room_ma: int) -> list[int]:
     risen = [0] * len(curves)
     room_ma = max(0, room_ma)
     for stages in _in_order(curves):
-        full = {index: stage.risen_ma(stage.last_level) for index, stage in stages.items()}
+        full = {index: stage.rise_ma for index, stage in stages.items()}
         if sum(full.values()) > room_ma:
             for index, current_ma in _level(stages, room_ma).items():
                 risen[index] += current_ma
@@ -255,10 +257,7 @@ def _level(stages: dict[int, Stage], room_ma: int) -> dict[int, int]:
     """How far each rises at the highest level at which all fit into the room. What is left then
     goes towards the next level: to those that reach it, in order, because a vehicle is admitted as
     a whole, and last to whoever has furthest to go, behind which most vehicles stand."""
-
-    def total_ma(level: int) -> int:
-        return sum(stage.risen_ma(level) for stage in stages.values())
-
+    total_ma = _Total(stages.values())
     levels = sorted({level for stage in stages.values() for level, _ in stage.points})
     after = bisect_right(levels, room_ma, key=total_ma)
     low, high = levels[after - 1], levels[after]
@@ -282,6 +281,26 @@ def _level(stages: dict[int, Stage], room_ma: int) -> dict[int, int]:
     furthest = max(missing, key=lambda index: missing[index])
     risen[furthest] += min(missing[furthest], room_ma)
     return risen
+
+
+class _Total:
+    """By how much the current of several stages has risen together at a level: the sum of their
+    `risen_ma`, over all pieces of all curves in one pass."""
+
+    def __init__(self, stages: Iterable[Stage]) -> None:
+        pieces = np.array(
+            [(*low, *high) for stage in stages for low, high in pairwise(stage.points)],
+            dtype=np.int64,
+        )
+        low, low_ma, high, high_ma = pieces.T
+        # A piece that rises at one level has risen from there on.
+        self._low = low - (high == low)
+        self._span = high - self._low
+        self._rise_ma = high_ma - low_ma
+
+    def __call__(self, level: int) -> int:
+        passed = np.clip(level - self._low, 0, self._span)
+        return int((self._rise_ma * passed // self._span).sum())
 
 
 def summed(curves: Iterable[Curve], *, floor_ma: int, most_ma: int) -> Curve:

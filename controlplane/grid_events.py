@@ -95,6 +95,9 @@ class GridEvent(msgspec.Struct, tag="grid_event"):
     observed_ms: int | None = None
     samples: list[GridEventSample] = []
     sample_interval_ms: int = SAMPLE_INTERVAL_MS
+    fed_w_ms: int = 0
+    """Energy that vehicles fed in meanwhile, as far as it was measured, in watt-milliseconds."""
+    fed_w: int = 0
 
     @property
     def in_force(self) -> bool:
@@ -103,6 +106,10 @@ class GridEvent(msgspec.Struct, tag="grid_event"):
     @property
     def open(self) -> bool:
         return self.in_force or self.state is GridEventState.SCHEDULED
+
+    @property
+    def fed_wh(self) -> int:
+        return self.fed_w_ms // MS_PER_HOUR
 
     @property
     def reduced_wh(self) -> int:
@@ -151,6 +158,8 @@ class Observation(NamedTuple):
     allowed_w: int
     reducing: bool = False
     """Lower caps or limits have just left."""
+    fed_w: int = 0
+    """What vehicles feed in, by their meters; taken off `measured_w` already."""
 
 
 class _Minute(msgspec.Struct, array_like=True):
@@ -177,6 +186,17 @@ class GridEvents(msgspec.Struct):
             return None
         limits = [each.limit_w for each in self.events if each.in_force]
         return min((each for each in limits if each is not None), default=None)
+
+    def limited_until_ms(self, now_ms: int) -> int | None:
+        """Until when a limit is in force at the latest, `now_ms` where none is; None: there is no
+        telling."""
+        until_ms = now_ms
+        for event in self.events:
+            if event.in_force and event.limit_w is not None:
+                if event.end_ms is None:
+                    return None
+                until_ms = max(until_ms, event.end_ms)
+        return until_ms
 
     @property
     def awaiting(self) -> bool:
@@ -357,6 +377,10 @@ class GridEvents(msgspec.Struct):
         if self.minutes[0].minute < oldest:
             self.minutes = [each for each in self.minutes if each.minute >= oldest]
 
+    def baseline_w(self, now_ms: int) -> int | None:
+        """Against what a reduction that begins now is measured; None where nothing was."""
+        return self._baseline_w(now_ms)
+
     def _baseline_w(self, now_ms: int) -> int | None:
         known_ms = sum(each.ms for each in self.minutes)
         if known_ms:
@@ -370,6 +394,8 @@ def _observed(event: GridEvent, now: Observation, ref: ActorRef) -> list[Effect]
     if event.baseline_w is not None and event.observed_ms is not None:
         passed_ms = max(0, now.at_ms - event.observed_ms)
         event.reduced_w_ms += (event.baseline_w - event.measured_w) * passed_ms
+        event.fed_w_ms += event.fed_w * passed_ms
+    event.fed_w = now.fed_w
     event.observed_ms = now.at_ms
     event.measured_w = now.measured_w
     if event.applied_ms is None and (now.reducing or now.allowed_w <= limit_w):

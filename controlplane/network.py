@@ -33,7 +33,9 @@ from controlplane.network_power import (
     Phase,
     SolarConfig,
     SolarMode,
+    VehicleToGridConfig,
 )
+from controlplane.network_tariff import TariffConfig
 from controlplane.rules import RULES_MAX, HoursConfig, RuleConfig
 from controlplane.units import ma_from_a, ma_from_w
 
@@ -52,6 +54,8 @@ __all__ = [
     "Phase",
     "SiteConfig",
     "SolarConfig",
+    "TariffConfig",
+    "VehicleToGridConfig",
     "dump_network",
     "dump_site",
     "feeder_faults",
@@ -205,21 +209,30 @@ class ChargerConfig(DescribedModel):
 
 class CircuitConfig(DescribedModel):
     """A conductor with a breaker; `rating_a` holds on each phase. The one circuit without a parent
-    is the site's supply."""
+    is the site's supply. `export_a` is what vehicles below it may feed in together, on each phase,
+    where that is less than its rating; what others draw meanwhile is never counted against it."""
 
     id: Name
     parent: Name | None = None
     rating_a: Annotated[float, Field(gt=0, le=100_000, allow_inf_nan=False)]
+    export_a: Amperes | None = None
 
     @property
     def rating_ma(self) -> int:
         return ma_from_a(self.rating_a)
 
+    @property
+    def export_ma(self) -> int:
+        """The most that may be fed in through it, on each phase."""
+        if self.export_a is None:
+            return self.rating_ma
+        return min(self.rating_ma, ma_from_a(self.export_a))
+
 
 class SiteConfig(DescribedModel):
     """A place with one supply. `voltage_v` is line to neutral. `margin_percent` of every rating is
     never given away. Outside `opening_hours`, where there are any, only sessions are served whose
-    rule says so."""
+    rule says so. `tariff` is what energy costs there."""
 
     id: Name
     name: str = ""
@@ -236,6 +249,8 @@ class SiteConfig(DescribedModel):
     solar: SolarConfig | None = None
     battery: BatteryConfig | None = None
     authorisation: AuthorisationConfig = AuthorisationConfig()
+    tariff: TariffConfig | None = None
+    vehicle_to_grid: VehicleToGridConfig | None = None
 
     @field_validator("time_zone")
     @classmethod

@@ -6,6 +6,7 @@ limit further, and a meter only tells what others take."""
 
 from __future__ import annotations
 
+from decimal import Decimal
 from enum import StrEnum
 from typing import Annotated, Any, Literal, Self
 
@@ -31,6 +32,7 @@ __all__ = [
     "RegisterType",
     "SolarConfig",
     "SolarMode",
+    "VehicleToGridConfig",
     "WordOrder",
 ]
 
@@ -39,6 +41,8 @@ DAY_S = 86_400
 Name = Annotated[str, Field(pattern=f"^{NAME_PATTERN.pattern}$")]
 Amperes = Annotated[float, Field(ge=0, le=100_000, allow_inf_nan=False)]
 Watts = Annotated[int, Field(ge=0, le=10**12)]
+Price = Annotated[Decimal, Field(ge=0, le=1_000, max_digits=12, decimal_places=6)]
+"""Of a kilowatt-hour, in whole units of a currency."""
 CONTRACT_MAX_W = 10**10
 """Of a site; a day's energy at this power, in W x ms, fits into 63 bits."""
 
@@ -253,3 +257,23 @@ class BatteryConfig(DescribedModel):
     capacity_wh: Annotated[int, Field(gt=0, le=10**12)]
     discharge_max_w: Watts
     reserve_percent: Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)] = 20.0
+
+
+class VehicleToGridConfig(DescribedModel):
+    """On what terms vehicles whose drivers agree feed in. A driver is credited with
+    `credit_per_kwh`, out of which the battery's wear is paid too, so less than `wear_per_kwh` is
+    refused. A site without this feeds nothing in."""
+
+    credit_per_kwh: Price
+    wear_per_kwh: Price = Decimal("0.05")
+    currency: Annotated[str, Field(pattern="^[A-Z]{3}$")]
+    """ISO 4217."""
+
+    @model_validator(mode="after")
+    def _wear_is_paid(self) -> Self:
+        if self.credit_per_kwh < self.wear_per_kwh:
+            raise ValueError(
+                f"credit_per_kwh {self.credit_per_kwh} is less than wear_per_kwh "
+                f"{self.wear_per_kwh}: drivers would pay for feeding in"
+            )
+        return self

@@ -14,7 +14,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validat
 from controlplane.ids import NAME_PATTERN
 from controlplane.units import ma_from_a
 
-__all__ = ["RULES_MAX", "HoursConfig", "RuleConfig", "Weekday"]
+__all__ = ["RULES_MAX", "HoursConfig", "RuleConfig", "TimeOfDay", "Weekday", "minutes_of_day"]
 
 RULES_MAX = 100
 _TOKENS_MAX = 10_000
@@ -75,12 +75,12 @@ class HoursConfig(_Model):
     @property
     def opens_minute(self) -> int:
         """Minutes after midnight of each of `days`, 0 to 1,439."""
-        return _minutes(self.opens)
+        return minutes_of_day(self.opens)
 
     @property
     def closes_minute(self) -> int:
         """The same, 0 to 1,440; not above `opens_minute` where it lies on the next day."""
-        return _minutes(self.closes)
+        return minutes_of_day(self.closes)
 
 
 class RuleConfig(_Model):
@@ -117,6 +117,7 @@ class RuleConfig(_Model):
         return 0 if self.guaranteed_a is None else ma_from_a(self.guaranteed_a)
 
 
-def _minutes(time_of_day: str) -> int:
+def minutes_of_day(time_of_day: str) -> int:
+    """Minutes after midnight of a `TimeOfDay`."""
     hours, minutes = time_of_day.split(":")
     return int(hours) * 60 + int(minutes)

@@ -248,6 +248,7 @@ def _response_to_message(event: GridEvent) -> grid_pb2.GridEventResponse:
             for sample in event.samples
         ],
         finish_time=timestamp(event.finished_ms),
+        fed_in_wh=event.fed_wh,
     )
 
 

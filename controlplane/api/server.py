@@ -29,12 +29,14 @@ from controlplane.api.display import Display
 from controlplane.api.errors import ErrorInterceptor
 from controlplane.api.event_streams import EventStreams
 from controlplane.api.firmware import FirmwareCalls
+from controlplane.api.flexibility import Flexibility
 from controlplane.api.grid import Grid
 from controlplane.api.journal import Journal
 from controlplane.api.logs import Logs
 from controlplane.api.network import Network
 from controlplane.api.onboarding import Onboarding
 from controlplane.api.payments import Payments
+from controlplane.api.planning import PlanningCalls
 from controlplane.api.quarantine import Quarantine
 from controlplane.api.reservations import Reservations
 from controlplane.api.security import SecurityOfChargers
@@ -72,6 +74,8 @@ from controlplane.api.v1 import (
     event_streams_pb2_grpc,
     firmware_pb2,
     firmware_pb2_grpc,
+    flexibility_pb2,
+    flexibility_pb2_grpc,
     grid_pb2,
     grid_pb2_grpc,
     journal_pb2,
@@ -82,6 +86,8 @@ from controlplane.api.v1 import (
     network_pb2_grpc,
     payments_pb2,
     payments_pb2_grpc,
+    planning_pb2,
+    planning_pb2_grpc,
     quarantine_pb2,
     quarantine_pb2_grpc,
     reservations_pb2,
@@ -289,7 +295,9 @@ def _add_services(backend: Backend, server: grpc.aio.Server, node: NodeControl |
     der_pb2_grpc.add_DerServiceServicer_to_server(Der(backend), server)
     event_streams_pb2_grpc.add_EventStreamsServiceServicer_to_server(EventStreams(backend), server)
     payments_pb2_grpc.add_PaymentsServiceServicer_to_server(Payments(backend), server)
+    planning_pb2_grpc.add_PlanningServiceServicer_to_server(PlanningCalls(backend), server)
     tariffs_pb2_grpc.add_TariffsServiceServicer_to_server(Tariffs(backend), server)
+    flexibility_pb2_grpc.add_FlexibilityServiceServicer_to_server(Flexibility(backend), server)
     tokens_pb2_grpc.add_TokensServiceServicer_to_server(Tokens(backend), server)
     return [
         service.full_name
@@ -313,12 +321,14 @@ def _add_services(backend: Backend, server: grpc.aio.Server, node: NodeControl |
             logs_pb2,
             network_pb2,
             payments_pb2,
+            planning_pb2,
             quarantine_pb2,
             reservations_pb2,
             security_pb2,
             sessions_pb2,
             sites_pb2,
             system_pb2,
+            flexibility_pb2,
             tariffs_pb2,
             tokens_pb2,
         )

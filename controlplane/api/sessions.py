@@ -18,7 +18,7 @@ from controlplane.api.backend import (
 )
 from controlplane.api.pace import Pace
 from controlplane.api.v1 import electrical_pb2, sessions_pb2, sessions_pb2_grpc
-from controlplane.charger.messages import AbandonSession, SetSessionNeed
+from controlplane.charger.messages import AbandonSession, DischargeConsent, SetSessionNeed
 from controlplane.errors import NotFound
 from controlplane.ids import ActorKind, ActorRef, ChargerId, SessionId, SiteId
 from controlplane.store.records import MeterSample, SessionRecord, SessionState
@@ -34,6 +34,8 @@ _STATE_NUMBERS = {state: number for number, state in _STATES.items()}
 _SAMPLES_DEFAULT = 1_000
 _SAMPLES_MAX = 10_000
 _NEED_MAX_WH = 10_000_000
+_RESERVE = 50
+"""Per cent, where the driver does not say."""
 
 
 class Sessions(sessions_pb2_grpc.SessionsServiceServicer):
@@ -120,8 +122,12 @@ class Sessions(sessions_pb2_grpc.SessionsServiceServicer):
         need_wh = request.need_wh if request.HasField("need_wh") else None
         departure_ms = instant_ms(request, "departure_time")
         boost_until_ms = instant_ms(request, "boost_until_time")
-        if need_wh is None and departure_ms is None and boost_until_ms is None:
-            raise invalid("need_wh", "need_wh, departure_time or boost_until_time must be given")
+        discharge = _consent(request)
+        given = (need_wh, departure_ms, boost_until_ms, discharge)
+        if all(each is None for each in given):
+            raise invalid(
+                "need_wh", "need_wh, departure_time, boost_until_time or discharge must be given"
+            )
         if need_wh is not None and not 0 <= need_wh <= _NEED_MAX_WH:
             raise invalid("need_wh", f"0 to {_NEED_MAX_WH} Wh")
         session = await require_session(self._backend, request.session_id)
@@ -132,6 +138,7 @@ class Sessions(sessions_pb2_grpc.SessionsServiceServicer):
                 need_wh=need_wh,
                 departure_ms=departure_ms,
                 boost_until_ms=boost_until_ms,
+                discharge=discharge,
             ),
             SessionRecord,
             context,
@@ -247,7 +254,33 @@ def session_to_message(session: SessionRecord) -> sessions_pb2.Session:
         end_receive_time=timestamp(session.ended_received_ms),
         missing_event_count=session.events_missing,
         token_status=session.token_status or "",
+        exported_wh=session.exported_wh,
+        discharge_reserve_percent=session.discharge_reserve_percent,
+        credit=_credit(session),
     )
+
+
+def _credit(session: SessionRecord) -> sessions_pb2.Credit | None:
+    if not session.credit_currency:
+        return None
+    return sessions_pb2.Credit(
+        energy_wh=session.credited_wh,
+        amount=session.credit_amount,
+        currency=session.credit_currency,
+        price_per_kwh=session.credit_price_per_kwh,
+    )
+
+
+def _consent(request: sessions_pb2.SetSessionNeedRequest) -> DischargeConsent | None:
+    if not request.HasField("discharge"):
+        return None
+    discharge = request.discharge
+    if not discharge.allowed:
+        return DischargeConsent(None)
+    percent = discharge.reserve_percent if discharge.HasField("reserve_percent") else _RESERVE
+    if not 0 <= percent <= 100:
+        raise invalid("discharge.reserve_percent", "0 to 100")
+    return DischargeConsent(percent)
 
 
 def _matches(request: sessions_pb2.WatchSessionsRequest, session: SessionRecord) -> bool:

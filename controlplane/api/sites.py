@@ -48,7 +48,7 @@ from controlplane.store.reader import PAGE_SIZE_MAX
 from controlplane.store.records import LimitDecision, SiteRecord
 from controlplane.units import MS_PER_S
 
-__all__ = ["CURRENT_MAX_MA", "Sites", "allocation_to_message", "require_site"]
+__all__ = ["CURRENT_MAX_MA", "Sites", "allocation_to_message", "demand_source", "require_site"]
 
 _DECISIONS_DEFAULT = 10
 
@@ -410,12 +410,13 @@ def _connector_to_message(connector: ConnectorAllocation) -> sites_pb2.Connector
         energy_needed_wh=connector.energy_needed_wh,
         laxity_s=None if connector.laxity_ms is None else connector.laxity_ms // MS_PER_S,
         departure_time=timestamp(connector.departure_ms),
-        need_source=_source(connector.need_source),
-        departure_source=_source(connector.departure_source),
+        need_source=demand_source(connector.need_source),
+        departure_source=demand_source(connector.departure_source),
     )
 
 
-def _source(source: str | None) -> sites_pb2.DemandSource.ValueType:
+def demand_source(source: str | None) -> sites_pb2.DemandSource.ValueType:
+    """Who says what a session needs or when it leaves; None: nobody."""
     if source is None:
         return sites_pb2.DEMAND_SOURCE_UNSPECIFIED
     return _SOURCES[Source(source)]

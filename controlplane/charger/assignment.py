@@ -6,6 +6,7 @@ whether or not the description is news."""
 from __future__ import annotations
 
 from controlplane.charger.commands import Origin
+from controlplane.charger.credits import accrue
 from controlplane.charger.line import Line
 from controlplane.charger.memory import ChargerMemory, Described
 from controlplane.charger.messages import ChargerAssigned, ChargerUnassigned
@@ -57,7 +58,9 @@ class Assignment:
             voltage_v=message.voltage_v,
             main_meter_interval_s=message.main_meter_interval_s,
             authorisation=message.authorisation,
+            feed_in=message.feed_in,
         )
+        self._settle_credits(turn, described)
         moved = memory.site_id != message.site_id
         changed = memory.described != described
         turn.site_id = memory.site_id = message.site_id
@@ -73,6 +76,15 @@ class Assignment:
                 # It was told to come again later; it is welcome now (2.0.1 B02).
                 self._line.order(turn, dialect, Trigger("BootNotification"), Origin.SETTLING)
         self.tell_all(turn)
+
+    def _settle_credits(self, turn: Turn, described: Described) -> None:
+        """What was fed in until the terms change is credited at those that held."""
+        before = self._memory.described
+        if before is None or before.feed_in is None or before.feed_in == described.feed_in:
+            return
+        for session in self._memory.sessions:
+            if accrue(turn, self._memory, session, before.feed_in):
+                self._sessions.store(turn, session)
 
     def unassigned(self, turn: Turn, message: ChargerUnassigned) -> None:
         """It left this site; of another than its own that is old news."""

@@ -40,12 +40,16 @@ def _present_values(memory: ChargerMemory, profile_id: int) -> ScheduleValues | 
         running = memory.open_session_on(known.connector_id) is not None
         purpose = LimitPurpose.TRANSACTION if running else LimitPurpose.DEFAULT
         allowed = _allowed(memory, known.connector_id, purpose, known.unit)
-        return None if allowed is None else _capped(known.values, allowed, known.phases)
+        # Whatever an operator's profile says, while the site has it feed in nothing is drawn.
+        return None if allowed is None else _capped(known.values, max(0, allowed), known.phases)
     connector_id, ours = profile_of(profile_id)
     if connector_id == 0 or ours is None or memory.described is None:
         return None
     allowed = _allowed(memory, connector_id, ours, profile_form(memory).unit)
-    return None if allowed is None else ScheduleValues(limit=PhaseValues(allowed))
+    if allowed is None or allowed >= 0:
+        return None if allowed is None else ScheduleValues(limit=PhaseValues(allowed))
+    feeds = PhaseValues(allowed)
+    return ScheduleValues(limit=PhaseValues(0), discharge_limit=feeds, setpoint=feeds)
 
 
 def _allowed(

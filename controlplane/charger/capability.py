@@ -53,6 +53,17 @@ class Capability(msgspec.Struct, array_like=True):
     settings_get_max: int | None = None
     """How many settings it takes in one question."""
     settings_set_max: int | None = None
+    bidirectional: bool | None = None
+    """Whether it says that it steers power in both directions (2.1)."""
+    operation_modes: tuple[str, ...] = ()
+    """Those of 2.1 that it knows."""
+
+    @property
+    def takes_setpoints(self) -> bool:
+        """Whether a vehicle there may be told to feed in: not where the station denies it. One that
+        says nothing of itself has told of a vehicle that can, over ISO 15118-20."""
+        modes = self.operation_modes
+        return self.bidirectional is not False and (not modes or "centralsetpoint" in modes)
 
     def take(self, fact: Fact) -> bool:
         """Take in what a charger says of a setting; whether anything changed by that."""
@@ -195,6 +206,15 @@ def _set_max(capability: Capability, fact: Fact) -> None:
     capability.settings_set_max = _whole(fact.value, most=10_000) or None
 
 
+def _bidirectional(capability: Capability, fact: Fact) -> None:
+    said = (fact.value or "").casefold()
+    capability.bidirectional = {"true": True, "false": False}.get(said)
+
+
+def _operation_modes(capability: Capability, fact: Fact) -> None:
+    capability.operation_modes = tuple(word.casefold() for word in _words(fact.value))
+
+
 _TAKEN: Final[dict[str, Callable[[Capability, Fact], None]]] = {
     # 1.6, section 9.1 and 9.4
     "chargingscheduleallowedchargingrateunit": _units,
@@ -210,6 +230,9 @@ _TAKEN: Final[dict[str, Callable[[Capability, Fact], None]]] = {
     "sampleddatactrlr.txupdatedinterval": _interval,
     "devicedatactrlr.itemspermessage[getvariables]": _get_max,
     "devicedatactrlr.itemspermessage[setvariables]": _set_max,
+    # 2.1, appendix
+    "v2xchargingctrlr.enabled": _bidirectional,
+    "v2xchargingctrlr.supportedoperationmodes": _operation_modes,
     "evse.power": _power,
     "acdcconverter.power": _power,
     "evse.current": _current,

@@ -29,7 +29,7 @@ _SAME_MS: Final = 10 * MS_PER_S
 sent."""
 _SKEW_MIN_MS: Final = 60 * MS_PER_S
 """Less than this is not worth a correction."""
-_IN_STEP_MS: Final = 60 * MS_PER_S
+_IN_STEP_MS: Final = 30 * MS_PER_S
 """How long a clock must have gone on in step with ours to be taken for behind."""
 
 

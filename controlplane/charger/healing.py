@@ -133,7 +133,7 @@ class Healer:
         was given no current draws none."""
         for session in self._memory.open_sessions():
             connector = self._memory.connectors.get(session.connector_id)
-            if connector is None or connector.power_w is None or connector.power_w > 0:
+            if connector is None or connector.power_w is None or connector.power_w != 0:
                 return True
             if not connector.limit_ma:
                 return True

@@ -24,31 +24,37 @@ def limit_command(
     *,
     purpose: LimitPurpose,
     transaction_id: str | None = None,
+    hold_s: int | None = None,
 ) -> SetLimit | None:
     """A limit in the form that the charger takes; None for a connector nobody described.
 
-    `limit_ma` is the grid's side, where rows are counted; watts are what the vehicle may get of it.
+    `limit_ma` is the grid's side, where rows are counted; watts are what the vehicle may get of it,
+    or below 0 has to give for it, rounded towards 0.
     """
     described = memory.described
     connector = None if described is None else described.connector(connector_id)
     if described is None or connector is None:
         return None
-    grid_w = w_from_ma(limit_ma, voltage_v=described.voltage_v, phases=connector.phases)
+    grid_w = w_from_ma(abs(limit_ma), voltage_v=described.voltage_v, phases=connector.phases)
+    limit_w = grid_w * described.efficiency_permille // 1_000
+    if limit_ma < 0:
+        limit_w = -(grid_w * 1_000 // described.efficiency_permille)
     command = SetLimit(
         connector_id=connector_id,
         purpose=purpose,
         limit_ma=limit_ma,
-        limit_w=grid_w * described.efficiency_permille // 1_000,
+        limit_w=limit_w,
         unit="A",
         phases=connector.phases,
         transaction_id=transaction_id,
+        hold_s=hold_s if limit_ma < 0 else None,
     )
     return profile_form(memory).written(command)
 
 
 def limit_wanted(memory: ChargerMemory, wanted: ApplyLimit) -> SetLimit | None:
     """The command that brings a site's limit into force; None where there is no such connector, or
-    its session is over."""
+    its session is over, or it is to feed in by its default profile, which would outlive it."""
     if wanted.session_id is None:
         return limit_command(
             memory, wanted.connector_id, wanted.limit_ma, purpose=LimitPurpose.DEFAULT
@@ -59,12 +65,15 @@ def limit_wanted(memory: ChargerMemory, wanted: ApplyLimit) -> SetLimit | None:
     if session.connector_id != wanted.connector_id:
         return None
     by_default = profile_form(memory).by_default
+    if by_default and wanted.limit_ma < 0:
+        return None
     return limit_command(
         memory,
         wanted.connector_id,
         wanted.limit_ma,
         purpose=LimitPurpose.DEFAULT if by_default else LimitPurpose.TRANSACTION,
         transaction_id=session.transaction_id,
+        hold_s=wanted.hold_s,
     )
 
 

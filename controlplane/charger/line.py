@@ -114,7 +114,8 @@ class Line:
             limit_granted(self._memory, message.connector_id, message.limit_ma)
         connector = self._memory.connector(message.connector_id)
         in_force_ma = None if connector is None else connector.limit_ma
-        urgent = in_force_ma is None or message.limit_ma < in_force_ma
+        # What is drawn is reduced, or what is fed in ends.
+        urgent = in_force_ma is None or message.limit_ma < in_force_ma or in_force_ma < 0
         fault = self.order(turn, dialect, command, Origin.LIMIT, limit=message, urgent=urgent)
         if fault is not None:
             tell_outcome(turn, message, CommandState.REJECTED)

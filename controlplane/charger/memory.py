@@ -11,6 +11,7 @@ theirs go to the end and have a default."""
 from __future__ import annotations
 
 from collections.abc import Iterator
+from decimal import Decimal
 from typing import Final, Literal
 
 import msgspec
@@ -19,6 +20,7 @@ from controlplane.charger.capability import Capability
 from controlplane.charger.clock import StationClock
 from controlplane.charger.energy import POWER_UNKNOWN_W, Register
 from controlplane.charger.external_limits import ExternalLimit
+from controlplane.charger.messages import FeedInTerms
 from controlplane.charger.probing import Probing
 from controlplane.charger.quirks import Quirks, quirks_of
 from controlplane.charger.sequence import Sequence
@@ -39,6 +41,7 @@ __all__ = [
     "Alarm",
     "ChargerMemory",
     "Connector",
+    "Credit",
     "Described",
     "DescribedConnector",
     "DynamicProfile",
@@ -84,6 +87,8 @@ class Described(msgspec.Struct, frozen=True):
     quirks: tuple[str, ...] = ()
     """Profiles that its owner named; empty: those that match what it says when it boots."""
     direct_current: bool = False
+    feed_in: FeedInTerms | None = None
+    """What drivers get for what is fed in."""
 
     @classmethod
     def of(
@@ -93,6 +98,7 @@ class Described(msgspec.Struct, frozen=True):
         voltage_v: int,
         main_meter_interval_s: int | None = None,
         authorisation: Authorisation | None = None,
+        feed_in: FeedInTerms | None = None,
     ) -> Described:
         return cls(
             voltage_v,
@@ -107,6 +113,7 @@ class Described(msgspec.Struct, frozen=True):
             authorisation,
             config.quirks,
             config.current_type is CurrentType.DC,
+            feed_in,
         )
 
     def connector(self, connector_id: int) -> DescribedConnector | None:
@@ -146,6 +153,18 @@ class SessionDetails(msgspec.Struct, array_like=True):
     preconditioning: str | None = None
     sleeping: bool = False
     limit: TransactionLimit | None = None
+
+
+class Credit(msgspec.Struct, array_like=True):
+    """What a driver is owed for what the vehicle fed in, so far; see `credits.py`."""
+
+    energy_wh: int = 0
+    """What of it is credited."""
+    amount: Decimal = Decimal(0)
+    currency: str = ""
+    """ISO 4217; empty while nothing is owed."""
+    price_per_kwh: Decimal = Decimal(0)
+    """The latest."""
 
 
 class Session(msgspec.Struct, array_like=True):
@@ -196,6 +215,11 @@ class Session(msgspec.Struct, array_like=True):
     """What became of its token: a `tokens.TokenStatus`, `PENDING`, or None where nobody looked."""
     group_id: str | None = None
     """Of its token."""
+    exported: Register = msgspec.field(default_factory=Register)
+    """The register of what the vehicle fed in."""
+    reserve_percent: int | None = None
+    """Down to this state of charge the driver lets the vehicle feed in; None: not at all."""
+    credit: Credit = msgspec.field(default_factory=Credit)
 
     @property
     def authorised(self) -> bool:

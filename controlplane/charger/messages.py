@@ -3,6 +3,7 @@ API."""
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any, NamedTuple
 
 import msgspec
@@ -37,10 +38,12 @@ __all__ = [
     "ChargerView",
     "ConnectorView",
     "DerState",
+    "DischargeConsent",
     "DismissCandidate",
     "DismissQuarantined",
     "DriverTariffSet",
     "Execute",
+    "FeedInTerms",
     "GetCharger",
     "GetDerState",
     "LocalListView",
@@ -171,6 +174,14 @@ class SecurityNoticed(Message, frozen=True, tag="security_noticed"):
 # --- from its site --------------------------------------------------------------------------------
 
 
+class FeedInTerms(msgspec.Struct, frozen=True, array_like=True):
+    """What a driver is credited with for a kilowatt-hour that the vehicle feeds in; `currency` is
+    ISO 4217."""
+
+    price_per_kwh: Decimal
+    currency: str
+
+
 class ChargerAssigned(Message, frozen=True, tag="charger_assigned"):
     """The charger belongs to this site, described like this (`network.ChargerConfig` as JSON).
     Where its main meter measures the building, it is to be sent every `main_meter_interval_s`."""
@@ -181,6 +192,8 @@ class ChargerAssigned(Message, frozen=True, tag="charger_assigned"):
     main_meter_interval_s: int | None = None
     authorisation: Authorisation | None = None
     """None: nobody looks tokens up, and whoever comes is accepted."""
+    feed_in: FeedInTerms | None = None
+    """What a driver gets for what is fed in; None where nobody feeds in."""
 
 
 class ChargerUnassigned(Message, frozen=True, tag="charger_unassigned"):
@@ -193,12 +206,14 @@ class ApplyLimit(Message, frozen=True, tag="apply_limit"):
 
     `session_id` None means the default profile; otherwise the running transaction's profile. A
     newer limit for the same connector and purpose that is still waiting in the queue replaces an
-    older one, which is then reported `superseded`."""
+    older one, which is then reported `superseded`. A limit below 0 has the vehicle feed in as much,
+    for `hold_s` unless it is told so again."""
 
     connector_id: int
     limit_id: int
     limit_ma: int
     session_id: SessionId | None
+    hold_s: int | None = None
 
 
 class SampleWanted(Message, frozen=True, tag="sample_wanted"):
@@ -231,15 +246,23 @@ class Execute(msgspec.Struct, frozen=True, tag="execute"):
     timeout_ms: int = 30_000
 
 
+class DischargeConsent(msgspec.Struct, frozen=True):
+    """The driver's word on feeding in: down to `reserve_percent` (0 to 100) of the battery, or not
+    at all (None)."""
+
+    reserve_percent: int | None
+
+
 class SetSessionNeed(msgspec.Struct, frozen=True, tag="set_session_need"):
     """The driver's wish for a running session; None leaves a value as it is. Until
     `boost_until_ms`, at most a day ahead, it goes first; an instant that is past ends that.
-    Answered with `SessionRecord`."""
+    `discharge` lets it feed in, or no more. Answered with `SessionRecord`."""
 
     session_id: SessionId
     need_wh: int | None = None
     departure_ms: int | None = None
     boost_until_ms: int | None = None
+    discharge: DischargeConsent | None = None
 
 
 class AbandonSession(msgspec.Struct, frozen=True, tag="abandon_session"):

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from controlplane.actor import Persist
 from controlplane.charger.clock import HISTORY_MS
+from controlplane.charger.credits import accrue, worth_accruing
 from controlplane.charger.memory import ChargerMemory, Session
 from controlplane.charger.turn import Turn
 from controlplane.ids import SessionId
@@ -66,6 +67,12 @@ def session_record(memory: ChargerMemory, session: Session) -> SessionRecord:
         events_missing=session.sequence.missing,
         token_key=None if session.id_token is None else token_key(session.id_token),
         token_status=session.token_status,
+        exported_wh=session.exported.energy_wh,
+        discharge_reserve_percent=session.reserve_percent,
+        credited_wh=session.credit.energy_wh,
+        credit_amount=str(session.credit.amount),
+        credit_currency=session.credit.currency,
+        credit_price_per_kwh=str(session.credit.price_per_kwh),
     )
 
 
@@ -106,8 +113,12 @@ class Metering:
             newest = metered or newest
         if newest is not None:
             turn.tell_site(newest)
-        if session is not None and session.ended_ms is not None:
+        if session is None:
+            return
+        if session.ended_ms is not None:
             self.correct(turn, session, energy_before_wh)
+        elif worth_accruing(self._memory, session) and accrue(turn, self._memory, session):
+            turn.effects.append(Persist(session_record(self._memory, session)))
 
     def _take(
         self, turn: Turn, connector_id: int, session: Session | None, reading: MeterReading
@@ -148,6 +159,8 @@ class Metering:
                 self._add_up_power(session, at_ms, reading.power_w)
             if reading.energy_wh is not None:
                 self.take_register(turn, session, reading.energy_wh, at_ms, said_ms=reading.at_ms)
+            if reading.exported_wh is not None:
+                self._take_export(turn, session, reading.exported_wh, at_ms, said_ms=reading.at_ms)
         if session is not None and session.ended_ms is not None:
             return None
         if connector_id == 0 and session is not None:
@@ -168,7 +181,27 @@ class Metering:
             reading.power_w,
             None if session is None else session.register.energy_wh,
             reading.soc_percent,
+            None if session is None else session.exported.energy_wh,
         )
+
+    def _take_export(
+        self, turn: Turn, session: Session, wh: int, at_ms: int, *, said_ms: int | None
+    ) -> None:
+        """Count what was fed in. A step that cannot be believed is owed to nobody."""
+        register = session.exported
+        if session.ended_ms is not None and at_ms > session.ended_ms:
+            return
+        doubt = register.take(
+            wh, at_ms, turn.now_ms, power_max_w=self._memory.power_max_w(session.connector_id)
+        )
+        turn.changed |= register.first_wh == wh and register.first_ms == at_ms
+        if doubt is not None:
+            turn.deviation(
+                "export_" + doubt,
+                session_id=session.session_id,
+                register_wh=wh,
+                register_before_wh=register.last_wh,
+            )
 
     def take_register(
         self,
@@ -303,7 +336,8 @@ class Metering:
         self, turn: Turn, session: Session, energy_before_wh: int, *, always: bool = False
     ) -> None:
         """A late message changed what is stored of a session."""
-        if always or session.register.energy_wh != energy_before_wh:
+        credited = accrue(turn, self._memory, session)
+        if always or credited or session.register.energy_wh != energy_before_wh:
             turn.changed = True
             turn.effects.append(Persist(session_record(self._memory, session)))
             turn.emit(
@@ -312,6 +346,7 @@ class Metering:
                 started_ms=session.started_ms,
                 ended_ms=session.ended_ms,
                 energy_wh=session.register.energy_wh,
+                exported_wh=session.exported.energy_wh,
             )
 
     def restore(self, samples: Iterable[MeterSample]) -> None:

@@ -82,12 +82,17 @@ class Needs:
             return Refusal("precondition", "SESSION_ENDED", "the session has ended", facts)
         if wish.need_wh is not None and wish.need_wh < 0:
             return Refusal("invalid_input", "NEED_NEGATIVE", "need_wh is 0 or more", facts)
+        reserve_percent = None if wish.discharge is None else wish.discharge.reserve_percent
+        if reserve_percent is not None and not 0 <= reserve_percent <= 100:
+            return Refusal("invalid_input", "RESERVE_INVALID", "reserve_percent is 0 to 100", facts)
         if (wish.boost_until_ms or 0) > turn.now_ms + BOOST_MAX_MS:
             return Refusal("invalid_input", "BOOST_TOO_LONG", "a boost lasts a day at most", facts)
         if wish.need_wh is not None:
             session.need_wh = wish.need_wh
         if wish.departure_ms is not None:
             session.departure_ms = wish.departure_ms
+        if wish.discharge is not None:
+            session.reserve_percent = wish.discharge.reserve_percent
         if wish.boost_until_ms is not None:
             in_future = wish.boost_until_ms > turn.now_ms
             session.boost_until_ms = wish.boost_until_ms if in_future else None
@@ -101,6 +106,7 @@ class Needs:
             need_wh=session.need_wh,
             departure_ms=session.departure_ms,
             boost_until_ms=session.boost_until_ms,
+            discharge_reserve_percent=session.reserve_percent,
         )
         self._sessions.tell_state(turn, session.connector_id)
         return record
@@ -137,4 +143,7 @@ def _vehicle_limits(
         departure_ms=leaves_ms,
         said_ms=now_ms,
         discharge=event.discharge,
+        said_wh=0
+        if session is None or event.discharge is None
+        else had_wh - session.exported.energy_wh,
     )

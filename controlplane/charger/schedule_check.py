@@ -152,9 +152,9 @@ class ScheduleCheck:
 
     def _profiles(self, session: Session) -> list[Profile] | None:
         """The profiles that the station has acknowledged for a session; None where what limits the
-        session is in doubt."""
+        session is in doubt, or it feeds in."""
         connector = self._memory.connector(session.connector_id)
-        if connector is None or connector.limit_ma is None:
+        if connector is None or connector.limit_ma is None or connector.limit_ma < 0:
             return None
         by_default = profile_form(self._memory).by_default
         limits = [(connector.limit_ma, LimitPurpose.DEFAULT, Purpose.DEFAULT)]

@@ -8,14 +8,18 @@ from __future__ import annotations
 
 from typing import Final
 
+import msgspec
+
 from controlplane.actor import Persist, SetTimer
+from controlplane.charger.credits import accrue
 from controlplane.charger.memory import ChargerMemory, Connector, Session
 from controlplane.charger.metering import REPLACED, Metering, session_record
 from controlplane.charger.turn import Turn
 from controlplane.errors import Refusal
 from controlplane.ids import SessionId
 from controlplane.ocpp.events import ConnectorStatus, TransactionStarted
-from controlplane.site.messages import ConnectorState, SessionDemand
+from controlplane.ocpp.v21 import DIALECT_21
+from controlplane.site.messages import ConnectorState, SessionDemand, VehicleLimits
 from controlplane.store.records import SessionRecord
 
 __all__ = ["LOST_TIMER", "Sessions"]
@@ -193,6 +197,7 @@ class Sessions:
             connector.power_w = None
         session.events_seen = session.events_seen[-_EVENTS_SEEN_ENDED_MAX:]
         self._metering.hold_against_power(turn, session)
+        accrue(turn, self._memory, session)
         turn.changed = True
         self.store(turn, session)
         turn.emit(
@@ -204,6 +209,7 @@ class Sessions:
             started_ms=session.started_ms,
             ended_ms=session.ended_ms,
             energy_wh=session.register.energy_wh,
+            exported_wh=session.exported.energy_wh,
             stop_reason=reason,
             doubtful=session.doubts > 0,
         )
@@ -359,8 +365,10 @@ class Sessions:
                 and (session.id_token is not None or session.charging_state in _AUTHORISED),
                 session.id_token,
                 session.boost_until_ms,
-                memory.capability.limits(connector_id, session.vehicle),
+                _vehicle(memory, session),
                 session.authorised,
+                session.exported.energy_wh,
+                session.reserve_percent,
             )
         external = memory.external_limit(connector_id, turn.now_ms)
         turn.tell_site(
@@ -372,3 +380,14 @@ class Sessions:
                 None if external is None else external[0],
             )
         )
+
+
+def _vehicle(memory: ChargerMemory, session: Session) -> VehicleLimits | None:
+    """What the vehicle and its station can do together; nothing is fed in at a station of another
+    version than 2.1, or by one that says it cannot."""
+    limits = memory.capability.limits(session.connector_id, session.vehicle)
+    if limits is None or limits.discharge is None:
+        return limits
+    if memory.ocpp_version == DIALECT_21.version and memory.capability.takes_setpoints:
+        return limits
+    return msgspec.structs.replace(limits, discharge=None)

@@ -263,6 +263,9 @@ _BY_NEED: Final = (
     "Power.Active.Import",
     "Current.Import",
     "SoC",
+    "Energy.Active.Export.Register",
+    "Power.Active.Export",
+    "Current.Export",
 )
 """What is left away last, first, where a charger takes only so many."""
 
@@ -284,7 +287,12 @@ def measurand_lists(memory: ChargerMemory, dialect: Dialect) -> tuple[str, ...]:
         lists = [[name for name in lists[0] if name in capability.measurands]]
     else:
         direct_current = memory.described is not None and memory.described.direct_current
-        sufficient = lists[0] if direct_current else [name for name in lists[0] if name != "SoC"]
+        feeds_in = bool(capability.bidirectional)
+        sufficient = [
+            name
+            for name in lists[0]
+            if (direct_current or feeds_in or name != "SoC") and (feeds_in or "Export" not in name)
+        ]
         if sufficient and set(sufficient) <= set(capability.measurands_set):
             # It has these: nothing is tried out on a charger that may restart for it.
             lists = [sufficient]

@@ -17,11 +17,14 @@ from controlplane.cli import (
     database,
     feeders,
     firmware,
+    flexibility,
     grid_events,
     logs,
     meters,
     network,
     openadr,
+    plan,
+    prices,
     quarantine,
     reservations,
     security,
@@ -67,6 +70,8 @@ app.add_typer(tokens.app, name="tokens", rich_help_panel="Operate")
 app.add_typer(reservations.app, name="reservations", rich_help_panel="Operate")
 app.add_typer(feeders.app, name="feeders", rich_help_panel="Operate")
 app.add_typer(grid_events.app, name="grid-events", rich_help_panel="Operate")
+app.add_typer(prices.app, name="prices", rich_help_panel="Operate")
+app.add_typer(flexibility.app, name="flexibility", rich_help_panel="Operate")
 app.add_typer(firmware.app, name="firmware", rich_help_panel="Operate")
 app.add_typer(logs.app, name="logs", rich_help_panel="Operate")
 app.add_typer(network.app, name="network", rich_help_panel="Operate")
@@ -75,6 +80,7 @@ app.add_typer(database.app, name="database", rich_help_panel="Operate")
 app.add_typer(authority.app, name="ca", rich_help_panel="Operate")
 app.command("openadr", rich_help_panel="Connect")(openadr.openadr)
 app.add_typer(meters.app, name="meters", rich_help_panel="Connect")
+app.command("plan", rich_help_panel="Operate")(plan.plan)
 app.command("why", rich_help_panel="Operate")(why.why)
 app.command("allocate", rich_help_panel="Measure")(allocate.allocate)
 app.add_typer(workloads.bench, name="bench", rich_help_panel="Measure")

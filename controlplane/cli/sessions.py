@@ -189,19 +189,42 @@ def need(
             max=24 * 60,
         ),
     ] = None,
+    feed_in: Annotated[
+        bool | None,
+        typer.Option("--feed-in/--no-feed-in", help="Whether the vehicle may feed in."),
+    ] = None,
+    reserve: Annotated[
+        int | None,
+        typer.Option(
+            help="With --feed-in: what stays in the battery; 50 unless given.",
+            metavar="PERCENT",
+            min=0,
+            max=100,
+        ),
+    ] = None,
     address: Address = DEFAULT_ADDRESS,
     as_json: Json = False,
 ) -> None:
-    """Say how much a driver needs and by when, or let a session go first for a while.
+    """Say how much a driver needs and by when, let a session go first for a while, or its vehicle
+    feed in.
+
+    A vehicle feeds in only where its station speaks OCPP 2.1 and has told of it, the site has terms
+    for it (`vehicle_to_grid`), and need and departure are known; both are kept.
 
     \b
     loadstar sessions need S-17 --energy 22.5 --departure 2026-05-01T17:30:00+02:00
     loadstar sessions need S-17 --boost 30
+    loadstar sessions need S-17 --feed-in --reserve 40
     """
     from controlplane.api.v1 import sessions_pb2
 
-    if energy_kwh is None and departure is None and boost_min is None:
-        raise typer.BadParameter("give --energy, --departure or --boost")
+    if energy_kwh is None and departure is None and boost_min is None and feed_in is None:
+        raise typer.BadParameter("give --energy, --departure, --boost or --feed-in")
+    if reserve is not None and not feed_in:
+        raise typer.BadParameter("--reserve needs --feed-in")
+    discharge = None
+    if feed_in is not None:
+        discharge = sessions_pb2.DischargeConsent(allowed=feed_in, reserve_percent=reserve)
     with connected(address) as channel:
         request = sessions_pb2.SetSessionNeedRequest(
             session_id=session_id,
@@ -209,6 +232,7 @@ def need(
             departure_time=instant("--departure", departure),
             boost_until_time=None if boost_min is None else _from_now(channel, minutes=boost_min),
             request_id=new_request_id(),
+            discharge=discharge,
         )
         session = _stub(channel).SetSessionNeed(request, timeout=CALL_TIMEOUT_S).session
     if as_json:
@@ -241,6 +265,73 @@ def abandon(
         print_json(session)
     else:
         _show(session)
+
+
+@app.command("credits")
+def list_credits(
+    site: Site = "",
+    charger: Charger = "",
+    count: Annotated[int, typer.Option(help="Sessions to look at.", min=1, max=100_000)] = 1_000,
+    address: Address = DEFAULT_ADDRESS,
+    as_json: Json = False,
+) -> None:
+    """List what drivers are credited with for what their vehicles fed in, newest session first.
+
+    Watt-hours are those of the charger's register. The journal has each credit when it accrued, as
+    `credit.accrued`.
+
+    \b
+    loadstar sessions credits --site depot
+    """
+    from controlplane.api.v1 import sessions_pb2
+
+    found = sessions_pb2.ListSessionsResponse()
+    looked_at, token = 0, ""
+    with connected(address) as channel:
+        while looked_at < count:
+            request = sessions_pb2.ListSessionsRequest(
+                site_id=site,
+                charger_id=charger,
+                page_size=min(count - looked_at, 1_000),
+                page_token=token,
+            )
+            page = _stub(channel).ListSessions(request, timeout=CALL_TIMEOUT_S)
+            looked_at += len(page.sessions)
+            found.sessions.extend(each for each in page.sessions if each.HasField("credit"))
+            token = page.next_page_token
+            if not token:
+                break
+    if as_json:
+        print_json(found)
+        return
+    table(
+        ["Session", "Charger", "Token", "Began (UTC)", "#Fed in", "#Credited", "#Credit"],
+        (
+            [
+                session.session_id,
+                f"{session.charger_id}/{session.connector_id}",
+                session.id_token,
+                moment(session, "start_time"),
+                energy(session.exported_wh),
+                energy(session.credit.energy_wh),
+                _credit(session),
+            ]
+            for session in found.sessions
+        ),
+    )
+
+
+def _reserve(session: sessions_pb2.Session) -> str:
+    if not session.HasField("discharge_reserve_percent"):
+        return "no"
+    return f"down to {session.discharge_reserve_percent} %"
+
+
+def _credit(session: sessions_pb2.Session) -> str:
+    if not session.HasField("credit"):
+        return ""
+    credit = session.credit
+    return f"{credit.amount} {credit.currency} for {credit.energy_wh} Wh"
 
 
 def _from_now(channel: grpc.Channel, *, minutes: int) -> Timestamp:
@@ -279,5 +370,8 @@ def _show(session: sessions_pb2.Session) -> None:
             ["Need", energy(session.need_wh) if session.HasField("need_wh") else ""],
             ["Leaves (UTC)", moment(session, "departure_time")],
             ["Goes first until (UTC)", moment(session, "boost_until_time")],
+            ["May feed in", _reserve(session)],
+            ["Fed in", energy(session.exported_wh) if session.exported_wh else ""],
+            ["Credit", _credit(session)],
         ],
     )

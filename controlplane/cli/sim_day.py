@@ -23,6 +23,7 @@ def live_day(
     sites: int | None,
     seed: int,
     workers: int | None,
+    planned: bool,
     json_path: str | None,
     picture: str | None,
 ) -> None:
@@ -40,6 +41,7 @@ def live_day(
             sites=SITES if sites is None else sites,
             seed=seed,
             workers=workers or min(WORKERS_MAX, os.cpu_count() or 1),
+            planned=planned,
             progress=lambda words: typer.echo(words, err=True),
         )
     except LoadstarError as error:

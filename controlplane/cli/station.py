@@ -47,6 +47,9 @@ def station(
     direct_current: Annotated[
         bool, typer.Option("--dc", help="Charge with direct current.")
     ] = False,
+    feeds_in: Annotated[
+        bool, typer.Option("--feeds-in", help="Its vehicles can feed in; with --ocpp 2.1.")
+    ] = False,
     frames: Annotated[bool, typer.Option("--frames", help="Print every frame.")] = False,
     do: Annotated[str, typer.Option("--do", help="Words with semicolons between.")] = "",
 ) -> None:
@@ -62,6 +65,7 @@ def station(
         current_max_a=current_a,
         unit="W" if watts else "A",
         direct_current=direct_current,
+        feeds_in=feeds_in,
     )
     clock = ShiftedClock()
     try:
@@ -72,7 +76,7 @@ def station(
         made.manners.tell = lambda direction, frame: typer.echo(f"{direction} {frame}")
     lines = _words(do) if do else _typed()
     try:
-        asyncio.run(Console(made, clock, typer.echo).run(lines))
+        asyncio.run(Console(made, clock, typer.echo, feeds_in=feeds_in).run(lines))
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
 

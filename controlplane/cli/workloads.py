@@ -14,6 +14,7 @@ import typer
 
 from controlplane.cli.connection import fail
 from controlplane.cli.sim_day import live_day
+from controlplane.cli.sim_v2g import live_v2g
 from controlplane.cli.station import station
 
 __all__ = ["bench", "demo", "simulate"]
@@ -413,10 +414,21 @@ def sim(
         int | None,
         typer.Option(help="Processes for the day; one for each core unless given.", min=1, max=64),
     ] = None,
+    planned: Annotated[
+        bool,
+        typer.Option(
+            "--planned",
+            help="Sites have tariffs and plan; on a real day, beside the day without plans.",
+        ),
+    ] = False,
     picture: Annotated[
         str | None,
         typer.Option(metavar="PATH", callback=_writable_file, help="Draw the day as an SVG."),
     ] = None,
+    v2g: Annotated[
+        bool, typer.Option("--v2g", help="Let vehicles feed in, in a grid event of --hours.")
+    ] = False,
+    vehicles: Annotated[int, typer.Option(help="How many, with --v2g.", min=1, max=2_000)] = 200,
     json_path: JsonPath = None,
 ) -> None:
     """Run the actors of production in a simulated world full of faults, or through a real day.
@@ -431,15 +443,24 @@ def sim(
     day (needs the package highspy). The sessions are real ones of two workplaces (ACN-Data, May to
     August 2019). Two sites live the sessions of that very date; every other site lives those of
     another real date of the same kind, workday or not, moved to it. Sites, stations and vehicles
-    are invented; a site's supply carries about half of its chargers. Loadstar has no plan for
-    prices yet: its cost is what fair sharing happens to cost. All of it: docs/day.md.
+    are invented; a site's supply carries about half of its chargers. Without
+    `--planned` its cost is what fair sharing happens to cost. All of it: docs/day.md.
+
+    With `--v2g` sites whose buildings draw most of their power are asked for so much, for
+    `--hours` (4 unless given), that vehicles have to feed in; 200 of them, unless `--vehicles` says
+    otherwise, at stations of OCPP 2.1. Some leave meanwhile. It prints what was asked and delivered
+    against the stated baselines, who left with less than was needed, and the credits beside the
+    metered energy; without faults unless `--faults` names some. More in docs/v2g.md.
 
     \b
     loadstar sim --seed 1 --hours 2 --chargers 1000 --faults none --json -
+    loadstar sim --v2g --json -
+    loadstar sim --v2g --vehicles 60 --hours 1 --faults lost,crash
     loadstar sim --seed 7 --faults crash,lost,ignore
     loadstar sim --seed 7 --hours 48 --faults all
     loadstar sim --sites 100 --day 2019-06-12 --json -
-    loadstar sim --sites 20 --day 2019-06-15 --picture day.svg
+    loadstar sim --sites 20 --day 2019-06-15 --planned --picture day.svg
+    loadstar sim --seed 7 --planned
     """
     if context.invoked_subcommand is not None:
         return
@@ -450,14 +471,24 @@ def sim(
             sites=sites,
             seed=seed,
             workers=workers,
+            planned=planned,
             json_path=json_path,
             picture=picture,
         )
         return
     _refuse(context, "workers", "picture", why="needs --day")
+    if v2g:
+        _refuse(context, "chargers", why="has no meaning with --v2g: give --vehicles")
+        hours = hours if _given(context, "hours") else 4.0
+        faults = faults if _given(context, "faults") else "none"
+        live_v2g(seed=seed, vehicles=vehicles, hours=hours, faults=faults, json_path=json_path)
+        return
+    _refuse(context, "vehicles", why="needs --v2g")
     from controlplane.sim.world import run
 
-    result = _measured(lambda: run(seed=seed, hours=hours, chargers=chargers, faults=faults))
+    result = _measured(
+        lambda: run(seed=seed, hours=hours, chargers=chargers, faults=faults, planned=planned)
+    )
     _write(result, json_path)
     if result["violations"]:
         raise typer.Exit(1)
@@ -504,11 +535,16 @@ def ownership(
         raise typer.Exit(1)
 
 
+def _given(context: typer.Context, name: str) -> bool:
+    """Whether an option stands on the command line."""
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
+
+
 def _refuse(context: typer.Context, *names: str, why: str) -> None:
     """Refuse options that were given and would be ignored."""
     for name in names:
-        source = context.get_parameter_source(name)
-        if source is not None and source.name == "COMMANDLINE":
+        if _given(context, name):
             raise typer.BadParameter(why, param_hint=f"--{name}")
 
 

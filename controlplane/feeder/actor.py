@@ -447,6 +447,8 @@ class FeederActor:
         reducing: bool = False,
     ) -> None:
         """Let the grid's events and the feeder above know where the sums stand."""
+        if config.parent is None and not (reducing or state.grid.wants_observation(now_ms)):
+            return
         sums = self._sums(state, config, now_ms)
         effects = state.grid.observe(sums.observation(reducing=reducing), self.ref)
         self._effects += effects

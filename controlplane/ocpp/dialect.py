@@ -366,7 +366,8 @@ def cleared_before_set(command: SetLimit) -> tuple[Command, ...]:
 
 def limit_value(command: SetLimit) -> float | int:
     """The limit in the command's unit with at most one decimal (1.6: multipleOf 0.1), rounded
-    down."""
+    towards 0: neither more is drawn nor more fed in than was meant."""
     if command.unit == "W":
         return command.limit_w
-    return command.limit_ma // 100 / 10 if command.decimals else command.limit_ma // 1_000
+    sign, limit_ma = (-1, -command.limit_ma) if command.limit_ma < 0 else (1, command.limit_ma)
+    return sign * (limit_ma // 100 / 10 if command.decimals else limit_ma // 1_000)

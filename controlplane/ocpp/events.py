@@ -112,6 +112,8 @@ class MeterReading(msgspec.Struct, frozen=True):
     current_ma: tuple[int | None, int | None, int | None] = (None, None, None)
     soc_percent: float | None = None
     context: str = ""
+    exported_wh: int | None = None
+    """The register of what was fed in, apart from `energy_wh`."""
 
 
 class MeterReported(Event, frozen=True, tag="meter"):
@@ -180,6 +182,8 @@ class DischargeAbility(msgspec.Struct, frozen=True):
     energy_min_wh: int | None = None
     energy_max_wh: int | None = None
     dynamic: bool = False
+    energy_full_wh: int | None = None
+    """What it takes until the battery is full."""
 
 
 class ChargingNeedsNotified(Event, frozen=True, tag="charging_needs"):

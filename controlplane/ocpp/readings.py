@@ -36,7 +36,7 @@ _EXACT_MAX: Final = 2.0**53
 """Integers beyond this are no measurement, and databases and JSON readers do not keep them
 exactly."""
 
-_ENERGY, _POWER_IMPORT, _POWER_EXPORT, _CURRENT, _SOC = range(5)
+_ENERGY, _POWER_IMPORT, _POWER_EXPORT, _CURRENT, _SOC, _EXPORTED, _CURRENT_EXPORT = range(7)
 _DEFAULT_MEASURAND: Final = "Energy.Active.Import.Register"
 _KINDS: Final = {
     _DEFAULT_MEASURAND: _ENERGY,
@@ -44,6 +44,8 @@ _KINDS: Final = {
     "Power.Active.Export": _POWER_EXPORT,
     "Current.Import": _CURRENT,
     "SoC": _SOC,
+    "Energy.Active.Export.Register": _EXPORTED,
+    "Current.Export": _CURRENT_EXPORT,
     # Seen in the field: the unit where the measurand belongs.
     "Wh": _ENERGY,
     "kWh": _ENERGY,
@@ -181,7 +183,7 @@ def _reading(at_ms: int | None, sampled: Sequence[Any], *, outlet: bool) -> Mete
     (the default location) counts, and the vehicle's state of charge.
 
     Nearly all that stations ever send passes through this loop."""
-    total: list[float | None] = [None, None, None, None, None]
+    total: list[float | None] = [None] * 7
     lines: dict[int, list[float | None]] = {}
     for sample in sampled:
         unit, measurand, multiplier = sample.unit, sample.measurand, 0
@@ -218,13 +220,19 @@ def _assemble(
     context: str,
 ) -> MeterReading | None:
     l1, l2, l3 = lines.pop(_CURRENT, None) or (total[_CURRENT], None, None)
+    fed = lines.pop(_CURRENT_EXPORT, None) or (total[_CURRENT_EXPORT], None, None)
+    if any(fed):
+        l1, l2, l3 = (
+            each if not less else (each or 0.0) - less
+            for each, less in zip((l1, l2, l3), fed, strict=True)
+        )
     for kind, per_line in lines.items():
         if total[kind] is None:
             total[kind] = sum(value for value in per_line if value is not None)
-    energy, power, exported, _, soc = total
-    if exported:
-        power = (power or 0.0) - exported
-    nothing = energy is None and power is None and soc is None
+    energy, power, export, _, soc, exported, _ = total
+    if export:
+        power = (power or 0.0) - export
+    nothing = energy is None and power is None and soc is None and exported is None
     if nothing and l1 is None and l2 is None and l3 is None:
         return None
     return MeterReading(
@@ -238,4 +246,5 @@ def _assemble(
         ),
         soc if soc is not None and 0 <= soc <= 100 else None,
         context,
+        None if exported is None else math.floor(exported + 1e-6),
     )

@@ -11,15 +11,20 @@ it is proven. Pure: no clock, no IO."""
 from controlplane.planning.answer import Plan, Shortfall, ShortfallReason, solve
 from controlplane.planning.arrays import Arrays, arrays_of
 from controlplane.planning.problem import Cap, DemandCharge, Horizon, Meter, Node, Vehicle
+from controlplane.planning.schedule import Desk, PlanQuestion, RowPrice, Schedule
 
 __all__ = [
     "Arrays",
     "Cap",
     "DemandCharge",
+    "Desk",
     "Horizon",
     "Meter",
     "Node",
     "Plan",
+    "PlanQuestion",
+    "RowPrice",
+    "Schedule",
     "Shortfall",
     "ShortfallReason",
     "Vehicle",

@@ -103,6 +103,7 @@ def solve(
     last: Plan | None = None,
     slots_since: int = 0,
     gap: float = 1e-3,
+    steps: int = 20_000,
     timeout_s: float | None = None,
     threads: int = 1,
 ) -> Plan:
@@ -113,6 +114,7 @@ def solve(
             vehicles are recognised by their names.
         slots_since: how many slots later this horizon begins than that of `last`.
         gap: the proof that is enough, 0 and up.
+        steps: return the best plan found after so many, and its gap.
         timeout_s: return the best plan found by then, and its gap.
         threads: the plan does not depend on it.
 
@@ -123,7 +125,7 @@ def solve(
     start = None if last is None else _start(arrays, last, slots_since)
     try:
         found = _core.plan(
-            arrays.problem, start=start, gap=gap, timeout_s=timeout_s, threads=threads
+            arrays.problem, start=start, gap=gap, steps=steps, timeout_s=timeout_s, threads=threads
         )
     except _core.NetworkError as error:
         refuse(horizon, error)

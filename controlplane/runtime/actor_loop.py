@@ -21,7 +21,16 @@ from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from controlplane.actor import Answer, Ask, Effect, LookedUp, Message, ReplyError, TimerFired
+from controlplane.actor import (
+    Answer,
+    Ask,
+    Effect,
+    LookedUp,
+    Message,
+    PlanFound,
+    ReplyError,
+    TimerFired,
+)
 from controlplane.charger.messages import StationCalled, StationSent
 from controlplane.config import Settings
 from controlplane.errors import Fenced, Refusal
@@ -38,6 +47,7 @@ from controlplane.runtime.host_traces import HostTraces
 from controlplane.runtime.look_ups import LookUps
 from controlplane.runtime.mailbox import Mailbox
 from controlplane.runtime.ownership import Ownership
+from controlplane.runtime.planner import Planner
 from controlplane.runtime.requests import OpenRequest, Requests
 from controlplane.runtime.residents import ActorFactory, Resident, Residents
 from controlplane.runtime.telemetry import log
@@ -114,6 +124,7 @@ class ActorLoop:
             meter=self.meter.meter,
         )
         self.look_ups = LookUps(reader, self._looked_up)
+        self.planner = Planner(self._plan_found, self.meter.planned)
         self.timers = Timers()
         self._homes = Homes(reader, self.residents, self.mailbox, self._evict)
         self.departures = Departures(
@@ -122,6 +133,7 @@ class ActorLoop:
             self._homes,
             requests=requests,
             look_ups=self.look_ups,
+            planner=self.planner,
             traces=self._traces,
         )
         self.arrivals = Arrivals(
@@ -155,6 +167,7 @@ class ActorLoop:
         self.pipeline.close()
         self.residents.close()
         self.look_ups.close()
+        self.planner.close()
         self.departures.close()
         self._homes.close()
         if self._timer is not None:
@@ -191,6 +204,11 @@ class ActorLoop:
             if self._traces.waits:
                 self._traces.due(ref, answer.look_up_id, answer)
             self.mailbox.post(resident, answer)
+
+    def _plan_found(self, ref: ActorRef, found: PlanFound) -> None:
+        resident = self.residents.get(ref)
+        if resident is not None:
+            self.mailbox.post(resident, found)
 
     # --- shards -----------------------------------------------------------------------------------
 

@@ -14,7 +14,7 @@ from time import perf_counter
 
 import msgspec
 
-from controlplane.actor import LookUp, Send
+from controlplane.actor import LookUp, PlanWanted, Send
 from controlplane.ids import ActorRef, ChargerId
 from controlplane.runtime import catalogue
 from controlplane.runtime.metrics import Meter
@@ -48,6 +48,8 @@ class Batch:
     """To other shards."""
     look_ups: list[tuple[ActorRef, LookUp]] = field(default_factory=list)
     """Questions to the store, each with who asks."""
+    plans: list[tuple[ActorRef, PlanWanted]] = field(default_factory=list)
+    """Plans to work out, each with who asks."""
     directory: list[ChargerId] = field(default_factory=list)
     """Chargers whose entry in the directory changes with this commit."""
     crashed: list[Resident] = field(default_factory=list)

@@ -215,6 +215,16 @@ REQUESTS_OPEN = Metric(
 LOOK_UPS = Metric(
     "loadstar.host.look_ups.waiting", _G, "{question}", "Questions to the store that wait."
 )
+PLANS_WAITING = Metric(
+    "loadstar.host.plans.waiting", _G, "{plan}", "Plans that wait for the one that is worked out."
+)
+PLAN_DURATION = Metric(
+    "loadstar.host.plan.duration",
+    _H,
+    "s",
+    "How long a plan took to be worked out.",
+    bounds=_LATENCY,
+)
 SENDS_SHED = Metric(
     "loadstar.host.sends.shed",
     _C,

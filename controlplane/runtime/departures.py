@@ -18,6 +18,7 @@ from controlplane.runtime.homes import Homes
 from controlplane.runtime.host_traces import HostTraces
 from controlplane.runtime.look_ups import LookUps
 from controlplane.runtime.mailbox import Mailbox
+from controlplane.runtime.planner import Planner
 from controlplane.runtime.requests import Requests
 from controlplane.runtime.residents import Residents
 from controlplane.runtime.telemetry import log
@@ -50,6 +51,7 @@ class Departures:
         *,
         requests: Requests,
         look_ups: LookUps,
+        planner: Planner,
         traces: HostTraces,
     ) -> None:
         self.gateways: dict[str, Link] = {}
@@ -64,6 +66,7 @@ class Departures:
         self._homes = homes
         self._requests = requests
         self._look_ups = look_ups
+        self._planner = planner
         self._traces = traces
         self._loop = asyncio.get_running_loop()
         self._unrouted: list[tuple[ActorRef, Send]] = []
@@ -94,6 +97,8 @@ class Departures:
             self._send(sender, send)
         for ref, question in batch.look_ups:
             self._look_ups.begin(ref, question)
+        for ref, wanted in batch.plans:
+            self._planner.begin(ref, wanted)
         if batch.directory:
             changed = DirectoryChanged(tuple(batch.directory))
             self.tell_gateways(changed)

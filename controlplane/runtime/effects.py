@@ -15,6 +15,7 @@ from controlplane.actor import (
     Emit,
     LookUp,
     Persist,
+    PlanWanted,
     Reply,
     ReplyError,
     Send,
@@ -93,8 +94,9 @@ class Effects:
                 batch.commit.events.append(
                     JournalLine(now_ms, effect.kind, resident.ref, effect.data)  # type: ignore[attr-defined]
                 )
-            elif kind is LookUp:
-                batch.look_ups.append((resident.ref, effect))  # type: ignore[arg-type]
+            elif kind is LookUp or kind is PlanWanted:
+                questions = batch.look_ups if kind is LookUp else batch.plans
+                questions.append((resident.ref, effect))  # type: ignore[arg-type]
             elif kind is Answer:
                 self._answer(effect, batch)  # type: ignore[arg-type]
             else:

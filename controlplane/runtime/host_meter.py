@@ -39,6 +39,7 @@ class HostMeter:
         self.meter = meter = Meter()
         self._records: Counter[type] = Counter()
         self._round_s = meter.histogram(catalogue.ROUND_DURATION).series()
+        self._plan_s = meter.histogram(catalogue.PLAN_DURATION).series()
         self._events = meter.counter(catalogue.EVENTS)
         self._alarms_begun = meter.counter(catalogue.ALARMS_BEGUN)
         self._commands = meter.counter(catalogue.COMMANDS_FINISHED)
@@ -57,6 +58,7 @@ class HostMeter:
         meter.watch(catalogue.MAILBOX_MAX, lambda: MAILBOX_MAX)
         meter.watch(catalogue.TIMERS, lambda: len(actors.timers))
         meter.watch(catalogue.LOOK_UPS, lambda: len(actors.look_ups))
+        meter.watch(catalogue.PLANS_WAITING, lambda: len(actors.planner))
         meter.watch(catalogue.ACTORS, lambda: self.census.actors)
         meter.watch(catalogue.ACTORS_LOADING, lambda: self.census.loading)
         meter.watch(catalogue.CHARGERS, lambda: self.census.chargers)
@@ -80,6 +82,10 @@ class HostMeter:
             self.rounds += 1
             self._round_s.record(perf_counter() - started_s)
         return effects
+
+    def planned(self, took_s: float) -> None:
+        """A plan was worked out."""
+        self._plan_s.record(took_s)
 
     def replied_error(self, reply: ReplyError) -> None:
         """A station is answered with CALLERROR."""

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from controlplane.sim.outlet import Transaction
 from controlplane.sim.violations import Violations
-from controlplane.sim.virtual_station import VirtualStation
+from controlplane.sim.virtual_station import ClosedBook, VirtualStation
 from controlplane.store.records import SessionRecord, SessionState
 
 __all__ = ["AnswerChecker", "EnergyChecker"]
@@ -85,7 +84,7 @@ class EnergyChecker:
                 )
             for book in station.closed:
                 found = stored.pop((book.charger_id, book.transaction.id or ""), [])
-                if fault := _disagreement(book.transaction, book.drawn_wh, found):
+                if fault := _disagreement(book, found):
                     self._violations.record(
                         now_ms,
                         "energy not conserved",
@@ -97,9 +96,8 @@ class EnergyChecker:
             )
 
 
-def _disagreement(
-    transaction: Transaction, drawn_wh: float, found: list[SessionRecord]
-) -> str | None:
+def _disagreement(book: ClosedBook, found: list[SessionRecord]) -> str | None:
+    transaction, drawn_wh = book.transaction, book.drawn_wh
     if len(found) != 1:
         return f"{len(found)} sessions are stored"
     session, register_wh = found[0], (transaction.register_stop_wh or 0)
@@ -111,4 +109,9 @@ def _disagreement(
         return f"the vehicle drew {drawn_wh:.3f} Wh, the meter counted {metered_wh} Wh"
     if session.energy_wh != metered_wh:
         return f"the meter counted {metered_wh} Wh, {session.energy_wh} Wh are stored"
+    exported_wh = transaction.exported_stop_wh - transaction.exported_start_wh
+    if abs(exported_wh - book.fed_wh) > 1.001:
+        return f"the vehicle fed in {book.fed_wh:.3f} Wh, the meter counted {exported_wh} Wh"
+    if session.exported_wh != exported_wh:
+        return f"the meter counted {exported_wh} Wh fed in, {session.exported_wh} Wh are stored"
     return None

@@ -56,6 +56,8 @@ class StationShape:
     voltage_v: int = 230
     unit: Literal["A", "W"] = "A"
     direct_current: bool = False
+    feeds_in: bool = False
+    """Its vehicles can feed in."""
 
 
 def make_station(shape: StationShape, *, url: str, clock: ShiftedClock) -> Station:
@@ -82,6 +84,8 @@ def make_station(shape: StationShape, *, url: str, clock: ShiftedClock) -> Stati
             for number in range(1, shape.connectors + 1)
         ),
     )
+    if shape.feeds_in and shape.version != "2.1":
+        raise InvalidInput("only OCPP 2.1 has words for vehicles that feed in")
     return Station(spec, url=url, clock=clock, dialect=dialect)
 
 
@@ -90,9 +94,18 @@ class Console:
 
     Args:
         say: hears what a person should read.
+        feeds_in: whether the vehicles that arrive can.
     """
 
-    def __init__(self, station: Station, clock: ShiftedClock, say: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        station: Station,
+        clock: ShiftedClock,
+        say: Callable[[str], None],
+        *,
+        feeds_in: bool = False,
+    ) -> None:
+        self._feeds_in = feeds_in
         self._station = station
         self._clock = clock
         self._say = say
@@ -176,7 +189,12 @@ class Console:
                 self._station.repair(number)
 
     def _vehicle(self, outlet: Outlet, need_kwh: float) -> Vehicle:
-        spec = VehicleSpec(battery_wh=_BATTERY_WH, current_max_a=outlet.spec.current_max_a)
+        most_a = outlet.spec.current_max_a
+        spec = VehicleSpec(
+            battery_wh=_BATTERY_WH,
+            current_max_a=most_a,
+            discharge_max_a=most_a if self._feeds_in else 0.0,
+        )
         soc = max(0.0, spec.charge_limit_soc - need_kwh * 1_000 / _BATTERY_WH)
         return Vehicle(
             spec,

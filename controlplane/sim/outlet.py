@@ -1,7 +1,7 @@
 """What a simulated station is made of: its outlets, their meters, and its books on transactions.
 
-Knows no version of OCPP and no network. Invariant: the register only grows, by exactly what the
-vehicle drew."""
+Knows no version of OCPP and no network. Invariant: the registers only grow, one by exactly what the
+vehicle drew, the other by what it fed in."""
 
 from __future__ import annotations
 
@@ -75,6 +75,8 @@ class Transaction:
     seq_no: int = 0
     ended_ms: int | None = None
     register_stop_wh: int | None = None
+    exported_start_wh: int = 0
+    exported_stop_wh: int = 0
 
     def next_seq_no(self) -> int:
         self.seq_no += 1
@@ -93,10 +95,18 @@ class Outlet:
     fault: str = ""
     """An error code of OCPP 1.6 7.6; empty while nothing is wrong."""
     register_wh: float = 0.0
+    exported_wh: float = 0.0
+    """The register of what was fed in."""
     offered_a: float = 0.0
+    """Below 0: a setpoint at which the vehicle feeds in."""
     draw: Draw = NO_DRAW
     state: OutletState = OutletState.AVAILABLE
     state_since_ms: int = 0
+
+    @property
+    def feeds_in(self) -> bool:
+        """Whether its vehicle can."""
+        return self.vehicle is not None and self.vehicle.spec.discharge_max_a > 0
 
     @property
     def usable(self) -> bool:
@@ -124,7 +134,10 @@ class Outlet:
             self.draw = NO_DRAW
             return
         self.draw = self.vehicle.step(duration_s, offered_a)
-        self.register_wh += self.draw.energy_wh
+        if self.draw.energy_wh >= 0:
+            self.register_wh += self.draw.energy_wh
+        else:
+            self.exported_wh -= self.draw.energy_wh
 
     def state_now(self) -> OutletState:
         """What a driver would see at this moment."""
@@ -135,7 +148,7 @@ class Outlet:
         if self.transaction is None:
             finished = self.state not in (OutletState.AVAILABLE, OutletState.PREPARING)
             return OutletState.FINISHING if finished else OutletState.PREPARING
-        if self.draw.current_a > 0:
+        if self.draw.current_a != 0:
             return OutletState.CHARGING
         # A station knows what it offers, and not what this vehicle would need to start.
         least_a = 0.0 if self.spec.direct_current else PILOT_MIN_A

@@ -48,6 +48,8 @@ class Period:
     start_s: int
     limit: float
     phases: int | None = None
+    setpoint: float | None = None
+    """What a vehicle that feeds in is to follow (2.1), in the same unit, below 0."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,10 @@ class Profile:
     valid_from_ms: int | None = None
     valid_to_ms: int | None = None
     transaction_id: str | None = None
+    offline_max_s: int | None = None
+    """For how long it counts while the station is offline (2.1); None: always."""
+    ends_offline: bool = False
+    """After that it is gone for good."""
 
     def for_any_transaction(self) -> Profile:
         """The same profile without the transaction that it was meant for."""
@@ -119,6 +125,8 @@ class Situation(msgspec.Struct, frozen=True):
     transaction_id: str | None = None
     transaction_start_ms: int | None = None
     efficiency: float = 1.0
+    offline_s: float = 0.0
+    """For how long the station has had no connection; 0 where it has one."""
 
 
 @dataclass
@@ -137,6 +145,16 @@ class ProfileBook:
             != (profile.purpose, profile.stack_level, profile.connector_id, profile.transaction_id)
         ]
         self.profiles.append(profile)
+
+    def was_offline(self, offline_s: float) -> None:
+        """Drop what did not outlast a time without a connection."""
+        self.profiles = [
+            held
+            for held in self.profiles
+            if not held.ends_offline
+            or held.offline_max_s is None
+            or offline_s <= held.offline_max_s
+        ]
 
     def clear(
         self,
@@ -177,6 +195,7 @@ class ProfileBook:
         """Amperes per phase that the connector may offer at the instant; never above its
         hardware."""
         limits_a = [situation.current_max_a]
+        feeds_a = None
         steering = None
         if situation.transaction_start_ms is not None:
             steering = self._leading(Purpose.TRANSACTION, situation, at_ms)
@@ -184,10 +203,13 @@ class ProfileBook:
             steering = self._leading(Purpose.DEFAULT, situation, at_ms)
         if steering is not None:
             limits_a.append(_amperes(*steering, situation))
+            period, unit = steering
+            if period.setpoint is not None and period.setpoint < 0:
+                feeds_a = _fed_amperes(period, unit, situation)
         maximum = self._leading(Purpose.STATION_MAX, situation, at_ms)
         if maximum is not None:
             limits_a.append(_amperes(*maximum, situation) / situation.connectors)
-        return max(0.0, min(limits_a))
+        return max(0.0, min(limits_a)) if feeds_a is None else -feeds_a
 
     def composite(
         self, situation: Situation, *, at_ms: int, duration_s: int, unit: Literal["A", "W"]
@@ -233,6 +255,8 @@ class ProfileBook:
                 continue
             if profile.transaction_id not in (None, situation.transaction_id):
                 continue
+            if profile.offline_max_s is not None and situation.offline_s > profile.offline_max_s:
+                continue
             period = profile.period_at(at_ms, transaction_start_ms=situation.transaction_start_ms)
             rank = (profile.connector_id != 0, profile.stack_level)
             if period is not None and (best is None or rank > best[0]):
@@ -245,6 +269,15 @@ def _amperes(period: Period, unit: Literal["A", "W"], situation: Situation) -> f
         return period.limit
     phases = min(period.phases or 3, situation.phases)
     return period.limit / (situation.voltage_v * phases * situation.efficiency)
+
+
+def _fed_amperes(period: Period, unit: Literal["A", "W"], situation: Situation) -> float:
+    """What a setpoint below 0 feeds in, per phase; of what the vehicle gives, a part is lost."""
+    fed = -(period.setpoint or 0.0)
+    if unit == "W":
+        phases = min(period.phases or 3, situation.phases)
+        fed = fed * situation.efficiency / (situation.voltage_v * phases)
+    return min(fed, situation.current_max_a)
 
 
 _PURPOSES = {
@@ -280,6 +313,7 @@ def profile_from_wire(
                 start_s=int(period["start_period"]),
                 limit=float(period["limit"]),
                 phases=period.get("number_phases"),
+                setpoint=period.get("setpoint"),
             )
             for period in schedule["charging_schedule_period"]
         ),
@@ -289,6 +323,8 @@ def profile_from_wire(
         valid_from_ms=_instant_ms(profile.get("valid_from")),
         valid_to_ms=_instant_ms(profile.get("valid_to")),
         transaction_id=None if transaction_id is None else str(transaction_id),
+        offline_max_s=profile.get("max_offline_duration"),
+        ends_offline=bool(profile.get("invalid_after_offline_duration")),
     )
 
 

@@ -52,6 +52,8 @@ _LIE_SEEN_A = 1.0
 """A meter that stands less above its limit than this proves nothing."""
 _TICKS_MAX = 30
 """Ticks that are looked at together: fewer than any grace lasts."""
+_SPAN_MS = 60_000
+"""The highest load of buildings is worked out for so long at once."""
 _NEAR_A = 1e-6
 """A row that comes so near to its rating is looked at tick by tick."""
 
@@ -104,6 +106,9 @@ class RowChecker:
         self._loads_a = np.zeros(3 * len(sites) + 1)
         """What buildings draw per line; a last one draws nothing."""
         self._dirty = True
+        self._span_end_ms = -1
+        self._span_a = np.zeros(len(self._rating_a))
+        """The most that buildings draw on every row at any instant of the present span."""
         self._ticks_ms: list[int] = []
         """Those not yet looked at."""
         self._liars: set[int] = set()
@@ -192,8 +197,10 @@ class RowChecker:
     def _count(self, outlet: VirtualOutlet, may_a: float, *, flows_count: bool = True) -> None:
         first, end = self._first_slot[outlet.index], self._first_slot[outlet.index + 1]
         draw, slots_a = outlet.draw, self._slots_a
+        # What feeds in may end at any moment: it takes nothing off what others draw.
+        drawn_a, may_a = max(0.0, draw.current_a), max(0.0, may_a)
         for slot in range(first, end):
-            flows_a = draw.current_a if slot - first < draw.phases else 0.0
+            flows_a = drawn_a if slot - first < draw.phases else 0.0
             counts_a = max(flows_a, may_a) if flows_count else may_a
             if slots_a[0, slot] != flows_a or slots_a[1, slot] != counts_a:
                 slots_a[:, slot] = flows_a, counts_a, max(flows_a, counts_a)
@@ -216,10 +223,16 @@ class RowChecker:
         ticks_ms, self._ticks_ms = self._ticks_ms, []
         if self._dirty:
             self._add_up()
-        building_a = self._building_a(self._buildings.highest_a(ticks_ms[0], ticks_ms[-1]))
-        utilisation = float(((building_a + self._rows_a[0]) / self._rating_a).max())
-        self.utilisation_max = max(self.utilisation_max, utilisation)
-        if (building_a <= self._room_a).all():
+        if ticks_ms[-1] > self._span_end_ms:
+            self._span_end_ms = max(ticks_ms[-1], ticks_ms[0] + _SPAN_MS)
+            highest_a = self._buildings.highest_a(ticks_ms[0], self._span_end_ms)
+            self._span_a = self._building_a(highest_a).copy()
+        drawn = float(((self._span_a + self._rows_a[0]) / self._rating_a).max())
+        if drawn > self.utilisation_max:
+            building_a = self._building_a(self._buildings.highest_a(ticks_ms[0], ticks_ms[-1]))
+            drawn = float(((building_a + self._rows_a[0]) / self._rating_a).max())
+            self.utilisation_max = max(self.utilisation_max, drawn)
+        if (self._span_a <= self._room_a).all():
             self._found(ticks_ms[0], {}, set())
             return
         for now_ms in ticks_ms:

@@ -115,6 +115,7 @@ class Station:
         self._reset_when_idle = False
         self._boot_reason = "PowerUp"
         self._socket: ClientConnection | None = None
+        self._offline_since_ms = clock.now_ms()
         self._tasks: set[asyncio.Task[None]] = set()
         self.dialect = dialect(self)
 
@@ -181,6 +182,10 @@ class Station:
             connectors=len(self.outlets),
             transaction_id=None if transaction is None else transaction.id,
             transaction_start_ms=None if transaction is None else transaction.started_ms,
+            efficiency=outlet.spec.efficiency,
+            offline_s=0.0
+            if self.settled.is_set()
+            else (self.clock.now_ms() - self._offline_since_ms) / 1_000,
         )
 
     def _watch_state(self, outlet: Outlet, *, at_once: bool = False) -> None:
@@ -201,6 +206,7 @@ class Station:
             id_token=id_token,
             started_ms=self.clock.now_ms(),
             register_start_wh=int(outlet.register_wh),
+            exported_start_wh=int(outlet.exported_wh),
             remote_start_id=remote_start_id,
         )
         self.transactions.append((outlet, transaction))
@@ -213,6 +219,7 @@ class Station:
             return
         transaction.ended_ms = self.clock.now_ms()
         transaction.register_stop_wh = int(outlet.register_wh)
+        transaction.exported_stop_wh = int(outlet.exported_wh)
         self.dialect.tell_ended(outlet, transaction, reason=reason)
         self.book.end_transaction(transaction.id, outlet.spec.connector_id)
         outlet.transaction = None
@@ -420,6 +427,8 @@ class Station:
         return not self._outbox
 
     def _disconnected(self) -> None:
+        if self.settled.is_set():
+            self._offline_since_ms = self.clock.now_ms()
         self.settled.clear()
         lost = [outgoing for outgoing in self._outbox if not outgoing.keep]
         self._outbox = deque(outgoing for outgoing in self._outbox if outgoing.keep)
@@ -441,6 +450,7 @@ class Station:
 
     async def _converse(self, point: Any) -> None:
         await self._boot(point)
+        self.book.was_offline((self.clock.now_ms() - self._offline_since_ms) / 1_000)
         self.settled.set()
         for outlet in self.outlets.values():
             self.dialect.tell_state(outlet, None)

@@ -10,6 +10,7 @@ the books is an EVSE here."""
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterator
 from typing import Any, Literal
 
 from ocpp.routing import after, on
@@ -192,15 +193,26 @@ class DialectV201:
 def _reading(outlet: Outlet, context: str, timestamp: str) -> list[dict[str, Any]]:
     values = [
         _value(int(outlet.register_wh), "Energy.Active.Import.Register", "Wh", context),
-        _value(round(outlet.draw.power_w), "Power.Active.Import", "W", context),
+        _value(max(0, round(outlet.draw.power_w)), "Power.Active.Import", "W", context),
     ]
     for conductor, current_a in enumerate(outlet.currents_a(), start=1):
-        value = _value(round(current_a, 2), "Current.Import", "A", context)
+        value = _value(max(0.0, round(current_a, 2)), "Current.Import", "A", context)
         values.append(value | {"phase": f"L{conductor}"})
-    if outlet.spec.direct_current and outlet.vehicle is not None:
+    if outlet.feeds_in:
+        values += _fed(outlet, context)
+    if (outlet.spec.direct_current or outlet.feeds_in) and outlet.vehicle is not None:
         soc = _value(round(outlet.vehicle.soc * 100, 1), "SoC", "Percent", context)
         values.append(soc | {"location": "EV"})
     return [{"timestamp": timestamp, "sampled_value": values}]
+
+
+def _fed(outlet: Outlet, context: str) -> Iterator[dict[str, Any]]:
+    """What a meter of both directions adds."""
+    yield _value(int(outlet.exported_wh), "Energy.Active.Export.Register", "Wh", context)
+    yield _value(max(0, -round(outlet.draw.power_w)), "Power.Active.Export", "W", context)
+    for conductor, current_a in enumerate(outlet.currents_a(), start=1):
+        value = _value(max(0.0, -round(current_a, 2)), "Current.Export", "A", context)
+        yield value | {"phase": f"L{conductor}"}
 
 
 def _value(value: float, measurand: str, unit: str, context: str) -> dict[str, Any]:

@@ -56,6 +56,28 @@ class DialectV21(DialectV201):
         self._point = PointV21(self, connection)
         return self._point
 
+    def tell_started(self, outlet: Outlet, transaction: Transaction) -> None:
+        super().tell_started(outlet, transaction)
+        vehicle = outlet.vehicle
+        if vehicle is None or not outlet.feeds_in:
+            return
+        # Q01: what the vehicle said over ISO 15118-20 when its transaction began.
+        spec, voltage_v = vehicle.spec, outlet.spec.voltage_v
+        fed_a = min(spec.discharge_max_a, outlet.spec.current_max_a)
+        spare_wh = max(0.0, vehicle.soc - spec.discharge_floor_soc) * spec.battery_wh
+        self.needs(
+            outlet.spec.connector_id,
+            {
+                "requested_energy_transfer": "DC_BPT" if outlet.spec.direct_current else "AC_BPT",
+                "control_mode": "ScheduledControl",
+                "v2x_charging_parameters": {
+                    "max_discharge_power": round(fed_a * voltage_v * vehicle.phases, 1),
+                    "ev_min_v2x_energy_request": -round(spare_wh),
+                    "ev_max_energy_request": round((1 - vehicle.soc) * spec.battery_wh),
+                },
+            },
+        )
+
     def _event(
         self,
         outlet: Outlet,
@@ -71,7 +93,7 @@ class DialectV21(DialectV201):
         info: dict[str, Any] = {
             "transaction_id": transaction.id,
             "charging_state": self.charging_state(outlet),
-            "operation_mode": "ChargingOnly",
+            "operation_mode": "CentralSetpoint" if outlet.offered_a < 0 else "ChargingOnly",
         }
         if stopped_reason is not None:
             info["stopped_reason"] = stopped_reason

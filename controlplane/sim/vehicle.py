@@ -1,6 +1,7 @@
 """A vehicle as a station sees it: it draws what it likes, but never more than it is offered.
 
-Pure: `step` takes a duration and the current on offer, and returns what was drawn. Invariants: once
+Pure: `step` takes a duration and the current on offer, and returns what was drawn; an offer below 0
+is a setpoint at which a vehicle that can feeds in. Invariants: once
 `pilot_delay_s` and the way down its ramp have passed, no more than the offer flows; below
 `current_min_a` nothing flows; the energy that flowed, times `efficiency`, is what the battery
 gained."""
@@ -53,6 +54,8 @@ class VehicleSpec:
         sleep_after_s: length of a pause after which it falls asleep; None never does.
         wake_delay_s: from a fresh offer until a sleeper listens again.
         rhythm_s: it draws for so long, then rests as long, and so on; None draws on.
+        discharge_max_a: most per phase that it feeds in, on the grid's side; 0 for one that cannot.
+        discharge_floor_soc: state of charge, 0 to 1, at which its battery gives no more.
     """
 
     battery_wh: float
@@ -69,6 +72,8 @@ class VehicleSpec:
     sleep_after_s: float | None = None
     wake_delay_s: float = 5.0
     rhythm_s: float | None = None
+    discharge_max_a: float = 0.0
+    discharge_floor_soc: float = 0.05
 
     def __post_init__(self) -> None:
         if self.phases not in (1, 2, 3):
@@ -87,7 +92,7 @@ class VehicleSpec:
 
 class Draw(msgspec.Struct, frozen=True):
     """What flowed in one step: amperes per active phase at its end, the power of that, and the
-    energy of the step, all on the grid's side."""
+    energy of the step, all on the grid's side; below 0 what was fed in."""
 
     current_a: float
     phases: int
@@ -106,20 +111,21 @@ class Vehicle:
     current_a: float = 0.0
     asleep: bool = False
     drawn_wh: float = 0.0
+    fed_wh: float = 0.0
+    lowest_fed_soc: float = 1.0
+    """The lowest state of charge at which it fed in."""
     _clock_s: float = 0.0
     _heard_a: float = 0.0
     _paused_since_s: float | None = 0.0
     _awake_from_s: float = 0.0
     _offers: deque[tuple[float, float]] = field(default_factory=deque)
+    phases: int = field(init=False)
+    """Conductors it uses at this outlet."""
 
     def __post_init__(self) -> None:
+        self.phases = min(self.spec.phases, self.outlet_phases)
         if not 0 <= self.soc <= 1:
             raise InvalidInput("state of charge lies between 0 and 1")
-
-    @property
-    def phases(self) -> int:
-        """Conductors it uses at this outlet."""
-        return min(self.spec.phases, self.outlet_phases)
 
     @property
     def full(self) -> bool:
@@ -131,7 +137,7 @@ class Vehicle:
             return VehicleState.FULL
         if self.asleep:
             return VehicleState.ASLEEP
-        return VehicleState.CHARGING if self.current_a > 0 else VehicleState.WAITING
+        return VehicleState.CHARGING if self.current_a != 0 else VehicleState.WAITING
 
     def acceptable_a(self) -> float:
         """Most per phase that the vehicle takes at its state of charge: its on-board limit and,
@@ -146,9 +152,10 @@ class Vehicle:
         return min(self.spec.current_max_a, from_battery_a)
 
     def step(self, duration_s: float, offered_a: float) -> Draw:
-        """Live for `duration_s` with `offered_a` per phase on the pilot."""
-        if duration_s < 0 or offered_a < 0:
-            raise InvalidInput("time and offers are not negative")
+        """Live for `duration_s` with `offered_a` per phase on the pilot, or as a setpoint below
+        0."""
+        if duration_s < 0:
+            raise InvalidInput("time is not negative")
         self._hear(offered_a)
         self._clock_s += duration_s
         while self._offers and self._offers[0][0] <= self._clock_s:
@@ -157,6 +164,11 @@ class Vehicle:
         self._ramp(duration_s)
         return self._charge(duration_s)
 
+    def cut_off(self) -> None:
+        """The contactor has opened: nothing flows, and nothing is offered, from this instant on."""
+        self.current_a = self._heard_a = 0.0
+        self._offers.clear()
+
     def _hear(self, offered_a: float) -> None:
         latest_a = self._offers[-1][1] if self._offers else self._heard_a
         if offered_a != latest_a:
@@ -164,7 +176,7 @@ class Vehicle:
 
     def _doze(self) -> None:
         """Pauses put some vehicles to sleep; only an offer after that wakes them, in time."""
-        if self._heard_a < self.spec.current_min_a:
+        if 0 <= self._heard_a < self.spec.current_min_a:
             if self._paused_since_s is None:
                 self._paused_since_s = self._clock_s
             limit_s = self.spec.sleep_after_s
@@ -213,6 +225,10 @@ class Vehicle:
         """Until the battery is full or, below its taper, until that begins."""
         if self.current_a == 0:
             return math.inf
+        if self.current_a < 0:
+            loss_w = -self.current_a * self.voltage_v * self.phases / self.spec.efficiency
+            left_soc = max(0.0, self.soc - self.spec.discharge_floor_soc)
+            return left_soc * self.spec.battery_wh / loss_w * _S_PER_HOUR
         until_soc = self.spec.charge_limit_soc
         if not tapers:
             until_soc = min(until_soc, self.spec.taper_soc)
@@ -226,6 +242,9 @@ class Vehicle:
         return rhythm_s is not None and self._clock_s // rhythm_s % 2 == 1
 
     def _target_a(self) -> float:
+        if self._heard_a < 0:
+            gives = self.soc > self.spec.discharge_floor_soc
+            return -min(-self._heard_a, self.spec.discharge_max_a) if gives else 0.0
         willing = not (self.asleep or self._rests()) and self._heard_a >= self.spec.current_min_a
         return min(self._heard_a, self.acceptable_a()) if willing else 0.0
 
@@ -241,6 +260,8 @@ class Vehicle:
     def _charge(self, duration_s: float) -> Draw:
         power_w = self.current_a * self.voltage_v * self.phases
         energy_wh = power_w * duration_s / _S_PER_HOUR
+        if energy_wh < 0:
+            return self._feed(-energy_wh, power_w)
         limit_soc = max(self.spec.charge_limit_soc, self.soc)
         room_wh = (limit_soc - self.soc) * self.spec.battery_wh / self.spec.efficiency
         if energy_wh >= room_wh:
@@ -249,3 +270,14 @@ class Vehicle:
             self.soc += energy_wh * self.spec.efficiency / self.spec.battery_wh
         self.drawn_wh += energy_wh
         return Draw(self.current_a, self.phases, power_w, energy_wh)
+
+    def _feed(self, energy_wh: float, power_w: float) -> Draw:
+        """Give energy out of the battery, down to its floor."""
+        spec = self.spec
+        above_wh = max(0.0, self.soc - spec.discharge_floor_soc) * spec.battery_wh * spec.efficiency
+        if energy_wh >= above_wh:
+            energy_wh, self.current_a, power_w = above_wh, 0.0, 0.0
+        self.soc -= energy_wh / spec.efficiency / spec.battery_wh
+        self.fed_wh += energy_wh
+        self.lowest_fed_soc = min(self.lowest_fed_soc, self.soc)
+        return Draw(self.current_a, self.phases, power_w, -energy_wh)

@@ -5,6 +5,7 @@ Loadstar's translation meets an independent reading. Pure: no clock, no socket."
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -55,6 +56,9 @@ class VirtualDialect(Protocol):
     def cleared(self, payload: Payload) -> dict[str, Any]:
         """The criteria of a ClearChargingProfile, as `ProfileBook.clear` takes them."""
 
+    def needs(self, outlet: Outlet) -> tuple[str, Payload] | None:
+        """What a vehicle says of its needs, in versions that have words for giving back."""
+
     def settings(self, payload: Payload) -> tuple[dict[str, str], Payload]:
         """What a ChangeConfiguration or SetVariables sets, and the answer that accepts it."""
 
@@ -63,15 +67,19 @@ def _sampled_values(outlet: Outlet, context: str, *, words: bool) -> list[Payloa
     """Energy, power and currents; `words` writes them as 1.6 does, as strings."""
     rows: list[tuple[str, float, str, str | None]] = [
         ("Energy.Active.Import.Register", int(outlet.register_wh), "Wh", None),
-        ("Power.Active.Import", round(outlet.draw.power_w), "W", None),
+        ("Power.Active.Import", max(0, round(outlet.draw.power_w)), "W", None),
     ]
     if outlet.spec.direct_current:
         # At the battery's voltage: no current of the grid.
-        rows.append(("Current.Import", round(outlet.draw.power_w / _BATTERY_V, 3), "A", None))
+        drawn_a = max(0.0, round(outlet.draw.power_w / _BATTERY_V, 3))
+        rows.append(("Current.Import", drawn_a, "A", None))
     else:
         for conductor, current_a in enumerate(outlet.currents_a()):
-            rows.append(("Current.Import", round(current_a, 3), "A", f"L{conductor + 1}"))
+            drawn_a = max(0.0, round(current_a, 3))
+            rows.append(("Current.Import", drawn_a, "A", f"L{conductor + 1}"))
     values = []
+    if outlet.feeds_in:
+        rows += _fed_values(outlet)
     for measurand, value, word, phase in rows:
         written: Payload = {"context": context, "measurand": measurand}
         if words:
@@ -80,6 +88,18 @@ def _sampled_values(outlet: Outlet, context: str, *, words: bool) -> list[Payloa
             written |= {"value": value, "unitOfMeasure": {"unit": word}}
         values.append(written | ({"phase": phase} if phase else {}))
     return values
+
+
+def _fed_values(outlet: Outlet) -> Iterator[tuple[str, float, str, str | None]]:
+    """What a meter of both directions adds: what is drawn and what is fed in are never below 0."""
+    fed_w = max(0, -round(outlet.draw.power_w))
+    yield "Energy.Active.Export.Register", int(outlet.exported_wh), "Wh", None
+    yield "Power.Active.Export", fed_w, "W", None
+    if not outlet.spec.direct_current:
+        for conductor, current_a in enumerate(outlet.currents_a()):
+            yield "Current.Export", round(max(0.0, -current_a), 3), "A", f"L{conductor + 1}"
+    if outlet.vehicle is not None:
+        yield "SoC", round(outlet.vehicle.soc * 100, 1), "Percent", None
 
 
 def _schedule(schedule: Payload) -> dict[str, Any]:
@@ -91,7 +111,12 @@ def _schedule(schedule: Payload) -> dict[str, Any]:
         if start is None
         else ms_from_datetime(datetime.fromisoformat(start.replace("Z", "+00:00"))),
         "periods": tuple(
-            Period(period["startPeriod"], period["limit"], period.get("numberPhases"))
+            Period(
+                period["startPeriod"],
+                period["limit"],
+                period.get("numberPhases"),
+                period.get("setpoint"),
+            )
             for period in schedule["chargingSchedulePeriod"]
         ),
     }
@@ -178,6 +203,9 @@ class _Dialect16:
             "stack_level": payload.get("stackLevel"),
         }
 
+    def needs(self, outlet: Outlet) -> tuple[str, Payload] | None:
+        return None
+
     def settings(self, payload: Payload) -> tuple[dict[str, str], Payload]:
         return {payload["key"]: payload["value"]}, {"status": "Accepted"}
 
@@ -238,6 +266,8 @@ class _Dialect201:
             connector_id=payload["evseId"],
             kind=_kind(profile),
             transaction_id=profile.get("transactionId"),
+            offline_max_s=profile.get("maxOfflineDuration"),
+            ends_offline=bool(profile.get("invalidAfterOfflineDuration")),
             **_schedule(profile["chargingSchedule"][0]),
         )
 
@@ -250,6 +280,9 @@ class _Dialect201:
             "purpose": None if purpose is None else _PURPOSES[purpose],
             "stack_level": criteria.get("stackLevel"),
         }
+
+    def needs(self, outlet: Outlet) -> tuple[str, Payload] | None:
+        return None
 
     def settings(self, payload: Payload) -> tuple[dict[str, str], Payload]:
         wanted = payload["setVariableData"]
@@ -305,8 +338,44 @@ class _Dialect21(_Dialect201):
         self, outlet: Outlet, transaction: Transaction, kind: str, trigger: str, at_ms: int
     ) -> Payload:
         payload = super()._event(outlet, transaction, kind, trigger, at_ms)
-        payload["transactionInfo"]["operationMode"] = "ChargingOnly"
+        feeds = outlet.offered_a < 0
+        payload["transactionInfo"]["operationMode"] = "CentralSetpoint" if feeds else "ChargingOnly"
         return payload
+
+    def needs(self, outlet: Outlet) -> tuple[str, Payload] | None:
+        """What a vehicle that can feed in says of itself over ISO 15118-20 (Q01), once its cable is
+        in: what its battery holds, and how much of it the vehicle itself would give."""
+        vehicle = outlet.vehicle
+        if vehicle is None or not outlet.feeds_in:
+            return None
+        spec = vehicle.spec
+        power_w = min(spec.discharge_max_a, outlet.spec.current_max_a) * (
+            outlet.spec.voltage_v * vehicle.phases
+        )
+        spare_wh = max(0.0, vehicle.soc - spec.discharge_floor_soc) * spec.battery_wh
+        direct = outlet.spec.direct_current
+        needs: Payload = {
+            "requestedEnergyTransfer": "DC_BPT" if direct else "AC_BPT",
+            "controlMode": "ScheduledControl",
+            "v2xChargingParameters": {
+                "minDischargePower": 500.0,
+                "maxDischargePower": round(power_w, 1),
+                "evMinV2XEnergyRequest": -round(spare_wh),
+                "evMaxEnergyRequest": round((1 - vehicle.soc) * spec.battery_wh),
+            },
+        }
+        if direct:
+            needs["dcChargingParameters"] = {
+                "evMaxCurrent": round(spec.power_max_w / _BATTERY_V, 1),
+                "evMaxVoltage": _BATTERY_V,
+                "evMaxPower": round(spec.power_max_w),
+                "stateOfCharge": int(vehicle.soc * 100),
+                "evEnergyCapacity": round(spec.battery_wh),
+            }
+        return "NotifyEVChargingNeeds", {
+            "evseId": outlet.spec.connector_id,
+            "chargingNeeds": needs,
+        }
 
 
 DIALECTS: dict[str, VirtualDialect] = {

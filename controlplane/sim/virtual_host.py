@@ -30,13 +30,17 @@ from controlplane.actor import (
     LookUp,
     Message,
     Persist,
+    PlanFound,
+    PlanWanted,
     Send,
     SetTimer,
     TimerFired,
 )
 from controlplane.charger.messages import StationConnected, StationDisconnected
 from controlplane.config import ActorSettings
+from controlplane.errors import InvalidInput
 from controlplane.ids import ActorKind, ActorRef
+from controlplane.planning import Desk
 from controlplane.runtime.actors import create_actor
 from controlplane.runtime.residents import READINGS_EACH, Metered
 from controlplane.runtime.wire import StationMessage
@@ -55,6 +59,8 @@ from controlplane.tokens import PENDING, Token, TokenStatus
 __all__ = ["Scheduler", "VirtualHost", "VirtualStore"]
 
 _BATCH_STEPS_MAX = 10_000
+_PLAN_MS = 1_000
+"""How long a plan takes here, whatever it takes."""
 
 
 class Scheduler:
@@ -153,6 +159,7 @@ class VirtualHost:
         self._asks: dict[str, Callable[[msgspec.Struct], None]] = {}
         self._ask_numbers = count()
         self._introduced: dict[ActorRef, str] = {}
+        self._desk = Desk()
         self._dies = False
         self._died: Callable[[], None] = lambda: None
         self._digest = hashlib.blake2b(digest_size=16)
@@ -292,6 +299,8 @@ class VirtualHost:
                 delay_ms = self._between_shards_ms()
                 if delay_ms is not None:
                     self._scheduler.after(delay_ms, lambda: self.tell(ref, answer))
+            case PlanWanted():
+                self._plan(ref, effect)
             case Send(to, message):
                 self._post(ref, to, message)
             case Answer(ask_id, response):
@@ -299,6 +308,14 @@ class VirtualHost:
                     answered(response)
             case _:
                 self._released(effect)
+
+    def _plan(self, ref: ActorRef, wanted: PlanWanted) -> None:
+        """Worked out at once, by steps and not by time, and heard of later."""
+        try:
+            found = PlanFound(wanted.plan_id, self._desk.answer(ref, wanted.question))
+        except InvalidInput as error:
+            found = PlanFound(wanted.plan_id, None, error.message)
+        self._scheduler.after(_PLAN_MS, lambda: self.tell(ref, found))
 
     def _post(self, sender: ActorRef, to: ActorRef, message: Message) -> None:
         """News for another shard."""
@@ -317,6 +334,7 @@ class VirtualHost:
 
     def _die(self) -> None:
         self._actors, self._timers, self._asks, self._introduced = {}, {}, {}, {}
+        self._desk = Desk()
         self._died()
 
 

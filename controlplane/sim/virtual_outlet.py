@@ -42,6 +42,7 @@ class VirtualOutlet(Outlet):
     advanced_ms: int = 0
     began_ms: int = 0
     drawn_start_wh: float = 0.0
+    fed_start_wh: float = 0.0
     wake_ms: int | None = None
     tells_ms: int | None = None
 

@@ -58,6 +58,7 @@ class ClosedBook:
     charger_id: str
     transaction: Transaction
     drawn_wh: float
+    fed_wh: float = 0.0
 
 
 def _nobody(station: VirtualStation, outlet: VirtualOutlet) -> None:
@@ -103,6 +104,7 @@ class VirtualStation:
         self._outstanding = ""
         self._message_number = 0
         self._meter_interval_ms = 60_000
+        self._offline_since_ms = scheduler.now_ms
 
     @property
     def outlet(self) -> VirtualOutlet:
@@ -158,7 +160,7 @@ class VirtualStation:
             if self._in_force is not self.book:
                 offered_a = self._in_force.limit_a(situation, now_ms)
             if self.quirks.whole_amperes:
-                offered_a = float(math.floor(offered_a + 1e-9))
+                offered_a = float(math.trunc(offered_a + math.copysign(1e-9, offered_a)))
         lied = outlet.offered_a > outlet.promised_a + 1e-9
         if lied or offered_a > promised_a + 1e-9:
             outlet.liar_until_ms = now_ms + LIE_LASTS_MS
@@ -217,6 +219,9 @@ class VirtualStation:
             transaction_id=transaction.id,
             transaction_start_ms=outlet.began_ms,
             efficiency=spec.efficiency,
+            offline_s=0.0
+            if self.connection
+            else (self._scheduler.now_ms - self._offline_since_ms) / 1_000,
         )
 
     def _clock_ms(self) -> int:
@@ -234,15 +239,23 @@ class VirtualStation:
             id_token=outlet.id_token,
             started_ms=self._clock_ms(),
             register_start_wh=int(outlet.register_wh),
+            exported_start_wh=int(outlet.exported_wh),
         )
         if self.spec.version != "1.6":
             transaction.id = f"{self.spec.id}-{outlet.spec.connector_id}-{now_ms}"
         outlet.transaction = transaction
         outlet.began_ms = now_ms
         outlet.drawn_start_wh = outlet.vehicle.drawn_wh
+        outlet.fed_start_wh = outlet.vehicle.fed_wh
         self._post(*self.dialect.started(outlet, transaction), transaction)
+        self._tell_needs(outlet)
         self._sample_later(outlet, transaction)
         self._renew(outlet)
+
+    def _tell_needs(self, outlet: VirtualOutlet) -> None:
+        needs = self.dialect.needs(outlet)
+        if needs is not None:
+            self._post(*needs, None)
 
     def _end(self, outlet: VirtualOutlet, reason: str) -> None:
         outlet.advance(self._scheduler.now_ms)
@@ -251,8 +264,10 @@ class VirtualStation:
             return
         transaction.ended_ms = self._clock_ms()
         transaction.register_stop_wh = int(outlet.register_wh)
+        transaction.exported_stop_wh = int(outlet.exported_wh)
         drawn_wh = outlet.vehicle.drawn_wh - outlet.drawn_start_wh
-        self.closed.append(ClosedBook(self.spec.id, transaction, drawn_wh))
+        fed_wh = outlet.vehicle.fed_wh - outlet.fed_start_wh
+        self.closed.append(ClosedBook(self.spec.id, transaction, drawn_wh, fed_wh))
         self._post(*self.dialect.ended(outlet, transaction, reason), transaction)
         self.book.end_transaction(transaction.id, outlet.spec.connector_id)
         if self._in_force is not self.book and not self.quirks.outlives:
@@ -268,10 +283,14 @@ class VirtualStation:
     # --- power and the line -----------------------------------------------------------------------
 
     def power_off(self) -> None:
-        """Lose power: transactions end where they stood; books and default profiles are kept, but
-        for a station that forgets."""
+        """Lose power: nothing flows any more, transactions end where they stood; books and default
+        profiles are kept, but for a station that forgets."""
         for outlet in self.outlets:
             self._end(outlet, "PowerLoss")
+            if outlet.vehicle is not None:
+                outlet.vehicle.cut_off()
+                outlet.step(0.0, outlet.offered_a)
+                self._changed(outlet)
         if self.quirks.amnesia:
             self._in_force.profiles = []
         self.running = self._booted = False
@@ -294,17 +313,32 @@ class VirtualStation:
         if self._booted:
             for outlet in self.outlets:
                 self._tell_state(outlet)
+                self._tell_needs(outlet)
             self._pump()
         else:
             self._boot()
+        if self._holds_setpoints:
+            offline_s = (self._scheduler.now_ms - self._offline_since_ms) / 1_000
+            for book in (self.book, self._in_force):
+                book.was_offline(offline_s)
+            self._renew_all()
 
     def lost(self) -> None:
         """The line is down: what belongs to no transaction is forgotten."""
         self.connection = self._outstanding = ""
+        self._offline_since_ms = self._scheduler.now_ms
         self._watch_all()
+        for offline_s in {profile.offline_max_s for profile in self.book.profiles}:
+            if offline_s is not None:
+                self._scheduler.after(offline_s * 1_000 + 1, self._renew_all)
         self._outbox = deque(message for message in self._outbox if message.transaction is not None)
         for message in self._outbox:
             message.offline = True
+
+    @property
+    def _holds_setpoints(self) -> bool:
+        """Whether a profile of it counts only for so long without a connection."""
+        return any(profile.offline_max_s is not None for profile in self.book.profiles)
 
     def _post(self, action: str, payload: dict[str, Any], transaction: Transaction | None) -> None:
         if transaction is None and not (self.connection and self._booted):
@@ -367,6 +401,7 @@ class VirtualStation:
                     self._clock_off_ms = 0
                 for outlet in self.outlets:
                     self._tell_state(outlet)
+                    self._tell_needs(outlet)
                 self._pump()
             else:
                 self._scheduler.after(_ANSWER_TIMEOUT_MS, self._boot)
@@ -431,6 +466,9 @@ class VirtualStation:
         if self._in_force is not self.book and not self._faults.chance(self.quirks.ignores):
             self._scheduler.after(self.quirks.late_ms, lambda: self._bring_into_force(profile))
         self._renew_all()
+        if profile.duration_s is not None and profile.start_ms is not None:
+            ends_ms = profile.start_ms + profile.duration_s * 1_000
+            self._scheduler.after(ends_ms - self._scheduler.now_ms, self._renew_all)
         return "Accepted"
 
     def _fits(self, profile: Profile) -> bool:

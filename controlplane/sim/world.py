@@ -42,7 +42,12 @@ from controlplane.sim.virtual_outlet import VirtualOutlet
 from controlplane.sim.virtual_quirks import draw_quirks
 from controlplane.sim.virtual_station import VirtualStation
 from controlplane.sim.world_events import WorldEvents
-from controlplane.sim.world_network import draw_building, draw_network, station_spec
+from controlplane.sim.world_network import (
+    draw_building,
+    draw_network,
+    draw_tariffs,
+    station_spec,
+)
 from controlplane.site.messages import ConfigureSite, ReportBuildingLoad
 from controlplane.units import MS_PER_HOUR, MS_PER_S
 
@@ -82,7 +87,12 @@ _SETTINGS_LARGE = ActorSettings(
 
 
 def run(
-    *, seed: int = 1, hours: float = 24.0, chargers: int = 20, faults: str = "all"
+    *,
+    seed: int = 1,
+    hours: float = 24.0,
+    chargers: int = 20,
+    faults: str = "all",
+    planned: bool = False,
 ) -> dict[str, Any]:
     """Live through one world.
 
@@ -91,6 +101,8 @@ def run(
         hours: virtual hours with vehicles and faults, above 0 to 8,784.
         chargers: how many stations there are, 1 to 10,000.
         faults: `all`, `none`, or names of `network_faults.FAULTS` with commas between.
+        planned: sites have tariffs and plan, drivers say what they need and when they leave; who
+            is held back by a plan has no claim, so the optimum is measured and not judged.
 
     Returns:
         `seed`, `hours`, `faults`; `violations`, how many; `messages` on the line; `delivered_wh` to
@@ -104,7 +116,8 @@ def run(
     if not 0 < hours <= 8_784 or not 1 <= chargers <= 10_000:
         raise InvalidInput("hours must be above 0 to 8,784 and chargers 1 to 10,000")
     replay = f"loadstar sim --seed {seed} --hours {hours:g} --chargers {chargers} --faults {faults}"
-    world = World(seed=seed, chargers=chargers, faults=parse_faults(faults))
+    replay += " --planned" if planned else ""
+    world = World(seed=seed, chargers=chargers, faults=parse_faults(faults), planned=planned)
     begun_s = time.perf_counter()
     try:
         with _collecting_seldom():
@@ -148,7 +161,9 @@ def _collecting_seldom() -> Iterator[None]:
 class World:
     """Everything of one run. `live` runs it; the rest is there to be looked at."""
 
-    def __init__(self, *, seed: int, chargers: int, faults: frozenset[str]) -> None:
+    def __init__(
+        self, *, seed: int, chargers: int, faults: frozenset[str], planned: bool = False
+    ) -> None:
         self.scheduler = Scheduler(_START_MS)
         self.violations = Violations()
         self.large = chargers > LARGE
@@ -156,6 +171,9 @@ class World:
         self.random = Random(f"{seed}/network and vehicles")
         self.faults = NetworkFaults(faults, Random(f"{seed}/faults"))
         self.feeder, sites = draw_network(self.random, chargers)
+        self.planned = planned
+        if planned:
+            sites = draw_tariffs(Random(f"{seed}/tariffs"), sites)
         self.sites = {site.id: site for site in sites}
         """As they are described at this moment."""
         self.limits_a: dict[str, float] = {}
@@ -199,7 +217,7 @@ class World:
             "less than the optimum",
             self.violations,
             lent=False,
-            within_ms=within_ms,
+            within_ms=None if planned else within_ms,
             seldom_metered=settings.meter_interval_ms > within_ms,
         )
         # Lending what a vehicle does not take follows habits that are learned over minutes and

@@ -9,6 +9,9 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
+import msgspec
+
+from controlplane.charger.messages import ChargerView, GetCharger, SetSessionNeed
 from controlplane.feeder.messages import SetFeederLimit
 from controlplane.ids import ActorKind, ActorRef
 from controlplane.network import SiteConfig
@@ -31,6 +34,8 @@ _LARGE: Rhythm = (3.0, (0.1, 0.5, 1.0, 4.0, 8.0))
 """On a large network: some four vehicles a day."""
 _POSTPONED_MS = 60_000
 _HOST_CLOCK_MS = 45_000
+_TELLS_MS = 30_000
+"""How long a driver takes to say what is needed."""
 _RATING_FACTORS = (1.0, 1.0, 1.1, 1.3)
 _OFFLINE_LESS_A = (0.0, 1.0, 2.0)
 
@@ -80,6 +85,24 @@ class WorldEvents:
         station.plug(vehicle, f"CARD{station.spec.id}", number)
         stay_ms = round(world.random.choice(self._stays_hours) * MS_PER_HOUR)
         self._after(stay_ms, partial(self._leave, station, number))
+        if world.planned:
+            leaves_ms = world.scheduler.now_ms + stay_ms
+            need_wh = world.random.randrange(1_000, 30_000)
+            self._after(_TELLS_MS, partial(self._tell, station, number, need_wh, leaves_ms))
+
+    def _tell(self, station: VirtualStation, number: int, need_wh: int, leaves_ms: int) -> None:
+        """The driver says what is needed; where nobody hears it, nobody knows."""
+        ref = ActorRef(ActorKind.CHARGER, station.spec.id)
+        host = self._world.host
+
+        def found(view: msgspec.Struct) -> None:
+            connector_id = station.spec.outlets[number].connector_id
+            for each in view.connectors if isinstance(view, ChargerView) else ():
+                if each.connector_id == connector_id and each.session_id is not None:
+                    need = SetSessionNeed(each.session_id, need_wh, departure_ms=leaves_ms)
+                    host.ask(ref, need, lambda _: None)
+
+        host.ask(ref, GetCharger(), found)
 
     def _leave(self, station: VirtualStation, number: int) -> None:
         if not self._world.receiving:

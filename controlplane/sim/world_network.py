@@ -24,7 +24,14 @@ from controlplane.sim.building import BuildingLoad
 from controlplane.sim.outlet import OutletSpec, StationSpec, Version
 from controlplane.sim.vehicle import Vehicle, VehicleSpec
 
-__all__ = ["VOLTAGE_V", "draw_building", "draw_network", "draw_vehicle", "station_spec"]
+__all__ = [
+    "VOLTAGE_V",
+    "draw_building",
+    "draw_network",
+    "draw_tariffs",
+    "draw_vehicle",
+    "station_spec",
+]
 
 VOLTAGE_V = 230
 _CHARGERS_PER_SITE = 10
@@ -129,6 +136,32 @@ def _rating_a(
         could_a = sum(connector.current_max_a for _, connector in connectors)
         least_a = max(least_a, silent_a, could_a * _ROOM_SHARE)
     return math.ceil((building_a + max(least_a, _SPARE_A)) / (1.0 - margin_percent / 100.0))
+
+
+def draw_tariffs(random: Random, sites: list[SiteConfig]) -> list[SiteConfig]:
+    """The same sites, each with cheap hours of its own; most pay for their peak as well."""
+    priced = []
+    for site in sites:
+        begins = random.randrange(0, 24)
+        tariff = {
+            "currency": "EUR",
+            "import_price_per_kwh": str(random.choice((0.2, 0.3, 0.5))),
+            "periods": [
+                {
+                    "hours": [{"from": f"{begins:02}:00", "to": f"{(begins + 3) % 24:02}:00"}],
+                    "import_price_per_kwh": str(random.choice((-0.02, 0.05, 0.1))),
+                }
+            ],
+            "demand_charges": random.choice(
+                (
+                    [],
+                    [{"name": "peak", "price_per_kw": "10"}],
+                    [{"name": "peak", "price_per_kw": "2"}],
+                )
+            ),
+        }
+        priced.append(SiteConfig.model_validate(site.model_dump() | {"tariff": tariff}))
+    return priced
 
 
 def station_spec(charger: ChargerConfig, version: Version) -> StationSpec:

@@ -17,6 +17,7 @@ from controlplane.actor import (
     Emit,
     Message,
     Persist,
+    PlanFound,
     Send,
     SetTimer,
     TimerFired,
@@ -27,6 +28,7 @@ from controlplane.feeder.messages import SiteLeft
 from controlplane.feeder.reporting import Reports
 from controlplane.grid_events import CancelGridEvent, CreateGridEvent, GetGridEvent, GridEvent
 from controlplane.ids import ActorRef, ConnectorKey, SiteId
+from controlplane.site import planning
 from controlplane.site.budget import Budget
 from controlplane.site.configure import (
     assignment,
@@ -40,6 +42,14 @@ from controlplane.site.configure import (
 )
 from controlplane.site.demand import Pace
 from controlplane.site.explain import explanation
+from controlplane.site.flexibility import DURATION_MAX_MS, DURATION_MIN_MS, offer
+from controlplane.site.foresight import (
+    answer_foresight,
+    see_building,
+    see_solar,
+    session_began,
+)
+from controlplane.site.foresight_messages import GetForecasts, PushForecast, PushPrices
 from controlplane.site.limiting import take_limit
 from controlplane.site.live import LiveSite
 from controlplane.site.messages import (
@@ -53,6 +63,9 @@ from controlplane.site.messages import (
     ConnectorState,
     DeleteSite,
     ExplainConnector,
+    FlexibilityOffer,
+    GetFlexibility,
+    GetPlan,
     GetSite,
     LimitOutcome,
     LoadTaken,
@@ -68,6 +81,7 @@ from controlplane.site.messages import (
     SiteView,
     TokensChanged,
 )
+from controlplane.site.plan_view import plan_view
 from controlplane.site.rounds import Rounds
 from controlplane.site.state import BuildingLoad, SiteState
 from controlplane.store.records import ActorSnapshot
@@ -114,6 +128,7 @@ class SiteActor:
             self._rounds.set_grid_timer(self._site, now_ms)
             if self._site.config.feeder is not None:
                 self._rounds.effects.append(SetTimer("report", now_ms))
+            self._plan_soon(self._site, now_ms)
         return self._rounds.effects
 
     def step(self, message: Message, now_ms: int) -> list[Effect]:
@@ -142,7 +157,6 @@ class SiteActor:
             # Nearly all that a site ever hears.
             self._metered(site, message, now_ms)
             return
-        self._rounds.quiet &= isinstance(message, (TimerFired, TokensChanged))
         match message:
             case LimitOutcome():
                 self._outcome(site, message, now_ms)
@@ -154,22 +168,33 @@ class SiteActor:
                 self._rounds.effects += passed_on(site.config, message)
             case CapChanged():
                 self._cap_changed(site, message, now_ms)
-            case TimerFired(key="round"):
+            case PlanFound():
+                if self._rounds.planning.found(site, message):
+                    self._rounds.run(site, now_ms)
+            case TimerFired(key):
+                self._timer(site, key, now_ms)
+            case _:
+                # News for another kind of actor: no harm.
+                pass
+
+    def _timer(self, site: LiveSite, key: str, now_ms: int) -> None:
+        """A timer came due; one of an older version does no harm."""
+        match key:
+            case "round":
                 self._rounds.due(site, now_ms)
-            case TimerFired(key="limit"):
+            case "limit":
                 self._limit_due(site, now_ms)
-            case TimerFired(key="window"):
+            case "window":
                 self._rounds.window_end_ms = None
                 self._rounds.run(site, now_ms)
-            case TimerFired(key="grid"):
+            case "grid":
                 self._rounds.advance_grid(site, now_ms)
                 self._rounds.run(site, now_ms)
-            case TimerFired(key="report"):
+            case planning.TIMER:
+                self._rounds.effects += self._rounds.planning.due(site, now_ms)
+            case "report":
                 self._rounds.report(site, self._rounds.rows(site, now_ms), now_ms)
                 self._rounds.set_report_timer(site, now_ms)
-            case _:
-                # A timer of an older version, or news for another kind of actor: no harm.
-                pass
 
     def _answer(self, request: object, now_ms: int) -> msgspec.Struct:
         if isinstance(request, ConfigureSite):
@@ -178,10 +203,8 @@ class SiteActor:
         if site is None:
             return refusal("not_found", "SITE_UNKNOWN", f"no site {self.ref.id}", self.ref.id)
         match request:
-            case GetSite():
-                return site.view(now_ms)
-            case ExplainConnector():
-                return self._explain(site, request, now_ms)
+            case GetSite() | GetPlan() | ExplainConnector():
+                return self._shown(site, request, now_ms)
             case ReportBuildingLoad():
                 return self._building_load(site, request, now_ms)
             case ReportMeterState():
@@ -190,13 +213,26 @@ class SiteActor:
                 return self._site_power(site, request, now_ms)
             case SetSiteLimit() | SetCircuitLimit() | SetConnectorLimit():
                 return self._set_limit(site, request, now_ms)
+            case GetFlexibility(duration_ms=duration_ms):
+                return self._flexibility(site, duration_ms, now_ms)
             case CreateGridEvent() | CancelGridEvent() | GetGridEvent():
                 return self._grid_event(site, request, now_ms)
+            case PushPrices() | PushForecast() | GetForecasts():
+                return self._foresight(site, request, now_ms)
             case DeleteSite():
                 return self._delete(site, now_ms)
         return refusal(
             "invalid_input", "REQUEST_UNKNOWN", "a site does not know this request", self.ref.id
         )
+
+    def _shown(
+        self, site: LiveSite, request: GetSite | GetPlan | ExplainConnector, now_ms: int
+    ) -> msgspec.Struct:
+        if isinstance(request, GetSite):
+            return site.view(now_ms)
+        if isinstance(request, GetPlan):
+            return plan_view(site, self._rounds.planning, now_ms)
+        return self._explain(site, request, now_ms)
 
     # --- from the owner ---------------------------------------------------------------------------
 
@@ -232,6 +268,7 @@ class SiteActor:
         self._rounds.effects.append(Emit("site.configured", event))
         self._rounds.set_report_timer(site, now_ms)
         self._limit_due(site, now_ms)
+        self._plan_soon(site, now_ms, anew=True)
         return answer
 
     def _delete(self, site: LiveSite, now_ms: int) -> SiteDeleted | Refusal:
@@ -243,6 +280,7 @@ class SiteActor:
         self._rounds.effects.append(Persist(ActorSnapshot(ref=self.ref, state=b"")))
         timers = ("round", "limit", "grid", "report", "window")
         self._rounds.effects += [CancelTimer(key) for key in timers]
+        self._rounds.effects += self._rounds.planning.close()
         self._rounds.effects.append(Emit("site.deleted", {"site_id": self.ref.id}))
         self._site = self._rounds.window_end_ms = None
         return SiteDeleted(SiteId(self.ref.id))
@@ -276,11 +314,24 @@ class SiteActor:
         self._rounds.durable = True
         self._rounds.effects.append(event)
         self._limit_due(site, now_ms)
+        self._plan_soon(site, now_ms, anew=True)
         return site.view(now_ms)
+
+    def _plan_soon(self, site: LiveSite, now_ms: int, *, anew: bool = False) -> None:
+        """Something has changed that a plan starts from; see `Planning.soon`."""
+        self._rounds.effects += self._rounds.planning.soon(site, now_ms, anew=anew)
 
     def _limit_due(self, site: LiveSite, now_ms: int) -> None:
         self._rounds.set_limit_timer(site, now_ms)
         self._rounds.run(site, now_ms)
+
+    def _flexibility(
+        self, site: LiveSite, duration_ms: int, now_ms: int
+    ) -> FlexibilityOffer | Refusal:
+        if not DURATION_MIN_MS <= duration_ms <= DURATION_MAX_MS:
+            words = "duration_ms is five minutes to a day"
+            return refusal("invalid_input", "DURATION_INVALID", words, self.ref.id)
+        return offer(site, site.budget(now_ms), now_ms=now_ms, duration_ms=duration_ms)
 
     def _grid_event(
         self,
@@ -294,7 +345,18 @@ class SiteActor:
         if effects:
             self._rounds.advance_grid(site, now_ms)
             self._rounds.run(site, now_ms)
+            self._plan_soon(site, now_ms, anew=True)
         return answer if isinstance(answer, Refusal) else answer.copy()
+
+    def _foresight(
+        self, site: LiveSite, request: PushPrices | PushForecast | GetForecasts, now_ms: int
+    ) -> msgspec.Struct:
+        answer, effects = answer_foresight(site, request, now_ms)
+        self._rounds.effects += effects
+        self._rounds.durable |= bool(effects)
+        if effects:
+            self._plan_soon(site, now_ms, anew=True)
+        return answer
 
     def _building_load(
         self, site: LiveSite, request: ReportBuildingLoad, now_ms: int
@@ -339,17 +401,17 @@ class SiteActor:
         )
         if load is None:
             return None
-        same = last is not None and last.current_ma == load.current_ma
-        self._rounds.quiet &= same and not site.stale(now_ms)
-        site.state.building = load
-        self._rounds.save_building(site, load)
-        rows = self._rounds.rows(site, now_ms)
-        if site.state.grid.awaiting:
-            self._rounds.observe_grid(site, rows, now_ms)
+        rows = self._rounds.building_moved(site, load, now_ms)
+        self._rounds.durable |= see_building(site, load)
         if any(rows.over(site.tree.lines)):
             self._rounds.run(site, now_ms)
             return None
-        if self._rounds.next_ms is None:
+        quiet = self._rounds.quiet
+        if site.state.grid.awaiting or (quiet and site.state.grid.wants_observation(now_ms)):
+            self._rounds.observe_grid(site, rows, now_ms)
+        if quiet:
+            self._rounds.report(site, rows, now_ms, only_urgent=True)
+        else:
             self._rounds.by(now_ms + self._settings.round_interval_ms)
         return rows
 
@@ -369,6 +431,7 @@ class SiteActor:
                 "invalid_input", "AT_IN_FUTURE", "at_ms is ahead of Loadstar's clock", self.ref.id
             )
         if site.power.solar.take(request, now_ms=now_ms):
+            self._rounds.durable |= see_solar(site, request.solar_w, min(request.at_ms, now_ms))
             self._rounds.quiet = False
             if self._rounds.next_ms is None:
                 self._rounds.by(now_ms + self._settings.round_interval_ms)
@@ -397,28 +460,34 @@ class SiteActor:
             return
         demand = connector.demand
         if demand is not None:
-            demand.energy_wh = message.energy_wh or demand.energy_wh
+            before_wh = demand.energy_wh
+            demand.energy_wh = message.energy_wh or before_wh
+            site.delivered_wh += max(0, demand.energy_wh - before_wh)
             demand.soc_percent = message.soc_percent or demand.soc_percent
+            demand.exported_wh = message.exported_wh or demand.exported_wh
+            # What its battery holds decides what it feeds in.
+            self._rounds.quiet &= not site.feed.concerns(demand)
         highest_ma, confirms = connector.take_sample(
             message, voltage_v=site.config.voltage_v, now_ms=now_ms
         )
         if highest_ma is None:
             return
         entry = connector.entry
-        counted_ma = entry.liability_ma
+        counted = (entry.liability_ma, entry.feed_ma)
         changed = entry.metered(
             highest_ma,
             at_ms=message.at_ms,
             now_ms=now_ms,
             ramp_ms=self._settings.ramp_ms,
             confirms=confirms,
+            fed_ma=connector.fed_ma,
         )
         self._rounds.durable |= changed
         if demand is not None and demand.behaviour.metered(
             connector.leaf, entry, message, now_ms=now_ms, pace=self._pace
         ):
-            self._rounds.quiet = False
-        if changed and entry.liability_ma != counted_ma:
+            self._rounds.by(now_ms + self._settings.round_interval_ms)
+        if changed and (entry.liability_ma, entry.feed_ma) != counted:
             self._rounds.quiet = False
             self._rounds.soon(site, now_ms)
         elif site.state.grid.awaiting:
@@ -429,7 +498,7 @@ class SiteActor:
         if connector is None:
             return
         entry = connector.entry
-        counted_ma, asked_ma = entry.liability_ma, entry.asked_ma
+        counted_ma, asked_ma, failures = entry.liability_ma, entry.asked_ma, entry.failures
         changed = entry.outcome(
             message.limit_id,
             message.state,
@@ -440,8 +509,11 @@ class SiteActor:
         )
         self._rounds.durable |= changed
         if entry.liability_ma < counted_ma or entry.asked_ma != asked_ma:
+            self._rounds.quiet = False
             self._rounds.soon(site, now_ms)
-        elif changed and self._rounds.next_ms is None:
+        elif changed:
+            # Where it was taken, all that counts is as it was.
+            self._rounds.quiet &= (entry.liability_ma, entry.failures) == (counted_ma, failures)
             self._rounds.by(now_ms + self._settings.round_interval_ms)
 
     def _connector_state(self, site: LiveSite, message: ConnectorState, now_ms: int) -> None:
@@ -452,12 +524,23 @@ class SiteActor:
             return
         session = message.session
         matters = connector.entry.session(None if session is None else session.session_id)
+        if matters and session is not None:
+            session_began(site, session, now_ms)
         differs, learned = site.take_state(connector, message, now_ms, self._pace)
         self._rounds.durable |= matters or learned
         if session is not None and session.boost_until_ms is not None:
             self._rounds.set_limit_timer(site, now_ms)
-        if matters or differs:
+        if matters and session is not None and not session.authorised:
+            # Its token is judged in a moment. Until then it has what its default profile allows,
+            # for which there is room: nobody need be told anything twice.
+            self._rounds.quiet = False
+            self._rounds.by(now_ms + self._settings.round_interval_ms // 10)
+        elif matters or differs:
+            self._rounds.quiet = False
             self._rounds.soon(site, now_ms, critical=True)
+            self._plan_soon(site, now_ms)
+        elif connector.demand is not None:
+            self._rounds.by(now_ms + self._settings.round_interval_ms)
 
     def _undescribed_state(
         self, site: LiveSite, key: ConnectorKey, *, running: bool, now_ms: int
@@ -467,6 +550,7 @@ class SiteActor:
             self._rounds.undescribed.add(key)
         else:
             self._rounds.undescribed.discard(key)
+        self._rounds.quiet = False
         self._rounds.soon(site, now_ms)
 
     def _presence(self, site: LiveSite, message: ChargerPresence, now_ms: int) -> None:
@@ -480,6 +564,7 @@ class SiteActor:
             )
         if changed:
             self._rounds.durable = True
+            self._rounds.quiet = False
             self._rounds.soon(site, now_ms, critical=True)
 
     # --- from the feeder --------------------------------------------------------------------------
@@ -501,6 +586,5 @@ class SiteActor:
             return
         if state.cap_ma != message.cap_ma or state.cap_id == 0:
             self._rounds.effects.append(Emit("site.cap_changed", {"cap_ma": message.cap_ma}))
-        state.cap_id, state.cap_ma = message.cap_id, message.cap_ma
-        self._rounds.durable = True
-        self._rounds.run(site, now_ms)
+        self._rounds.cap_moved(site, message.cap_id, message.cap_ma, now_ms)
+        self._rounds.effects += self._rounds.planning.cap_changed(site, now_ms)

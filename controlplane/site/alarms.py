@@ -47,14 +47,19 @@ def present_alarms(
     plan: Plan,
     meter_fault: str = "",
     contract: str = "",
+    late: str = "",
 ) -> dict[tuple[str, str], str]:
     """Everything that is wrong at this moment; `contract` says in words why the contract's power
-    cannot be held, and is empty where it can."""
+    cannot be held, and is empty where it can; likewise `late` of the site's plan."""
     present: dict[tuple[str, str], str] = {}
     for leaf, entry in zip(tree.leaves, entries, strict=True):
         if entry.excess_ma:
             present["limit_exceeded", leaf.name] = (
                 f"{leaf.name} draws {entry.excess_ma / 1_000:g} A, more than any limit it was sent"
+            )
+        if entry.feed_excess_ma:
+            present["limit_exceeded", leaf.name] = (
+                f"{leaf.name} feeds in {entry.feed_excess_ma / 1_000:g} A, more than it was told to"
             )
         if entry.stuck:
             present["limit_refused", leaf.name] = (
@@ -79,6 +84,8 @@ def present_alarms(
         present["meter_unreachable", tree.config.id] = meter_fault
     if contract:
         present["contract_exceeded", tree.config.id] = contract
+    if late:
+        present["plan_late", tree.config.id] = late
     for short in plan.shortfalls:
         name = tree.leaves[short.position].name
         why = "the site is cautious at the moment" if short.row < 0 else tree.row_name(short.row)

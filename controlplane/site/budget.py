@@ -10,7 +10,7 @@ import msgspec
 from controlplane.site.ledger import Entry
 from controlplane.site.tree import SiteTree
 
-__all__ = ["POWER_MAX_MA", "Budget", "budget", "uncapped"]
+__all__ = ["POWER_MAX_MA", "Budget", "budget", "moved", "uncapped"]
 
 POWER_MAX_MA = 10**12
 """The capacity of the row of the total power where nothing limits it."""
@@ -37,6 +37,10 @@ class Budget(msgspec.Struct, frozen=True):
     """Per connector, as `Entry.reserve_ma`."""
     surplus_ma: int | None = None
     """What may be charged without urgency, summed over conductors; None: no such limit."""
+    feed_ma: list[int] | None = None
+    """What may be fed in on every line; None where nobody may."""
+    export_ma: list[int] | None = None
+    """What every line may carry of that, where operators limit it; None: as described."""
 
     def over(self, lines: int) -> list[bool]:
         """For each of the first `lines` rows, whether more may be drawn than it can give."""
@@ -52,6 +56,8 @@ def budget(
     supply_limit_ma: int | None,
     capped: bool,
     circuit_limits_ma: Mapping[int, int] = {},
+    grid_limit_ma: int | None = None,
+    proven_feed_ma: Sequence[int] | None = None,
     contract_ma: int | None = None,
     surplus_ma: int | None = None,
 ) -> Budget:
@@ -63,6 +69,9 @@ def budget(
         capped: False while the site's feeder has not yet said what the site may draw: then its
             fallbacks are all it gets.
         circuit_limits_ma: operators' limits by node, building included.
+        grid_limit_ma: what the grid asked the whole site to stay below, building included.
+        proven_feed_ma: what is surely fed in, per row: it counts against the grid's wish, and
+            against no rating.
         contract_ma: what chargers may draw by the site's contract, summed over conductors.
         surplus_ma: see `Budget`.
     """
@@ -80,6 +89,12 @@ def budget(
         capped=capped,
         circuit_limits_ma=circuit_limits_ma,
     )
+    if grid_limit_ma is not None:
+        for row in tree.supply_rows:
+            fed_ma = 0 if proven_feed_ma is None else proven_feed_ma[row]
+            room_ma = grid_limit_ma - building_ma[row] + fed_ma
+            capacity[row] = min(capacity[row], room_ma)
+            tight[row] = tight[row] or fallback[row] > room_ma
     if tree.power_row is not None:
         capacity.append(POWER_MAX_MA if contract_ma is None else contract_ma)
         tight.append(False)
@@ -88,6 +103,7 @@ def budget(
             for entry, liability_ma in zip(entries, own_liability, strict=True)
         ]
         liability[tree.power_row] = reserve[tree.power_row] = tree.power_sum(draws)
+    feeds = [entry.feed_ma for entry in entries]
     return Budget(
         building_ma=building_ma,
         capacity_ma=capacity,
@@ -99,7 +115,18 @@ def budget(
         own_liability_ma=own_liability,
         own_reserve_ma=own_reserve,
         surplus_ma=surplus_ma,
+        feed_ma=tree.row_sums(feeds) if any(feeds) else None,
+        export_ma=_limited_export(tree, circuit_limits_ma) if circuit_limits_ma else None,
     )
+
+
+def _limited_export(tree: SiteTree, circuit_limits_ma: Mapping[int, int]) -> list[int]:
+    """An operator's limit holds in both directions."""
+    export = list(tree.export_ma)
+    for node, limit_ma in circuit_limits_ma.items():
+        for row in range(node * 3, node * 3 + 3):
+            export[row] = min(export[row], limit_ma)
+    return export
 
 
 def uncapped(
@@ -126,6 +153,28 @@ def uncapped(
     capacity += rows.capacity_ma[tree.lines :]
     tight += rows.tight[tree.lines :]
     return msgspec.structs.replace(rows, capacity_ma=capacity, tight=tight)
+
+
+def moved(
+    tree: SiteTree,
+    rows: Budget,
+    building_ma: list[int],
+    *,
+    supply_limit_ma: int | None,
+    capped: bool,
+    circuit_limits_ma: Mapping[int, int] = {},
+) -> Budget:
+    """The same rows under another load of the building or another limit; the rest as in `budget`.
+    For a site without a row of its total power, where all that counts besides is what it was."""
+    capacity, tight = _capacity(
+        tree,
+        building_ma,
+        rows.fallback_ma,
+        supply_limit_ma=supply_limit_ma,
+        capped=capped,
+        circuit_limits_ma=circuit_limits_ma,
+    )
+    return msgspec.structs.replace(rows, building_ma=building_ma, capacity_ma=capacity, tight=tight)
 
 
 def _capacity(

@@ -19,7 +19,8 @@ __all__ = ["LedgerCheck", "Overload"]
 
 @dataclass(frozen=True, slots=True)
 class Overload:
-    """A row whose building load and liability together are over its rating."""
+    """A row whose building load and liability together are over its rating; `load_ma` is below 0
+    where it is what may be fed in that is too much."""
 
     circuit_id: str
     phase: str
@@ -54,12 +55,45 @@ class LedgerCheck:
         self._within: tuple[list[int], list[int]] | None = None
         """Liabilities and building load under which every row was within its rating lately."""
         self._ours: frozenset[int] = frozenset()
+        self._export_ma = np.array(
+            [circuit.export_ma for circuit in config.circuits for _ in range(3)], dtype=np.int64
+        )
 
     def overloads(self, entries: Sequence[Entry], building_ma: Sequence[int]) -> list[Overload]:
         """Every line that is over; call it once per round, it compares with the round before.
 
         `building_ma` has an entry per row; the total power, which no conductor bounds, is left out.
         """
+        return self._import_overloads(entries, building_ma) + self._export_overloads(entries)
+
+    def _export_overloads(self, entries: Sequence[Entry]) -> list[Overload]:
+        """Every line through which more may be fed in than it carries. Room is made before it is
+        given: where no meter shows more than was told, that is our doing."""
+        feeds = [entry.feed_ma for entry in entries]
+        if not any(feeds):
+            return []
+        feed_ma = self._sums(feeds)
+        found: list[Overload] = []
+        for row in (feed_ma > self._export_ma).nonzero()[0].tolist():
+            circuit_id, phase, _ = self._rows[row]
+            below = np.flatnonzero(self._carries[row]).tolist()
+            excess = any(entries[leaf].feed_excess_ma for leaf in below)
+            cause = "vehicles feed in more than they were told" if excess else ""
+            found.append(
+                Overload(
+                    circuit_id=circuit_id,
+                    phase=phase,
+                    load_ma=-int(feed_ma[row]),
+                    rating_ma=int(self._export_ma[row]),
+                    ours=not excess,
+                    cause=cause or "more was told to feed in than the row can carry",
+                )
+            )
+        return found
+
+    def _import_overloads(
+        self, entries: Sequence[Entry], building_ma: Sequence[int]
+    ) -> list[Overload]:
         building_ma = building_ma[: len(self._rows)]
         liabilities = [entry.liability_ma for entry in entries]
         fallbacks = [entry.fallback_ma for entry in entries]

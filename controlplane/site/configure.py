@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from pydantic import ValidationError
 
 from controlplane.actor import Effect, Message, Persist, Send
-from controlplane.charger.messages import ChargerAssigned, ChargerUnassigned
+from controlplane.charger.messages import ChargerAssigned, ChargerUnassigned, FeedInTerms
 from controlplane.errors import Refusal
 from controlplane.feeder.messages import SiteLeft
 from controlplane.ids import ActorKind, ActorRef, ChargerId, FeederId, SiteId
@@ -111,13 +111,15 @@ def description_effects(
     effects: list[Effect] = [Persist(SiteRecord(site_id, feeder_id, stored, now_ms))]
     known = {} if before is None else {each.id: each for each in before.chargers}
     same_authorisation = before is not None and before.authorisation == config.authorisation
+    same_terms = before is not None and before.vehicle_to_grid == config.vehicle_to_grid
     same_voltage = before is not None and before.voltage_v == config.voltage_v
     for charger in config.chargers:
         old = known.pop(charger.id, None)
         same_meter = before is not None and before.main_meter_interval_s(
             charger.id
         ) == config.main_meter_interval_s(charger.id)
-        if old == charger and same_voltage and same_meter and same_authorisation:
+        same = same_voltage and same_meter and same_authorisation and same_terms
+        if old == charger and same:
             continue
         record = ChargerRecord(
             ChargerId(charger.id),
@@ -146,6 +148,11 @@ def assignment(config: SiteConfig, charger: ChargerConfig) -> Send:
             description,
             config.main_meter_interval_s(charger.id),
             config.authorisation.told(),
+            None
+            if config.vehicle_to_grid is None
+            else FeedInTerms(
+                config.vehicle_to_grid.credit_per_kwh, config.vehicle_to_grid.currency
+            ),
         ),
     )
 

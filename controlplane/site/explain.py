@@ -36,6 +36,7 @@ def explanation(picture: Picture, position: int, now_ms: int) -> ConnectorExplan
         *_rules(picture, position, why),
         *_circuits(picture, position, why),
         *_power(picture, position, why, allocation.target_ma),
+        *_plan(picture, position, why, allocation.target_ma),
         *_ledger(picture, position, allocation.reason),
     ]
     factors.sort(key=lambda factor: (not factor.binding, factor.limit_ma))
@@ -155,6 +156,15 @@ def _power(picture: Picture, position: int, why: Why, target_ma: int) -> Iterato
     if why.cause is Cause.SURPLUS:
         words = "the session is in no hurry, and sun and battery give no more"
         yield LimitFactor("surplus", leaf.name, target_ma, binding=True, words=words)
+
+
+def _plan(picture: Picture, position: int, why: Why, target_ma: int) -> Iterator[LimitFactor]:
+    """What the site's plan makes of it, whether it is held back or not."""
+    words, demand = picture.plan_words(position), picture.demands[position]
+    if words and demand is not None:
+        wanted_ma = target_ma if demand.target_ma is None else max(0, demand.target_ma)
+        binding = why.cause is Cause.PLAN
+        yield LimitFactor("plan", picture.tree.config.id, wanted_ma, binding=binding, words=words)
 
 
 def _ledger(picture: Picture, position: int, reason: str) -> Iterator[LimitFactor]:

@@ -16,6 +16,7 @@ from datetime import datetime, tzinfo
 
 import msgspec
 
+from controlplane.planning.outlook import NEED_PERCENT, STAY_PERCENT
 from controlplane.units import MS_PER_HOUR, MS_PER_S, datetime_from_ms
 
 __all__ = ["Driver", "Forecast", "History", "Vehicle", "Visit"]
@@ -44,8 +45,6 @@ _MS_PER_MINUTE = 60 * MS_PER_S
 _ENERGY_UNIT_WH = 100
 _ENERGY_MAX_WH = 500_000
 _TOKEN_MAX = 64
-_DEPARTS, _NEEDS = 25, 75
-"""Quantiles, in per cent."""
 
 
 class Visit(msgspec.Struct, frozen=True, array_like=True):
@@ -166,8 +165,8 @@ class History(msgspec.Struct):
         ]
         energies = [visit.energy_100wh * _ENERGY_UNIT_WH for visit in visits]
         return Forecast(
-            departure_ms=_quantile(stays, _DEPARTS) if stays else None,
-            need_wh=_quantile(energies, _NEEDS),
+            departure_ms=_quantile(stays, STAY_PERCENT) if stays else None,
+            need_wh=_quantile(energies, NEED_PERCENT),
             own=own,
         )
 

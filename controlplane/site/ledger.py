@@ -12,6 +12,10 @@ A limit is a liability until the charger has let go of it. The table, row by row
 | offline without, or idle | the default profile it acknowledged |
 | default profile never acknowledged | the hardware rating |
 | meter shows more than the limit | the meter |
+| limit below 0: it feeds in | the default profile, which counts when that ends |
+
+What a connector may feed in is counted apart, on the rows for export, by the same table; it is
+never taken off what others draw.
 
 Invariant: `liability_ma` only falls on evidence (an acknowledgement followed by a meter sample at
 or under the new limit, or by the vehicle's ramp time with a silent meter; the end of the
@@ -53,7 +57,8 @@ class PendingLimit(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Entry(msgspec.Struct, array_like=True):
-    """The account of one connector. Currents are milliamperes per phase, 0 and up.
+    """The account of one connector. Currents are milliamperes per phase, 0 and up, but for limits:
+    one below 0 has the vehicle feed in as much.
 
     Methods that take news return True when something durable changed. What counts is asked for
     several times per connector and round: comparisons cost a third of what calls of `max` do.
@@ -83,6 +88,14 @@ class Entry(msgspec.Struct, array_like=True):
     """The charger was away: its limit is to be acknowledged again, though it has not changed."""
     measured_ma: int | None = None
     measured_ms: int = 0
+    uncertain_feed_ma: int = 0
+    """The most that it was told to feed in, that failed, and may be in force all the same."""
+    fading_ma: int = 0
+    """What the vehicle may still feed in while it follows an acknowledged limit above that."""
+    feed_excess_ma: int = 0
+    """What the meter shows to be fed in, where that is more than the charger was ever told."""
+    fed_ma: int = 0
+    """What was fed in when it was measured last."""
 
     # --- what counts ------------------------------------------------------------------------------
 
@@ -100,7 +113,8 @@ class Entry(msgspec.Struct, array_like=True):
     def held_ma(self) -> int:
         """The limit in force, as far as the charger has said."""
         acknowledged_ma = self.acknowledged_ma
-        if acknowledged_ma is None:
+        if acknowledged_ma is None or acknowledged_ma < 0:
+            # A limit below 0 ends by itself, and with the connection.
             return self.fallback_ma
         if not (self.online and self.settled) or self.reassert:
             # It may have ended the transaction, or lost its profiles, while it was away or booted.
@@ -122,6 +136,26 @@ class Entry(msgspec.Struct, array_like=True):
         """What counts on every row above the connector."""
         allowed_ma, excess_ma = self.allowed_ma, self.excess_ma
         return allowed_ma if allowed_ma > excess_ma else excess_ma
+
+    @property
+    def feed_ma(self) -> int:
+        """The most that may be fed in: told, in flight, in doubt, or still on its way to less."""
+        feed_ma = max(self.uncertain_feed_ma, self.fading_ma, self.feed_excess_ma)
+        if self.acknowledged_ma is not None:
+            feed_ma = max(feed_ma, -self.acknowledged_ma)
+        for pending in self.pending:
+            feed_ma = max(feed_ma, -pending.limit_ma)
+        return feed_ma
+
+    def proven_feed_ma(self, *, now_ms: int, fresh_ms: int) -> int:
+        """What is surely fed in at the moment: acknowledged, and measured since not longer than
+        `fresh_ms` ago."""
+        acknowledged_ma = self.acknowledged_ma
+        if acknowledged_ma is None or acknowledged_ma >= 0 or not (self.online and self.settled):
+            return 0
+        asked_ma = self.asked_ma or 0
+        fresh = self.acknowledged_ms < self.measured_ms and now_ms - self.measured_ms <= fresh_ms
+        return min(-acknowledged_ma, max(0, -asked_ma), self.fed_ma) if fresh else 0
 
     @property
     def reserve_ma(self) -> int:
@@ -149,12 +183,22 @@ class Entry(msgspec.Struct, array_like=True):
     @property
     def reducing(self) -> bool:
         """A reduction is under way: more is counted than was asked for last."""
-        return self.asked_ma is not None and self.allowed_ma > self.asked_ma
+        asked_ma = self.asked_ma
+        if asked_ma is not None and asked_ma < 0:
+            return bool(self.pending or self.draining_ma)
+        return asked_ma is not None and self.allowed_ma > asked_ma
 
     @property
     def settling(self) -> bool:
         """Something will change by itself or by an answer."""
-        return bool(self.pending or self.draining_ma or self.uncertain_ma or self.reassert)
+        return bool(
+            self.pending
+            or self.draining_ma
+            or self.uncertain_ma
+            or self.reassert
+            or self.fading_ma
+            or self.uncertain_feed_ma
+        )
 
     def outdated(self, *, now_ms: int, ramp_ms: int) -> bool:
         """Whether the meter showed more than the limit in force when it was read last, and should
@@ -169,19 +213,22 @@ class Entry(msgspec.Struct, array_like=True):
     # --- what is sent -----------------------------------------------------------------------------
 
     def may_send(self, limit_ma: int, *, now_ms: int) -> bool:
-        """Whether `limit_ma` may go out now: one limit in flight, unless it undercuts all of them;
-        failed ones only after their back-off."""
+        """Whether `limit_ma` may go out now: one limit in flight, unless it is nearer to nothing
+        than all of them; failed ones only after their back-off."""
         if len(self.pending) >= PENDING_MAX or now_ms < self.retry_ms:
             return False
-        return all(limit_ma < pending.limit_ma for pending in self.pending)
+        return all(
+            0 <= limit_ma < pending.limit_ma or pending.limit_ma < limit_ma <= 0
+            for pending in self.pending
+        )
 
     def sent(self, limit_id: int, limit_ma: int, *, now_ms: int) -> None:
         """`limit_ma` leaves for the running session: it counts from now.
 
         Raises:
-            ValueError: there is no session, or the limit is outside 0 to the hardware's rating.
+            ValueError: there is no session, or the limit is beyond the hardware's rating.
         """
-        if self.session_id is None or not 0 <= limit_ma <= self.hardware_ma:
+        if self.session_id is None or not -self.hardware_ma <= limit_ma <= self.hardware_ma:
             raise ValueError(f"limit of {limit_ma} mA for session {self.session_id}")
         self.pending.append(PendingLimit(limit_id, limit_ma, self.session_id, now_ms))
 
@@ -201,7 +248,10 @@ class Entry(msgspec.Struct, array_like=True):
         pending = next((each for each in self.pending if each.limit_id == limit_id), None)
         if pending is None:
             return False
-        before_ma = max(self.held_ma, self.uncertain_ma, self.draining_ma)
+        acknowledged_ma = self.acknowledged_ma
+        feeds = acknowledged_ma is not None and acknowledged_ma < 0
+        before_ma = max(0 if feeds else self.held_ma, self.uncertain_ma, self.draining_ma)
+        fed_ma = max(-(acknowledged_ma or 0), self.uncertain_feed_ma, self.fading_ma)
         self.pending.remove(pending)
         if superseded:
             return True
@@ -209,22 +259,28 @@ class Entry(msgspec.Struct, array_like=True):
             # Sent for a transaction that is over: its profile died with it. A station that takes it
             # while the next one runs has not compared them, and may hold that one to it.
             if state is CommandState.ACCEPTED and self.session_id is not None:
-                self.uncertain_ma = max(self.uncertain_ma, pending.limit_ma)
+                self._doubt(pending.limit_ma)
             return True
         if state is not CommandState.ACCEPTED:
-            self.uncertain_ma = max(self.uncertain_ma, pending.limit_ma)
+            self._doubt(pending.limit_ma)
             self._back_off(now_ms=now_ms, backoff_ms=backoff_ms, backoff_max_ms=backoff_max_ms)
             return True
         # A station works through its calls in order: what it accepts replaces all that was sent
         # before and left in doubt.
         self.acknowledged_ma = pending.limit_ma
         self.acknowledged_ms = now_ms
-        self.uncertain_ma = 0
+        self.uncertain_ma = self.uncertain_feed_ma = 0
         self.reassert = False
-        self.draining_ma = before_ma if before_ma > pending.limit_ma else 0
+        self.draining_ma = before_ma if before_ma > max(0, pending.limit_ma) else 0
+        self.fading_ma = fed_ma if fed_ma > max(0, -pending.limit_ma) else 0
         self.failures = 0
         self.retry_ms = 0
         return True
+
+    def _doubt(self, limit_ma: int) -> None:
+        """A limit may be in force or not."""
+        self.uncertain_ma = max(self.uncertain_ma, limit_ma)
+        self.uncertain_feed_ma = max(self.uncertain_feed_ma, -limit_ma)
 
     def _back_off(self, *, now_ms: int, backoff_ms: int, backoff_max_ms: int) -> None:
         wait_ms = min(backoff_max_ms, backoff_ms << min(self.failures, 16))
@@ -232,16 +288,25 @@ class Entry(msgspec.Struct, array_like=True):
         self.retry_ms = now_ms + wait_ms
 
     def metered(
-        self, current_ma: int, *, at_ms: int, now_ms: int, ramp_ms: int, confirms: bool
+        self,
+        current_ma: int,
+        *,
+        at_ms: int,
+        now_ms: int,
+        ramp_ms: int,
+        confirms: bool,
+        fed_ma: int = 0,
     ) -> bool:
-        """A sample of the highest conductor, taken at `at_ms` of the station's clock.
+        """A sample of the highest conductor, taken at `at_ms` of the station's clock; `fed_ma` is
+        what was fed in.
 
         `confirms` is False for a value that was worked out from power and may hide an uneven load:
         it can raise suspicion, not settle a decrease.
         """
-        self.measured_ma = current_ma
+        self.measured_ma, self.fed_ma = current_ma, fed_ma
         self.measured_ms = now_ms
         draining_ma, excess_ma = self.draining_ma, self.excess_ma
+        fading_ma, feed_excess_ma = self.fading_ma, self.feed_excess_ma
         after_acknowledgement = (
             now_ms > self.acknowledged_ms and at_ms + STAMP_RESOLUTION_MS > self.acknowledged_ms
         )
@@ -255,10 +320,24 @@ class Entry(msgspec.Struct, array_like=True):
             elif obeys:
                 # Near enough to be on its way, but what it draws above the limit still flows.
                 self.draining_ma = min(self.draining_ma, current_ma)
+        told_ma = max(0, -(self.acknowledged_ma or 0))
+        if self.fading_ma and (
+            now_ms - self.acknowledged_ms >= ramp_ms
+            or (after_acknowledgement and confirms and fed_ma <= told_ma)
+        ):
+            self.fading_ma = 0
         allowed_ma = self.allowed_ma
         over = current_ma > allowed_ma + tolerance_ma(allowed_ma)
         self.excess_ma = current_ma if over else 0
-        return self.draining_ma != draining_ma or self.excess_ma != excess_ma
+        self.feed_excess_ma = 0
+        over = fed_ma > self.feed_ma + tolerance_ma(self.feed_ma)
+        self.feed_excess_ma = fed_ma if over else 0
+        return (
+            self.draining_ma != draining_ma
+            or self.excess_ma != excess_ma
+            or self.fading_ma != fading_ma
+            or self.feed_excess_ma != feed_excess_ma
+        )
 
     def expired(
         self, *, now_ms: int, ramp_ms: int, answer_ms: int, backoff_ms: int, backoff_max_ms: int
@@ -285,6 +364,8 @@ class Entry(msgspec.Struct, array_like=True):
             left_ma = min(self.draining_ma, seen_ma) if suspicious else 0
             changed |= left_ma != self.draining_ma
             self.draining_ma = left_ma
+        if self.fading_ma and now_ms - self.acknowledged_ms >= ramp_ms:
+            self.fading_ma, changed = 0, True
         return changed
 
     def presence(self, *, online: bool, settled: bool, default_ma: int | None) -> bool:
@@ -304,6 +385,7 @@ class Entry(msgspec.Struct, array_like=True):
         self.session_id = session_id
         self.acknowledged_ma = None
         self.uncertain_ma = self.draining_ma = self.excess_ma = 0
+        self.uncertain_feed_ma = self.fading_ma = self.feed_excess_ma = self.fed_ma = 0
         self.failures = self.retry_ms = 0
         self.reassert = False
         self.measured_ma = None
@@ -325,6 +407,9 @@ class Entry(msgspec.Struct, array_like=True):
             # Those of a session that is over as well: see `outcome`.
             in_flight = [pending.limit_ma for pending in self.pending]
             self.uncertain_ma = max(self.uncertain_ma, *in_flight, 0)
+            self.uncertain_feed_ma = max(
+                self.uncertain_feed_ma, *(-limit_ma for limit_ma in in_flight), 0
+            )
         self.pending = []
         self.online = self.settled = False
         self.retry_ms = 0

@@ -15,12 +15,16 @@ from controlplane.ids import ChargerId
 from controlplane.limit_schedule import limit_at, next_change_ms, still_in_force
 from controlplane.network import SiteConfig
 from controlplane.ocpp.events import ConnectorStatus
+from controlplane.planning.inputs import SiteInputs
+from controlplane.planning.outlook import Outlook
 from controlplane.site.behaviour import Behaviour, Nudge
-from controlplane.site.budget import Budget, budget, uncapped
+from controlplane.site.budget import Budget, budget, moved, uncapped
 from controlplane.site.check import LedgerCheck
 from controlplane.site.demand import Demand, Pace, Turn
 from controlplane.site.forecast import History, Vehicle
+from controlplane.site.foresight import expectation, inherit_outlook, session_ended
 from controlplane.site.ledger import Entry
+from controlplane.site.live_feeding import LiveFeeding
 from controlplane.site.live_power import LivePower
 from controlplane.site.messages import (
     ConnectorMetered,
@@ -28,11 +32,14 @@ from controlplane.site.messages import (
     PhaseCurrents,
     SiteView,
 )
+from controlplane.site.plan_words import plan_words
 from controlplane.site.policy import Policy
 from controlplane.site.release import Calm
-from controlplane.site.round import Plan, plan
+from controlplane.site.round import Plan, plan, stands
+from controlplane.site.rows_ahead import slots_at
 from controlplane.site.solve import Answers
 from controlplane.site.state import SiteState
+from controlplane.site.targets import Targets
 from controlplane.site.tree import Leaf, SiteTree
 from controlplane.site.view import Picture, site_view
 from controlplane.units import ma_from_w, w_from_ma
@@ -49,11 +56,18 @@ class LiveConnector:
     demand: Demand | None = None
     calm: Calm = field(default_factory=Calm)
     measured_ma: PhaseCurrents | None = None
-    """On the lines of the site."""
+    """On the lines of the site; below 0: it feeds in."""
     measured_w: int | None = None
     measured_at_ms: int = 0
     sample_asked_ms: int = 0
     """When its station was asked to measure, beside what it does by itself."""
+    renewed_ms: int = 0
+    """When it is to be told again to feed in."""
+
+    @property
+    def fed_ma(self) -> int:
+        """What it fed in when it was measured last, on the conductor that carries most."""
+        return 0 if self.measured_ma is None else max(0, -min(self.measured_ma))
 
     def metered_w(self, *, now_ms: int, stale_ms: int) -> int | None:
         """What it draws by its last sample, if that is not older than `stale_ms`; None where it may
@@ -69,8 +83,8 @@ class LiveConnector:
     def take_sample(
         self, sample: ConnectorMetered, *, voltage_v: int, now_ms: int
     ) -> tuple[int | None, bool]:
-        """Keep a sample per line; give the highest conductor in mA (None: the sample has no
-        current) and whether it can confirm a decrease.
+        """Keep a sample per line, below 0 what is fed in; give the highest conductor in mA (None:
+        the sample has no current) and whether it can confirm a decrease.
 
         A current worked out from power spreads it evenly over the conductors, which a vehicle may
         not do; only with one conductor, or behind a rectifier, it must. Direct current says
@@ -94,9 +108,15 @@ class LiveConnector:
         else:
             return None, False
         self.measured_ma = l1_ma, l2_ma, l3_ma = lines[0], lines[1], lines[2]
+        if power_w is not None and power_w < 0 and min(lines) >= 0:
+            # There are meters that have no sign on currents, or none of what is fed in.
+            even_ma = ma_from_w(-power_w, voltage_v=voltage_v, phases=len(phases))
+            for column in phases:
+                lines[column] = -(lines[column] or even_ma)
+            self.measured_ma = l1_ma, l2_ma, l3_ma = lines[0], lines[1], lines[2]
         if power_w is None:
             power_w = w_from_ma(l1_ma + l2_ma + l3_ma, voltage_v=voltage_v, phases=1)
-        self.measured_w = power_w if power_w > 0 else 0
+        self.measured_w = power_w
         self.measured_at_ms = now_ms
         return max(0, l1_ma, l2_ma, l3_ma), confirms
 
@@ -120,15 +140,29 @@ class LiveSite:
         for connector in self.connectors:
             self.chargers.setdefault(connector.leaf.key.charger_id, []).append(connector)
         self.history = History.restore(state.history)
+        self.outlook = Outlook.restore(state.outlook)
         self.zone = ZoneInfo(self.config.time_zone)
         self.power = LivePower(state, self.config, self.tree, self.connectors, settings)
+        self.feed = LiveFeeding(state, self.config, self.tree, self.connectors, settings)
         self._answers, self._uncapped_answers = Answers(), Answers()
         self.plan: Plan | None = None
+        self.targets = Targets()
+        self.delivered_wh = 0
+        """What meters have counted while this host looked on."""
+        self._slot_wh = (0, 0)
+        """The beginning of a slot, and what had been delivered then."""
+        self.efficiency_permille = {
+            ChargerId(charger.id): charger.efficiency_permille for charger in self.config.chargers
+        }
+        """What of the grid's energy the meter of a charger counts."""
         self.waiting: dict[int, int] = {}
 
     def inherit(self, before: LiveSite) -> None:
         """Take over what is not durable from the description that this one replaces."""
         self.power.inherit(before.power)
+        self.targets = before.targets
+        self.delivered_wh, self._slot_wh = before.delivered_wh, before._slot_wh
+        inherit_outlook(self, before)
         for key, connector in self.by_key.items():
             if key in before.by_key:
                 connector.demand = before.by_key[key].demand
@@ -159,9 +193,14 @@ class LiveSite:
             demand = Demand(
                 message.status, session, session.energy_wh, Behaviour(), Turn(running, now_ms)
             )
+            demand.exported_wh = session.exported_wh
         else:
             demand = replace(
-                before, status=message.status, session=session, energy_wh=session.energy_wh
+                before,
+                status=message.status,
+                session=session,
+                energy_wh=session.energy_wh,
+                exported_wh=session.exported_wh,
             )
             demand.spoke(before)
             faulted = ConnectorStatus.FAULTED
@@ -171,6 +210,7 @@ class LiveSite:
         connector.demand = demand
         if before is None or before.session.id_token != session.id_token:
             self._forecast(demand, now_ms)
+            demand.expected = expectation(demand)
             if demand.behaviour.known == Vehicle():
                 # Whose it is may be said only after it was plugged in.
                 demand.behaviour.known = self.history.vehicle(session.id_token)
@@ -224,7 +264,7 @@ class LiveSite:
         )
         if learned:
             self.state.history = self.history.snapshot()
-        return learned
+        return session_ended(self, demand, now_ms) or learned
 
     # --- the rows ---------------------------------------------------------------------------------
 
@@ -269,8 +309,8 @@ class LiveSite:
         """Whether the next round can find anything changed without being told."""
         return any(entry.session_id is not None or entry.settling for entry in self.entries)
 
-    def take_terms(self, now_ms: int) -> None:
-        """Give every session what rules, hours, boosts and operators say at this instant."""
+    def take_terms(self, now_ms: int, pace: Pace) -> None:
+        """Give every session what rules, hours, boosts, operators and the plan say now."""
         overrides = self.state.overrides
         for connector in self.connectors:
             demand = connector.demand
@@ -279,6 +319,28 @@ class LiveSite:
                 demand.terms = self.policy.terms(session.id_token, now_ms)
                 demand.boosted = (session.boost_until_ms or 0) > now_ms
                 demand.override_ma = overrides.connector_ma(connector.leaf.key, now_ms)
+        self.drawn_wh(slots_at(now_ms).start_ms)
+        self.targets.follow(self.connectors, now_ms, pace)
+
+    def drawn_wh(self, start_ms: int) -> int:
+        """What vehicles have drawn since a slot began, as far as it was looked at then."""
+        if self._slot_wh[0] != start_ms:
+            self._slot_wh = (start_ms, self.delivered_wh)
+        return self.delivered_wh - self._slot_wh[1]
+
+    def inputs(self, now_ms: int, *, start_ms: int, slot_s: int, slots: int) -> SiteInputs | None:
+        """What the site's plan starts from; None without a tariff, and then nothing is planned."""
+        tariff = self.config.tariff
+        if tariff is None:
+            return None
+        return self.outlook.inputs(
+            tariff,
+            start_ms=start_ms,
+            slot_s=slot_s,
+            slots=slots,
+            zone=self.zone,
+            now_ms=now_ms,
+        )
 
     def next_change_ms(self, now_ms: int) -> int | None:
         """The next instant at which limits, hours or boosts are others than now."""
@@ -314,26 +376,58 @@ class LiveSite:
         """The lower of what was set and of what the grid asked of this site; None: neither."""
         if not (self.state.windows or self.state.grid.events):
             return None
-        limits = [limit_at(self.state.windows, now_ms)]
-        limit_w = self.state.grid.limit_w()
-        if limit_w is not None:
-            limits.append(ma_from_w(limit_w, voltage_v=self.config.voltage_v, phases=3))
+        limits = [limit_at(self.state.windows, now_ms), self.grid_ma()]
         return min((each for each in limits if each is not None), default=None)
+
+    def grid_ma(self) -> int | None:
+        """What the grid asked this site to stay below, per phase; None: nothing."""
+        limit_w = self.state.grid.limit_w()
+        if limit_w is None:
+            return None
+        return ma_from_w(limit_w, voltage_v=self.config.voltage_v, phases=3)
+
+    def limits(self, now_ms: int) -> tuple[int | None, dict[int, int]]:
+        """What limits the rows below their ratings at this instant, but for building and sun: the
+        site as a whole (None: nothing), and its circuits by node. What the grid asks of a site that
+        may feed in is counted apart."""
+        limits = [limit_at(self.state.windows, now_ms), self.state.cap_ma]
+        if not self.feed.possible:
+            limits.append(self.grid_ma())
+        lowest = min((each for each in limits if each is not None), default=None)
+        return lowest, self.circuit_limits_ma(now_ms)
+
+    @property
+    def _capped(self) -> bool:
+        return self.config.feeder is None or self.state.cap_id > 0
 
     def budget(self, now_ms: int) -> Budget:
         """The rows as they are now."""
-        state = self.state
-        limits = [self.limit_ma(now_ms), state.cap_ma]
+        supply_limit_ma, circuit_limits_ma = self.limits(now_ms)
         building_ma = self.building_ma(now_ms)
+        grid_ma = self.grid_ma() if self.feed.possible else None
         return budget(
             self.tree,
             self.entries,
             building_ma=building_ma,
-            supply_limit_ma=min((each for each in limits if each is not None), default=None),
-            capped=self.config.feeder is None or state.cap_id > 0,
+            supply_limit_ma=supply_limit_ma,
+            capped=self._capped,
+            grid_limit_ma=grid_ma,
+            proven_feed_ma=None if grid_ma is None else self.feed.proven_ma(now_ms),
             contract_ma=self.power.contract_ma(now_ms, building_ma),
             surplus_ma=self.power.surplus_ma(now_ms, building_ma),
-            circuit_limits_ma=self.circuit_limits_ma(now_ms),
+            circuit_limits_ma=circuit_limits_ma,
+        )
+
+    def moved(self, rows: Budget, now_ms: int) -> Budget:
+        """The `rows` of lately, where only the building's load and the cap have changed since."""
+        supply_limit_ma, circuit_limits_ma = self.limits(now_ms)
+        return moved(
+            self.tree,
+            rows,
+            self.building_ma(now_ms),
+            supply_limit_ma=supply_limit_ma,
+            capped=self._capped,
+            circuit_limits_ma=circuit_limits_ma,
         )
 
     def uncapped(self, rows: Budget, now_ms: int) -> Budget:
@@ -357,7 +451,22 @@ class LiveSite:
             pace=pace,
             answers=self._uncapped_answers if narrowed else self._answers,
             exempt=self.power.exempt(now_ms) if rows.surplus_ma is not None else (),
+            feed_ma=self.feed.feeding.feed_ma,
+            waits=self.feed.waits,
             narrowed=narrowed,
+        )
+
+    def stands(self, rows: Budget, *, now_ms: int, pace: Pace) -> bool:
+        """Whether the plan of the last round is that of this one, within the same `rows`."""
+        return self.plan is not None and stands(
+            self.plan,
+            self.tree,
+            self.entries,
+            self.demands,
+            rows,
+            stale=self.stale(now_ms),
+            now_ms=now_ms,
+            pace=pace,
         )
 
     def circuit_limits_ma(self, now_ms: int) -> dict[int, int]:
@@ -391,6 +500,7 @@ class LiveSite:
                 for connector in self.connectors
             ],
             opens=self.policy.opens(now_ms),
+            plan_words=lambda position: plan_words(self, self.connectors[position], now_ms),
         )
 
     def view(self, now_ms: int, rows: Budget | None = None) -> SiteView:

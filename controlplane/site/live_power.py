@@ -172,7 +172,7 @@ class LivePower:
         if contract is None:
             self._state.window = None
             return []
-        power_w, measured = self._draws_w(now_ms, building_ma=building_ma, stale=stale)
+        power_w, measured = self.draws_w(now_ms, building_ma=building_ma, stale=stale)
         if self._state.window is None:
             self._state.window = ContractWindow.begin(now_ms, power_w=power_w, contract=contract)
             return []
@@ -180,7 +180,7 @@ class LivePower:
             now_ms, power_w=power_w, measured=measured, contract=contract
         )
 
-    def _draws_w(self, now_ms: int, *, building_ma: list[int], stale: bool) -> tuple[int, bool]:
+    def draws_w(self, now_ms: int, *, building_ma: list[int], stale: bool) -> tuple[int, bool]:
         """What the site draws from the grid, and whether meters say so."""
         voltage_v = self._config.voltage_v
         if self._supply is not None and not stale:
@@ -289,7 +289,7 @@ class LivePower:
             return None
         report, surplus = self.solar.report, self.solar.surplus
         closed = None if window is None else window.closed
-        draws_w, measured = self._draws_w(now_ms, building_ma=building_ma, stale=stale)
+        draws_w, measured = self.draws_w(now_ms, building_ma=building_ma, stale=stale)
         return SitePowerView(
             draws_w=draws_w,
             measured=measured,

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+from enum import StrEnum
+
 import msgspec
 
 from controlplane.actor import Message
@@ -9,6 +12,7 @@ from controlplane.grid_events import CancelGridEvent, CreateGridEvent, GetGridEv
 from controlplane.ids import ChargerId, FeederId, SessionId, SiteId
 from controlplane.ocpp.commands import CommandState
 from controlplane.ocpp.events import ConnectorStatus, DischargeAbility
+from controlplane.site.foresight_messages import GetForecasts, PushForecast, PushPrices
 
 __all__ = [
     "CURRENT_MAX_MA",
@@ -23,10 +27,19 @@ __all__ = [
     "ConnectorState",
     "DeleteSite",
     "ExplainConnector",
+    "FlexibilityOffer",
+    "GetFlexibility",
+    "GetPlan",
     "GetSite",
     "LimitFactor",
     "LimitOutcome",
     "LoadTaken",
+    "OfferedPart",
+    "PlanRowView",
+    "PlanSlotView",
+    "PlanState",
+    "PlanView",
+    "PlannedSessionView",
     "ReportBuildingLoad",
     "ReportMeterState",
     "ReportSitePower",
@@ -83,7 +96,8 @@ class VehicleLimits(msgspec.Struct, frozen=True):
     Currents are per phase, of alternating current; `power_max_w` is the vehicle's side of a
     rectifier. `need_wh` is of the whole session, what it had when it spoke included. `said_ms` is
     when it spoke last: whatever its station is told after that answers it. `discharge` is what it
-    can give back, None for one that only takes.
+    can give back, None for one that only takes; what it says of energies counts from `said_wh`,
+    what the session had then, less what it had fed in.
     """
 
     current_min_ma: int | None = None
@@ -96,13 +110,16 @@ class VehicleLimits(msgspec.Struct, frozen=True):
     departure_ms: int | None = None
     said_ms: int = 0
     discharge: DischargeAbility | None = None
+    said_wh: int = 0
 
 
 class SessionDemand(msgspec.Struct, frozen=True):
     """What the session on a connector still wants. `need_wh` and `departure_ms` are the driver's
     word, `vehicle` is the vehicle's. `charging` is False while the vehicle or the driver holds
     it; `id_token` is what the driver identified with; until `boost_until_ms` the session goes
-    first. `authorised` False: its token is refused, or still looked up, and it is given nothing."""
+    first. `authorised` False: its token is refused, or still looked up, and it is given nothing.
+    `exported_wh` is what it fed in; down to `reserve_percent` of its battery its driver lets it
+    feed in, None: not at all."""
 
     session_id: SessionId
     started_ms: int
@@ -114,6 +131,8 @@ class SessionDemand(msgspec.Struct, frozen=True):
     boost_until_ms: int | None = None
     vehicle: VehicleLimits | None = None
     authorised: bool = True
+    exported_wh: int = 0
+    reserve_percent: int | None = None
 
 
 class ConnectorState(Message, frozen=True, tag="connector_state"):
@@ -128,8 +147,9 @@ class ConnectorState(Message, frozen=True, tag="connector_state"):
 
 
 class ConnectorMetered(Message, frozen=True, tag="connector_metered"):
-    """A connector was measured. Currents per conductor of the connector; `energy_wh` is the
-    session's so far. Connector 0 is the charger's own main meter, on the lines of the site."""
+    """A connector was measured. Currents per conductor of the connector, below 0 where it feeds in;
+    `energy_wh` is the session's so far, `exported_wh` what it fed in. Connector 0 is the
+    charger's own main meter, on the lines of the site."""
 
     charger_id: ChargerId
     connector_id: int
@@ -138,6 +158,7 @@ class ConnectorMetered(Message, frozen=True, tag="connector_metered"):
     power_w: int | None
     energy_wh: int | None
     soc_percent: float | None
+    exported_wh: int | None = None
 
     def believed(self) -> ConnectorMetered:
         """The same without what is beyond all reason: whatever a station writes arrives here, and
@@ -298,12 +319,47 @@ class GetSite(msgspec.Struct, frozen=True, tag="get_site"):
     """Answered with `SiteView`."""
 
 
+class GetPlan(msgspec.Struct, frozen=True, tag="get_plan"):
+    """Answered with `PlanView`."""
+
+
 class ExplainConnector(msgspec.Struct, frozen=True, tag="explain_connector"):
     """Why a connector may draw what it may; `connector_id` 0 is the only one of its charger.
     Answered with `ConnectorExplanation`."""
 
     charger_id: ChargerId
     connector_id: int
+
+
+class GetFlexibility(msgspec.Struct, frozen=True, tag="get_flexibility"):
+    """By how much the site could draw less for `duration_ms` from now on. Answered with
+    `FlexibilityOffer`."""
+
+    duration_ms: int
+
+
+class OfferedPart(msgspec.Struct, frozen=True):
+    """One way to draw less: `pause` or `feed_in`, by `sessions` of them. The price is for a
+    kilowatt-hour, a decimal number; `currency` is empty where it costs nothing."""
+
+    kind: str
+    power_w: int
+    sessions: int
+    price_per_kwh: str = "0"
+    currency: str = ""
+
+
+class FlexibilityOffer(msgspec.Struct, frozen=True, tag="flexibility_offer"):
+    """What a site could leave undrawn, the cheapest part first. `baseline_w` is the mean of the
+    last quarter of an hour, against which a reduction that begins now would be measured; None where
+    nothing was measured."""
+
+    site_id: SiteId
+    at_ms: int
+    duration_ms: int
+    drawn_w: int
+    baseline_w: int | None
+    parts: tuple[OfferedPart, ...]
 
 
 SiteRequest = (
@@ -317,9 +373,14 @@ SiteRequest = (
     | SetConnectorLimit
     | GetSite
     | ExplainConnector
+    | GetPlan
     | CreateGridEvent
     | CancelGridEvent
     | GetGridEvent
+    | PushPrices
+    | PushForecast
+    | GetForecasts
+    | GetFlexibility
 )
 
 
@@ -433,3 +494,75 @@ class ConnectorExplanation(msgspec.Struct, frozen=True, tag="connector_explanati
     allocation: ConnectorAllocation
     factors: tuple[LimitFactor, ...]
     shares: tuple[RowShare, ...]
+
+
+class PlanState(StrEnum):
+    """How a site stands to its plan; see `planning.proto`."""
+
+    NONE = "none"
+    AWAITED = "awaited"
+    FOLLOWED = "followed"
+    LATE = "late"
+
+
+class PlanSlotView(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """One slot of a plan; prices per kilowatt-hour and, of the demand charge, per kilowatt."""
+
+    planned_w: int
+    base_w: int
+    limit_w: int
+    import_price: Decimal
+    export_price: Decimal | None
+    demand_price: float
+
+
+class PlannedSessionView(msgspec.Struct, frozen=True):
+    """What is planned for one session; `charger_id` is None of one that is only expected."""
+
+    session_id: str
+    charger_id: ChargerId | None
+    connector_id: int
+    arrival_ms: int
+    departure_ms: int
+    need_source: str | None
+    departure_source: str | None
+    need_wh: int
+    planned_wh: int
+    missing_wh: int
+    missing_reason: str
+    slot_w: tuple[int, ...]
+    target_ma: int | None
+    words: str
+
+
+class PlanRowView(msgspec.Struct, frozen=True):
+    """A row that is full in some slot: `line` 1 to 3, 0 for the power on all lines; of every slot
+    in which it is full, what one more ampere or kilowatt would be worth."""
+
+    subject: str
+    kind: str
+    line: int
+    worths: tuple[tuple[int, float], ...]
+    """The beginning of the slot and the worth."""
+
+
+class PlanView(msgspec.Struct, frozen=True, tag="plan_view"):
+    """A site's plan at this moment; see `Plan` in `planning.proto`. All but the first five fields
+    are those of the last plan, and empty where there was none."""
+
+    site_id: SiteId
+    at_ms: int
+    state: PlanState
+    words: str
+    time_zone: str
+    plan_ms: int | None = None
+    feeder_id: str = ""
+    start_ms: int | None = None
+    slot_s: int = 0
+    currency: str = ""
+    cost: float = 0.0
+    bound: float = 0.0
+    slots: tuple[PlanSlotView, ...] = ()
+    sessions: tuple[PlannedSessionView, ...] = ()
+    full_rows: tuple[PlanRowView, ...] = ()
+    stale: tuple[str, ...] = ()

@@ -36,6 +36,8 @@ class Terms:
     guaranteed_ma: int = 0
     may_charge: bool = True
     rule_id: str | None = None
+    outside_hours: bool = False
+    """It is served while the site is closed, too."""
 
 
 UNRULED = Terms()
@@ -90,6 +92,17 @@ class Policy:
             return ""
         return datetime.fromtimestamp(opens_ms // MS_PER_S, self.zone).strftime("%a %H:%M")
 
+    def closes_ms(self, at_ms: int) -> int | None:
+        """When the opening that holds at an instant ends; None where the site never closes."""
+        if not self._opening:
+            return None
+        spans = self._spans(self._opening, at_ms)
+        end_ms = at_ms
+        # Hours may end where others begin.
+        while later := [end for begin, end in spans if begin <= end_ms < end]:
+            end_ms = max(later)
+        return end_ms
+
     def terms(self, id_token: str | None, now_ms: int) -> Terms:
         """What is owed to a session that was begun with `id_token` (None: with none)."""
         standing = self.standing(now_ms)
@@ -112,6 +125,7 @@ class Policy:
             guaranteed_ma=rule.guaranteed_ma,
             may_charge=standing.open or rule.outside_hours,
             rule_id=rule.id,
+            outside_hours=rule.outside_hours,
         )
 
     def _rule(self, id_token: str | None, standing: Standing) -> RuleConfig | None:

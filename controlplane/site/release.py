@@ -5,7 +5,7 @@ room for it beside what everybody may still draw, and beside everybody's fallbac
 only part fits. Small changes wait until they have lasted.
 
 Invariant: sending what `release` returns raises no row's liability above its capacity, whatever
-chargers do with it."""
+chargers do with it; nor what may be fed in above what a row for export carries."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import msgspec
 
 from controlplane.site.budget import Budget
+from controlplane.site.feeding import LEAST_MA
 from controlplane.site.ledger import Entry
 from controlplane.site.round import Plan
 from controlplane.site.tree import Leaf, SiteTree
@@ -81,11 +82,11 @@ def release(
     # Only lines overload. The row of the total power bounds a mean, and a small reduction for its
     # sake may wait.
     over = rows.over(tree.lines)
-    limits: list[tuple[int, int]] = []
+    limits = _release_feeds(tree, entries, plan, rows, calm, now_ms=now_ms, patience_ms=patience_ms)
     raises: dict[int, int] = {}
     for position, (leaf, entry) in enumerate(zip(tree.leaves, entries, strict=True)):
         target = plan.target_ma[position]
-        if target is None:
+        if target is None or target < 0 or (entry.asked_ma or 0) < 0:
             continue
         if entry.reassert and any(over[row] for row in leaf.rows):
             target = min(target, _without_profile_ma(leaf, entry))
@@ -153,6 +154,69 @@ def _raise(
             liability[row] += times * max(0, limit_ma - entry.liability_ma)
             reserve[row] += times * max(0, limit_ma - entry.reserve_ma)
     return limits, waiting
+
+
+def _release_feeds(
+    tree: SiteTree,
+    entries: Sequence[Entry],
+    plan: Plan,
+    rows: Budget,
+    calm: Sequence[Calm],
+    *,
+    now_ms: int,
+    patience_ms: int,
+) -> list[tuple[int, int]]:
+    """The limits of those that feed in or are to."""
+    export = list(tree.export_ma if rows.export_ma is None else rows.export_ma)
+    if rows.feed_ma is not None:
+        export = [have - may for have, may in zip(export, rows.feed_ma, strict=False)]
+    limits: list[tuple[int, int]] = []
+    for position, (leaf, entry) in enumerate(zip(tree.leaves, entries, strict=True)):
+        target, asked = plan.target_ma[position], entry.asked_ma
+        if target is None or (target >= 0 and (asked or 0) >= 0):
+            continue
+        again, change = calm[position].again, 0 if asked is None else target - asked
+        patient = calm[position].differs(change, now_ms=now_ms) >= patience_ms or again
+        limit_ma = _feeds(leaf, entry, target, export, patient=patient, again=again)
+        if limit_ma is not None and entry.may_send(limit_ma, now_ms=now_ms):
+            limits.append((position, limit_ma))
+            for row in leaf.rows:
+                export[row] -= max(0, -limit_ma - entry.feed_ma)
+    return limits
+
+
+def _feeds(
+    leaf: Leaf,
+    entry: Entry,
+    target: int,
+    export_ma: Sequence[int],
+    *,
+    patient: bool,
+    again: bool,
+) -> int | None:
+    """The limit to send where a vehicle feeds in or is to; None for none. To end it needs no room,
+    and what it is to draw after that is a raise like any other. More is sent only into what its
+    rows for export have left.
+
+    Args:
+        export_ma: what every row has left for it.
+    """
+    asked = entry.asked_ma
+    if target >= 0:
+        return 0
+    if asked is not None and asked < 0 and target >= asked:
+        if target == asked:
+            doubtful = entry.reassert or entry.uncertain_feed_ma > 0 or entry.failures > 0 or again
+            return target if doubtful and not entry.pending else None
+        return target if patient or target - asked >= DEADBAND_MA else None
+    room_ma = entry.feed_ma + min(export_ma[row] for row in leaf.rows)
+    most_ma = min(-target, room_ma)
+    most_ma -= most_ma % leaf.step_ma
+    more_ma = most_ma - max(0, -(asked or 0))
+    if most_ma < LEAST_MA or more_ma <= 0:
+        return None
+    worth = patient or more_ma >= DEADBAND_MA or asked is None or asked >= 0
+    return -most_ma if worth else None
 
 
 def _goes_down(

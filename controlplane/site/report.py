@@ -77,13 +77,17 @@ def completed(report: SiteReport, now: Observation, curve: tuple[int, Curve] | N
     )
 
 
-def site_curve(site: LiveSite, rows: Budget, *, now_ms: int, pace: Pace) -> tuple[int, Curve]:
+def site_curve(
+    site: LiveSite, plan: Plan, rows: Budget, *, now_ms: int, pace: Pace
+) -> tuple[int, Curve]:
     """The floor and the curve of a site: what its connectors would be given, were there no cap.
 
     Vehicles count with what they have shown to take, because it is room for others that is decided
     here.
     """
-    free = site.solve(site.uncapped(rows, now_ms), now_ms=now_ms, pace=pace, narrowed=True)
+    free = plan
+    if plan.order:
+        free = site.solve(site.uncapped(rows, now_ms), now_ms=now_ms, pace=pace, narrowed=True)
     # Who is not planned with takes what it takes, as the building does.
     fixed = [0 if share.planned else share.fixed_ma for share in free.shares]
     building_ma = [rows.building_ma[row] for row in site.tree.supply_rows]
@@ -123,13 +127,15 @@ def _part(free: Plan, position: int) -> Part:
 def site_observation(
     site: LiveSite, rows: Budget, *, now_ms: int, stale_ms: int, reducing: bool = False
 ) -> Observation:
-    """What the whole site draws, building included, and what it may draw."""
+    """What the whole site draws, building included, and what it may draw; less what is fed in, as
+    far as meters say so."""
     voltage_v = site.config.voltage_v
     building_w = sum(
         w_from_ma(rows.building_ma[row], voltage_v=voltage_v, phases=1)
         for row in site.tree.supply_rows
     )
     drawn_w = allowed_w = building_w
+    fed_w = 0
     for connector, liability_ma in zip(site.connectors, rows.own_liability_ma, strict=True):
         may_w = 0
         if liability_ma:
@@ -137,5 +143,9 @@ def site_observation(
             may_w = w_from_ma(liability_ma, voltage_v=voltage_v, phases=phases)
         metered_w = connector.metered_w(now_ms=now_ms, stale_ms=stale_ms)
         drawn_w += may_w if metered_w is None else metered_w
+        fed_w += max(0, -(metered_w or 0))
+        proven_ma = connector.entry.proven_feed_ma(now_ms=now_ms, fresh_ms=stale_ms)
+        if proven_ma:
+            may_w = -w_from_ma(proven_ma, voltage_v=voltage_v, phases=len(connector.leaf.phases))
         allowed_w += may_w
-    return Observation(now_ms, drawn_w, allowed_w, reducing)
+    return Observation(now_ms, drawn_w, allowed_w, reducing, fed_w)

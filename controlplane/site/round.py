@@ -13,7 +13,7 @@ Invariant: targets are a wish. Only `release.py` turns one into a limit, against
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import msgspec
 
@@ -21,18 +21,22 @@ from controlplane.site.budget import Budget
 from controlplane.site.demand import Demand, Pace
 from controlplane.site.guarantees import Shortfall, grant, with_guarantees
 from controlplane.site.ledger import Entry
-from controlplane.site.share import Share, narrow_all, share_of
-from controlplane.site.solve import Answers, Result, solve
+from controlplane.site.share import Share, give_way, narrow_all, share_of
+from controlplane.site.solve import Answers, Result, all_fit, solve
 from controlplane.site.sunlit import Sunshine, sunlit
 from controlplane.site.tree import SiteTree
 from controlplane.site.why import Cause, Why
 
-__all__ = ["Plan", "plan"]
+__all__ = ["Plan", "plan", "stands", "stands_under"]
+
+_NOTHING: Mapping[int, int] = {}
+_FEEDS, _WAITS = Why(Cause.FEEDS), Why(Cause.GRID)
 
 
 class Plan(msgspec.Struct, frozen=True):
     """What a round wants. `target_ma` is None for a connector without a session that can be planned
-    with; `order` lists the positions of the others, who goes first leading."""
+    with, and below 0 where a vehicle is to feed in; `order` lists the positions of those with one,
+    who goes first leading."""
 
     target_ma: list[int | None]
     why: list[Why]
@@ -47,6 +51,10 @@ class Plan(msgspec.Struct, frozen=True):
     summed over conductors; None where the site has no such row."""
     shares: Sequence[Share] = ()
     """What went into the solver, in the order of the tree."""
+    contended: bool = False
+    """Whether somebody could not have all that it would take."""
+    asked: tuple[object, ...] = ()
+    """What the plan follows from besides the rows, and may change by the passing of time."""
 
 
 def plan(
@@ -60,6 +68,8 @@ def plan(
     pace: Pace,
     answers: Answers,
     exempt: Sequence[bool] = (),
+    feed_ma: Mapping[int, int] = _NOTHING,
+    waits: Collection[int] = (),
     narrowed: bool = False,
 ) -> Plan:
     """Solve one round.
@@ -67,6 +77,8 @@ def plan(
     Args:
         answers: what was worked out lately for this tree.
         exempt: who need not wait for the sun.
+        feed_ma: what some feed in, by position; they draw nothing.
+        waits: who is to draw nothing for the moment, because the grid asks the site for less.
         narrowed: offer nobody more than it has shown to take, though there be room.
     """
     shares = [
@@ -75,14 +87,21 @@ def plan(
             range(len(entries)), tree.leaves, entries, demands, strict=True
         )
     ]
+    for position in waits:
+        if shares[position].planned and position not in feed_ma:
+            give_way(shares[position], _WAITS)
+    for position in feed_ma:
+        give_way(shares[position], _FEEDS)
     order = _order(shares, demands, now_ms=now_ms, pace=pace)
+    asked = _asked(shares, demands, order)
     shortfalls = grant(tree, shares, demands, rows, order)
     order.sort(key=lambda position: not shares[position].first)
     rows = with_guarantees(tree, shares, rows)
     if narrowed:
         narrow_all(shares, demands)
     result = solve(tree, shares, rows, order, answers)
-    if result.contended and narrow_all(shares, demands):
+    contended = result.contended
+    if contended and narrow_all(shares, demands):
         result = solve(tree, shares, rows, order, answers)
     if rows.surplus_ma is not None:
         sunshine = [
@@ -97,7 +116,7 @@ def plan(
     wanted: list[int] = []
     for position, share in enumerate(shares):
         if share.planned:
-            targets.append(result.current_ma[position])
+            targets.append(-feed_ma.get(position, 0) or result.current_ma[position])
             why.append(_why(share, result, position))
             full_ma = 0 if share.last else share.full_ma
             wanted.append(max(full_ma, rows.own_fallback_ma[position]))
@@ -114,6 +133,57 @@ def plan(
         shortfalls=shortfalls,
         power_ma=None if tree.power_row is None else rows.capacity_ma[tree.power_row],
         shares=shares,
+        contended=contended,
+        asked=asked,
+    )
+
+
+def stands(
+    plan: Plan,
+    tree: SiteTree,
+    entries: Sequence[Entry],
+    demands: Sequence[Demand | None],
+    rows: Budget,
+    *,
+    stale: bool,
+    now_ms: int,
+    pace: Pace,
+) -> bool:
+    """Whether another round would come to the same plan, where rows and accounts are what they were
+    and only time has passed, or a station said something of its session."""
+    if rows.surplus_ma is not None or plan.shortfalls or any(each.first for each in plan.shares):
+        return False
+    shares = [
+        before if demand is None else share_of(position, leaf, entry, demand, rows, stale=stale)
+        for position, leaf, entry, demand, before in zip(
+            range(len(entries)), tree.leaves, entries, demands, plan.shares, strict=True
+        )
+    ]
+    order = _order(shares, demands, now_ms=now_ms, pace=pace)
+    return _asked(shares, demands, order) == plan.asked
+
+
+def stands_under(plan: Plan, tree: SiteTree, before: Budget, rows: Budget) -> bool:
+    """Whether the plan within the rows `before` is the plan within `rows` as well, where only their
+    capacities differ: everybody has all that it would take, and that fits."""
+    if plan.contended or any(before.tight) or any(rows.tight):
+        return False
+    most = all(plan.target_ma[each] == plan.shares[each].max_ma for each in plan.order)
+    return most and plan.checked and all_fit(tree, plan.shares, rows, plan.order)
+
+
+def _asked(
+    shares: Sequence[Share], demands: Sequence[Demand | None], order: Sequence[int]
+) -> tuple[object, ...]:
+    """What a plan follows from besides the rows. Who has no session changes only by what is
+    heard."""
+    return (
+        list(order),
+        [
+            (msgspec.structs.astuple(share), demand.behaviour.cap_ma, demand.terms.guaranteed_ma)
+            for share, demand in zip(shares, demands, strict=True)
+            if demand is not None
+        ],
     )
 
 

@@ -24,8 +24,11 @@ from controlplane.site.configure import (
     feeder_ref,
 )
 from controlplane.site.demand import Pace
+from controlplane.site.feeding import HOLD_MS, SAMPLES_MISSED_MAX
+from controlplane.site.foresight import see_draw
 from controlplane.site.live import LiveConnector, LiveSite
 from controlplane.site.live_power import window_event
+from controlplane.site.planning import Planning
 from controlplane.site.release import release
 from controlplane.site.report import (
     CurveQuestion,
@@ -35,7 +38,7 @@ from controlplane.site.report import (
     site_observation,
     site_report,
 )
-from controlplane.site.round import Plan
+from controlplane.site.round import Plan, stands_under
 from controlplane.site.state import BuildingLoad
 from controlplane.site.view import decision_words
 from controlplane.site.waking import (
@@ -46,11 +49,9 @@ from controlplane.site.waking import (
     wake_ms,
 )
 from controlplane.store.records import LimitDecision
+from controlplane.units import MS_PER_S
 
 __all__ = ["Rounds"]
-
-SAMPLES_MISSED_MAX = 3
-"""A connector that missed so many meter samples counts with what it may draw."""
 
 WINDOW_SAVE_MS = 60_000
 """A contract's window is written at least so often while rounds run."""
@@ -89,6 +90,7 @@ class Rounds:
         self.building_saved: BuildingLoad | None = None
         """The building's load as the store holds it."""
         self.reports: Reports[SiteReport] = Reports()
+        self.planning = Planning(ref, settings)
         self._ref = ref
         self._settings = settings
         self._pace = Pace(settings.ramp_ms)
@@ -96,8 +98,8 @@ class Rounds:
         self._late = False
         """Whether the last timer of a round fired late."""
         self._window_saved_ms = 0
-        self._rows: tuple[LiveSite, bool, Budget] | None = None
-        """The rows that the last round left, of which site, and whether its building was stale."""
+        self._rows: tuple[Budget, LiveSite, tuple[object, ...]] | None = None
+        """The rows that the last round left, of which site, and under which circumstances."""
         self._curve: tuple[int, Curve] = (0, ())
         """What the feeder was told last of the site's wants."""
         self._curve_of: CurveQuestion | None = None
@@ -119,15 +121,19 @@ class Rounds:
         if stalled and not since_crash:
             site.clock_set(elapsed_ms - interval_ms, now_ms)
             self.durable |= any(entry.settling for entry in site.entries)
+            self.effects += self.planning.clock_set(site, now_ms)
+            self.quiet = False
         elif elapsed_ms <= -interval_ms:
             site.clock_set(elapsed_ms, now_ms)
             self.durable = True
+            self.quiet = False
             self.building_saved = None
             self._rounded_ms = self.next_ms = self.window_end_ms = None
             self._window_saved_ms = 0
             self.by(now_ms + interval_ms)
             self.set_limit_timer(site, now_ms)
             self.set_report_timer(site, now_ms)
+            self.effects += self.planning.clock_set(site, now_ms)
 
     def soon(self, site: LiveSite, now_ms: int, *, critical: bool = False) -> None:
         """A round at once, unless one has just been: then a tenth of the interval after it, so
@@ -147,7 +153,7 @@ class Rounds:
         late_ms = 0 if self.next_ms is None else now_ms - self.next_ms
         self._late = late_ms * LATE_DIVISOR > self._settings.round_interval_ms
         self.next_ms = None
-        self.run(site, now_ms)
+        self.run(site, now_ms, known=self._known(site, now_ms))
 
     def by(self, at_ms: int) -> None:
         """A round at `at_ms` at the latest."""
@@ -157,39 +163,121 @@ class Rounds:
 
     def rows(self, site: LiveSite, now_ms: int) -> Budget:
         """The rows as they are now: those that the last round left where nothing was heard since
-        that could change the next."""
-        if self.quiet and self._rows is not None and site.tree.power_row is None:
-            of, stale, rows = self._rows
-            if of is site and stale is site.stale(now_ms):
+        that could change them."""
+        known = self._known(site, now_ms)
+        return site.budget(now_ms) if known is None else known
+
+    def _known(self, site: LiveSite, now_ms: int) -> Budget | None:
+        if not self.quiet or self._rows is None or site.tree.power_row is not None:
+            return None
+        if site.feed.active:
+            # What is fed in moves with everything that is measured.
+            return None
+        rows, of, circumstances = self._rows
+        return rows if of is site and circumstances == _circumstances(site, now_ms) else None
+
+    def building_moved(self, site: LiveSite, load: BuildingLoad, now_ms: int) -> Budget:
+        """Take in the building's load; the rows after that."""
+        before = None if site.stale(now_ms) else self._known(site, now_ms)
+        site.state.building = load
+        self.save_building(site, load)
+        return self._moved(site, before, now_ms)
+
+    def cap_moved(self, site: LiveSite, cap_id: int, cap_ma: int | None, now_ms: int) -> None:
+        """Take in what the feeder allows the site."""
+        before = self._known(site, now_ms)
+        site.state.cap_id, site.state.cap_ma = cap_id, cap_ma
+        self.durable = True
+        rows = self._moved(site, before, now_ms)
+        if self.quiet and not any(rows.over(site.tree.lines)):
+            self.report(site, rows, now_ms, only_urgent=True)
+        else:
+            self.run(site, now_ms)
+
+    def _moved(self, site: LiveSite, before: Budget | None, now_ms: int) -> Budget:
+        """The rows under another load of the building or another cap than those `before` (None:
+        unknown). The plan stands where they leave everybody all that they would take."""
+        if before is not None and site.plan is not None:
+            rows = site.moved(before, now_ms)
+            same = rows.capacity_ma == before.capacity_ma
+            calm = not (site.waiting or site.state.alarms)
+            if same or (calm and stands_under(site.plan, site.tree, before, rows)):
+                self._keep_rows(site, rows, now_ms)
                 return rows
+        self.quiet = False
         return site.budget(now_ms)
+
+    def _keep_rows(self, site: LiveSite, rows: Budget, now_ms: int) -> None:
+        self._rows = (rows, site, _circumstances(site, now_ms))
 
     # --- what -------------------------------------------------------------------------------------
 
-    def run(self, site: LiveSite, now_ms: int) -> None:
-        """Work a round out now, and send what it releases."""
+    def run(self, site: LiveSite, now_ms: int, *, known: Budget | None = None) -> None:
+        """Work a round out now, and send what it releases.
+
+        Args:
+            known: the rows, where nothing was heard since the last round that could change them.
+                Where the plan stands as well, little is left to do.
+        """
         settings = self._settings
         site.state.round += 1
         self._rounded_ms = now_ms
+        if self._expire(site, now_ms):
+            known = None
+        self._keep_window(site, now_ms)
+        rows = site.budget(now_ms) if known is None else known
+        site.take_terms(now_ms, self._pace)
+        if site.targets.unknown(site.connectors):
+            self.effects += self.planning.soon(site, now_ms)
+        site.consider(now_ms, self._pace)
+        site.feed.consider(rows, site.plan, now_ms)
+        self._renew_feeds(site, now_ms)
+        known = None if site.feed.active else known
+        stands = known is not None and site.stands(rows, now_ms=now_ms, pace=self._pace)
+        if site.plan is None or not stands:
+            site.plan = site.solve(rows, now_ms=now_ms, pace=self._pace)
+        self.quiet = True
+        limits = self._release(site, site.plan, rows, now_ms)
+        self._ask_meters(site, now_ms)
+        site.observe(now_ms)
+        left = site.budget(now_ms) if limits else rows
+        if limits or not stands or self.planning.news(site, now_ms):
+            self._look(site, site.plan, left, now_ms)
+        self._keep_rows(site, left, now_ms)
+        # Of an idle site, nothing is heard until somebody comes.
+        if site.state.grid.wants_observation(now_ms) or not (stands or site.busy):
+            self.observe_grid(site, left, now_ms, reducing=bool(limits))
+        if limits or not stands or self.reports.unmet(site.state.cap_ma):
+            self.report(site, left, now_ms, only_urgent=True)
+        self.next_ms = None
+        if site.busy:
+            self.by(wake_ms(site, settings=settings, pace=self._pace, now_ms=now_ms))
+        if self.reports.unmet(site.state.cap_ma):
+            # The feeder waits to hear that what is drawn is within the cap.
+            self.by(now_ms + settings.round_interval_ms)
+
+    def _expire(self, site: LiveSite, now_ms: int) -> bool:
+        """Let time pass for every account; whether that changed one."""
+        settings, changed = self._settings, False
         for entry in site.entries:
-            if entry.pending or entry.draining_ma:
-                self.durable |= entry.expired(
+            if entry.pending or entry.draining_ma or entry.fading_ma:
+                changed |= entry.expired(
                     now_ms=now_ms,
                     ramp_ms=settings.ramp_ms,
                     answer_ms=4 * settings.call_timeout_ms,
                     backoff_ms=2 * settings.round_interval_ms,
                     backoff_max_ms=settings.call_timeout_ms,
                 )
-        stale = site.stale(now_ms)
-        self._keep_window(site, now_ms)
-        rows = site.budget(now_ms)
-        site.take_terms(now_ms)
-        site.consider(now_ms, self._pace)
-        site.plan = site.solve(rows, now_ms=now_ms, pace=self._pace)
+        self.durable |= changed
+        return changed
+
+    def _release(self, site: LiveSite, plan: Plan, rows: Budget, now_ms: int) -> int:
+        """Send what may be sent; how many limits that were."""
+        settings = self._settings
         released = release(
             site.tree,
             site.entries,
-            site.plan,
+            plan,
             rows,
             [connector.calm for connector in site.connectors],
             now_ms=now_ms,
@@ -201,8 +289,10 @@ class Rounds:
         for position, limit_ma in released.limits:
             reason = "" if picture is None else decision_words(picture, position, limit_ma)
             self._send_limit(site, site.connectors[position], limit_ma, reason, now_ms)
-        self._ask_meters(site, now_ms)
-        site.observe(now_ms)
+        return len(released.limits)
+
+    def _look(self, site: LiveSite, plan: Plan, rows: Budget, now_ms: int) -> None:
+        """See what the ledger comes to, and tell of alarms that begin or end."""
         overloads = site.check.overloads(site.entries, rows.building_ma)
         if any(overload.ours for overload in overloads):
             site.state.violations += 1
@@ -214,28 +304,22 @@ class Rounds:
                 site.entries,
                 overloads=overloads,
                 undescribed=self.undescribed,
-                stale=stale,
-                plan=site.plan,
+                stale=site.stale(now_ms),
+                plan=plan,
                 meter_fault=site.state.meter_fault,
                 contract=site.power.contract_words(now_ms, rows.building_ma),
+                late=self.planning.late_words(site, now_ms),
             ),
         )
         self.durable |= bool(events)
         self.effects += events
-        left = site.budget(now_ms) if released.limits else rows
-        self._rows = (site, stale, left)
-        # Of an idle site, nothing is heard until somebody comes.
-        if not site.busy or site.state.grid.wants_observation(now_ms):
-            self.observe_grid(site, left, now_ms, reducing=bool(released.limits))
-        if site.config.feeder is not None:
-            self.report(site, left, now_ms, only_urgent=True)
-        self.quiet = True
-        self.next_ms = None
-        if site.busy:
-            self.by(wake_ms(site, settings=settings, pace=self._pace, now_ms=now_ms))
-        if self.reports.unmet(site.state.cap_ma):
-            # The feeder waits to hear that what is drawn is within the cap.
-            self.by(now_ms + settings.round_interval_ms)
+
+    def _renew_feeds(self, site: LiveSite, now_ms: int) -> None:
+        """What feeds in ends by itself unless it is told to go on."""
+        for position in site.feed.feeding.feed_ma:
+            connector = site.connectors[position]
+            if (connector.entry.asked_ma or 0) < 0:
+                connector.calm.again |= now_ms >= connector.renewed_ms
 
     def _ask_meters(self, site: LiveSite, now_ms: int) -> None:
         """Have those measured again who count with more than they may draw, because the meter
@@ -246,10 +330,12 @@ class Rounds:
             told_ms = max(asked_ms, entry.measured_ms, entry.acknowledged_ms)
             if now_ms - told_ms < SAMPLE_PAUSE_MS or now_ms - asked_ms < SAMPLE_ASKED_MS:
                 continue
-            follows = entry.draining_ma > 0 and entry.online and entry.settled
-            if (follows and site.waiting) or entry.outdated(
-                now_ms=now_ms, ramp_ms=self._settings.ramp_ms
-            ):
+            present = entry.online and entry.settled
+            follows = entry.draining_ma > 0 and present and bool(site.waiting)
+            if present and site.feed.awaited and (entry.asked_ma or 0) < 0:
+                # Who must charge waits for what is seen to be fed in.
+                follows = follows or entry.measured_ms <= entry.acknowledged_ms
+            if follows or entry.outdated(now_ms=now_ms, ramp_ms=self._settings.ramp_ms):
                 connector.sample_asked_ms = now_ms
                 key = connector.leaf.key
                 wanted = SampleWanted(key.connector_id)
@@ -258,9 +344,9 @@ class Rounds:
     def _keep_window(self, site: LiveSite, now_ms: int) -> None:
         """Count the contract's energy; tell of windows that ended. The window rides in any
         snapshot, and has one of its own as seldom as a lost minute may matter."""
-        closed = site.power.keep_window(
-            now_ms, building_ma=site.building_ma(now_ms), stale=site.stale(now_ms)
-        )
+        building_ma, stale = site.building_ma(now_ms), site.stale(now_ms)
+        closed = site.power.keep_window(now_ms, building_ma=building_ma, stale=stale)
+        self.durable |= see_draw(site, building_ma, now_ms, stale=stale)
         self.effects += [window_event(window) for window in closed]
         end_ms = site.power.window_end_ms
         if end_ms is None:
@@ -292,6 +378,11 @@ class Rounds:
         before_ma = connector.entry.asked_ma
         connector.entry.sent(site.state.limit_id, limit_ma, now_ms=now_ms)
         connector.calm.again = False
+        hold_ms = None
+        if limit_ma < 0:
+            position = site.tree.index[connector.leaf.key]
+            hold_ms = site.feed.feeding.hold_ms.get(position, HOLD_MS)
+            connector.renewed_ms = now_ms + hold_ms // 2
         self.durable = True
         key = connector.leaf.key
         message = ApplyLimit(
@@ -299,6 +390,7 @@ class Rounds:
             limit_id=site.state.limit_id,
             limit_ma=limit_ma,
             session_id=connector.entry.session_id,
+            hold_s=None if hold_ms is None else hold_ms // MS_PER_S,
         )
         self.effects.append(Send(charger_ref(key.charger_id), message))
         decision = LimitDecision(
@@ -333,7 +425,7 @@ class Rounds:
         """The floor and the curve of the site: those of before where they follow from the same."""
         question = curve_question(site, plan, rows, now_ms) if self.quiet else None
         if question is None or question != self._curve_of:
-            self._curve = site_curve(site, rows, now_ms=now_ms, pace=self._pace)
+            self._curve = site_curve(site, plan, rows, now_ms=now_ms, pace=self._pace)
             self._curve_of = question
         return self._curve
 
@@ -376,3 +468,8 @@ class Rounds:
     @property
     def _sample_stale_ms(self) -> int:
         return SAMPLES_MISSED_MAX * self._settings.meter_interval_ms
+
+
+def _circumstances(site: LiveSite, now_ms: int) -> tuple[object, ...]:
+    """What else the rows of a site follow from that may change by the passing of time alone."""
+    return site.stale(now_ms), site.limits(now_ms)

@@ -15,7 +15,7 @@ from controlplane.site.ledger import Entry
 from controlplane.site.tree import Leaf
 from controlplane.site.why import Cause, Why
 
-__all__ = ["Share", "is_guarantee", "narrow_all", "share_of", "waits_for_rest"]
+__all__ = ["Share", "give_way", "is_guarantee", "narrow_all", "share_of", "waits_for_rest"]
 
 
 _NO_SESSION = Why(Cause.NO_SESSION)
@@ -26,6 +26,7 @@ _HABIT = Why(Cause.HABIT)
 _HOLDING = Why(Cause.HOLDING)
 _NUDGED = Why(Cause.NUDGED)
 _STALE = Why(Cause.STALE)
+_PLAN = Why(Cause.PLAN)
 
 
 class Share(msgspec.Struct):
@@ -116,6 +117,9 @@ def share_of(
     elif share.fallback_ma >= leaf.min_ma:
         share.min_ma = max(share.min_ma, share.fallback_ma)
         share.max_ma = share.full_ma = max(share.max_ma, share.min_ma)
+    if demand.target_ma is not None and demand.behaviour.nudge is Nudge.NONE:
+        _limit(share, max(0, demand.target_ma), _PLAN)
+        share.full_ma = min(share.full_ma, share.max_ma)
     if stale:
         floor_ma = share.fallback_ma if share.guaranteed else 0
         _limit(share, max(entry.asked_ma or 0, floor_ma), _STALE)
@@ -158,6 +162,15 @@ def _narrow(share: Share, demand: Demand) -> bool:
         return False
     share.max_ma, share.why = cap_ma, _HABIT
     return True
+
+
+def give_way(share: Share, why: Why) -> None:
+    """Offer it nothing at present. What its rows keep for its default profile stays kept."""
+    if share.fallback_ma and share.guaranteed:
+        share.unused_ma += share.fallback_ma
+        share.fixed_ma += share.fallback_ma
+    share.fallback_ma = share.full_ma = 0
+    _limit(share, 0, why)
 
 
 def waits_for_rest(share: Share) -> bool:

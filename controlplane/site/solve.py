@@ -18,7 +18,7 @@ from controlplane.site.guarantees import last_without_guarantee, made_way, stand
 from controlplane.site.share import Share, is_guarantee, waits_for_rest
 from controlplane.site.tree import SiteTree
 
-__all__ = ["Answers", "Result", "solve"]
+__all__ = ["Answers", "Result", "all_fit", "solve"]
 
 _ANSWERS_MAX = 2
 """A round asks twice at most: with everybody's most, and with what each has shown to take."""
@@ -53,13 +53,13 @@ def solve(
     tree: SiteTree, shares: Sequence[Share], rows: Budget, order: Sequence[int], answers: Answers
 ) -> Result:
     """Share the rows out; where everybody's most fits on every row, there is nothing to share."""
-    fixed = [share.fixed_ma for share in shares]
-    if _all_fit(tree, shares, rows, fixed, order):
+    if all_fit(tree, shares, rows, order):
         most = [share.max_ma for share in shares]
         return Result(most, [-1] * len(shares), contended=False, checked=True)
     asked = (list(map(msgspec.structs.astuple, shares)), list(order), rows.capacity_ma)
     result = answers.find(asked)
     if result is None:
+        fixed = [share.fixed_ma for share in shares]
         result = _shared_out(tree, shares, rows, fixed, order)
         answers.keep(asked, result)
     return result
@@ -153,9 +153,7 @@ def _shared_out(
     return Result(current_ma, binding_row, contended, checked=over.size == 0)
 
 
-def _all_fit(
-    tree: SiteTree, shares: Sequence[Share], rows: Budget, fixed: list[int], order: Sequence[int]
-) -> bool:
+def all_fit(tree: SiteTree, shares: Sequence[Share], rows: Budget, order: Sequence[int]) -> bool:
     """Whether everybody's most fits on every row, and nobody comes before or after the others.
     Where nobody is planned with, nothing is given, which fits anywhere."""
     if not order:
@@ -164,6 +162,7 @@ def _all_fit(
         share = shares[position]
         if share.first or waits_for_rest(share):
             return False
+    fixed = [share.fixed_ma for share in shares]
     most = [share.max_ma for share in shares]
     return min(_left(tree, shares, rows, fixed, most)) >= 0
 

@@ -1,5 +1,5 @@
 """What a site must not forget: its description, its ledger, the load and the limits it was told,
-and who its drivers are.
+and who its drivers are, and what it expects.
 
 Invariant: a limit that left is in a snapshot of the same commit, so a host that takes over counts
 at least what the lost one had sent."""
@@ -73,6 +73,8 @@ class SiteState(msgspec.Struct):
     meter_fault: str = ""
     """Why the building's meter cannot be read; empty while it can, or nobody has said."""
     overrides: Overrides = msgspec.field(default_factory=Overrides)
+    outlook: bytes = b""
+    """`planning.outlook.Outlook` as it was last saved: it changes by the hour, and with pushes."""
 
     def describe(self, config: SiteConfig) -> None:
         """Take a new description: what stays keeps its account and its limits."""

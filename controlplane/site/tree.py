@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -79,6 +80,12 @@ class SiteTree:
         self.step_ma = np.array([leaf.step_ma for leaf in self.leaves], dtype=np.int64)
         self._carried = _Carried(self.leaves, self.rows)
         self.margin_ma = [-int(-rating * config.margin_percent // 100) for rating in self.rating_ma]
+        self.export_ma = [
+            min(circuit.export_ma, circuit.rating_ma - self.margin_ma[3 * node])
+            for node, circuit in enumerate(config.circuits)
+            for _ in range(3)
+        ]
+        """What may be fed in through every line."""
         building = config.building_load
         self.building_nodes = () if building is None else paths[index[building.circuit]]
         self.below_meter = tuple(
@@ -88,11 +95,15 @@ class SiteTree:
         """Whether each connector hangs below the circuit on which the building is measured."""
         self.building_assumed_ma = 0 if building is None else building.assumed_ma
         self.stale_after_ms = 0 if building is None else round(building.stale_after_s * MS_PER_S)
-        self.network = _core.Network(
-            node_parent=np.array(parents, dtype=np.int32),
-            leaf_node=np.array(
-                [index[charger.circuit] for _, charger, _ in config.connectors()], dtype=np.int32
-            ),
+        self._parents = parents
+        self._nodes = [index[charger.circuit] for _, charger, _ in config.connectors()]
+        self.network = self._network(powered=powered)
+
+    def _network(self, *, powered: bool) -> _core.Network:
+        """The tree as the core has it, with a row of the total power or without."""
+        return _core.Network(
+            node_parent=np.array(self._parents, dtype=np.int32),
+            leaf_node=np.array(self._nodes, dtype=np.int32),
             leaf_phases=np.array(
                 [sum(1 << column for column in leaf.phases) for leaf in self.leaves],
                 dtype=np.uint8,
@@ -101,6 +112,11 @@ class SiteTree:
             combined_node=np.array([self.supply], dtype=np.int32) if powered else None,
             combined_coefficient=_core.total_power_row(1)[np.newaxis] if powered else None,
         )
+
+    @cached_property
+    def feed_network(self) -> _core.Network:
+        """The same with a row of the total power: what is fed in together has a sum to meet."""
+        return self.network if self.power_row is not None else self._network(powered=True)
 
     @property
     def rows(self) -> int:

@@ -4,7 +4,7 @@ Invariant: what is said here is read from the ledger and the last plan; nothing 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
@@ -61,6 +61,8 @@ class Picture(msgspec.Struct, frozen=True):
     opens: str
     """When the site opens next; empty where it is open."""
     power: SitePowerView | None = None
+    plan_words: Callable[[int], str] = lambda _: ""
+    """What the site's plan makes a connector do, by its position; empty where there is none."""
 
 
 def site_view(picture: Picture, now_ms: int) -> SiteView:
@@ -141,6 +143,8 @@ def _reason(picture: Picture, position: int, target_ma: int) -> str:
     """Why the connector may draw what it may: what is unusual first, then what the ledger waits
     for, then what the plan found."""
     entry, leaf = picture.entries[position], picture.tree.leaves[position]
+    if entry.feed_excess_ma:
+        return f"feeds in {amperes(entry.feed_excess_ma)}, more than it was told to"
     if entry.excess_ma:
         return f"draws {amperes(entry.excess_ma)} against a limit of {amperes(entry.held_ma)}"
     if entry.default_ma is None and entry.acknowledged_ma is None:
@@ -201,6 +205,8 @@ _FIXED_WORDS = {
         "where others leave room"
     ),
     Cause.SURPLUS: "waits for the sun: the solar surplus allows no more",
+    Cause.FEEDS: "feeds in: the grid or the plan wants it",
+    Cause.GRID: "waits: the grid wants the site to draw less, and there is time",
     Cause.STALE: "building meter is stale: nobody is raised",
     Cause.NO_SESSION: "not steered at the moment",
     Cause.UNSTEERED: "not steered at the moment",
@@ -214,6 +220,8 @@ def _words(picture: Picture, why: Why, leaf: Leaf, target_ma: int) -> str:
             return f"own maximum of {amperes(leaf.max_ma)}"
         case Cause.VEHICLE_MAXIMUM:
             return f"the vehicle's own maximum of {amperes(target_ma)}"
+        case Cause.PLAN:
+            return picture.plan_words(picture.tree.index[leaf.key])
         case Cause.HABIT:
             return f"draws less than offered: held at {amperes(target_ma)}, the rest is lent"
         case Cause.ROW:

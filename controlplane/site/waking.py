@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 from controlplane.config import ActorSettings
 from controlplane.site.demand import Pace
+from controlplane.site.feeding import SAMPLES_MISSED_MAX
 from controlplane.site.live import LiveConnector, LiveSite
 from controlplane.site.release import DEADBAND_MA
 from controlplane.site.why import Cause
@@ -55,6 +56,9 @@ def wake_ms(site: LiveSite, *, settings: ActorSettings, pace: Pace, now_ms: int)
             now_ms=now_ms,
         ):
             latest_ms = min(latest_ms, max(at_ms, now_ms + interval_ms))
+    changes_ms = site.targets.next_change_ms(now_ms)
+    if changes_ms is not None:
+        latest_ms = min(latest_ms, max(changes_ms, now_ms + 1))
     building = site.state.building
     if building is not None:
         stale_ms = building.at_ms + site.tree.stale_after_ms + 1
@@ -84,6 +88,11 @@ def _instants(
     entry, calm = connector.entry, connector.calm
     if entry.excess_ma:
         yield connector.sample_asked_ms + SAMPLE_ASKED_MS
+    if (entry.asked_ma or 0) < 0:
+        # One whose meter has fallen silent feeds in no longer.
+        yield connector.measured_at_ms + SAMPLES_MISSED_MAX * settings.meter_interval_ms + 1
+    if entry.fading_ma:
+        yield entry.acknowledged_ms + settings.ramp_ms
     if entry.draining_ma:
         yield entry.acknowledged_ms + settings.ramp_ms
         yield now_ms + DRAINING_ROUNDS_MAX * settings.round_interval_ms

@@ -35,8 +35,14 @@ class Cause(Enum):
     """An operator's limit on its connector."""
     EXTERNAL = auto()
     """A limit that another system has set on its charger."""
+    PLAN = auto()
+    """The plan wants no more of it at present."""
     SURPLUS = auto()
     """The sun does not give more, and the session is not urgent."""
+    FEEDS = auto()
+    """It feeds in."""
+    GRID = auto()
+    """The grid wants the site to draw less than its building does, and the session can wait."""
 
 
 class Why(msgspec.Struct, frozen=True):

@@ -178,6 +178,18 @@ class SessionRecord(Record, frozen=True, tag="session"):
     """How many of its TransactionEvents never came (2.x)."""
     token_key: str | None = None
     token_status: str | None = None
+    exported_wh: int = 0
+    """What the vehicle fed in, by the register for that; no part of `energy_wh`."""
+    discharge_reserve_percent: int | None = None
+    """Down to this state of charge the driver lets it feed in; None: not at all."""
+    credited_wh: int = 0
+    """What of `exported_wh` the driver is credited with."""
+    credit_amount: str = "0"
+    """For all of it, a decimal number, exact."""
+    credit_currency: str = ""
+    """ISO 4217; empty where nothing is credited."""
+    credit_price_per_kwh: str = "0"
+    """The latest, a decimal number."""
 
 
 class ReservationState(StrEnum):

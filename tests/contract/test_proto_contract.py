@@ -82,6 +82,9 @@ COUNTS = {
 ELSEWHERE = {
     # In the unit of their profile, ...
     "first",
+    # ... of their error, ...
+    "mean_error",
+    "loss",
     # ... of their curve, ...
     "x",
     "y",

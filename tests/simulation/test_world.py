@@ -48,6 +48,14 @@ def test_each_fault_alone_is_survived(fault: str) -> None:
     assert result["violations"] == 0, f"{result['details']}\nreplay: {result['replay']}"
 
 
+def test_sites_that_plan_are_never_violated_under_every_fault() -> None:
+    for seed in range(1, 5):
+        result = run(seed=seed, hours=0.75, chargers=6, faults="all", planned=True)
+        assert result["violations"] == 0, f"{result['details']}\nreplay: {result['replay']}"
+        assert result["delivered_wh"] > 1_000
+    assert result["digest"] == run(seed=4, hours=0.75, chargers=6, planned=True)["digest"]
+
+
 def test_a_seed_decides_everything_in_every_process() -> None:
     program = (
         "import json; from controlplane.sim.world import run;"

@@ -214,6 +214,7 @@ class GridEventResponse(_message.Message):
     REDUCED_WH_FIELD_NUMBER: _builtins.int
     SAMPLES_FIELD_NUMBER: _builtins.int
     FINISH_TIME_FIELD_NUMBER: _builtins.int
+    FED_IN_WH_FIELD_NUMBER: _builtins.int
     baseline_w: _builtins.int
     """The mean power of the 15 min before the start, frozen at the start; absent before it, and where
     nothing was measured then.
@@ -226,6 +227,8 @@ class GridEventResponse(_message.Message):
     """The largest measured since `meet_time`; 0 before it."""
     reduced_wh: _builtins.int
     """Energy below the baseline since the start; 0 where no baseline is known."""
+    fed_in_wh: _builtins.int
+    """Of a site: what vehicles fed in since the start, by their power; part of `reduced_wh`."""
     @_builtins.property
     def receive_time(self) -> _timestamp_pb2.Timestamp:
         """Loadstar took the event in."""
@@ -268,10 +271,11 @@ class GridEventResponse(_message.Message):
         reduced_wh: _builtins.int = ...,
         samples: _abc.Iterable[Global___GridEventSample] | None = ...,
         finish_time: _timestamp_pb2.Timestamp | None = ...,
+        fed_in_wh: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_baseline_w", b"_baseline_w", "_limit_w", b"_limit_w", "acknowledge_time", b"acknowledge_time", "apply_time", b"apply_time", "baseline_w", b"baseline_w", "finish_time", b"finish_time", "limit_w", b"limit_w", "meet_time", b"meet_time", "receive_time", b"receive_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_baseline_w", b"_baseline_w", "_limit_w", b"_limit_w", "acknowledge_time", b"acknowledge_time", "apply_time", b"apply_time", "baseline_w", b"baseline_w", "finish_time", b"finish_time", "limit_w", b"limit_w", "measured_max_w", b"measured_max_w", "measured_w", b"measured_w", "meet_time", b"meet_time", "receive_time", b"receive_time", "reduced_wh", b"reduced_wh", "samples", b"samples"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_baseline_w", b"_baseline_w", "_limit_w", b"_limit_w", "acknowledge_time", b"acknowledge_time", "apply_time", b"apply_time", "baseline_w", b"baseline_w", "fed_in_wh", b"fed_in_wh", "finish_time", b"finish_time", "limit_w", b"limit_w", "measured_max_w", b"measured_max_w", "measured_w", b"measured_w", "meet_time", b"meet_time", "receive_time", b"receive_time", "reduced_wh", b"reduced_wh", "samples", b"samples"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__baseline_w: _TypeAlias = _typing.Literal["baseline_w"]  # noqa: Y015
     _WhichOneofArgType__baseline_w: _TypeAlias = _typing.Literal["_baseline_w", b"_baseline_w"]  # noqa: Y015

@@ -601,24 +601,32 @@ class CircuitDescription(_message.Message):
     ID_FIELD_NUMBER: _builtins.int
     PARENT_FIELD_NUMBER: _builtins.int
     RATING_A_FIELD_NUMBER: _builtins.int
+    EXPORT_A_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Unique in the site."""
     parent: _builtins.str
     """The circuit it hangs on; empty for the one that is the site's supply."""
     rating_a: _builtins.float
     """What it carries on each phase, above 0 A."""
+    export_a: _builtins.float
+    """What vehicles below it may feed in together, on each phase, where that is less than its rating; what
+    others draw meanwhile is not counted against it. Absent: its rating.
+    """
     def __init__(
         self,
         *,
         id: _builtins.str = ...,
         parent: _builtins.str = ...,
         rating_a: _builtins.float = ...,
+        export_a: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_export_a", b"_export_a", "export_a", b"export_a"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id", "parent", b"parent", "rating_a", b"rating_a"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_export_a", b"_export_a", "export_a", b"export_a", "id", b"id", "parent", b"parent", "rating_a", b"rating_a"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__export_a: _TypeAlias = _typing.Literal["export_a"]  # noqa: Y015
+    _WhichOneofArgType__export_a: _TypeAlias = _typing.Literal["_export_a", b"_export_a"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__export_a) -> _WhichOneofReturnType__export_a | None: ...
 
 Global___CircuitDescription: _TypeAlias = CircuitDescription  # noqa: Y015
 
@@ -1021,6 +1029,328 @@ class RuleDescription(_message.Message):
 Global___RuleDescription: _TypeAlias = RuleDescription  # noqa: Y015
 
 @_typing.final
+class SeasonDescription(_message.Message):
+    """A part of every year by its days, `MM-DD`, both included; one that ends before it begins runs over New Year."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    FROM_FIELD_NUMBER: _builtins.int
+    TO_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    """Unique in the tariff."""
+    to: _builtins.str
+    """Its last day."""
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        to: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["from", b"from", "id", b"id", "to", b"to"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SeasonDescription: _TypeAlias = SeasonDescription  # noqa: Y015
+
+@_typing.final
+class TariffHoursDescription(_message.Message):
+    """From one time of day to another, by the site's own clock, on some days of some seasons."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SEASONS_FIELD_NUMBER: _builtins.int
+    DAYS_FIELD_NUMBER: _builtins.int
+    FROM_FIELD_NUMBER: _builtins.int
+    TO_FIELD_NUMBER: _builtins.int
+    to: _builtins.str
+    """`HH:MM`, up to 24:00; on the next day where it is not after `from`. Default 24:00."""
+    @_builtins.property
+    def seasons(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The seasons in which they begin. Empty: all."""
+
+    @_builtins.property
+    def days(self) -> _containers.RepeatedScalarFieldContainer[Global___Weekday.ValueType]:
+        """The days on which they begin; a holiday counts as a Sunday. Empty: every day."""
+
+    def __init__(
+        self,
+        *,
+        seasons: _abc.Iterable[_builtins.str] | None = ...,
+        days: _abc.Iterable[Global___Weekday.ValueType] | None = ...,
+        to: _builtins.str | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_from", b"_from", "_to", b"_to", "from", b"from", "to", b"to"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_from", b"_from", "_to", b"_to", "days", b"days", "from", b"from", "seasons", b"seasons", "to", b"to"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__from: _TypeAlias = _typing.Literal["from"]  # noqa: Y015
+    _WhichOneofArgType__from: _TypeAlias = _typing.Literal["_from", b"_from"]  # noqa: Y015
+    _WhichOneofReturnType__to: _TypeAlias = _typing.Literal["to"]  # noqa: Y015
+    _WhichOneofArgType__to: _TypeAlias = _typing.Literal["_to", b"_to"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__from) -> _WhichOneofReturnType__from | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__to) -> _WhichOneofReturnType__to | None: ...
+
+Global___TariffHoursDescription: _TypeAlias = TariffHoursDescription  # noqa: Y015
+
+@_typing.final
+class TariffPeriodDescription(_message.Message):
+    """What holds at some hours. Of several periods that hold, the first that gives a price decides it. Prices are
+    decimal numbers as text, such as `0.2667`, within 10,000.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    HOURS_FIELD_NUMBER: _builtins.int
+    IMPORT_PRICE_PER_KWH_FIELD_NUMBER: _builtins.int
+    EXPORT_PRICE_PER_KWH_FIELD_NUMBER: _builtins.int
+    ADDER_PER_KWH_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """For people."""
+    import_price_per_kwh: _builtins.str
+    """Of a kilowatt-hour drawn."""
+    export_price_per_kwh: _builtins.str
+    """What a kilowatt-hour fed in earns, at most what one drawn costs."""
+    adder_per_kwh: _builtins.str
+    """In place of the adder of `day_ahead`."""
+    @_builtins.property
+    def hours(self) -> _containers.RepeatedCompositeFieldContainer[Global___TariffHoursDescription]:
+        """When it holds. At least one."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        hours: _abc.Iterable[Global___TariffHoursDescription] | None = ...,
+        import_price_per_kwh: _builtins.str | None = ...,
+        export_price_per_kwh: _builtins.str | None = ...,
+        adder_per_kwh: _builtins.str | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_adder_per_kwh", b"_adder_per_kwh", "_export_price_per_kwh", b"_export_price_per_kwh", "_import_price_per_kwh", b"_import_price_per_kwh", "adder_per_kwh", b"adder_per_kwh", "export_price_per_kwh", b"export_price_per_kwh", "import_price_per_kwh", b"import_price_per_kwh"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_adder_per_kwh", b"_adder_per_kwh", "_export_price_per_kwh", b"_export_price_per_kwh", "_import_price_per_kwh", b"_import_price_per_kwh", "adder_per_kwh", b"adder_per_kwh", "export_price_per_kwh", b"export_price_per_kwh", "hours", b"hours", "import_price_per_kwh", b"import_price_per_kwh", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__adder_per_kwh: _TypeAlias = _typing.Literal["adder_per_kwh"]  # noqa: Y015
+    _WhichOneofArgType__adder_per_kwh: _TypeAlias = _typing.Literal["_adder_per_kwh", b"_adder_per_kwh"]  # noqa: Y015
+    _WhichOneofReturnType__export_price_per_kwh: _TypeAlias = _typing.Literal["export_price_per_kwh"]  # noqa: Y015
+    _WhichOneofArgType__export_price_per_kwh: _TypeAlias = _typing.Literal["_export_price_per_kwh", b"_export_price_per_kwh"]  # noqa: Y015
+    _WhichOneofReturnType__import_price_per_kwh: _TypeAlias = _typing.Literal["import_price_per_kwh"]  # noqa: Y015
+    _WhichOneofArgType__import_price_per_kwh: _TypeAlias = _typing.Literal["_import_price_per_kwh", b"_import_price_per_kwh"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__adder_per_kwh) -> _WhichOneofReturnType__adder_per_kwh | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__export_price_per_kwh) -> _WhichOneofReturnType__export_price_per_kwh | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__import_price_per_kwh) -> _WhichOneofReturnType__import_price_per_kwh | None: ...
+
+Global___TariffPeriodDescription: _TypeAlias = TariffPeriodDescription  # noqa: Y015
+
+@_typing.final
+class DemandChargeDescription(_message.Message):
+    """A charge for the highest mean power of a calendar month."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    PRICE_PER_KW_FIELD_NUMBER: _builtins.int
+    HOURS_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Unique in the tariff."""
+    price_per_kw: _builtins.str
+    """Of a kilowatt, 0 or above."""
+    @_builtins.property
+    def hours(self) -> _containers.RepeatedCompositeFieldContainer[Global___TariffHoursDescription]:
+        """Windows count that lie in these hours at least in part. Empty: all."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        price_per_kw: _builtins.str = ...,
+        hours: _abc.Iterable[Global___TariffHoursDescription] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["hours", b"hours", "name", b"name", "price_per_kw", b"price_per_kw"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DemandChargeDescription: _TypeAlias = DemandChargeDescription  # noqa: Y015
+
+@_typing.final
+class DayAheadDescription(_message.Message):
+    """Prices that follow a market: the price that was pushed (`PlanningService.PushPrices`) times the multiplier, plus
+    the adder.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MULTIPLIER_FIELD_NUMBER: _builtins.int
+    ADDER_PER_KWH_FIELD_NUMBER: _builtins.int
+    EXPORT_MULTIPLIER_FIELD_NUMBER: _builtins.int
+    EXPORT_ADDER_PER_KWH_FIELD_NUMBER: _builtins.int
+    multiplier: _builtins.str
+    """0 to 100. Default 1."""
+    adder_per_kwh: _builtins.str
+    """Taxes, network charges and margins of a kilowatt-hour. Default 0."""
+    export_multiplier: _builtins.str
+    """The same for what is fed in. Default 0: feeding in earns nothing."""
+    export_adder_per_kwh: _builtins.str
+    """Default 0."""
+    def __init__(
+        self,
+        *,
+        multiplier: _builtins.str | None = ...,
+        adder_per_kwh: _builtins.str | None = ...,
+        export_multiplier: _builtins.str | None = ...,
+        export_adder_per_kwh: _builtins.str | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_adder_per_kwh", b"_adder_per_kwh", "_export_adder_per_kwh", b"_export_adder_per_kwh", "_export_multiplier", b"_export_multiplier", "_multiplier", b"_multiplier", "adder_per_kwh", b"adder_per_kwh", "export_adder_per_kwh", b"export_adder_per_kwh", "export_multiplier", b"export_multiplier", "multiplier", b"multiplier"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_adder_per_kwh", b"_adder_per_kwh", "_export_adder_per_kwh", b"_export_adder_per_kwh", "_export_multiplier", b"_export_multiplier", "_multiplier", b"_multiplier", "adder_per_kwh", b"adder_per_kwh", "export_adder_per_kwh", b"export_adder_per_kwh", "export_multiplier", b"export_multiplier", "multiplier", b"multiplier"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__adder_per_kwh: _TypeAlias = _typing.Literal["adder_per_kwh"]  # noqa: Y015
+    _WhichOneofArgType__adder_per_kwh: _TypeAlias = _typing.Literal["_adder_per_kwh", b"_adder_per_kwh"]  # noqa: Y015
+    _WhichOneofReturnType__export_adder_per_kwh: _TypeAlias = _typing.Literal["export_adder_per_kwh"]  # noqa: Y015
+    _WhichOneofArgType__export_adder_per_kwh: _TypeAlias = _typing.Literal["_export_adder_per_kwh", b"_export_adder_per_kwh"]  # noqa: Y015
+    _WhichOneofReturnType__export_multiplier: _TypeAlias = _typing.Literal["export_multiplier"]  # noqa: Y015
+    _WhichOneofArgType__export_multiplier: _TypeAlias = _typing.Literal["_export_multiplier", b"_export_multiplier"]  # noqa: Y015
+    _WhichOneofReturnType__multiplier: _TypeAlias = _typing.Literal["multiplier"]  # noqa: Y015
+    _WhichOneofArgType__multiplier: _TypeAlias = _typing.Literal["_multiplier", b"_multiplier"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__adder_per_kwh) -> _WhichOneofReturnType__adder_per_kwh | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__export_adder_per_kwh) -> _WhichOneofReturnType__export_adder_per_kwh | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__export_multiplier) -> _WhichOneofReturnType__export_multiplier | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__multiplier) -> _WhichOneofReturnType__multiplier | None: ...
+
+Global___DayAheadDescription: _TypeAlias = DayAheadDescription  # noqa: Y015
+
+@_typing.final
+class TariffDescription(_message.Message):
+    """What energy costs at a site."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CURRENCY_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    IMPORT_PRICE_PER_KWH_FIELD_NUMBER: _builtins.int
+    EXPORT_PRICE_PER_KWH_FIELD_NUMBER: _builtins.int
+    SEASONS_FIELD_NUMBER: _builtins.int
+    HOLIDAYS_FIELD_NUMBER: _builtins.int
+    PERIODS_FIELD_NUMBER: _builtins.int
+    DEMAND_CHARGES_FIELD_NUMBER: _builtins.int
+    WINDOW_S_FIELD_NUMBER: _builtins.int
+    DAY_AHEAD_FIELD_NUMBER: _builtins.int
+    CHARGERS_ONLY_FIELD_NUMBER: _builtins.int
+    currency: _builtins.str
+    """ISO 4217."""
+    name: _builtins.str
+    """For people."""
+    import_price_per_kwh: _builtins.str
+    """Of a kilowatt-hour drawn where no period says otherwise. May be absent with `day_ahead` only."""
+    export_price_per_kwh: _builtins.str
+    """What a kilowatt-hour fed in earns where no period says otherwise. Default: nothing."""
+    window_s: _builtins.int
+    """The windows of the clock whose mean power demand charges are for: 300 to 3,600 s, of which an hour has a whole
+    number. Default 900 s.
+    """
+    chargers_only: _builtins.bool
+    """Charging is metered apart from the building: demand charges are for chargers alone."""
+    @_builtins.property
+    def seasons(self) -> _containers.RepeatedCompositeFieldContainer[Global___SeasonDescription]:
+        """Named by hours."""
+
+    @_builtins.property
+    def holidays(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """`YYYY-MM-DD`; they count as Sundays."""
+
+    @_builtins.property
+    def periods(self) -> _containers.RepeatedCompositeFieldContainer[Global___TariffPeriodDescription]:
+        """In the order in which they are tried."""
+
+    @_builtins.property
+    def demand_charges(self) -> _containers.RepeatedCompositeFieldContainer[Global___DemandChargeDescription]:
+        """All of them are paid."""
+
+    @_builtins.property
+    def day_ahead(self) -> Global___DayAheadDescription:
+        """Present where prices follow a market; the prices above stand in for what was not pushed."""
+
+    def __init__(
+        self,
+        *,
+        currency: _builtins.str = ...,
+        name: _builtins.str = ...,
+        import_price_per_kwh: _builtins.str | None = ...,
+        export_price_per_kwh: _builtins.str | None = ...,
+        seasons: _abc.Iterable[Global___SeasonDescription] | None = ...,
+        holidays: _abc.Iterable[_builtins.str] | None = ...,
+        periods: _abc.Iterable[Global___TariffPeriodDescription] | None = ...,
+        demand_charges: _abc.Iterable[Global___DemandChargeDescription] | None = ...,
+        window_s: _builtins.int | None = ...,
+        day_ahead: Global___DayAheadDescription | None = ...,
+        chargers_only: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_export_price_per_kwh", b"_export_price_per_kwh", "_import_price_per_kwh", b"_import_price_per_kwh", "_window_s", b"_window_s", "day_ahead", b"day_ahead", "export_price_per_kwh", b"export_price_per_kwh", "import_price_per_kwh", b"import_price_per_kwh", "window_s", b"window_s"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_export_price_per_kwh", b"_export_price_per_kwh", "_import_price_per_kwh", b"_import_price_per_kwh", "_window_s", b"_window_s", "chargers_only", b"chargers_only", "currency", b"currency", "day_ahead", b"day_ahead", "demand_charges", b"demand_charges", "export_price_per_kwh", b"export_price_per_kwh", "holidays", b"holidays", "import_price_per_kwh", b"import_price_per_kwh", "name", b"name", "periods", b"periods", "seasons", b"seasons", "window_s", b"window_s"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__export_price_per_kwh: _TypeAlias = _typing.Literal["export_price_per_kwh"]  # noqa: Y015
+    _WhichOneofArgType__export_price_per_kwh: _TypeAlias = _typing.Literal["_export_price_per_kwh", b"_export_price_per_kwh"]  # noqa: Y015
+    _WhichOneofReturnType__import_price_per_kwh: _TypeAlias = _typing.Literal["import_price_per_kwh"]  # noqa: Y015
+    _WhichOneofArgType__import_price_per_kwh: _TypeAlias = _typing.Literal["_import_price_per_kwh", b"_import_price_per_kwh"]  # noqa: Y015
+    _WhichOneofReturnType__window_s: _TypeAlias = _typing.Literal["window_s"]  # noqa: Y015
+    _WhichOneofArgType__window_s: _TypeAlias = _typing.Literal["_window_s", b"_window_s"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__export_price_per_kwh) -> _WhichOneofReturnType__export_price_per_kwh | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__import_price_per_kwh) -> _WhichOneofReturnType__import_price_per_kwh | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__window_s) -> _WhichOneofReturnType__window_s | None: ...
+
+Global___TariffDescription: _TypeAlias = TariffDescription  # noqa: Y015
+
+@_typing.final
+class VehicleToGridDescription(_message.Message):
+    """On what terms vehicles feed in whose drivers agree."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CREDIT_PER_KWH_FIELD_NUMBER: _builtins.int
+    WEAR_PER_KWH_FIELD_NUMBER: _builtins.int
+    CURRENCY_FIELD_NUMBER: _builtins.int
+    credit_per_kwh: _builtins.str
+    """What a driver is credited with for a kilowatt-hour fed in, a decimal number."""
+    wear_per_kwh: _builtins.str
+    """What a kilowatt-hour fed in wears off the battery; no more than the credit. Default 0.05."""
+    currency: _builtins.str
+    """ISO 4217."""
+    def __init__(
+        self,
+        *,
+        credit_per_kwh: _builtins.str = ...,
+        wear_per_kwh: _builtins.str | None = ...,
+        currency: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_wear_per_kwh", b"_wear_per_kwh", "wear_per_kwh", b"wear_per_kwh"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_wear_per_kwh", b"_wear_per_kwh", "credit_per_kwh", b"credit_per_kwh", "currency", b"currency", "wear_per_kwh", b"wear_per_kwh"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__wear_per_kwh: _TypeAlias = _typing.Literal["wear_per_kwh"]  # noqa: Y015
+    _WhichOneofArgType__wear_per_kwh: _TypeAlias = _typing.Literal["_wear_per_kwh", b"_wear_per_kwh"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__wear_per_kwh) -> _WhichOneofReturnType__wear_per_kwh | None: ...
+
+Global___VehicleToGridDescription: _TypeAlias = VehicleToGridDescription  # noqa: Y015
+
+@_typing.final
 class SiteDescription(_message.Message):
     """A place with one supply."""
 
@@ -1041,6 +1371,8 @@ class SiteDescription(_message.Message):
     SOLAR_FIELD_NUMBER: _builtins.int
     BATTERY_FIELD_NUMBER: _builtins.int
     AUTHORISATION_FIELD_NUMBER: _builtins.int
+    TARIFF_FIELD_NUMBER: _builtins.int
+    VEHICLE_TO_GRID_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """1 to 63 letters, digits and `._-`, beginning with a letter or digit; unique in the network."""
     name: _builtins.str
@@ -1093,6 +1425,14 @@ class SiteDescription(_message.Message):
         are.
         """
 
+    @_builtins.property
+    def tariff(self) -> Global___TariffDescription:
+        """Absent where nobody said what energy costs there."""
+
+    @_builtins.property
+    def vehicle_to_grid(self) -> Global___VehicleToGridDescription:
+        """Absent where nobody feeds in."""
+
     def __init__(
         self,
         *,
@@ -1111,10 +1451,12 @@ class SiteDescription(_message.Message):
         solar: Global___SolarDescription | None = ...,
         battery: Global___BatteryDescription | None = ...,
         authorisation: Global___AuthorisationDescription | None = ...,
+        tariff: Global___TariffDescription | None = ...,
+        vehicle_to_grid: Global___VehicleToGridDescription | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_margin_percent", b"_margin_percent", "_time_zone", b"_time_zone", "_voltage_v", b"_voltage_v", "authorisation", b"authorisation", "battery", b"battery", "building_load", b"building_load", "contract", b"contract", "margin_percent", b"margin_percent", "solar", b"solar", "time_zone", b"time_zone", "voltage_v", b"voltage_v"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_margin_percent", b"_margin_percent", "_time_zone", b"_time_zone", "_voltage_v", b"_voltage_v", "authorisation", b"authorisation", "battery", b"battery", "building_load", b"building_load", "contract", b"contract", "margin_percent", b"margin_percent", "solar", b"solar", "tariff", b"tariff", "time_zone", b"time_zone", "vehicle_to_grid", b"vehicle_to_grid", "voltage_v", b"voltage_v"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_margin_percent", b"_margin_percent", "_time_zone", b"_time_zone", "_voltage_v", b"_voltage_v", "authorisation", b"authorisation", "battery", b"battery", "building_load", b"building_load", "chargers", b"chargers", "circuits", b"circuits", "contract", b"contract", "feeder", b"feeder", "id", b"id", "margin_percent", b"margin_percent", "name", b"name", "opening_hours", b"opening_hours", "rules", b"rules", "solar", b"solar", "time_zone", b"time_zone", "voltage_v", b"voltage_v"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_margin_percent", b"_margin_percent", "_time_zone", b"_time_zone", "_voltage_v", b"_voltage_v", "authorisation", b"authorisation", "battery", b"battery", "building_load", b"building_load", "chargers", b"chargers", "circuits", b"circuits", "contract", b"contract", "feeder", b"feeder", "id", b"id", "margin_percent", b"margin_percent", "name", b"name", "opening_hours", b"opening_hours", "rules", b"rules", "solar", b"solar", "tariff", b"tariff", "time_zone", b"time_zone", "vehicle_to_grid", b"vehicle_to_grid", "voltage_v", b"voltage_v"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__margin_percent: _TypeAlias = _typing.Literal["margin_percent"]  # noqa: Y015
     _WhichOneofArgType__margin_percent: _TypeAlias = _typing.Literal["_margin_percent", b"_margin_percent"]  # noqa: Y015

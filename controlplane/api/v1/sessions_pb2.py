@@ -26,43 +26,47 @@ from controlplane.api.v1 import electrical_pb2 as controlplane_dot_api_dot_v1_do
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"controlplane/api/v1/sessions.proto\x12\x13\x63ontrolplane.api.v1\x1a$controlplane/api/v1/electrical.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb3\x06\n\x07Session\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x12\n\ncharger_id\x18\x02 \x01(\t\x12\x0f\n\x07site_id\x18\x03 \x01(\t\x12\x14\n\x0c\x63onnector_id\x18\x04 \x01(\x05\x12\x16\n\x0etransaction_id\x18\x05 \x01(\t\x12\x10\n\x08id_token\x18\x06 \x01(\t\x12\x30\n\x05state\x18\x07 \x01(\x0e\x32!.controlplane.api.v1.SessionState\x12.\n\nstart_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1b\n\x0emeter_start_wh\x18\n \x01(\x03H\x00\x88\x01\x01\x12\x1a\n\rmeter_stop_wh\x18\x0b \x01(\x03H\x01\x88\x01\x01\x12\x11\n\tenergy_wh\x18\x0c \x01(\x03\x12\x14\n\x07need_wh\x18\r \x01(\x03H\x02\x88\x01\x01\x12\x32\n\x0e\x64\x65parture_time\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0bstop_reason\x18\x0f \x01(\t\x12\x34\n\x10\x62oost_until_time\x18\x10 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x36\n\x12start_station_time\x18\x11 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x36\n\x12start_receive_time\x18\x12 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x34\n\x10\x65nd_station_time\x18\x13 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x34\n\x10\x65nd_receive_time\x18\x14 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1b\n\x13missing_event_count\x18\x15 \x01(\x03\x12\x14\n\x0ctoken_status\x18\x16 \x01(\tB\x11\n\x0f_meter_start_whB\x10\n\x0e_meter_stop_whB\n\n\x08_need_wh\"\x9c\x02\n\x0bMeterSample\x12\x30\n\x0cmeasure_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x0creceive_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\tenergy_wh\x18\x03 \x01(\x03H\x00\x88\x01\x01\x12\x14\n\x07power_w\x18\x04 \x01(\x03H\x01\x88\x01\x01\x12\x37\n\x07\x63urrent\x18\x05 \x01(\x0b\x32&.controlplane.api.v1.ConductorCurrents\x12\x18\n\x0bsoc_percent\x18\x06 \x01(\x01H\x02\x88\x01\x01\x42\x0c\n\n_energy_whB\n\n\x08_power_wB\x0e\n\x0c_soc_percent\"\x93\x01\n\x13ListSessionsRequest\x12\x0f\n\x07site_id\x18\x01 \x01(\t\x12\x12\n\ncharger_id\x18\x02 \x01(\t\x12\x30\n\x05state\x18\x03 \x01(\x0e\x32!.controlplane.api.v1.SessionState\x12\x11\n\tpage_size\x18\x04 \x01(\x05\x12\x12\n\npage_token\x18\x05 \x01(\t\"_\n\x14ListSessionsResponse\x12.\n\x08sessions\x18\x01 \x03(\x0b\x32\x1c.controlplane.api.v1.Session\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\'\n\x11GetSessionRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\"C\n\x12GetSessionResponse\x12-\n\x07session\x18\x01 \x01(\x0b\x32\x1c.controlplane.api.v1.Session\"<\n\x17ListMeterSamplesRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\r\n\x05limit\x18\x02 \x01(\x05\"M\n\x18ListMeterSamplesResponse\x12\x31\n\x07samples\x18\x01 \x03(\x0b\x32 .controlplane.api.v1.MeterSample\"c\n\x14WatchSessionsRequest\x12\x0f\n\x07site_id\x18\x01 \x01(\t\x12\x12\n\ncharger_id\x18\x02 \x01(\t\x12\x12\n\nsession_id\x18\x03 \x01(\t\x12\x12\n\ninterval_s\x18\x04 \x01(\x01\"Z\n\x15WatchSessionsResponse\x12-\n\x07session\x18\x01 \x01(\x0b\x32\x1c.controlplane.api.v1.Session\x12\x12\n\nevent_kind\x18\x02 \x01(\t\"\xcb\x01\n\x15SetSessionNeedRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x14\n\x07need_wh\x18\x02 \x01(\x03H\x00\x88\x01\x01\x12\x32\n\x0e\x64\x65parture_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nrequest_id\x18\x04 \x01(\t\x12\x34\n\x10\x62oost_until_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\n\n\x08_need_wh\"G\n\x16SetSessionNeedResponse\x12-\n\x07session\x18\x01 \x01(\x0b\x32\x1c.controlplane.api.v1.Session\"?\n\x15\x41\x62\x61ndonSessionRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"G\n\x16\x41\x62\x61ndonSessionResponse\x12-\n\x07session\x18\x01 \x01(\x0b\x32\x1c.controlplane.api.v1.Session*`\n\x0cSessionState\x12\x1d\n\x19SESSION_STATE_UNSPECIFIED\x10\x00\x12\x18\n\x14SESSION_STATE_ACTIVE\x10\x01\x12\x17\n\x13SESSION_STATE_ENDED\x10\x02\x32\x86\x05\n\x0fSessionsService\x12\x63\n\x0cListSessions\x12(.controlplane.api.v1.ListSessionsRequest\x1a).controlplane.api.v1.ListSessionsResponse\x12]\n\nGetSession\x12&.controlplane.api.v1.GetSessionRequest\x1a\'.controlplane.api.v1.GetSessionResponse\x12o\n\x10ListMeterSamples\x12,.controlplane.api.v1.ListMeterSamplesRequest\x1a-.controlplane.api.v1.ListMeterSamplesResponse\x12h\n\rWatchSessions\x12).controlplane.api.v1.WatchSessionsRequest\x1a*.controlplane.api.v1.WatchSessionsResponse0\x01\x12i\n\x0eSetSessionNeed\x12*.controlplane.api.v1.SetSessionNeedRequest\x1a+.controlplane.api.v1.SetSessionNeedResponse\x12i\n\x0e\x41\x62\x61ndonSession\x12*.controlplane.api.v1.AbandonSessionRequest\x1a+.controlplane.api.v1.AbandonSessionResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"controlplane/api/v1/sessions.proto\x12\x13\x63ontrolplane.api.v1\x1a$controlplane/api/v1/electrical.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xbb\x07\n\x07Session\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x12\n\ncharger_id\x18\x02 \x01(\t\x12\x0f\n\x07site_id\x18\x03 \x01(\t\x12\x14\n\x0c\x63onnector_id\x18\x04 \x01(\x05\x12\x16\n\x0etransaction_id\x18\x05 \x01(\t\x12\x10\n\x08id_token\x18\x06 \x01(\t\x12\x30\n\x05state\x18\x07 \x01(\x0e\x32!.controlplane.api.v1.SessionState\x12.\n\nstart_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1b\n\x0emeter_start_wh\x18\n \x01(\x03H\x00\x88\x01\x01\x12\x1a\n\rmeter_stop_wh\x18\x0b \x01(\x03H\x01\x88\x01\x01\x12\x11\n\tenergy_wh\x18\x0c \x01(\x03\x12\x14\n\x07need_wh\x18\r \x01(\x03H\x02\x88\x01\x01\x12\x32\n\x0e\x64\x65parture_time\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0bstop_reason\x18\x0f \x01(\t\x12\x34\n\x10\x62oost_until_time\x18\x10 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x36\n\x12start_station_time\x18\x11 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x36\n\x12start_receive_time\x18\x12 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x34\n\x10\x65nd_station_time\x18\x13 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x34\n\x10\x65nd_receive_time\x18\x14 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1b\n\x13missing_event_count\x18\x15 \x01(\x03\x12\x14\n\x0ctoken_status\x18\x16 \x01(\t\x12\x13\n\x0b\x65xported_wh\x18\x17 \x01(\x03\x12&\n\x19\x64ischarge_reserve_percent\x18\x18 \x01(\x05H\x03\x88\x01\x01\x12+\n\x06\x63redit\x18\x19 \x01(\x0b\x32\x1b.controlplane.api.v1.CreditB\x11\n\x0f_meter_start_whB\x10\n\x0e_meter_stop_whB\n\n\x08_need_whB\x1c\n\x1a_discharge_reserve_percent\"T\n\x06\x43redit\x12\x11\n\tenergy_wh\x18\x01 \x01(\x03\x12\x0e\n\x06\x61mount\x18\x02 \x01(\t\x12\x10\n\x08\x63urrency\x18\x03 \x01(\t\x12\x15\n\rprice_per_kwh\x18\x04 \x01(\t\"U\n\x10\x44ischargeConsent\x12\x0f\n\x07\x61llowed\x18\x01 \x01(\x08\x12\x1c\n\x0freserve_percent\x18\x02 \x01(\x05H\x00\x88\x01\x01\x42\x12\n\x10_reserve_percent\"\x9c\x02\n\x0bMeterSample\x12\x30\n\x0cmeasure_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x0creceive_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\tenergy_wh\x18\x03 \x01(\x03H\x00\x88\x01\x01\x12\x14\n\x07power_w\x18\x04 \x01(\x03H\x01\x88\x01\x01\x12\x37\n\x07\x63urrent\x18\x05 \x01(\x0b\x32&.controlplane.api.v1.ConductorCurrents\x12\x18\n\x0bsoc_percent\x18\x06 \x01(\x01H\x02\x88\x01\x01\x42\x0c\n\n_energy_whB\n\n\x08_power_wB\x0e\n\x0c_soc_percent\"\x93\x01\n\x13ListSessionsRequest\x12\x0f\n\x07site_id\x18\x01 \x01(\t\x12\x12\n\ncharger_id\x18\x02 \x01(\t\x12\x30\n\x05state\x18\x03 \x01(\x0e\x32!.controlplane.api.v1.SessionState\x12\x11\n\tpage_size\x18\x04 \x01(\x05\x12\x12\n\npage_token\x18\x05 \x01(\t\"_\n\x14ListSessionsResponse\x12.\n\x08sessions\x18\x01 \x03(\x0b\x32\x1c.controlplane.api.v1.Session\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\'\n\x11GetSessionRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\"C\n\x12GetSessionResponse\x12-\n\x07session\x18\x01 \x01(\x0b\x32\x1c.controlplane.api.v1.Session\"<\n\x17ListMeterSamplesRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\r\n\x05limit\x18\x02 \x01(\x05\"M\n\x18ListMeterSamplesResponse\x12\x31\n\x07samples\x18\x01 \x03(\x0b\x32 .controlplane.api.v1.MeterSample\"c\n\x14WatchSessionsRequest\x12\x0f\n\x07site_id\x18\x01 \x01(\t\x12\x12\n\ncharger_id\x18\x02 \x01(\t\x12\x12\n\nsession_id\x18\x03 \x01(\t\x12\x12\n\ninterval_s\x18\x04 \x01(\x01\"Z\n\x15WatchSessionsResponse\x12-\n\x07session\x18\x01 \x01(\x0b\x32\x1c.controlplane.api.v1.Session\x12\x12\n\nevent_kind\x18\x02 \x01(\t\"\x85\x02\n\x15SetSessionNeedRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x14\n\x07need_wh\x18\x02 \x01(\x03H\x00\x88\x01\x01\x12\x32\n\x0e\x64\x65parture_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nrequest_id\x18\x04 \x01(\t\x12\x34\n\x10\x62oost_until_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x38\n\tdischarge\x18\x06 \x01(\x0b\x32%.controlplane.api.v1.DischargeConsentB\n\n\x08_need_wh\"G\n\x16SetSessionNeedResponse\x12-\n\x07session\x18\x01 \x01(\x0b\x32\x1c.controlplane.api.v1.Session\"?\n\x15\x41\x62\x61ndonSessionRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"G\n\x16\x41\x62\x61ndonSessionResponse\x12-\n\x07session\x18\x01 \x01(\x0b\x32\x1c.controlplane.api.v1.Session*`\n\x0cSessionState\x12\x1d\n\x19SESSION_STATE_UNSPECIFIED\x10\x00\x12\x18\n\x14SESSION_STATE_ACTIVE\x10\x01\x12\x17\n\x13SESSION_STATE_ENDED\x10\x02\x32\x86\x05\n\x0fSessionsService\x12\x63\n\x0cListSessions\x12(.controlplane.api.v1.ListSessionsRequest\x1a).controlplane.api.v1.ListSessionsResponse\x12]\n\nGetSession\x12&.controlplane.api.v1.GetSessionRequest\x1a\'.controlplane.api.v1.GetSessionResponse\x12o\n\x10ListMeterSamples\x12,.controlplane.api.v1.ListMeterSamplesRequest\x1a-.controlplane.api.v1.ListMeterSamplesResponse\x12h\n\rWatchSessions\x12).controlplane.api.v1.WatchSessionsRequest\x1a*.controlplane.api.v1.WatchSessionsResponse0\x01\x12i\n\x0eSetSessionNeed\x12*.controlplane.api.v1.SetSessionNeedRequest\x1a+.controlplane.api.v1.SetSessionNeedResponse\x12i\n\x0e\x41\x62\x61ndonSession\x12*.controlplane.api.v1.AbandonSessionRequest\x1a+.controlplane.api.v1.AbandonSessionResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'controlplane.api.v1.sessions_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_SESSIONSTATE']._serialized_start=2347
-  _globals['_SESSIONSTATE']._serialized_end=2443
+  _globals['_SESSIONSTATE']._serialized_start=2714
+  _globals['_SESSIONSTATE']._serialized_end=2810
   _globals['_SESSION']._serialized_start=131
-  _globals['_SESSION']._serialized_end=950
-  _globals['_METERSAMPLE']._serialized_start=953
-  _globals['_METERSAMPLE']._serialized_end=1237
-  _globals['_LISTSESSIONSREQUEST']._serialized_start=1240
-  _globals['_LISTSESSIONSREQUEST']._serialized_end=1387
-  _globals['_LISTSESSIONSRESPONSE']._serialized_start=1389
-  _globals['_LISTSESSIONSRESPONSE']._serialized_end=1484
-  _globals['_GETSESSIONREQUEST']._serialized_start=1486
-  _globals['_GETSESSIONREQUEST']._serialized_end=1525
-  _globals['_GETSESSIONRESPONSE']._serialized_start=1527
-  _globals['_GETSESSIONRESPONSE']._serialized_end=1594
-  _globals['_LISTMETERSAMPLESREQUEST']._serialized_start=1596
-  _globals['_LISTMETERSAMPLESREQUEST']._serialized_end=1656
-  _globals['_LISTMETERSAMPLESRESPONSE']._serialized_start=1658
-  _globals['_LISTMETERSAMPLESRESPONSE']._serialized_end=1735
-  _globals['_WATCHSESSIONSREQUEST']._serialized_start=1737
-  _globals['_WATCHSESSIONSREQUEST']._serialized_end=1836
-  _globals['_WATCHSESSIONSRESPONSE']._serialized_start=1838
-  _globals['_WATCHSESSIONSRESPONSE']._serialized_end=1928
-  _globals['_SETSESSIONNEEDREQUEST']._serialized_start=1931
-  _globals['_SETSESSIONNEEDREQUEST']._serialized_end=2134
-  _globals['_SETSESSIONNEEDRESPONSE']._serialized_start=2136
-  _globals['_SETSESSIONNEEDRESPONSE']._serialized_end=2207
-  _globals['_ABANDONSESSIONREQUEST']._serialized_start=2209
-  _globals['_ABANDONSESSIONREQUEST']._serialized_end=2272
-  _globals['_ABANDONSESSIONRESPONSE']._serialized_start=2274
-  _globals['_ABANDONSESSIONRESPONSE']._serialized_end=2345
-  _globals['_SESSIONSSERVICE']._serialized_start=2446
-  _globals['_SESSIONSSERVICE']._serialized_end=3092
+  _globals['_SESSION']._serialized_end=1086
+  _globals['_CREDIT']._serialized_start=1088
+  _globals['_CREDIT']._serialized_end=1172
+  _globals['_DISCHARGECONSENT']._serialized_start=1174
+  _globals['_DISCHARGECONSENT']._serialized_end=1259
+  _globals['_METERSAMPLE']._serialized_start=1262
+  _globals['_METERSAMPLE']._serialized_end=1546
+  _globals['_LISTSESSIONSREQUEST']._serialized_start=1549
+  _globals['_LISTSESSIONSREQUEST']._serialized_end=1696
+  _globals['_LISTSESSIONSRESPONSE']._serialized_start=1698
+  _globals['_LISTSESSIONSRESPONSE']._serialized_end=1793
+  _globals['_GETSESSIONREQUEST']._serialized_start=1795
+  _globals['_GETSESSIONREQUEST']._serialized_end=1834
+  _globals['_GETSESSIONRESPONSE']._serialized_start=1836
+  _globals['_GETSESSIONRESPONSE']._serialized_end=1903
+  _globals['_LISTMETERSAMPLESREQUEST']._serialized_start=1905
+  _globals['_LISTMETERSAMPLESREQUEST']._serialized_end=1965
+  _globals['_LISTMETERSAMPLESRESPONSE']._serialized_start=1967
+  _globals['_LISTMETERSAMPLESRESPONSE']._serialized_end=2044
+  _globals['_WATCHSESSIONSREQUEST']._serialized_start=2046
+  _globals['_WATCHSESSIONSREQUEST']._serialized_end=2145
+  _globals['_WATCHSESSIONSRESPONSE']._serialized_start=2147
+  _globals['_WATCHSESSIONSRESPONSE']._serialized_end=2237
+  _globals['_SETSESSIONNEEDREQUEST']._serialized_start=2240
+  _globals['_SETSESSIONNEEDREQUEST']._serialized_end=2501
+  _globals['_SETSESSIONNEEDRESPONSE']._serialized_start=2503
+  _globals['_SETSESSIONNEEDRESPONSE']._serialized_end=2574
+  _globals['_ABANDONSESSIONREQUEST']._serialized_start=2576
+  _globals['_ABANDONSESSIONREQUEST']._serialized_end=2639
+  _globals['_ABANDONSESSIONRESPONSE']._serialized_start=2641
+  _globals['_ABANDONSESSIONRESPONSE']._serialized_end=2712
+  _globals['_SESSIONSSERVICE']._serialized_start=2813
+  _globals['_SESSIONSSERVICE']._serialized_end=3459
 # @@protoc_insertion_point(module_scope)

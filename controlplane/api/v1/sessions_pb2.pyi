@@ -73,6 +73,9 @@ class Session(_message.Message):
     END_RECEIVE_TIME_FIELD_NUMBER: _builtins.int
     MISSING_EVENT_COUNT_FIELD_NUMBER: _builtins.int
     TOKEN_STATUS_FIELD_NUMBER: _builtins.int
+    EXPORTED_WH_FIELD_NUMBER: _builtins.int
+    DISCHARGE_RESERVE_PERCENT_FIELD_NUMBER: _builtins.int
+    CREDIT_FIELD_NUMBER: _builtins.int
     session_id: _builtins.str
     """Given by Loadstar; unique for all time."""
     charger_id: _builtins.str
@@ -104,6 +107,10 @@ class Session(_message.Message):
     `NotAtThisLocation`, `NotAtThisTime`, `Unknown`, or `Pending` while it is looked up; empty where nobody
     looked. A session whose token is not accepted is given no power.
     """
+    exported_wh: _builtins.int
+    """What the vehicle fed in so far, by the charger's register for that; no part of `energy_wh`."""
+    discharge_reserve_percent: _builtins.int
+    """The state of charge, 0 to 100, down to which the driver lets the vehicle feed in; absent: not at all."""
     @_builtins.property
     def start_time(self) -> _timestamp_pb2.Timestamp:
         """When it began."""
@@ -136,6 +143,10 @@ class Session(_message.Message):
     def end_receive_time(self) -> _timestamp_pb2.Timestamp:
         """When Loadstar heard, or concluded, that it had ended."""
 
+    @_builtins.property
+    def credit(self) -> Global___Credit:
+        """What the driver is credited with for what was fed in; absent where nothing is."""
+
     def __init__(
         self,
         *,
@@ -161,17 +172,24 @@ class Session(_message.Message):
         end_receive_time: _timestamp_pb2.Timestamp | None = ...,
         missing_event_count: _builtins.int = ...,
         token_status: _builtins.str = ...,
+        exported_wh: _builtins.int = ...,
+        discharge_reserve_percent: _builtins.int | None = ...,
+        credit: Global___Credit | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_meter_start_wh", b"_meter_start_wh", "_meter_stop_wh", b"_meter_stop_wh", "_need_wh", b"_need_wh", "boost_until_time", b"boost_until_time", "departure_time", b"departure_time", "end_receive_time", b"end_receive_time", "end_station_time", b"end_station_time", "end_time", b"end_time", "meter_start_wh", b"meter_start_wh", "meter_stop_wh", b"meter_stop_wh", "need_wh", b"need_wh", "start_receive_time", b"start_receive_time", "start_station_time", b"start_station_time", "start_time", b"start_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_discharge_reserve_percent", b"_discharge_reserve_percent", "_meter_start_wh", b"_meter_start_wh", "_meter_stop_wh", b"_meter_stop_wh", "_need_wh", b"_need_wh", "boost_until_time", b"boost_until_time", "credit", b"credit", "departure_time", b"departure_time", "discharge_reserve_percent", b"discharge_reserve_percent", "end_receive_time", b"end_receive_time", "end_station_time", b"end_station_time", "end_time", b"end_time", "meter_start_wh", b"meter_start_wh", "meter_stop_wh", b"meter_stop_wh", "need_wh", b"need_wh", "start_receive_time", b"start_receive_time", "start_station_time", b"start_station_time", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_meter_start_wh", b"_meter_start_wh", "_meter_stop_wh", b"_meter_stop_wh", "_need_wh", b"_need_wh", "boost_until_time", b"boost_until_time", "charger_id", b"charger_id", "connector_id", b"connector_id", "departure_time", b"departure_time", "end_receive_time", b"end_receive_time", "end_station_time", b"end_station_time", "end_time", b"end_time", "energy_wh", b"energy_wh", "id_token", b"id_token", "meter_start_wh", b"meter_start_wh", "meter_stop_wh", b"meter_stop_wh", "missing_event_count", b"missing_event_count", "need_wh", b"need_wh", "session_id", b"session_id", "site_id", b"site_id", "start_receive_time", b"start_receive_time", "start_station_time", b"start_station_time", "start_time", b"start_time", "state", b"state", "stop_reason", b"stop_reason", "token_status", b"token_status", "transaction_id", b"transaction_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_discharge_reserve_percent", b"_discharge_reserve_percent", "_meter_start_wh", b"_meter_start_wh", "_meter_stop_wh", b"_meter_stop_wh", "_need_wh", b"_need_wh", "boost_until_time", b"boost_until_time", "charger_id", b"charger_id", "connector_id", b"connector_id", "credit", b"credit", "departure_time", b"departure_time", "discharge_reserve_percent", b"discharge_reserve_percent", "end_receive_time", b"end_receive_time", "end_station_time", b"end_station_time", "end_time", b"end_time", "energy_wh", b"energy_wh", "exported_wh", b"exported_wh", "id_token", b"id_token", "meter_start_wh", b"meter_start_wh", "meter_stop_wh", b"meter_stop_wh", "missing_event_count", b"missing_event_count", "need_wh", b"need_wh", "session_id", b"session_id", "site_id", b"site_id", "start_receive_time", b"start_receive_time", "start_station_time", b"start_station_time", "start_time", b"start_time", "state", b"state", "stop_reason", b"stop_reason", "token_status", b"token_status", "transaction_id", b"transaction_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__discharge_reserve_percent: _TypeAlias = _typing.Literal["discharge_reserve_percent"]  # noqa: Y015
+    _WhichOneofArgType__discharge_reserve_percent: _TypeAlias = _typing.Literal["_discharge_reserve_percent", b"_discharge_reserve_percent"]  # noqa: Y015
     _WhichOneofReturnType__meter_start_wh: _TypeAlias = _typing.Literal["meter_start_wh"]  # noqa: Y015
     _WhichOneofArgType__meter_start_wh: _TypeAlias = _typing.Literal["_meter_start_wh", b"_meter_start_wh"]  # noqa: Y015
     _WhichOneofReturnType__meter_stop_wh: _TypeAlias = _typing.Literal["meter_stop_wh"]  # noqa: Y015
     _WhichOneofArgType__meter_stop_wh: _TypeAlias = _typing.Literal["_meter_stop_wh", b"_meter_stop_wh"]  # noqa: Y015
     _WhichOneofReturnType__need_wh: _TypeAlias = _typing.Literal["need_wh"]  # noqa: Y015
     _WhichOneofArgType__need_wh: _TypeAlias = _typing.Literal["_need_wh", b"_need_wh"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__discharge_reserve_percent) -> _WhichOneofReturnType__discharge_reserve_percent | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__meter_start_wh) -> _WhichOneofReturnType__meter_start_wh | None: ...
     @_typing.overload
@@ -180,6 +198,68 @@ class Session(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__need_wh) -> _WhichOneofReturnType__need_wh | None: ...
 
 Global___Session: _TypeAlias = Session  # noqa: Y015
+
+@_typing.final
+class Credit(_message.Message):
+    """What a driver is owed for what the vehicle fed in, by the charger's meter and nothing else."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ENERGY_WH_FIELD_NUMBER: _builtins.int
+    AMOUNT_FIELD_NUMBER: _builtins.int
+    CURRENCY_FIELD_NUMBER: _builtins.int
+    PRICE_PER_KWH_FIELD_NUMBER: _builtins.int
+    energy_wh: _builtins.int
+    """The watt-hours that are credited; those of `exported_wh` that a doubtful meter showed are not."""
+    amount: _builtins.str
+    """For all of it, a decimal number, exact."""
+    currency: _builtins.str
+    """ISO 4217."""
+    price_per_kwh: _builtins.str
+    """What a kilowatt-hour was credited with last, a decimal number."""
+    def __init__(
+        self,
+        *,
+        energy_wh: _builtins.int = ...,
+        amount: _builtins.str = ...,
+        currency: _builtins.str = ...,
+        price_per_kwh: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "currency", b"currency", "energy_wh", b"energy_wh", "price_per_kwh", b"price_per_kwh"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Credit: _TypeAlias = Credit  # noqa: Y015
+
+@_typing.final
+class DischargeConsent(_message.Message):
+    """Whether a vehicle may feed in."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ALLOWED_FIELD_NUMBER: _builtins.int
+    RESERVE_PERCENT_FIELD_NUMBER: _builtins.int
+    allowed: _builtins.bool
+    """False takes the driver's consent back, at once."""
+    reserve_percent: _builtins.int
+    """What is to stay in the battery, 0 to 100 % of it. Default 50."""
+    def __init__(
+        self,
+        *,
+        allowed: _builtins.bool = ...,
+        reserve_percent: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_reserve_percent", b"_reserve_percent", "reserve_percent", b"reserve_percent"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_reserve_percent", b"_reserve_percent", "allowed", b"allowed", "reserve_percent", b"reserve_percent"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__reserve_percent: _TypeAlias = _typing.Literal["reserve_percent"]  # noqa: Y015
+    _WhichOneofArgType__reserve_percent: _TypeAlias = _typing.Literal["_reserve_percent", b"_reserve_percent"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__reserve_percent) -> _WhichOneofReturnType__reserve_percent | None: ...
+
+Global___DischargeConsent: _TypeAlias = DischargeConsent  # noqa: Y015
 
 @_typing.final
 class MeterSample(_message.Message):
@@ -477,6 +557,7 @@ class SetSessionNeedRequest(_message.Message):
     DEPARTURE_TIME_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     BOOST_UNTIL_TIME_FIELD_NUMBER: _builtins.int
+    DISCHARGE_FIELD_NUMBER: _builtins.int
     session_id: _builtins.str
     """The session."""
     need_wh: _builtins.int
@@ -493,6 +574,12 @@ class SetSessionNeedRequest(_message.Message):
         that. Absent leaves it as it is.
         """
 
+    @_builtins.property
+    def discharge(self) -> Global___DischargeConsent:
+        """Whether the vehicle may feed in; absent leaves it as it is. It does so only where need and departure
+        are known by the driver's or the vehicle's word, and both are kept.
+        """
+
     def __init__(
         self,
         *,
@@ -501,10 +588,11 @@ class SetSessionNeedRequest(_message.Message):
         departure_time: _timestamp_pb2.Timestamp | None = ...,
         request_id: _builtins.str = ...,
         boost_until_time: _timestamp_pb2.Timestamp | None = ...,
+        discharge: Global___DischargeConsent | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_need_wh", b"_need_wh", "boost_until_time", b"boost_until_time", "departure_time", b"departure_time", "need_wh", b"need_wh"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_need_wh", b"_need_wh", "boost_until_time", b"boost_until_time", "departure_time", b"departure_time", "discharge", b"discharge", "need_wh", b"need_wh"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_need_wh", b"_need_wh", "boost_until_time", b"boost_until_time", "departure_time", b"departure_time", "need_wh", b"need_wh", "request_id", b"request_id", "session_id", b"session_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_need_wh", b"_need_wh", "boost_until_time", b"boost_until_time", "departure_time", b"departure_time", "discharge", b"discharge", "need_wh", b"need_wh", "request_id", b"request_id", "session_id", b"session_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__need_wh: _TypeAlias = _typing.Literal["need_wh"]  # noqa: Y015
     _WhichOneofArgType__need_wh: _TypeAlias = _typing.Literal["_need_wh", b"_need_wh"]  # noqa: Y015

@@ -169,9 +169,9 @@ class ConnectorAllocation(_message.Message):
     session_id: _builtins.str
     """The running session; empty where there is none."""
     target_ma: _builtins.int
-    """What the last round wants it to have, per phase."""
+    """What the last round wants it to have, per phase; below 0 its vehicle is to feed in."""
     limit_ma: _builtins.int
-    """What the charger acknowledged last, per phase; absent while nobody knows."""
+    """What the charger acknowledged last, per phase; absent while nobody knows; below 0 its vehicle feeds in."""
     liability_ma: _builtins.int
     """What counts on the circuits for it, per phase."""
     measured_ma: _builtins.int

@@ -104,7 +104,8 @@ class LimitPurpose(StrEnum):
 
 class SetLimit(Command, frozen=True, tag="set_limit"):
     """A constant limit in force from now until replaced: `limit_ma` per phase or, for a charger
-    that takes watts, `limit_w`.
+    that takes watts, `limit_w`. Below 0 the vehicle feeds in as much and draws nothing (2.1), for
+    `hold_s` unless it is told so again, and not while its station is offline.
 
     `phases` is how many phases the connector has (numberPhases where the station takes it). A
     transaction may be limited by the default profile too, where the station takes no other. The
@@ -125,6 +126,7 @@ class SetLimit(Command, frozen=True, tag="set_limit"):
     decimals: int = 1
     phases_stated: bool = True
     clear_first: bool = False
+    hold_s: int | None = None
 
 
 class ClearLimit(Command, frozen=True, tag="clear_limit"):

@@ -14,6 +14,7 @@ from controlplane.ocpp.dialect import (
     limit_value,
     profile_id,
 )
+from controlplane.ocpp.framing import Fault
 from controlplane.units import iso_s_from_ms
 
 __all__ = ["SMART_CHARGING"]
@@ -25,7 +26,9 @@ _PURPOSE: Final = {
 }
 
 
-def _set_limit(command: commands.SetLimit, now_ms: int) -> dict[str, Any]:
+def _set_limit(command: commands.SetLimit, now_ms: int) -> dict[str, Any] | Fault:
+    if command.limit_ma < 0:
+        return Fault("NotImplemented", "only OCPP 2.1 has a word for feeding in")
     period: dict[str, Any] = {"startPeriod": 0, "limit": limit_value(command)}
     if command.phases < 3 and command.phases_stated:
         # Section 7.14: left out it means 3.

@@ -17,12 +17,13 @@ from controlplane.ocpp.dialect import (
     profile_id,
 )
 from controlplane.ocpp.events import Event
+from controlplane.ocpp.framing import Fault
 from controlplane.ocpp.readings import bounded_integer, energy_wh, instant_ms, milliamperes
 from controlplane.ocpp.schedules import charging_schedule
 from controlplane.ocpp.v201.common import evse_number
 from controlplane.units import iso_s_from_ms
 
-__all__ = ["SMART_CHARGING"]
+__all__ = ["SMART_CHARGING", "write_limit"]
 
 _PURPOSE: Final = {
     LimitPurpose.TRANSACTION: "TxProfile",
@@ -81,7 +82,14 @@ def _status_reply(answer: NeedsAnswer | StatusAnswer) -> dict[str, Any]:
     return {"status": answer.status}
 
 
-def _set_limit(command: commands.SetLimit, now_ms: int) -> dict[str, Any]:
+def _set_limit(command: commands.SetLimit, now_ms: int) -> dict[str, Any] | Fault:
+    if command.limit_ma < 0:
+        return Fault("NotImplemented", "only OCPP 2.1 has a word for feeding in")
+    return write_limit(command, now_ms)
+
+
+def write_limit(command: commands.SetLimit, now_ms: int) -> dict[str, Any]:
+    """The payload of SetChargingProfile for a limit of 0 or more."""
     period: dict[str, Any] = {"startPeriod": 0, "limit": limit_value(command)}
     if command.phases < 3 and command.phases_stated:
         # ChargingSchedulePeriodType: left out it means 3.

@@ -31,4 +31,15 @@ BLOCKS: Final = (
     TRANSACTIONS,
 )
 
-DIALECT_21: Final = Dialect("ocpp2.1", "OCPP 2.1", BLOCKS, METER_SETTINGS)
+
+class Dialect21(Dialect):
+    """Stations of 2.1 may feed in, and are asked to measure it."""
+
+    measurands = (
+        "Current.Import,Current.Export,Power.Active.Import,Power.Active.Export,"
+        "Energy.Active.Import.Register,Energy.Active.Export.Register,SoC",
+        *Dialect.measurands,
+    )
+
+
+DIALECT_21: Final = Dialect21("ocpp2.1", "OCPP 2.1", BLOCKS, METER_SETTINGS)

@@ -8,14 +8,21 @@ from typing import Any, Final
 import msgspec
 
 from controlplane.ocpp import commands, v2x
-from controlplane.ocpp.dialect import Block, ScheduleAnswer, profile_of
+from controlplane.ocpp.dialect import (
+    ABSOLUTE_START_AGO_MS,
+    Block,
+    ScheduleAnswer,
+    limit_value,
+    profile_of,
+)
 from controlplane.ocpp.events import ChargingNeedsNotified, DischargeAbility, Event
 from controlplane.ocpp.framing import Fault
 from controlplane.ocpp.readings import energy_wh, milliamperes
 from controlplane.ocpp.shapes import NUMBER, WHOLE
 from controlplane.ocpp.v2x import PhaseValues, ScheduleValues
 from controlplane.ocpp.v201.smart_charging import SMART_CHARGING as SMART_CHARGING_201
-from controlplane.units import iso_from_ms
+from controlplane.ocpp.v201.smart_charging import write_limit
+from controlplane.units import MS_PER_S, iso_from_ms, iso_s_from_ms
 
 __all__ = ["SMART_CHARGING"]
 
@@ -28,6 +35,8 @@ _VALUES: Final = {
 _read_needs_201: Final = SMART_CHARGING_201.readers["NotifyEVChargingNeeds"]
 _CURVE_POINTS_MAX: Final = 20
 _PERIODS_MAX: Final = 1_024
+_OFFLINE_MAX_S: Final = 1
+"""For how long a setpoint below 0 counts at a station without a connection."""
 
 
 # --- what the station says ------------------------------------------------------------------------
@@ -60,7 +69,11 @@ def _discharge_ability(given: dict[str, Any], *, dynamic: bool) -> DischargeAbil
         energy_max_wh=energy_wh(given.get("evMaxV2XEnergyRequest")),
         dynamic=dynamic,
     )
-    return None if ability == DischargeAbility(dynamic=dynamic) else ability
+    if ability == DischargeAbility(dynamic=dynamic):
+        return None
+    return msgspec.structs.replace(
+        ability, energy_full_wh=_least_0(given.get("evMaxEnergyRequest"))
+    )
 
 
 def _phases_w(given: dict[str, Any], name: str) -> int | None:
@@ -176,6 +189,33 @@ def _set_profile(command: commands.SetPowerProfile, now_ms: int) -> dict[str, An
     return {"evseId": command.connector_id, "chargingProfile": written}
 
 
+def _set_limit(command: commands.SetLimit, now_ms: int) -> dict[str, Any]:
+    """A limit below 0 is a central setpoint (Q section 2.2) between itself and nothing drawn. It
+    ends by itself: after `hold_s`, and for good where the station loses its connection. Then the
+    default profile counts, which feeds nothing in."""
+    written = write_limit(command, now_ms)
+    if command.limit_ma >= 0:
+        return written
+    value = limit_value(command)
+    profile = written["chargingProfile"]
+    (schedule,) = profile["chargingSchedule"]
+    (period,) = schedule["chargingSchedulePeriod"]
+    period |= {
+        "operationMode": v2x.OperationMode.CENTRAL_SETPOINT.value,
+        "limit": 0,
+        "dischargeLimit": value,
+        "setpoint": value,
+    }
+    profile["maxOfflineDuration"] = _OFFLINE_MAX_S
+    profile["invalidAfterOfflineDuration"] = True
+    if command.hold_s is not None:
+        # A duration of a relative schedule would count from the transaction's begin.
+        profile["chargingProfileKind"] = v2x.ProfileKind.ABSOLUTE.value
+        schedule["startSchedule"] = iso_s_from_ms(now_ms - ABSOLUTE_START_AGO_MS)
+        schedule["duration"] = command.hold_s + ABSOLUTE_START_AGO_MS // MS_PER_S
+    return written
+
+
 def _profile_fault(profile: v2x.PowerProfile) -> str | None:
     """What a station would refuse, or take otherwise than it was meant."""
     if profile_of(profile.profile_id)[1] is not None:
@@ -248,6 +288,7 @@ SMART_CHARGING = Block(
     writers={
         commands.AllowEnergyTransfer: ("NotifyAllowedEnergyTransfer", _allow_transfer),
         commands.SendFrequencySignal: ("AFRRSignal", _signal),
+        commands.SetLimit: ("SetChargingProfile", _set_limit),
         commands.SetPowerProfile: ("SetChargingProfile", _set_profile),
         commands.UpdateSchedule: ("UpdateDynamicSchedule", _update),
         commands.UsePriority: ("UsePriorityCharging", _use_priority),

@@ -10,9 +10,11 @@ believes."""
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import date
 from functools import partial
 from itertools import count
 from random import Random
+from zoneinfo import ZoneInfo
 
 import msgspec
 import numpy as np
@@ -31,17 +33,21 @@ from controlplane.config import ActorSettings
 from controlplane.errors import Refusal
 from controlplane.feeder.messages import ConfigureFeeder
 from controlplane.ids import ActorKind, ActorRef
+from controlplane.planning.outlook import Outlook, calendar_of
 from controlplane.sim.checkers import EnergyChecker
 from controlplane.sim.day.outcome import Outcome, plugged_in, ready
 from controlplane.sim.day.rows import RowMeter, Rows
 from controlplane.sim.day.scenario import FeederDay, SitePlan, Visit
+from controlplane.sim.day.sessions import weeks_before
 from controlplane.sim.day.tariff import SLOT_MS, SLOTS
 from controlplane.sim.network_faults import NetworkFaults
 from controlplane.sim.violations import Violations
 from controlplane.sim.virtual_host import Scheduler, VirtualHost
 from controlplane.sim.virtual_outlet import VirtualOutlet
 from controlplane.sim.virtual_station import Frame, VirtualStation
+from controlplane.site.forecast import History
 from controlplane.site.messages import ConfigureSite, ReportBuildingLoad
+from controlplane.site.state import SiteState
 
 __all__ = ["SETTINGS", "ActorsDay"]
 
@@ -57,6 +63,8 @@ _COMMISSIONING_MS = 600_000
 _REST_MS = 900_000
 _TRAVEL_MS = 20
 _BUILDING_REPORT_MS = 120_000
+_EXPERIENCE_WEEKS = 5
+"""What a site has seen that plans."""
 _TELLS_AFTER_MS = 60_000
 """How long a driver takes to enter what is needed."""
 
@@ -159,6 +167,8 @@ class ActorsDay:
         self._ask(ref, ConfigureFeeder(config=config))
         for site, plan in enumerate(self._feeder.sites):
             ref = ActorRef(ActorKind.SITE, plan.config.id)
+            if plan.config.tariff is not None:
+                self.host.store.snapshots[ref] = _experienced(plan, self._feeder.day)
             self._ask(ref, ConfigureSite(config=plan.config.model_dump_json().encode()))
             self._report_building(ref, site, plan)
         for number, station in enumerate(self.stations.values()):
@@ -277,6 +287,36 @@ class ActorsDay:
     def _came_down(self, connection: str, frame: Frame) -> None:
         self.messages += 1
         self._connections[connection].received(frame)
+
+
+def _experienced(plan: SitePlan, day: date) -> bytes:
+    """The snapshot of a site that has seen the weeks before, as one that plans would have."""
+    state, tariff = SiteState(config=b""), plan.config.tariff
+    assert tariff is not None
+    state.describe(plan.config)
+    outlook, history = Outlook(), History()
+    zone = ZoneInfo(plan.config.time_zone)
+    calendar = calendar_of(tariff, zone)
+    for before in weeks_before(plan.source, day, weeks=_EXPERIENCE_WEEKS):
+        for session in before.sessions:
+            outlook.arrived(session.arrival_ms)
+        for session in sorted(before.sessions, key=lambda each: each.departure_ms):
+            outlook.ended(
+                started_ms=session.arrival_ms,
+                ended_ms=session.departure_ms,
+                energy_wh=session.requested_wh,
+                power_max_w=0,
+                calendar=calendar,
+            )
+            history.ended(
+                None,
+                started_ms=session.arrival_ms,
+                ended_ms=session.departure_ms,
+                energy_wh=session.requested_wh,
+                zone=zone,
+            )
+    state.outlook, state.history = outlook.snapshot(), history.snapshot()
+    return state.snapshot()
 
 
 def _ref(station: VirtualStation) -> ActorRef:

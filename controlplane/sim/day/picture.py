@@ -35,6 +35,7 @@ svg { color-scheme: light dark; font-family: system-ui, "Segoe UI", Helvetica, A
 .line { fill: none; stroke-width: 2; stroke-linejoin: round }
 .uncontrolled { stroke: #c4501b } .loadstar { stroke: #0b5fc1; stroke-width: 3 }
 .optimum { stroke: #1a7f4b; stroke-dasharray: 7 4 }
+.planned { stroke: #8250df; stroke-width: 3 }
 .limit { stroke: #1f2328; stroke-width: 1.5; stroke-dasharray: 2 3 }
 .plugged { stroke: #6e7781; stroke-width: 1.5 }
 .building { fill: #6e7781; fill-opacity: 0.22; stroke: none }
@@ -42,6 +43,7 @@ svg { color-scheme: light dark; font-family: system-ui, "Segoe UI", Helvetica, A
 .paper { fill: #0d1117 } text { fill: #e6edf3 } .note { fill: #9da7b3 }
 .grid { stroke: #30363d } .axis { stroke: #9da7b3 }
 .uncontrolled { stroke: #f0883e } .loadstar { stroke: #58a6ff } .optimum { stroke: #3fb950 }
+.planned { stroke: #bc8cff }
 .limit { stroke: #e6edf3 } .plugged { stroke: #8b949e } .building { fill: #8b949e }
 }
 """
@@ -90,6 +92,9 @@ def _ways(lived: Sequence[LivedFeeder]) -> list[tuple[str, str, list[Outcome]]]:
         ("uncontrolled", "uncontrolled", [each.uncontrolled for each in lived]),
         ("Loadstar", "loadstar", [each.loadstar for each in lived]),
     ]
+    plans = [each.planned for each in lived if each.planned is not None]
+    if len(plans) == len(lived):
+        found.append(("Loadstar with a plan", "planned", plans))
     optima = [each.optimum.outcome for each in lived if each.optimum is not None]
     if len(optima) == len(lived):
         found.append(("optimum, knowing the day", "optimum", optima))

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["report", "table"]
 
 _SHARES_PERCENT = (95, 99, 100)
-_WAYS = ("loadstar", "uncontrolled", "optimum")
+_WAYS = ("loadstar", "planned", "uncontrolled", "optimum")
 
 Outcomes = Sequence[Outcome | None]
 
@@ -30,9 +30,13 @@ def report(lived: Sequence[LivedFeeder], *, day: date, tariff: Tariff) -> dict[s
     """The comparable figures of the whole network; `run.run_day` adds those of the run itself."""
     ways: dict[str, list[Outcome] | None] = {
         "loadstar": [each.loadstar for each in lived],
+        "planned": None,
         "uncontrolled": [each.uncontrolled for each in lived],
         "optimum": None,
     }
+    plans = [each.planned for each in lived if each.planned is not None]
+    if len(plans) == len(lived):
+        ways["planned"] = plans
     optima = [each.optimum for each in lived if each.optimum is not None]
     if len(optima) == len(lived):
         ways["optimum"] = [each.outcome for each in optima]
@@ -147,6 +151,7 @@ def _peaks(lived: LivedFeeder, nodes: range) -> dict[str, Any]:
     found: dict[str, Any] = {"rating_kw": _kw(float(rating_a[0]))}
     ways: dict[str, Outcome | None] = {
         "loadstar": lived.loadstar,
+        "planned": lived.planned,
         "uncontrolled": lived.uncontrolled,
         "optimum": None if lived.optimum is None else lived.optimum.outcome,
     }
@@ -173,7 +178,8 @@ def _percent(part: float, whole: float) -> float:
 
 def table(result: dict[str, Any]) -> str:
     """The figures side by side."""
-    ways = [result[name] for name in _WAYS]
+    shown = [name for name in _WAYS if name != "planned" or result[name] is not None]
+    ways = [result[name] for name in shown]
     lines: list[tuple[str, Callable[[dict[str, Any]], str]]] = [
         ("energy delivered, MWh", lambda way: f"{way['delivered_kwh'] / 1_000:.2f}"),
         ("  of what was requested", lambda way: f"{way['of_requested_percent']:.1f} %"),
@@ -199,10 +205,10 @@ def table(result: dict[str, Any]) -> str:
     text = [
         f"{result['day']}: {result['sites']} sites, {result['feeders']} feeders, "
         f"{result['chargers']:,} chargers, {result['sessions']:,} sessions",
-        f"{'':38}" + "".join(f"{name:>15}" for name in _WAYS),
+        f"{'':38}" + "".join(f"{name:>15}" for name in shown),
     ]
-    for name, shown in lines:
-        cells = ["-" if way is None else shown(way) for way in ways]
+    for name, figure in lines:
+        cells = ["-" if way is None else figure(way) for way in ways]
         text.append(f"{name:38}" + "".join(f"{cell:>15}" for cell in cells))
     if result["optimum_missing"]:
         text.append(f"no optimum: {result['optimum_missing']}")

@@ -21,7 +21,7 @@ from controlplane.sim.day.outcome import Outcome
 from controlplane.sim.day.report import report
 from controlplane.sim.day.rows import Rows
 from controlplane.sim.day.scenario import FeederDay, feeder_days
-from controlplane.sim.day.tariff import SLOT_H, load_tariff
+from controlplane.sim.day.tariff import SLOT_H, described, load_tariff
 from controlplane.sim.day.uncontrolled import charge_alone, live_uncontrolled
 
 __all__ = ["WORKERS_MAX", "LivedFeeder", "live_feeder", "parse_day", "run_day"]
@@ -39,6 +39,8 @@ class LivedFeeder:
     rows: Rows
     loadstar: Outcome
     uncontrolled: Outcome
+    planned: Outcome | None
+    """Loadstar with the tariff; None where nobody asked for it."""
     optimum: Optimum | None
     optimum_missing: str | None
     violations: int
@@ -69,9 +71,13 @@ def parse_day(text: str) -> date:
 
 
 def live_feeder(
-    feeder: FeederDay, day: date, progress: Callable[[str], None] = lambda _: None
+    feeder: FeederDay,
+    day: date,
+    progress: Callable[[str], None] = lambda _: None,
+    *,
+    planned: bool = False,
 ) -> LivedFeeder:
-    """Live through one feeder's day all three ways."""
+    """Live through one feeder's day all three ways, and with a plan where that is wanted."""
     rows = Rows(feeder)
     alone = charge_alone(feeder)
     uncontrolled = live_uncontrolled(feeder, rows, alone)
@@ -92,11 +98,17 @@ def live_feeder(
     loadstar = world.live(after)
     cpu_s = time.process_time() - begun_s
     found = world.violations.found
+    with_plan = None
+    if planned:
+        told = ActorsDay(feeder.with_tariff(described(day)), rows, possible_wh)
+        with_plan = told.live()
+        found = [*found, *told.violations.found]
     return LivedFeeder(
         feeder=feeder,
         rows=rows,
         loadstar=loadstar,
         uncontrolled=uncontrolled,
+        planned=with_plan,
         optimum=optimum,
         optimum_missing=missing,
         violations=len(found),
@@ -114,6 +126,7 @@ def run_day(
     sites: int,
     seed: int = 1,
     workers: int = 1,
+    planned: bool = False,
     progress: Callable[[str], None] = lambda _: None,
 ) -> tuple[dict[str, Any], list[LivedFeeder]]:
     """Live through one day.
@@ -123,6 +136,7 @@ def run_day(
         sites: how many sites, each with a real day of its own.
         seed: decides the wiring, the stations, the vehicles and the buildings.
         workers: how many processes, 1 to 64; each lives through whole feeders.
+        planned: live through it once more with sites that know the tariff.
         progress: is told in words how far it is.
 
     Returns:
@@ -141,9 +155,10 @@ def run_day(
         f"{sum(len(feeder.visits) for feeder in feeders):,} sessions"
     )
     replay = f"loadstar sim --day {day} --sites {sites} --seed {seed}"
+    replay += " --planned" if planned else ""
     lived: dict[str, LivedFeeder] = {}
     try:
-        for done in _live_all(feeders, day, workers, progress):
+        for done in _live_all(feeders, day, workers, progress, planned=planned):
             lived[done.feeder.config.id] = done
             progress(
                 f"{done.feeder.config.id} done ({len(lived)} of {len(feeders)}): "
@@ -167,15 +182,20 @@ def run_day(
 
 
 def _live_all(
-    feeders: list[FeederDay], day: date, workers: int, progress: Callable[[str], None]
+    feeders: list[FeederDay],
+    day: date,
+    workers: int,
+    progress: Callable[[str], None],
+    *,
+    planned: bool,
 ) -> Iterator[LivedFeeder]:
     """Feeder by feeder here, which can say more of its progress, or in processes."""
     if workers == 1 or len(feeders) == 1:
         for feeder in feeders:
-            yield live_feeder(feeder, day, progress)
+            yield live_feeder(feeder, day, progress, planned=planned)
         return
     with ProcessPoolExecutor(min(workers, len(feeders)), get_context("spawn")) as pool:
-        waiting = [pool.submit(live_feeder, feeder, day) for feeder in feeders]
+        waiting = [pool.submit(live_feeder, feeder, day, planned=planned) for feeder in feeders]
         for future in as_completed(waiting):
             yield future.result()
 

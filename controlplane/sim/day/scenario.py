@@ -12,7 +12,7 @@ from __future__ import annotations
 import csv
 import gzip
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from functools import cache
 from random import Random
@@ -29,6 +29,7 @@ from controlplane.network import (
     Phase,
     SiteConfig,
 )
+from controlplane.network_tariff import TariffConfig
 from controlplane.sim.acn import DATA
 from controlplane.sim.building import BuildingLoad
 from controlplane.sim.day.sessions import DAY_MS, TIME_ZONE, Session, SiteDay, days, midnight_ms
@@ -111,6 +112,18 @@ class FeederDay:
     @property
     def end_ms(self) -> int:
         return self.start_ms + DAY_MS
+
+    @property
+    def day(self) -> date:
+        return datetime.fromtimestamp(self.start_ms / 1_000, ZoneInfo(TIME_ZONE)).date()
+
+    def with_tariff(self, tariff: TariffConfig) -> FeederDay:
+        """The same day at sites that are told what energy costs, and so plan."""
+        sites = tuple(
+            replace(site, config=site.config.model_copy(update={"tariff": tariff}))
+            for site in self.sites
+        )
+        return replace(self, sites=sites)
 
     @property
     def visits(self) -> list[Visit]:

@@ -9,7 +9,7 @@ import csv
 import gzip
 from collections import defaultdict
 from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime, time
+from datetime import UTC, date, datetime, time, timedelta
 from functools import cache
 from zoneinfo import ZoneInfo
 
@@ -17,7 +17,16 @@ from controlplane.errors import InvalidInput
 from controlplane.sim.acn import DATA
 from controlplane.units import MS_PER_HOUR, ms_from_datetime
 
-__all__ = ["DAY_MS", "TIME_ZONE", "Session", "SiteDay", "days", "is_workday", "midnight_ms"]
+__all__ = [
+    "DAY_MS",
+    "TIME_ZONE",
+    "Session",
+    "SiteDay",
+    "days",
+    "is_workday",
+    "midnight_ms",
+    "weeks_before",
+]
 
 TIME_ZONE = "America/Los_Angeles"
 DAY_MS = 24 * MS_PER_HOUR
@@ -103,6 +112,18 @@ def days(day: date, sites: int) -> list[SiteDay]:
             reason="SITES_OUT_OF_RANGE",
         )
     return [site_day.moved(day) for site_day in chosen[:sites]]
+
+
+def weeks_before(site_day: SiteDay, day: date, *, weeks: int) -> list[SiteDay]:
+    """What the workplace that a site lives through saw in the weeks before, moved with it; less
+    where the data begin later."""
+    known = _site_days()
+    found = []
+    for ahead in range(7 * weeks, 0, -1):
+        other = known.get((site_day.campus, site_day.day - timedelta(days=ahead)))
+        if other is not None:
+            found.append(other.moved(day - timedelta(days=ahead)))
+    return found
 
 
 @cache

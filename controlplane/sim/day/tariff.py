@@ -11,18 +11,21 @@ from bisect import bisect_right
 from calendar import monthrange
 from dataclasses import dataclass
 from datetime import date
+from decimal import Decimal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from controlplane.network_tariff import TariffConfig
 from controlplane.sim.acn import DATA
 from controlplane.sim.day.sessions import is_workday
 
-__all__ = ["SLOTS", "SLOT_H", "SLOT_MS", "Tariff", "load_tariff"]
+__all__ = ["SLOTS", "SLOT_H", "SLOT_MS", "Tariff", "described", "load_tariff"]
 
 SLOTS = 96
 SLOT_MS = 900_000
 SLOT_H = 0.25
+_WORKDAYS = ["mon", "tue", "wed", "thu", "fri"]
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,42 @@ def load_tariff(day: date) -> Tariff:
         name=f"{document['name']}, effective {document['effective']}",
         energy_usd_per_kwh=np.repeat(np.array(hours), SLOTS // 24),
         demand_usd_per_kw=schedule["demand_charge"] / days_of_month,
+    )
+
+
+def described(day: date) -> TariffConfig:
+    """The same tariff as a site is described with, all seasons and hours of it; the demand charge
+    is the day's share."""
+    document = json.loads((DATA / "sce_tou_ev_4_march_2019.json").read_text(encoding="utf-8"))
+    _, days_of_month = monthrange(day.year, day.month)
+    seasons: dict[tuple[str, str], str] = {}
+    periods = []
+    for schedule in document["schedule"]:
+        span = schedule["effective_start"], schedule["effective_end"]
+        season = seasons.setdefault(span, f"season-{len(seasons) + 1}")
+        days = ["sat", "sun"] if schedule["dow_mask"] == "WEEKENDS" else _WORKDAYS
+        ends = [*schedule["times"][1:], 24]
+        for begins, until, price in zip(schedule["times"], ends, schedule["tariffs"], strict=True):
+            hours = {"from": f"{begins:02}:00", "to": f"{until:02}:00"}
+            periods.append(
+                {
+                    "hours": [{"seasons": [season], "days": days, **hours}],
+                    "import_price_per_kwh": str(price),
+                }
+            )
+    charge = {"name": "peak", "price_per_kw": str(document["schedule"][0]["demand_charge"])}
+    charge["price_per_kw"] = f"{Decimal(charge['price_per_kw']) / days_of_month:.6f}"
+    return TariffConfig.model_validate(
+        {
+            "currency": "USD",
+            "name": document["name"],
+            "import_price_per_kwh": str(document["schedule"][0]["tariffs"][0]),
+            "seasons": [{"id": name, "from": b, "to": e} for (b, e), name in seasons.items()],
+            "holidays": [] if is_workday(day) else [day.isoformat()],
+            "periods": periods,
+            "demand_charges": [charge],
+            "chargers_only": True,
+        }
     )
 
 

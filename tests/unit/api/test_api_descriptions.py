@@ -32,6 +32,12 @@ from controlplane.network import (
     SiteConfig,
     load_network,
 )
+from controlplane.network_tariff import (
+    DayAheadConfig,
+    DemandChargeConfig,
+    PeriodConfig,
+    TariffConfig,
+)
 from controlplane.rules import HoursConfig, RuleConfig, Weekday
 
 EXAMPLE = Path(__file__).parents[3] / "deploy/examples/network.yaml"
@@ -75,6 +81,27 @@ POWERS: list[dict[str, Any]] = [
     {
         "solar": {"mode": "surplus", "phases": ["L2"], "power_max_w": 5_000, "stale_after_s": 9},
         "battery": {"capacity_wh": 9_000, "discharge_max_w": 0, "reserve_percent": 0},
+    },
+]
+HOURS = {"seasons": ["cold"], "days": ["mon", "sun"], "from": "22:00", "to": "06:00"}
+TARIFFS: list[dict[str, Any] | None] = [
+    None,
+    {"currency": "USD", "import_price_per_kwh": "0.06087"},
+    {"currency": "EUR", "day_ahead": {}},
+    {
+        "currency": "EUR",
+        "name": "all of it",
+        "import_price_per_kwh": "0.3",
+        "export_price_per_kwh": "-0.01",
+        "seasons": [{"id": "cold", "from": "10-01", "to": "03-31"}],
+        "holidays": ["2026-12-25"],
+        "periods": [
+            {"name": "night", "import_price_per_kwh": "0.1", "hours": [HOURS, {}]},
+            {"adder_per_kwh": "0", "hours": [{"from": "12:00"}]},
+        ],
+        "demand_charges": [{"name": "peak", "price_per_kw": "15.51", "hours": [HOURS]}],
+        "window_s": 1_800,
+        "day_ahead": {"multiplier": "1.19", "adder_per_kwh": "0.1", "export_multiplier": "0.9"},
     },
 ]
 
@@ -166,6 +193,7 @@ def sites(draw: st.DrawFn) -> SiteConfig:
         opening_hours=tuple(draw(st.lists(hours, max_size=2))),
         rules=tuple(draw(st.lists(rules, max_size=2, unique_by=lambda rule: rule.id))),
         **draw(st.sampled_from(POWERS)),
+        tariff=draw(st.sampled_from(TARIFFS)),
     )
 
 
@@ -195,6 +223,10 @@ def test_every_field_of_the_model_has_its_place_in_the_contract() -> None:
         (BuildingLoadConfig, network_pb2.BuildingLoadDescription),
         (ChargerConfig, network_pb2.ChargerDescription),
         (ConnectorConfig, network_pb2.ConnectorDescription),
+        (TariffConfig, network_pb2.TariffDescription),
+        (PeriodConfig, network_pb2.TariffPeriodDescription),
+        (DemandChargeConfig, network_pb2.DemandChargeDescription),
+        (DayAheadConfig, network_pb2.DayAheadDescription),
     ):
         fields = {field.name for field in message.DESCRIPTOR.fields}
         assert fields == set(model.model_fields) - {"version"}, model.__name__

@@ -151,3 +151,12 @@ def test_a_vehicle_with_a_rhythm_rests_as_long_as_it_draws() -> None:
     drew = [vehicle.step(1.0, 16.0).current_a > 0 for _ in range(400)]
     assert (any(drew[:90]), any(drew[110:190]), any(drew[210:290])) == (True, False, True)
     assert vehicle.usable_a() == 0 or drew[-1]
+
+
+def test_an_open_contactor_stops_the_current_at_once() -> None:
+    vehicle = Vehicle(VehicleSpec(battery_wh=60_000, ramp_down_a_per_s=1.0), soc=0.2)
+    vehicle.step(30.0, 16.0)
+    assert vehicle.step(1.0, 16.0).current_a == 16.0
+    vehicle.cut_off()
+    assert vehicle.step(0.0, 0.0).current_a == 0.0
+    assert vehicle.step(1.0, 6.0).current_a > 0.0, "a new offer is followed as after any pause"

@@ -14,6 +14,8 @@ from controlplane.actor import (
     Emit,
     Message,
     Persist,
+    PlanFound,
+    PlanWanted,
     Send,
     SetTimer,
     TimerFired,
@@ -26,6 +28,7 @@ from controlplane.ids import ActorKind, ActorRef, ChargerId, SessionId
 from controlplane.network import SiteConfig
 from controlplane.ocpp.commands import CommandState
 from controlplane.ocpp.events import ConnectorStatus
+from controlplane.planning import Desk
 from controlplane.site.actor import SiteActor
 from controlplane.site.messages import (
     ChargerPresence,
@@ -88,6 +91,9 @@ class Bench:
         self.sent: list[Send] = []
         self.records: list[Record] = []
         self.events: list[Emit] = []
+        self.plans: list[PlanWanted] = []
+        self.desk: Desk | None = None
+        """Who plans; None: nobody answers."""
         self.snapshot: bytes | None = None
         self.snapshots = 0
         self.sessions: dict[str, SessionId] = {}
@@ -111,6 +117,8 @@ class Bench:
                     self.timers[key] = at_ms
                 case CancelTimer(key=key):
                     self.timers.pop(key, None)
+                case PlanWanted():
+                    self.plans.append(effect)
                 case Persist(record=ActorSnapshot(state=state)):
                     self.snapshot = state
                     self.snapshots += 1
@@ -143,7 +151,13 @@ class Bench:
             self.now_ms = max(self.now_ms, at_ms)
             del self.timers[key]
             self.tell(TimerFired(key))
+            self.answer_plans()
         self.now_ms = until_ms
+
+    def answer_plans(self) -> None:
+        while self.desk is not None and self.plans:
+            wanted = self.plans.pop()
+            self.tell(PlanFound(wanted.plan_id, self.desk.answer("bench", wanted.question)))
 
     def crash(self) -> None:
         self.timers.clear()
@@ -183,6 +197,8 @@ class Bench:
             boost_until_ms=values.pop("boost_until_ms", None),
             vehicle=values.pop("vehicle", None),
             authorised=values.pop("authorised", True),
+            exported_wh=values.pop("exported_wh", 0),
+            reserve_percent=values.pop("reserve_percent", None),
         )
         assert not values
         self.tell(ConnectorState(ChargerId(id), connector_id, status, demand, external_ma))
@@ -198,6 +214,8 @@ class Bench:
         *currents_a: float | None,
         power_w: int | None = None,
         energy_wh: int | None = None,
+        soc_percent: float | None = None,
+        exported_wh: int | None = None,
     ) -> None:
         padded = [None if each is None else int(each * 1_000) for each in currents_a]
         padded += [None] * (3 - len(padded))
@@ -209,7 +227,8 @@ class Bench:
                 (padded[0], padded[1], padded[2]),
                 power_w,
                 energy_wh,
-                None,
+                soc_percent,
+                exported_wh,
             )
         )
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import msgspec
 from site_bench import Bench, charger, site
 
 from controlplane.charger.messages import ChargerAssigned
-from controlplane.ids import ChargerId
+from controlplane.ids import ChargerId, SessionId
+from controlplane.ocpp.events import ConnectorStatus
 from controlplane.site.messages import (
     ConnectorExplanation,
+    ConnectorState,
     ExplainConnector,
+    SessionDemand,
     TokensChanged,
 )
 from controlplane.tokens import AuthorisationPolicy
@@ -31,6 +35,22 @@ def test_an_unauthorised_session_is_given_nothing_until_it_is_accepted() -> None
     bench.plug("a")
     bench.advance(5_000)
     assert bench.view().connectors[0].target_ma > 0
+
+
+def test_nobody_is_told_anything_twice_while_a_token_is_looked_up() -> None:
+    bench = Bench(site([charger("a"), charger("b")], supply_a=40))
+    bench.plug("b")
+    bench.settle(5_000)
+    session = SessionDemand(SessionId("s"), bench.now_ms, 0, None, None, charging=True)
+    unjudged = msgspec.structs.replace(session, authorised=False)
+    state = ConnectorState(ChargerId("a"), 1, ConnectorStatus.CHARGING, unjudged)
+    bench.tell(state)
+    bench.advance(20)
+    assert bench.pending() == {}
+    bench.tell(msgspec.structs.replace(state, session=session))
+    assert bench.pending() == {"a": 8, "b": 20}, "at once: what there is, and room for the rest"
+    bench.settle(40_000)
+    assert bench.limits_a() == [20.0, 20.0]
 
 
 def test_a_session_that_is_refused_while_it_charges_is_stopped() -> None:

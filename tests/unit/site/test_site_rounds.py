@@ -619,3 +619,25 @@ def test_an_accelerated_site_behaves_alike() -> None:
         bench.answer()
         bench.advance(100_000)
     assert bench.limits_a() == [20.0, 20.0]
+
+
+def test_a_building_that_leaves_everybody_all_they_want_sets_off_no_round() -> None:
+    config = site([charger("A"), charger("B")], supply_a=100, building_load=BUILDING)
+    bench = Bench(config)
+    bench.building(10, 10, 10)
+    bench.plug("A")
+    bench.settle(40_000)
+    bench.building(11, 11, 11)
+    bench.settle(5_000)
+    due_ms = bench.timers["round"]
+    for load_a in (12, 11, 13):
+        bench.building(load_a, load_a, load_a)
+        bench.now_ms += 1_000
+    assert bench.timers["round"] == due_ms
+    assert bench.limits_a()[0] == 32.0
+    bench.building(80, 80, 80)
+    bench.settle(5_000)
+    assert bench.limits_a()[0] == 20.0, "what it takes away is taken away"
+    bench.building(70, 70, 70)
+    bench.settle(40_000)
+    assert bench.limits_a()[0] == 30.0, "and what it leaves is given back"

@@ -1,0 +1,242 @@
+"""`loadstar plan`: what a site plans over the next day, drawn in the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from itertools import groupby
+from typing import TYPE_CHECKING, Annotated
+from zoneinfo import ZoneInfo
+
+import typer
+
+from controlplane.cli.connection import (
+    CALL_TIMEOUT_S,
+    DEFAULT_ADDRESS,
+    Address,
+    Json,
+    connected,
+)
+from controlplane.cli.output import amperes, echo_json, energy, print_json, table, word
+
+if TYPE_CHECKING:
+    from google.protobuf.timestamp_pb2 import Timestamp
+
+    from controlplane.api.v1 import planning_pb2
+
+__all__ = ["chart", "plan"]
+
+_HEIGHT, _PRICE_HEIGHT = 10, 3
+_AXIS = 9
+_EIGHTHS = " ▁▂▃▄▅▆▇█"
+_TICK_H = 3
+
+
+def plan(
+    site_id: Annotated[str, typer.Argument(metavar="SITE", help="The site's id.")],
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Draw every plan that is followed, until Ctrl-C.")
+    ] = False,
+    address: Address = DEFAULT_ADDRESS,
+    as_json: Json = False,
+) -> None:
+    """Show what a site plans over the next day.
+
+    First the power of every quarter of an hour, building below and vehicles above it, beside what
+    the supply carries, and the price below; then each session with what it needs, what it will get
+    and why it waits; then the rows that are full, and what more of them would be worth. Times are
+    those of the site's own clock.
+
+    \b
+    loadstar plan depot
+    loadstar plan depot --json | jq '.sessions[] | {charger_id, planned_wh, words}'
+    """
+    from controlplane.api.v1 import planning_pb2, planning_pb2_grpc
+
+    with connected(address) as channel:
+        stub = planning_pb2_grpc.PlanningServiceStub(channel)
+        if watch:
+            for told in stub.WatchPlan(planning_pb2.WatchPlanRequest(site_id=site_id)):
+                if as_json:
+                    echo_json(told.plan)
+                else:
+                    _show(told.plan)
+            return
+        request = planning_pb2.GetPlanRequest(site_id=site_id)
+        found = stub.GetPlan(request, timeout=CALL_TIMEOUT_S).plan
+    if as_json:
+        print_json(found)
+    else:
+        _show(found)
+
+
+def _show(found: planning_pb2.Plan) -> None:
+    from controlplane.api.v1 import planning_pb2
+
+    state = word(planning_pb2.PlanState, found.state)
+    if found.state == planning_pb2.PLAN_STATE_NONE:
+        typer.echo(
+            f"Site {found.site_id} is not planned: its description has no tariff "
+            "(docs/planning.md)."
+        )
+        return
+    typer.echo(f"Site {found.site_id}: {state}" + (f", {found.words}" if found.words else ""))
+    if not found.slots:
+        return
+    zone = ZoneInfo(found.time_zone)
+    by = f" by feeder {found.feeder_id}" if found.feeder_id else ""
+    typer.echo(
+        f"planned {_clock(found.plan_time, zone)}{by} ({found.time_zone}), "
+        f"cost {_money(found.cost, found.currency)}, no plan costs less than "
+        f"{_money(found.bound, found.currency)} (gap {found.gap_percent:.3f} %)"
+    )
+    for guess in found.stale:
+        typer.echo(f"guessed: {guess}")
+    typer.echo("\n" + "\n".join(chart(found, zone)) + "\n")
+    _show_sessions(found, zone)
+    _show_rows(found, zone)
+
+
+def chart(found: planning_pb2.Plan, zone: ZoneInfo) -> list[str]:
+    """Lines of a chart: a column for each slot. Vehicles stand on the building; a slot whose supply
+    they fill has a mark on top."""
+    base_kw = [max(0, slot.base_w) / 1_000 for slot in found.slots]
+    planned_kw = [max(0, slot.planned_w) / 1_000 for slot in found.slots]
+    fed_kw = [max(0, -slot.planned_w) / 1_000 for slot in found.slots]
+    limit_kw = [
+        base + slot.limit_w / 1_000 for base, slot in zip(base_kw, found.slots, strict=True)
+    ]
+    top_kw = [base + planned for base, planned in zip(base_kw, planned_kw, strict=True)]
+    highest = max(*top_kw, *fed_kw, 1.0) * 1.05
+    lines = [f"{'kW':>{_AXIS - 2}}"]
+    for level in range(_HEIGHT, 0, -1):
+        low, high = (level - 1) * highest / _HEIGHT, level * highest / _HEIGHT
+        cells = [
+            _cell(base, top, limit, low=low, high=high)
+            for base, top, limit in zip(base_kw, top_kw, limit_kw, strict=True)
+        ]
+        lines.append(f"{high:>{_AXIS - 2}.1f} ┤" + "".join(cells))
+    lines.append(_hours(found, zone))
+    if any(fed_kw):
+        lines.append(f"{'fed in':>{_AXIS - 2}}  " + _bars(fed_kw, 0.0, max(fed_kw)))
+    lines.append("")
+    lines += _prices(found)
+    lines.append(
+        " " * _AXIS + "█ vehicles  ░ building  ─ what the supply carries (by ratings and limits)"
+    )
+    return lines
+
+
+def _cell(base: float, top: float, limit: float, *, low: float, high: float) -> str:
+    """One character: vehicles, building, the limit, or nothing."""
+    if base >= high:
+        return "░"
+    if top > low:
+        if base > low:
+            return "▒" if top >= high else "░"
+        return _EIGHTHS[max(1, min(8, round((top - low) / (high - low) * 8)))]
+    return "─" if low <= limit < high else " "
+
+
+def _prices(found: planning_pb2.Plan) -> Iterator[str]:
+    """The import price as bars, with its lowest and highest."""
+    prices = [float(slot.import_price_per_kwh) for slot in found.slots]
+    lowest, highest = min(*prices, 0.0), max(prices)
+    yield f"{found.currency + '/kWh':>{_AXIS - 1}}"
+    span = (highest - lowest) or 1.0
+    for level in range(_PRICE_HEIGHT, 0, -1):
+        low = lowest + (level - 1) * span / _PRICE_HEIGHT
+        high = lowest + level * span / _PRICE_HEIGHT
+        cells = "".join(
+            _EIGHTHS[max(0, min(8, round((price - low) / (high - low) * 8)))] for price in prices
+        )
+        yield f"{high:>{_AXIS - 2}.3f} ┤" + cells
+
+
+def _bars(values: Sequence[float], low: float, high: float) -> str:
+    span = (high - low) or 1.0
+    return "".join(_EIGHTHS[max(0, min(8, round((each - low) / span * 8)))] for each in values)
+
+
+def _hours(found: planning_pb2.Plan, zone: ZoneInfo) -> str:
+    """Times of day below the columns in which they begin."""
+    line = " " * _AXIS
+    for at, slot in enumerate(found.slots):
+        local = _local(slot.start_time, zone)
+        begins = local.hour % _TICK_H == 0 and local.minute * 60 < found.slot_s
+        if begins and len(line) <= _AXIS + at:
+            line = line.ljust(_AXIS + at) + f"╵{local:%H:%M}"
+    return line
+
+
+def _show_sessions(found: planning_pb2.Plan, zone: ZoneInfo) -> None:
+    from controlplane.api.v1 import sites_pb2
+
+    def source(of: int) -> str:
+        return word(sites_pb2.DemandSource, of) or "assumed"
+
+    table(
+        ["Connector", "Leaves", "Says", "#Needs", "Says", "#Planned", "#Missing", "#Now", "Plan"],
+        (
+            [
+                f"{each.charger_id}/{each.connector_id}" if each.charger_id else "expected",
+                _clock(each.departure_time, zone),
+                "forecast" if each.expected else source(each.departure_source),
+                energy(each.need_wh),
+                "forecast" if each.expected else source(each.need_source),
+                energy(each.planned_wh),
+                energy(each.missing_wh) if each.missing_wh else "",
+                amperes(each.target_ma) if each.HasField("target_ma") else "",
+                each.missing_reason or each.words or _arrives(each, zone),
+            ]
+            for each in found.sessions
+        ),
+        title="Sessions",
+    )
+
+
+def _arrives(each: planning_pb2.PlannedSession, zone: ZoneInfo) -> str:
+    return f"expected at {_clock(each.arrival_time, zone)}" if each.expected else ""
+
+
+def _show_rows(found: planning_pb2.Plan, zone: ZoneInfo) -> None:
+    from controlplane.api.v1 import electrical_pb2
+
+    if not found.full_rows:
+        return
+    table(
+        ["Full", "When", "#Worth at most", "Per"],
+        (
+            [
+                f"{row.kind} {row.subject}"
+                + (f" {electrical_pb2.Phase.Name(row.phase)[-2:]}" if row.phase else ""),
+                ", ".join(_spans(row, found.slot_s, zone)),
+                f"{max(float(each.price) for each in row.worths):.3f} {found.currency}",
+                "ampere and slot" if row.phase else "kilowatt and slot",
+            ]
+            for row in found.full_rows
+        ),
+        title="Rows that are full, and what more of them would be worth",
+    )
+
+
+def _spans(row: planning_pb2.PlanRow, slot_s: int, zone: ZoneInfo) -> Iterator[str]:
+    """The times of day in which a row is full, slots in a row together."""
+    starts = [each.start_time.ToSeconds() for each in row.worths]
+    for _, run in groupby(enumerate(starts), key=lambda each: each[1] - each[0] * slot_s):
+        seconds = [start for _, start in run]
+        begins = datetime.fromtimestamp(seconds[0], zone)
+        ends = datetime.fromtimestamp(seconds[-1] + slot_s, zone)
+        yield f"{begins:%H:%M}-{ends:%H:%M}"
+
+
+def _money(text: str, currency: str) -> str:
+    return f"{float(text):.2f} {currency}"
+
+
+def _local(stamp: Timestamp, zone: ZoneInfo) -> datetime:
+    return datetime.fromtimestamp(stamp.ToSeconds(), zone)
+
+
+def _clock(stamp: Timestamp, zone: ZoneInfo) -> str:
+    return f"{_local(stamp, zone):%a %H:%M}"

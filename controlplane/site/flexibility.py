@@ -1,0 +1,66 @@
+"""By how much a site could draw less, for how long, and at what cost.
+
+Two kinds, the cheaper first: who charges and could wait that long and still be ready draws nothing
+meanwhile, which costs nothing but time; who can spare energy feeds it in, for what its driver is
+credited with. Invariant: what is offered keeps needs, reserves and rows for export; it is a
+statement of this moment and reserves nothing."""
+
+from __future__ import annotations
+
+from controlplane.ids import SiteId
+from controlplane.site.budget import Budget
+from controlplane.site.feeding import share_out
+from controlplane.site.live import LiveSite
+from controlplane.site.messages import FlexibilityOffer, OfferedPart
+from controlplane.site.report import site_observation
+from controlplane.units import MS_PER_HOUR, w_from_ma
+
+__all__ = ["DURATION_MAX_MS", "DURATION_MIN_MS", "offer"]
+
+DURATION_MIN_MS = 300_000
+DURATION_MAX_MS = 24 * MS_PER_HOUR
+_ALL_MA = 10**11
+"""More than any site can feed in."""
+
+
+def offer(site: LiveSite, rows: Budget, *, now_ms: int, duration_ms: int) -> FlexibilityOffer:
+    """What the site could leave undrawn from `now_ms` on, for so long."""
+    stale_ms = site.feed.fresh_ms
+    now = site_observation(site, rows, now_ms=now_ms, stale_ms=stale_ms)
+    until_ms = now_ms + duration_ms
+    waiting = site.feed.who_waits(rows.building_ma, now_ms, until_ms=until_ms)
+    paused_w = paused = 0
+    for position in waiting:
+        connector = site.connectors[position]
+        metered_w = connector.metered_w(now_ms=now_ms, stale_ms=stale_ms)
+        if metered_w is not None and metered_w > 0:
+            paused_w += metered_w
+            paused += 1
+    parts = [OfferedPart("pause", paused_w, paused)]
+    terms = site.config.vehicle_to_grid
+    if terms is not None:
+        fed_w, feeding = _fed_in(site, rows, now_ms, duration_ms=duration_ms)
+        price = str(terms.credit_per_kwh)
+        parts.append(OfferedPart("feed_in", fed_w, feeding, price, terms.currency))
+    return FlexibilityOffer(
+        site_id=SiteId(site.config.id),
+        at_ms=now_ms,
+        duration_ms=duration_ms,
+        drawn_w=now.measured_w,
+        baseline_w=site.state.grid.baseline_w(now_ms),
+        parts=tuple(parts),
+    )
+
+
+def _fed_in(site: LiveSite, rows: Budget, now_ms: int, *, duration_ms: int) -> tuple[int, int]:
+    """What vehicles could feed in all the time, in W, and how many."""
+    tree, voltage_v = site.tree, site.config.voltage_v
+    able = site.feed.abilities(rows.building_ma, now_ms, until_ms=now_ms + duration_ms)
+    shared = share_out(
+        tree, site.entries, able, wanted_ma=_ALL_MA, planned_ma={}, export_ma=rows.export_ma
+    )
+    power_w = 0
+    for position, feed_ma in shared.feed_ma.items():
+        most_w = w_from_ma(feed_ma, voltage_v=voltage_v, phases=len(tree.leaves[position].phases))
+        power_w += min(most_w, able[position].spare_wh * MS_PER_HOUR // duration_ms)
+    return power_w, len(shared.feed_ma)

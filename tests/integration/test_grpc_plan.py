@@ -1,0 +1,140 @@
+"""Plans over gRPC and in the terminal, of a node that plans for a real station."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import grpc
+import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
+from grpc_stations import Station16, connected
+from typer.testing import CliRunner
+
+from controlplane.api.server import serve
+from controlplane.api.v1 import (
+    network_pb2,
+    network_pb2_grpc,
+    planning_pb2,
+    planning_pb2_grpc,
+    sessions_pb2,
+    sessions_pb2_grpc,
+    sites_pb2,
+    sites_pb2_grpc,
+)
+from controlplane.cli import app
+from controlplane.config import Settings
+from controlplane.runtime.node import start_node
+
+
+def network() -> str:
+    """Power is cheap from two hours after the next full hour on."""
+    begins = datetime.now(UTC) + timedelta(hours=3)
+    ends = begins + timedelta(hours=4)
+    hours = f'{{from: "{begins:%H}:00", to: "{ends:%H}:00"}}'
+    return f"""
+version: 1
+sites:
+  - id: depot
+    circuits: [{{id: supply, rating_a: 100}}]
+    tariff:
+      currency: EUR
+      import_price_per_kwh: 0.4
+      periods: [{{hours: [{hours}], import_price_per_kwh: 0.1}}]
+    chargers: [{{id: CP-1, circuit: supply}}]
+  - id: yard
+    circuits: [{{id: supply, rating_a: 100}}]
+"""
+
+
+class Loadstar(NamedTuple):
+    address: str
+    channel: grpc.aio.Channel
+    station: Station16
+
+    async def plan(self, site_id: str = "depot") -> planning_pb2.Plan:
+        planning = planning_pb2_grpc.PlanningServiceStub(self.channel)
+        return (await planning.GetPlan(planning_pb2.GetPlanRequest(site_id=site_id))).plan
+
+    async def cli(self, *words: str) -> str:
+        arguments = [*words, "--address", self.address]
+        result = await asyncio.to_thread(CliRunner().invoke, app, arguments)
+        assert result.exit_code == 0, result.output
+        return result.stdout
+
+
+@pytest.fixture
+async def loadstar(tmp_path: Path) -> AsyncIterator[Loadstar]:
+    settings = Settings(data_dir=tmp_path, ocpp_port=0, grpc_port=0, clock_speed=20)
+    node = await start_node(settings, transport="local")
+    api = await serve(settings, node.client, node.reader, clock=node.clock)
+    address = f"127.0.0.1:{api.port}"
+    async with grpc.aio.insecure_channel(address) as channel:
+        described = network_pb2_grpc.NetworkServiceStub(channel)
+        await described.ApplyNetwork(network_pb2.ApplyNetworkRequest(yaml=network()))
+        async with connected(Station16, "CP-1", node.ocpp_port) as station:
+            yield Loadstar(address, channel, station)
+    await api.stop()
+    await node.stop()
+
+
+async def begin(loadstar: Loadstar) -> str:
+    """A session that needs little and stays for ten hours; its id."""
+    sessions = sessions_pb2_grpc.SessionsServiceStub(loadstar.channel)
+    await loadstar.station.begin("CARD")
+    found: Any = None
+    async with asyncio.timeout(20):
+        while not (found and found.sessions):
+            found = await sessions.ListSessions(sessions_pb2.ListSessionsRequest())
+    session_id = str(found.sessions[0].session_id)
+    need = sessions_pb2.SetSessionNeedRequest(
+        session_id=session_id,
+        need_wh=5_000,
+        departure_time=Timestamp(seconds=int(time.time()) + 36_000),
+    )
+    await sessions.SetSessionNeed(need)
+    return session_id
+
+
+async def test_a_station_is_planned_and_everybody_can_see_why(loadstar: Loadstar) -> None:
+    before = await loadstar.plan()
+    assert before.state == planning_pb2.PLAN_STATE_AWAITED
+    session_id = await begin(loadstar)
+    planning = planning_pb2_grpc.PlanningServiceStub(loadstar.channel)
+    async with asyncio.timeout(30):
+        watched = planning.WatchPlan(planning_pb2.WatchPlanRequest(site_id="depot", interval_s=1))
+        async for told in watched:
+            plan = told.plan
+            held = [each for each in plan.sessions if each.need_source]
+            if plan.state == planning_pb2.PLAN_STATE_FOLLOWED and held:
+                break
+    (session,) = plan.sessions
+    assert session.session_id == session_id
+    assert session.need_source == sites_pb2.DEMAND_SOURCE_DRIVER
+    assert session.planned_wh == pytest.approx(session.need_wh, abs=60)
+    assert "waits for cheaper power until " in session.words
+    assert len(plan.slots) == len(session.slot_w) == 96
+    charges = [at for at, power_w in enumerate(session.slot_w) if power_w]
+    assert {float(plan.slots[at].import_price_per_kwh) for at in charges} == {0.1}
+    assert float(plan.bound) <= float(plan.cost)
+    sites = sites_pb2_grpc.SitesServiceStub(loadstar.channel)
+    why = await sites.ExplainConnector(sites_pb2.ExplainConnectorRequest(charger_id="CP-1"))
+    (words,) = [each.words for each in why.factors if each.kind == "plan"]
+    assert "waits for cheaper power until " in words
+    drawn = await loadstar.cli("plan", "depot")
+    assert "Site depot: followed" in drawn
+    assert "CP-1/1" in drawn and "waits for cheaper power until " in drawn
+    assert json.loads(await loadstar.cli("plan", "depot", "--json"))["currency"] == "EUR"
+
+
+async def test_a_site_without_a_tariff_says_that_it_is_not_planned(loadstar: Loadstar) -> None:
+    assert (await loadstar.plan("yard")).state == planning_pb2.PLAN_STATE_NONE
+    assert "has no tariff" in await loadstar.cli("plan", "yard")
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await loadstar.plan("nowhere")
+    assert caught.value.code() is grpc.StatusCode.NOT_FOUND

@@ -1,0 +1,200 @@
+"""A site that has a tariff plans, follows its plan, and says so."""
+
+from __future__ import annotations
+
+from random import Random
+from typing import Any
+
+import pytest
+from site_bench import START_MS, Bench, charger, site
+
+from controlplane.actor import PlanFound
+from controlplane.grid_events import CreateGridEvent, GridEvent, GridEventKind
+from controlplane.ids import ChargerId
+from controlplane.planning import Desk
+from controlplane.site.gathering import Wish, gathered
+from controlplane.site.messages import ConnectorExplanation, ExplainConnector, GetPlan, PlanView
+
+HOUR_MS = 3_600_000
+TARIFF = {
+    "currency": "EUR",
+    "import_price_per_kwh": "0.40",
+    "periods": [
+        {"hours": [{"from": "00:00", "to": "06:00"}], "import_price_per_kwh": "0.10"},
+    ],
+}
+"""The bench begins at 22:13:20 UTC."""
+STEP_MS = 30_000
+
+
+class Planned(Bench):
+    """Vehicles draw what they are allowed, on three phases, and are metered every half minute."""
+
+    def __init__(self, chargers: list[dict[str, Any]], **values: Any) -> None:
+        super().__init__(site(chargers, tariff=values.pop("tariff", TARIFF), **values))
+        self.desk = Desk()
+        self.energy_wh: dict[str, float] = {}
+        self.needs_wh: dict[str, float] = {}
+        self.allowed_a: dict[str, float] = {}
+        self.most_a = 32.0
+        self.told: dict[str, list[tuple[int, float]]] = {}
+
+    def arrive(self, id: str, **values: Any) -> None:
+        self.energy_wh[id] = 0.0
+        self.needs_wh[id] = values.get("need_wh") or 1e9
+        self.allowed_a[id] = 0.0
+        self.plug(id, **values)
+
+    def drive(self, duration_ms: int) -> None:
+        until_ms = self.now_ms + duration_ms
+        while self.now_ms < until_ms:
+            for name, limit_a in self.answer():
+                self.allowed_a[name] = limit_a
+                self.told.setdefault(name, []).append((self.now_ms, limit_a))
+            for name in self.energy_wh:
+                full = self.energy_wh[name] >= self.needs_wh[name]
+                drawn_a = 0.0 if full else min(self.allowed_a[name], self.most_a)
+                self.energy_wh[name] += drawn_a * 690 * STEP_MS / HOUR_MS
+                self.meter(name, drawn_a, drawn_a, drawn_a, energy_wh=round(self.energy_wh[name]))
+            self.advance(STEP_MS)
+
+    def why(self, id: str) -> str:
+        found = self.ask(ExplainConnector(ChargerId(id), 1), ConnectorExplanation)
+        return next(each.words for each in found.factors if each.kind == "plan")
+
+
+def test_a_vehicle_waits_for_cheaper_power_and_is_ready_in_time() -> None:
+    bench = Planned([charger("A", current_max_a=16)])
+    bench.arrive("A", need_wh=20_000, departure_ms=START_MS + 9 * HOUR_MS)
+    bench.drive(HOUR_MS)
+    assert bench.connector("A").reason == "waits for cheaper power until 00:00"
+    assert bench.energy_wh["A"] < 1_000  # what it drew before it was paused
+    bench.drive(2 * HOUR_MS)
+    assert bench.connector("A").limit_ma == 16_000
+    assert bench.why("A") == "charges now while power is cheap"
+    bench.drive(2 * HOUR_MS)
+    assert bench.energy_wh["A"] >= 20_000
+    assert len(bench.told["A"]) <= 8
+
+
+def test_a_peak_has_a_price_and_chargers_are_told_little() -> None:
+    """Three vehicles of one night under a demand charge: the peak stays near the mean, everybody is
+    ready, and limits are few though averages would lie below any minimum."""
+    charge = {"name": "peak", "price_per_kw": "12"}
+    tariff = TARIFF | {"demand_charges": [charge]}
+    bench = Planned([charger(name, current_max_a=16) for name in "ABC"], tariff=tariff)
+    for late, name in enumerate("ABC"):
+        bench.arrive(name, need_wh=16_000, departure_ms=START_MS + (8 + late) * HOUR_MS)
+    bench.drive(600_000)
+    energy_wh, highest_w = sum(bench.energy_wh.values()), 0.0
+    for _ in range(39):
+        bench.drive(900_000)
+        drawn_wh = sum(bench.energy_wh.values()) - energy_wh
+        energy_wh, highest_w = energy_wh + drawn_wh, max(highest_w, drawn_wh * 4)
+    assert min(bench.energy_wh.values()) >= 15_990
+    # All at once would be 33 kW, and the mean of the eight hours is 6 kW.
+    assert highest_w < 12_000
+    assert max(map(len, bench.told.values())) <= 40
+
+
+def test_a_plan_that_does_not_come_is_an_alarm_and_urgency_decides() -> None:
+    bench = Planned([charger("A", current_max_a=16)])
+    bench.desk = None
+    bench.arrive("A", need_wh=20_000, departure_ms=START_MS + 9 * HOUR_MS)
+    bench.drive(180_000)
+    assert bench.alarms() == ["plan_late"]
+    assert bench.connector("A").limit_ma == 16_000
+    bench.desk = Desk()
+    bench.answer_plans()
+    bench.drive(60_000)
+    assert bench.alarms() == []
+    bench.desk = None
+    bench.drive(600_000)
+    assert bench.alarms() == ["plan_late"]
+    assert bench.connector("A").limit_ma == 0, "the last plan is followed for a while"
+    bench.drive(900_000)
+    assert bench.connector("A").limit_ma == 16_000
+
+
+def test_a_fault_of_the_question_is_told_in_words() -> None:
+    bench = Planned([charger("A")])
+    bench.desk = None
+    bench.arrive("A", need_wh=20_000, departure_ms=START_MS + 9 * HOUR_MS)
+    bench.drive(60_000)
+    bench.tell(PlanFound(bench.plans[-1].plan_id, None, "vehicle 'A' is below no meter"))
+    bench.drive(60_000)
+    told = [each.data["message"] for each in bench.events if each.kind == "site.alarm"]
+    assert told == [
+        "no plan could be made: vehicle 'A' is below no meter; vehicles share by urgency"
+    ]
+
+
+def test_who_said_nothing_is_not_held_back_and_a_boost_ends_waiting() -> None:
+    bench = Planned([charger("A", current_max_a=16), charger("B", current_max_a=16)])
+    bench.arrive("A")
+    bench.arrive("B", need_wh=20_000, departure_ms=START_MS + 9 * HOUR_MS)
+    bench.drive(600_000)
+    assert bench.connector("A").limit_ma == 16_000
+    assert bench.why("A") == "nobody knows when it leaves: it shares by urgency"
+    assert bench.connector("B").limit_ma == 0
+    bench.plug(
+        "B",
+        need_wh=20_000,
+        departure_ms=START_MS + 9 * HOUR_MS,
+        started_ms=START_MS,
+        energy_wh=round(bench.energy_wh["B"]),
+        boost_until_ms=bench.now_ms + HOUR_MS,
+    )
+    bench.drive(60_000)
+    assert bench.connector("B").limit_ma == 16_000
+
+
+def test_a_grid_event_to_come_is_planned_around() -> None:
+    """The cheap hours fall out; what must be had is had before or after them."""
+    bench = Planned([charger("A", current_max_a=16)])
+    midnight_ms = START_MS - START_MS % (24 * HOUR_MS) + 24 * HOUR_MS
+    event = CreateGridEvent(
+        event_id="e1",
+        kind=GridEventKind.LIMIT,
+        power_w=0,
+        start_ms=midnight_ms,
+        end_ms=midnight_ms + 6 * HOUR_MS,
+    )
+    bench.ask(event, GridEvent)
+    bench.arrive("A", need_wh=10_000, departure_ms=START_MS + 9 * HOUR_MS)
+    bench.drive(60_000)
+    view = bench.ask(GetPlan(), PlanView)
+    (session,) = view.sessions
+    limits = [slot.limit_w for slot in view.slots]
+    assert limits[8:32] == [0] * 24
+    assert sum(session.slot_w[8:32]) == 0
+    assert session.missing_wh == 0
+
+
+def test_a_site_that_closes_charges_before() -> None:
+    hours = [{"from": "20:00", "to": "23:00"}]
+    bench = Planned([charger("A", current_max_a=16)], opening_hours=hours)
+    bench.arrive("A", need_wh=5_000, departure_ms=START_MS + 9 * HOUR_MS)
+    bench.drive(45 * 60_000)
+    assert bench.energy_wh["A"] >= 5_000
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_gathering_keeps_the_sum_and_leaves_nothing_below_a_minimum(seed: int) -> None:
+    random = Random(seed)
+    wishes = [
+        Wish(
+            planned_ma=random.choice([0, 500, 3_000, 7_000, 16_000]),
+            min_ma=6_000,
+            most_ma=random.choice([16_000, 32_000]),
+            w_per_ma=random.choice([0.23, 0.69]),
+            rank=random.randrange(5),
+        )
+        for _ in range(random.randint(1, 12))
+    ]
+    given = gathered(wishes)
+    planned_w = sum(wish.planned_ma * wish.w_per_ma for wish in wishes)
+    given_w = sum(ma * wish.w_per_ma for ma, wish in zip(given, wishes, strict=True))
+    assert planned_w - 6_000 * 0.69 < given_w <= planned_w + 1
+    assert all(0 <= ma <= wish.most_ma for ma, wish in zip(given, wishes, strict=True))
+    assert sum(0 < ma < wish.min_ma for ma, wish in zip(given, wishes, strict=True)) <= 1
