@@ -19,6 +19,9 @@ from controlplane.planning.problem import Horizon
 __all__ = ["Plan", "Shortfall", "ShortfallReason", "solve"]
 
 _Value = TypeVar("_Value", bound=np.generic)
+_ASTRAY = 0.01
+"""A plan with more of a gap than this is no start for the next: where a search has gone astray,
+one that begins there does so again, and a chain of plans would never get back."""
 _LINES = ("phase L1", "phase L2", "phase L3")
 
 
@@ -122,7 +125,7 @@ def solve(
         InvalidInput: the horizon contradicts itself; the message names the element.
     """
     arrays = arrays_of(horizon)
-    start = None if last is None else _start(arrays, last, slots_since)
+    start = None if last is None or last.gap > _ASTRAY else _start(arrays, last, slots_since)
     try:
         found = _core.plan(
             arrays.problem, start=start, gap=gap, steps=steps, timeout_s=timeout_s, threads=threads
