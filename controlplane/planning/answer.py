@@ -19,9 +19,6 @@ from controlplane.planning.problem import Horizon
 __all__ = ["Plan", "Shortfall", "ShortfallReason", "solve"]
 
 _Value = TypeVar("_Value", bound=np.generic)
-_ASTRAY = 0.01
-"""A plan with more of a gap than this is no start for the next: where a search has gone astray,
-one that begins there does so again, and a chain of plans would never get back."""
 _LINES = ("phase L1", "phase L2", "phase L3")
 
 
@@ -125,7 +122,7 @@ def solve(
         InvalidInput: the horizon contradicts itself; the message names the element.
     """
     arrays = arrays_of(horizon)
-    start = None if last is None or last.gap > _ASTRAY else _start(arrays, last, slots_since)
+    start = None if last is None else _start(arrays, last, slots_since)
     try:
         found = _core.plan(
             arrays.problem, start=start, gap=gap, steps=steps, timeout_s=timeout_s, threads=threads
@@ -136,7 +133,10 @@ def solve(
 
 
 def _start(arrays: Arrays, last: Plan, slots_since: int) -> _core.PlanStart:
-    """The last plan moved to the slots and names of now; what was not there begins at nothing."""
+    """The last plan moved to the slots and names of now; what was not there begins at nothing.
+
+    The balance of the last search is not taken over: easy plans move it without need, and in a
+    chain of them, a quiet night, it would go so far that the next hard plan is not found."""
     new, old, slots = arrays.horizon, last.horizon, arrays.horizon.slots
 
     def moved(
@@ -164,7 +164,6 @@ def _start(arrays: Arrays, last: Plan, slots_since: int) -> _core.PlanStart:
         energy_price=moved(core.energy_price, 1, *meters),
         demand_price=moved(core.demand_price, 1, *demands),
         taper_price=moved(core.taper_price, 1, *vehicles) if core.taper_price.size else None,
-        balance=np.array([core.balance]),
     )
 
 
