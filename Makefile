@@ -56,7 +56,7 @@ check-rust-deep: ## the core with checked arithmetic, and a part of it under Mir
 	MIRIFLAGS=-Zmiri-disable-isolation cargo +nightly miri test --package loadstar-core \
 		--test allocation --quiet --target-dir target/miri
 
-bench-acn: ## the real-time round inside ACN-Sim, beside its own algorithms
+bench-acn: ## inside ACN-Sim: rounds under too small a transformer, plans under a tariff
 	@benches/acn/run $(ARGS)
 
 build: $(VENV)/built ## the environment in .venv with the Rust extension

@@ -16,7 +16,6 @@ import platform
 import sys
 import time
 import warnings
-from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from importlib import metadata
@@ -24,15 +23,13 @@ from pathlib import Path
 from typing import Any
 
 import electrical
-import numpy as np
 import optimum
 import scenario
 from acnportal import acnsim, algorithms
-from acnportal.acnsim.interface import InfrastructureInfo, SessionInfo
+from acnportal.acnsim.interface import SessionInfo
 from acnportal.algorithms import sorted_algorithms
-from electrical import Electrical
+from checking import feasibility, largest_load
 from lookahead import Lookahead
-from numpy.typing import NDArray
 from policies import POLICIES, RealTimeRound
 
 _PEERS = ("fcfs", "edf", "llf", "round_robin")
@@ -101,23 +98,12 @@ def _scheduler(algorithm: str) -> algorithms.BaseAlgorithm:
     return algorithms.SortedSchedulingAlgo(order[algorithm])
 
 
-def _feasibility(rows: Electrical) -> Callable[[NDArray[np.float64], InfrastructureInfo], bool]:
-    """ACN-Sim's `infrastructure_constraints_feasible` for one network, with its tolerances."""
-    coefficient = rows.coefficient[:, rows.kind]
-    limit_a = rows.limit_a + np.maximum(1e-5, 1e-7 * rows.limit_a)
-
-    def feasible(rates: NDArray[np.float64], _: InfrastructureInfo) -> bool:
-        return bool((np.abs(coefficient @ rates) <= limit_a).all())
-
-    return feasible
-
-
 def simulate(algorithm: str, capacity_kw: int, *, stock: bool = False) -> Run:
     """Run one month."""
     network, events = scenario.network(capacity_kw), scenario.events()
     rows = electrical.read(network)
     if not stock:
-        sorted_algorithms.infrastructure_constraints_feasible = _feasibility(rows)
+        sorted_algorithms.infrastructure_constraints_feasible = feasibility(rows)
     bounds = None
     started = time.process_time()
     if algorithm in POLICIES:
@@ -144,8 +130,7 @@ def simulate(algorithm: str, capacity_kw: int, *, stock: bool = False) -> Run:
         warnings.filterwarnings("error", message="Invalid schedule")
         simulator.run()
     cpu_s = time.process_time() - started
-    current = rows.coefficient[:, rows.kind] @ simulator.charging_rates
-    load = float((np.abs(current) / rows.limit_a[:, None]).max())
+    load = largest_load(rows, simulator.charging_rates)
     if load > 1 + _TOLERANCE:
         raise RuntimeError(
             f"{algorithm} at {capacity_kw} kW: a row carried {load:.6f} of its limit"

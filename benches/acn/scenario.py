@@ -16,14 +16,24 @@ from zoneinfo import ZoneInfo
 
 from acnportal import acnsim
 
-__all__ = ["CAPACITIES_KW", "PERIOD_MIN", "PUBLISHED", "START", "VOLTAGE_V", "events", "network"]
+__all__ = [
+    "CAPACITIES_KW",
+    "DATA",
+    "PERIOD_MIN",
+    "PUBLISHED",
+    "START",
+    "VOLTAGE_V",
+    "events",
+    "network",
+]
 
 CAPACITIES_KW = (10, 20, 30, 50)
 PERIOD_MIN = 5
 VOLTAGE_V = 208
 START = datetime(2019, 3, 1, tzinfo=ZoneInfo("America/Los_Angeles"))
 
-_EVENTS = Path(__file__).parent / "data" / "acn_caltech_2019-03_5min.json.gz"
+DATA = Path(__file__).parent / "data"
+_EVENTS = DATA / "acn_caltech_2019-03_5min.json.gz"
 
 PUBLISHED: dict[int, dict[str, float]] = {
     10: {

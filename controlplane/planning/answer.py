@@ -133,7 +133,10 @@ def solve(
 
 
 def _start(arrays: Arrays, last: Plan, slots_since: int) -> _core.PlanStart:
-    """The last plan moved to the slots and names of now; what was not there begins at nothing."""
+    """The last plan moved to the slots and names of now; what was not there begins at nothing.
+
+    The balance of the last search is not taken over: easy plans move it without need, and in a
+    chain of them, a quiet night, it would go so far that the next hard plan is not found."""
     new, old, slots = arrays.horizon, last.horizon, arrays.horizon.slots
 
     def moved(
@@ -161,7 +164,6 @@ def _start(arrays: Arrays, last: Plan, slots_since: int) -> _core.PlanStart:
         energy_price=moved(core.energy_price, 1, *meters),
         demand_price=moved(core.demand_price, 1, *demands),
         taper_price=moved(core.taper_price, 1, *vehicles) if core.taper_price.size else None,
-        balance=np.array([core.balance]),
     )
 
 

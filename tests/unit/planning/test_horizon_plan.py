@@ -110,6 +110,40 @@ def test_the_last_plan_serves_the_next_by_name() -> None:
     assert later.gap <= 1e-3
 
 
+def test_a_long_chain_of_plans_does_not_lead_astray() -> None:
+    def horizon(vehicles: int, moved: int) -> Horizon:
+        price = (CHEAP,) * 40 + (DEAR,) * 56
+        peak = DemandCharge(price_per_kw=Decimal(100), so_far_w=60_000)
+        return Horizon(
+            slots=96,
+            slot_s=300,
+            nodes=(Node(id="S1", power_max_w=150_000),),
+            meters=(Meter(id="M1", node="S1", import_price_per_kwh=price, demand=(peak,)),),
+            vehicles=tuple(
+                _vehicle(
+                    f"V{n}",
+                    node="S1",
+                    lines=(1,),
+                    voltage_v=208,
+                    departure_s=300 * (30 + (7 * n + moved) % 60),
+                    need_wh=8_000 + 500 * (n % 9),
+                    room_wh=8_000 + 500 * (n % 9),
+                    charge_permille=1_000,
+                )
+                for n in range(vehicles)
+            ),
+            tier_penalties_per_kwh=(DEAR,),
+            late_price_per_kwh=Decimal("0.000002"),
+        )
+
+    last, widest = None, 0.0
+    for moved in range(110):
+        few_or_many = 1 + moved % 2 if moved < 80 else 50 + moved % 3
+        last = solve(horizon(few_or_many, moved), last=last, gap=3e-4, steps=400)
+        widest = max(widest, last.gap)
+    assert widest <= 0.05
+
+
 @pytest.mark.parametrize(
     ("spoil", "told"),
     [
