@@ -636,6 +636,7 @@ class ActorLoop:
             changed = DirectoryChanged(tuple(batch.directory))
             self._tell(self._gateways, changed)
             self._tell(self.peers, changed)
+            self._tell(self.clients, changed)
             self._check_homes(changed.charger_ids)
         if batch.commit.events and self.clients:
             self._tell_happened(batch.commit.events, first_cursor)

@@ -286,6 +286,7 @@ class ShardHost:
                 question.request_id,
                 question.timeout_s,
                 traceparent,
+                repeated=question.repeated,
             )
         except LoadstarError as error:
             response = encode(Refusal(error.kind, error.reason, error.message, error.metadata))
@@ -306,8 +307,11 @@ class ShardHost:
         request_id: str,
         timeout_s: float,
         traceparent: str = "",
+        *,
+        repeated: bool = False,
     ) -> bytes:
-        """Ask an actor; the answer is msgpack of the response or of a `Refusal`.
+        """Ask an actor; the answer is msgpack of the response or of a `Refusal`. `repeated`: it may
+        have been asked the same before.
 
         Raises:
             InvalidInput, NotFound, Exhausted, Unavailable, TimedOut
@@ -319,7 +323,9 @@ class ShardHost:
         except msgspec.ValidationError as error:
             raise InvalidInput(f"{ref} takes no such request: {error}") from error
         if isinstance(asked, Submit):
-            return await self._submit(ref, asked, request, timeout_s, traceparent=traceparent)
+            return await self._submit(
+                ref, asked, request, timeout_s, traceparent=traceparent, repeated=repeated
+            )
         if request_id:
             known = await self._requests.known(ref, request, request_id)
             if known is not None:
@@ -334,13 +340,18 @@ class ShardHost:
         timeout_s: float,
         *,
         traceparent: str,
+        repeated: bool,
     ) -> bytes:
-        """A command that is kept: what the store has of it goes before what the actor knows."""
+        """A command that is kept: what the store has of it goes before what the actor knows. One
+        whose caller gave no id of its own has a new one: the first time nobody knows it."""
         until_s = self._loop.time() + timeout_s
+        known_before = repeated or bool(submitted.request_id)
         while True:
-            known = answered(await self._reader.command(submitted.command_id), submitted)
-            if known is not None:
-                return known
+            if known_before:
+                known = answered(await self._reader.command(submitted.command_id), submitted)
+                if known is not None:
+                    return known
+            known_before = True
             left_s = max(0.05, until_s - self._loop.time())
             answer = await self._put(ref, submitted, request, "", left_s, traceparent=traceparent)
             if self._loop.time() >= until_s or not asks_again(answer):
