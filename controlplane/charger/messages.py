@@ -181,6 +181,9 @@ class ChargerAssigned(Message, frozen=True, tag="charger_assigned"):
     main_meter_interval_s: int | None = None
     authorisation: Authorisation | None = None
     """None: nobody looks tokens up, and whoever comes is accepted."""
+    again: bool = False
+    """The site's actor was brought back and says so in case it was not heard before: it knows
+    what the charger has told since it was brought back itself."""
 
 
 class ChargerUnassigned(Message, frozen=True, tag="charger_unassigned"):

@@ -266,8 +266,6 @@ class Residents:
     def _freeze(self) -> None:
         """Actors live long: keep the collector from walking over them (measured: pauses of 91 ms at
         50,000 entities)."""
-        if self._frozen == 0:
-            gc.collect()
         if len(self._by_ref) >= self._frozen + _FREEZE_GROWTH or self._frozen == 0:
             self._frozen = len(self._by_ref)
             gc.freeze()

@@ -135,8 +135,9 @@ def description_effects(
     return effects
 
 
-def assignment(config: SiteConfig, charger: ChargerConfig) -> Send:
-    """Tell a charger where it belongs and how it is described; once more does no harm."""
+def assignment(config: SiteConfig, charger: ChargerConfig, *, again: bool = False) -> Send:
+    """Tell a charger where it belongs and how it is described; once more does no harm. `again`: see
+    `ChargerAssigned`."""
     description = charger.model_dump_json(exclude_defaults=True).encode()
     return Send(
         charger_ref(ChargerId(charger.id)),
@@ -146,6 +147,7 @@ def assignment(config: SiteConfig, charger: ChargerConfig) -> Send:
             description,
             config.main_meter_interval_s(charger.id),
             config.authorisation.told(),
+            again,
         ),
     )
 
