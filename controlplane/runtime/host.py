@@ -145,6 +145,8 @@ class ShardHost:
         self._asked: set[asyncio.Task[None]] = set()
         self._chores: list[asyncio.Task[None]] = []
         self._let_go = False
+        self._tries = 0
+        """To become a member."""
 
     # --- life -------------------------------------------------------------------------------------
 
@@ -153,6 +155,7 @@ class ShardHost:
         Serves nothing yet."""
         self.balance.address = self._ownership.member.address = address
         while True:
+            self._tries += 1
             try:
                 await self._in_writer(lambda: self._ownership.claim(()))
                 break
@@ -168,6 +171,12 @@ class ShardHost:
         await self.balance.start()
         self._chores.append(self._loop.create_task(self._prune_forever()))
         log.info("host_serves", shards=len(self._ownership.epochs), incarnation=self.incarnation)
+
+    @property
+    def progress(self) -> int:
+        """Another number whenever this host came a step further, or tried to where the database is
+        away."""
+        return self._tries + self.balance.steps + self.actors.residents.loads
 
     async def drain(self) -> None:
         """Hand every shard over to other hosts; returns once that is done, or where there is no

@@ -129,6 +129,8 @@ class Residents:
     ) -> None:
         self.backoff_s = 0.0
         """How long to wait before the next load; set while commits fail."""
+        self.loads = 0
+        """How often some were brought in, or the store was away."""
         self._reader = reader
         self._settings = settings
         self._clock = clock
@@ -211,6 +213,7 @@ class Residents:
         part = [self._to_load.popleft() for _ in range(count)]
         if not part:
             return
+        self.loads += 1
         try:
             await self._load(part)
         except Unavailable as error:
