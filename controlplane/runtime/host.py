@@ -54,6 +54,7 @@ from controlplane.runtime.wire import (
     decode_request,
     encode,
 )
+from controlplane.store.checkpoints import Checkpoints
 from controlplane.store.commit import CommitBatch, StoreWriter
 from controlplane.store.engine import open_engine
 from controlplane.store.reader import StoreReader
@@ -106,6 +107,7 @@ class ShardHost:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="store-writer")
         engine = open_engine(settings.database, writer=True, timeout_s=settings.lease_s)
         self._store = StoreWriter(engine)
+        self._checkpoints = Checkpoints(settings.database)
         self._ownership = Ownership(
             engine,
             host=name,
@@ -211,6 +213,7 @@ class ShardHost:
             # Killed by whoever saw it die, once more.
             return
         self._let_go = True
+        self._checkpoints.close(wait=False)
         # The writer may be waiting for a database that does not answer; nobody waits for it.
         self._thread.submit(self._store.close)
         self._thread.shutdown(wait=False)
@@ -230,6 +233,7 @@ class ShardHost:
 
     def _dispose(self) -> None:
         self._thread.shutdown(wait=True)
+        self._checkpoints.close()
         self._store.close()
         self._reader.close()
 
