@@ -147,6 +147,9 @@ class Settings(BaseSettings):
     shed_after_s: Annotated[float, Field(gt=0)] = 15.0
     """How long a heartbeat or a periodic sample waits for a host that is behind before it gives
     way."""
+    spare_host: bool = True
+    """Whether a process waits, with everything loaded, to take the place of a host that dies: it
+    saves a second or two, and costs some 100 MB of a node's memory."""
     lease_s: Annotated[float, Field(gt=0)] = 10.0
     commit_interval_ms: Annotated[int, Field(ge=0, le=1_000)] = 3
     round_interval_s: Annotated[float, Field(gt=0)] = 1.0

@@ -214,7 +214,7 @@ async def require_charger(backend: Backend, charger_id: str) -> ChargerRecord | 
     """
     if not CHARGER_ID_PATTERN.fullmatch(charger_id):
         raise invalid("charger_id", "1 to 48 of letters, digits and *-_=:+|@.")
-    record = await backend.reader.charger(ChargerId(charger_id))
+    record = await backend.client.charger(ChargerId(charger_id))
     if record is None and backend.settings.onboarding is Onboarding.REFUSE:
         raise charger_unknown(charger_id)
     return record

@@ -90,9 +90,11 @@ class LoadGenerator(ChildProcess):
     def __init__(self) -> None:
         super().__init__("controlplane.bench.station_load")
 
-    async def connect(self, *, port: int, prefix: str, count: int) -> None:
-        """Connect and boot `count` more stations named `prefix` and a number."""
-        await self._carry_out(Order("connect", port=port, prefix=prefix, count=count), 120.0)
+    async def connect(self, *, port: int, prefix: str, count: int, per_site: int = 0) -> None:
+        """Connect and boot `count` more stations named `prefix` and a number, or by site and place
+        where so many stand at a site."""
+        order = Order("connect", port=port, prefix=prefix, count=count, per_site=per_site)
+        await self._carry_out(order, 120.0)
 
     async def start_transactions(self) -> None:
         """Begin a transaction on every station."""
@@ -101,6 +103,10 @@ class LoadGenerator(ChildProcess):
     async def send_meter_values(self, *, seconds: float, rate: float = 0.0) -> LoadReport:
         """MeterValues for `seconds`: as fast as they are answered, or `rate` a second."""
         return await self._carry_out(Order("load", seconds=seconds, rate=rate), seconds + 60.0)
+
+    async def send_once(self) -> LoadReport:
+        """One MeterValues of every station at once, until the last is answered."""
+        return await self._carry_out(Order("once"), 90.0)
 
     async def disconnect(self) -> None:
         """Close every connection and end."""

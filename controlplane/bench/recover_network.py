@@ -41,13 +41,14 @@ from controlplane.store.records import (
 )
 from controlplane.units import iso_from_ms
 
-__all__ = ["CHARGERS_PER_SITE", "charger_name", "seed"]
+__all__ = ["CHARGERS_PER_SITE", "SITE_PREFIX", "charger_name", "seed"]
 
 CHARGERS_PER_SITE: Final = 50
 _SAMPLES: Final = 32
 """Of each session: what a host reads back."""
 _SAMPLE_INTERVAL_MS: Final = 30_000
-_SITE: Final = "site-{:05d}"
+SITE_PREFIX: Final = "site-"
+_SITE: Final = SITE_PREFIX + "{:05d}"
 _RECORDS_AT_ONCE: Final = 20_000
 
 

@@ -12,7 +12,7 @@ import asyncio
 import sys
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
@@ -45,7 +45,8 @@ class Order(msgspec.Struct, frozen=True):
     """One phase. `what`: `connect` opens stations `first` to `first + count - 1`, boots them and
     reports them available; `start` begins a transaction on each; `load` sends MeterValues for
     `seconds`, at `rate` messages a second over all stations or, where `rate` is 0, each station as
-    fast as it is answered; `quit` closes everything."""
+    fast as it is answered; `once` sends one of each station and waits for all answers; `quit`
+    closes everything. With `per_site` stations are named by site and place: `prefix00012-34`."""
 
     what: str
     port: int = 0
@@ -53,6 +54,14 @@ class Order(msgspec.Struct, frozen=True):
     count: int = 0
     seconds: float = 0.0
     rate: float = 0.0
+    per_site: int = 0
+
+    def name(self, number: int) -> str:
+        """Of the station of this number."""
+        if not self.per_site:
+            return f"{self.prefix}{number}"
+        site, place = divmod(number, self.per_site)
+        return f"{self.prefix}{site:05d}-{place:02d}"
 
 
 class LoadReport(msgspec.Struct, frozen=True):
@@ -65,6 +74,7 @@ class LoadReport(msgspec.Struct, frozen=True):
     unanswered: int = 0
     lost_connections: int = 0
     elapsed_s: float = 0.0
+    min_ms: float = 0.0
     p50_ms: float = 0.0
     p99_ms: float = 0.0
     max_ms: float = 0.0
@@ -142,15 +152,16 @@ class _Load:
         match order.what:
             case "connect":
                 stations = [
-                    _Station(f"{order.prefix}{number}", self._timestamps)
-                    for number in range(order.count)
+                    _Station(order.name(number), self._timestamps) for number in range(order.count)
                 ]
                 await self._together(stations, lambda station: station.connect(order.port))
                 self._stations += stations
             case "start":
                 await self._together(self._stations, lambda station: station.start())
             case "load":
-                return await self._load(order.seconds, order.rate)
+                return await self._load(partial(self._sent, order.seconds, order.rate))
+            case "once":
+                return await self._load(self._each_once)
             case "quit":
                 for station in self._stations:
                     station.close()
@@ -171,15 +182,12 @@ class _Load:
             for _ in range(_CONNECTING_AT_ONCE):
                 group.create_task(work())
 
-    async def _load(self, seconds: float, rate: float) -> LoadReport:
+    async def _load(self, send: Callable[[float], Awaitable[None]]) -> LoadReport:
         for station in self._stations:
             station.latencies_s.clear()
             station.refused = 0
         begun = time.perf_counter()
-        if rate > 0:
-            await self._paced(begun, seconds, rate)
-        else:
-            await self._pressed(begun + seconds)
+        await send(begun)
         unanswered = await self._drained()
         latencies_s = sorted(x for station in self._stations for x in station.latencies_s)
         lost = [station.lost for station in self._stations if station.lost]
@@ -190,11 +198,23 @@ class _Load:
             unanswered=unanswered,
             lost_connections=len(lost),
             elapsed_s=time.perf_counter() - begun,
+            min_ms=_quantile_ms(latencies_s, 0.0),
             p50_ms=_quantile_ms(latencies_s, 0.5),
             p99_ms=_quantile_ms(latencies_s, 0.99),
             max_ms=_quantile_ms(latencies_s, 1.0),
             reason=lost[0] if lost else "",
         )
+
+    async def _sent(self, seconds: float, rate: float, begun: float) -> None:
+        if rate > 0:
+            await self._paced(begun, seconds, rate)
+        else:
+            await self._pressed(begun + seconds)
+
+    async def _each_once(self, begun: float) -> None:
+        for station in self._stations:
+            station.next_due = lambda: None
+            station.send_sample(begun)
 
     async def _pressed(self, end: float) -> None:
         """Each station sends its next sample as soon as the last one is answered."""

@@ -1,9 +1,13 @@
 """To which site a charger belongs, how it is described there, and what that site is told of it.
 
 The invariant: a site to which a charger is assigned hears where each of its connectors stands,
-whether or not the description is news."""
+whether or not the description is news: from the charger's own return where both were brought back,
+else in answer to the assignment."""
 
 from __future__ import annotations
+
+from hashlib import blake2b
+from typing import Final
 
 from controlplane.charger.commands import Origin
 from controlplane.charger.credits import accrue
@@ -19,6 +23,8 @@ from controlplane.network import ChargerConfig
 from controlplane.ocpp.commands import Trigger
 
 __all__ = ["Assignment"]
+
+_DIGEST_BYTES: Final = 8
 
 
 class Assignment:
@@ -53,6 +59,11 @@ class Assignment:
     def assigned(self, turn: Turn, message: ChargerAssigned) -> None:
         """It belongs to this site and is described like this; news make it be prepared anew."""
         memory = self._memory
+        digest = _digest(message)
+        known = digest == memory.described_digest and memory.described is not None
+        if message.again and known and memory.site_id == message.site_id:
+            self._security.waits_no_more(turn)
+            return
         described = Described.of(
             ChargerConfig.model_validate_json(message.config),
             voltage_v=message.voltage_v,
@@ -64,7 +75,7 @@ class Assignment:
         moved = memory.site_id != message.site_id
         changed = memory.described != described
         turn.site_id = memory.site_id = message.site_id
-        memory.described = described
+        memory.described, memory.described_digest = described, digest
         self._security.waits_no_more(turn)
         if moved or changed:
             turn.changed = True
@@ -91,7 +102,7 @@ class Assignment:
         if self._memory.site_id != message.site_id:
             return
         self._memory.site_id = turn.site_id = None
-        self._memory.described = None
+        self._memory.described, self._memory.described_digest = None, b""
         turn.changed = True
         turn.emit("charger.unassigned", left_site_id=message.site_id)
 
@@ -102,3 +113,9 @@ class Assignment:
         described = () if memory.described is None else memory.described.connectors
         for connector_id in {*memory.connectors, *(each.id for each in described)}:
             self._sessions.tell_state(turn, connector_id)
+
+
+def _digest(message: ChargerAssigned) -> bytes:
+    """Of all that the description says: the same words need not be read again."""
+    words = f"{message.voltage_v} {message.main_meter_interval_s} {message.authorisation!r}"
+    return blake2b(words.encode() + b"\n" + message.config, digest_size=_DIGEST_BYTES).digest()

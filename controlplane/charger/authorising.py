@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
+from zlib import crc32
 
 from controlplane.actor import Answer as Answered
 from controlplane.actor import CancelTimer, LookedUp, LookUp, Persist, Reply, SetTimer
@@ -47,6 +48,9 @@ _QUESTIONS_MAX: Final = 128
 """Tokens of one charger that are looked up at once; its open sessions are at most half of that."""
 _AGAIN_MS: Final = 60_000
 """After so long a token that could not be looked up is looked up again."""
+_RESUMED_REST_MS: Final = 2_000
+_RESUMED_SPREAD_MS: Final = 10_000
+"""Within so long after that, the tokens of sessions that a host took over are looked up."""
 
 
 @dataclass(slots=True, eq=False)
@@ -124,12 +128,13 @@ class Authoriser:
             question.held = None
 
     def activated(self, turn: Turn) -> None:
-        """Judge what the host before had not judged, and again what it had: news of a change may
-        have come while nobody was there to hear it."""
+        """Judge what the host before had not judged, and a little later what it had once more: news
+        of a change may have come while nobody was there to hear it."""
         for session in self._memory.open_sessions():
-            known = self._authorisation is not None and session.id_token is not None
-            if known or session.token_status == PENDING:
+            if session.token_status == PENDING:
                 self._ask_again(turn, session)
+            elif self._authorisation is not None and session.id_token is not None:
+                self._ask_later(turn, session)
         self._rearm(turn)
 
     # --- what others want -------------------------------------------------------------------------
@@ -185,7 +190,6 @@ class Authoriser:
     def _ask_again(self, turn: Turn, session: Session) -> None:
         """Judge a session that runs: one that was accepted is held to less. What is read already
         may be older than the reason to ask, so whoever waits for that waits for this."""
-        assert session.id_token is not None
         asked = [
             look_up_id
             for look_up_id, question in self._questions.items()
@@ -195,16 +199,22 @@ class Authoriser:
             self._look_up(turn, self._questions.pop(look_up_id))
         if asked:
             return
-        check = TokenCheck(
-            session.id_token,
-            Purpose.CONTINUE if session.authorised else Purpose.START,
-            session.connector_id,
-            session_number=session.number,
-            judges=True,
-        )
         waits = session.token_status == PENDING
         pause_ms = self._wait_ms if waits else _AGAIN_MS
-        self._look_up(turn, _Question(check, turn.now_ms + pause_ms, waits=waits))
+        self._look_up(turn, _Question(_check_of(session), turn.now_ms + pause_ms, waits=waits))
+
+    def _ask_later(self, turn: Turn, session: Session) -> None:
+        """Judge a session that runs, at a moment of its charger's own: a host that takes over a
+        whole network has more urgent things to read."""
+        spread_ms = crc32(self._memory.charger_id.encode()) % _RESUMED_SPREAD_MS
+        question = _Question(
+            _check_of(session), turn.now_ms + _RESUMED_REST_MS + spread_ms, waits=False
+        )
+        self._questions[self._next_id(turn)] = question
+
+    def _next_id(self, turn: Turn) -> str:
+        self._serial += 1
+        return f"{turn.now_ms:x}-{self._serial:x}"
 
     def _ask(
         self,
@@ -224,8 +234,7 @@ class Authoriser:
             self._look_up(turn, question)
 
     def _look_up(self, turn: Turn, question: _Question) -> None:
-        self._serial += 1
-        look_up_id = f"{turn.now_ms:x}-{self._serial:x}"
+        look_up_id = self._next_id(turn)
         self._questions[look_up_id] = question
         key = token_key(question.check.id_token)
         turn.effects.append(LookUp(look_up_id, TokenQuery(key)))
@@ -368,3 +377,15 @@ class Authoriser:
         turn.effects.append(
             CancelTimer(TOKEN_TIMER) if due_ms is None else SetTimer(TOKEN_TIMER, due_ms)
         )
+
+
+def _check_of(session: Session) -> TokenCheck:
+    """What is asked about the token of a session that runs."""
+    assert session.id_token is not None
+    return TokenCheck(
+        session.id_token,
+        Purpose.CONTINUE if session.authorised else Purpose.START,
+        session.connector_id,
+        session_number=session.number,
+        judges=True,
+    )

@@ -170,7 +170,7 @@ class Conclusions:
         command_answered(turn, self._memory, order.command, result)
         if isinstance(order.command, UsePriority) and accepted:
             self._needs.prioritise(turn, order.command.transaction_id, active=order.command.active)
-        self._firmware.asked(turn, order.command, result)
+        self._firmware.asked(turn, order.command, result, sent=order.sent)
         self._sampling.concluded(order, result)
         self._schedule_check.concluded(turn, order, result)
         if isinstance(order.command, SetLimit) and accepted:

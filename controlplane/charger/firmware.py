@@ -2,7 +2,12 @@
 
 Invariant: the status kept is the station's last word on the request that Loadstar made last; the
 campaign that wanted an update hears of every change exactly as it is kept. A station that was
-updated says so when it boots with the version that was wanted, even if it never sent a status."""
+updated says so when it boots with the version that was wanted, even if it never sent a status.
+
+A campaign's order is written down before it is sent. Where its answer was lost, with the connection
+or with a host, the station is asked how far it is before it is told again: told twice it might
+begin a download anew, or install what it has installed. Only one that cannot be asked is told
+again."""
 
 from __future__ import annotations
 
@@ -24,28 +29,36 @@ __all__ = ["Firmware"]
 
 INSTALLED: Final = "Installed"
 _IDLE: Final = "Idle"
+_STATUS_MESSAGE: Final = "FirmwareStatusNotification"
+_UNANSWERED: Final = frozenset({CommandState.OFFLINE, CommandState.TIMED_OUT})
 _STATUS_MAX: Final = 64
 
 
 class Firmware:
     """The part of a charger's memory that is about its firmware and its logs."""
 
-    __slots__ = ("_memory",)
+    __slots__ = ("_memory", "_under_way")
 
     def __init__(self, memory: ChargerMemory) -> None:
         self._memory = memory
+        self._under_way = False
+        """Whether a campaign's order waits for its turn or for its answer."""
 
-    def asked(self, turn: Turn, command: commands.Command, result: CommandResult) -> None:
-        """The station has answered to a command about its firmware or a log."""
+    def asked(
+        self, turn: Turn, command: commands.Command, result: CommandResult, *, sent: bool
+    ) -> None:
+        """The station has answered to a command about its firmware or a log, or will not any
+        more."""
         match command:
+            case commands.Trigger(message=message) if message == _STATUS_MESSAGE:
+                if result.state in {CommandState.REJECTED, CommandState.ERROR}:
+                    self._order_over(turn)
             case commands.UpdateFirmware():
+                self._under_way &= not command.campaign_id
+                if not sent or result.state not in _UNANSWERED:
+                    self._order_over(turn)
                 if result.state is CommandState.ACCEPTED:
-                    self._memory.firmware_update = FirmwareUpdate(
-                        request_id=command.request_id,
-                        version=command.version,
-                        campaign_id=command.campaign_id,
-                        asked_ms=turn.now_ms,
-                    )
+                    self._memory.firmware_update = _update_of(command, turn.now_ms)
                     self._update(turn, "Accepted")
                 elif command.campaign_id:
                     self._not_taken(turn, command, result)
@@ -56,10 +69,13 @@ class Firmware:
                 )
                 self._log(turn, "Accepted")
 
-    def wanted(self, turn: Turn, wanted: UpdateWanted, *, online: bool) -> bool:
-        """Whether a campaign's update is to be sent now; if not, the campaign is told why, or how
-        far it is already."""
+    def wanted(
+        self, turn: Turn, wanted: UpdateWanted, *, online: bool
+    ) -> commands.UpdateFirmware | commands.Trigger | None:
+        """What the station is to be told now for a campaign's update; where that is not the update,
+        the campaign is told why, or how far it is already."""
         update, command = self._memory.firmware_update, wanted.command
+        ordered = self._memory.update_ordered
         if (
             update is not None
             and update.request_id == command.request_id
@@ -67,23 +83,32 @@ class Firmware:
         ):
             ended = update.ended_ms is not None
             self._tell(turn, command.campaign_id, update.request_id, update.status, ended=ended)
-            return False
-        if not online:
+        elif self._under_way:
+            # What comes of it is told when it comes.
+            return None
+        elif not online:
             self._defer(turn, command, "Offline")
+        elif ordered is not None and ordered.request_id == command.request_id:
+            self._defer(turn, command, "NoAnswer")
+            return commands.Trigger(_STATUS_MESSAGE)
         elif wanted.only_idle and any(self._memory.open_sessions()):
             self._defer(turn, command, "Busy")
         else:
-            return True
-        return False
+            self._memory.update_ordered = _update_of(command, turn.now_ms)
+            self._under_way = turn.changed = True
+            return command
+        return None
 
     def unspeakable(self, turn: Turn, command: commands.UpdateFirmware, reason: str) -> None:
         """The station's version cannot be told this."""
+        self._under_way = False
+        self._order_over(turn)
         self._tell(turn, command.campaign_id, command.request_id, reason, ended=True)
 
     def _not_taken(
         self, turn: Turn, command: commands.UpdateFirmware, result: CommandResult
     ) -> None:
-        if result.state in {CommandState.OFFLINE, CommandState.TIMED_OUT}:
+        if result.state in _UNANSWERED:
             self._defer(turn, command, "NoAnswer")
             return
         status = result.status or result.error_code or result.state.value
@@ -94,7 +119,12 @@ class Firmware:
         turn.effects.append(Send(ActorRef(ActorKind.CAMPAIGN, command.campaign_id), deferred))
 
     def update_progressed(self, turn: Turn, event: events.FirmwareProgress) -> None:
-        """A status of an update. Idle, which is an answer to a trigger, ends nothing."""
+        """A status of an update. Idle, which is an answer to a trigger, ends nothing, and says that
+        what was ordered without an answer did not come to the station."""
+        if event.status != _IDLE:
+            self._was_taken(event.request_id)
+        elif not self._under_way:
+            self._order_over(turn)
         update = self._memory.firmware_update
         turn.emit(
             "charger.firmware",
@@ -124,6 +154,9 @@ class Firmware:
 
     def booted(self, turn: Turn) -> None:
         """The station has started, perhaps with what was wanted."""
+        ordered = self._memory.update_ordered
+        if ordered is not None and ordered.version and ordered.version == self._memory.firmware:
+            self._was_taken(None)
         update = self._memory.firmware_update
         if (
             update is not None
@@ -132,6 +165,20 @@ class Firmware:
             and update.version == self._memory.firmware
         ):
             self._update(turn, INSTALLED)
+
+    def _was_taken(self, request_id: int | None) -> None:
+        """The station tells of an update: of the one that was ordered, where that has no answer."""
+        ordered = self._memory.update_ordered
+        if ordered is None or self._under_way:
+            return
+        if request_id in {None, ordered.request_id}:
+            self._memory.firmware_update, self._memory.update_ordered = ordered, None
+
+    def _order_over(self, turn: Turn) -> None:
+        """What became of the order is known."""
+        if self._memory.update_ordered is not None:
+            self._memory.update_ordered = None
+            turn.changed = True
 
     def _update(self, turn: Turn, status: str) -> None:
         update = self._memory.firmware_update
@@ -157,3 +204,12 @@ class Firmware:
     ) -> None:
         progress = UpdateProgress(turn.charger_id, request_id, status, ended, status == INSTALLED)
         turn.effects.append(Send(ActorRef(ActorKind.CAMPAIGN, campaign_id), progress))
+
+
+def _update_of(command: commands.UpdateFirmware, now_ms: int) -> FirmwareUpdate:
+    return FirmwareUpdate(
+        request_id=command.request_id,
+        version=command.version,
+        campaign_id=command.campaign_id,
+        asked_ms=now_ms,
+    )

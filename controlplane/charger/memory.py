@@ -435,6 +435,10 @@ class ChargerMemory(msgspec.Struct, omit_defaults=True):
     """Check sums of the latest messages that nobody could read."""
     resolved: list[int] = []
     """The latest quarantined entries that an operator has decided about."""
+    described_digest: bytes = b""
+    """Of the words of `described`, as the site told them."""
+    update_ordered: FirmwareUpdate | None = None
+    """What a campaign had the station told, while no answer to it is known."""
 
     def forget_hardware(self) -> None:
         """Another station stands in its place: what was set in the old one is gone with it."""

@@ -194,6 +194,9 @@ class ChargerAssigned(Message, frozen=True, tag="charger_assigned"):
     """None: nobody looks tokens up, and whoever comes is accepted."""
     feed_in: FeedInTerms | None = None
     """What a driver gets for what is fed in; None where nobody feeds in."""
+    again: bool = False
+    """The site's actor was brought back and says so in case it was not heard before: it knows
+    what the charger has told since it was brought back itself."""
 
 
 class ChargerUnassigned(Message, frozen=True, tag="charger_unassigned"):

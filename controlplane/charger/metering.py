@@ -6,7 +6,9 @@ older than what it was told before; what is measured for no known session is kep
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from itertools import groupby
+from operator import attrgetter
 from typing import Any, Final
 
 from controlplane.actor import Persist
@@ -14,7 +16,6 @@ from controlplane.charger.clock import HISTORY_MS
 from controlplane.charger.credits import accrue, worth_accruing
 from controlplane.charger.memory import ChargerMemory, Session
 from controlplane.charger.turn import Turn
-from controlplane.ids import SessionId
 from controlplane.ocpp.events import MeterReading
 from controlplane.site.messages import ConnectorMetered
 from controlplane.store.records import MeterSample, SessionRecord, SessionState
@@ -352,24 +353,40 @@ class Metering:
     def restore(self, samples: Iterable[MeterSample]) -> None:
         """Take in stored samples that are newer than the snapshot may be, those of a session one
         after the other, in the order of their receipt."""
-        memory = self._memory
-        session: Session | None = None
-        session_id: SessionId | None = None
-        power_max_w = 0
+        for session_id, of_session in groupby(samples, attrgetter("session_id")):
+            session = None if session_id is None else self._memory.session(session_id)
+            self._restore(session, of_session)
+
+    def _restore(self, session: Session | None, samples: Iterable[MeterSample]) -> None:
+        """Of those of one session. A host that takes over a network does this hundreds of thousands
+        of times."""
+        memory, correct = self._memory, self._memory.clock.correct
+        take: Callable[..., object] | None = None
+        if session is not None and session.ended_ms is None:
+            take = session.register.take
+        power_max_w = 0 if session is None else memory.power_max_w(session.connector_id)
+        newest: dict[int, tuple[int, MeterSample]] = {}
+        charge: dict[int, float] = {}
         for sample in samples:
-            if sample.session_id != session_id:
-                session_id = sample.session_id
-                session = None if session_id is None else memory.session(session_id)
-                if session is not None:
-                    power_max_w = memory.power_max_w(session.connector_id)
+            connector_id, at_ms = sample.connector_id, sample.at_ms
+            energy_wh, received_ms = sample.energy_wh, sample.received_ms
+            seen = self._readings_seen.get(connector_id)
+            if seen is None:
+                seen = self._readings_seen[connector_id] = _Seen()
+            # They were compared with each other before they were stored.
             current_ma = (sample.current_l1_ma, sample.current_l2_ma, sample.current_l3_ma)
-            key = (sample.at_ms, sample.energy_wh, sample.power_w, current_ma, sample.soc_percent)
-            self._note_reading(sample.connector_id, key)
-            at_ms = memory.clock.correct(sample.at_ms, sample.received_ms)
+            seen.keys.append((at_ms, energy_wh, sample.power_w, current_ma, sample.soc_percent))
+            seen.newest_ms = max(seen.newest_ms, at_ms)
+            at_ms = correct(at_ms, received_ms)
+            last = newest.get(connector_id)
+            if last is None or at_ms >= last[0]:
+                newest[connector_id] = (at_ms, sample)
+                if sample.soc_percent is not None:
+                    charge[connector_id] = sample.soc_percent
+            if take is not None and energy_wh is not None:
+                take(energy_wh, at_ms, received_ms, power_max_w=power_max_w)
+        for connector_id, (at_ms, sample) in newest.items():
+            current_ma = (sample.current_l1_ma, sample.current_l2_ma, sample.current_l3_ma)
             self._measured(
-                sample.connector_id, at_ms, sample.power_w, current_ma, sample.soc_percent
+                connector_id, at_ms, sample.power_w, current_ma, charge.get(connector_id)
             )
-            if session is not None and session.ended_ms is None and sample.energy_wh is not None:
-                session.register.take(
-                    sample.energy_wh, at_ms, sample.received_ms, power_max_w=power_max_w
-                )

@@ -58,6 +58,7 @@ from controlplane.ocpp.commands import (
     RemoteStart,
     ReportCommand,
     SetPassword,
+    UpdateFirmware,
 )
 from controlplane.tokens import Purpose
 
@@ -121,10 +122,12 @@ class Requests:
         line = self._line
         dialect = line.dialect
         online = bool(line.connection) and dialect is not None and not line.queue.full
-        if self._firmware.wanted(turn, message, online=online) and dialect is not None:
-            fault = line.order(turn, dialect, message.command, Origin.API)
-            if fault is not None:
-                self._firmware.unspeakable(turn, message.command, fault.code)
+        command = self._firmware.wanted(turn, message, online=online)
+        if command is None or dialect is None:
+            return
+        fault = line.order(turn, dialect, command, Origin.API)
+        if fault is not None and isinstance(command, UpdateFirmware):
+            self._firmware.unspeakable(turn, command, fault.code)
 
     def grant_access(self, turn: Turn) -> None:
         """Send what tokens were accepted for, and what keeps the station's list in step."""

@@ -176,31 +176,41 @@ def bench_recover(
     chargers: Annotated[
         int, typer.Option(help="How many, a multiple of 50.", min=50, max=100_000)
     ] = 10_000,
+    dialect: Annotated[str, typer.Option("--on", help="sqlite or postgresql.")] = "sqlite",
     database_url: Annotated[
-        str, typer.Option("--database", help="An empty PostgreSQL database; SQLite unless given.")
+        str, typer.Option("--database", help="An empty PostgreSQL database elsewhere.")
     ] = "",
+    stations: Annotated[
+        bool, typer.Option("--stations", help="Connect every charger over a WebSocket.")
+    ] = False,
     one_process: Annotated[
         bool, typer.Option("--one-process", help="Leave the start of a process out of account.")
     ] = False,
     json_path: JsonPath = None,
 ) -> None:
-    """Kill a host and measure how soon all its chargers have their actors again.
+    """Kill a host and measure how soon all its chargers are served again.
 
-    Ends with status 1 where a session or its energy is not what it was.
+    Ends with status 1 where a session or its energy is not what it was. PostgreSQL is a server of
+    its own, in a temporary folder.
 
     \b
     loadstar bench recover --json -
-    loadstar bench recover --database postgresql://loadstar@localhost/empty
+    loadstar bench recover --on postgresql
+    loadstar bench recover --chargers 2000 --stations
     """
     from controlplane.bench.recover import run
 
     if chargers % 50:
         raise typer.BadParameter("not a multiple of 50", param_hint="--chargers")
+    if dialect not in ("sqlite", "postgresql"):
+        raise typer.BadParameter("is sqlite or postgresql", param_hint="--on")
     result = _measured(
         lambda: run(
             chargers=chargers,
+            database="postgresql" if dialect == "postgresql" else "sqlite",
             database_url=database_url,
             transport="local" if one_process else "ray",
+            stations=stations,
         )
     )
     _write(result, json_path)

@@ -20,6 +20,7 @@ from controlplane.errors import Refusal, TimedOut, Unavailable, raise_refusal
 from controlplane.feeder.messages import GetFeeder
 from controlplane.ids import SHARDS, ActorKind, ActorRef, ChargerId, shard_of
 from controlplane.runtime.client import Response
+from controlplane.runtime.directory import Directory
 from controlplane.runtime.feed import Ring
 from controlplane.runtime.links import Links, Reach
 from controlplane.runtime.members import ClusterReading
@@ -29,6 +30,7 @@ from controlplane.runtime.transport import Link
 from controlplane.runtime.wire import (
     Announcement,
     Answered,
+    DirectoryChanged,
     Happened,
     Hello,
     Parcel,
@@ -39,7 +41,7 @@ from controlplane.runtime.wire import (
 )
 from controlplane.site.messages import GetSite
 from controlplane.store.reader import StoreReader
-from controlplane.store.records import JournalEvent
+from controlplane.store.records import ChargerRecord, JournalEvent
 
 __all__ = ["RoutedClient"]
 
@@ -64,6 +66,7 @@ class RoutedClient:
     def __init__(self, reader: StoreReader, reach: Reach) -> None:
         self.name = f"c{uuid.uuid4().hex[:12]}"
         self._reader = reader
+        self._directory = Directory(reader)
         self._loop = asyncio.get_running_loop()
         self._links = Links(reach, self._host_gone)
         self._node = reach.node
@@ -105,6 +108,9 @@ class RoutedClient:
                     answer.set_result(parcel.response)
             elif type(parcel) is Happened:
                 self._ring.append(parcel.events)
+            elif type(parcel) is DirectoryChanged:
+                for charger_id in parcel.charger_ids:
+                    self._directory.forget(charger_id)
             elif type(parcel) is Announcement:
                 self._served(parcel)
             elif type(parcel) is Withdrawal:
@@ -125,12 +131,15 @@ class RoutedClient:
         until_s = self._loop.time() + timeout_s
         encoded = encode(request)
         repeatable = bool(request_id) or isinstance(request, _READS)
+        repeated = False
         while True:
             host, link = await self._host(ref, until_s)
             left_s = max(0.05, until_s - self._loop.time())
             try:
                 self._serial += 1
-                question = Question(self.name, self._serial, ref, encoded, request_id, left_s)
+                question = Question(
+                    self.name, self._serial, ref, encoded, request_id, left_s, repeated
+                )
                 answer = await self._ask(host, link, question)
             except ConnectionError:
                 if not repeatable or self._loop.time() >= until_s:
@@ -138,6 +147,7 @@ class RoutedClient:
                         "the host was lost on the way; what was asked may have happened",
                         reason="HOST_LOST",
                     ) from None
+                repeated = True
             else:
                 decoded = self._decoder(response).decode(answer)
                 if not isinstance(decoded, Refusal):
@@ -145,6 +155,11 @@ class RoutedClient:
                 if decoded.reason not in _NOT_THERE or self._loop.time() >= until_s:
                     raise_refusal(decoded)
             await asyncio.sleep(_RETRY_S)
+
+    async def charger(self, id: ChargerId) -> ChargerRecord | None:
+        """See `client.ActorClient.charger`."""
+        entry = await self._directory.find(id)
+        return None if entry is None else entry.record
 
     async def events(
         self, after: int, *, limit: int = 1_000, timeout_s: float = 10.0
@@ -222,7 +237,9 @@ class RoutedClient:
         self.look()
 
     def _host_lost(self, name: str) -> None:
-        """What it was asked may or may not have been carried out."""
+        """What it was asked may or may not have been carried out, and what it changed may or may
+        not have been told."""
+        self._directory.forget_all()
         self._announced.discard(name)
         for host, answer in list(self._asked.values()):
             if host == name and not answer.done():
@@ -245,7 +262,7 @@ class RoutedClient:
     async def _shard(self, ref: ActorRef) -> int:
         if ref.kind is not ActorKind.CHARGER or len(self._announced) < 2:
             return shard_of(ref.kind, ref.id)
-        record = await self._reader.charger(ChargerId(ref.id))
+        record = await self.charger(ChargerId(ref.id))
         return shard_of(ref.kind, ref.id, site_id=record.site_id if record else None)
 
     async def _ask(self, host: str, link: Link, question: Question) -> bytes:

@@ -66,6 +66,8 @@ class Balance:
         self.leaving: frozenset[int] = frozenset()
         """Shards that are being handed over: no new request is taken for them."""
         self.draining = False
+        self.steps = 0
+        """Claims, parts of them, and tries to read the database, so far."""
         self.address = ""
         self._ownership = ownership
         self._actors = actors
@@ -147,6 +149,7 @@ class Balance:
 
     async def _look_patiently(self) -> None:
         while True:
+            self.steps += 1
             try:
                 await self._look()
             except Unavailable as error:
@@ -167,6 +170,7 @@ class Balance:
             self.draining = True
         await self._link(reading)
         while await self._move(reading):
+            self.steps += 1
             reading = await self._reader.read(ClusterReading.read)
 
     async def _link(self, reading: ClusterReading) -> None:
@@ -389,6 +393,7 @@ class Balance:
 
     async def _patiently(self, work: Callable[[], Awaitable[Result]]) -> Result:
         while True:
+            self.steps += 1
             try:
                 return await work()
             except Unavailable as error:

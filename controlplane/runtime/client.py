@@ -6,8 +6,8 @@ from typing import Protocol, TypeVar
 
 import msgspec
 
-from controlplane.ids import ActorRef
-from controlplane.store.records import JournalEvent
+from controlplane.ids import ActorRef, ChargerId
+from controlplane.store.records import ChargerRecord, JournalEvent
 
 __all__ = ["ActorClient", "JournalEvent"]
 
@@ -35,6 +35,14 @@ class ActorClient(Protocol):
             LoadstarError: the actor refused (the error class that its `Refusal` names).
             Unavailable: no host serves the actor at the moment; nothing was done.
             TimedOut: no answer in time; what was asked may still happen.
+        """
+
+    async def charger(self, id: ChargerId) -> ChargerRecord | None:
+        """The directory's entry of a charger, None where there is none: what the store says, or
+        said before the last word of a host.
+
+        Raises:
+            Unavailable: not known here, and the database is away.
         """
 
     async def events(

@@ -103,6 +103,7 @@ class Departures:
             changed = DirectoryChanged(tuple(batch.directory))
             self.tell_gateways(changed)
             _tell(self.peers, changed)
+            _tell(self.clients, changed)
             self._homes.check(changed.charger_ids)
         if batch.commit.events and self.clients:
             self._tell_happened(batch.commit.events, first_cursor)

@@ -1,5 +1,5 @@
 """May this charger connect, how does it prove itself, and which site holds it: the store's
-directory, cached in the gateway.
+directory, cached in gateways and in those who ask actors.
 
 Hosts say when an entry changed; without word an entry is believed for a minute, a missing one for a
 few seconds."""
@@ -95,3 +95,8 @@ class Directory:
         """The store says something new of it."""
         self._news += 1
         self._entries.pop(charger_id, None)
+
+    def forget_all(self) -> None:
+        """The store may say something new of anybody."""
+        self._news += 1
+        self._entries.clear()

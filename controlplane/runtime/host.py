@@ -54,6 +54,7 @@ from controlplane.runtime.wire import (
     decode_request,
     encode,
 )
+from controlplane.store.checkpoints import Checkpoints
 from controlplane.store.commit import CommitBatch, StoreWriter
 from controlplane.store.engine import open_engine
 from controlplane.store.reader import StoreReader
@@ -106,6 +107,7 @@ class ShardHost:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="store-writer")
         engine = open_engine(settings.database, writer=True, timeout_s=settings.lease_s)
         self._store = StoreWriter(engine)
+        self._checkpoints = Checkpoints(settings.database)
         self._ownership = Ownership(
             engine,
             host=name,
@@ -145,6 +147,8 @@ class ShardHost:
         self._asked: set[asyncio.Task[None]] = set()
         self._chores: list[asyncio.Task[None]] = []
         self._let_go = False
+        self._tries = 0
+        """To become a member."""
 
     # --- life -------------------------------------------------------------------------------------
 
@@ -153,6 +157,7 @@ class ShardHost:
         Serves nothing yet."""
         self.balance.address = self._ownership.member.address = address
         while True:
+            self._tries += 1
             try:
                 await self._in_writer(lambda: self._ownership.claim(()))
                 break
@@ -168,6 +173,12 @@ class ShardHost:
         await self.balance.start()
         self._chores.append(self._loop.create_task(self._prune_forever()))
         log.info("host_serves", shards=len(self._ownership.epochs), incarnation=self.incarnation)
+
+    @property
+    def progress(self) -> int:
+        """Another number whenever this host came a step further, or tried to where the database is
+        away."""
+        return self._tries + self.balance.steps + self.actors.residents.loads
 
     async def drain(self) -> None:
         """Hand every shard over to other hosts; returns once that is done, or where there is no
@@ -202,6 +213,7 @@ class ShardHost:
             # Killed by whoever saw it die, once more.
             return
         self._let_go = True
+        self._checkpoints.close(wait=False)
         # The writer may be waiting for a database that does not answer; nobody waits for it.
         self._thread.submit(self._store.close)
         self._thread.shutdown(wait=False)
@@ -221,6 +233,7 @@ class ShardHost:
 
     def _dispose(self) -> None:
         self._thread.shutdown(wait=True)
+        self._checkpoints.close()
         self._store.close()
         self._reader.close()
 
@@ -286,6 +299,7 @@ class ShardHost:
                 question.request_id,
                 question.timeout_s,
                 traceparent,
+                repeated=question.repeated,
             )
         except LoadstarError as error:
             response = encode(Refusal(error.kind, error.reason, error.message, error.metadata))
@@ -306,8 +320,11 @@ class ShardHost:
         request_id: str,
         timeout_s: float,
         traceparent: str = "",
+        *,
+        repeated: bool = False,
     ) -> bytes:
-        """Ask an actor; the answer is msgpack of the response or of a `Refusal`.
+        """Ask an actor; the answer is msgpack of the response or of a `Refusal`. `repeated`: it may
+        have been asked the same before.
 
         Raises:
             InvalidInput, NotFound, Exhausted, Unavailable, TimedOut
@@ -319,7 +336,9 @@ class ShardHost:
         except msgspec.ValidationError as error:
             raise InvalidInput(f"{ref} takes no such request: {error}") from error
         if isinstance(asked, Submit):
-            return await self._submit(ref, asked, request, timeout_s, traceparent=traceparent)
+            return await self._submit(
+                ref, asked, request, timeout_s, traceparent=traceparent, repeated=repeated
+            )
         if request_id:
             known = await self._requests.known(ref, request, request_id)
             if known is not None:
@@ -334,13 +353,18 @@ class ShardHost:
         timeout_s: float,
         *,
         traceparent: str,
+        repeated: bool,
     ) -> bytes:
-        """A command that is kept: what the store has of it goes before what the actor knows."""
+        """A command that is kept: what the store has of it goes before what the actor knows. One
+        whose caller gave no id of its own has a new one: the first time nobody knows it."""
         until_s = self._loop.time() + timeout_s
+        known_before = repeated or bool(submitted.request_id)
         while True:
-            known = answered(await self._reader.command(submitted.command_id), submitted)
-            if known is not None:
-                return known
+            if known_before:
+                known = answered(await self._reader.command(submitted.command_id), submitted)
+                if known is not None:
+                    return known
+            known_before = True
             left_s = max(0.05, until_s - self._loop.time())
             answer = await self._put(ref, submitted, request, "", left_s, traceparent=traceparent)
             if self._loop.time() >= until_s or not asks_again(answer):

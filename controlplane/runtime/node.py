@@ -191,6 +191,7 @@ async def start_node(
             client,
             spawn_gateway=spawn_gateway,
             spawn_hosts=spawn_hosts,
+            spare=ray_node is not None and settings.spare_host,
             strike=partial(_strike, settings),
         )
         closing.push_async_callback(supervisor.stop)

@@ -44,7 +44,7 @@ class GatewayProcess(Protocol):
 
 
 class HostProcess(Protocol):
-    """A shard host, here or elsewhere."""
+    """A shard host, here or elsewhere. Its name may be changed until it starts."""
 
     name: str
     pid: int
@@ -53,10 +53,12 @@ class HostProcess(Protocol):
         """Returns once the process is there and has loaded what it needs; it is no member yet."""
 
     async def start(self) -> None:
-        """Become a member; serve nothing yet."""
+        """Become a member; serve nothing yet. Takes as long as the database is away. Raises
+        ConnectionError or TimeoutError where the process is gone or stands still."""
 
     async def serve(self) -> None:
-        """Claim shards and serve them, now and from now on."""
+        """Claim shards and serve them, now and from now on. Takes as long as there is something to
+        bring back; raises as `start` does."""
 
     async def look(self) -> None:
         """There are new members."""

@@ -66,8 +66,10 @@ _CALLS_AT_ONCE = 10_000
 _CALL_TIMEOUT_S = 30.0
 _BEGIN_TIMEOUT_S = 90.0
 """A process of Ray takes a second to start, and many on a machine that has other work."""
-_SERVE_TIMEOUT_S = 120.0
-"""Bringing the actors of a whole network in takes a while."""
+_STANDSTILL_S = 60.0
+"""A host that starts or brings its actors back, and has not come a step further for so long, is
+given up."""
+_PROGRESS_INTERVAL_S = 5.0
 _DRAIN_TIMEOUT_S = 120.0
 _ALIVE_INTERVAL_S = 1.0
 _EXIT_LEASE_LAPSED = 70
@@ -171,35 +173,38 @@ class _HostActor:
 
     def __init__(
         self,
-        name: str,
         settings: Settings,
         place: Place,
         clock: Clock,
         create: ActorFactory | None,
     ) -> None:
-        self._name = name
         self._settings = settings
         self._place = place
         self._clock = clock
         self._create = create
         self._peer: _Peer
         self._host: ShardHost
+        self._progress: Callable[[], int] = lambda: 0
 
     async def prepare(self) -> None:
         """Load what there is to load."""
         default_factory()
+        # What was loaded stays: the collector need not look at it when there is no time for it.
+        gc.collect()
+        gc.freeze()
 
-    async def begin(self) -> int:
+    async def begin(self, name: str) -> int:
         """Become a member; returns the process id."""
-        self._peer = _Peer(self._name, self._settings, self._place)
+        self._peer = _Peer(name, self._settings, self._place)
         self._host = ShardHost(
-            self._name,
+            name,
             self._settings,
             self._clock,
             self._create or default_factory(),
             reach=self._peer.reach,
             on_lapse=lambda: os._exit(_EXIT_LEASE_LAPSED),
         )
+        self._progress = lambda: self._host.progress
         actors = self._host.actors
         address = await self._peer.listen(
             actors.receive, failed=self._lost_track, behind=lambda: actors.mailbox.full
@@ -215,6 +220,10 @@ class _HostActor:
 
     async def serve(self) -> None:
         await self._host.serve()
+
+    async def progress(self) -> int:
+        """Another number whenever the host came a step further."""
+        return self._progress()
 
     async def look(self) -> None:
         self._host.balance.wake()
@@ -241,7 +250,7 @@ def _batch_not_taken(error: Exception) -> None:
     log.error("batch_not_taken", exc_info=error)
 
 
-async def _call(reference: Any, timeout_s: float = _CALL_TIMEOUT_S) -> Any:
+async def _call(reference: Any, timeout_s: float | None = _CALL_TIMEOUT_S) -> Any:
     """The result of a call to a Ray actor.
 
     Raises:
@@ -302,7 +311,7 @@ class RayHost:
     ) -> None:
         self.name = name
         self.pid = 0
-        self.handle = actor_class.remote(name, settings, place, clock, create)
+        self.handle = actor_class.remote(settings, place, clock, create)
         # Whoever was silent for as long as a lease has lost it.
         self._silence_max_s = settings.lease_s
 
@@ -310,10 +319,31 @@ class RayHost:
         await _call(self.handle.prepare.remote(), _BEGIN_TIMEOUT_S)
 
     async def start(self) -> None:
-        self.pid = await _call(self.handle.begin.remote(), _BEGIN_TIMEOUT_S)
+        self.pid = await self._while_it_moves(self.handle.begin.remote(self.name))
 
     async def serve(self) -> None:
-        await _call(self.handle.serve.remote(), _SERVE_TIMEOUT_S)
+        await self._while_it_moves(self.handle.serve.remote())
+
+    async def _while_it_moves(self, reference: Any) -> Any:
+        """The result of a call that takes as long as it takes.
+
+        Raises:
+            ConnectionError: the process is gone.
+            TimeoutError: it does not answer, or stands still.
+        """
+        loop = asyncio.get_running_loop()
+        working = loop.create_task(_call(reference, None))
+        progress, moved_s = -1, loop.time()
+        try:
+            while not (await asyncio.wait((working,), timeout=_PROGRESS_INTERVAL_S))[0]:
+                now = await _call(self.handle.progress.remote(), _STANDSTILL_S)
+                if now != progress:
+                    progress, moved_s = now, loop.time()
+                elif loop.time() - moved_s > _STANDSTILL_S:
+                    raise TimeoutError(f"{self.name} stands still")
+            return working.result()
+        finally:
+            working.cancel()
 
     async def look(self) -> None:
         await _call(self.handle.look.remote())

@@ -2,8 +2,10 @@
 
 They find each other among the members (`members.py`); the supervisor only starts them, and starts
 anew what dies: at once, and when it dies again and again ever more slowly, up to a few seconds. A
-host comes back under its name and so takes its shards back at once. Invariant: no two incarnations
-of one name are let run at the same time, but for a replacement that has not become a member yet."""
+host comes back under its name and so takes its shards back at once; a spare process that has loaded
+everything waits for that. How long a host takes to bring its actors back nobody here decides: it is
+given up when it stands still. Invariant: no two incarnations of one name are let run at the same
+time, but for a replacement that has not become a member yet."""
 
 from __future__ import annotations
 
@@ -23,8 +25,8 @@ _BACKOFF_MAX_S = 5.0
 _STEADY_S = 5.0
 """What lived for so long did not die of starting."""
 _START_TIMEOUT_S = 100.0
-_SERVE_TIMEOUT_S = 120.0
-"""Bringing the actors of a whole network in takes a while."""
+_SPARE_PAUSE_S = 5.0
+"""Before a spare is loaded: whoever starts, or takes over, needs the processor more."""
 _STRIKE_TRIES = 20
 _START_TRIES = 3
 
@@ -35,6 +37,7 @@ class Supervisor:
     Args:
         spawn_gateway: makes a gateway that has not started.
         spawn_hosts: for each host what makes one of its name that has not started.
+        spare: whether to keep a host ready that takes the place of one that dies.
         strike: takes a dead gateway from the members, so that nobody waits for it.
     """
 
@@ -44,6 +47,7 @@ class Supervisor:
         *,
         spawn_gateway: Callable[[], GatewayProcess],
         spawn_hosts: Sequence[Callable[[], HostProcess]],
+        spare: bool,
         strike: Callable[[str], Awaitable[None]],
     ) -> None:
         self.hosts: list[HostProcess] = []
@@ -53,9 +57,14 @@ class Supervisor:
         self._client = client
         self._spawn_gateway = spawn_gateway
         self._spawn_hosts = spawn_hosts
+        self._keeps_spare = spare
+        self._spare: HostProcess | None = None
+        self._coming: HostProcess | None = None
+        """The spare that is being loaded."""
+        self._spare_taken = asyncio.Event()
         self._strike = strike
         self._watchers: list[asyncio.Task[None]] = []
-        """Of the hosts, in their order, and of the gateway."""
+        """Of the hosts, in their order, of the gateway, and of the spare."""
         self._rolling = asyncio.Lock()
 
     async def start(self) -> Ports:
@@ -65,22 +74,23 @@ class Supervisor:
         Raises:
             InvalidInput: the TLS files cannot be used.
             OSError: a port is taken.
-            TimeoutError: something did not start in time.
+            TimeoutError: the gateway did not start in time, or a host stands still.
         """
-        async with asyncio.timeout(_START_TIMEOUT_S):
-            gateway = self.gateway = self._spawn_gateway()
-            self.hosts = [spawn() for spawn in self._spawn_hosts]
-            self.ports, _ = await asyncio.gather(
-                gateway.start(None), asyncio.gather(*map(self._enter, range(len(self.hosts))))
-            )
-        async with asyncio.timeout(_SERVE_TIMEOUT_S):
-            await asyncio.gather(*map(self._serve, self.hosts))
+        gateway = self.gateway = self._spawn_gateway()
+        self.hosts = [spawn() for spawn in self._spawn_hosts]
+        self.ports, _ = await asyncio.gather(
+            asyncio.wait_for(gateway.start(None), _START_TIMEOUT_S),
+            asyncio.gather(*map(self._enter, range(len(self.hosts)))),
+        )
+        await asyncio.gather(*map(self._serve, self.hosts))
         self._client.look()
         loop = asyncio.get_running_loop()
         self._watchers = [
             *(loop.create_task(self._watch_host(index)) for index in range(len(self.hosts))),
             loop.create_task(self._watch_gateway()),
         ]
+        if self._keeps_spare:
+            self._watchers.append(loop.create_task(self._keep_spare()))
         return self.ports
 
     async def _enter(self, index: int) -> None:
@@ -91,7 +101,7 @@ class Supervisor:
                 await self.hosts[index].start()
             except ConnectionError as error:
                 log.error("host_died", host=self.hosts[index].name, reason=str(error))
-                self.hosts[index] = self._spawn_hosts[index]()
+                self.hosts[index] = self._another(index)
             else:
                 return
         await self.hosts[index].start()
@@ -117,7 +127,7 @@ class Supervisor:
                 await self._roll(index)
 
     async def _roll(self, index: int) -> None:
-        successor = self._spawn_hosts[index]()
+        successor = self._another(index)
         try:
             async with asyncio.timeout(_START_TIMEOUT_S):
                 await successor.prepare()
@@ -130,10 +140,9 @@ class Supervisor:
         try:
             await host.stop(successor=True)
             self.hosts[index] = successor
-            async with asyncio.timeout(_START_TIMEOUT_S + _SERVE_TIMEOUT_S):
-                await successor.start()
-                self._client.look()
-                await successor.serve()
+            await successor.start()
+            self._client.look()
+            await successor.serve()
         finally:
             # Whatever went wrong is seen by the next one as the end of a host.
             loop = asyncio.get_running_loop()
@@ -151,6 +160,9 @@ class Supervisor:
         for watcher in self._watchers:
             watcher.cancel()
         await asyncio.gather(*self._watchers, return_exceptions=True)
+        for spare in (self._spare, self._coming):
+            if spare is not None:
+                await spare.kill()
         if self.gateway is not None:
             await self.gateway.stop()
         await asyncio.gather(*(host.stop() for host in self.hosts))
@@ -168,12 +180,11 @@ class Supervisor:
 
     async def _replace_host(self, index: int) -> None:
         # At once in its place: it is stopped with the others, wherever it has got to.
-        host = self.hosts[index] = self._spawn_hosts[index]()
+        host = self.hosts[index] = self._another(index)
         try:
-            async with asyncio.timeout(_START_TIMEOUT_S + _SERVE_TIMEOUT_S):
-                await host.start()
-                self._client.look()
-                await host.serve()
+            await host.start()
+            self._client.look()
+            await host.serve()
         except Exception:
             # Whatever it was: the supervisor goes on trying.
             log.exception("host_not_started", host=host.name)
@@ -181,6 +192,30 @@ class Supervisor:
             return
         self.restarts += 1
         log.info("host_replaced", host=host.name, pid=host.pid)
+
+    def _another(self, index: int) -> HostProcess:
+        """A host of this name that has not started: the spare, where there is one."""
+        spare, self._spare = self._spare, None
+        if spare is None:
+            return self._spawn_hosts[index]()
+        self._spare_taken.set()
+        spare.name = self.hosts[index].name
+        return spare
+
+    async def _keep_spare(self) -> None:
+        while True:
+            await asyncio.sleep(_SPARE_PAUSE_S)
+            self._coming = self._spawn_hosts[0]()
+            try:
+                await self._coming.prepare()
+            except Exception:
+                # A host that dies does without, then.
+                log.exception("spare_not_prepared")
+                await self._coming.kill()
+                continue
+            self._spare, self._coming = self._coming, None
+            await self._spare_taken.wait()
+            self._spare_taken.clear()
 
     async def _watch_gateway(self) -> None:
         backoff = _Backoff()

@@ -234,7 +234,8 @@ class Heard(msgspec.Struct, frozen=True, array_like=True, tag=11):
 
 
 class Question(msgspec.Struct, frozen=True, array_like=True, tag=12):
-    """Client to host: a request to an actor; see `ShardHost.ask`."""
+    """Client to host: a request to an actor; see `ShardHost.ask`. `repeated`: a host may have been
+    asked the same before."""
 
     client: str
     serial: int
@@ -242,6 +243,7 @@ class Question(msgspec.Struct, frozen=True, array_like=True, tag=12):
     request: bytes
     request_id: str
     timeout_s: float
+    repeated: bool = False
 
 
 class Answered(msgspec.Struct, frozen=True, array_like=True, tag=13):

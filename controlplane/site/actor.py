@@ -122,8 +122,10 @@ class SiteActor:
             self._rounds.heard_ms = self._site.latest_ms
             self._rounds.mind_clock(self._site, now_ms, since_crash=True)
             config = self._site.config
-            self._rounds.effects += [assignment(config, charger) for charger in config.chargers]
-            self._rounds.by(now_ms + self._settings.round_interval_ms)
+            self._rounds.effects += [
+                assignment(config, charger, again=True) for charger in config.chargers
+            ]
+            self._rounds.resumed(now_ms)
             self._rounds.set_limit_timer(self._site, now_ms)
             self._rounds.set_grid_timer(self._site, now_ms)
             if self._site.config.feeder is not None:

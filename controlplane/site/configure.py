@@ -137,8 +137,9 @@ def description_effects(
     return effects
 
 
-def assignment(config: SiteConfig, charger: ChargerConfig) -> Send:
-    """Tell a charger where it belongs and how it is described; once more does no harm."""
+def assignment(config: SiteConfig, charger: ChargerConfig, *, again: bool = False) -> Send:
+    """Tell a charger where it belongs and how it is described; once more does no harm. `again`: see
+    `ChargerAssigned`."""
     description = charger.model_dump_json(exclude_defaults=True).encode()
     return Send(
         charger_ref(ChargerId(charger.id)),
@@ -153,6 +154,7 @@ def assignment(config: SiteConfig, charger: ChargerConfig) -> Send:
             else FeedInTerms(
                 config.vehicle_to_grid.credit_per_kwh, config.vehicle_to_grid.currency
             ),
+            again,
         ),
     )
 

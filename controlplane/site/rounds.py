@@ -135,6 +135,12 @@ class Rounds:
             self.set_report_timer(site, now_ms)
             self.effects += self.planning.clock_set(site, now_ms)
 
+    def resumed(self, now_ms: int) -> None:
+        """The site was brought back, and its chargers follow: one round when they have had time to
+        come, and not one for each. Until then everybody keeps the limit there is."""
+        self._rounded_ms, self._late = now_ms, True
+        self.by(now_ms + self._settings.round_interval_ms)
+
     def soon(self, site: LiveSite, now_ms: int, *, critical: bool = False) -> None:
         """A round at once, unless one has just been: then a tenth of the interval after it, so
         that a hundred chargers that answer together cost two rounds and not a hundred. What others

@@ -37,9 +37,11 @@ _BUSY_TIMEOUT_MS = 5_000
 _MIGRATION_LOCK = 4_096_001
 """Among the advisory locks of the database; nothing else of Loadstar takes one."""
 _WRITER_CACHE_KIB = 32_768
-_CHECKPOINT_PAGES = 8_000
+_CHECKPOINT_PAGES = 32_000
 """Samples of a thousand sessions change a thousand pages of their index again and again: kept in
-memory, and copied from the log seldom (it has at most 32 MB), each costs a sixth less."""
+memory, and copied from the log seldom, each costs a sixth less. A host copies the log beside its
+commits every few seconds (`checkpoints.py`); a commit has to only where that falls behind, at 128
+MB."""
 
 
 def open_engine(url: str, *, writer: bool, timeout_s: float | None = None) -> Engine:

@@ -120,8 +120,11 @@ class SampleWriter:
         if known is not None:
             return known
         made = make_day(connection, day)
-        statement = insert(sample_table(day)).compile(
-            dialect=self._dialect, column_keys=list(_COLUMNS)
+        # Inline: nobody wants to hear the numbers of the rows.
+        statement = (
+            insert(sample_table(day))
+            .inline()
+            .compile(dialect=self._dialect, column_keys=list(_COLUMNS))
         )
         # The columns stand in the order of the record's fields; a column in another place would
         # write values under a wrong name.

@@ -8,7 +8,7 @@ import pytest
 from charger_driver import SETTINGS, Charger
 from token_charger import KNOWN, TokenCharger
 
-from controlplane.actor import Call, LookedUp, LookUp, Reply, TimerFired
+from controlplane.actor import Call, LookedUp, LookUp, Reply
 from controlplane.charger.messages import StationCalled
 from controlplane.errors import Refusal
 from controlplane.ids import SessionId
@@ -185,7 +185,7 @@ def test_a_token_that_was_blocked_while_no_host_was_there_to_hear_loses_its_powe
     assert charger.authorised() is True
     other = TokenCharger(snapshot=charger.snapshot, now_ms=charger.now_ms + 5_000)
     other.store(Token("ANNA", state=TokenState.BLOCKED))
-    other.tell(TimerFired("nothing"))
+    other.wait(15_000)
     assert other.authorised() is False
 
 

@@ -1,17 +1,16 @@
 """Reads of what concerns security: credentials, candidates, certificates, security events.
 
-Part of `StoreReader`, in a module of its own. A token of a page is the key of its last row, as
-there."""
+A token of a page is the key of its last row, as elsewhere."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 from sqlalchemy import Connection, Select, desc, func, select
 
 from controlplane.ids import ChargerId
 from controlplane.store import schema
+from controlplane.store.reads.pages import Reads, Result
 from controlplane.store.records import (
     CandidateRecord,
     CertificateRecord,
@@ -24,17 +23,11 @@ from controlplane.store.records import (
 
 __all__ = ["SecurityReads"]
 
-Result = TypeVar("Result")
-
 _FOUND_MAX = 1_000
 
 
-class SecurityReads:
-    """Mixed into `StoreReader`, which runs the reads. Every method raises `Unavailable` where the
-    database is away."""
-
-    async def _run(self, read: Callable[[Connection], Result]) -> Result:
-        raise NotImplementedError
+class SecurityReads(Reads):
+    """Part of `StoreReader`. Every method raises `Unavailable` where the database is away."""
 
     async def admission(
         self, charger_id: ChargerId
@@ -47,7 +40,7 @@ class SecurityReads:
             .outerjoin(schema.credential, shown.charger_id == described.charger_id)
             .where(described.charger_id == charger_id)
         )
-        row = await self._run(lambda connection: connection.execute(query).one_or_none())
+        row = await self.read(lambda connection: connection.execute(query).one_or_none())
         if row is None:
             return None
         values = row._asdict()
@@ -80,7 +73,7 @@ class SecurityReads:
     async def candidates_count(self) -> int:
         """How many chargers wait for an owner."""
         query = select(func.count()).select_from(schema.candidate)
-        return await self._run(lambda connection: connection.execute(query).scalar_one())
+        return await self.read(lambda connection: connection.execute(query).scalar_one())
 
     async def certificate(self, serial: str) -> CertificateRecord | None:
         """The certificate, or None."""
@@ -155,7 +148,7 @@ class SecurityReads:
                 found.append((values.pop("event_id"), SecurityEventRecord(**values)))
             return found
 
-        return await self._run(read)
+        return await self.read(read)
 
     async def _signings(self, query: Select[Any]) -> list[SigningRecord]:
         def read(connection: Connection) -> list[SigningRecord]:
@@ -164,13 +157,13 @@ class SecurityReads:
                 for row in connection.execute(query)
             ]
 
-        return await self._run(read)
+        return await self.read(read)
 
     async def _found(self, query: Select[Any], record: type[Result]) -> list[Result]:
         def read(connection: Connection) -> list[Result]:
             return [record(**row._asdict()) for row in connection.execute(query)]
 
-        return await self._run(read)
+        return await self.read(read)
 
 
 _CREDENTIAL = tuple(CredentialRecord.__struct_fields__)
