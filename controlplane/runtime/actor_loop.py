@@ -15,6 +15,8 @@ from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
+import msgspec
+
 from controlplane.actor import (
     Answer,
     Ask,
@@ -371,6 +373,8 @@ class ActorLoop:
             if known is not None and known != message.connection:
                 self._close_replaced(charger_id, known)
             self._connected[charger_id] = message.connection
+            epoch = self.epochs.get(resident.shard, 0)
+            message = msgspec.structs.replace(message, epoch=epoch)
         elif type(message) is StationDisconnected:
             del self._connected[charger_id]
         self._queue.append((resident, message, None))

@@ -16,7 +16,7 @@ from controlplane.config import Settings
 from controlplane.errors import InvalidInput, Precondition
 from controlplane.runtime.asking import RoutedClient
 from controlplane.runtime.client import ActorClient
-from controlplane.runtime.clock import AcceleratedClock, Clock, SystemClock
+from controlplane.runtime.clock import AcceleratedClock, Clock, SetClock, SystemClock
 from controlplane.runtime.cluster_token import read_token
 from controlplane.runtime.data_directory import DataDirectory
 from controlplane.runtime.links import Reach, listen
@@ -296,6 +296,8 @@ async def _start_ray(settings: Settings, node: str, closing: AsyncExitStack) -> 
 
 
 def _clock(settings: Settings) -> Clock:
+    if settings.clock_offset_file is not None:
+        return SetClock(settings.clock_offset_file)
     if settings.clock_speed == 1.0 and not settings.clock_start:
         return SystemClock()
     start_ms = time.time_ns() // 1_000_000
