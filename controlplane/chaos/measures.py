@@ -30,7 +30,7 @@ class Measures:
 
     def struck(self, fault: Fault) -> None:
         """A fault strikes."""
-        self._faults[fault.kind] += 1
+        self._faults[fault.kind.value] += 1
         self._schedule.append(str(fault))
 
     def spoil(self) -> None:
@@ -45,9 +45,9 @@ class Measures:
             return f"fault {fault.number}: recovered, with what came on top"
         stayed = [times_s[charger_id] for charger_id in affected.all - affected.redialling]
         redialled = [times_s[charger_id] for charger_id in affected.redialling]
-        self._stayed.setdefault(fault.kind, []).extend(stayed)
-        self._redialled.setdefault(fault.kind, []).extend(redialled)
-        self._sockets_lost[fault.kind] += sockets_lost
+        self._stayed.setdefault(fault.kind.value, []).extend(stayed)
+        self._redialled.setdefault(fault.kind.value, []).extend(redialled)
+        self._sockets_lost[fault.kind.value] += sockets_lost
         return (
             f"fault {fault.number}: {len(stayed)} served again within {max(stayed, default=0):.1f}"
             f" s, {len(redialled)} dialled again within {max(redialled, default=0):.1f} s,"

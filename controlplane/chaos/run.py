@@ -12,6 +12,7 @@ import secrets
 import shutil
 import sys
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
@@ -70,7 +71,7 @@ def run(
         hosts: how many each of them has, 1 to 8.
         kinds: see `parse_kinds`.
         keep: leave logs and data where they are, and say where.
-        say: hears what happens.
+        say: hears what happens, and when: seconds since the beginning.
 
     Returns:
         See docs/chaos.md.
@@ -82,6 +83,11 @@ def run(
     if not 1 <= stations <= 2_000 or not 1 <= nodes <= 8 or not 1 <= hosts <= 8:
         raise InvalidInput("stations must be 1 to 2,000, nodes and hosts 1 to 8")
     wanted = parse_kinds(kinds)
+    begun_s = time.monotonic()
+
+    def tell(line: str) -> None:
+        say(f"{time.monotonic() - begun_s:7.1f} s  {line}")
+
     namespaces = leave_network()
     possible = wanted if namespaces else wanted - CUTS
     if nodes == 1:
@@ -95,7 +101,7 @@ def run(
         [sys.executable, "-m", "controlplane.chaos.undertaker", name, buried],
     )
     if keep:
-        say(f"logs and data are kept in {folder}")
+        tell(f"logs and data are kept in {folder}")
     try:
         chaos = _Chaos(
             seed=seed,
@@ -105,7 +111,7 @@ def run(
             fabric=Fabric(namespaces=namespaces),
             name=name,
             folder=folder,
-            say=say,
+            say=tell,
         )
         return uvloop.run(chaos.carry_out(possible, minutes=minutes, faults_max=faults_max))
     finally:
