@@ -10,6 +10,7 @@ import os
 import signal
 from collections.abc import Callable
 from contextlib import suppress
+from typing import Final
 
 from controlplane.chaos.cluster import Cluster, Node
 from controlplane.chaos.fabric import Fabric, Machine
@@ -20,6 +21,17 @@ from controlplane.sim.postgresql import PostgresqlServer
 __all__ = ["Blows"]
 
 _STOP, _GO, _KILL = signal.SIGSTOP, signal.SIGCONT, signal.SIGKILL
+_SIGNALS: Final = {
+    FaultKind.HOST_KILLED: _KILL,
+    FaultKind.HOST_FROZEN: _STOP,
+    FaultKind.GATEWAY_KILLED: _KILL,
+    FaultKind.GATEWAY_FROZEN: _STOP,
+    FaultKind.SUPERVISOR_KILLED: _KILL,
+    FaultKind.RAY_KILLED: _KILL,
+    FaultKind.NODE_FROZEN: _STOP,
+    FaultKind.NODE_ROLLED: signal.SIGHUP,
+}
+"""The kinds that are a signal to processes of a node."""
 
 
 class Blows:
@@ -42,25 +54,18 @@ class Blows:
     async def strike(self, fault: Fault) -> None:
         """Returns when the blow has fallen."""
         node = self._cluster.nodes[fault.node]
+        number = _SIGNALS.get(fault.kind)
+        if number is not None:
+            pids = _struck(fault, node)
+            if number is _STOP:
+                self._frozen[fault.number] = pids
+            _signal(pids, number)
+            return
         match fault.kind:
-            case FaultKind.HOST_KILLED:
-                _signal(node.pids("host")[fault.host : fault.host + 1], _KILL)
-            case FaultKind.HOST_FROZEN:
-                self._freeze(fault, node.pids("host")[fault.host : fault.host + 1])
-            case FaultKind.GATEWAY_KILLED:
-                _signal(node.pids("gateway"), _KILL)
-            case FaultKind.GATEWAY_FROZEN:
-                self._freeze(fault, node.pids("gateway"))
-            case FaultKind.SUPERVISOR_KILLED:
-                _signal(node.pids("supervisor"), _KILL)
             case FaultKind.NODE_KILLED:
                 await node.off()
-            case FaultKind.NODE_FROZEN:
-                self._freeze(fault, node.all_pids())
             case FaultKind.NODE_DRAINED:
                 await node.drain()
-            case FaultKind.NODE_ROLLED:
-                _signal(node.pids("supervisor"), signal.SIGHUP)
             case FaultKind.CLOCK_STEPPED:
                 SetClock.set(node.clock_file, round(fault.step_s * 1_000))
             case FaultKind.HEAD_LOST:
@@ -104,16 +109,26 @@ class Blows:
             case FaultKind.HEAD_LOST:
                 await self._cluster.start_head()
 
-    def _freeze(self, fault: Fault, pids: list[int]) -> None:
-        self._frozen[fault.number] = pids
-        _signal(pids, _STOP)
-
     async def _on_database(self, work: Callable[[], None]) -> None:
         def there() -> None:
             with self._database_machine.inside():
                 work()
 
         await asyncio.to_thread(there)
+
+
+def _struck(fault: Fault, node: Node) -> list[int]:
+    match fault.kind:
+        case FaultKind.HOST_KILLED | FaultKind.HOST_FROZEN:
+            return node.pids("host")[fault.host : fault.host + 1]
+        case FaultKind.GATEWAY_KILLED | FaultKind.GATEWAY_FROZEN:
+            return node.pids("gateway")
+        case FaultKind.RAY_KILLED:
+            return node.ray_daemons()
+        case FaultKind.NODE_FROZEN:
+            return node.all_pids()
+        case _:
+            return node.pids("supervisor")
 
 
 def _signal(pids: list[int], number: signal.Signals) -> None:

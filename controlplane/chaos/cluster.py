@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import IO, Any, Final
 
 from controlplane.chaos.fabric import Fabric, Machine
-from controlplane.chaos.marks import MACHINE, RUN, is_marked, marked
+from controlplane.chaos.marks import MACHINE, RUN, is_marked, is_program, marked
 from controlplane.errors import Unavailable
 from controlplane.runtime.clock import SetClock
 
@@ -195,6 +195,10 @@ class Node:
             told: dict[str, Any] = json.loads(self._ready_file.read_text(encoding="utf-8"))
             return told
         return {}
+
+    def ray_daemons(self) -> list[int]:
+        """The process by which Ray runs everything else here."""
+        return [pid for pid in self.all_pids() if is_program(pid, "raylet")]
 
     def start(self) -> None:
         """Switch the machine on."""

@@ -24,12 +24,15 @@ _OF_HOST: Final = {FaultKind.HOST_KILLED, FaultKind.HOST_FROZEN}
 _OF_GATEWAY: Final = {FaultKind.GATEWAY_KILLED, FaultKind.GATEWAY_FROZEN}
 _OF_NODE: Final = {
     FaultKind.SUPERVISOR_KILLED,
+    FaultKind.RAY_KILLED,
     FaultKind.NODE_KILLED,
     FaultKind.NODE_FROZEN,
     FaultKind.NODE_DRAINED,
     FaultKind.NODE_CUT,
+    # A gateway without the database is no member for long, and then passes nothing on.
+    FaultKind.DATABASE_CUT,
 }
-_OF_ITS_HOSTS: Final = {FaultKind.NODE_ROLLED, FaultKind.CLOCK_STEPPED, FaultKind.DATABASE_CUT}
+_OF_ITS_HOSTS: Final = {FaultKind.NODE_ROLLED, FaultKind.CLOCK_STEPPED}
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,14 @@ _REST_TIMEOUT_S: Final = 240.0
 _BALANCED_TIMEOUT_S: Final = 90.0
 _LOOK_S: Final = 0.5
 _TOLD_MAX: Final = 100
-_WITH_NODE: Final = {FaultKind.NODE_KILLED, FaultKind.NODE_DRAINED, FaultKind.SUPERVISOR_KILLED}
+_SERVED_BY_NOBODY: Final = {
+    FaultKind.DATABASE_KILLED,
+    FaultKind.DATABASE_FROZEN,
+    FaultKind.DATABASE_RESTARTED,
+    # A station's gateway may be on one side and its host on the other.
+    FaultKind.NODES_CUT,
+}
+"""While these last, nobody can serve."""
 
 Say = Callable[[str], None]
 
@@ -243,8 +250,8 @@ class _Chaos:
         affected = self._reach.of(fault)
         sockets = self._sockets(affected)
         self._measures.struck(fault)
-        if fault.kind.name.startswith("DATABASE_") and fault.kind not in CUTS:
-            # Without a database nobody is served: recovery begins when it is there again.
+        if fault.kind in _SERVED_BY_NOBODY:
+            # Recovery begins when it is over.
             await self._blows.strike(fault)
             await asyncio.sleep(fault.lasts_s)
             await self._blows.lift(fault)

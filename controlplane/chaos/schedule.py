@@ -24,6 +24,7 @@ class FaultKind(StrEnum):
     GATEWAY_KILLED = "gateway_killed"
     GATEWAY_FROZEN = "gateway_frozen"
     SUPERVISOR_KILLED = "supervisor_killed"
+    RAY_KILLED = "ray_killed"
     NODE_KILLED = "node_killed"
     NODE_FROZEN = "node_frozen"
     NODE_DRAINED = "node_drained"
@@ -54,6 +55,7 @@ _DRAWS: Final = {
     FaultKind.GATEWAY_KILLED: _Draw(4),
     FaultKind.GATEWAY_FROZEN: _Draw(3, (1.0, 20.0)),
     FaultKind.SUPERVISOR_KILLED: _Draw(1),
+    FaultKind.RAY_KILLED: _Draw(1),
     FaultKind.NODE_KILLED: _Draw(1),
     FaultKind.NODE_FROZEN: _Draw(2, (2.0, 20.0)),
     FaultKind.NODE_DRAINED: _Draw(1),

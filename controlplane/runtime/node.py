@@ -53,6 +53,7 @@ class Node:
         reader: StoreReader,
         supervisor: Supervisor,
         closing: AsyncExitStack,
+        ray_node: RayNode | None = None,
     ) -> None:
         self.name = name
         """Of the node, lasting."""
@@ -62,6 +63,7 @@ class Node:
         self.reader = reader
         self._supervisor = supervisor
         self._closing = closing
+        self._ray_node = ray_node
 
     @property
     def ocpp_port(self) -> int:
@@ -125,6 +127,17 @@ class Node:
         reading = await self.reader.read(ClusterReading.read)
         if any(each.node != self.name and not each.draining for each in reading.hosts()):
             await self._supervisor.drain()
+
+    async def lost_ray(self) -> None:
+        """Returns when Ray is gone from this machine, and this node can only end; never where it
+        has no processes of Ray."""
+        if self._ray_node is None:
+            await asyncio.Event().wait()
+            return
+        supervisor = self._supervisor
+        await self._ray_node.daemon_ended(
+            lambda: supervisor.gateway.pid if supervisor.gateway else 0
+        )
 
     async def stop(self) -> None:
         """Close the sockets, commit what is under way, give the shards back, end the processes."""
@@ -207,6 +220,7 @@ async def start_node(
             reader=reader,
             supervisor=supervisor,
             closing=closing.pop_all(),
+            ray_node=ray_node,
         )
 
 

@@ -21,6 +21,7 @@ import tempfile
 import uuid
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 # Read by Ray when it is imported, here and in every process below.
@@ -421,10 +422,46 @@ class RayNode:
             self._host_class, name, settings, place=self.place, clock=clock, create=create
         )
 
+    async def daemon_ended(self, child: Callable[[], int]) -> None:
+        """Returns when Ray's daemon on this machine is gone: nothing can be started here any more,
+        and Ray ends whatever runs.
+
+        Args:
+            child: the process id of something that Ray runs here, at this moment.
+        """
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                daemon = _parent_of(child())
+                break
+            except OSError:
+                # It has just died, and will have a successor.
+                await asyncio.sleep(_ALIVE_INTERVAL_S)
+        gone = loop.create_future()
+        try:
+            descriptor = os.pidfd_open(daemon)
+        except OSError:
+            return
+        loop.add_reader(descriptor, gone.cancel)
+        try:
+            await asyncio.wait((gone,))
+        finally:
+            loop.remove_reader(descriptor)
+            os.close(descriptor)
+
     def stop(self) -> None:
         """End what was started here."""
         ray.shutdown()
         shutil.rmtree(self.place.folder, ignore_errors=True)
+
+
+def _parent_of(pid: int) -> int:
+    """Field 4 of proc_pid_stat(5), behind a name that may hold blanks.
+
+    Raises:
+        OSError: the process is gone.
+    """
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
 
 
 def start_ray(node: str) -> RayNode:

@@ -1,0 +1,91 @@
+"""What counts as acknowledged, as a stale command and as served again."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from controlplane.chaos.books import Books, Reading
+
+AT = "2026-03-01T12:00:00.250Z"
+AT_MS = 1_772_366_400_250
+VALUES_V16 = {
+    "connectorId": 1,
+    "transactionId": 5,
+    "meterValue": [
+        {
+            "timestamp": AT,
+            "sampledValue": [
+                {"value": "120", "measurand": "Energy.Active.Import.Register", "unit": "Wh"},
+                {"value": "7000", "measurand": "Power.Active.Import", "unit": "W"},
+            ],
+        }
+    ],
+}
+EVENT_V201 = {
+    "eventType": "Updated",
+    "evse": {"id": 2, "connectorId": 1},
+    "meterValue": [
+        {
+            "timestamp": AT,
+            "sampledValue": [{"value": 77, "measurand": "Energy.Active.Import.Register"}],
+        }
+    ],
+}
+
+
+def asked(books: Books, id: str, action: str, payload: dict[str, Any], now_s: float) -> None:
+    books.said(json.dumps([2, id, action, payload]), now_s)
+
+
+def answered(books: Books, id: str, now_s: float) -> None:
+    books.heard(json.dumps([3, id, {}]), now_s)
+
+
+def test_a_reading_is_acknowledged_by_the_answer_and_not_by_the_sending() -> None:
+    books = Books("CP1")
+    asked(books, "a", "MeterValues", VALUES_V16, 0.0)
+    asked(books, "b", "TransactionEvent", EVENT_V201, 0.0)
+    assert not books.readings
+    answered(books, "a", 1.0)
+    answered(books, "b", 1.0)
+    assert books.readings == {Reading("CP1", 1, AT_MS, 120), Reading("CP1", 2, AT_MS, 77)}
+    assert (books.acknowledged, books.refused) == (2, 0)
+
+
+def test_an_error_acknowledges_nothing() -> None:
+    books = Books("CP1")
+    asked(books, "a", "MeterValues", VALUES_V16, 0.0)
+    books.heard(json.dumps([4, "a", "InternalError", "", {}]), 1.0)
+    assert not books.readings
+    assert (books.acknowledged, books.refused) == (0, 1)
+
+
+def test_what_carries_no_transaction_is_not_counted() -> None:
+    books = Books("CP1")
+    asked(books, "a", "Heartbeat", {}, 0.0)
+    answered(books, "a", 1.0)
+    assert books.acknowledged == 0
+
+
+def command(books: Books, message_id: str) -> None:
+    books.heard(json.dumps([2, message_id, "SetChargingProfile", {}]), 0.0)
+
+
+def test_a_command_under_a_lower_epoch_after_a_higher_one_is_stale() -> None:
+    books = Books("CP1")
+    for message_id in ("9.18f0-1", "a.18f1-1", "a.18f1-2", "9.18f0-2", "10.18f2-1"):
+        command(books, message_id)
+    assert books.commands == 5
+    assert books.stale == ["CP1: SetChargingProfile under 9 after 10"]
+
+
+def test_served_again_is_who_is_answered_to_what_he_said_after_the_blow() -> None:
+    books = Books("CP1")
+    asked(books, "before", "Heartbeat", {}, 9.0)
+    books.struck(10.0)
+    answered(books, "before", 10.5)
+    assert books.served_s is None
+    asked(books, "after", "Heartbeat", {}, 10.5)
+    answered(books, "after", 12.0)
+    assert books.served_s == 2.0
