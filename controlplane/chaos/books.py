@@ -1,9 +1,9 @@
 """What one station heard and said, kept for the audit: what was acknowledged, under which epoch it
-was commanded, and since when it is served again after a fault.
+was commanded, and how long it waited for answers.
 
 Pure; it reads frames and knows nothing of Loadstar but that the ids of its CALLs begin with the
-epoch. Invariants: a message counts as acknowledged only by a CALLRESULT to its id; a station is
-served again only by the answer to something that it said after the fault."""
+epoch. Invariants: a message counts as acknowledged only by a CALLRESULT to its id; a station that
+asked waits until something is answered, over however many connections."""
 
 from __future__ import annotations
 
@@ -53,13 +53,26 @@ class Books:
         """Commands under a lower epoch than one before them."""
         self._epoch = 0
         self._asked: dict[str, tuple[str, dict[str, Any], float]] = {}
-        self._since_s: float | None = None
-        """What is said from now on shows whether it is served again."""
-        self.served_s: float | None = None
+        self.served_s = 0.0
+        """When it said what was answered last, or anything before that."""
+        self.waited_max_s = 0.0
+        """The longest that it waited for an answer since `struck`."""
+        self._struck_s = 0.0
+        self._waits_since_s: float | None = None
+
+    @property
+    def waits(self) -> bool:
+        """Whether it has wanted to say something and has heard no answer to anything since."""
+        return self._waits_since_s is not None
 
     def struck(self, now_s: float) -> None:
-        """A fault strikes: is it served, and when?"""
-        self._since_s, self.served_s = now_s, None
+        """A fault strikes: from now on it counts how long is waited for an answer."""
+        self._struck_s, self.waited_max_s = now_s, 0.0
+
+    def wants(self, now_s: float) -> None:
+        """The station has something to say, whether or not it has a line to say it on."""
+        if self._waits_since_s is None:
+            self._waits_since_s = now_s
 
     def said(self, frame: str, now_s: float) -> None:
         """The station sends a frame."""
@@ -68,6 +81,7 @@ class Books:
             if len(self._asked) >= _WAITING_MAX:
                 del self._asked[next(iter(self._asked))]
             self._asked[told[1]] = (told[2], told[3], now_s)
+            self.wants(now_s)
 
     def heard(self, frame: str, now_s: float) -> None:
         """The station is sent a frame."""
@@ -87,8 +101,12 @@ class Books:
             self.refused += not good
             if good:
                 self.readings.update(_readings(self.charger_id, payload))
-        if good and self._since_s is not None and asked_s >= self._since_s:
-            self.served_s, self._since_s = now_s - self._since_s, None
+        if good:
+            self.served_s = max(self.served_s, asked_s)
+            if self._waits_since_s is not None:
+                waited_s = now_s - max(self._waits_since_s, self._struck_s)
+                self.waited_max_s = max(self.waited_max_s, waited_s)
+                self._waits_since_s = None
 
     def _commanded(self, message_id: str, action: str) -> None:
         self.commands += 1

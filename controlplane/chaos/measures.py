@@ -13,8 +13,8 @@ __all__ = ["Measures"]
 
 
 class Measures:
-    """Of one run. Times are seconds, from the blow, or where the whole database was away from its
-    return, until a station was answered to something that it said after that."""
+    """Of one run. Times are seconds: the longest that a station which always had something to say
+    waited for an answer, from the blow, or where nobody could serve meanwhile from its end."""
 
     def __init__(self) -> None:
         self.unserved: list[str] = []
@@ -49,8 +49,8 @@ class Measures:
         self._redialled.setdefault(fault.kind.value, []).extend(redialled)
         self._sockets_lost[fault.kind.value] += sockets_lost
         return (
-            f"fault {fault.number}: {len(stayed)} served again within {max(stayed, default=0):.1f}"
-            f" s, {len(redialled)} dialled again within {max(redialled, default=0):.1f} s,"
+            f"fault {fault.number}: {len(stayed)} waited {max(stayed, default=0):.1f} s at most,"
+            f" {len(redialled)} who had to dial again {max(redialled, default=0):.1f} s,"
             f" {sockets_lost} other sockets lost"
         )
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Sequence
+from contextlib import asynccontextmanager
 from random import Random
 from typing import Final
 
@@ -30,6 +31,8 @@ _CONNECT_OVER_S: Final = 5.0
 _STAYS_S: Final = (15.0, 90.0)
 _GAP_S: Final = (3.0, 20.0)
 _BATTERY_WH: Final = 60_000.0
+_PROBE_S: Final = 1.0
+_SERVED_TIMEOUT_S: Final = 180.0
 
 
 class Driven:
@@ -48,7 +51,6 @@ class Driven:
             seed=seed,
         )
         self.books = Books(charger_id)
-        self.lines_lost = 0
         self._next_s = 0.0
         self._token = 0
         loop = asyncio.get_running_loop()
@@ -144,22 +146,43 @@ class Stations:
         """How many are connected and booted."""
         return sum(each.station.settled.is_set() for each in self.all.values())
 
-    def struck(self, charger_ids: Collection[str]) -> None:
-        """A fault strikes these: from now on it is watched when each is served again."""
+    def struck(self, charger_ids: Collection[str]) -> float:
+        """A fault strikes these: from now on it counts how long each waits for answers. Returns the
+        instant."""
         now_s = asyncio.get_running_loop().time()
         for charger_id in charger_ids:
-            driven = self.all[charger_id]
-            driven.books.struck(now_s)
-            driven.probe()
+            self.all[charger_id].books.struck(now_s)
+        return now_s
 
-    async def served(self, charger_ids: Collection[str], timeout_s: float) -> bool:
-        """Wait until all of these were served after the last `struck`; whether they were."""
-        until_s = asyncio.get_running_loop().time() + timeout_s
-        while asyncio.get_running_loop().time() < until_s:
-            if all(self.all[each].books.served_s is not None for each in charger_ids):
-                return True
-            await asyncio.sleep(0.05)
-        return False
+    @asynccontextmanager
+    async def asking(self, charger_ids: Collection[str]) -> AsyncIterator[None]:
+        """Meanwhile each of these has something to say all the time."""
+        task = asyncio.get_running_loop().create_task(self._ask(charger_ids))
+        try:
+            yield
+        finally:
+            task.cancel()
+
+    async def _ask(self, charger_ids: Collection[str]) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            for charger_id in charger_ids:
+                driven = self.all[charger_id]
+                if not driven.books.waits and not driven.station.backlog:
+                    driven.books.wants(loop.time())
+                    driven.probe()
+            await asyncio.sleep(_PROBE_S)
+
+    async def served(self, charger_ids: Collection[str], since_s: float) -> list[str]:
+        """Wait until each of these is answered to something that it said after `since_s`; returns
+        those who were not in time."""
+        loop = asyncio.get_running_loop()
+        until_s = loop.time() + _SERVED_TIMEOUT_S
+        waiting = list(charger_ids)
+        while waiting and loop.time() < until_s:
+            await asyncio.sleep(_STEP_S)
+            waiting = [each for each in waiting if self.all[each].books.served_s <= since_s]
+        return waiting
 
     async def come_to_rest(self, timeout_s: float) -> list[str]:
         """Let every vehicle leave and everything be told; the stations that could not tell all."""

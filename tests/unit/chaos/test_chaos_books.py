@@ -80,12 +80,33 @@ def test_a_command_under_a_lower_epoch_after_a_higher_one_is_stale() -> None:
     assert books.stale == ["CP1: SetChargingProfile under 9 after 10"]
 
 
-def test_served_again_is_who_is_answered_to_what_he_said_after_the_blow() -> None:
+def test_a_station_waits_from_its_question_or_the_blow_until_anything_is_answered() -> None:
     books = Books("CP1")
     asked(books, "before", "Heartbeat", {}, 9.0)
     books.struck(10.0)
-    answered(books, "before", 10.5)
-    assert books.served_s is None
-    asked(books, "after", "Heartbeat", {}, 10.5)
-    answered(books, "after", 12.0)
-    assert books.served_s == 2.0
+    asked(books, "again", "BootNotification", {}, 12.0)
+    assert books.waits
+    answered(books, "again", 13.0)
+    assert not books.waits
+    assert (books.waited_max_s, books.served_s) == (3.0, 12.0)
+    asked(books, "after", "Heartbeat", {}, 14.0)
+    answered(books, "after", 14.5)
+    assert (books.waited_max_s, books.served_s) == (3.0, 14.0)
+
+
+def test_an_error_is_no_service() -> None:
+    books = Books("CP1")
+    books.struck(10.0)
+    asked(books, "a", "Heartbeat", {}, 11.0)
+    books.heard(json.dumps([4, "a", "InternalError", "", {}]), 12.0)
+    assert books.waits
+    assert books.served_s == 0.0
+
+
+def test_who_has_no_line_to_ask_on_waits_too() -> None:
+    books = Books("CP1")
+    books.struck(10.0)
+    books.wants(11.0)
+    asked(books, "a", "BootNotification", {}, 15.0)
+    answered(books, "a", 16.0)
+    assert books.waited_max_s == 5.0
