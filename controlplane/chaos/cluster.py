@@ -62,6 +62,10 @@ class _Programs:
     def token_file(self) -> Path:
         return self.folder / "token"
 
+    @property
+    def ray_folder(self) -> Path:
+        return self.folder / "ray"
+
     def environment(self, machine: Machine) -> dict[str, str]:
         return (
             dict(os.environ)
@@ -291,7 +295,7 @@ class Cluster:
             self.head,
             self._programs,
             *("--head", f"--port={_RAY_PORT}", "--include-dashboard=false"),
-            f"--temp-dir={folder / 'ray'}",
+            f"--temp-dir={self._programs.ray_folder}",
         )
         self.nodes = [
             Node(fabric.add(f"node{number}"), self._programs, self.head) for number in range(nodes)
@@ -322,6 +326,8 @@ class Cluster:
 
     async def start_head(self) -> None:
         """Start Ray's head; returns when it takes connections."""
+        # As the unit of `deploy/systemd` does: Ray takes it for a head that runs.
+        (self._programs.ray_folder / "ray_current_cluster").unlink(missing_ok=True)
         self._head.start()
         until_s = time.monotonic() + _READY_TIMEOUT_S
         while True:
