@@ -12,6 +12,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from sqlalchemy import Connection
+
 from controlplane.config import Settings
 from controlplane.errors import InvalidInput, Precondition
 from controlplane.runtime.asking import RoutedClient
@@ -20,7 +22,7 @@ from controlplane.runtime.clock import AcceleratedClock, Clock, SetClock, System
 from controlplane.runtime.cluster_token import read_token
 from controlplane.runtime.data_directory import DataDirectory
 from controlplane.runtime.links import Reach, listen
-from controlplane.runtime.members import ClusterReading, forget_member
+from controlplane.runtime.members import ClusterReading, forget_hosts, forget_member
 from controlplane.runtime.monitor import Measured
 from controlplane.runtime.processes import GatewayProcess, HostProcess, LocalGateway, LocalHost
 from controlplane.runtime.residents import ActorFactory
@@ -134,10 +136,28 @@ class Node:
         if self._ray_node is None:
             await asyncio.Event().wait()
             return
-        supervisor = self._supervisor
-        await self._ray_node.daemon_ended(
-            lambda: supervisor.gateway.pid if supervisor.gateway else 0
-        )
+        await self._ray_node.daemon_ended(self._gateway_pid)
+
+    async def abandon(self) -> None:
+        """Where Ray is gone: end what is left of the gateway and the hosts, and let other nodes
+        have their shards at once. This process must end then.
+
+        Raises:
+            TimeoutError: a process did not end.
+            Unavailable: the database is away; the leases run out by themselves.
+        """
+        if self._ray_node is None:
+            return
+        hosts = self._supervisor.hosts
+        pids = [self._gateway_pid(), *(host.pid for host in hosts)]
+        await asyncio.to_thread(self._ray_node.end_processes, [pid for pid in pids if pid])
+        names = [host.name for host in hosts]
+        await _in_database(self.settings, lambda connection: forget_hosts(connection, names))
+        if self._supervisor.gateway is not None:
+            await _strike(self.settings, self._supervisor.gateway.name)
+
+    def _gateway_pid(self) -> int:
+        return 0 if self._supervisor.gateway is None else self._supervisor.gateway.pid
 
     async def stop(self) -> None:
         """Close the sockets, commit what is under way, give the shards back, end the processes."""
@@ -276,16 +296,19 @@ async def _refuse_strangers(settings: Settings, node: str, reader: StoreReader) 
 
 async def _strike(settings: Settings, gateway: str) -> None:
     """Take a dead gateway from the members."""
+    await _in_database(settings, lambda connection: forget_member(connection, gateway))
 
-    def strike() -> None:
+
+async def _in_database(settings: Settings, work: Callable[[Connection], object]) -> None:
+    def run() -> None:
         engine = open_engine(settings.database, writer=True)
         try:
             with connected(engine) as connection:
-                forget_member(connection, gateway)
+                work(connection)
         finally:
             engine.dispose()
 
-    await asyncio.to_thread(strike)
+    await asyncio.to_thread(run)
 
 
 def _not_taken(error: Exception) -> None:
