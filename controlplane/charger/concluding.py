@@ -144,7 +144,7 @@ class Conclusions:
 
     def _finish(self, turn: Turn, order: Order, result: CommandResult) -> None:
         """Tell whoever wanted it what became of it."""
-        default_ma = self._memory.default_ma()
+        defaults_ma = self._memory.defaults_ma()
         settling = order.origin is Origin.SETTLING
         if order.sent:
             limit = self._device.answered(turn, order.command, result, settling=settling)
@@ -177,7 +177,7 @@ class Conclusions:
             self._schedule_check.limit_accepted(turn, order.command)
         if order.limit is not None:
             tell_outcome(turn, order.limit, result.state)
-            if default_ma != self._memory.default_ma():
+            if defaults_ma != self._memory.defaults_ma():
                 self._preparation.tell_presence(turn)
         if order.origin is Origin.HEALING:
             self._healer.concluded(turn, result)

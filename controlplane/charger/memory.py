@@ -511,19 +511,16 @@ class ChargerMemory(msgspec.Struct, omit_defaults=True):
                         found.append((value, limit.source))
         return min(found, default=None)
 
-    def default_ma(self) -> int | None:
-        """The default profile that every described connector acknowledged; None while one has
-        not."""
-        if self.described is None:
-            return None
-        acknowledged = [
-            None if connector is None else connector.default_ma
-            for connector in (
-                self.connectors.get(described.id) for described in self.described.connectors
-            )
-        ]
-        known = [default_ma for default_ma in acknowledged if default_ma is not None]
-        return max(known) if known and len(known) == len(acknowledged) else None
+    def defaults_ma(self) -> dict[int, int]:
+        """The default profile that each described connector acknowledged, by connector; empty while
+        one has not."""
+        known: dict[int, int] = {}
+        for described in () if self.described is None else self.described.connectors:
+            connector = self.connectors.get(described.id)
+            if connector is None or connector.default_ma is None:
+                return {}
+            known[described.id] = connector.default_ma
+        return known
 
 
 _OVERRIDING: Final = frozenset(

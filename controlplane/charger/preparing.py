@@ -60,12 +60,15 @@ class Preparation:
 
     def tell_presence(self, turn: Turn) -> None:
         """Tell the site whether the charger is online and settled, and how it defaults."""
+        defaults_ma = self._memory.defaults_ma()
+        most_ma = max(defaults_ma.values(), default=None)
         turn.tell_site(
             ChargerPresence(
                 self._memory.charger_id,
                 bool(self._line.connection),
                 self._settling.settled,
-                self._memory.default_ma(),
+                most_ma,
+                {number: own for number, own in defaults_ma.items() if own != most_ma},
             )
         )
 

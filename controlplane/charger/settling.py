@@ -248,7 +248,9 @@ class Settling:
         self._phase = Phase.SETTLED
         self._memory.settled_connection = connection
         turn.changed = True
-        turn.emit("charger.settled", default_ma=self._memory.default_ma())
+        turn.emit(
+            "charger.settled", default_ma=max(self._memory.defaults_ma().values(), default=None)
+        )
         self._default_refusals = 0
         self._retry_default_later(turn)
         return True

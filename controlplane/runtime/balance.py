@@ -74,7 +74,7 @@ class Balance:
         self._lease_s = lease_s
         self._fenced = fenced
         self._loop = asyncio.get_running_loop()
-        self._gateways = Links(reach, actors.drop_link)
+        self._gateways = Links(reach, actors.drop_gateway)
         self._known_gateways: dict[str, Member] = {}
         self._hosts = Links(reach, self._host_gone)
         self._opening: dict[str, asyncio.Task[None]] = {}
@@ -181,7 +181,7 @@ class Balance:
         hosts.pop(self._ownership.host, None)
         for name in [name for name in self._hosts.names() if name not in hosts]:
             self._hosts.close(name)
-            self._actors.peers.pop(name, None)
+            self._actors.departures.peers.pop(name, None)
         for member in (*gateways.values(), *hosts.values()):
             links = self._gateways if member.name in gateways else self._hosts
             if member.name not in links and member.name not in self._opening:
@@ -199,14 +199,14 @@ class Balance:
                 await self._gateway(member)
                 return
             link, _ = await self._hosts.open(member.name, member.address)
-            self._actors.peers[member.name] = link
+            self._actors.departures.peers[member.name] = link
 
     def _opened(self, name: str, _opening: asyncio.Task[None]) -> None:
         del self._opening[name]
 
     def _host_gone(self, name: str, link: Link) -> None:
-        if self._actors.peers.get(name) is link:
-            del self._actors.peers[name]
+        if self._actors.departures.peers.get(name) is link:
+            del self._actors.departures.peers[name]
         self.wake()
 
     async def _read_owners(self) -> None:
@@ -216,7 +216,7 @@ class Balance:
             ).all()
         )
         for shard, owner in rows:
-            self._actors.owners[shard] = host_of(owner)
+            self._actors.departures.owners[shard] = host_of(owner)
 
     async def _gateway(self, member: Member) -> Link:
         """The link to a gateway, which knows all that is served here.
@@ -226,7 +226,7 @@ class Balance:
         """
         link, new = await self._gateways.open(member.name, member.address)
         if new:
-            self._actors.add_gateway(member.name, link)
+            self._actors.departures.gateways[member.name] = link
         if new and self._actors.epochs:
             link.send(self._announcement(self._actors.epochs, 0))
         return link
@@ -289,9 +289,9 @@ class Balance:
             raise Fenced("the lease ran out before all gateways had heard", reason="LEASE_LAPSED")
         refs = await self._patiently(self._reader.activated_refs)
         self._actors.serve(epochs)
-        for link in self._actors.clients.values():
+        for link in self._actors.departures.clients.values():
             link.send(self._announcement(epochs, 0), urgent=True)
-        for link in self._actors.peers.values():
+        for link in self._actors.departures.peers.values():
             # Who gave them back may go on.
             link.send(LookAgain(), urgent=True)
         for ref in (*refs, REGISTRY):
@@ -330,16 +330,16 @@ class Balance:
             reading = await self._patiently(lambda: self._reader.read(ClusterReading.read))
             host = self._ownership.host
             await self._tell_gateways(reading, lambda serial: Withdrawal(host, shards, serial))
-            for link in self._actors.clients.values():
+            for link in self._actors.departures.clients.values():
                 link.send(Withdrawal(host, shards), urgent=True)
-            await self._until(lambda: not self._actors.busy(self.leaving))
+            await self._until(lambda: not self._actors.mailbox.busy(self.leaving))
             await self._actors.withdraw(self.leaving)
             await self._patiently(
                 lambda: self._in_writer(lambda: self._ownership.give_back(self.leaving))
             )
             log.info("shards_given_back", shards=len(shards))
             for name in {name for name, part in wanted(hosts, shards).items() if part}:
-                peer = self._actors.peers.get(name)
+                peer = self._actors.departures.peers.get(name)
                 if peer is not None:
                     peer.send(LookAgain(), urgent=True)
         except Fenced as error:

@@ -29,7 +29,6 @@ class GatewayMeter:
         self.frames_in = 0
         self.frames_out = 0
         self.stale = 0
-        self.news_dropped = 0
         self.unread = 0
         self.meter = meter = Meter()
         self.call_s = meter.histogram(catalogue.CALL_DURATION).series()
@@ -50,7 +49,6 @@ class GatewayMeter:
         meter.watch(catalogue.FRAMES_RECEIVED, lambda: self.frames_in)
         meter.watch(catalogue.FRAMES_SENT, lambda: self.frames_out)
         meter.watch(catalogue.COMMANDS_STALE, lambda: self.stale)
-        meter.watch(catalogue.NEWS_DROPPED, lambda: self.news_dropped)
         meter.watch(catalogue.SOCKETS_UNREAD, lambda: self.unread)
 
     def calls_of(self, version: str) -> defaultdict[str, int]:

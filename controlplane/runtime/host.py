@@ -275,12 +275,12 @@ class ShardHost:
         except ConnectionError as error:
             log.warning("client_not_reached", client=hello.client, error=str(error))
             return
-        self.actors.clients[hello.client] = link
+        self.actors.departures.clients[hello.client] = link
         self.balance.announce_to(link)
 
     def _client_gone(self, name: str, link: Link) -> None:
-        if self.actors.clients.get(name) is link:
-            del self.actors.clients[name]
+        if self.actors.departures.clients.get(name) is link:
+            del self.actors.departures.clients[name]
 
     async def _answer(self, question: Question, traceparent: str = "") -> None:
         try:
@@ -297,7 +297,7 @@ class ShardHost:
             # A fault of ours must not leave the asker without an answer.
             log.exception("request_failed", actor=str(question.ref))
             response = encode(Refusal("internal", "HOST_FAILED", f"{question.ref} was not asked"))
-        link = self.actors.clients.get(question.client)
+        link = self.actors.departures.clients.get(question.client)
         if link is not None:
             link.send(Answered(question.serial, response), urgent=True)
 
@@ -466,6 +466,6 @@ class ShardHost:
         meter.watch(catalogue.LEASE_EPOCH, lambda: max(ownership.epochs.values(), default=0))
         meter.watch(catalogue.LEASE_CLAIMS, lambda: ownership.claimed)
         meter.watch(catalogue.REQUESTS_OPEN, lambda: len(self._requests))
-        meter.watch(catalogue.STRAYS, lambda: self.actors.strays)
+        meter.watch(catalogue.STRAYS, lambda: self.actors.arrivals.strays)
         meter.watch(catalogue.SENDS_SHED, lambda: self.actors.sends_shed)
         meter.watch(catalogue.ROWS_OPEN, lambda: self.actors.pipeline.open.rows)

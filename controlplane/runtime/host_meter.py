@@ -14,6 +14,7 @@ from controlplane.ocpp.framing import ERROR_CODES
 from controlplane.runtime import catalogue
 from controlplane.runtime.batch import Batch
 from controlplane.runtime.census import Census
+from controlplane.runtime.mailbox import MAILBOX_MAX
 from controlplane.runtime.metrics import Meter
 from controlplane.runtime.residents import Resident
 from controlplane.store.commit import JournalLine
@@ -52,8 +53,8 @@ class HostMeter:
             catalogue.RECORDS,
             lambda: {kind.__name__: count for kind, count in self._records.items()},
         )
-        meter.watch(catalogue.MAILBOX, lambda: len(actors))
-        meter.watch(catalogue.MAILBOX_MAX, lambda: actors.mailbox_max)
+        meter.watch(catalogue.MAILBOX, lambda: len(actors.mailbox))
+        meter.watch(catalogue.MAILBOX_MAX, lambda: MAILBOX_MAX)
         meter.watch(catalogue.TIMERS, lambda: len(actors.timers))
         meter.watch(catalogue.LOOK_UPS, lambda: len(actors.look_ups))
         meter.watch(catalogue.ACTORS, lambda: self.census.actors)

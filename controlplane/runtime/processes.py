@@ -132,7 +132,7 @@ class LocalHost:
             name, settings, clock, create or default_factory(), reach=reach, on_lapse=on_lapse
         )
         actors = self.host.actors
-        self._inlet = Inlet(actors.receive, failed=_not_taken, behind=lambda: actors.full)
+        self._inlet = Inlet(actors.receive, failed=_not_taken, behind=lambda: actors.mailbox.full)
         self._address = f"{reach.node} {self._inlet.listen_locally()}"
         self.host.ended.add_done_callback(lambda _: self._inlet.close())
 

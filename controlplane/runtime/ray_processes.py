@@ -208,7 +208,7 @@ class _HostActor:
         )
         actors = self._host.actors
         address = await self._peer.listen(
-            actors.receive, failed=self._lost_track, behind=lambda: actors.full
+            actors.receive, failed=self._lost_track, behind=lambda: actors.mailbox.full
         )
         self._peer.end_with_supervisor(self._host.stop)
         await self._host.enter(address)

@@ -7,9 +7,13 @@ station is kept until it is answered, so that it can be delivered again to the n
 from __future__ import annotations
 
 from collections import defaultdict, deque
+from typing import TYPE_CHECKING
 
 from controlplane.ids import ActorKind, ChargerId, SiteId, shard_of
 from controlplane.runtime.wire import Admitted, CallOfStation, ToStation
+
+if TYPE_CHECKING:
+    from controlplane.runtime.station_socket import StationSocket
 
 __all__ = ["CALLS_WAITING_MAX", "Station"]
 
@@ -47,6 +51,7 @@ class Station:
         "remote",
         "shard",
         "site_id",
+        "socket",
         "traced",
         "version",
     )
@@ -59,6 +64,7 @@ class Station:
         connection: str,
         version: str,
         remote: str,
+        socket: StationSocket | None = None,
         admitted: Admitted = _ANYBODY,
         calls_counted: defaultdict[str, int] | None = None,
         traced: bool = False,
@@ -67,6 +73,8 @@ class Station:
         self.connection = connection
         self.version = version
         self.remote = remote
+        self.socket = socket
+        """None once it has closed."""
         self.admitted = admitted
         self.traced = traced
         """Whether everything that it says is traced."""

@@ -472,8 +472,11 @@ class SiteActor:
     def _presence(self, site: LiveSite, message: ChargerPresence, now_ms: int) -> None:
         changed = False
         for connector in site.chargers.get(message.charger_id, ()):
+            number = connector.leaf.key.connector_id
             changed |= connector.entry.presence(
-                online=message.online, settled=message.settled, default_ma=message.default_ma
+                online=message.online,
+                settled=message.settled,
+                default_ma=message.lower_ma.get(number, message.default_ma),
             )
         if changed:
             self._rounds.durable = True

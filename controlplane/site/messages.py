@@ -67,12 +67,14 @@ def _bounded(value: int | None, most: int) -> int | None:
 class ChargerPresence(Message, frozen=True, tag="charger_presence"):
     """The charger's connection came or went. `settled` once it has booted and its default profile
     was dealt with; no limit is sent to it before. `default_ma` is the default profile it
-    acknowledged per connector, None while unknown."""
+    acknowledged, None while unknown, and `lower_ma` that of connectors that have a lower one: where
+    limits are default profiles, each has the one of its session."""
 
     charger_id: ChargerId
     online: bool
     settled: bool
     default_ma: int | None
+    lower_ma: dict[int, int] = msgspec.field(default_factory=dict)
 
 
 class VehicleLimits(msgspec.Struct, frozen=True):

@@ -125,7 +125,7 @@ async def test_heartbeats_and_samples_give_way_and_no_transaction_is_lost(node: 
         with stalled(node):
             for each in sampling:
                 await sample(each, "sample", 1_000)
-            while gateway._credits.under_way < CREDITS:  # noqa: ASYNC110 - nothing tells of it
+            while gateway.calls.credits.under_way < CREDITS:  # noqa: ASYNC110 - nothing tells of it
                 await asyncio.sleep(0.01)
             for each in beating:
                 await send(each, "beat", "Heartbeat")
@@ -143,18 +143,19 @@ async def test_heartbeats_and_samples_give_way_and_no_transaction_is_lost(node: 
             # The gateway answers for the host who only wants to know the time.
             for each in beating:
                 assert (await answer(each))[:2] == [3, "beat"]
-            assert gateway._credits.waiting >= len(starting)
+            assert gateway.calls.credits.waiting >= len(starting)
             # A sample is refused in the end, so that the station comes to what else it has.
             for each in sampling:
                 refused = await answer(each)
                 assert refused[:3] == [4, "sample", "InternalError"]
             assert await silent(starting)
-            (crowded,) = [s for s in gateway._stations.values() if s.charger_id == STATIONS[12]]
+            (crowded,) = [s for s in gateway.connections if s.charger_id == STATIONS[12]]
             # What came with the read that filled it up; from there on the socket is not read.
             assert crowded._calls is not None
             assert CALLS_WAITING_MAX <= len(crowded._calls) <= CALLS_WAITING_MAX + READ_MAX
-            assert gateway._sockets[crowded.connection].held
-            assert gateway._credits.under_way <= CREDITS
+            assert crowded.socket is not None
+            assert crowded.socket.held
+            assert gateway.calls.credits.under_way <= CREDITS
         for each in starting:
             started = await answer(each)
             assert started[:2] == [3, "start"]
@@ -177,7 +178,7 @@ async def _flood(station: ClientConnection) -> None:
 async def test_a_station_that_does_not_read_its_answers_loses_its_socket(
     node: Node, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("controlplane.runtime.gateway._UNREAD_MAX_BYTES", 4_096)
+    monkeypatch.setattr("controlplane.runtime.connections._UNREAD_MAX_BYTES", 4_096)
     gateway = gateway_of(node)
     raw = socket.socket()
     raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
@@ -191,16 +192,18 @@ async def test_a_station_that_does_not_read_its_answers_loses_its_socket(
     )
     assert b"101" in await reader.readline()
     async with asyncio.timeout(20):
-        while not gateway._sockets:  # noqa: ASYNC110 - nothing tells of it
+        while not gateway.connections:  # noqa: ASYNC110 - nothing tells of it
             await asyncio.sleep(0.01)
-    (served,) = gateway._sockets.values()
-    served.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4_096)
+    (served,) = gateway.connections
+    assert served.socket is not None
+    served_socket = served.socket.transport.get_extra_info("socket")
+    served_socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4_096)
     frame = json.dumps([2, "x" * 30, "Heartbeat", {"not": "known"}]).encode()
     masked = bytes((0x81, 0x80 | len(frame), 0, 0, 0, 0)) + frame
     with capture_logs() as logs:
         writer.write(masked * 2_000)
         async with asyncio.timeout(20):
-            while gateway._stations:  # noqa: ASYNC110 - nothing tells of it
+            while gateway.connections:  # noqa: ASYNC110 - nothing tells of it
                 await asyncio.sleep(0.01)
     assert any(line["event"] == "answers_not_read" for line in logs)
     writer.close()

@@ -111,9 +111,9 @@ async def test_a_gateway_refuses_what_an_earlier_owner_sends(node: Node) -> None
     gateway = process.gateway
     async with station(node, "CP1") as socket:
         await call(socket, "m1", "Heartbeat", {})
-        (connection,) = gateway._stations
-        shard = gateway._stations[connection].shard
-        epoch = gateway._owners.epoch_of(shard)
+        (connected,) = gateway.connections
+        connection, shard = connected.connection, connected.shard
+        epoch = gateway.routes.owners.epoch_of(shard)
         frame = json.dumps([2, "late", "ClearCache", {}])
         with capture_logs() as logs:
             for old in (epoch - 1, epoch):
@@ -231,9 +231,9 @@ async def test_a_flood_that_is_not_answered_is_left_in_the_socket(
                 await socket.send([text[:20], text[20:]])
 
         flooding = asyncio.create_task(flood())
-        await until(lambda: next(iter(process.gateway._stations.values())).crowded)
+        await until(lambda: next(iter(process.gateway.connections)).crowded)
         await asyncio.wait((flooding,), timeout=1.0)
-        (state,) = process.gateway._stations.values()
+        (state,) = process.gateway.connections
         assert state._calls is not None
         assert len(state._calls) <= 2 * CALLS_WAITING_MAX
         flooding.cancel()

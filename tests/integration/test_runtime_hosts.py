@@ -218,7 +218,7 @@ async def test_a_gateway_that_is_no_member_passes_no_command(node: Node) -> None
     charger = ActorRef(ActorKind.CHARGER, "S1-1")
     async with station(node, "S1-1") as socket:
         await call(socket, "m1", "Heartbeat", {})
-        process.gateway._member._tenure.end()
+        process.gateway.member._tenure.end()
         asking = asyncio.create_task(
             node.client.ask(charger, Execute(RawCall("ClearCache", {})), CommandResult, timeout_s=2)
         )
@@ -226,7 +226,7 @@ async def test_a_gateway_that_is_no_member_passes_no_command(node: Node) -> None
             async with asyncio.timeout(0.5):
                 await socket.recv()
         asking.cancel()
-        await until(lambda: process.gateway._member.valid)
+        await until(lambda: process.gateway.member.valid)
         assert (await call(socket, "m2", "Heartbeat", {}))[0] == 3
 
 

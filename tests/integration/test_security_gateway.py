@@ -234,7 +234,7 @@ async def test_files_are_taken_in_again_without_a_restart(tmp_path: Path) -> Non
             listed.write_text(_revocations(tmp_path / "ca", serial))
             gateway = node._supervisor.gateway
             assert isinstance(gateway, LocalGateway)
-            tls = gateway.gateway._admission.tls
+            tls = gateway.gateway.admission.tls
             assert tls is not None
             assert await tls.refresh()
             status, words = await refused(
@@ -398,7 +398,7 @@ async def test_what_failed_in_its_tls_handshake_is_forgotten(tmp_path: Path) -> 
             await _ended(reader)
             writer.close()
         gc.collect()
-        assert not any(door._visits for door in gateway.gateway._doors)
+        assert not any(door._visits for door in gateway.gateway.doors)
         await works(dial(node, "CP1", context=client_context(authority, None, tmp_path)))
 
 
@@ -523,7 +523,7 @@ async def test_what_a_charger_kept_while_offline_is_no_flood_and_a_flood_is(tmp_
     ports = await gateway.start()
     await gateway.enter("n local:g")
     host = PromptHost(gateway)
-    gateway.host_started(Announcement("h", "i", dict.fromkeys(range(SHARDS), 1)), host)  # type: ignore[arg-type]
+    gateway.routes.introduced(Announcement("h", "i", dict.fromkeys(range(SHARDS), 1)), host)  # type: ignore[arg-type]
     url = f"ws://{HOST}:{ports.plain}/ocpp/"
     protocol = [Subprotocol("ocpp1.6")]
     try:
@@ -544,7 +544,7 @@ async def test_what_a_charger_kept_while_offline_is_no_flood_and_a_flood_is(tmp_
             assert counted(gateway)["reads.held flood"] == 0
             assert host.noticed == []
             # As though it had sent all that it may at full speed.
-            gateway._of_charger[ChargerId("CP1")]._budget = 0.0
+            gateway.connections.of_charger[ChargerId("CP1")]._budget = 0.0
             await send(60)
             for _ in range(60):
                 await asyncio.wait_for(station.recv(), 30)

@@ -33,7 +33,13 @@ impl Bounder {
 
     /// The bound that these prices of the rows, and those of tapers in `answer`, prove.
     pub(crate) fn bound(&mut self, layout: &Layout, dual: &[f64], answer: &[f32]) -> f64 {
-        self.sweep.prices(layout, dual, &mut self.prices);
+        self.sweep.take_prices(layout, dual);
+        for (index, class) in layout.classes.iter().enumerate() {
+            for side in 0..=usize::from(class.two_way) {
+                let to = &mut self.prices[row_of(layout, index, side)..][..layout.slots];
+                self.sweep.prices(layout, class, side, to);
+            }
+        }
         let mut total: f64 =
             dual.iter().zip(&layout.limit).map(|(price, limit)| -price * limit).sum();
         let mut doubt: f64 = 1e-6

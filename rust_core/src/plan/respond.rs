@@ -5,11 +5,19 @@
 //! its power, battery and need, is kept exactly; one number, the worth of a kilowatt-hour in the
 //! battery, settles all its slots, and is found by a search of one dimension.
 
+// What is not inlined into the closures that `Arch::dispatch` runs is not compiled for the vectors
+// that this machine has.
+#![allow(clippy::inline_always)]
+
+use std::ops::{Add, Range};
+
 use super::layout::{Car, LANES, Taper};
 
 /// Memory of one thread.
 #[derive(Debug, Default)]
 pub(crate) struct Scratch {
+    /// What drawing and feeding in an ampere costs the class of the vehicle, by slot.
+    pub(crate) prices: [Vec<f32>; 2],
     /// Where each element would go, were the battery worth nothing.
     point: Vec<f32>,
     /// What the taper adds to the prices of drawing and feeding in.
@@ -27,8 +35,6 @@ const SEARCHES: usize = 40;
 pub(crate) struct Seen<'a> {
     /// The most that each of its elements may be.
     pub(crate) upper: &'a [f32],
-    /// What drawing and feeding in an ampere costs, by slot.
-    pub(crate) price: [&'a [f32]; 2],
     /// How far it moves at a price.
     pub(crate) step: f32,
     /// How far prices of its taper move.
@@ -37,6 +43,7 @@ pub(crate) struct Seen<'a> {
 
 /// Move `from` a step against the prices, into `to`. `worth` is that of the last answer, where the
 /// search begins, and becomes that of this one.
+#[inline(always)]
 pub(crate) fn respond(
     car: &Car,
     seen: &Seen<'_>,
@@ -45,7 +52,8 @@ pub(crate) fn respond(
     scratch: &mut Scratch,
     to: &mut [f32],
 ) {
-    let Seen { upper, price, step, balance } = *seen;
+    let Seen { upper, step, balance } = *seen;
+    let price = scratch.prices.each_ref().map(|prices| &prices[car.first..][..car.stride]);
     let wear = car.wear as f32;
     let point = &mut scratch.point;
     point.clear();
@@ -111,6 +119,7 @@ fn taper_answer(car: &Car, taper: &Taper, from: &[f32], to: &mut [f32], balance:
 }
 
 /// The answer of a vehicle that only draws.
+#[inline(always)]
 fn charge(car: &Car, point: &[f32], upper: &[f32], step: f32, worth: &mut f32, to: &mut [f32]) {
     let scale = step * car.gain as f32;
     let most = scale * car.penalty as f32;
@@ -126,11 +135,16 @@ fn charge(car: &Car, point: &[f32], upper: &[f32], step: f32, worth: &mut f32, t
         if dear <= need { most } else { search(point, upper, need, worth.clamp(0.0, most)) }
     };
     *worth = shift;
-    for ((to, &point), &upper) in to.iter_mut().zip(point).zip(upper) {
-        *to = clamp(point + shift, upper);
+    let mut sum = [0.0_f32; LANES];
+    let chunks = point.as_chunks::<LANES>().0.iter().zip(upper.as_chunks::<LANES>().0);
+    for (to, (point, upper)) in to.as_chunks_mut::<LANES>().0.iter_mut().zip(chunks) {
+        for lane in 0..LANES {
+            to[lane] = clamp(point[lane] + shift, upper[lane]);
+            sum[lane] += to[lane];
+        }
     }
     // Where steps are long against currents, the search is no more exact than they are.
-    let sum: f32 = to.iter().sum();
+    let sum = total(sum);
     if sum > room * (1.0 + EXACT) {
         let part = room / sum;
         for own in to.iter_mut() {
@@ -140,14 +154,19 @@ fn charge(car: &Car, point: &[f32], upper: &[f32], step: f32, worth: &mut f32, t
 }
 
 /// The shift at which the elements sum up to `target`.
+#[inline(always)]
 fn search(point: &[f32], upper: &[f32], target: f32, start: f32) -> f32 {
-    let (mut low, mut high) = (f32::MAX, f32::MIN);
-    for (&point, &upper) in point.iter().zip(upper) {
-        if upper > 0.0 {
-            low = if -point < low { -point } else { low };
-            high = if upper - point > high { upper - point } else { high };
+    let (mut lows, mut highs) = ([f32::MAX; LANES], [f32::MIN; LANES]);
+    for (point, upper) in point.as_chunks::<LANES>().0.iter().zip(upper.as_chunks::<LANES>().0) {
+        for lane in 0..LANES {
+            let (least, most) = (-point[lane], upper[lane] - point[lane]);
+            let open = upper[lane] > 0.0;
+            lows[lane] = if open && least < lows[lane] { least } else { lows[lane] };
+            highs[lane] = if open && most > highs[lane] { most } else { highs[lane] };
         }
     }
+    let mut low = lows.into_iter().fold(f32::MAX, f32::min);
+    let mut high = highs.into_iter().fold(f32::MIN, f32::max);
     let mut shift = start.clamp(low, high);
     for _ in 0..SEARCHES {
         let (sum, inside) = sum_at(point, upper, shift);
@@ -170,12 +189,14 @@ fn search(point: &[f32], upper: &[f32], target: f32, start: f32) -> f32 {
 }
 
 /// Between 0 and `upper`.
+#[inline(always)]
 fn clamp(value: f32, upper: f32) -> f32 {
     let value = if value > 0.0 { value } else { 0.0 };
     if value < upper { value } else { upper }
 }
 
 /// The sum of the elements at a shift, and how many of them follow it.
+#[inline(always)]
 fn sum_at(point: &[f32], upper: &[f32], shift: f32) -> (f32, f32) {
     let (mut sum, mut inside) = ([0.0_f32; LANES], [0.0_f32; LANES]);
     for (point, upper) in point.as_chunks::<LANES>().0.iter().zip(upper.as_chunks::<LANES>().0) {
@@ -186,7 +207,14 @@ fn sum_at(point: &[f32], upper: &[f32], shift: f32) -> (f32, f32) {
             inside[lane] += if kept == value && upper[lane] > 0.0 { 1.0 } else { 0.0 };
         }
     }
-    (sum.iter().sum(), inside.iter().sum())
+    (total(sum), total(inside))
+}
+
+/// The sum of all lanes, always in the same order, whatever vectors a machine has.
+#[inline(always)]
+pub(crate) fn total<Number: Copy + Add<Output = Number>>(lanes: [Number; LANES]) -> Number {
+    let by_four = [0, 1, 2, 3].map(|lane| lanes[lane] + lanes[lane + 4]);
+    (by_four[0] + by_four[2]) + (by_four[1] + by_four[3])
 }
 
 /// The answer of a vehicle that also feeds in: the energy in its battery must stay in its bounds at
@@ -196,6 +224,7 @@ fn sum_at(point: &[f32], upper: &[f32], shift: f32) -> (f32, f32) {
 /// met exactly in the answer (van der Klauw, Gerards, Hurink, Resource allocation problems in
 /// decentralized energy management, OR Spectrum 2017), so it parts the slots, and each part is the
 /// same problem again.
+#[inline(always)]
 fn store(car: &Car, upper: &[f32], step: f32, scratch: &mut Scratch, to: &mut [f32]) {
     let Scratch { point, open, .. } = scratch;
     let part = Part { car, point, upper, step: f64::from(step) };
@@ -205,9 +234,9 @@ fn store(car: &Car, upper: &[f32], step: f32, scratch: &mut Scratch, to: &mut [f
         let worth = part.worth(first, end, before, after);
         let mut has = before;
         let (mut worst, mut over) = (None, 1e-5 * (1.0 + car.room));
+        part.answer(first, end, worth, to);
         for slot in first..end {
-            let (drawn, fed) = part.at(slot, worth);
-            (to[slot], to[car.stride + slot]) = (drawn, fed);
+            let (drawn, fed) = (to[slot], to[car.stride + slot]);
             has += car.gain * f64::from(drawn) - car.loss * f64::from(fed);
             let beyond = (has - car.room).max(-car.spare - has);
             if beyond > over && slot + 1 < end {
@@ -233,33 +262,71 @@ struct Part<'a> {
 }
 
 impl Part<'_> {
-    /// What is drawn and fed in in a slot where a kilowatt-hour in the battery is worth `worth`.
-    fn at(&self, slot: usize, worth: f64) -> (f32, f32) {
-        let other = self.car.stride + slot;
-        let draw = f64::from(self.point[slot]) + self.step * self.car.gain * worth;
-        let feed = f64::from(self.point[other]) - self.step * self.car.loss * worth;
-        (clamp(draw as f32, self.upper[slot]), clamp(feed as f32, self.upper[other]))
+    /// How far drawing and feeding in move where a kilowatt-hour in the battery is worth `worth`.
+    #[inline(always)]
+    fn shifts(&self, worth: f64) -> (f32, f32) {
+        ((self.step * self.car.gain * worth) as f32, (-self.step * self.car.loss * worth) as f32)
+    }
+
+    /// What is drawn and fed in from slot `first` to before `end`, into `to`.
+    #[inline(always)]
+    fn answer(&self, first: usize, end: usize, worth: f64, to: &mut [f32]) {
+        let (draw, feed) = self.shifts(worth);
+        for (from, shift) in [(0, draw), (self.car.stride, feed)] {
+            let slots = from + first..from + end;
+            let (point, upper) = (&self.point[slots.clone()], &self.upper[slots.clone()]);
+            for ((to, &point), &upper) in to[slots].iter_mut().zip(point).zip(upper) {
+                *to = clamp(point + shift, upper);
+            }
+        }
     }
 
     /// What is gained from `first` to before `end`, and how fast that grows with the worth.
+    #[inline(always)]
     fn gained(&self, first: usize, end: usize, worth: f64) -> (f64, f64) {
-        let (mut sum, mut slope) = (0.0, 0.0);
+        let (draw, feed) = self.shifts(worth);
         let (gain, loss) = (self.car.gain, self.car.loss);
-        for slot in first..end {
-            let (drawn, fed) = self.at(slot, worth);
-            sum += gain * f64::from(drawn) - loss * f64::from(fed);
-            let other = self.car.stride + slot;
-            if drawn > 0.0 && drawn < self.upper[slot] {
-                slope += self.step * gain * gain;
-            }
-            if fed > 0.0 && fed < self.upper[other] {
-                slope += self.step * loss * loss;
+        let (drawn, drawing) = self.sum(first..end, draw);
+        let other = self.car.stride;
+        let (fed, feeding) = self.sum(other + first..other + end, feed);
+        let slope = self.step * (gain * gain * drawing + loss * loss * feeding);
+        (gain * drawn - loss * fed, slope)
+    }
+
+    /// The sum of some elements at a shift, and how many of them follow it.
+    #[inline(always)]
+    fn sum(&self, elements: Range<usize>, shift: f32) -> (f64, f64) {
+        let (mut sum, mut inside) = ([0.0_f64; LANES], [0.0_f32; LANES]);
+        let (points, rest) = self.point[elements.clone()].as_chunks::<LANES>();
+        let (uppers, rest_upper) = self.upper[elements].as_chunks::<LANES>();
+        for (point, upper) in points.iter().zip(uppers) {
+            for lane in 0..LANES {
+                let kept = clamp(point[lane] + shift, upper[lane]);
+                sum[lane] += f64::from(kept);
+                inside[lane] += if kept > 0.0 && kept < upper[lane] { 1.0 } else { 0.0 };
             }
         }
-        (sum, slope)
+        for (lane, (point, &upper)) in rest.iter().zip(rest_upper).enumerate() {
+            let kept = clamp(point + shift, upper);
+            sum[lane] += f64::from(kept);
+            inside[lane] += if kept > 0.0 && kept < upper { 1.0 } else { 0.0 };
+        }
+        (total(sum), f64::from(total(inside)))
+    }
+
+    /// The least and the most shift at which some elements still follow it.
+    #[inline(always)]
+    fn reach(&self, elements: Range<usize>) -> (f64, f64) {
+        let (mut low, mut high) = (f32::MAX, f32::MIN);
+        for (&point, &upper) in self.point[elements.clone()].iter().zip(&self.upper[elements]) {
+            low = if -point < low { -point } else { low };
+            high = if upper - point > high { upper - point } else { high };
+        }
+        (f64::from(low), f64::from(high))
     }
 
     /// The worth that leads from `before` to `after`; at the end of the stay to what is best.
+    #[inline(always)]
     fn worth(&self, first: usize, end: usize, before: f64, after: f64) -> f64 {
         let target = if after.is_nan() {
             let (free, _) = self.gained(first, end, 0.0);
@@ -288,17 +355,15 @@ impl Part<'_> {
         self.search(first, end, target)
     }
 
+    #[inline(always)]
     fn search(&self, first: usize, end: usize, target: f64) -> f64 {
-        let (mut low, mut high) = (f64::MAX, f64::MIN);
-        for slot in first..end {
-            let other = self.car.stride + slot;
-            let (draw, feed) = (f64::from(self.point[slot]), f64::from(self.point[other]));
-            let (draw_most, feed_most) =
-                (f64::from(self.upper[slot]), f64::from(self.upper[other]));
-            let (up, down) = (self.step * self.car.gain, self.step * self.car.loss);
-            low = low.min(-draw / up).min((feed - feed_most) / down);
-            high = high.max((draw_most - draw) / up).max(feed / down);
-        }
+        let (up, down) = (self.step * self.car.gain, self.step * self.car.loss);
+        let other = self.car.stride;
+        let (draw_low, draw_high) = self.reach(first..end);
+        let (feed_low, feed_high) = self.reach(other + first..other + end);
+        // A kilowatt-hour that is worth more is drawn more and fed in less.
+        let mut low = (draw_low / up).min(-feed_high / down);
+        let mut high = (draw_high / up).max(-feed_low / down);
         let mut worth = 0.5 * (low + high);
         for _ in 0..SEARCHES {
             let (sum, slope) = self.gained(first, end, worth);

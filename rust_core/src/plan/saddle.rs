@@ -8,12 +8,18 @@
 //! 2024). Everything that is a vehicle's own is kept exactly in each step, so only rows are left
 //! to be settled by prices.
 
+// What is not inlined into the closures that `Arch::dispatch` runs is not compiled for the vectors
+// that this machine has.
+#![allow(clippy::inline_always)]
+
 use std::ops::Range;
 
+use pulp::Arch;
+
 use super::layout::{Kind, LANES, Layout};
-use super::respond::{Scratch, Seen, respond, taper_moved};
+use super::respond::{Scratch, Seen, respond, taper_moved, total};
 use super::sweep::{Sweep, class_rows, row_of};
-use crate::threads::share_out;
+use crate::threads::Team;
 
 /// A part of the longest step that is sure to converge.
 const STEP: f64 = 0.999;
@@ -42,6 +48,8 @@ pub(crate) struct Saddle<'a> {
     load: Vec<f64>,
     load_start: Vec<f64>,
     pub(crate) load_answer: Vec<f64>,
+    /// How far the price of a row moves at an ampere too much, before the balance.
+    pace: Vec<f64>,
     /// How much heavier a price weighs than a current.
     pub(crate) balance: f64,
     first_balance: f64,
@@ -49,11 +57,13 @@ pub(crate) struct Saddle<'a> {
     pub(crate) steps: u32,
     first_error: f64,
     last_error: f64,
-    prices: Vec<f32>,
     class_load: Vec<f32>,
     sweep: Sweep,
+    team: Team,
     /// One for each thread.
     scratch: Vec<Scratch>,
+    /// What vectors this machine has.
+    arch: Arch,
 }
 
 impl<'a> Saddle<'a> {
@@ -76,16 +86,18 @@ impl<'a> Saddle<'a> {
             load_answer: vec![0.0; dual.len()],
             dual_start: dual.clone(),
             dual,
+            pace: layout.weight.iter().map(|&w| if w > 0.0 { STEP / w } else { 0.0 }).collect(),
             balance,
             first_balance: balance,
             since: 0,
             steps: 0,
             first_error: f64::MAX,
             last_error: f64::MAX,
-            prices: class_rows(layout),
             class_load: class_rows(layout),
             sweep: Sweep::default(),
+            team: Team::new(threads),
             scratch: (0..threads.max(1)).map(|_| Scratch::default()).collect(),
+            arch: Arch::new(),
         };
         saddle.class_loads();
         let mut load = std::mem::take(&mut saddle.load);
@@ -114,24 +126,15 @@ impl<'a> Saddle<'a> {
     /// One step of everyone. Returns whether to begin anew was due, a good moment to look at what
     /// has been reached.
     pub(crate) fn step(&mut self) -> bool {
+        let arch = self.arch;
         let blend = f64::from(self.since + 1) / f64::from(self.since + 2);
-        self.sweep.prices(self.layout, &self.dual, &mut self.prices);
+        arch.dispatch(|| self.sweep.take_prices(self.layout, &self.dual));
         let moved = self.vehicles(blend);
-        self.sweep.loads(self.layout, &self.class_load, &mut self.load_answer);
-        let priced = self.rows();
-        let mut crossed = 0.0;
-        for row in 0..self.dual.len() {
-            crossed +=
-                (self.load_answer[row] - self.load[row]) * (self.dual_answer[row] - self.dual[row]);
-        }
+        arch.dispatch(|| {
+            self.sweep.loads(self.layout, &self.class_load, &mut self.load_answer);
+        });
+        let [priced, crossed] = arch.dispatch(|| self.rows(blend));
         let error = (moved + priced / self.balance - 2.0 * STEP * crossed).max(0.0).sqrt();
-        for row in 0..self.dual.len() {
-            let blend = |now: f64, answer: f64, start: f64| {
-                blend * (2.0 * answer - now) + (1.0 - blend) * start
-            };
-            self.dual[row] = blend(self.dual[row], self.dual_answer[row], self.dual_start[row]);
-            self.load[row] = blend(self.load[row], self.load_answer[row], self.load_start[row]);
-        }
         self.since += 1;
         self.steps += 1;
         if self.since == 1 {
@@ -154,7 +157,7 @@ impl<'a> Saddle<'a> {
         let layout = self.layout;
         let step = Step {
             layout,
-            prices: &self.prices,
+            sweep: &self.sweep,
             start: &self.drawn_start,
             blend: blend as f32,
             balance: self.balance,
@@ -175,45 +178,61 @@ impl<'a> Saddle<'a> {
                 moved,
             });
         }
-        share_out(&mut self.scratch, jobs, |job, scratch| step.take(job, scratch));
+        let arch = self.arch;
+        self.team.share_out(&mut self.scratch, jobs, |job, scratch| {
+            arch.dispatch(|| step.take(job, scratch));
+        });
         moves.iter().sum()
     }
 
-    /// Let every row answer to its load, extrapolated. Returns the weighted square of the moves.
-    fn rows(&mut self) -> f64 {
+    /// Let every row answer to its load, extrapolated, and move. Returns the weighted square of the
+    /// answers' moves, and their product with those of the loads.
+    #[inline(always)]
+    fn rows(&mut self, blend: f64) -> [f64; 2] {
         let layout = self.layout;
         let slots = layout.slots;
-        let mut total = 0.0;
+        let (mut priced, mut crossed) = ([0.0; LANES], [0.0; LANES]);
         for (block, kind) in layout.kinds.iter().enumerate() {
             let rows = block * slots..(block + 1) * slots;
-            let to = &mut self.dual_answer[rows.clone()];
-            let scales = &layout.weight[rows.clone()];
-            for (slot, row) in rows.clone().enumerate() {
-                let ahead = 2.0 * self.load_answer[row] - self.load[row] - layout.limit[row];
-                let scale = if scales[slot] > 0.0 { STEP / scales[slot] } else { 0.0 };
-                to[slot] = self.dual[row] + scale * self.balance * ahead;
+            let weights = &layout.weight[rows.clone()];
+            let paces = &self.pace[rows.clone()];
+            let limits = &layout.limit[rows.clone()];
+            let answers = &mut self.dual_answer[rows.clone()];
+            let duals = &mut self.dual[rows.clone()];
+            let dual_starts = &self.dual_start[rows.clone()];
+            let load_answers = &self.load_answer[rows.clone()];
+            let loads = &mut self.load[rows.clone()];
+            let load_starts = &self.load_start[rows];
+            for slot in 0..slots {
+                let ahead = 2.0 * load_answers[slot] - loads[slot] - limits[slot];
+                answers[slot] = duals[slot] + paces[slot] * self.balance * ahead;
             }
             match *kind {
-                Kind::Cap => to.iter_mut().for_each(|price| *price = price.max(0.0)),
+                Kind::Cap => answers.iter_mut().for_each(|price| *price = price.max(0.0)),
                 Kind::Energy { meter } => {
                     let bounds = &layout.price[meter * slots..][..slots];
-                    for (price, &[low, high]) in to.iter_mut().zip(bounds) {
+                    for (price, &[low, high]) in answers.iter_mut().zip(bounds) {
                         *price = price.clamp(low, high);
                     }
                 }
                 Kind::Demand { charge } => {
                     let counted = &layout.demand_slot[charge * slots..][..slots];
-                    onto_simplex(to, counted, scales, layout.demand[charge].0);
+                    onto_simplex(answers, counted, weights, layout.demand[charge].0);
                 }
             }
-            for (slot, row) in rows.enumerate() {
-                let gap = to[slot] - self.dual[row];
-                if scales[slot] > 0.0 {
-                    total += gap * gap * scales[slot] / STEP;
+            for from in (0..slots).step_by(LANES) {
+                for (lane, slot) in (from..slots.min(from + LANES)).enumerate() {
+                    let gap = answers[slot] - duals[slot];
+                    priced[lane] += gap * gap * weights[slot];
+                    crossed[lane] += (load_answers[slot] - loads[slot]) * gap;
+                    duals[slot] = blend * (2.0 * answers[slot] - duals[slot])
+                        + (1.0 - blend) * dual_starts[slot];
+                    loads[slot] = blend * (2.0 * load_answers[slot] - loads[slot])
+                        + (1.0 - blend) * load_starts[slot];
                 }
             }
         }
-        total
+        [total(priced) / STEP, total(crossed)]
     }
 
     fn begin_anew(&mut self) {
@@ -263,7 +282,7 @@ struct Job<'a> {
 /// What all vehicles see of a step.
 struct Step<'a> {
     layout: &'a Layout,
-    prices: &'a [f32],
+    sweep: &'a Sweep,
     start: &'a [f32],
     blend: f32,
     balance: f64,
@@ -271,6 +290,7 @@ struct Step<'a> {
 
 impl Step<'_> {
     /// Let the vehicles of a job answer, sum up, and move.
+    #[inline(always)]
     fn take(&self, job: Job<'_>, scratch: &mut Scratch) {
         let layout = self.layout;
         let cars = layout.cars_of(&job.classes);
@@ -278,7 +298,13 @@ impl Step<'_> {
         job.load.fill(0.0);
         for (number, index) in job.classes.enumerate() {
             let class = &layout.classes[index];
-            let priced = [0, 1].map(|side| row_of(layout, index, side));
+            let Scratch { prices, .. } = scratch;
+            for (side, prices) in prices.iter_mut().enumerate() {
+                prices.resize(layout.width, 0.0);
+                if side == 0 || class.two_way {
+                    self.sweep.prices(layout, class, side, prices);
+                }
+            }
             let summed = [0, 1].map(|side| row_of(layout, number, side));
             for car_number in class.cars.clone() {
                 let car = &layout.cars[car_number];
@@ -290,7 +316,6 @@ impl Step<'_> {
                 let (now, to) = (&mut job.drawn[own.clone()], &mut job.answer[own]);
                 let seen = Seen {
                     upper: &layout.upper[car.all()],
-                    price: priced.map(|row| &self.prices[row + car.first..][..car.stride]),
                     step: (scale / self.balance) as f32,
                     balance: self.balance,
                 };
@@ -315,6 +340,7 @@ impl Step<'_> {
     }
 
     /// Go where the answer, mirrored, and the start lead. Returns the square of the move.
+    #[inline(always)]
     fn advance(&self, now: &mut [f32], to: &[f32], start: &[f32]) -> f64 {
         let mut square = [0.0_f32; LANES];
         let chunks = now.as_chunks_mut::<LANES>().0.iter_mut().zip(to.as_chunks::<LANES>().0);
@@ -325,7 +351,7 @@ impl Step<'_> {
                 now[lane] = self.blend * (to[lane] + gap) + (1.0 - self.blend) * start[lane];
             }
         }
-        f64::from(square.iter().sum::<f32>())
+        f64::from(total(square))
     }
 }
 

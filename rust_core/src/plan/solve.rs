@@ -51,6 +51,9 @@ const BALANCES: (f64, f64) = (1e-12, 1e12);
 
 /// A look is due after this many steps where the search sees no reason for one earlier.
 const LOOK: u32 = 40;
+/// With a gap of more than so many times what is wanted, the next look waits for half as many steps
+/// again as have been taken: it would only tell what is known already.
+const FAR: f64 = 4.0;
 
 /// Find a plan: one that keeps every row, and a proof of how far it is from the best.
 ///
@@ -75,16 +78,20 @@ pub fn solve(
     let (drawn, dual) = (first_drawn(&layout, start), first_dual(&layout, problem, start));
     let mut saddle = Saddle::new(&layout, drawn, dual, balance, effort.threads);
     let mut found = Found::new(&layout);
-    let mut looked = 0;
+    let (mut looked, mut not_before) = (0, 0);
     loop {
         let due = saddle.step();
         let last = saddle.steps >= effort.steps || stop();
         let told = saddle.steps == 1 && !start.import_price.is_empty();
-        if due || last || told || saddle.steps - looked >= LOOK {
+        let worth_it = saddle.steps >= not_before && (due || saddle.steps - looked >= LOOK);
+        if worth_it || last || told {
             looked = saddle.steps;
-            if found.look(&saddle, effort.gap) || last {
+            found.look(&saddle);
+            let gap = found.gap();
+            if gap <= effort.gap || last {
                 break;
             }
+            not_before = if gap > FAR * effort.gap { looked + looked / 2 } else { 0 };
         }
     }
     Ok(outcome(problem, &layout, &saddle, &found.best, &found.dual, found.bound))
@@ -110,9 +117,14 @@ impl Found {
         }
     }
 
-    /// Take the bound of the present prices and a schedule of the present answers. Returns whether
-    /// the two have met.
-    fn look(&mut self, saddle: &Saddle<'_>, gap: f64) -> bool {
+    /// No plan is cheaper than the best by more than this part.
+    fn gap(&self) -> f64 {
+        let apart = self.best.cost - self.bound;
+        if apart <= 0.0 { 0.0 } else { apart / self.best.cost.abs() }
+    }
+
+    /// Take the bound of the present prices and a schedule of the present answers.
+    fn look(&mut self, saddle: &Saddle<'_>) {
         let layout = saddle.layout;
         let bound = self.bounder.bound(layout, &saddle.dual_answer, &saddle.answer);
         if bound > self.bound {
@@ -124,7 +136,6 @@ impl Found {
         if found.cost < self.best.cost {
             self.best = found;
         }
-        self.best.cost.is_finite() && self.best.cost - self.bound <= gap * self.best.cost.abs()
     }
 }
 

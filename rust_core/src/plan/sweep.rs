@@ -1,24 +1,29 @@
 //! Prices down the tree to the vehicles, and what they draw up the tree to the rows.
 
-use super::layout::{KINDS, Kind, LANES, Layout, POWER, SIDES};
+// What is not inlined into the closures that `Arch::dispatch` runs is not compiled for the vectors
+// that this machine has.
+#![allow(clippy::inline_always)]
+
+use super::layout::{Class, KINDS, Kind, LANES, Layout, POWER, SIDES};
 use crate::network::NONE;
 use crate::units::PHASES;
 
-/// What classes see and draw, by side: `[(class * 2 + side) * width + slot]`, and memory for sweeps.
+/// Prices above the classes, by the nearest node of each side and by meter, and memory for sweeps.
 #[derive(Debug, Default)]
 pub(crate) struct Sweep {
-    nodes: Vec<f64>,
+    nodes: [Vec<f64>; SIDES],
     meters: Vec<f64>,
 }
 
-/// Where the values of a class on one side begin.
+/// Where the values of a class on one side begin: `[(class * 2 + side) * width + slot]`.
 pub(crate) fn row_of(layout: &Layout, class: usize, side: usize) -> usize {
     (class * SIDES + side) * layout.width
 }
 
 impl Sweep {
-    /// The price of an ampere over each slot, for every class, from those of all rows.
-    pub(crate) fn prices(&mut self, layout: &Layout, dual: &[f64], prices: &mut [f32]) {
+    /// Take in the prices of all rows.
+    #[inline(always)]
+    pub(crate) fn take_prices(&mut self, layout: &Layout, dual: &[f64]) {
         let slots = layout.slots;
         self.meters.clear();
         self.meters.resize(layout.meters * slots, 0.0);
@@ -35,43 +40,46 @@ impl Sweep {
         }
         for side in 0..SIDES {
             self.node_prices(layout, side, dual);
-            for (index, class) in layout.classes.iter().enumerate() {
-                if side == 1 && !class.two_way {
-                    continue;
-                }
-                let to = &mut prices[row_of(layout, index, side)..][..slots];
-                let meter = &self.meters[class.meter as usize * slots..][..slots];
-                let sign = if side == 0 { class.kw } else { -class.kw };
-                let late = if side == 0 { class.kw * layout.slot_h * layout.late } else { 0.0 };
-                let range = class.slots.clone();
-                for slot in range.clone() {
-                    to[slot] = (sign * meter[slot] + late * slot as f64) as f32;
-                }
-                if class.node[side] == NONE {
-                    continue;
-                }
-                let node =
-                    &self.nodes[class.node[side] as usize * KINDS * slots..][..KINDS * slots];
-                for slot in range {
-                    let mut sum = class.kw * node[POWER * slots + slot];
-                    for line in 0..PHASES {
-                        if class.lines >> line & 1 == 1 {
-                            sum += node[line * slots + slot];
-                        }
-                    }
-                    to[slot] += sum as f32;
-                }
+        }
+    }
+
+    /// The price of an ampere over each slot, for a class and side, from those taken in. Slots in
+    /// which none of the class is there are left as they are.
+    #[inline(always)]
+    pub(crate) fn prices(&self, layout: &Layout, class: &Class, side: usize, to: &mut [f32]) {
+        let slots = layout.slots;
+        let range = class.slots.clone();
+        let meter = &self.meters[class.meter as usize * slots..][..slots];
+        let sign = if side == 0 { class.kw } else { -class.kw };
+        let late = if side == 0 { class.kw * layout.slot_h * layout.late } else { 0.0 };
+        for slot in range.clone() {
+            to[slot] = (sign * meter[slot] + late * slot as f64) as f32;
+        }
+        if class.node[side] == NONE {
+            return;
+        }
+        let node = &self.nodes[side][class.node[side] as usize * KINDS * slots..][..KINDS * slots];
+        let power = &node[POWER * slots..][..slots];
+        let lines = [0, 1, 2].map(|line| &node[line * slots..][..slots]);
+        let counts = [0, 1, 2].map(|line| f64::from(class.lines >> line & 1));
+        for slot in range {
+            let mut sum = class.kw * power[slot];
+            for line in 0..PHASES {
+                sum += counts[line] * lines[line][slot];
             }
+            to[slot] += sum as f32;
         }
     }
 
     /// The prices of rows summed from the root down to each node.
+    #[inline(always)]
     fn node_prices(&mut self, layout: &Layout, side: usize, dual: &[f64]) {
         let (slots, kept) = (layout.slots, &layout.sides[side]);
         let length = KINDS * slots;
-        self.nodes.resize(kept.place.len() * length, 0.0);
+        let nodes = &mut self.nodes[side];
+        nodes.resize(kept.place.len() * length, 0.0);
         for node in 0..kept.place.len() {
-            let (above, below) = self.nodes.split_at_mut(node * length);
+            let (above, below) = nodes.split_at_mut(node * length);
             let own = &mut below[..length];
             match kept.parent[node] {
                 NONE => own.fill(0.0),
@@ -89,6 +97,7 @@ impl Sweep {
     }
 
     /// The load of every row from what the classes draw and feed in.
+    #[inline(always)]
     pub(crate) fn loads(&mut self, layout: &Layout, drawn: &[f32], rows: &mut [f64]) {
         let slots = layout.slots;
         self.meters.clear();
@@ -96,8 +105,9 @@ impl Sweep {
         for side in 0..SIDES {
             let kept = &layout.sides[side];
             let length = KINDS * slots;
-            self.nodes.clear();
-            self.nodes.resize(kept.place.len() * length, 0.0);
+            let nodes = &mut self.nodes[side];
+            nodes.clear();
+            nodes.resize(kept.place.len() * length, 0.0);
             for (index, class) in layout.classes.iter().enumerate() {
                 if side == 1 && !class.two_way {
                     continue;
@@ -111,7 +121,7 @@ impl Sweep {
                 if class.node[side] == NONE {
                     continue;
                 }
-                let node = &mut self.nodes[class.node[side] as usize * length..][..length];
+                let node = &mut nodes[class.node[side] as usize * length..][..length];
                 for line in (0..PHASES).filter(|line| class.lines >> line & 1 == 1) {
                     let node = &mut node[line * slots..][..slots];
                     for slot in class.slots.clone() {
@@ -124,7 +134,7 @@ impl Sweep {
                 }
             }
             for node in (0..kept.place.len()).rev() {
-                let (above, below) = self.nodes.split_at_mut(node * length);
+                let (above, below) = nodes.split_at_mut(node * length);
                 if kept.parent[node] != NONE {
                     let up = &mut above[kept.parent[node] as usize * length..][..length];
                     for (sum, own) in up.iter_mut().zip(&below[..length]) {

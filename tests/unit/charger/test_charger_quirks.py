@@ -177,6 +177,15 @@ def test_a_session_limited_by_the_default_profile_leaves_the_offline_current_beh
     assert charger.told(ChargerPresence)[-1].default_ma == 6_000
 
 
+def test_a_limit_in_one_default_profile_counts_for_no_other_connector() -> None:
+    charger = booted(quirks=("default-profile-only",), offline_a=6.0, connectors=2)
+    charger.start_16()
+    charger.limit(1, 16_000, "CP1-1")
+    charger.answer()
+    told = charger.told(ChargerPresence)[-1]
+    assert (told.default_ma, told.lower_ma) == (16_000, {2: 6_000})
+
+
 def test_measurands_are_those_of_the_make_and_nothing_else_is_tried() -> None:
     charger = booted(quirks=("abb-terra-ac",))
     keys = [

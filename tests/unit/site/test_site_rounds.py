@@ -11,6 +11,7 @@ from controlplane.ocpp.commands import CommandState
 from controlplane.ocpp.events import ConnectorStatus
 from controlplane.site.messages import (
     CapChanged,
+    ChargerPresence,
     ConnectorState,
     SessionDemand,
     SetSiteLimit,
@@ -160,6 +161,12 @@ def test_nobody_is_told_more_while_a_row_bears_too_much() -> None:
     bench.advance(10_000)
     assert bench.counted_a("A") == 32, "it may have taken it"
     assert bench.pending() == {"A": 6}, "though 12 A would be within what is counted"
+
+
+def test_a_limit_that_is_a_default_profile_takes_room_once() -> None:
+    bench = Bench(site([charger("A") | {"connectors": [{"id": 1}, {"id": 2}]}]))
+    bench.tell(ChargerPresence(ChargerId("A"), True, True, 16_000, {2: 0}))
+    assert bench.view().circuits[0].liability_ma == (16_000,) * 3
 
 
 def test_credit_waits_on_every_row_it_shares() -> None:
