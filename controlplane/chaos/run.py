@@ -346,6 +346,9 @@ class _Chaos:
                 "violations": rows.over + sum(own.values()),
                 "rows_checked": rows.instants,
                 "utilisation_max": round(rows.utilisation_max, 4),
+                "starved_max_s": round(
+                    max(each.starved_max_s for each in self._stations.all.values()), 1
+                ),
                 "commands": sum(each.commands for each in books),
                 "stale_commands": len(stale),
                 "charge_records": charge_records,

@@ -31,6 +31,8 @@ _CONNECT_OVER_S: Final = 5.0
 _STAYS_S: Final = (15.0, 90.0)
 _GAP_S: Final = (3.0, 20.0)
 _BATTERY_WH: Final = 60_000.0
+_LEAST_A: Final = 6.0
+"""IEC 61851-1: with less on offer no vehicle charges. Every row carries so much for all below."""
 _PROBE_S: Final = 1.0
 _SERVED_TIMEOUT_S: Final = 180.0
 
@@ -51,6 +53,9 @@ class Driven:
             seed=seed,
         )
         self.books = Books(charger_id)
+        self.starved_max_s = 0.0
+        """The longest that a vehicle, its station connected, was offered too little to charge."""
+        self._starved_s = 0.0
         self._next_s = 0.0
         self._token = 0
         loop = asyncio.get_running_loop()
@@ -76,6 +81,17 @@ class Driven:
         else:
             self.leave()
             self._next_s = now_s + self.random.uniform(*_GAP_S)
+
+    def step(self, now_ms: int, duration_s: float) -> None:
+        """Let the station live, and see whether its vehicle is kept waiting."""
+        self.station.step(now_ms, duration_s)
+        outlet = self.outlet
+        waits = outlet.transaction is not None and outlet.offered_a < _LEAST_A
+        if waits and self.station.settled.is_set():
+            self._starved_s += duration_s
+        else:
+            self._starved_s = 0.0
+        self.starved_max_s = max(self.starved_max_s, self._starved_s)
 
     def leave(self) -> None:
         if self.outlet.vehicle is not None:
@@ -216,6 +232,6 @@ class Stations:
             for driven in self.all.values():
                 if self._open and driven.station.commissioned:
                     driven.visit(now_s)
-                driven.station.step(now_ms, now_s - last_s)
+                driven.step(now_ms, now_s - last_s)
             self.rows.look(now_ms)
             last_s = now_s
