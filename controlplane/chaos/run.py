@@ -246,8 +246,9 @@ class _Chaos:
             if asyncio.get_running_loop().time() > until_s:
                 self._measures.unbalanced += 1
                 self._say("shards are not spread fairly")
-                return
+                break
             await asyncio.sleep(_LOOK_S)
+        await self._stations.go_home()
 
     async def _strike(self, fault: Fault, *, clean: bool) -> None:
         affected = self._reach.of(fault)

@@ -35,6 +35,7 @@ _LEAST_A: Final = 6.0
 """IEC 61851-1: with less on offer no vehicle charges. Every row carries so much for all below."""
 _PROBE_S: Final = 1.0
 _SERVED_TIMEOUT_S: Final = 180.0
+_HOME_TIMEOUT_S: Final = 60.0
 
 
 class Driven:
@@ -43,6 +44,7 @@ class Driven:
     def __init__(self, site: SiteConfig, charger_id: str, urls: Sequence[str], seed: int) -> None:
         self.random = Random(f"{seed}/{charger_id}")
         self.site_id = site.id
+        self.home = urls[0]
         spec = station_spec(site, charger_id)
         self.station = Station(
             spec,
@@ -161,6 +163,17 @@ class Stations:
     def settled(self) -> int:
         """How many are connected and booted."""
         return sum(each.station.settled.is_set() for each in self.all.values())
+
+    async def go_home(self) -> None:
+        """Let those who had to dial another gateway come back to their own, as a load balancer
+        would see to; returns once they are there, or after a while."""
+        loop = asyncio.get_running_loop()
+        for driven in self.all.values():
+            if driven.station.url != driven.home:
+                await driven.station.move(driven.home)
+        until_s = loop.time() + _HOME_TIMEOUT_S
+        while self.settled < len(self.all) and loop.time() < until_s:
+            await asyncio.sleep(_STEP_S)
 
     def struck(self, charger_ids: Collection[str]) -> float:
         """A fault strikes these: from now on it counts how long each waits for answers. Returns the

@@ -111,6 +111,7 @@ class Station:
         self.url = url
         """Where it is connected, or dials next."""
         self._urls = deque((url, *further_urls))
+        self._next_url: str | None = None
         self._random = random.Random(f"{spec.id}/{seed}")
         self._outbox: deque[Outgoing] = deque()
         self._posted = asyncio.Event()
@@ -361,7 +362,8 @@ class Station:
         while not self._stopping:
             await self._stay_away()
             connected = False
-            self.url = self._urls[0]
+            self.url = self._urls[0] if self._next_url is None else self._next_url
+            self._next_url = None
             try:
                 async with connect(
                     f"{self.url.rstrip('/')}/{self.spec.id}",
@@ -396,6 +398,11 @@ class Station:
         self._away_until_s = asyncio.get_running_loop().time() + away_s
         if self._socket is not None:
             self._socket.transport.abort()
+
+    async def move(self, url: str) -> None:
+        """Lose the line and dial this one next."""
+        self._next_url = url
+        await self.hang_up(0.0)
 
     async def _stay_away(self) -> None:
         while not self._stopping:
