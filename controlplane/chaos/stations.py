@@ -172,7 +172,7 @@ class Stations:
             if driven.station.url != driven.home:
                 await driven.station.move(driven.home)
         until_s = loop.time() + _HOME_TIMEOUT_S
-        while self.settled < len(self.all) and loop.time() < until_s:
+        while self.settled < len(self.all) and loop.time() < until_s:  # noqa: ASYNC110 - no event
             await asyncio.sleep(_STEP_S)
 
     def struck(self, charger_ids: Collection[str]) -> float:
