@@ -10,10 +10,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
 from controlplane.chaos.books import Reading
 
-__all__ = ["Findings", "Metered", "StoredSession", "judge"]
+__all__ = ["Findings", "Metered", "StoredCommand", "StoredSession", "judge", "judge_commands"]
+
+_TOLD: Final = {"answered", "refused"}
+_PERHAPS_TOLD: Final = {"timed_out", "unknown"}
+_OPEN: Final = {"accepted", "queued", "sent"}
 
 
 @dataclass(frozen=True)
@@ -37,6 +42,20 @@ class StoredSession:
     energy_wh: int
 
 
+@dataclass(frozen=True)
+class StoredCommand:
+    """A command of the API that must not be carried out twice, and the stage it ended in."""
+
+    charger_id: str
+    request_id: str
+    stage: str
+
+    @property
+    def open(self) -> bool:
+        """Whether it has not ended."""
+        return self.stage in _OPEN
+
+
 @dataclass
 class Findings:
     """What was found wrong; a line for each."""
@@ -45,6 +64,8 @@ class Findings:
     duplicated: list[str] = field(default_factory=list)
     records: list[str] = field(default_factory=list)
     """Charge records that differ from the station's meter."""
+    commands: list[str] = field(default_factory=list)
+    """Commands of the API that were told twice, or have no end."""
 
 
 def judge(
@@ -97,3 +118,34 @@ def _judge_sessions(
         f"{charger_id} transaction {transaction_id}: never was"
         for charger_id, transaction_id in held
     ]
+
+
+def judge_commands(
+    commands: Iterable[StoredCommand], told: Mapping[str, int], requests: Mapping[str, int]
+) -> list[str]:
+    """Where commands were told more often, or less often, than their ends say; were taken in twice;
+    were never taken in; or have no end.
+
+    Args:
+        told: how often each station was told.
+        requests: how many requests of each charger were taken in, as their callers were told.
+    """
+    faults = []
+    of_charger: dict[str, list[StoredCommand]] = {charger_id: [] for charger_id in told}
+    for command in commands:
+        of_charger.setdefault(command.charger_id, []).append(command)
+    for charger_id, held in of_charger.items():
+        stages = Counter(command.stage for command in held)
+        least = sum(stages[stage] for stage in _TOLD)
+        most = least + sum(stages[stage] for stage in _PERHAPS_TOLD)
+        count = told.get(charger_id, 0)
+        if not least <= count <= most:
+            faults.append(f"{charger_id}: told {count} times, by the stages {least} to {most}")
+        if unfinished := sum(command.open for command in held):
+            faults.append(f"{charger_id}: {unfinished} commands have no end")
+        distinct = len({command.request_id for command in held})
+        if distinct < len(held):
+            faults.append(f"{charger_id}: a request was taken in twice")
+        if distinct < requests.get(charger_id, 0):
+            faults.append(f"{charger_id}: a request that was taken in is not stored")
+    return faults

@@ -8,6 +8,7 @@ asked waits until something is answered, over however many connections."""
 from __future__ import annotations
 
 import json
+from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -48,7 +49,8 @@ class Books:
         """Those that were answered with an error."""
         self.readings: set[Reading] = set()
         """Those that were acknowledged."""
-        self.commands = 0
+        self.told: Counter[str] = Counter()
+        """Commands that came, by their action."""
         self.stale: list[str] = []
         """Commands under a lower epoch than one before them."""
         self._epoch = 0
@@ -109,7 +111,7 @@ class Books:
                 self._waits_since_s = None
 
     def _commanded(self, message_id: str, action: str) -> None:
-        self.commands += 1
+        self.told[action] += 1
         epoch = int(message_id.partition(".")[0], 16)
         if epoch < self._epoch:
             self.stale.append(f"{self.charger_id}: {action} under {epoch} after {self._epoch}")

@@ -12,14 +12,14 @@ import grpc
 from sqlalchemy import select
 
 from controlplane.api.v1 import sites_pb2, sites_pb2_grpc
-from controlplane.chaos.audit import StoredSession
+from controlplane.chaos.audit import StoredCommand, StoredSession
 from controlplane.chaos.books import Reading
 from controlplane.store import schema
 from controlplane.store.engine import open_engine
 from controlplane.store.records import SessionState
 from controlplane.store.samples import sample_days, sample_table
 
-__all__ = ["read_store", "sites_violations"]
+__all__ = ["read_commands", "read_store", "sites_violations"]
 
 _CALL_TIMEOUT_S: Final = 30.0
 
@@ -57,6 +57,24 @@ def read_store(database_url: str) -> tuple[Counter[Reading], list[StoredSession]
     finally:
         engine.dispose()
     return readings, sessions
+
+
+def read_commands(database_url: str, request_type: str) -> list[StoredCommand]:
+    """The commands of one type. Blocks."""
+    engine = open_engine(database_url, writer=False)
+    try:
+        with engine.connect() as connection:
+            command = schema.command.c
+            return [
+                StoredCommand(*row)
+                for row in connection.execute(
+                    select(command.charger_id, command.request_id, command.stage).where(
+                        command.request_type == request_type
+                    )
+                )
+            ]
+    finally:
+        engine.dispose()
 
 
 async def sites_violations(address: str, site_ids: Iterable[str]) -> dict[str, int]:

@@ -20,13 +20,14 @@ from typing import Any, Final
 
 import uvloop
 
-from controlplane.chaos.audit import Findings, judge
+from controlplane.chaos.audit import Findings, StoredCommand, judge, judge_commands
 from controlplane.chaos.blows import Blows
 from controlplane.chaos.cluster import Cluster
 from controlplane.chaos.fabric import Fabric, leave_network
-from controlplane.chaos.ledger import read_store, sites_violations
+from controlplane.chaos.ledger import read_commands, read_store, sites_violations
 from controlplane.chaos.measures import Measures
 from controlplane.chaos.network import make_network
+from controlplane.chaos.orders import REQUEST_TYPE, Orders
 from controlplane.chaos.reach import Affected, Reach
 from controlplane.chaos.schedule import CUTS, Fault, FaultKind, parse_kinds, schedule
 from controlplane.chaos.stations import Stations
@@ -40,6 +41,7 @@ __all__ = ["run"]
 _COMMISSION_TIMEOUT_S: Final = 180.0
 _REST_TIMEOUT_S: Final = 240.0
 _BALANCED_TIMEOUT_S: Final = 90.0
+_COMMANDS_TIMEOUT_S: Final = 60.0
 _LOOK_S: Final = 0.5
 _TOLD_MAX: Final = 100
 _SERVED_BY_NOBODY: Final = {
@@ -155,6 +157,7 @@ class _Chaos:
         self._struck: list[asyncio.Task[None]] = []
         self._network = make_network(stations)
         self._stations: Stations
+        self._orders: Orders
         self._cluster: Cluster
         self._reach: Reach
         self._blows: Blows
@@ -177,7 +180,12 @@ class _Chaos:
             self._blows = Blows(self._fabric, self._cluster, server, machine)
             try:
                 await self._bring_up(url)
-                await self._break(kinds, minutes * 60, faults_max)
+                ordering = asyncio.create_task(self._orders.run())
+                try:
+                    await self._break(kinds, minutes * 60, faults_max)
+                finally:
+                    ordering.cancel()
+                    await asyncio.gather(ordering, return_exceptions=True)
                 return await self._audit(url)
             finally:
                 await self._cluster.stop()
@@ -203,6 +211,8 @@ class _Chaos:
         urls = [node.url for node in self._cluster.nodes]
         self._stations = Stations(self._network, urls, self._seed)
         self._reach = Reach(url, self._cluster.nodes, self._stations.all)
+        addresses = [node.grpc_address for node in self._cluster.nodes]
+        self._orders = Orders(addresses, list(self._stations.all), self._seed)
         self._stations.start()
         count = len(self._stations.all)
         self._say(f"{count} stations dial")
@@ -297,6 +307,7 @@ class _Chaos:
         own = await sites_violations(
             self._cluster.nodes[0].grpc_address, [site.id for site in self._network.sites]
         )
+        commands = await self._ended_commands(url)
         await self._stations.stop()
         readings, sessions = await asyncio.to_thread(read_store, url)
         everybody = list(self._stations.all.values())
@@ -307,7 +318,22 @@ class _Chaos:
             metered=metered,
             sessions=sessions,
         )
+        findings.commands += self._orders.faults + judge_commands(
+            commands,
+            {each.books.charger_id: each.books.told["UnlockConnector"] for each in everybody},
+            self._orders.taken_in,
+        )
         return self._result(findings, own, undelivered, charge_records=len(metered))
+
+    async def _ended_commands(self, url: str) -> list[StoredCommand]:
+        """Every command was given a time; wait until all of them should have ended."""
+        until_s = asyncio.get_running_loop().time() + _COMMANDS_TIMEOUT_S
+        while True:
+            commands = await asyncio.to_thread(read_commands, url, REQUEST_TYPE)
+            late = asyncio.get_running_loop().time() > until_s
+            if late or not any(command.open for command in commands):
+                return commands
+            await asyncio.sleep(_LOOK_S)
 
     def _result(
         self,
@@ -324,6 +350,7 @@ class _Chaos:
             *(f"lost: {line}" for line in findings.lost),
             *(f"duplicated: {line}" for line in findings.duplicated),
             *(f"charge record: {line}" for line in findings.records),
+            *(f"command: {line}" for line in findings.commands),
             *(f"over a rating: {line}" for line in rows.told),
             *(
                 f"over a rating by its own ledger: {site_id}"
@@ -350,10 +377,12 @@ class _Chaos:
                 "starved_max_s": round(
                     max(each.starved_max_s for each in self._stations.all.values()), 1
                 ),
-                "commands": sum(each.commands for each in books),
+                "commands": sum(each.told.total() for each in books),
                 "stale_commands": len(stale),
                 "charge_records": charge_records,
                 "charge_records_wrong": len(findings.records),
+                "orders": self._orders.taken_in.total(),
+                "orders_wrong": len(findings.commands),
                 "undelivered": len(undelivered),
             }
             | self._measures.times()

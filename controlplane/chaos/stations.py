@@ -69,6 +69,11 @@ class Driven:
         self.station.manners.tell = tell
 
     @property
+    def at_home(self) -> bool:
+        """Whether it is connected to its own gateway, and booted."""
+        return self.station.url == self.home and self.station.settled.is_set()
+
+    @property
     def outlet(self) -> Outlet:
         return self.station.outlets[1]
 
@@ -172,7 +177,9 @@ class Stations:
             if driven.station.url != driven.home:
                 await driven.station.move(driven.home)
         until_s = loop.time() + _HOME_TIMEOUT_S
-        while self.settled < len(self.all) and loop.time() < until_s:  # noqa: ASYNC110 - no event
+        away = list(self.all.values())
+        while away and loop.time() < until_s:
+            away = [driven for driven in away if not driven.at_home]
             await asyncio.sleep(_STEP_S)
 
     def struck(self, charger_ids: Collection[str]) -> float:

@@ -16,6 +16,7 @@ _FAULTY = (
     "violations",
     "stale_commands",
     "charge_records_wrong",
+    "orders_wrong",
     "undelivered",
     "unserved",
 )

@@ -24,6 +24,7 @@ FAULTLESS = (
     "violations",
     "stale_commands",
     "charge_records_wrong",
+    "orders_wrong",
     "undelivered",
     "unserved",
 )

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from controlplane.chaos.audit import Findings, Metered, StoredSession, judge
+from controlplane.chaos.audit import (
+    Findings,
+    Metered,
+    StoredCommand,
+    StoredSession,
+    judge,
+    judge_commands,
+)
 from controlplane.chaos.books import Reading
 
 READING = Reading("CP1", 1, 1_000, 120)
@@ -64,3 +71,25 @@ def test_a_charge_record_is_compared_to_the_watt_hour() -> None:
         "CP1/1 transaction 5: 300 Wh by the meter, 299 Wh stored"
     ]
     assert judged(sessions=(running,)).records == ["CP1/1 transaction 5: stored as running"]
+
+
+def commands(*stages: str) -> list[StoredCommand]:
+    return [StoredCommand("CP1", f"r{number}", stage) for number, stage in enumerate(stages)]
+
+
+def test_a_command_that_ended_as_unknown_may_have_been_carried_out_once_or_not() -> None:
+    held = commands("answered", "unknown", "not_sent")
+    assert judge_commands(held, {"CP1": 1}, {"CP1": 3}) == []
+    assert judge_commands(held, {"CP1": 2}, {"CP1": 3}) == []
+    assert judge_commands(held, {"CP1": 3}, {"CP1": 3}) == [
+        "CP1: told 3 times, by the stages 1 to 2"
+    ]
+    assert judge_commands(held, {}, {"CP1": 3}) == ["CP1: told 0 times, by the stages 1 to 2"]
+
+
+def test_a_command_without_an_end_and_one_that_was_taken_in_twice_are_found() -> None:
+    assert judge_commands(commands("queued"), {}, {}) == ["CP1: 1 commands have no end"]
+    assert judge_commands(commands("not_sent") * 2, {}, {}) == ["CP1: a request was taken in twice"]
+    assert judge_commands([], {"CP1": 0}, {"CP1": 1}) == [
+        "CP1: a request that was taken in is not stored"
+    ]

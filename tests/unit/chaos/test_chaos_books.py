@@ -76,7 +76,7 @@ def test_a_command_under_a_lower_epoch_after_a_higher_one_is_stale() -> None:
     books = Books("CP1")
     for message_id in ("9.18f0-1", "a.18f1-1", "a.18f1-2", "9.18f0-2", "10.18f2-1"):
         command(books, message_id)
-    assert books.commands == 5
+    assert books.told == {"SetChargingProfile": 5}
     assert books.stale == ["CP1: SetChargingProfile under 9 after 10"]
 
 
