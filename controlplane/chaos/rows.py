@@ -82,4 +82,15 @@ class RowWatch:
         if load_a > rating_a + tolerance_a:
             self.over += 1
             if len(self.told) < _TOLD_MAX:
-                self.told.append(f"{now_ms}: {name}: {load_a:.2f} A over {rating_a:.2f} A")
+                loads = ", ".join(self._described(name))
+                self.told.append(
+                    f"{now_ms}: {name}: {load_a:.2f} A over {rating_a:.2f} A ({loads})"
+                )
+
+    def _described(self, name: str) -> Iterable[str]:
+        """What every outlet on a row offers, and what flows where that is more."""
+        for charger_id, above in self._above.items():
+            for outlet in self._stations[charger_id].outlets.values() if name in above else ():
+                flows_a = outlet.draw.current_a
+                drawn = f" drawn {flows_a:.1f}" if flows_a > outlet.offered_a else ""
+                yield f"{charger_id} {outlet.offered_a:.1f}{drawn}"

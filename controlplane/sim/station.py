@@ -222,6 +222,9 @@ class Station:
         self.dialect.tell_ended(outlet, transaction, reason=reason)
         self.book.end_transaction(transaction.id, outlet.spec.connector_id)
         outlet.transaction = None
+        if outlet.vehicle is not None:
+            outlet.vehicle.cut_off()
+            outlet.step(0.0, 0.0)
         if self._reset_when_idle and not self.busy:
             self.reset(hard=False)
 

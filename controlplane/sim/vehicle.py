@@ -157,6 +157,11 @@ class Vehicle:
         self._ramp(duration_s)
         return self._charge(duration_s)
 
+    def cut_off(self) -> None:
+        """The contactor opens: from this instant on nothing flows, and nothing is on offer."""
+        self._offers.clear()
+        self._heard_a = self.current_a = 0.0
+
     def _hear(self, offered_a: float) -> None:
         latest_a = self._offers[-1][1] if self._offers else self._heard_a
         if offered_a != latest_a:
