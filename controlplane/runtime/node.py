@@ -91,8 +91,11 @@ class Node:
             "gateway": [gateway.pid] if gateway is not None else [],
             "host": list(dict.fromkeys(host.pid for host in self._supervisor.hosts)),
         }
-        # With the local transport everything is this process.
-        found = {role: [pid for pid in pids if pid != supervisor] for role, pids in found.items()}
+        # With the local transport everything is this process; what is being started has none yet.
+        found = {
+            role: [pid for pid in pids if pid not in {0, supervisor}]
+            for role, pids in found.items()
+        }
         named = {pid for pids in found.values() for pid in pids}
         found["supervisor"] = [supervisor]
         found["ray"] = [pid for pid in _ray_processes(supervisor) if pid not in named]
