@@ -169,6 +169,8 @@ class Settings(BaseSettings):
     """The instant of the world, in seconds since the Unix epoch, at which an accelerated clock
     showed `clock_start`; 0 means when this node starts. Processes that are given the same three
     values agree on the instant."""
+    clock_offset_file: Path | None = None
+    """Only for chaos: the file by which this node's clock is set wrong (`clock.SetClock`)."""
     retention_samples_days: Annotated[int, Field(ge=0)] = 400
     """How many days meter samples are kept; 0 is for ever, here and below."""
     retention_decisions_days: Annotated[int, Field(ge=0)] = 400

@@ -180,11 +180,12 @@ class CommandQueue:
 
     # --- the connection ---------------------------------------------------------------------------
 
-    def connect(self, connection: str, now_ms: int) -> None:
-        """Serve a connection. Message ids begin with the instant, so that they never repeat on a
-        connection that outlives this actor's host."""
+    def connect(self, connection: str, now_ms: int, epoch: int = 0) -> None:
+        """Serve a connection. Message ids begin with the epoch and the instant, so that they never
+        repeat on a connection that outlives this actor's host, wherever clocks stand; and who hears
+        a station's socket can tell under which epoch a command was sent."""
         self.connection = connection
-        self._prefix = f"{now_ms:x}"
+        self._prefix = f"{epoch:x}.{now_ms:x}" if epoch else f"{now_ms:x}"
 
     def disconnect(self) -> list[Order]:
         """Every order there was; none has an answer any more."""

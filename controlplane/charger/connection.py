@@ -62,7 +62,7 @@ class Connection:
             )
             return
         self._hang_up(turn)
-        self._line.queue.connect(message.connection, turn.now_ms)
+        self._line.queue.connect(message.connection, turn.now_ms, message.epoch)
         self._line.last_seen_ms = turn.now_ms
         if self._memory.ocpp_version != message.ocpp_version:
             self._memory.ocpp_version = message.ocpp_version

@@ -96,6 +96,9 @@ class StationConnected(Message, frozen=True, tag="station_connected"):
     """Of the password it came with, where that was sent to it and is used for the first time."""
     certificate_serial: str = ""
     """Of the client certificate it showed."""
+    epoch: int = 0
+    """Under which the host owns the charger's shard: the ids of what it asks begin with it. 0 where
+    nobody counts."""
 
 
 class StationDisconnected(Message, frozen=True, tag="station_disconnected"):

@@ -11,6 +11,7 @@ import typer
 from controlplane.cli import (
     allocate,
     authority,
+    chaos,
     charger_settings,
     cluster,
     command,
@@ -85,6 +86,7 @@ app.command("why", rich_help_panel="Operate")(why.why)
 app.command("allocate", rich_help_panel="Measure")(allocate.allocate)
 app.add_typer(workloads.bench, name="bench", rich_help_panel="Measure")
 app.add_typer(workloads.simulate, name="sim", rich_help_panel="Measure")
+app.command("chaos", rich_help_panel="Measure")(chaos.chaos)
 
 
 @app.command("version", rich_help_panel="Operate")

@@ -25,6 +25,12 @@ if TYPE_CHECKING:
 __all__ = ["up"]
 
 _PROCESSES_CHECKED_S = 0.25
+_EXIT_RAY_LOST = 72
+_RAY_LOST_WORDS = (
+    "Loadstar ends: Ray is gone from this machine, and without it nothing can be started. "
+    "A service manager starts both anew."
+)
+_ABANDON_TIMEOUT_S = 10.0
 _PLAIN_WARNING = (
     "  take care            chargers without a password or TLS may connect from other machines;\n"
     "                       see --security-profile-min and docs/security.md\n"
@@ -236,7 +242,7 @@ async def _serve(
             _greet(settings, node, api, monitor, [change.action for change in changes])
             reporter = asyncio.create_task(_report(node, api, monitor, ready_file))
             _roll_on_hangup(node)
-            await stopping.wait()
+            await _told_to_stop(stopping, node, ready_file)
             reporter.cancel()
             typer.echo("Loadstar stops.")
             await _drain(node)
@@ -246,6 +252,30 @@ async def _serve(
             await api.stop()
     finally:
         await node.stop()
+
+
+async def _told_to_stop(stopping: asyncio.Event, node: Node, ready_file: Path | None) -> None:
+    """Returns when this process is told to stop. Where Ray is gone from this machine it ends here
+    and now, since nothing can be ended in order any more."""
+    stop, lost = asyncio.create_task(stopping.wait()), asyncio.create_task(node.lost_ray())
+    await asyncio.wait((stop, lost), return_when=asyncio.FIRST_COMPLETED)
+    lost.cancel()
+    if not stop.done():
+        typer.secho(_RAY_LOST_WORDS, err=True, fg="red")
+        await _abandon(node)
+        if ready_file is not None:
+            ready_file.unlink(missing_ok=True)  # noqa: ASYNC240 - one entry of a folder
+        os._exit(_EXIT_RAY_LOST)
+
+
+async def _abandon(node: Node) -> None:
+    from controlplane.errors import LoadstarError
+
+    try:
+        async with asyncio.timeout(_ABANDON_TIMEOUT_S):
+            await node.abandon()
+    except (LoadstarError, OSError) as error:
+        typer.echo(f"Its shards are free when their lease has run out: {error}", err=True)
 
 
 async def _drain(node: Node) -> None:

@@ -3,45 +3,21 @@ faults."""
 
 from __future__ import annotations
 
-import json
-import sys
-from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from controlplane.cli.connection import fail
+from controlplane.cli.results import JsonPath
+from controlplane.cli.results import measured as _measured
+from controlplane.cli.results import writable_file as _writable_file
+from controlplane.cli.results import write as _write
 from controlplane.cli.sim_day import live_day
 from controlplane.cli.sim_v2g import live_v2g
 from controlplane.cli.station import station
 
 __all__ = ["bench", "demo", "simulate"]
 
-
-def _writable(path: str | None) -> str | None:
-    """Said before the work begins, and not when its result is lost."""
-    if path is not None and path != "-" and (Path(path).is_dir() or not Path(path).parent.is_dir()):
-        raise typer.BadParameter(f"{path!r} is no file that can be written")
-    return path
-
-
-def _writable_file(path: str | None) -> str | None:
-    if path == "-":
-        raise typer.BadParameter("'-' is no file")
-    return _writable(path)
-
-
-JsonPath = Annotated[
-    str | None,
-    typer.Option(
-        "--json",
-        metavar="PATH",
-        callback=_writable,
-        help="Write the result as JSON; `-` prints it.",
-    ),
-]
 
 bench = typer.Typer(no_args_is_help=True, help="Measure Loadstar on this machine.")
 simulate = typer.Typer()
@@ -556,30 +532,3 @@ def _refuse(context: typer.Context, *names: str, why: str) -> None:
     for name in names:
         if _given(context, name):
             raise typer.BadParameter(why, param_hint=f"--{name}")
-
-
-def _measured(run: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    from controlplane.errors import LoadstarError
-
-    try:
-        return dict(run())
-    except LoadstarError as error:
-        fail(error.message)
-    except KeyboardInterrupt:
-        raise typer.Exit(130) from None
-
-
-def _write(result: dict[str, Any], json_path: str | None) -> None:
-    """As JSON where that is wanted; as lines for people unless the JSON went to the same place."""
-    if json_path is not None:
-        document = json.dumps(result, indent=2) + "\n"
-        if json_path == "-":
-            sys.stdout.write(document)
-            return
-        Path(json_path).write_text(document, encoding="utf-8")
-    width = max(len(name) for name in result)
-    for name, value in result.items():
-        shown = (
-            f"{value:,.3f}" if isinstance(value, float) else str("-" if value is None else value)
-        )
-        typer.echo(f"{name.replace('_', ' '):{width}}  {shown}")

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Final
 
+import msgspec
+
 from controlplane.charger.messages import (
     SecurityNoticed,
     StationCalled,
@@ -158,6 +160,8 @@ class Arrivals:
             if known and known != message.connection:
                 self._close_replaced(resident, known)
             self._connected[charger_id] = message.connection, resident
+            epoch = self._mailbox.epochs.get(resident.shard, 0)
+            message = msgspec.structs.replace(message, epoch=epoch)
         elif type(message) is StationDisconnected:
             del self._connected[charger_id]
         self._mailbox.entries.append((resident, message, None))

@@ -33,11 +33,11 @@ from controlplane.runtime import catalogue
 from controlplane.runtime.actor_loop import ActorLoop
 from controlplane.runtime.balance import Balance
 from controlplane.runtime.census import take_census
-from controlplane.runtime.clock import Clock
+from controlplane.runtime.clock import Clock, SteadyClock
 from controlplane.runtime.command_answers import answered, asks_again
 from controlplane.runtime.links import Links, Reach
 from controlplane.runtime.metrics import Meter, Reading
-from controlplane.runtime.ownership import Ownership
+from controlplane.runtime.ownership import Ownership, boottime_s
 from controlplane.runtime.requests import Requests
 from controlplane.runtime.residents import ActorFactory
 from controlplane.runtime.telemetry import log
@@ -63,6 +63,7 @@ from controlplane.store.retention import Retained, Retention
 __all__ = ["ShardHost"]
 
 _RETRY_S = 0.5
+_CLOCK_INTERVAL_S = 1.0
 _PRUNE_INTERVAL_S = 3_600.0
 _PRUNE_PAUSE = 10
 """How many times as long as a step of pruning took the writer is then left to the commits."""
@@ -101,7 +102,8 @@ class ShardHost:
         self.ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         """Why this host serves no more."""
         self._settings = settings
-        self._clock = clock
+        self._steady = SteadyClock(clock, boottime_s) if clock.speed == 1.0 else None
+        clock = self._clock = self._steady or clock
         self._on_lapse = on_lapse
         self._loop = asyncio.get_running_loop()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="store-writer")
@@ -166,6 +168,8 @@ class ShardHost:
                 await asyncio.sleep(_RETRY_S)
         self._ownership.watch(self._on_lapse)
         self._chores.append(self._loop.create_task(self._renew_forever()))
+        if self._steady is not None:
+            self._chores.append(self._loop.create_task(self._watch_clock(self._steady)))
 
     async def serve(self) -> None:
         """Claim what should be this host's and serve it, now and from now on."""
@@ -434,6 +438,13 @@ class ShardHost:
                 log.error("lease_not_renewed", error=str(error))
                 interval_s = min(_RETRY_S, interval_s)
             self._requests.expire()
+
+    async def _watch_clock(self, clock: SteadyClock) -> None:
+        """Where the machine's clock was set, a successor goes by it from the beginning."""
+        while not clock.set_ms:  # noqa: ASYNC110 - nothing tells when a clock is set
+            await asyncio.sleep(_CLOCK_INTERVAL_S)
+        log.error("clock_set", by_ms=clock.set_ms)
+        self.end(f"the clock was set by {clock.set_ms} ms")
 
     async def _prune_forever(self) -> None:
         """Forget what is too old; only the owner of the first shard does."""

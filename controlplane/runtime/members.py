@@ -7,6 +7,7 @@ of the database's clock."""
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -17,6 +18,7 @@ __all__ = [
     "Member",
     "MemberKind",
     "MemberRow",
+    "forget_hosts",
     "forget_member",
     "now_ms_sql",
     "shards_of_hosts",
@@ -120,6 +122,21 @@ def forget_member(connection: Connection, name: str) -> int:
         text("DELETE FROM member WHERE name = :name RETURNING lease_until_ms"), {"name": name}
     ).scalar_one_or_none()
     return 0 if until_ms is None else max(0, until_ms - now_ms)
+
+
+def forget_hosts(connection: Connection, names: Iterable[str]) -> None:
+    """Strike hosts from the members, and let others claim their shards at once. Call when every
+    process that ever had one of these names has ended."""
+    for name in names:
+        prefix = f"{name}/"
+        connection.execute(
+            text(
+                "UPDATE shard_owner SET lease_until_ms = 0"
+                " WHERE substr(owner, 1, :prefix_length) = :prefix"
+            ),
+            {"prefix": prefix, "prefix_length": len(prefix)},
+        )
+        connection.execute(text("DELETE FROM member WHERE name = :name"), {"name": name})
 
 
 def shards_of_hosts(connection: Connection) -> Counter[str]:

@@ -12,15 +12,17 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from sqlalchemy import Connection
+
 from controlplane.config import Settings
 from controlplane.errors import InvalidInput, Precondition
 from controlplane.runtime.asking import RoutedClient
 from controlplane.runtime.client import ActorClient
-from controlplane.runtime.clock import AcceleratedClock, Clock, SystemClock
+from controlplane.runtime.clock import AcceleratedClock, Clock, SetClock, SystemClock
 from controlplane.runtime.cluster_token import read_token
 from controlplane.runtime.data_directory import DataDirectory
 from controlplane.runtime.links import Reach, listen
-from controlplane.runtime.members import ClusterReading, forget_member
+from controlplane.runtime.members import ClusterReading, forget_hosts, forget_member
 from controlplane.runtime.monitor import Measured
 from controlplane.runtime.processes import GatewayProcess, HostProcess, LocalGateway, LocalHost
 from controlplane.runtime.residents import ActorFactory
@@ -53,6 +55,7 @@ class Node:
         reader: StoreReader,
         supervisor: Supervisor,
         closing: AsyncExitStack,
+        ray_node: RayNode | None = None,
     ) -> None:
         self.name = name
         """Of the node, lasting."""
@@ -62,6 +65,7 @@ class Node:
         self.reader = reader
         self._supervisor = supervisor
         self._closing = closing
+        self._ray_node = ray_node
 
     @property
     def ocpp_port(self) -> int:
@@ -87,8 +91,11 @@ class Node:
             "gateway": [gateway.pid] if gateway is not None else [],
             "host": list(dict.fromkeys(host.pid for host in self._supervisor.hosts)),
         }
-        # With the local transport everything is this process.
-        found = {role: [pid for pid in pids if pid != supervisor] for role, pids in found.items()}
+        # With the local transport everything is this process; what is being started has none yet.
+        found = {
+            role: [pid for pid in pids if pid not in {0, supervisor}]
+            for role, pids in found.items()
+        }
         named = {pid for pids in found.values() for pid in pids}
         found["supervisor"] = [supervisor]
         found["ray"] = [pid for pid in _ray_processes(supervisor) if pid not in named]
@@ -125,6 +132,35 @@ class Node:
         reading = await self.reader.read(ClusterReading.read)
         if any(each.node != self.name and not each.draining for each in reading.hosts()):
             await self._supervisor.drain()
+
+    async def lost_ray(self) -> None:
+        """Returns when Ray is gone from this machine, and this node can only end; never where it
+        has no processes of Ray."""
+        if self._ray_node is None:
+            await asyncio.Event().wait()
+            return
+        await self._ray_node.daemon_ended(self._gateway_pid)
+
+    async def abandon(self) -> None:
+        """Where Ray is gone: end what is left of the gateway and the hosts, and let other nodes
+        have their shards at once. This process must end then.
+
+        Raises:
+            TimeoutError: a process did not end.
+            Unavailable: the database is away; the leases run out by themselves.
+        """
+        if self._ray_node is None:
+            return
+        hosts = self._supervisor.hosts
+        pids = [self._gateway_pid(), *(host.pid for host in hosts)]
+        await asyncio.to_thread(self._ray_node.end_processes, [pid for pid in pids if pid])
+        names = [host.name for host in hosts]
+        await _in_database(self.settings, lambda connection: forget_hosts(connection, names))
+        if self._supervisor.gateway is not None:
+            await _strike(self.settings, self._supervisor.gateway.name)
+
+    def _gateway_pid(self) -> int:
+        return 0 if self._supervisor.gateway is None else self._supervisor.gateway.pid
 
     async def stop(self) -> None:
         """Close the sockets, commit what is under way, give the shards back, end the processes."""
@@ -208,6 +244,7 @@ async def start_node(
             reader=reader,
             supervisor=supervisor,
             closing=closing.pop_all(),
+            ray_node=ray_node,
         )
 
 
@@ -263,16 +300,19 @@ async def _refuse_strangers(settings: Settings, node: str, reader: StoreReader) 
 
 async def _strike(settings: Settings, gateway: str) -> None:
     """Take a dead gateway from the members."""
+    await _in_database(settings, lambda connection: forget_member(connection, gateway))
 
-    def strike() -> None:
+
+async def _in_database(settings: Settings, work: Callable[[Connection], object]) -> None:
+    def run() -> None:
         engine = open_engine(settings.database, writer=True)
         try:
             with connected(engine) as connection:
-                forget_member(connection, gateway)
+                work(connection)
         finally:
             engine.dispose()
 
-    await asyncio.to_thread(strike)
+    await asyncio.to_thread(run)
 
 
 def _not_taken(error: Exception) -> None:
@@ -297,6 +337,8 @@ async def _start_ray(settings: Settings, node: str, closing: AsyncExitStack) -> 
 
 
 def _clock(settings: Settings) -> Clock:
+    if settings.clock_offset_file is not None:
+        return SetClock(settings.clock_offset_file)
     if settings.clock_speed == 1.0 and not settings.clock_start:
         return SystemClock()
     start_ms = time.time_ns() // 1_000_000

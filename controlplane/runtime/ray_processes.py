@@ -15,12 +15,15 @@ import gc
 import logging
 import os
 import secrets
+import select
 import shutil
 import signal
 import tempfile
+import time
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 # Read by Ray when it is imported, here and in every process below.
@@ -75,6 +78,9 @@ _ALIVE_INTERVAL_S = 1.0
 _EXIT_LEASE_LAPSED = 70
 _EXIT_ORPHANED = 71
 _ORPHAN_STOP_S = 5.0
+_END_TIMEOUT_S = 5.0
+_RAY_TITLE = b"ray::"
+"""With this the name of each process begins that Ray has given an actor."""
 _NAMESPACE = "loadstar"
 
 
@@ -439,6 +445,16 @@ class RayNode:
         self._gateway_class = ray.remote(**options)(_GatewayActor)
         self._host_class = ray.remote(**options)(_HostActor)
 
+    @staticmethod
+    def end_processes(pids: Iterable[int]) -> None:
+        """Kill these processes of this node, as far as they are there; returns when they have
+        ended. Blocks.
+
+        Raises:
+            TimeoutError: one of them did not end.
+        """
+        _end_processes(pids)
+
     def gateway_spawner(self, settings: Settings) -> Callable[[], GatewayProcess]:
         """What makes gateways."""
         return lambda: RayGateway(self._gateway_class, settings, self.place)
@@ -451,10 +467,80 @@ class RayNode:
             self._host_class, name, settings, place=self.place, clock=clock, create=create
         )
 
+    async def daemon_ended(self, child: Callable[[], int]) -> None:
+        """Returns when Ray's daemon on this machine is gone: nothing can be started here any more,
+        and Ray ends whatever runs.
+
+        Args:
+            child: the process id of something that Ray runs here, at this moment.
+        """
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                daemon = _parent_of(child())
+                break
+            except OSError:
+                # It has just died, and will have a successor.
+                await asyncio.sleep(_ALIVE_INTERVAL_S)
+        gone = loop.create_future()
+        try:
+            descriptor = os.pidfd_open(daemon)
+        except OSError:
+            return
+        loop.add_reader(descriptor, gone.cancel)
+        try:
+            await asyncio.wait((gone,))
+        finally:
+            loop.remove_reader(descriptor)
+            os.close(descriptor)
+
     def stop(self) -> None:
         """End what was started here."""
         ray.shutdown()
         shutil.rmtree(self.place.folder, ignore_errors=True)
+
+
+def _end_processes(pids: Iterable[int]) -> None:
+    descriptors = []
+    try:
+        for pid in pids:
+            try:
+                descriptor = os.pidfd_open(pid)
+            except OSError:
+                continue
+            descriptors.append(descriptor)
+            # A number may have been given to another process meanwhile, until this very moment.
+            if Path(f"/proc/{pid}/cmdline").read_bytes().startswith(_RAY_TITLE):
+                signal.pidfd_send_signal(descriptor, signal.SIGKILL)
+        _wait_for_ends(descriptors)
+    finally:
+        for descriptor in descriptors:
+            os.close(descriptor)
+
+
+def _wait_for_ends(descriptors: list[int]) -> None:
+    ends = select.poll()
+    for descriptor in descriptors:
+        ends.register(descriptor, select.POLLIN)
+    left = set(descriptors)
+    until_s = time.monotonic() + _END_TIMEOUT_S
+    while left:
+        left_ms = max(0.0, until_s - time.monotonic()) * 1_000
+        ended = ends.poll(left_ms)
+        if not ended:
+            raise TimeoutError("a process of Ray does not end")
+        for descriptor, _ in ended:
+            ends.unregister(descriptor)
+            left.discard(descriptor)
+
+
+def _parent_of(pid: int) -> int:
+    """Field 4 of proc_pid_stat(5), behind a name that may hold blanks.
+
+    Raises:
+        OSError: the process is gone.
+    """
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
 
 
 def start_ray(node: str) -> RayNode:

@@ -150,8 +150,9 @@ class Supervisor:
         log.info("host_rolled", host=successor.name, pid=successor.pid)
 
     async def drain(self) -> None:
-        """Give every shard to other nodes, then let go of the sockets, which these take."""
-        await asyncio.gather(*(host.drain() for host in self.hosts))
+        """Give every shard to other nodes, then let go of the sockets, which these take. A host
+        that is being started has nothing to give yet."""
+        await asyncio.gather(*(host.drain() for host in self.hosts if host.pid))
         if self.gateway is not None:
             await self.gateway.drain()
 

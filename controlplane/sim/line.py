@@ -71,9 +71,10 @@ class CountedConnection:
                 return frame
 
     async def send(self, frame: str) -> None:
+        # Told first: the answer may come before the send returns.
+        self._manners.tell(">", frame)
         await self.socket.send(frame)
         self._traffic.sent += 1
-        self._manners.tell(">", frame)
 
     async def _unwilling(self, frame: str | bytes) -> bool:
         """Whether this is a CALL that the station does not take."""

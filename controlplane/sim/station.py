@@ -16,7 +16,7 @@ import logging
 import random
 import uuid
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, Protocol
 
 from ocpp.exceptions import OCPPError
@@ -82,7 +82,9 @@ class Dialect(Protocol):
 
 
 class Station:
-    """A station at `url` (its id is appended). `step` drives its outlets; `run` keeps its line."""
+    """A station at `url` (its id is appended). Where there are `further_urls` it dials the next one
+    after a failure, and any of them after a line was lost. `step` drives its outlets; `run` keeps
+    its line."""
 
     def __init__(
         self,
@@ -92,6 +94,7 @@ class Station:
         clock: Clock,
         dialect: Callable[[Station], Dialect],
         seed: int = 0,
+        further_urls: Sequence[str] = (),
     ) -> None:
         self.spec = spec
         self.clock = clock
@@ -105,7 +108,10 @@ class Station:
         """Whether it keeps to the limits that it accepts."""
         self.settled = asyncio.Event()
         """Set while the station is booted and connected."""
-        self._url = f"{url.rstrip('/')}/{spec.id}"
+        self.url = url
+        """Where it is connected, or dials next."""
+        self._urls = deque((url, *further_urls))
+        self._next_url: str | None = None
         self._random = random.Random(f"{spec.id}/{seed}")
         self._outbox: deque[Outgoing] = deque()
         self._posted = asyncio.Event()
@@ -223,6 +229,9 @@ class Station:
         self.dialect.tell_ended(outlet, transaction, reason=reason)
         self.book.end_transaction(transaction.id, outlet.spec.connector_id)
         outlet.transaction = None
+        if outlet.vehicle is not None:
+            outlet.vehicle.cut_off()
+            outlet.step(0.0, 0.0)
         if self._reset_when_idle and not self.busy:
             self.reset(hard=False)
 
@@ -362,14 +371,18 @@ class Station:
         backoff_s = BACKOFF_FIRST_S
         while not self._stopping:
             await self._stay_away()
+            connected = False
+            self.url = self._urls[0] if self._next_url is None else self._next_url
+            self._next_url = None
             try:
                 async with connect(
-                    self._url,
+                    f"{self.url.rstrip('/')}/{self.spec.id}",
                     subprotocols=[Subprotocol(self.dialect.subprotocol)],
                     compression=None,
                     open_timeout=10,
                     close_timeout=2,
                 ) as socket:
+                    connected = True
                     self.traffic.connections += 1
                     self._socket = socket
                     await self._serve(socket)
@@ -379,6 +392,8 @@ class Station:
             finally:
                 self._socket = None
                 self._disconnected()
+                turns = self._random.randrange(len(self._urls)) if connected else 1
+                self._urls.rotate(-turns)
             if not self._stopping:
                 await asyncio.sleep(backoff_s * self._random.uniform(0.5, 1.0))
                 backoff_s = min(backoff_s * 2, BACKOFF_MAX_S)
@@ -393,6 +408,11 @@ class Station:
         self._away_until_s = asyncio.get_running_loop().time() + away_s
         if self._socket is not None:
             self._socket.transport.abort()
+
+    async def move(self, url: str) -> None:
+        """Lose the line and dial this one next."""
+        self._next_url = url
+        await self.hang_up(0.0)
 
     async def _stay_away(self) -> None:
         while not self._stopping:

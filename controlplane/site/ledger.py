@@ -18,8 +18,9 @@ What a connector may feed in is counted apart, on the rows for export, by the sa
 never taken off what others draw.
 
 Invariant: `liability_ma` only falls on evidence (an acknowledgement followed by a meter sample at
-or under the new limit, or by the vehicle's ramp time with a silent meter; the end of the
-transaction), and rises in the step that sends an increase, before it leaves."""
+or under the new limit, of a vehicle that is not on its way up, or by the vehicle's ramp time with a
+silent meter; the end of the transaction), and rises in the step that sends an increase, before it
+leaves."""
 
 from __future__ import annotations
 
@@ -36,6 +37,10 @@ FAILURES_STUCK = 3
 PENDING_MAX = 8
 """Limits in flight per connector. Only a reduction may overtake another limit, so this bound is
 met by a charger that answers nothing while its site shrinks again and again."""
+
+RISE_MS = 5_000
+"""How long a vehicle may take to follow a changed pilot signal (IEC 61851-1). One that was raised
+less long ago may be on its way up: what its meter shows is no evidence that it stays there."""
 
 STAMP_RESOLUTION_MS = 1_000
 """Many stations stamp samples with whole seconds, rounded down."""
@@ -96,6 +101,8 @@ class Entry(msgspec.Struct, array_like=True):
     """What the meter shows to be fed in, where that is more than the charger was ever told."""
     fed_ma: int = 0
     """What was fed in when it was measured last."""
+    risen_ms: int = 0
+    """When a raise was acknowledged last."""
 
     # --- what counts ------------------------------------------------------------------------------
 
@@ -250,7 +257,8 @@ class Entry(msgspec.Struct, array_like=True):
             return False
         acknowledged_ma = self.acknowledged_ma
         feeds = acknowledged_ma is not None and acknowledged_ma < 0
-        before_ma = max(0 if feeds else self.held_ma, self.uncertain_ma, self.draining_ma)
+        held_ma = 0 if feeds else self.held_ma
+        before_ma = max(held_ma, self.uncertain_ma, self.draining_ma)
         fed_ma = max(-(acknowledged_ma or 0), self.uncertain_feed_ma, self.fading_ma)
         self.pending.remove(pending)
         if superseded:
@@ -267,6 +275,8 @@ class Entry(msgspec.Struct, array_like=True):
             return True
         # A station works through its calls in order: what it accepts replaces all that was sent
         # before and left in doubt.
+        if pending.limit_ma > held_ma:
+            self.risen_ms = now_ms
         self.acknowledged_ma = pending.limit_ma
         self.acknowledged_ms = now_ms
         self.uncertain_ma = self.uncertain_feed_ma = 0
@@ -310,10 +320,11 @@ class Entry(msgspec.Struct, array_like=True):
         after_acknowledgement = (
             now_ms > self.acknowledged_ms and at_ms + STAMP_RESOLUTION_MS > self.acknowledged_ms
         )
+        rising = at_ms < self.risen_ms + RISE_MS
         if self.draining_ma and now_ms - self.acknowledged_ms >= ramp_ms:
             # Whatever the station's clock says: what still flows above the limit is an excess.
             self.draining_ma = 0
-        elif self.draining_ma and after_acknowledgement:
+        elif self.draining_ma and after_acknowledgement and not rising:
             obeys = confirms and current_ma <= self.held_ma + tolerance_ma(self.held_ma)
             if obeys and current_ma <= self.held_ma:
                 self.draining_ma = 0
@@ -395,6 +406,7 @@ class Entry(msgspec.Struct, array_like=True):
         """The clock was set by so much: what lasted so long has lasted so long still."""
         self.acknowledged_ms += change_ms
         self.measured_ms += change_ms
+        self.risen_ms += change_ms
         self.retry_ms += change_ms
         self.pending = [
             msgspec.structs.replace(each, sent_ms=each.sent_ms + change_ms) for each in self.pending

@@ -241,6 +241,14 @@ async def test_two_nodes_serve_each_others_stations_through_every_loss(
         assert [station.sockets for station in mine] == [1] * len(mine)
         for station in stations:
             station.task.cancel()
+
+        # Without Ray a node can start nothing any more: it says so, and leaves the rest to whoever
+        # started it.
+        for ray_node in list(ray_cluster.worker_nodes):
+            ray_cluster.remove_node(ray_node, allow_graceful=False)
+        await until(lambda: first.process.poll() is not None)
+        assert first.process.returncode == 72
+        assert "Ray is gone from this machine" in first.log.read_text()
     finally:
         for node in nodes:
             node.end()

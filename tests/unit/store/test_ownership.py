@@ -9,6 +9,7 @@ from sqlalchemy import Engine, text
 
 from controlplane.errors import Fenced, Unavailable
 from controlplane.ids import SHARDS
+from controlplane.runtime.members import ClusterReading, forget_hosts
 from controlplane.runtime.ownership import Ownership
 from controlplane.store.commit import StoreWriter
 from controlplane.store.engine import open_engine
@@ -77,6 +78,16 @@ def test_the_owner_stops_before_others_may_claim(engine: Engine) -> None:
     assert not held.valid
     with pytest.raises(Fenced):
         held.renew()
+
+
+def test_a_dead_host_is_forgotten_and_its_shards_are_free_at_once(engine: Engine) -> None:
+    clock = Boottime()
+    owner(engine, "a", "1", clock).claim({1, 2})
+    owner(engine, "ab", "1", clock).claim({3})
+    with engine.begin() as connection:
+        forget_hosts(connection, ["a"])
+        assert {each.name for each in ClusterReading.read(connection).hosts()} == {"ab"}
+    assert owner(engine, "b", "1", clock).claim({1, 2, 3}) == {1: 2, 2: 2}
 
 
 def test_released_shards_are_free_at_once(engine: Engine) -> None:
