@@ -375,7 +375,8 @@ class Metering:
                 seen = self._readings_seen[connector_id] = _Seen()
             # They were compared with each other before they were stored.
             current_ma = (sample.current_l1_ma, sample.current_l2_ma, sample.current_l3_ma)
-            seen.keys.append((at_ms, energy_wh, sample.power_w, current_ma, sample.soc_percent))
+            key = (at_ms, energy_wh, sample.power_w, current_ma, sample.soc_percent)
+            seen.hashes.append(hash(key))
             seen.newest_ms = max(seen.newest_ms, at_ms)
             at_ms = correct(at_ms, received_ms)
             last = newest.get(connector_id)
