@@ -330,6 +330,21 @@ COMMANDS: dict[type[Command], st.SearchStrategy[Any]] = {
     ),
     commands.SetDefaultTariff: st.builds(commands.SetDefaultTariff, CONNECTORS, tariffs),
     commands.SetDerControl: der_controls(),
+    commands.SetLimit: st.builds(
+        commands.SetLimit,
+        CONNECTORS,
+        st.sampled_from(commands.LimitPurpose),
+        st.integers(-500_000, 500_000),
+        st.integers(-500_000, 500_000),
+        st.sampled_from(["A", "W"]),
+        st.integers(1, 3),
+        transaction_id=IDS,
+        stack_level=st.integers(0, 9),
+        relative=st.booleans(),
+        decimals=st.integers(0, 1),
+        phases_stated=st.booleans(),
+        hold_s=st.none() | st.integers(1, 86_400),
+    ),
     commands.SetPowerProfile: st.builds(
         commands.SetPowerProfile, CONNECTORS, power_profiles | dynamic_profiles
     ),
