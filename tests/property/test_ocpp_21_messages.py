@@ -289,6 +289,26 @@ tariffs = st.builds(
     max_cost=optional(prices),
 )
 
+
+@st.composite
+def limits(draw: st.DrawFn) -> commands.SetLimit:
+    limit_ma = draw(st.integers(-500_000, 500_000))
+    return commands.SetLimit(
+        draw(CONNECTORS),
+        draw(st.sampled_from(commands.LimitPurpose)),
+        limit_ma,
+        limit_ma * 230 // 1_000,
+        draw(st.sampled_from(["A", "W"])),
+        draw(st.integers(1, 3)),
+        draw(IDS),
+        stack_level=draw(st.integers(0, 9)),
+        relative=draw(st.booleans()),
+        decimals=draw(st.integers(0, 1)),
+        phases_stated=draw(st.booleans()),
+        hold_s=draw(st.none() | st.integers(1, 86_400)),
+    )
+
+
 COMMANDS: dict[type[Command], st.SearchStrategy[Any]] = {
     commands.AdjustStream: st.builds(
         commands.AdjustStream,
@@ -330,21 +350,7 @@ COMMANDS: dict[type[Command], st.SearchStrategy[Any]] = {
     ),
     commands.SetDefaultTariff: st.builds(commands.SetDefaultTariff, CONNECTORS, tariffs),
     commands.SetDerControl: der_controls(),
-    commands.SetLimit: st.builds(
-        commands.SetLimit,
-        CONNECTORS,
-        st.sampled_from(commands.LimitPurpose),
-        st.integers(-500_000, 500_000),
-        st.integers(-500_000, 500_000),
-        st.sampled_from(["A", "W"]),
-        st.integers(1, 3),
-        transaction_id=IDS,
-        stack_level=st.integers(0, 9),
-        relative=st.booleans(),
-        decimals=st.integers(0, 1),
-        phases_stated=st.booleans(),
-        hold_s=st.none() | st.integers(1, 86_400),
-    ),
+    commands.SetLimit: limits(),
     commands.SetPowerProfile: st.builds(
         commands.SetPowerProfile, CONNECTORS, power_profiles | dynamic_profiles
     ),
