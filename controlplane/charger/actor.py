@@ -57,7 +57,7 @@ from controlplane.charger.preparing import Preparation
 from controlplane.charger.reports import REPORT_TIMER, Reports
 from controlplane.charger.requests import Requests
 from controlplane.charger.reservations import Reservations
-from controlplane.charger.sampling import Sampling
+from controlplane.charger.sampling import Asked, Sampling
 from controlplane.charger.schedule_check import SCHEDULE_TIMER, ScheduleCheck
 from controlplane.charger.security import QUESTION_TIMER, Security
 from controlplane.charger.sessions import LOST_TIMER
@@ -117,7 +117,8 @@ class ChargerActor:
     def __init__(self, ref: ActorRef, settings: ActorSettings, snapshot: bytes | None) -> None:
         self.ref = ref
         self._memory = memory = _remembered(ref, snapshot)
-        self._metering = Metering(memory)
+        asked = Asked(memory)
+        self._metering = Metering(memory, asked)
         self._transactions = transactions = Transactions(memory, self._metering)
         self._smart_charging = smart_charging = SmartCharging(memory, transactions)
         self._reports = reports = Reports()
@@ -141,7 +142,7 @@ class ChargerActor:
         )
         self._line = line = Line(memory, device, settings.call_timeout_ms)
         self._preparation = preparation = Preparation(memory, line, settling, access, sessions)
-        self._sampling = Sampling(line)
+        self._sampling = Sampling(line, asked)
         self._schedule_check = ScheduleCheck(memory, line)
         self._conclusions = conclusions = Conclusions(
             memory,

@@ -171,7 +171,7 @@ class Conclusions:
         if isinstance(order.command, UsePriority) and accepted:
             self._needs.prioritise(turn, order.command.transaction_id, active=order.command.active)
         self._firmware.asked(turn, order.command, result, sent=order.sent)
-        self._sampling.concluded(order, result)
+        self._sampling.concluded(turn, order, result)
         self._schedule_check.concluded(turn, order, result)
         if isinstance(order.command, SetLimit) and accepted:
             self._schedule_check.limit_accepted(turn, order.command)
@@ -179,6 +179,8 @@ class Conclusions:
             tell_outcome(turn, order.limit, result.state)
             if defaults_ma != self._memory.defaults_ma():
                 self._preparation.tell_presence(turn)
+            if not accepted:
+                self._preparation.default_doubted(turn)
         if order.origin is Origin.HEALING:
             self._healer.concluded(turn, result)
         if settling:

@@ -1,8 +1,9 @@
 """A limit on its way to the station and back: which profile it becomes, and what is known to be in
 force once the station has spoken.
 
-The invariant: `Connector.limit_ma` and `default_ma` are what the station acknowledged, and None as
-soon as that is in doubt."""
+The invariant: `Connector.limit_ma` is what the station acknowledged, and None as soon as that is in
+doubt; `default_ma` is the highest that it may have, `default_doubtful` while that is not what it
+acknowledged last, and None while it may have any."""
 
 from __future__ import annotations
 
@@ -85,13 +86,19 @@ def limit_answered(
     connector = memory.connector(command.connector_id)
     if connector is None or (state is CommandState.REJECTED and not command.clear_first):
         return
-    known_ma = command.limit_ma if state is CommandState.ACCEPTED else None
+    accepted = state is CommandState.ACCEPTED
+    known_ma = command.limit_ma if accepted else None
     if command.purpose is not LimitPurpose.DEFAULT:
         connector.limit_ma = known_ma
         return
-    if known_ma != connector.default_ma:
+    before = (connector.default_ma, connector.default_doubtful)
+    if accepted or connector.default_ma is None or command.clear_first:
         connector.default_ma = known_ma
-        turn.changed = True
+    else:
+        # The profile replaces the one before, or does not: nothing else can be in force.
+        connector.default_ma = max(connector.default_ma, command.limit_ma)
+    connector.default_doubtful = not accepted
+    turn.changed |= before != (connector.default_ma, connector.default_doubtful)
     if command.transaction_id is not None or memory.open_session_on(connector.id) is None:
         connector.limit_ma = known_ma
 

@@ -130,7 +130,8 @@ class Connector(msgspec.Struct, array_like=True):
     status: ConnectorStatus | None = None
     error_code: str = ""
     default_ma: int | None = None
-    """The default profile it acknowledged, None while unknown."""
+    """The default profile it acknowledged, None while unknown; the highest that it may have while
+    `default_doubtful`."""
     limit_ma: int | None = None
     """The limit it acknowledged last, None while unknown."""
     measured_ms: int = 0
@@ -141,6 +142,9 @@ class Connector(msgspec.Struct, array_like=True):
     """What a vehicle said before its transaction began."""
     wanted_ma: int | None = None
     """The limit that the site wanted last for the running session, None while unknown."""
+    default_doubtful: bool = False
+    """It has not said whether it took the latest default profile: it has that one or the one
+    before."""
 
 
 class SessionDetails(msgspec.Struct, array_like=True):
@@ -540,8 +544,8 @@ class ChargerMemory(msgspec.Struct, omit_defaults=True):
         return min(found, default=None)
 
     def defaults_ma(self) -> dict[int, int]:
-        """The default profile that each described connector acknowledged, by connector; empty while
-        one has not."""
+        """The highest default profile that each described connector may have, by connector; empty
+        while that of one is unknown."""
         known: dict[int, int] = {}
         for described in () if self.described is None else self.described.connectors:
             connector = self.connectors.get(described.id)

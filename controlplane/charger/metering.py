@@ -15,6 +15,7 @@ from controlplane.actor import Persist
 from controlplane.charger.clock import HISTORY_MS
 from controlplane.charger.credits import accrue, worth_accruing
 from controlplane.charger.memory import ChargerMemory, Session
+from controlplane.charger.sampling import TRIGGERED, Asked
 from controlplane.charger.turn import Turn
 from controlplane.ocpp.events import MeterReading
 from controlplane.site.messages import ConnectorMetered
@@ -92,10 +93,11 @@ class _Seen:
 class Metering:
     """The measurements of one charger."""
 
-    __slots__ = ("_memory", "_readings_seen")
+    __slots__ = ("_asked", "_memory", "_readings_seen")
 
-    def __init__(self, memory: ChargerMemory) -> None:
+    def __init__(self, memory: ChargerMemory, asked: Asked) -> None:
         self._memory = memory
+        self._asked = asked
         self._readings_seen: dict[int, _Seen] = {}
         """The latest readings per connector."""
 
@@ -136,6 +138,7 @@ class Metering:
         if not self._note_reading(connector_id, key):
             return None
         memory = self._memory
+        fresh = reading.context == TRIGGERED and self._asked.answered(connector_id, now_ms)
         l1_ma, l2_ma, l3_ma = reading.current_ma
         turn.effects.append(
             Persist(
@@ -183,6 +186,7 @@ class Metering:
             None if session is None else session.register.energy_wh,
             reading.soc_percent,
             None if session is None else session.exported.energy_wh,
+            fresh,
         )
 
     def _take_export(

@@ -83,6 +83,10 @@ class Preparation:
         """What it was asked to tell of itself does not come."""
         self._tell(turn, self._settling.report_overdue(turn))
 
+    def default_doubted(self, turn: Turn) -> None:
+        """A limit that was to be a default profile has failed: see to it that there is one."""
+        self._settling.default_doubted(turn)
+
     def default_due(self, turn: Turn) -> None:
         """Time to see whether default profiles are missing."""
         self._tell(turn, self._settling.default_due(turn))

@@ -1,33 +1,90 @@
-"""Samples that a site wants before the station would take the next by itself.
+"""Samples that a site wants before the station would take the next by itself, and what they prove.
 
-The invariant: one question waits or is in flight at a time, and a station that does not take it is
-not asked again on the same connection. Sources: OCPP 1.6 section 5.17; 2.0.1 part 2 F06.FR.07, by
-which a TransactionEvent carries the transaction's own measurands and MeterValues those of the
-clock-aligned ones."""
+A sample that arrives after the answer to a limit may have waited in the station for minutes, and
+the stamp on it proves nothing: clocks are up to a minute apart before anybody corrects for it.
+One that the station was asked for after it took the limit is newer than that, whatever clocks show.
+
+The invariants: one question waits or is in flight at a time, and a station that does not take it is
+not asked again on the same connection; no sample is called fresh that may answer a question from
+before the limit in force. Sources: OCPP 1.6 section 5.17; 2.0.1 part 2 F06.FR.07, by which a
+TransactionEvent carries the transaction's own measurands and MeterValues those of the clock-aligned
+ones; `Trigger` of ReadingContext (1.6 section 7.31, 2.0.1 part 2 3.71)."""
 
 from __future__ import annotations
 
+from typing import Final
+
 from controlplane.charger.commands import Order, Origin
 from controlplane.charger.line import Line
+from controlplane.charger.memory import ChargerMemory
 from controlplane.charger.messages import SampleWanted
 from controlplane.charger.turn import Turn
-from controlplane.ocpp.commands import CommandResult, CommandState, Trigger
+from controlplane.ocpp.commands import CommandResult, CommandState, SetLimit, Trigger
 
-__all__ = ["Sampling"]
+__all__ = ["TRIGGERED", "Asked", "Sampling"]
+
+TRIGGERED: Final = "Trigger"
+"""The reading context of a sample that was asked for."""
+
+_SAMPLES: Final = frozenset({"MeterValues", "TransactionEvent"})
+_QUESTIONS_MAX: Final = 8
+"""Of one connector; more than wait in a minute at the pace at which anybody asks."""
+_LOST_MS: Final = 120_000
+"""A question so old is not answered any more. A station repeats what it could not deliver after
+half a minute."""
+
+
+class Asked:
+    """The questions of one connection that may yet be answered, by connector: when each was put,
+    the oldest first, and whether the station had taken its present limit by then."""
+
+    __slots__ = ("_memory", "_questions")
+
+    def __init__(self, memory: ChargerMemory) -> None:
+        self._memory = memory
+        self._questions: dict[int, list[tuple[int, bool]]] = {}
+
+    def forget(self) -> None:
+        """The connection is gone."""
+        self._questions.clear()
+
+    def put(self, connector_id: int | None, now_ms: int) -> None:
+        """The station may have taken a question about a connector; None: about all."""
+        for each in self._memory.connectors if connector_id is None else (connector_id,):
+            waiting = self._questions.get(each, [])[1 - _QUESTIONS_MAX :]
+            self._questions[each] = [*waiting, (now_ms, True)]
+
+    def limited(self, connector_id: int) -> None:
+        """The station may have taken another limit."""
+        questions = self._questions.get(connector_id, ())
+        self._questions[connector_id] = [(asked_ms, False) for asked_ms, _ in questions]
+
+    def answered(self, connector_id: int, now_ms: int) -> bool:
+        """A sample came that was asked for. Whether it answers the last question, and that was put
+        after the limit in force was taken."""
+        questions = self._questions.get(connector_id, [])
+        while questions and now_ms - questions[0][0] > _LOST_MS:
+            del questions[0]
+        if not questions:
+            return False
+        _, since_limit = questions.pop(0)
+        return since_limit and not questions
 
 
 class Sampling:
-    """Asks one station for samples."""
+    """Asks one station for samples, and notes in `asked` who was asked."""
 
-    __slots__ = ("_line", "_unwilling")
+    __slots__ = ("_asked", "_line", "_unwilling")
 
-    def __init__(self, line: Line) -> None:
+    def __init__(self, line: Line, asked: Asked) -> None:
         self._line = line
+        self._asked = asked
         self._unwilling = False
 
     def disconnected(self) -> None:
         """A station that comes back may have learned."""
         self._unwilling = False
+        self._asked.forget()
 
     def wanted(self, turn: Turn, message: SampleWanted) -> None:
         """The site wants to know what flows."""
@@ -39,7 +96,15 @@ class Sampling:
         name = "MeterValues" if dialect.version == "ocpp1.6" else "TransactionEvent"
         self._line.order(turn, dialect, Trigger(name, message.connector_id), Origin.LEARNING)
 
-    def concluded(self, order: Order, result: CommandResult) -> None:
-        """What became of an order of ours."""
-        if order.origin is Origin.LEARNING and isinstance(order.command, Trigger):
-            self._unwilling |= result.state in (CommandState.REJECTED, CommandState.ERROR)
+    def concluded(self, turn: Turn, order: Order, result: CommandResult) -> None:
+        """What became of an order, ours or another's."""
+        refused = result.state in (CommandState.REJECTED, CommandState.ERROR)
+        command = order.command
+        if isinstance(command, SetLimit) and order.sent:
+            self._asked.limited(command.connector_id)
+        if not isinstance(command, Trigger):
+            return
+        if order.origin is Origin.LEARNING:
+            self._unwilling |= refused
+        if command.message in _SAMPLES and order.sent and not refused:
+            self._asked.put(command.connector_id, turn.now_ms)

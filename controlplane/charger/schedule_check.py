@@ -160,7 +160,7 @@ class ScheduleCheck:
         limits = [(connector.limit_ma, LimitPurpose.DEFAULT, Purpose.DEFAULT)]
         if not by_default:
             limits = [(connector.limit_ma, LimitPurpose.TRANSACTION, Purpose.TRANSACTION)]
-            if connector.default_ma is not None:
+            if connector.default_ma is not None and not connector.default_doubtful:
                 limits.append((connector.default_ma, LimitPurpose.DEFAULT, Purpose.DEFAULT))
         profiles = []
         for limit_ma, worded, purpose in limits:

@@ -83,7 +83,9 @@ def _default_missing(memory: ChargerMemory) -> bool:
     """Whether some described connector has not acknowledged the default profile it is to have."""
     for wanted in _default_limits(memory):
         connector = memory.connectors.get(wanted.connector_id)
-        if connector is None or connector.default_ma != wanted.limit_ma:
+        if connector is None or connector.default_doubtful:
+            return True
+        if connector.default_ma != wanted.limit_ma:
             return True
     return False
 
@@ -254,6 +256,11 @@ class Settling:
         self._default_refusals = 0
         self._retry_default_later(turn)
         return True
+
+    def default_doubted(self, turn: Turn) -> None:
+        """A limit that was to be a default profile has failed."""
+        if self.settled:
+            self._retry_default_later(turn)
 
     def default_due(self, turn: Turn) -> Iterable[Command]:
         """Time to try the default profiles again, if they are still missing."""

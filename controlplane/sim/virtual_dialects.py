@@ -38,8 +38,9 @@ class VirtualDialect(Protocol):
     def started(self, outlet: Outlet, transaction: Transaction) -> tuple[str, Payload]: ...
 
     def sampled(
-        self, outlet: Outlet, transaction: Transaction, at_ms: int
-    ) -> tuple[str, Payload]: ...
+        self, outlet: Outlet, transaction: Transaction, at_ms: int, *, asked: bool
+    ) -> tuple[str, Payload]:
+        """`asked`: Loadstar triggered it."""
 
     def ended(self, outlet: Outlet, transaction: Transaction, reason: str) -> tuple[str, Payload]:
         """`transaction` is closed: its end and its last register are known."""
@@ -156,8 +157,11 @@ class _Dialect16:
             "timestamp": iso_from_ms(transaction.started_ms),
         }
 
-    def sampled(self, outlet: Outlet, transaction: Transaction, at_ms: int) -> tuple[str, Payload]:
-        values = _sampled_values(outlet, "Sample.Periodic", words=True)
+    def sampled(
+        self, outlet: Outlet, transaction: Transaction, at_ms: int, *, asked: bool
+    ) -> tuple[str, Payload]:
+        context = "Trigger" if asked else "Sample.Periodic"
+        values = _sampled_values(outlet, context, words=True)
         return "MeterValues", {
             "connectorId": outlet.spec.connector_id,
             "meterValue": [{"timestamp": iso_from_ms(at_ms), "sampledValue": values}],
@@ -238,10 +242,11 @@ class _Dialect201:
             "evse": {"id": outlet.spec.connector_id, "connectorId": 1},
         }
 
-    def sampled(self, outlet: Outlet, transaction: Transaction, at_ms: int) -> tuple[str, Payload]:
-        return "TransactionEvent", self._event(
-            outlet, transaction, "Updated", "MeterValuePeriodic", at_ms
-        )
+    def sampled(
+        self, outlet: Outlet, transaction: Transaction, at_ms: int, *, asked: bool
+    ) -> tuple[str, Payload]:
+        trigger = "Trigger" if asked else "MeterValuePeriodic"
+        return "TransactionEvent", self._event(outlet, transaction, "Updated", trigger, at_ms)
 
     def ended(self, outlet: Outlet, transaction: Transaction, reason: str) -> tuple[str, Payload]:
         assert transaction.ended_ms is not None
@@ -304,7 +309,7 @@ class _Dialect201:
         self, outlet: Outlet, transaction: Transaction, kind: str, trigger: str, at_ms: int
     ) -> Payload:
         context = {"Started": "Transaction.Begin", "Ended": "Transaction.End"}.get(
-            kind, "Sample.Periodic"
+            kind, "Trigger" if trigger == "Trigger" else "Sample.Periodic"
         )
         charging = {
             OutletState.CHARGING: "Charging",

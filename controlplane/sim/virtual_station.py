@@ -198,12 +198,15 @@ class VirtualStation:
         outlet.advance(self._scheduler.now_ms)
         self._changed(outlet)
         self._sample_later(outlet, transaction)
-        self._tell_sample(outlet, transaction)
+        self._tell_sample(outlet, transaction, asked=False)
 
-    def _tell_sample(self, outlet: VirtualOutlet, transaction: Transaction) -> None:
+    def _tell_sample(
+        self, outlet: VirtualOutlet, transaction: Transaction, *, asked: bool
+    ) -> None:
         outlet.shows_excess = outlet.draw.current_a > outlet.promised_a + _EXCESS_A
         if len(self._outbox) < _OUTBOX_MAX:
-            self._post(*self.dialect.sampled(outlet, transaction, self._clock_ms()), transaction)
+            sample = self.dialect.sampled(outlet, transaction, self._clock_ms(), asked=asked)
+            self._post(*sample, transaction)
 
     def _sample_later(self, outlet: VirtualOutlet, transaction: Transaction) -> None:
         self._scheduler.after(self._meter_interval_ms, lambda: self._sample(outlet, transaction))
@@ -454,7 +457,7 @@ class VirtualStation:
             if transaction is not None and connector_id in (None, outlet.spec.connector_id):
                 outlet.advance(self._scheduler.now_ms)
                 self._changed(outlet)
-                self._tell_sample(outlet, transaction)
+                self._tell_sample(outlet, transaction, asked=True)
 
     def _take_profile(self, payload: dict[str, Any]) -> str:
         profile = self.dialect.profile(payload)

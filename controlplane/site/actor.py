@@ -481,7 +481,7 @@ class SiteActor:
             at_ms=message.at_ms,
             now_ms=now_ms,
             ramp_ms=self._settings.ramp_ms,
-            confirms=confirms,
+            confirms=confirms and message.fresh,
             fed_ma=connector.fed_ma,
         )
         self._rounds.durable |= changed
@@ -563,6 +563,7 @@ class SiteActor:
                 online=message.online,
                 settled=message.settled,
                 default_ma=message.lower_ma.get(number, message.default_ma),
+                now_ms=now_ms,
             )
         if changed:
             self._rounds.durable = True

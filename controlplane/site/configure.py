@@ -78,14 +78,14 @@ def _defaults_refusal(before: LiveSite, config: SiteConfig) -> Refusal | None:
     """Refuse to raise default profiles before the lowered ones are confirmed.
 
     A charger that is offline keeps the profile it has for as long as it stays away; until it has
-    taken the lower one, both count. Lowering alone, of profiles or of ratings, is never refused.
+    taken the lower one, and a vehicle that ran at the other has had its time to follow, both count. Lowering alone, of profiles or of ratings, is never refused.
     """
     tree = SiteTree(config)
     in_force, raised = [], []
     for leaf in tree.leaves:
         known = before.by_key.get(leaf.key)
         entry = Entry(hardware_ma=0, offline_ma=0) if known is None else known.entry
-        held_ma = max(entry.offline_ma, entry.default_ma or 0)
+        held_ma = max(entry.offline_ma, entry.default_ma or 0, entry.receding_ma)
         in_force.append(max(leaf.offline_ma, min(held_ma, leaf.max_ma)))
         raised.append(max(0, leaf.offline_ma - entry.offline_ma))
     sums, raises = tree.row_sums(in_force), tree.row_sums(raised)

@@ -12,13 +12,14 @@ A limit is a liability until the charger has let go of it. The table, row by row
 | offline without, or idle | the default profile it acknowledged |
 | default profile never acknowledged | the hardware rating |
 | meter shows more than the limit | the meter |
+| default profile lowered | the old one, for the ramp time of a vehicle that ran at it |
 | limit below 0: it feeds in | the default profile, which counts when that ends |
 
 What a connector may feed in is counted apart, on the rows for export, by the same table; it is
 never taken off what others draw.
 
-Invariant: `liability_ma` only falls on evidence (an acknowledgement followed by a meter sample at
-or under the new limit, of a vehicle that is not on its way up, or by the vehicle's ramp time with a
+Invariant: `liability_ma` only falls on evidence (an acknowledgement followed by a meter sample,
+asked for after it, at or under the new limit, of a vehicle that is not on its way up, or by the vehicle's ramp time with a
 silent meter; the end of the transaction), and rises in the step that sends an increase, before it
 leaves."""
 
@@ -103,6 +104,11 @@ class Entry(msgspec.Struct, array_like=True):
     """What was fed in when it was measured last."""
     risen_ms: int = 0
     """When a raise was acknowledged last."""
+    receding_ma: int = 0
+    """What may still be drawn that a default profile allowed which has given way to a lower one. It
+    outlives a session: one that ran at that profile may be told of later than that it changed."""
+    receded_ms: int = 0
+    """When a default profile gave way to a lower one last."""
 
     # --- what counts ------------------------------------------------------------------------------
 
@@ -134,6 +140,7 @@ class Entry(msgspec.Struct, array_like=True):
         allowed_ma, uncertain_ma, draining_ma = self.held_ma, self.uncertain_ma, self.draining_ma
         allowed_ma = uncertain_ma if uncertain_ma > allowed_ma else allowed_ma
         allowed_ma = draining_ma if draining_ma > allowed_ma else allowed_ma
+        allowed_ma = self.receding_ma if self.receding_ma > allowed_ma else allowed_ma
         if self.pending:
             return max(allowed_ma, *[pending.limit_ma for pending in self.pending])
         return allowed_ma
@@ -201,6 +208,7 @@ class Entry(msgspec.Struct, array_like=True):
         return bool(
             self.pending
             or self.draining_ma
+            or self.receding_ma
             or self.uncertain_ma
             or self.reassert
             or self.fading_ma
@@ -310,8 +318,9 @@ class Entry(msgspec.Struct, array_like=True):
         """A sample of the highest conductor, taken at `at_ms` of the station's clock; `fed_ma` is
         what was fed in.
 
-        `confirms` is False for a value that was worked out from power and may hide an uneven load:
-        it can raise suspicion, not settle a decrease.
+        `confirms` is False for a value that was worked out from power and may hide an uneven load,
+        and for one that may be older than the limit in force: samples wait in stations for minutes,
+        and no two clocks agree. Such a one can raise suspicion, not settle a decrease.
         """
         self.measured_ma, self.fed_ma = current_ma, fed_ma
         self.measured_ms = now_ms
@@ -332,6 +341,9 @@ class Entry(msgspec.Struct, array_like=True):
                 # Near enough to be on its way, but what it draws above the limit still flows.
                 self.draining_ma = min(self.draining_ma, current_ma)
         told_ma = max(0, -(self.acknowledged_ma or 0))
+        receding_ma = self.receding_ma
+        if now_ms - self.receded_ms >= ramp_ms:
+            self.receding_ma = 0
         if self.fading_ma and (
             now_ms - self.acknowledged_ms >= ramp_ms
             or (after_acknowledgement and confirms and fed_ma <= told_ma)
@@ -345,6 +357,7 @@ class Entry(msgspec.Struct, array_like=True):
         self.feed_excess_ma = fed_ma if over else 0
         return (
             self.draining_ma != draining_ma
+            or self.receding_ma != receding_ma
             or self.excess_ma != excess_ma
             or self.fading_ma != fading_ma
             or self.feed_excess_ma != feed_excess_ma
@@ -365,28 +378,44 @@ class Entry(msgspec.Struct, array_like=True):
                     backoff_ms=backoff_ms,
                     backoff_max_ms=backoff_max_ms,
                 )
-        if self.draining_ma and now_ms - self.acknowledged_ms >= ramp_ms:
-            # A meter that showed too much while the vehicle was still free to follow is no alarm
-            # yet, but what it showed counts until it says otherwise.
-            seen_ma = self.measured_ma or 0
-            suspicious = self.measured_ms > self.acknowledged_ms and (
-                seen_ma > self.held_ma + tolerance_ma(self.held_ma)
-            )
-            left_ma = min(self.draining_ma, seen_ma) if suspicious else 0
-            changed |= left_ma != self.draining_ma
-            self.draining_ma = left_ma
+        draining_ma, receding_ma = self.draining_ma, self.receding_ma
+        if draining_ma and now_ms - self.acknowledged_ms >= ramp_ms:
+            self.draining_ma = self._still_seen_ma(draining_ma, since_ms=self.acknowledged_ms)
+        if receding_ma and now_ms - self.receded_ms >= ramp_ms:
+            self.receding_ma = self._still_seen_ma(receding_ma, since_ms=self.receded_ms)
+        changed |= (self.draining_ma, self.receding_ma) != (draining_ma, receding_ma)
         if self.fading_ma and now_ms - self.acknowledged_ms >= ramp_ms:
             self.fading_ma, changed = 0, True
         return changed
 
-    def presence(self, *, online: bool, settled: bool, default_ma: int | None) -> bool:
-        """The charger came, went or settled; `default_ma` is its default profile."""
+    def _still_seen_ma(self, before_ma: int, *, since_ms: int) -> int:
+        """What counts of `before_ma` once a vehicle has had its time to follow. A meter that showed
+        too much while it was still free to is no alarm yet, but what it showed counts until it says
+        otherwise."""
+        seen_ma = self.measured_ma or 0
+        suspicious = self.measured_ms > since_ms and (
+            seen_ma > self.held_ma + tolerance_ma(self.held_ma)
+        )
+        return min(before_ma, seen_ma) if suspicious else 0
+
+    def presence(
+        self, *, online: bool, settled: bool, default_ma: int | None, now_ms: int
+    ) -> bool:
+        """The charger came, went or settled; `default_ma` is its default profile.
+
+        A vehicle that ran at a profile which is replaced needs its time to follow, and may not have
+        been heard of yet. Only a charger of which nothing was known is not waited for.
+        """
         returned = online and settled and not (self.online and self.settled)
         changed = (self.online, self.settled, self.default_ma) != (online, settled, default_ma)
+        known = self.default_ma is not None or self.session_id is not None
+        held_ma = self.held_ma
         if returned:
             self.reassert = self.session_id is not None
             self.failures = self.retry_ms = 0
         self.online, self.settled, self.default_ma = online, settled, default_ma
+        if known and self.held_ma < held_ma:
+            self.receding_ma, self.receded_ms = max(self.receding_ma, held_ma), now_ms
         return changed
 
     def session(self, session_id: SessionId | None) -> bool:
@@ -407,6 +436,7 @@ class Entry(msgspec.Struct, array_like=True):
         self.acknowledged_ms += change_ms
         self.measured_ms += change_ms
         self.risen_ms += change_ms
+        self.receded_ms += change_ms
         self.retry_ms += change_ms
         self.pending = [
             msgspec.structs.replace(each, sent_ms=each.sent_ms + change_ms) for each in self.pending

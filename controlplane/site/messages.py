@@ -149,7 +149,8 @@ class ConnectorState(Message, frozen=True, tag="connector_state"):
 class ConnectorMetered(Message, frozen=True, tag="connector_metered"):
     """A connector was measured. Currents per conductor of the connector, below 0 where it feeds in;
     `energy_wh` is the session's so far, `exported_wh` what it fed in. Connector 0 is the
-    charger's own main meter, on the lines of the site."""
+    charger's own main meter, on the lines of the site. `fresh`: the station was asked for it after
+    it took the limit in force, so it is newer than that whatever clocks show."""
 
     charger_id: ChargerId
     connector_id: int
@@ -159,6 +160,7 @@ class ConnectorMetered(Message, frozen=True, tag="connector_metered"):
     energy_wh: int | None
     soc_percent: float | None
     exported_wh: int | None = None
+    fresh: bool = False
 
     def believed(self) -> ConnectorMetered:
         """The same without what is beyond all reason: whatever a station writes arrives here, and

@@ -134,12 +134,11 @@ def _raise(
         limit_ma = target if target <= room_ma else room_ma - room_ma % leaf.step_ma
         if limit_ma < target and not _worth_a_part(leaf, entry, limit_ma):
             waiting[position] = short_row
-            doubtful = entry.reassert or calm[position].again
-            if doubtful and entry.asked_ma is not None and not entry.pending:
-                # It cannot have more yet; that it still has what it had is worth knowing.
-                limit_ma = entry.asked_ma
-                if entry.may_send(limit_ma, now_ms=now_ms):
-                    limits.append((position, limit_ma))
+            limit_ma = _secure_ma(entry)
+            doubtful = _in_doubt(entry) or calm[position].again
+            if doubtful and not entry.pending and entry.may_send(limit_ma, now_ms=now_ms):
+                # It cannot have more yet; that it has no more than it may is worth knowing.
+                limits.append((position, limit_ma))
             continue
         raised_ms = calm[position].raised_ms
         # Chargers are spared a trickle of small raises; one worth having does not wait.
@@ -226,8 +225,7 @@ def _goes_down(
     if entry.asked_ma is None:
         return True
     if target == entry.asked_ma:
-        doubtful = entry.reassert or entry.uncertain_ma > 0 or entry.failures > 0 or again
-        return doubtful and not entry.pending
+        return (_in_doubt(entry) or again) and not entry.pending
     return patient or entry.asked_ma - target >= DEADBAND_MA or any(over[row] for row in leaf.rows)
 
 
@@ -261,6 +259,13 @@ def _secure_ma(entry: Entry) -> int:
     if entry.asked_ma is not None:
         return entry.asked_ma
     return min(entry.fallback_ma, entry.offline_ma)
+
+
+def _in_doubt(entry: Entry) -> bool:
+    """Whether it may have another limit than it was told last: an answer is missing, or was a
+    refusal, or nobody knows what it does without one."""
+    unknown = entry.asked_ma is None and entry.default_ma is None
+    return entry.reassert or entry.uncertain_ma > 0 or entry.failures > 0 or unknown
 
 
 def _without_profile_ma(leaf: Leaf, entry: Entry) -> int:

@@ -116,7 +116,7 @@ class Rounds:
         elapsed_ms, interval_ms = now_ms - heard_ms, self._settings.round_interval_ms
         stalled = elapsed_ms > STALL_ROUNDS_MAX * interval_ms and (
             elapsed_ms > (STALL_ROUNDS_MAX + QUIET_ROUNDS_MAX) * interval_ms
-            or any(entry.draining_ma for entry in site.entries)
+            or any(entry.draining_ma or entry.receding_ma for entry in site.entries)
         )
         if stalled and not since_crash:
             site.clock_set(elapsed_ms - interval_ms, now_ms)
@@ -244,7 +244,7 @@ class Rounds:
             site.plan = site.solve(rows, now_ms=now_ms, pace=self._pace)
         self.quiet = True
         limits = self._release(site, site.plan, rows, now_ms)
-        self._ask_meters(site, now_ms)
+        self._ask_meters(site, rows, now_ms)
         site.observe(now_ms)
         left = site.budget(now_ms) if limits else rows
         if limits or not stands or self.planning.news(site, now_ms):
@@ -266,7 +266,7 @@ class Rounds:
         """Let time pass for every account; whether that changed one."""
         settings, changed = self._settings, False
         for entry in site.entries:
-            if entry.pending or entry.draining_ma or entry.fading_ma:
+            if entry.pending or entry.draining_ma or entry.receding_ma or entry.fading_ma:
                 changed |= entry.expired(
                     now_ms=now_ms,
                     ramp_ms=settings.ramp_ms,
@@ -327,21 +327,27 @@ class Rounds:
             if (connector.entry.asked_ma or 0) < 0:
                 connector.calm.again |= now_ms >= connector.renewed_ms
 
-    def _ask_meters(self, site: LiveSite, now_ms: int) -> None:
+    def _ask_meters(self, site: LiveSite, rows: Budget, now_ms: int) -> None:
         """Have those measured again who count with more than they may draw, because the meter
         showed it, or because they are still following a lower limit and others wait for what they
-        give back. Their next sample by themselves may be half a minute away."""
+        give back. Their next sample by themselves may be half a minute away, and only one that was
+        asked for proves what they draw since."""
         for connector in site.connectors:
             entry, asked_ms = connector.entry, connector.sample_asked_ms
-            told_ms = max(asked_ms, entry.measured_ms, entry.acknowledged_ms)
-            if now_ms - told_ms < SAMPLE_PAUSE_MS or now_ms - asked_ms < SAMPLE_ASKED_MS:
+            if now_ms - asked_ms < SAMPLE_ASKED_MS:
+                continue
+            if now_ms - entry.acknowledged_ms < SAMPLE_PAUSE_MS:
                 continue
             present = entry.online and entry.settled
-            follows = entry.draining_ma > 0 and present and bool(site.waiting)
+            follows = entry.draining_ma > 0 and present
+            follows = follows and (bool(site.waiting) or any(rows.over(site.tree.lines)))
             if present and site.feed.awaited and (entry.asked_ma or 0) < 0:
                 # Who must charge waits for what is seen to be fed in.
                 follows = follows or entry.measured_ms <= entry.acknowledged_ms
-            if follows or entry.outdated(now_ms=now_ms, ramp_ms=self._settings.ramp_ms):
+            told = now_ms - entry.measured_ms < SAMPLE_PAUSE_MS
+            if follows or (
+                not told and entry.outdated(now_ms=now_ms, ramp_ms=self._settings.ramp_ms)
+            ):
                 connector.sample_asked_ms = now_ms
                 key = connector.leaf.key
                 wanted = SampleWanted(key.connector_id)

@@ -95,6 +95,9 @@ def _instants(
         yield entry.acknowledged_ms + settings.ramp_ms
     if entry.draining_ma:
         yield entry.acknowledged_ms + settings.ramp_ms
+    if entry.receding_ma:
+        yield entry.receded_ms + settings.ramp_ms
+    if entry.draining_ma or entry.receding_ma:
         yield now_ms + DRAINING_ROUNDS_MAX * settings.round_interval_ms
     if entry.pending:
         yield entry.pending[0].sent_ms + 4 * settings.call_timeout_ms

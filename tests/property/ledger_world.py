@@ -557,6 +557,7 @@ class World:
                 None,
                 outlet.delivered_wh or None,
                 None,
+                fresh=True,
             )
         )
         outlet.delivered_wh += 300
@@ -576,7 +577,9 @@ class World:
             station.settled = True
             station.default_ma = station.config.offline_current_ma
             for outlet in station.outlets.values():
-                outlet.draws_ma = min(outlet.draws_ma, outlet.limit_ma(station.default_ma))
+                if outlet.draws_ma > outlet.limit_ma(station.default_ma):
+                    late_ms = self.random.randint(0, 28_000) if self.faults else 100
+                    outlet.obeys_ms = max(outlet.obeys_ms, self.now_ms + late_ms)
             self._report_presence(station)
 
     def disconnect(self, station: Station) -> None:

@@ -343,6 +343,38 @@ def test_a_charger_that_refuses_profiles_of_transactions_is_limited_by_the_defau
     assert profiles(charger)[-1]["chargingProfilePurpose"] == "TxDefaultProfile"
 
 
+def steered_by_default() -> Charger:
+    """A running transaction is held to 8 A by the default profile."""
+    charger = booted(quirks=("default-profile-only",))
+    charger.start_16()
+    charger.limit(1, 8_000, "CP1-1")
+    charger.answer()
+    return charger
+
+
+def test_a_default_profile_in_doubt_is_the_old_or_the_new_one_and_no_other() -> None:
+    charger = steered_by_default()
+    assert charger.told(ChargerPresence)[-1].default_ma == 8_000
+    charger.limit(2, 11_000, "CP1-1")
+    charger.wait(30_000)
+    assert charger.told(LimitOutcome)[-1].state.value == "timed_out"
+    assert charger.told(ChargerPresence)[-1].default_ma == 11_000
+    charger.limit(3, 7_000, "CP1-1")
+    charger.wait(30_000)
+    assert charger.told(ChargerPresence)[-1].default_ma == 11_000
+
+
+def test_a_limit_that_failed_as_default_profile_leaves_none_in_doubt_for_long() -> None:
+    charger = steered_by_default()
+    charger.limit(2, 11_000, "CP1-1")
+    charger.wait(30_000)
+    charger.all.clear()
+    charger.wait(15_000)
+    assert profiles(charger)[-1]["chargingProfilePurpose"] == "TxDefaultProfile"
+    charger.answer()
+    assert charger.told(ChargerPresence)[-1].default_ma == 6_000
+
+
 def test_a_list_of_measurands_that_was_taken_is_the_first_to_be_asked_for() -> None:
     charger = Charger()
     charger.assign()

@@ -1,4 +1,4 @@
-"""Samples that a site wants before the station takes one by itself."""
+"""Samples that a site wants before the station takes one by itself, and what they prove."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from charger_driver import Charger
 
 from controlplane.actor import Call
 from controlplane.charger.messages import SampleWanted
+from controlplane.site.messages import ConnectorMetered
 
 
 @pytest.mark.parametrize(
@@ -44,3 +45,75 @@ def test_a_station_that_cannot_is_asked_once_on_a_connection() -> None:
     charger.accept_all()
     charger.tell(SampleWanted(1))
     assert len(charger.found(Call)) == 1
+
+
+def told_fresh(charger: Charger, context: str = "Trigger", amperes: float = 6) -> bool:
+    """The station tells a sample; whether the site may take it for newer than the limit."""
+    charger.call(
+        "MeterValues",
+        connectorId=1,
+        transactionId=1,
+        meterValue=[
+            {
+                "timestamp": charger.at(),
+                "sampledValue": [
+                    {
+                        "value": str(amperes),
+                        "measurand": "Current.Import",
+                        "unit": "A",
+                        "context": context,
+                    }
+                ],
+            }
+        ],
+    )
+    return charger.told(ConnectorMetered, latest=True)[-1].fresh
+
+
+def charging() -> Charger:
+    charger = Charger()
+    charger.settle()
+    charger.start_16()
+    charger.limit(1, 6_000, "CP1-1")
+    charger.answer()
+    return charger
+
+
+def ask(charger: Charger) -> None:
+    charger.tell(SampleWanted(1))
+    charger.answer()
+
+
+def test_a_sample_is_newer_than_the_limit_where_it_was_asked_for_after_that() -> None:
+    charger = charging()
+    assert not told_fresh(charger), "nobody had asked"
+    ask(charger)
+    assert not told_fresh(charger, "Sample.Periodic", 7), "it may have waited for long"
+    assert told_fresh(charger, amperes=8)
+    assert not told_fresh(charger, amperes=9), "one question has one answer"
+
+
+def test_a_sample_that_was_asked_for_before_the_limit_proves_nothing() -> None:
+    charger = charging()
+    ask(charger)
+    charger.limit(2, 8_000, "CP1-1")
+    charger.answer()
+    assert not told_fresh(charger)
+    ask(charger)
+    ask(charger)
+    assert not told_fresh(charger, amperes=7), "it may be the answer to the question before"
+    assert told_fresh(charger, amperes=8)
+
+
+def test_a_question_that_was_never_answered_is_forgotten() -> None:
+    charger = charging()
+    ask(charger)
+    charger.wait(121_000)
+    ask(charger)
+    assert told_fresh(charger)
+    charger.disconnect()
+    charger.connect()
+    charger.wait(2_000)
+    charger.accept_all()
+    ask(charger)
+    assert told_fresh(charger, amperes=7)

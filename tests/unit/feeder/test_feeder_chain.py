@@ -100,7 +100,7 @@ class Network:
             drawn_ma = self.limits_ma.get(charger_id, 0)
             currents = (drawn_ma, drawn_ma, drawn_ma)
             sample = ConnectorMetered(
-                ChargerId(charger_id), 1, self.now_ms, currents, None, None, None
+                ChargerId(charger_id), 1, self.now_ms, currents, None, None, None, fresh=True
             )
             self.tell(ref, sample)
 

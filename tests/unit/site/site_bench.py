@@ -216,6 +216,7 @@ class Bench:
         energy_wh: int | None = None,
         soc_percent: float | None = None,
         exported_wh: int | None = None,
+        fresh: bool = True,
     ) -> None:
         padded = [None if each is None else int(each * 1_000) for each in currents_a]
         padded += [None] * (3 - len(padded))
@@ -229,6 +230,7 @@ class Bench:
                 energy_wh,
                 soc_percent,
                 exported_wh,
+                fresh,
             )
         )
 

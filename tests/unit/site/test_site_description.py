@@ -126,6 +126,9 @@ def test_a_default_profile_rises_only_into_room_that_others_have_let_go_of() -> 
     bench.configure(config(6, 6))
     assert bench.refused(ConfigureSite(described(config(6, 10)))).reason == "DEFAULTS_IN_FORCE"
     bench.online("A", default_a=6)
+    reason = bench.refused(ConfigureSite(described(config(6, 10)))).reason
+    assert reason == "DEFAULTS_IN_FORCE", "a vehicle that ran at 10 A has yet to follow"
+    bench.advance(31_000)
     bench.configure(config(6, 10))
     assert (bench.counted_a("A"), bench.counted_a("B")) == (6, 10)
     newcomer = charger("C", offline_a=4)

@@ -410,7 +410,7 @@ def test_a_site_without_terms_offers_pauses_alone() -> None:
 
 def entry() -> Entry:
     account = Entry(hardware_ma=32_000, offline_ma=6_000)
-    account.presence(online=True, settled=True, default_ma=6_000)
+    account.presence(online=True, settled=True, default_ma=6_000, now_ms=0)
     account.session("S")  # type: ignore[arg-type]
     return account
 

@@ -270,7 +270,7 @@ def test_offline_below_its_default_counts_the_default() -> None:
     )
     assert entry.liability_ma == 6_000
     assert entry.reserve_ma == 10_000, "its session may end at any moment"
-    entry.presence(online=False, settled=False, default_ma=10_000)
+    entry.presence(online=False, settled=False, default_ma=10_000, now_ms=1)
     assert entry.liability_ma == 10_000
 
 
@@ -284,10 +284,60 @@ def test_a_charger_that_boots_may_have_lost_its_profile() -> None:
         online=True,
         settled=True,
     )
-    entry.presence(online=True, settled=False, default_ma=10_000)
+    entry.presence(online=True, settled=False, default_ma=10_000, now_ms=1)
     assert entry.liability_ma == 10_000
     entry.metered(10_000, at_ms=1, now_ms=1, ramp_ms=30_000, confirms=True)
     assert entry.excess_ma == 0, "it draws its default profile, which is no fault"
+
+
+def expire(entry: Entry, *, now_ms: int) -> bool:
+    return entry.expired(
+        now_ms=now_ms, ramp_ms=30_000, answer_ms=120_000, backoff_ms=1, backoff_max_ms=1
+    )
+
+
+def at_its_default(default_ma: int | None, session_id: str | None = "s") -> Entry:
+    """Without a profile of its own."""
+    return Entry(
+        hardware_ma=32_000,
+        offline_ma=0,
+        default_ma=default_ma,
+        session_id=None if session_id is None else SessionId(session_id),
+        online=True,
+        settled=True,
+    )
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_lowered_default_profile_counts_until_a_vehicle_has_followed(known: bool) -> None:
+    """Where its transaction is told of late, too."""
+    entry = at_its_default(25_000, "s" if known else None)
+    assert entry.presence(online=True, settled=True, default_ma=0, now_ms=10_000)
+    entry.session(SessionId("s"))
+    assert entry.liability_ma == 25_000
+    assert entry.settling
+    entry.metered(0, at_ms=9_000, now_ms=12_000, ramp_ms=30_000, confirms=False)
+    assert entry.liability_ma == 25_000
+    assert not expire(entry, now_ms=39_999)
+    assert expire(entry, now_ms=40_000)
+    assert entry.liability_ma == 0
+
+
+def test_what_the_meter_shows_at_the_end_of_the_ramp_counts_on() -> None:
+    entry = at_its_default(25_000)
+    entry.presence(online=True, settled=True, default_ma=0, now_ms=10_000)
+    entry.metered(20_000, at_ms=30_000, now_ms=30_000, ramp_ms=30_000, confirms=False)
+    expire(entry, now_ms=40_000)
+    assert entry.liability_ma == 20_000
+    entry.metered(0, at_ms=45_000, now_ms=45_000, ramp_ms=30_000, confirms=False)
+    assert entry.liability_ma == 0
+
+
+def test_a_charger_of_which_nothing_was_known_is_not_waited_for() -> None:
+    entry = at_its_default(None, None)
+    assert entry.liability_ma == 32_000
+    entry.presence(online=True, settled=True, default_ma=6_000, now_ms=10_000)
+    assert entry.liability_ma == 6_000
 
 
 def test_back_online_counts_both_until_the_limit_is_acknowledged_again() -> None:
@@ -298,7 +348,7 @@ def test_back_online_counts_both_until_the_limit_is_acknowledged_again() -> None
         session_id=SessionId("s"),
         acknowledged_ma=6_000,
     )
-    entry.presence(online=True, settled=True, default_ma=10_000)
+    entry.presence(online=True, settled=True, default_ma=10_000, now_ms=1)
     assert entry.liability_ma == 10_000
     entry.sent(1, 6_000, now_ms=0)
     accept(entry, 1, now_ms=10)
@@ -441,3 +491,26 @@ def test_an_excess_shows_though_the_clock_of_the_station_is_slow() -> None:
     )
     metered(50_000)
     assert (entry.excess_ma, entry.liability_ma) == (6_000, 6_000)
+
+
+def test_an_old_sample_settles_no_decrease_whatever_its_stamp_says() -> None:
+    """It may have waited in its station, and stamps are of a clock that nobody has compared."""
+    bench = lowered()
+    bench.answer()
+    bench.advance(6_000)
+    bench.meter("A", 20, 20, 20, fresh=False)
+    assert bench.counted_a("A") == 32
+    bench.meter("A", 20, 20, 20)
+    assert bench.counted_a("A") == 24
+
+
+def test_who_may_have_anything_is_told_what_it_may_have_where_there_is_room_for_no_more() -> None:
+    """What it could draw fills the row, so nobody can be raised, itself neither: told to draw
+    nothing, it makes the room that it waits for."""
+    bench = Bench(site([charger("A")], supply_a=16), up=False)
+    bench.online("A", default_a=None)
+    bench.plug("A")
+    bench.advance(1_000)
+    assert bench.answer() == [("A", 0.0)]
+    bench.advance(31_000)
+    assert bench.answer() == [("A", 16.0)]
