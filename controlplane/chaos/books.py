@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from controlplane.units import ms_from_datetime
 
-__all__ = ["Books", "Reading"]
+__all__ = ["Books", "Epochs", "Reading"]
 
 _CALL, _RESULT, _ERROR = 2, 3, 4
 _DURABLE: Final = {
@@ -26,6 +26,8 @@ _DURABLE: Final = {
 }
 _REGISTER: Final = "Energy.Active.Import.Register"
 _WAITING_MAX: Final = 1_000
+_SKEW_S: Final = 2.0
+"""By how much what came over two connections may be read in another order than it was sent."""
 
 
 @dataclass(frozen=True, order=True)
@@ -38,11 +40,32 @@ class Reading:
     energy_wh: int
 
 
-class Books:
-    """Of one station."""
+class Epochs:
+    """The epochs under which the stations of a site were commanded: they have one owner, so none
+    may be commanded under an epoch that has ended for another."""
 
-    def __init__(self, charger_id: str) -> None:
+    def __init__(self) -> None:
+        self._begun_s: dict[int, float] = {}
+        """When each was heard first."""
+
+    def heard(self, epoch: int, now_s: float) -> int | None:
+        """A station was commanded; the epoch that should have put an end to that."""
+        self._begun_s.setdefault(epoch, now_s)
+        latest = max(self._begun_s)
+        over = epoch < latest and now_s - self._begun_s[latest] > _SKEW_S
+        return latest if over else None
+
+
+class Books:
+    """Of one station.
+
+    Args:
+        epochs: of its site, shared by all stations there.
+    """
+
+    def __init__(self, charger_id: str, epochs: Epochs | None = None) -> None:
         self.charger_id = charger_id
+        self._epochs = Epochs() if epochs is None else epochs
         self.acknowledged = 0
         """Messages that carry energy, money or a transaction."""
         self.refused = 0
@@ -52,7 +75,8 @@ class Books:
         self.told: Counter[str] = Counter()
         """Commands that came, by their action."""
         self.stale: list[str] = []
-        """Commands under a lower epoch than one before them."""
+        """Commands under a lower epoch than one before them, or than one that another station of
+        the site had long been commanded under."""
         self._epoch = 0
         self._asked: dict[str, tuple[str, dict[str, Any], float]] = {}
         self.served_s = 0.0
@@ -89,7 +113,7 @@ class Books:
         """The station is sent a frame."""
         told = json.loads(frame)
         if told[0] == _CALL:
-            self._commanded(told[1], told[2])
+            self._commanded(told[1], told[2], now_s)
         elif told[0] in {_RESULT, _ERROR}:
             asked = self._asked.pop(told[1], None)
             if asked is not None:
@@ -110,11 +134,15 @@ class Books:
                 self.waited_max_s = max(self.waited_max_s, waited_s)
                 self._waits_since_s = None
 
-    def _commanded(self, message_id: str, action: str) -> None:
+    def _commanded(self, message_id: str, action: str, now_s: float) -> None:
         self.told[action] += 1
         epoch = int(message_id.partition(".")[0], 16)
+        latest = self._epochs.heard(epoch, now_s)
         if epoch < self._epoch:
             self.stale.append(f"{self.charger_id}: {action} under {epoch} after {self._epoch}")
+        elif latest is not None:
+            line = f"{self.charger_id}: {action} under {epoch} when its site was under {latest}"
+            self.stale.append(line)
         self._epoch = max(self._epoch, epoch)
 
 

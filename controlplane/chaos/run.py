@@ -372,7 +372,7 @@ class _Chaos:
                 "lost": len(findings.lost),
                 "duplicated": len(findings.duplicated),
                 "violations": rows.over + sum(own.values()),
-                "rows_checked": rows.instants,
+                "rows_judged": rows.judged,
                 "utilisation_max": round(rows.utilisation_max, 4),
                 "starved_max_s": round(
                     max(each.starved_max_s for each in self._stations.all.values()), 1

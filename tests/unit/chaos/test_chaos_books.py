@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from controlplane.chaos.books import Books, Reading
+from controlplane.chaos.books import Books, Epochs, Reading
 
 AT = "2026-03-01T12:00:00.250Z"
 AT_MS = 1_772_366_400_250
@@ -68,8 +68,8 @@ def test_what_carries_no_transaction_is_not_counted() -> None:
     assert books.acknowledged == 0
 
 
-def command(books: Books, message_id: str) -> None:
-    books.heard(json.dumps([2, message_id, "SetChargingProfile", {}]), 0.0)
+def command(books: Books, message_id: str, now_s: float = 0.0) -> None:
+    books.heard(json.dumps([2, message_id, "SetChargingProfile", {}]), now_s)
 
 
 def test_a_command_under_a_lower_epoch_after_a_higher_one_is_stale() -> None:
@@ -78,6 +78,20 @@ def test_a_command_under_a_lower_epoch_after_a_higher_one_is_stale() -> None:
         command(books, message_id)
     assert books.told == {"SetChargingProfile": 5}
     assert books.stale == ["CP1: SetChargingProfile under 9 after 10"]
+
+
+def test_a_site_has_one_owner_at_a_time() -> None:
+    """What is read from two connections is read in any order; an owner that goes on is seen."""
+    epochs = Epochs()
+    one, other = Books("CP1", epochs), Books("CP2", epochs)
+    command(one, "9.18f0-1", 10.0)
+    command(other, "a.18f1-1", 20.0)
+    command(one, "9.18f0-2", 21.0)
+    assert not one.stale
+    command(one, "9.18f0-3", 23.0)
+    assert one.stale == ["CP1: SetChargingProfile under 9 when its site was under 10"]
+    command(one, "a.18f1-2", 24.0)
+    assert (len(one.stale), len(other.stale)) == (1, 0)
 
 
 def test_a_station_waits_from_its_question_or_the_blow_until_anything_is_answered() -> None:
