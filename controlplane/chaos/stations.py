@@ -275,11 +275,15 @@ class Stations:
         last_s = loop.time()
         while True:
             await asyncio.sleep(_STEP_S)
-            now_s, now_ms = loop.time(), _now_ms()
+            now_s = loop.time()
             self.late_max_s = max(self.late_max_s, now_s - last_s - _STEP_S)
             for driven in self.all.values():
                 if self._open and driven.station.commissioned:
                     driven.visit(now_s)
+            # Later than the transactions that began with these visits: a profile says nothing yet
+            # about an instant before them.
+            now_ms = _now_ms()
+            for driven in self.all.values():
                 driven.step(now_ms, now_s - last_s)
             self.rows.look(now_ms)
             last_s = now_s
