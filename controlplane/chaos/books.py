@@ -26,8 +26,6 @@ _DURABLE: Final = {
 }
 _REGISTER: Final = "Energy.Active.Import.Register"
 _WAITING_MAX: Final = 1_000
-_SKEW_S: Final = 2.0
-"""By how much what came over two connections may be read in another order than it was sent."""
 
 
 @dataclass(frozen=True, order=True)
@@ -42,18 +40,21 @@ class Reading:
 
 class Epochs:
     """The epochs under which the stations of a site were commanded: they have one owner, so none
-    may be commanded under an epoch that has ended for another."""
+    may be sent a command under an epoch that has ended for another.
+
+    What was sent in time may be read late: it waits in the network while a node is cut off. But a
+    line keeps order. What follows the answer to a question was sent after the question."""
 
     def __init__(self) -> None:
         self._begun_s: dict[int, float] = {}
         """When each was heard first."""
 
-    def heard(self, epoch: int, now_s: float) -> int | None:
-        """A station was commanded; the epoch that should have put an end to that."""
+    def heard(self, epoch: int, *, after_s: float, now_s: float) -> int | None:
+        """A station is commanded, by a message that was sent after `after_s`; the epoch that had
+        begun by then, if it is another."""
         self._begun_s.setdefault(epoch, now_s)
         latest = max(self._begun_s)
-        over = epoch < latest and now_s - self._begun_s[latest] > _SKEW_S
-        return latest if over else None
+        return latest if epoch < latest and after_s > self._begun_s[latest] else None
 
 
 class Books:
@@ -75,8 +76,8 @@ class Books:
         self.told: Counter[str] = Counter()
         """Commands that came, by their action."""
         self.stale: list[str] = []
-        """Commands under a lower epoch than one before them, or than one that another station of
-        the site had long been commanded under."""
+        """Commands under a lower epoch than one before them, or sent after another station of the
+        site was commanded under a higher one."""
         self._epoch = 0
         self._asked: dict[str, tuple[str, dict[str, Any], float]] = {}
         self.served_s = 0.0
@@ -137,7 +138,7 @@ class Books:
     def _commanded(self, message_id: str, action: str, now_s: float) -> None:
         self.told[action] += 1
         epoch = int(message_id.partition(".")[0], 16)
-        latest = self._epochs.heard(epoch, now_s)
+        latest = self._epochs.heard(epoch, after_s=self.served_s, now_s=now_s)
         if epoch < self._epoch:
             self.stale.append(f"{self.charger_id}: {action} under {epoch} after {self._epoch}")
         elif latest is not None:

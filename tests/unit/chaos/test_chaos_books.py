@@ -81,17 +81,30 @@ def test_a_command_under_a_lower_epoch_after_a_higher_one_is_stale() -> None:
 
 
 def test_a_site_has_one_owner_at_a_time() -> None:
-    """What is read from two connections is read in any order; an owner that goes on is seen."""
+    """What follows the answer to a question was sent after it, by an owner that goes on."""
     epochs = Epochs()
     one, other = Books("CP1", epochs), Books("CP2", epochs)
     command(one, "9.18f0-1", 10.0)
     command(other, "a.18f1-1", 20.0)
-    command(one, "9.18f0-2", 21.0)
-    assert not one.stale
-    command(one, "9.18f0-3", 23.0)
+    asked(one, "a", "Heartbeat", {}, 21.0)
+    answered(one, "a", 22.0)
+    command(one, "9.18f0-2", 23.0)
     assert one.stale == ["CP1: SetChargingProfile under 9 when its site was under 10"]
     command(one, "a.18f1-2", 24.0)
     assert (len(one.stale), len(other.stale)) == (1, 0)
+
+
+def test_what_was_sent_before_another_owner_came_may_be_read_later() -> None:
+    """It waited in the network, and comes before whatever was sent since."""
+    epochs = Epochs()
+    one, other = Books("CP1", epochs), Books("CP2", epochs)
+    asked(one, "a", "Heartbeat", {}, 19.0)
+    command(other, "a.18f1-1", 20.0)
+    asked(one, "b", "Heartbeat", {}, 21.0)
+    answered(one, "a", 30.0)
+    command(one, "9.18f0-1", 30.0)
+    answered(one, "b", 30.1)
+    assert not one.stale
 
 
 def test_a_station_waits_from_its_question_or_the_blow_until_anything_is_answered() -> None:
