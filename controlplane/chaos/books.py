@@ -107,7 +107,9 @@ class Books:
         if told[0] == _CALL:
             if len(self._asked) >= _WAITING_MAX:
                 del self._asked[next(iter(self._asked))]
-            self._asked[told[1]] = (told[2], told[3], now_s)
+            # When it is said again under its id, the answer may still be to the first time.
+            _, _, first_s = self._asked.get(told[1], ("", {}, now_s))
+            self._asked[told[1]] = (told[2], told[3], first_s)
             self.wants(now_s)
 
     def heard(self, frame: str, now_s: float) -> None:

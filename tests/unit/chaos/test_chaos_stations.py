@@ -27,7 +27,7 @@ async def test_a_vehicle_that_comes_meanwhile_is_offered_the_default_from_the_fi
         driven.station.book.install(DEFAULT)
     stations.start()
     async with asyncio.timeout(10):
-        while not all(driven.outlet.transaction for driven in stations.all.values()):
+        while not all(driven.outlet.transaction for driven in stations.all.values()):  # noqa: ASYNC110
             await asyncio.sleep(0.05)
     assert {driven.outlet.offered_a for driven in stations.all.values()} == {6.0}
     await stations.stop()
