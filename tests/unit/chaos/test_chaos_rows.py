@@ -136,9 +136,9 @@ async def test_a_vehicle_that_has_not_heard_of_a_lower_offer_counts_with_the_one
     watch.look(0)
     assert watch.over == 3
     for charger in SITE.chargers:
-        vehicle = known[charger.id].outlets[1].vehicle
-        assert vehicle is not None
-        vehicle.step(0.6, 6.0)
+        heard = known[charger.id].outlets[1].vehicle
+        assert heard is not None
+        heard.step(0.6, 6.0)
     watch.look(600)
     assert watch.over == 3
 
