@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from controlplane.units import ms_from_datetime
 
-__all__ = ["Books", "Reading"]
+__all__ = ["Books", "Epochs", "Reading"]
 
 _CALL, _RESULT, _ERROR = 2, 3, 4
 _DURABLE: Final = {
@@ -38,11 +38,35 @@ class Reading:
     energy_wh: int
 
 
-class Books:
-    """Of one station."""
+class Epochs:
+    """The epochs under which the stations of a site were commanded: they have one owner, so none
+    may be sent a command under an epoch that has ended for another.
 
-    def __init__(self, charger_id: str) -> None:
+    What was sent in time may be read late: it waits in the network while a node is cut off. But a
+    line keeps order. What follows the answer to a question was sent after the question."""
+
+    def __init__(self) -> None:
+        self._begun_s: dict[int, float] = {}
+        """When each was heard first."""
+
+    def heard(self, epoch: int, *, after_s: float, now_s: float) -> int | None:
+        """A station is commanded, by a message that was sent after `after_s`; the epoch that had
+        begun by then, if it is another."""
+        self._begun_s.setdefault(epoch, now_s)
+        latest = max(self._begun_s)
+        return latest if epoch < latest and after_s > self._begun_s[latest] else None
+
+
+class Books:
+    """Of one station.
+
+    Args:
+        epochs: of its site, shared by all stations there.
+    """
+
+    def __init__(self, charger_id: str, epochs: Epochs | None = None) -> None:
         self.charger_id = charger_id
+        self._epochs = Epochs() if epochs is None else epochs
         self.acknowledged = 0
         """Messages that carry energy, money or a transaction."""
         self.refused = 0
@@ -52,7 +76,8 @@ class Books:
         self.told: Counter[str] = Counter()
         """Commands that came, by their action."""
         self.stale: list[str] = []
-        """Commands under a lower epoch than one before them."""
+        """Commands under a lower epoch than one before them, or sent after another station of the
+        site was commanded under a higher one."""
         self._epoch = 0
         self._asked: dict[str, tuple[str, dict[str, Any], float]] = {}
         self.served_s = 0.0
@@ -82,14 +107,16 @@ class Books:
         if told[0] == _CALL:
             if len(self._asked) >= _WAITING_MAX:
                 del self._asked[next(iter(self._asked))]
-            self._asked[told[1]] = (told[2], told[3], now_s)
+            # When it is said again under its id, the answer may still be to the first time.
+            _, _, first_s = self._asked.get(told[1], ("", {}, now_s))
+            self._asked[told[1]] = (told[2], told[3], first_s)
             self.wants(now_s)
 
     def heard(self, frame: str, now_s: float) -> None:
         """The station is sent a frame."""
         told = json.loads(frame)
         if told[0] == _CALL:
-            self._commanded(told[1], told[2])
+            self._commanded(told[1], told[2], now_s)
         elif told[0] in {_RESULT, _ERROR}:
             asked = self._asked.pop(told[1], None)
             if asked is not None:
@@ -110,11 +137,15 @@ class Books:
                 self.waited_max_s = max(self.waited_max_s, waited_s)
                 self._waits_since_s = None
 
-    def _commanded(self, message_id: str, action: str) -> None:
+    def _commanded(self, message_id: str, action: str, now_s: float) -> None:
         self.told[action] += 1
         epoch = int(message_id.partition(".")[0], 16)
+        latest = self._epochs.heard(epoch, after_s=self.served_s, now_s=now_s)
         if epoch < self._epoch:
             self.stale.append(f"{self.charger_id}: {action} under {epoch} after {self._epoch}")
+        elif latest is not None:
+            line = f"{self.charger_id}: {action} under {epoch} when its site was under {latest}"
+            self.stale.append(line)
         self._epoch = max(self._epoch, epoch)
 
 

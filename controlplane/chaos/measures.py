@@ -63,13 +63,16 @@ class Measures:
         return {
             "unserved": len(self.unserved),
             "unbalanced": self.unbalanced,
-            "recovery_p99_s": {k: _p99(v) for k, v in self._stayed.items() if v},
-            "recovery_max_s": {k: round(max(v), 3) for k, v in self._stayed.items() if v},
-            "redial_p99_s": {k: _p99(v) for k, v in self._redialled.items() if v},
+            "recovery_timed": {k: len(v) for k, v in self._stayed.items() if v},
+            "recovery_p50_s": {k: _share(v, 0.5) for k, v in self._stayed.items() if v},
+            "recovery_p99_s": {k: _share(v, 0.99) for k, v in self._stayed.items() if v},
+            "recovery_max_s": {k: _share(v, 1.0) for k, v in self._stayed.items() if v},
+            "redial_p99_s": {k: _share(v, 0.99) for k, v in self._redialled.items() if v},
             "sockets_lost": {k: count for k, count in self._sockets_lost.items() if count},
         }
 
 
-def _p99(values_s: list[float]) -> float:
+def _share(values_s: list[float], share: float) -> float:
+    """What this share of the values does not exceed."""
     ordered = sorted(values_s)
-    return round(ordered[min(len(ordered) - 1, int(len(ordered) * 0.99))], 3)
+    return round(ordered[min(len(ordered) - 1, int(len(ordered) * share))], 3)

@@ -155,6 +155,7 @@ class _Chaos:
         self._say = say
         self._measures = Measures()
         self._struck: list[asyncio.Task[None]] = []
+        self._told: set[str] = set()
         self._network = make_network(stations)
         self._stations: Stations
         self._orders: Orders
@@ -259,6 +260,20 @@ class _Chaos:
                 break
             await asyncio.sleep(_LOOK_S)
         await self._stations.go_home()
+        self._tell_findings()
+
+    def _tell_findings(self) -> None:
+        """Say what was found since the last time, among what is judged as it happens."""
+        found = [f"over a rating: {line}" for line in self._stations.rows.told]
+        found += [
+            f"stale command: {line}"
+            for driven in self._stations.all.values()
+            for line in driven.books.stale
+        ]
+        for line in found:
+            if line not in self._told:
+                self._told.add(line)
+                self._say(line)
 
     async def _strike(self, fault: Fault, *, clean: bool) -> None:
         affected = self._reach.of(fault)
@@ -372,7 +387,7 @@ class _Chaos:
                 "lost": len(findings.lost),
                 "duplicated": len(findings.duplicated),
                 "violations": rows.over + sum(own.values()),
-                "rows_checked": rows.instants,
+                "rows_judged": rows.judged,
                 "utilisation_max": round(rows.utilisation_max, 4),
                 "starved_max_s": round(
                     max(each.starved_max_s for each in self._stations.all.values()), 1

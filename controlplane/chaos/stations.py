@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Collection, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
 from contextlib import asynccontextmanager
 from random import Random
 from typing import Final
 
 from controlplane.chaos.audit import Metered
-from controlplane.chaos.books import Books
+from controlplane.chaos.books import Books, Epochs
 from controlplane.chaos.network import station_spec
 from controlplane.chaos.rows import RowWatch
 from controlplane.network import NetworkConfig, SiteConfig
@@ -39,9 +39,24 @@ _HOME_TIMEOUT_S: Final = 60.0
 
 
 class Driven:
-    """A station, its books, and the drivers who come."""
+    """A station, its books, and the drivers who come.
 
-    def __init__(self, site: SiteConfig, charger_id: str, urls: Sequence[str], seed: int) -> None:
+    Args:
+        epochs: of its site.
+        urls: of the nodes' gateways, its own first.
+        said: hears that the station has said something: what it may draw may have changed.
+    """
+
+    def __init__(
+        self,
+        site: SiteConfig,
+        charger_id: str,
+        *,
+        epochs: Epochs,
+        urls: Sequence[str],
+        seed: int,
+        said: Callable[[str], None],
+    ) -> None:
         self.random = Random(f"{seed}/{charger_id}")
         self.site_id = site.id
         self.home = urls[0]
@@ -54,7 +69,7 @@ class Driven:
             dialect=VERSIONS[spec.version],
             seed=seed,
         )
-        self.books = Books(charger_id)
+        self.books = Books(charger_id, epochs)
         self.starved_max_s = 0.0
         """The longest that a vehicle, its station connected, was offered too little to charge."""
         self._starved_s = 0.0
@@ -63,8 +78,11 @@ class Driven:
         loop = asyncio.get_running_loop()
 
         def tell(direction: str, frame: str) -> None:
-            note = self.books.said if direction == ">" else self.books.heard
-            note(frame, loop.time())
+            if direction == "<":
+                self.books.heard(frame, loop.time())
+            else:
+                self.books.said(frame, loop.time())
+                said(charger_id)
 
         self.station.manners.tell = tell
 
@@ -142,10 +160,17 @@ class Stations:
     def __init__(self, network: NetworkConfig, urls: Sequence[str], seed: int) -> None:
         self.all: dict[str, Driven] = {}
         for site in network.sites:
+            epochs = Epochs()
             for charger in site.chargers:
                 first = len(self.all) % len(urls)
-                turned = [*urls[first:], *urls[:first]]
-                self.all[charger.id] = Driven(site, charger.id, turned, seed)
+                self.all[charger.id] = Driven(
+                    site,
+                    charger.id,
+                    epochs=epochs,
+                    urls=[*urls[first:], *urls[:first]],
+                    seed=seed,
+                    said=self._said,
+                )
         self.rows = RowWatch(
             network, {charger_id: each.station for charger_id, each in self.all.items()}
         )
@@ -238,6 +263,9 @@ class Stations:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
+    def _said(self, charger_id: str) -> None:
+        self.rows.changed(charger_id, _now_ms())
+
     async def _dial(self, driven: Driven) -> None:
         await asyncio.sleep(driven.random.uniform(0.0, _CONNECT_OVER_S))
         await driven.station.run()
@@ -247,11 +275,19 @@ class Stations:
         last_s = loop.time()
         while True:
             await asyncio.sleep(_STEP_S)
-            now_s, now_ms = loop.time(), time.time_ns() // 1_000_000
+            now_s = loop.time()
             self.late_max_s = max(self.late_max_s, now_s - last_s - _STEP_S)
             for driven in self.all.values():
                 if self._open and driven.station.commissioned:
                     driven.visit(now_s)
+            # Later than the transactions that began with these visits: a profile says nothing yet
+            # about an instant before them.
+            now_ms = _now_ms()
+            for driven in self.all.values():
                 driven.step(now_ms, now_s - last_s)
             self.rows.look(now_ms)
             last_s = now_s
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000

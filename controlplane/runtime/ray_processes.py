@@ -19,6 +19,7 @@ import select
 import shutil
 import signal
 import tempfile
+import threading
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Iterable
@@ -79,6 +80,7 @@ _EXIT_LEASE_LAPSED = 70
 _EXIT_ORPHANED = 71
 _ORPHAN_STOP_S = 5.0
 _END_TIMEOUT_S = 5.0
+_KILL_TIMEOUT_S = 5.0
 _RAY_TITLE = b"ray::"
 """With this the name of each process begins that Ray has given an actor."""
 _NAMESPACE = "loadstar"
@@ -365,8 +367,8 @@ class RayHost:
         return await _ended(self.handle, self.pid, self._silence_max_s)
 
     async def kill(self) -> None:
-        """SIGKILL."""
-        await asyncio.to_thread(ray.kill, self.handle)
+        """SIGKILL; see `_kill`."""
+        await _kill(self.handle)
 
     async def stop(self, *, successor: bool = False) -> None:
         await _stop(self.handle, self.handle.stop.remote(successor))
@@ -428,7 +430,40 @@ async def _stop(handle: Any, stopping: Any) -> None:
     except Exception as error:
         # Whatever it was, it ends now.
         log.warning("process_not_stopped", error=str(error))
-    await asyncio.to_thread(ray.kill, handle)
+    await _kill(handle)
+
+
+async def _kill(handle: Any) -> None:
+    """SIGKILL to an actor's process. One that Ray's head has yet to hear of is killed when it has;
+    while the head is away that may take for ever, and nobody waits for it: neither this task nor,
+    as for the threads of an executor, the end of this process."""
+    loop = asyncio.get_running_loop()
+    killed: asyncio.Future[None] = loop.create_future()
+
+    def settle(error: Exception | None) -> None:
+        if killed.done():
+            return
+        if error is None:
+            killed.set_result(None)
+        else:
+            killed.set_exception(error)
+
+    def kill() -> None:
+        try:
+            ray.kill(handle)
+        except Exception as error:
+            failure: Exception | None = error
+        else:
+            failure = None
+        with suppress(RuntimeError):  # The loop has ended meanwhile.
+            loop.call_soon_threadsafe(settle, failure)
+
+    threading.Thread(target=kill, daemon=True).start()
+    try:
+        async with asyncio.timeout(_KILL_TIMEOUT_S):
+            await killed
+    except TimeoutError:
+        log.warning("process_not_killed_yet")
 
 
 class RayNode:

@@ -195,26 +195,35 @@ class Supervisor:
         log.info("host_replaced", host=host.name, pid=host.pid)
 
     def _another(self, index: int) -> HostProcess:
-        """A host of this name that has not started: the spare, where there is one."""
-        spare, self._spare = self._spare, None
-        if spare is None:
+        """A host of this name that has not started: the spare, where there is one, or else the one
+        that is being loaded, which is that much ahead of a new one."""
+        if self._spare is not None:
+            spare, self._spare = self._spare, None
+            self._spare_taken.set()
+        elif self._coming is not None:
+            spare, self._coming = self._coming, None
+        else:
             return self._spawn_hosts[index]()
-        self._spare_taken.set()
         spare.name = self.hosts[index].name
         return spare
 
     async def _keep_spare(self) -> None:
         while True:
             await asyncio.sleep(_SPARE_PAUSE_S)
-            self._coming = self._spawn_hosts[0]()
+            coming = self._coming = self._spawn_hosts[0]()
             try:
-                await self._coming.prepare()
+                await coming.prepare()
             except Exception:
-                # A host that dies does without, then.
-                log.exception("spare_not_prepared")
-                await self._coming.kill()
+                if self._coming is coming:
+                    # A host that dies does without, then.
+                    log.exception("spare_not_prepared")
+                    self._coming = None
+                    await coming.kill()
                 continue
-            self._spare, self._coming = self._coming, None
+            if self._coming is not coming:
+                # A host has died meanwhile, and this one is in its place.
+                continue
+            self._spare, self._coming = coming, None
             await self._spare_taken.wait()
             self._spare_taken.clear()
 

@@ -169,6 +169,11 @@ class Vehicle:
         self.current_a = self._heard_a = 0.0
         self._offers.clear()
 
+    def heard_max_a(self) -> float:
+        """Most per phase that it may still rise to, before the latest offer has reached it."""
+        heard_a = max(self._heard_a, *(offered_a for _, offered_a in self._offers), 0.0)
+        return min(heard_a, self.acceptable_a())
+
     def _hear(self, offered_a: float) -> None:
         latest_a = self._offers[-1][1] if self._offers else self._heard_a
         if offered_a != latest_a:

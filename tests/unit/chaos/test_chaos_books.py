@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from controlplane.chaos.books import Books, Reading
+from controlplane.chaos.books import Books, Epochs, Reading
 
 AT = "2026-03-01T12:00:00.250Z"
 AT_MS = 1_772_366_400_250
@@ -68,8 +68,8 @@ def test_what_carries_no_transaction_is_not_counted() -> None:
     assert books.acknowledged == 0
 
 
-def command(books: Books, message_id: str) -> None:
-    books.heard(json.dumps([2, message_id, "SetChargingProfile", {}]), 0.0)
+def command(books: Books, message_id: str, now_s: float = 0.0) -> None:
+    books.heard(json.dumps([2, message_id, "SetChargingProfile", {}]), now_s)
 
 
 def test_a_command_under_a_lower_epoch_after_a_higher_one_is_stale() -> None:
@@ -78,6 +78,33 @@ def test_a_command_under_a_lower_epoch_after_a_higher_one_is_stale() -> None:
         command(books, message_id)
     assert books.told == {"SetChargingProfile": 5}
     assert books.stale == ["CP1: SetChargingProfile under 9 after 10"]
+
+
+def test_a_site_has_one_owner_at_a_time() -> None:
+    """What follows the answer to a question was sent after it, by an owner that goes on."""
+    epochs = Epochs()
+    one, other = Books("CP1", epochs), Books("CP2", epochs)
+    command(one, "9.18f0-1", 10.0)
+    command(other, "a.18f1-1", 20.0)
+    asked(one, "a", "Heartbeat", {}, 21.0)
+    answered(one, "a", 22.0)
+    command(one, "9.18f0-2", 23.0)
+    assert one.stale == ["CP1: SetChargingProfile under 9 when its site was under 10"]
+    command(one, "a.18f1-2", 24.0)
+    assert (len(one.stale), len(other.stale)) == (1, 0)
+
+
+def test_what_was_sent_before_another_owner_came_may_be_read_later() -> None:
+    """It waited in the network, and comes before whatever was sent since."""
+    epochs = Epochs()
+    one, other = Books("CP1", epochs), Books("CP2", epochs)
+    asked(one, "a", "Heartbeat", {}, 19.0)
+    command(other, "a.18f1-1", 20.0)
+    asked(one, "b", "Heartbeat", {}, 21.0)
+    answered(one, "a", 30.0)
+    command(one, "9.18f0-1", 30.0)
+    answered(one, "b", 30.1)
+    assert not one.stale
 
 
 def test_a_station_waits_from_its_question_or_the_blow_until_anything_is_answered() -> None:
