@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -78,6 +79,33 @@ def test_the_order_of_plausible_readings_does_not_matter(order: list[int]) -> No
         at_ms = index * 3_600_000
         register.take(index * 5_000, at_ms, at_ms, power_max_w=POWER_W, begins=index == 0)
     assert register.energy_wh == 25_000
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from((0, 5, -5, 40, 400, 900, 30_000, -20_000)), st.integers(0, 3)),
+        min_size=2,
+        max_size=40,
+    ),
+    st.data(),
+)
+def test_a_register_that_is_read_back_has_counted_what_it_had(
+    steps: list[tuple[int, int]], data: st.DataObject
+) -> None:
+    """It was written at the latest when a reading was doubtful."""
+    register, wh, at_ms = Register(), 50_000, 0
+    readings, written, written_after = [], register, 0
+    may_be_written = data.draw(st.integers(0, len(steps) - 1))
+    for number, (step_wh, minutes) in enumerate(steps):
+        wh, at_ms = max(0, wh + step_wh), at_ms + minutes * MINUTE_MS
+        readings.append((wh, at_ms, at_ms + 5))
+        doubt = register.take(*readings[-1], power_max_w=POWER_W)
+        if doubt is not None or register.in_kwh or number == may_be_written:
+            written, written_after = msgspec.structs.replace(register), number + 1
+    if written_after < len(readings):
+        written.restore(readings[written_after:], power_max_w=POWER_W, believed=True)
+    assert written.energy_wh == register.energy_wh
+    assert written.last_wh == register.last_wh
 
 
 def test_nothing_before_the_begin_counts_once_it_is_known() -> None:
