@@ -119,7 +119,6 @@ class Register(msgspec.Struct, array_like=True):
         one_will_do = (
             believed
             and self.doubtful_wh is None
-            and not self.in_kwh
             and times_ms[0] >= self.first_ms
             and all(map(le, registers, registers[1:]))
             and all(map(le, times_ms, times_ms[1:]))
