@@ -36,9 +36,7 @@ _DRAWN_MIN_WH: Final = 1_000
 _FAR_BELOW: Final = 50
 """How many times more the power readings must add up to before the register is doubted."""
 
-ReadingKey = tuple[
-    int, int | None, int | None, int | None, int | None, int | None, float | None
-]
+ReadingKey = tuple[int, int | None, int | None, int | None, int | None, int | None, float | None]
 """What makes a reading the same one again."""
 
 _key: Final = attrgetter(
@@ -375,9 +373,7 @@ class Metering:
                     believed=session.doubts < _DOUBTS_MAX,
                 )
 
-    def _restore(
-        self, connector_id: int, samples: list[MeterSample]
-    ) -> list[tuple[int, int, int]]:
+    def _restore(self, connector_id: int, samples: list[MeterSample]) -> list[tuple[int, int, int]]:
         """Take in what was measured last, and what would be the same again. Returns the register in
         Wh, when that was by our clock, and when it was received."""
         seen = self._readings_seen.get(connector_id)
