@@ -10,11 +10,16 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from controlplane.sim.postgresql import PostgresqlServer
 from controlplane.store.commit import StoreWriter
 from controlplane.store.engine import migrate, open_engine
 from controlplane.store.reader import StoreReader
+
+# How long an example takes says something of the machine and nothing of Loadstar.
+settings.register_profile("loadstar", settings.default, deadline=None)
+settings.load_profile("loadstar")
 
 BACKENDS = ("sqlite", "postgresql")
 _TEMPLATE = "loadstar_template"

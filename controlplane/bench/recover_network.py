@@ -7,6 +7,7 @@ length, so that they can be exchanged in what was encoded."""
 from __future__ import annotations
 
 from collections import deque
+from functools import lru_cache
 from typing import Any, Final
 
 import msgspec
@@ -23,11 +24,19 @@ from controlplane.actor import (
     SetTimer,
     TimerFired,
 )
-from controlplane.charger.messages import StationCalled, StationConnected, StationReplied
+from controlplane.charger.assignment import described_digest
+from controlplane.charger.memory import ChargerMemory
+from controlplane.charger.messages import (
+    ChargerAssigned,
+    StationCalled,
+    StationConnected,
+    StationReplied,
+)
 from controlplane.config import ActorSettings
 from controlplane.ids import ActorKind, ActorRef, ChargerId
 from controlplane.network import ChargerConfig, CircuitConfig, SiteConfig
 from controlplane.runtime.actors import create_actor
+from controlplane.site.configure import assignment
 from controlplane.site.messages import ConfigureSite
 from controlplane.store.commit import CommitBatch, StoreWriter
 from controlplane.store.engine import migrate, open_engine
@@ -84,9 +93,31 @@ def _renamed(record: Record, number: int) -> Record:
     before, after = _SITE.format(0).encode(), _SITE.format(number).encode()
     if isinstance(record, ActorSnapshot):
         ref = ActorRef(record.ref.kind, record.ref.id.replace(before.decode(), after.decode()))
-        return ActorSnapshot(ref, record.state.replace(before, after))
+        state = record.state.replace(before, after)
+        return ActorSnapshot(ref, _told(ref, state) if ref.kind is ActorKind.CHARGER else state)
     encoded = msgspec.msgpack.encode(record).replace(before, after)
     return msgspec.msgpack.decode(encoded, type=type(record))
+
+
+def _told(ref: ActorRef, state: bytes) -> bytes:
+    """The snapshot of a charger that has been told its description under its own name."""
+    memory = msgspec.msgpack.decode(state, type=ChargerMemory)
+    place = int(ref.id.rpartition("-")[2])
+    config = _site_config(int(ref.id.split("-")[1]))
+    told = assignment(config, config.chargers[place]).message
+    assert isinstance(told, ChargerAssigned)
+    memory.described_digest = described_digest(told)
+    return msgspec.msgpack.encode(memory)
+
+
+@lru_cache(maxsize=1)
+def _site_config(number: int) -> SiteConfig:
+    names = [charger_name(number * CHARGERS_PER_SITE + each) for each in range(CHARGERS_PER_SITE)]
+    return SiteConfig(
+        id=_SITE.format(number),
+        circuits=(CircuitConfig(id="supply", rating_a=16.0 * CHARGERS_PER_SITE / 2),),
+        chargers=tuple(ChargerConfig(id=name, circuit="supply") for name in names),
+    )
 
 
 class _Site:
@@ -104,16 +135,10 @@ class _Site:
 
     def live(self) -> list[Record]:
         """Everything that is in the store at the end."""
-        site_id = _SITE.format(0)
-        names = [charger_name(number) for number in range(CHARGERS_PER_SITE)]
-        config = SiteConfig(
-            id=site_id,
-            circuits=(CircuitConfig(id="supply", rating_a=16.0 * CHARGERS_PER_SITE / 2),),
-            chargers=tuple(ChargerConfig(id=name, circuit="supply") for name in names),
-        )
+        config = _site_config(0)
         wanted = ConfigureSite(config=config.model_dump_json().encode())
-        self._tell(ActorRef(ActorKind.SITE, site_id), Ask("configure", wanted))
-        chargers = [ActorRef(ActorKind.CHARGER, ChargerId(name)) for name in names]
+        self._tell(ActorRef(ActorKind.SITE, config.id), Ask("configure", wanted))
+        chargers = [ActorRef(ActorKind.CHARGER, ChargerId(each.id)) for each in config.chargers]
         for charger in chargers:
             self._tell(charger, StationConnected(f"{charger.id}:1", "ocpp1.6", "192.0.2.1"))
             self._call(charger, "BootNotification", chargePointModel="M", chargePointVendor="V")

@@ -22,7 +22,7 @@ from controlplane.charger.turn import Turn
 from controlplane.network import ChargerConfig
 from controlplane.ocpp.commands import Trigger
 
-__all__ = ["Assignment"]
+__all__ = ["Assignment", "described_digest"]
 
 _DIGEST_BYTES: Final = 8
 
@@ -59,7 +59,7 @@ class Assignment:
     def assigned(self, turn: Turn, message: ChargerAssigned) -> None:
         """It belongs to this site and is described like this; news make it be prepared anew."""
         memory = self._memory
-        digest = _digest(message)
+        digest = described_digest(message)
         known = digest == memory.described_digest and memory.described is not None
         if message.again and known and memory.site_id == message.site_id:
             self._security.waits_no_more(turn)
@@ -115,7 +115,9 @@ class Assignment:
             self._sessions.tell_state(turn, connector_id)
 
 
-def _digest(message: ChargerAssigned) -> bytes:
+def described_digest(message: ChargerAssigned) -> bytes:
     """Of all that the description says: the same words need not be read again."""
     words = f"{message.voltage_v} {message.main_meter_interval_s} {message.authorisation!r}"
+    if message.feed_in is not None:
+        words += f" {message.feed_in!r}"
     return blake2b(words.encode() + b"\n" + message.config, digest_size=_DIGEST_BYTES).digest()

@@ -9,6 +9,8 @@ one bad value."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from operator import le
 from typing import Final
 
 import msgspec
@@ -101,6 +103,29 @@ class Register(msgspec.Struct, array_like=True):
         decreased = wh < self.last_wh
         self.doubtful_wh, self.doubtful_ms = wh, at_ms
         return "register_decreased" if decreased else "register_jumped"
+
+    def restore(
+        self, readings: Sequence[tuple[int, int, int]], *, power_max_w: int, believed: bool
+    ) -> None:
+        """Take readings into account, in the order of their receipt, that were taken before and
+        since this was written. The last one says it all where none of them was doubtful.
+
+        Args:
+            readings: the register, when it was read, and when that was received; at least one.
+            believed: this would have been written if one of them had been doubtful.
+        """
+        last_wh, last_ms, received_ms = readings[-1]
+        registers, times_ms, _ = zip(*readings, strict=True)
+        one_will_do = (
+            believed
+            and self.doubtful_wh is None
+            and times_ms[0] >= self.first_ms
+            and all(map(le, registers, registers[1:]))
+            and all(map(le, times_ms, times_ms[1:]))
+            and self.goes_on(last_wh, last_ms, received_ms, power_max_w=power_max_w)
+        )
+        for wh, at_ms, heard_ms in readings[-1:] if one_will_do else readings:
+            self.take(wh, at_ms, heard_ms, power_max_w=power_max_w)
 
     def _goes_on_from_doubt(self, wh: int, at_ms: int, received_ms: int, power_max_w: int) -> bool:
         """Count on from the reading that was doubtful, where this one follows it."""

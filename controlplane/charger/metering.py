@@ -6,7 +6,7 @@ older than what it was told before; what is measured for no known session is kep
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from itertools import groupby
 from operator import attrgetter
 from typing import Any, Final
@@ -37,9 +37,19 @@ _DRAWN_MIN_WH: Final = 1_000
 _FAR_BELOW: Final = 50
 """How many times more the power readings must add up to before the register is doubted."""
 
-ReadingKey = tuple[
-    int, int | None, int | None, tuple[int | None, int | None, int | None], float | None
-]
+ReadingKey = tuple[int, int | None, int | None, int | None, int | None, int | None, float | None]
+"""What makes a reading the same one again."""
+
+_key: Final = attrgetter(
+    "at_ms",
+    "energy_wh",
+    "power_w",
+    "current_l1_ma",
+    "current_l2_ma",
+    "current_l3_ma",
+    "soc_percent",
+)
+"""The `ReadingKey` of a stored sample."""
 
 
 def session_record(memory: ChargerMemory, session: Session) -> SessionRecord:
@@ -128,18 +138,12 @@ class Metering:
     ) -> ConnectorMetered | None:
         now_ms = turn.now_ms
         at_ms = now_ms if reading.at_ms is None else reading.at_ms
-        key = (
-            at_ms,
-            reading.energy_wh,
-            reading.power_w,
-            reading.current_ma,
-            reading.soc_percent,
-        )
+        l1_ma, l2_ma, l3_ma = reading.current_ma
+        key = (at_ms, reading.energy_wh, reading.power_w, l1_ma, l2_ma, l3_ma, reading.soc_percent)
         if not self._note_reading(connector_id, key):
             return None
         memory = self._memory
         fresh = reading.context == TRIGGERED and self._asked.answered(connector_id, now_ms)
-        l1_ma, l2_ma, l3_ma = reading.current_ma
         turn.effects.append(
             Persist(
                 MeterSample(
@@ -356,42 +360,47 @@ class Metering:
 
     def restore(self, samples: Iterable[MeterSample]) -> None:
         """Take in stored samples that are newer than the snapshot may be, those of a session one
-        after the other, in the order of their receipt."""
+        after the other, in the order of their receipt. A host that takes over a network does this
+        with hundreds of thousands: what is done with each is little."""
         for session_id, of_session in groupby(samples, attrgetter("session_id")):
             session = None if session_id is None else self._memory.session(session_id)
-            self._restore(session, of_session)
+            if session is not None and session.ended_ms is not None:
+                session = None
+            readings: list[tuple[int, int, int]] = []
+            for connector_id, of_connector in groupby(of_session, attrgetter("connector_id")):
+                readings += self._restore(connector_id, list(of_connector))
+            if session is not None and readings:
+                session.register.restore(
+                    readings,
+                    power_max_w=self._memory.power_max_w(session.connector_id),
+                    # Beyond so many, a doubt is no reason for a snapshot.
+                    believed=session.doubts < _DOUBTS_MAX,
+                )
 
-    def _restore(self, session: Session | None, samples: Iterable[MeterSample]) -> None:
-        """Of those of one session. A host that takes over a network does this hundreds of thousands
-        of times."""
-        memory, correct = self._memory, self._memory.clock.correct
-        take: Callable[..., object] | None = None
-        if session is not None and session.ended_ms is None:
-            take = session.register.take
-        power_max_w = 0 if session is None else memory.power_max_w(session.connector_id)
-        newest: dict[int, tuple[int, MeterSample]] = {}
-        charge: dict[int, float] = {}
-        for sample in samples:
-            connector_id, at_ms = sample.connector_id, sample.at_ms
-            energy_wh, received_ms = sample.energy_wh, sample.received_ms
-            seen = self._readings_seen.get(connector_id)
-            if seen is None:
-                seen = self._readings_seen[connector_id] = _Seen()
-            # They were compared with each other before they were stored.
-            current_ma = (sample.current_l1_ma, sample.current_l2_ma, sample.current_l3_ma)
-            key = (at_ms, energy_wh, sample.power_w, current_ma, sample.soc_percent)
-            seen.hashes.append(hash(key))
-            seen.newest_ms = max(seen.newest_ms, at_ms)
-            at_ms = correct(at_ms, received_ms)
-            last = newest.get(connector_id)
-            if last is None or at_ms >= last[0]:
-                newest[connector_id] = (at_ms, sample)
-                if sample.soc_percent is not None:
-                    charge[connector_id] = sample.soc_percent
-            if take is not None and energy_wh is not None:
-                take(energy_wh, at_ms, received_ms, power_max_w=power_max_w)
-        for connector_id, (at_ms, sample) in newest.items():
-            current_ma = (sample.current_l1_ma, sample.current_l2_ma, sample.current_l3_ma)
-            self._measured(
-                connector_id, at_ms, sample.power_w, current_ma, charge.get(connector_id)
-            )
+    def _restore(self, connector_id: int, samples: list[MeterSample]) -> list[tuple[int, int, int]]:
+        """Take in what was measured last, and what would be the same again. Returns the register in
+        Wh, when that was by our clock, and when it was received."""
+        seen = self._readings_seen.get(connector_id)
+        if seen is None:
+            seen = self._readings_seen[connector_id] = _Seen()
+        # They were compared with each other before they were stored.
+        seen.hashes.extend(map(hash, map(_key, samples)))
+        seen.newest_ms = max(seen.newest_ms, *[sample.at_ms for sample in samples])
+        correct = self._memory.clock.correct
+        times_ms = [correct(sample.at_ms, sample.received_ms) for sample in samples]
+        newest_ms = max(times_ms)
+        until = len(samples) - times_ms[::-1].index(newest_ms)
+        latest = samples[until - 1]
+        charges = (sample.soc_percent for sample in reversed(samples[:until]))
+        self._measured(
+            connector_id,
+            newest_ms,
+            latest.power_w,
+            (latest.current_l1_ma, latest.current_l2_ma, latest.current_l3_ma),
+            next((charge for charge in charges if charge is not None), None),
+        )
+        return [
+            (sample.energy_wh, at_ms, sample.received_ms)
+            for sample, at_ms in zip(samples, times_ms, strict=True)
+            if sample.energy_wh is not None
+        ]

@@ -21,6 +21,7 @@ from controlplane.runtime.client import ActorClient
 from controlplane.runtime.clock import AcceleratedClock, Clock, SetClock, SystemClock
 from controlplane.runtime.cluster_token import read_token
 from controlplane.runtime.data_directory import DataDirectory
+from controlplane.runtime.garbage import keep_what_is_loaded
 from controlplane.runtime.links import Reach, listen
 from controlplane.runtime.members import ClusterReading, forget_hosts, forget_member
 from controlplane.runtime.monitor import Measured
@@ -233,6 +234,9 @@ async def start_node(
         closing.push_async_callback(supervisor.stop)
         closing.push_async_callback(client.close)
         await supervisor.start()
+        if ray_node is not None:
+            # This process is the node's own, and answers its API.
+            keep_what_is_loaded()
         certificates = CertificateService(settings, client, reader)
         certificates.start()
         closing.push_async_callback(certificates.stop)

@@ -11,7 +11,6 @@ it."""
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 import os
 import secrets
@@ -42,6 +41,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from controlplane.config import Settings
 from controlplane.errors import Unavailable
 from controlplane.runtime.clock import Clock
+from controlplane.runtime.garbage import keep_what_is_loaded
 from controlplane.runtime.gateway import Gateway
 from controlplane.runtime.host import ShardHost
 from controlplane.runtime.links import Place, Reach, listen
@@ -63,9 +63,6 @@ _QUIET = {
     "enable_metrics_collection": False,
     "event_stats": False,
 }
-_GC_THRESHOLDS = (50_000, 20, 20)
-"""A batch of a thousand messages is ten thousands of objects, none of them in a cycle: at Python's
-700 the collector walked over them all the time, a tenth of the processor time of a gateway."""
 _CALLS_AT_ONCE = 10_000
 _CALL_TIMEOUT_S = 30.0
 _BEGIN_TIMEOUT_S = 90.0
@@ -90,7 +87,7 @@ class _Peer:
     """What both Ray actors have: an inlet for the links of others."""
 
     def __init__(self, process: str, settings: Settings, place: Place) -> None:
-        gc.set_threshold(*_GC_THRESHOLDS)
+        keep_what_is_loaded()
         configure_logging(settings, process, to_file=True)
         self.signs = VitalSigns()
         self._tls = place.tls()
@@ -197,9 +194,8 @@ class _HostActor:
     async def prepare(self) -> None:
         """Load what there is to load."""
         default_factory()
-        # What was loaded stays: the collector need not look at it when there is no time for it.
-        gc.collect()
-        gc.freeze()
+        # Now, and not when there is no time for it.
+        keep_what_is_loaded()
 
     async def begin(self, name: str) -> int:
         """Become a member; returns the process id."""

@@ -199,23 +199,28 @@ class Residents:
             if self.backoff_s > 0:
                 await asyncio.sleep(self.backoff_s)
             # While one part is read from the store the other is made into actors. What the
-            # collector would look at meanwhile is new and stays.
+            # collector would look at meanwhile is new and stays: it is put out of its sight first.
             gc.disable()
             try:
-                await asyncio.gather(*(self._load_part() for _ in range(_PARTS_AT_ONCE)))
+                await asyncio.gather(*(self._load_parts() for _ in range(_PARTS_AT_ONCE)))
+                self._freeze()
             finally:
                 gc.enable()
             if not self._to_load:
                 self._wake.clear()
                 self._all_loaded.set()
-            self._freeze()
+
+    async def _load_parts(self) -> None:
+        """Bring in all that are to be, or a part where the store is away."""
+        while self._to_load:
+            await self._load_part()
+            if self.backoff_s > 0:
+                return
 
     async def _load_part(self) -> None:
         """Bring in as many as are read at once, of those that are to be."""
         count = min(len(self._to_load), _LOAD_AT_ONCE)
         part = [self._to_load.popleft() for _ in range(count)]
-        if not part:
-            return
         self.loads += 1
         try:
             await self._load(part)

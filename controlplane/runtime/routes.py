@@ -116,7 +116,8 @@ class Routes:
             sent: FromStation | Traced = parcel
             if self._traces.commands and isinstance(message, (StationReplied, StationFailed)):
                 sent = self._traces.answered(parcel, message)
-            route.link.send(sent, urgent=type(message) is StationReplied)
+            # Somebody waits for the answer to a command.
+            route.link.send(sent, urgent=isinstance(message, (StationReplied, StationFailed)))
             return
         if len(self._held) == _HELD_MAX:
             self.news_dropped += 1

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import itertools
 
+import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from controlplane.charger.energy import Register
@@ -78,6 +79,37 @@ def test_the_order_of_plausible_readings_does_not_matter(order: list[int]) -> No
         at_ms = index * 3_600_000
         register.take(index * 5_000, at_ms, at_ms, power_max_w=POWER_W, begins=index == 0)
     assert register.energy_wh == 25_000
+
+
+@settings(max_examples=400)
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from((0, -5, 900, 30_000, -52_000)),
+            st.sampled_from((0, 200, -1)),
+        ),
+        min_size=2,
+        max_size=10,
+    ),
+    st.data(),
+)
+def test_a_register_that_is_read_back_has_counted_what_it_had(
+    steps: list[tuple[int, int]], data: st.DataObject
+) -> None:
+    """It was written at the latest when a reading was doubtful."""
+    register, wh, at_ms = Register(), 52_052, 1_000 * MINUTE_MS
+    readings = []
+    written = Register()
+    written_after = data.draw(st.integers(0, len(steps) - 1))
+    for number, (step_wh, minutes) in enumerate(steps):
+        wh, at_ms = max(0, wh + step_wh), at_ms + minutes * MINUTE_MS
+        readings.append((wh, at_ms, (1_000 + number) * MINUTE_MS))
+        doubt = register.take(*readings[-1], power_max_w=POWER_W)
+        if doubt is not None or number <= written_after:
+            written, written_after = msgspec.structs.replace(register), number
+    if readings[written_after + 1 :]:
+        written.restore(readings[written_after + 1 :], power_max_w=POWER_W, believed=True)
+    assert msgspec.structs.astuple(written) == msgspec.structs.astuple(register)
 
 
 def test_nothing_before_the_begin_counts_once_it_is_known() -> None:

@@ -111,3 +111,19 @@ async def test_postgresql_shows_all_days_as_one_table(postgresql_url: str) -> No
         counted = connection.exec_driver_sql("SELECT count(*) FROM meter_sample").scalar_one()
     engine.dispose()
     assert counted == 3
+
+
+async def test_a_sample_comes_back_as_it_was_written(
+    writer: StoreWriter, reader: StoreReader
+) -> None:
+    """What is not recognised as the same is stored a second time."""
+    third = SessionId('s"1" ünd, [2]')
+    batch = [
+        MeterSample(CP1, 1, SessionId("s1"), NOON, NOON, 1, 2, 3, 4, 5, 100 / 3),
+        MeterSample(CP1, 2, SessionId("s2"), NOON - 5, NOON + 1, 7, -2, None, 0, 10**15, 0.1 + 0.2),
+        MeterSample(CP1, 1, SessionId("s1"), NOON, NOON + 2, soc_percent=80.0),
+        MeterSample(CP1, 1, third, NOON, NOON + 3, soc_percent=5e-324),
+    ]
+    writer.commit(CommitBatch(records=batch))
+    latest = await reader.latest_samples([SessionId("s1"), SessionId("s2"), third], 5)
+    assert latest == {"s1": [batch[0], batch[2]], "s2": [batch[1]], third: [batch[3]]}
