@@ -347,6 +347,8 @@ class SecurityMemory(msgspec.Struct):
     """Since when it waits for an owner; 0 where it does not."""
     remote: str = ""
     """The address it came from last."""
+    spare_hashes: list[str] = []
+    """Of passwords that were sent, and the station came back without."""
 
 
 class FirmwareUpdate(msgspec.Struct, array_like=True):

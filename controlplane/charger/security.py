@@ -5,7 +5,8 @@ Nothing is computed here that needs randomness, a key or the outside: a wish for
 written down and somebody who can sign it does so later; a new password and its hash come with the
 request. The invariants: a password that was sent is written down as right before it leaves, the old
 one stays right until the new one has been used, and neither is ever in a record, an event or a
-result; the highest security profile that was reached is kept (OCPP 2.0.1 part 2, A01 to A05)."""
+result; a password that was sent is settled by the next connection, whatever was answered; the
+highest security profile that was reached is kept (OCPP 2.0.1 part 2, A01 to A05)."""
 
 from __future__ import annotations
 
@@ -55,6 +56,10 @@ LATER: Final = Done()
 _QUESTION_WAIT_MS: Final = 10_000
 _PENDING_MAX: Final = 3
 """Passwords that were sent and about which nobody knows whether they are in use."""
+_SPARE_MAX: Final = 3
+"""Passwords that were sent and that the station did not come back with."""
+_CERTIFICATE_PROFILE: Final = 3
+"""At which no password is shown."""
 _HEARD: Final = frozenset(
     {
         events.CertificateChainStatusAsked,
@@ -129,16 +134,34 @@ class Security:
         """A new socket, or this host is new to it."""
         kept = self._memory.security
         self._question = None
-        if message.pending_hash in kept.pending_hashes:
-            kept.password_hash, kept.pending_hashes = message.pending_hash, []
-            turn.emit("charger.password_rotated")
-            self._keep_credential(turn)
+        self._settle(turn, message)
         if message.security_profile > kept.profile:
             before, kept.profile = kept.profile, message.security_profile
             turn.emit("charger.security_profile", profile=kept.profile, before=before)
             self._keep_credential(turn)
         kept.remote = message.remote
         self.waits(turn)
+
+    def _settle(self, turn: Turn, message: StationConnected) -> None:
+        """Which of its passwords the station came with says what became of those it was sent,
+        also where it never answered. One that it came back without is spare: it stays right for a
+        station that takes its settings up at a restart only, until a later one has been used."""
+        kept = self._memory.security
+        if message.pending_hash and message.pending_hash in kept.pending_hashes + kept.spare_hashes:
+            kept.password_hash = message.pending_hash
+            kept.pending_hashes, kept.spare_hashes = [], []
+            turn.emit("charger.password_rotated")
+        elif (
+            kept.pending_hashes
+            and not message.resumed
+            and message.security_profile < _CERTIFICATE_PROFILE
+        ):
+            kept.spare_hashes = (kept.spare_hashes + kept.pending_hashes)[-_SPARE_MAX:]
+            kept.pending_hashes = []
+            turn.emit("charger.password_kept", state="old_used")
+        else:
+            return
+        self._keep_credential(turn)
 
     def lower_profile(self, turn: Turn, profile: int) -> None:
         """On an operator's word the charger may connect at this profile again."""
@@ -364,7 +387,7 @@ class Security:
         kept = self._memory.security
         if kept.described_hash != request.described_hash:
             kept.described_hash = request.described_hash
-            kept.password_hash, kept.pending_hashes = None, []
+            kept.password_hash, kept.pending_hashes, kept.spare_hashes = None, [], []
         self._rotating = request.password_hash
         kept.pending_hashes = [*kept.pending_hashes, request.password_hash]
         turn.emit("charger.password_sent")
@@ -398,6 +421,7 @@ class Security:
                     "\n".join(kept.pending_hashes) or None,
                     kept.profile,
                     turn.now_ms,
+                    "\n".join(kept.spare_hashes) or None,
                 )
             )
         )

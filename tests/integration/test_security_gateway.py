@@ -344,6 +344,10 @@ def test_a_key_may_come_as_text_or_as_its_bytes() -> None:
 
     assert key in basic_passwords(header(key.encode()), "CP:1")
     assert key in basic_passwords(header(bytes.fromhex(key)), "CP:1")
+    # What can be read is a password like any other, and may still be meant as the other one.
+    words = "0123456789 words"
+    assert words.encode().hex() in basic_passwords(header(words.encode()), "CP:1")
+    assert words in basic_passwords(header(words.encode().hex().encode()), "CP:1")
     assert basic_passwords(header(key.encode()), "CP") == ("1:" + key,)
     assert basic_passwords(header(key.encode()), "CP2") == ()
     assert basic_passwords("Basic !!", "CP:1") == basic_passwords("Bearer x", "CP:1") == ()
