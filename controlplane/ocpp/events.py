@@ -12,7 +12,7 @@ from typing import Any, Literal
 import msgspec
 
 from controlplane.ocpp.commands.security import CertificateHash
-from controlplane.ocpp.tariff import TransactionDetails
+from controlplane.ocpp.costs import TransactionDetails
 from controlplane.ocpp.variables import ReportedVariable, VariableName
 
 __all__ = [

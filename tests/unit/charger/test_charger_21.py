@@ -20,9 +20,9 @@ from controlplane.charger.messages import (
     StationSent,
 )
 from controlplane.charger.vat_numbers import compact_vat_number
+from controlplane.charging_tariff import Tariff
 from controlplane.errors import Refusal
 from controlplane.ocpp import commands, der
-from controlplane.ocpp.tariff import Tariff
 
 TARIFF = msgspec.convert(
     {"tariff_id": "T", "currency": "EUR", "energy": [{"per_kwh": "0.3"}]}, Tariff
