@@ -26,7 +26,8 @@ from controlplane.charger.messages import (
 from controlplane.charger.turn import Turn
 from controlplane.errors import Refusal
 from controlplane.ocpp import events
-from controlplane.ocpp.commands import CertificateHash, CommandResult, CommandState
+from controlplane.ocpp.certificates import CertificateHash
+from controlplane.ocpp.commands import CommandResult, CommandState
 from controlplane.ocpp.dialect import (
     Answer,
     CertificateChainStatusAnswer,

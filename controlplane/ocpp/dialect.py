@@ -13,8 +13,8 @@ from typing import Any, Final, Literal
 import msgspec
 
 from controlplane.charging_tariff import Tariff
+from controlplane.ocpp.certificates import CertificateHash
 from controlplane.ocpp.commands import (
-    CertificateHash,
     ClearLimit,
     Command,
     CommandResult,

@@ -7,10 +7,10 @@ from decimal import Decimal
 
 from controlplane.charging_tariff import EnergyPrice, Tariff
 from controlplane.ocpp import commands, der
+from controlplane.ocpp.certificates import CertificateHash
 from controlplane.ocpp.commands import (
     AccessPoint,
     AnyCommand,
-    CertificateHash,
     CustomerCertificate,
     DisplayMessage,
     DisplayPriority,
