@@ -16,6 +16,7 @@ from typing import Final
 
 import msgspec
 
+from controlplane.charging_tariff import Tariff, tariff_fault
 from controlplane.units import MS_PER_S
 
 __all__ = [
@@ -111,6 +112,8 @@ class Token(msgspec.Struct, frozen=True):
     message: str = ""
     """Shown to the driver by stations that can (2.x personalMessage)."""
     updated_ms: int = 0
+    tariff: Tariff | None = None
+    """What its owner pays at stations that calculate it (2.1); None: what everybody pays."""
 
     @property
     def key(self) -> str:
@@ -171,6 +174,7 @@ class Verdict(msgspec.Struct, frozen=True):
     group_id: str | None = None
     language: str = ""
     message: str = ""
+    tariff: Tariff | None = None
 
     @property
     def accepted(self) -> bool:
@@ -207,6 +211,9 @@ def token_faults(token: Token) -> Iterator[tuple[str, str]]:
     begins_ms, ends_ms = token.valid_from_ms, token.valid_until_ms
     if begins_ms is not None and ends_ms is not None and ends_ms <= begins_ms:
         yield "valid_until", "after valid_from"
+    fault = None if token.tariff is None else tariff_fault(token.tariff)
+    if fault is not None:
+        yield "tariff", fault
 
 
 def judge(
@@ -242,7 +249,7 @@ def judge(
     expires_ms = token.valid_until_ms
     if status is TokenStatus.ACCEPTED:
         expires_ms = _believed_until_ms(expires_ms, authorisation, now_ms)
-    return Verdict(status, expires_ms, token.group_id, token.language, token.message)
+    return Verdict(status, expires_ms, token.group_id, token.language, token.message, token.tariff)
 
 
 def _status(

@@ -13,6 +13,7 @@ from controlplane.api.v1 import certificates_pb2, certificates_pb2_grpc
 from controlplane.ids import ChargerId
 from controlplane.ocpp import commands
 from controlplane.ocpp.answers import installed_certificates_answered
+from controlplane.ocpp.certificates import CertificateHash
 from controlplane.runtime.authority import Authority, root_hash
 from controlplane.runtime.signing import renewal, revoke
 from controlplane.store.records import CertificateRecord, SigningRecord, SigningState
@@ -54,7 +55,7 @@ class Certificates(certificates_pb2_grpc.CertificatesServiceServicer):
         given = request.certificate
         required(given, "hash_algorithm", "issuer_name_hash", "issuer_key_hash", "serial_number")
         command = commands.DeleteCertificate(
-            commands.CertificateHash(
+            CertificateHash(
                 given.hash_algorithm,
                 given.issuer_name_hash,
                 given.issuer_key_hash,
@@ -135,7 +136,7 @@ class Certificates(certificates_pb2_grpc.CertificatesServiceServicer):
         name, key, serial = root_hash(authority.certificate)
         return certificates_pb2.GetAuthorityResponse(
             certificate_pem=authority.pem,
-            certificate=_hash_to_message(commands.CertificateHash("SHA256", name, key, serial)),
+            certificate=_hash_to_message(CertificateHash("SHA256", name, key, serial)),
             subject=authority.certificate.subject.rfc4514_string(),
             not_after_time=timestamp(ms_from_datetime(authority.certificate.not_valid_after_utc)),
         )
@@ -156,7 +157,7 @@ def _check_pem(pem: str) -> None:
         raise invalid("certificate_pem", f"one certificate, not {count}")
 
 
-def _hash_to_message(hashed: commands.CertificateHash) -> certificates_pb2.CertificateHash:
+def _hash_to_message(hashed: CertificateHash) -> certificates_pb2.CertificateHash:
     return certificates_pb2.CertificateHash(
         hash_algorithm=hashed.hash_algorithm,
         issuer_name_hash=hashed.issuer_name_hash,

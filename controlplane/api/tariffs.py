@@ -15,8 +15,8 @@ from controlplane.api.executing import (
 from controlplane.api.structs import message_of, struct_of
 from controlplane.api.v1 import tariffs_pb2, tariffs_pb2_grpc
 from controlplane.charger.messages import DriverTariffSet, SetDriverTariff
+from controlplane.charging_tariff import Tariff
 from controlplane.ocpp import answers, commands
-from controlplane.ocpp.tariff import Tariff
 
 __all__ = ["Tariffs"]
 

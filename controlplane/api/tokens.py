@@ -16,7 +16,9 @@ from controlplane.api.backend import (
     timestamp,
 )
 from controlplane.api.executing import execute, outcome_of, require_charger
-from controlplane.api.v1 import tokens_pb2, tokens_pb2_grpc
+from controlplane.api.structs import message_of, struct_of
+from controlplane.api.v1 import tariffs_pb2, tokens_pb2, tokens_pb2_grpc
+from controlplane.charging_tariff import Tariff
 from controlplane.errors import InvalidInput, NotFound, Precondition
 from controlplane.network import SiteConfig
 from controlplane.ocpp import commands
@@ -213,6 +215,11 @@ def _token_from_message(message: tokens_pb2.Token, place: str) -> Token:
         chargers=tuple(message.charger_ids),
         language=message.language,
         message=message.message,
+        tariff=(
+            struct_of(Tariff, message.tariff, f"{place}.tariff")
+            if message.HasField("tariff")
+            else None
+        ),
     )
     faults = tuple((f"{place}.{field}", fault) for field, fault in token_faults(token))
     if faults:
@@ -239,6 +246,7 @@ def _token_to_message(token: Token) -> tokens_pb2.Token:
         language=token.language,
         message=token.message,
         update_time=timestamp(token.updated_ms),
+        tariff=None if token.tariff is None else message_of(token.tariff, tariffs_pb2.Tariff),
     )
 
 

@@ -13,9 +13,10 @@ import msgspec
 from controlplane.charger.memory import ChargerMemory, Session, SessionDetails
 from controlplane.charger.messages import DriverTariffSet, SetDriverTariff
 from controlplane.charger.turn import Turn
+from controlplane.charging_tariff import Price, Tariff, tariff_fault
 from controlplane.errors import Refusal
+from controlplane.ocpp.costs import CostDetails, TransactionDetails
 from controlplane.ocpp.events import TransactionEnded, TransactionStarted, TransactionUpdated
-from controlplane.ocpp.tariff import CostDetails, Price, Tariff, TransactionDetails, tariff_fault
 
 __all__ = ["detailed", "driver_tariff", "set_driver_tariff"]
 

@@ -24,13 +24,14 @@ from controlplane.charger.messages import FeedInTerms
 from controlplane.charger.probing import Probing
 from controlplane.charger.quirks import Quirks, quirks_of
 from controlplane.charger.sequence import Sequence
+from controlplane.charging_tariff import Tariff
 from controlplane.ids import ChargerId, SessionId, SiteId
 from controlplane.network import ChargerConfig, CurrentType, LimitUnit
 from controlplane.ocpp.commands import LogKind
+from controlplane.ocpp.costs import CostDetails, TransactionLimit
 from controlplane.ocpp.der import DerAlarm, DerControl
 from controlplane.ocpp.event_streams import Stream
 from controlplane.ocpp.events import ConnectorStatus, TransactionEnded
-from controlplane.ocpp.tariff import CostDetails, Tariff, TransactionLimit
 from controlplane.ocpp.v2x import ScheduleValues
 from controlplane.site.messages import VehicleLimits
 from controlplane.store.records import ReservationState
@@ -351,6 +352,8 @@ class SecurityMemory(msgspec.Struct):
     """Since when it waits for an owner; 0 where it does not."""
     remote: str = ""
     """The address it came from last."""
+    spare_hashes: list[str] = []
+    """Of passwords that were sent, and the station came back without."""
 
 
 class FirmwareUpdate(msgspec.Struct, array_like=True):

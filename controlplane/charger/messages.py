@@ -9,11 +9,11 @@ from typing import Any, NamedTuple
 import msgspec
 
 from controlplane.actor import Message
+from controlplane.charging_tariff import Tariff
 from controlplane.ids import ChargerId, SessionId, SiteId
 from controlplane.ocpp.commands import AnyCommand, CommandResult, LogKind, UpdateFirmware
 from controlplane.ocpp.der import DerAlarm, DerControl
 from controlplane.ocpp.events import ConnectorStatus
-from controlplane.ocpp.tariff import Tariff
 from controlplane.ocpp.typed import MeterValues
 from controlplane.store.records import (
     CertificateRecord,

@@ -5,7 +5,8 @@ Nothing is computed here that needs randomness, a key or the outside: a wish for
 written down and somebody who can sign it does so later; a new password and its hash come with the
 request. The invariants: a password that was sent is written down as right before it leaves, the old
 one stays right until the new one has been used, and neither is ever in a record, an event or a
-result; the highest security profile that was reached is kept (OCPP 2.0.1 part 2, A01 to A05)."""
+result; a password that was sent is settled by the next connection, whatever was answered; the
+highest security profile that was reached is kept (OCPP 2.0.1 part 2, A01 to A05)."""
 
 from __future__ import annotations
 
@@ -25,7 +26,8 @@ from controlplane.charger.messages import (
 from controlplane.charger.turn import Turn
 from controlplane.errors import Refusal
 from controlplane.ocpp import events
-from controlplane.ocpp.commands import CertificateHash, CommandResult, CommandState
+from controlplane.ocpp.certificates import CertificateHash
+from controlplane.ocpp.commands import CommandResult, CommandState
 from controlplane.ocpp.dialect import (
     Answer,
     CertificateChainStatusAnswer,
@@ -53,8 +55,14 @@ LATER: Final = Done()
 """The station is answered when the answer is known."""
 
 _QUESTION_WAIT_MS: Final = 10_000
+_QUESTIONS_MAX: Final = 8
+"""That wait at once: some stations do not wait for one answer before they ask for the next."""
 _PENDING_MAX: Final = 3
 """Passwords that were sent and about which nobody knows whether they are in use."""
+_SPARE_MAX: Final = 3
+"""Passwords that were sent and that the station did not come back with."""
+_CERTIFICATE_PROFILE: Final = 3
+"""At which no password is shown."""
 _HEARD: Final = frozenset(
     {
         events.CertificateChainStatusAsked,
@@ -97,6 +105,7 @@ class _Question(NamedTuple):
     connection: str
     message_id: str
     event: events.CertificateStatusAsked | events.CertificateChainStatusAsked
+    until_ms: int
 
     @property
     def id(self) -> str:
@@ -111,34 +120,72 @@ def _asked_about(
     return [hashed for hashed, _ in event.certificates]
 
 
+def _told(
+    event: events.CertificateStatusAsked | events.CertificateChainStatusAsked,
+    answer: AnswerCertificateStatus | None,
+    now_ms: int,
+) -> Answer:
+    """What is known of the certificates asked about; `answer` None: nothing in time."""
+    if isinstance(event, events.CertificateChainStatusAsked):
+        known = () if answer is None else answer.statuses
+        failed = ("Failed", now_ms)
+        return CertificateChainStatusAnswer(
+            tuple(
+                (hashed, source, *(known[index] if index < len(known) else failed))
+                for index, (hashed, source) in enumerate(event.certificates)
+            )
+        )
+    if answer is None:
+        return CertificateStatusAnswer(None, "NoAnswer")
+    return CertificateStatusAnswer(answer.ocsp, answer.reason)
+
+
 class Security:
     """One charger's."""
 
-    __slots__ = ("_memory", "_question", "_rotating")
+    __slots__ = ("_memory", "_questions", "_rotating")
 
     def __init__(self, memory: ChargerMemory) -> None:
         self._memory = memory
         self._rotating = ""
         """The hash of the password that is being sent."""
-        self._question: _Question | None = None
-        """What the station asks and somebody else knows."""
+        self._questions: dict[str, _Question] = {}
+        """What the station asks and somebody else knows, by id, in the order of their ends."""
 
     # --- the connection ---------------------------------------------------------------------------
 
     def connected(self, turn: Turn, message: StationConnected) -> None:
         """A new socket, or this host is new to it."""
         kept = self._memory.security
-        self._question = None
-        if message.pending_hash in kept.pending_hashes:
-            kept.password_hash, kept.pending_hashes = message.pending_hash, []
-            turn.emit("charger.password_rotated")
-            self._keep_credential(turn)
+        self._questions.clear()
+        self._settle(turn, message)
         if message.security_profile > kept.profile:
             before, kept.profile = kept.profile, message.security_profile
             turn.emit("charger.security_profile", profile=kept.profile, before=before)
             self._keep_credential(turn)
         kept.remote = message.remote
         self.waits(turn)
+
+    def _settle(self, turn: Turn, message: StationConnected) -> None:
+        """Which of its passwords the station came with says what became of those it was sent,
+        also where it never answered. One that it came back without is spare: it stays right for a
+        station that takes its settings up at a restart only, until a later one has been used."""
+        kept = self._memory.security
+        if message.pending_hash and message.pending_hash in kept.pending_hashes + kept.spare_hashes:
+            kept.password_hash = message.pending_hash
+            kept.pending_hashes, kept.spare_hashes = [], []
+            turn.emit("charger.password_rotated")
+        elif (
+            kept.pending_hashes
+            and not message.resumed
+            and message.security_profile < _CERTIFICATE_PROFILE
+        ):
+            kept.spare_hashes = (kept.spare_hashes + kept.pending_hashes)[-_SPARE_MAX:]
+            kept.pending_hashes = []
+            turn.emit("charger.password_kept", state="old_used")
+        else:
+            return
+        self._keep_credential(turn)
 
     def lower_profile(self, turn: Turn, profile: int) -> None:
         """On an operator's word the charger may connect at this profile again."""
@@ -270,11 +317,16 @@ class Security:
     ) -> Answer:
         call = turn.call
         assert call is not None
-        self._question = _Question(call.connection, call.message_id, event)
-        turn.effects.append(SetTimer(QUESTION_TIMER, turn.now_ms + _QUESTION_WAIT_MS))
+        if len(self._questions) >= _QUESTIONS_MAX:
+            return _told(event, None, turn.now_ms)
+        until_ms = turn.now_ms + _QUESTION_WAIT_MS
+        question = _Question(call.connection, call.message_id, event, until_ms)
+        if not self._questions:
+            turn.effects.append(SetTimer(QUESTION_TIMER, until_ms))
+        self._questions[question.id] = question
         turn.emit(
             "certificate.status_asked",
-            question_id=self._question.id,
+            question_id=question.id,
             chain=isinstance(event, events.CertificateChainStatusAsked),
             certificates=[msgspec.to_builtins(hashed) for hashed in _asked_about(event)],
         )
@@ -283,28 +335,22 @@ class Security:
     def answer_question(
         self, turn: Turn, dialect: Dialect | None, answer: AnswerCertificateStatus | None = None
     ) -> None:
-        """Answer the question that waits: with what is known, or that it cannot be known."""
-        question = self._question
-        if question is None or dialect is None or (answer and answer.question_id != question.id):
+        """Answer a question that waits with what is known; without an answer, those that have
+        waited long enough with that it cannot be known."""
+        if dialect is None:
             return
-        self._question = None
-        event = question.event
-        reply: Answer
-        if isinstance(event, events.CertificateChainStatusAsked):
-            known = () if answer is None else answer.statuses
-            failed = ("Failed", turn.now_ms)
-            reply = CertificateChainStatusAnswer(
-                tuple(
-                    (hashed, source, *(known[index] if index < len(known) else failed))
-                    for index, (hashed, source) in enumerate(event.certificates)
-                )
-            )
-        elif answer is None:
-            reply = CertificateStatusAnswer(None, "NoAnswer")
+        if answer is None:
+            over = [each for each in self._questions.values() if each.until_ms <= turn.now_ms]
         else:
-            reply = CertificateStatusAnswer(answer.ocsp, answer.reason)
-        turn.effects.append(CancelTimer(QUESTION_TIMER))
-        turn.effects.append(Reply(question.connection, question.message_id, dialect.reply(reply)))
+            over = [each for each in self._questions.values() if each.id == answer.question_id]
+        for question in over:
+            del self._questions[question.id]
+            reply = dialect.reply(_told(question.event, answer, turn.now_ms))
+            turn.effects.append(Reply(question.connection, question.message_id, reply))
+        next_ms = min((each.until_ms for each in self._questions.values()), default=None)
+        turn.effects.append(
+            CancelTimer(QUESTION_TIMER) if next_ms is None else SetTimer(QUESTION_TIMER, next_ms)
+        )
 
     # --- certificates -----------------------------------------------------------------------------
 
@@ -364,7 +410,7 @@ class Security:
         kept = self._memory.security
         if kept.described_hash != request.described_hash:
             kept.described_hash = request.described_hash
-            kept.password_hash, kept.pending_hashes = None, []
+            kept.password_hash, kept.pending_hashes, kept.spare_hashes = None, [], []
         self._rotating = request.password_hash
         kept.pending_hashes = [*kept.pending_hashes, request.password_hash]
         turn.emit("charger.password_sent")
@@ -398,6 +444,7 @@ class Security:
                     "\n".join(kept.pending_hashes) or None,
                     kept.profile,
                     turn.now_ms,
+                    "\n".join(kept.spare_hashes) or None,
                 )
             )
         )

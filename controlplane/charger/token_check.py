@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from controlplane.charging_tariff import Tariff
 from controlplane.ocpp.dialect import Answer, TokenAnswer
-from controlplane.ocpp.tariff import Tariff
-from controlplane.tokens import Purpose, TokenStatus, Verdict
+from controlplane.tokens import Purpose, Verdict
 
 __all__ = ["TokenCheck"]
 
@@ -23,14 +23,15 @@ class TokenCheck(Answer, frozen=True):
     session_number: int | None = None
     judges: bool = False
     tariff: Tariff | None = None
-    """The driver's own, for a token that is accepted."""
+    """The driver's own at this charger, for a token that is accepted; it goes before the one that
+    the token has everywhere."""
 
     def answered(self, verdict: Verdict) -> TokenAnswer:
         """The answer, now that it is judged."""
         return TokenAnswer(
             verdict.status,
             self.transaction_number,
-            tariff=self.tariff if verdict.status is TokenStatus.ACCEPTED else None,
+            tariff=(self.tariff or verdict.tariff) if verdict.accepted else None,
             expires_ms=verdict.expires_ms,
             group_id=verdict.group_id,
             language=verdict.language,

@@ -12,6 +12,7 @@ import typer
 from controlplane.cli.charger_commands import MARGIN_S, Timeout, report
 from controlplane.cli.chargers import ChargerId, app, charger_stub
 from controlplane.cli.connection import (
+    CALL_TIMEOUT_S,
     DEFAULT_ADDRESS,
     Address,
     Json,
@@ -19,7 +20,7 @@ from controlplane.cli.connection import (
     instant,
     new_request_id,
 )
-from controlplane.cli.output import moment, table, word
+from controlplane.cli.output import moment, print_json, table, word
 
 __all__ = ["app"]
 
@@ -327,6 +328,21 @@ def network_profile(
         )
         response = charger_stub(channel).SetNetworkProfile(request, timeout=timeout_s + MARGIN_S)
     report(response, as_json=as_json)
+
+
+@app.command("der")
+def der(charger_id: ChargerId, address: Address = DEFAULT_ADDRESS) -> None:
+    """Print the DER controls that a 2.1 charger has, and the grid alarms that stand, as JSON.
+
+    \b
+    loadstar chargers der CP-2
+    """
+    from controlplane.api.v1 import der_pb2, der_pb2_grpc
+
+    with connected(address) as channel:
+        request = der_pb2.GetDerStateRequest(charger_id=charger_id)
+        found = der_pb2_grpc.DerServiceStub(channel).GetDerState(request, timeout=CALL_TIMEOUT_S)
+    print_json(found)
 
 
 @app.command("profiles")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import pkgutil
 from importlib import import_module
-from typing import TYPE_CHECKING, Annotated, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
@@ -32,6 +33,9 @@ app = typer.Typer(
     no_args_is_help=True, help="What chargers are told, one by one: watch it, take it back."
 )
 
+_BLANKS: Final[dict[int, Any]] = {1: 0.0, 3: 0, 4: 0, 5: 0, 8: False, 12: "base64", 13: 0}
+"""What stands for a number, by the kind of field (`FieldDescriptorProto.Type`)."""
+
 CommandId = Annotated[str, typer.Argument(help="The command's id, as it was given.")]
 
 
@@ -50,26 +54,76 @@ def create(
     \b
     loadstar command create UnlockConnector '{"charger_id": "CP-1", "connector_id": 1}'
     """
-    from google.protobuf.json_format import ParseDict, ParseError
-
-    from controlplane.api.v1 import commands_pb2
-
-    wanted = _request_message(kind)
-    try:
-        fields = {"request_id": request_id or new_request_id()} | json.loads(request)
-        if "request_id" not in wanted.DESCRIPTOR.fields_by_name:
-            fields.pop("request_id")
-        ParseDict(fields, wanted)
-    except (ParseError, TypeError, ValueError) as error:
-        raise typer.BadParameter(str(error), param_hint="REQUEST") from None
+    wanted = _wanted(kind, request, request_id=request_id)
     with connected(address) as channel:
-        create = commands_pb2.CreateCommandRequest()
-        create.request.Pack(wanted)
-        taken = _stub(channel).CreateCommand(create, timeout=CALL_TIMEOUT_S).command
+        taken = _created(channel, wanted)
     if as_json:
         print_json(taken)
     else:
         _show([taken])
+
+
+@app.command("send")
+def send(
+    charger: Annotated[str, typer.Argument(help="The charger's id.")],
+    kind: Annotated[str, typer.Argument(help="Any of `loadstar command kinds`: SetDefaultTariff.")],
+    request: Annotated[
+        str,
+        typer.Argument(
+            help="The rest of its request as JSON; `@FILE` reads a file, `-` the input."
+        ),
+    ] = "{}",
+    address: Address = DEFAULT_ADDRESS,
+    as_json: Json = False,
+) -> None:
+    """Tell a charger anything that it can be told, and wait for what it says.
+
+    Ends with status 1 where the charger did not accept it.
+
+    \b
+    loadstar command send CP-1 UnlockConnector '{"connector_id": 1}'
+    loadstar command send CP-2 SetDefaultTariff @tariff.json --json
+    loadstar command kinds SetDefaultTariff
+    """
+    from controlplane.api.v1 import commands_pb2
+
+    wanted = _wanted(kind, _text(request), charger_id=charger)
+    with connected(address) as channel:
+        taken = _created(channel, wanted)
+        watch = commands_pb2.WatchCommandsRequest(command_id=taken.command_id)
+        ended = taken
+        for told in _stub(channel).WatchCommands(watch):
+            ended = told.command
+    if as_json:
+        print_json(ended)
+    else:
+        _show_one(ended)
+    if ended.stage != commands_pb2.COMMAND_STAGE_ANSWERED:
+        raise typer.Exit(1)
+
+
+@app.command("kinds")
+def kinds(
+    kind: Annotated[str, typer.Argument(help="Show what this one's request holds.")] = "",
+    as_json: Json = False,
+) -> None:
+    """List everything that chargers can be told, or show a request to fill in.
+
+    \b
+    loadstar command kinds
+    loadstar command kinds SetDerControl
+    """
+    if kind:
+        typer.echo(json.dumps(_form(_request_message(kind).DESCRIPTOR), indent=2))
+        return
+    rows = [
+        [method.name, method.containing_service.name.removesuffix("Service")]
+        for method in sorted(_methods(), key=lambda method: method.full_name)
+    ]
+    if as_json:
+        typer.echo(json.dumps([name for name, _ in rows], indent=2))
+    else:
+        table(["Command", "Service"], rows)
 
 
 @app.command("list")
@@ -182,12 +236,91 @@ def _load_messages() -> list[Any]:
     ]
 
 
+def _methods() -> list[Any]:
+    """The methods that are commands, as descriptors: those that give a charger time. A new password
+    is made by Loadstar and known to nobody, so that it has a command of its own."""
+    return [
+        method
+        for module in _load_messages()
+        for service in module.DESCRIPTOR.services_by_name.values()
+        for method in service.methods
+        if {"charger_id", "timeout_s"} <= set(method.input_type.fields_by_name)
+        and method.name != "RotatePassword"
+    ]
+
+
 def _request_message(kind: str) -> Any:
-    named = (getattr(module, f"{kind}Request", None) for module in _load_messages())
-    found = next((each for each in named if each is not None), None)
-    if found is None or "timeout_s" not in found.DESCRIPTOR.fields_by_name:
-        fail(f"{kind} tells no charger anything: name a method such as RemoteStart")
-    return found()
+    from google.protobuf.message_factory import GetMessageClass
+
+    named = (each for each in _methods() if each.name.lower() == kind.lower())
+    method = next(named, None)
+    if method is None:
+        fail(f"{kind} tells no charger anything: `loadstar command kinds` lists what does")
+    return GetMessageClass(method.input_type)()
+
+
+def _wanted(kind: str, request: str, *, charger_id: str = "", request_id: str = "") -> Any:
+    """The request of a method, filled in with what is written of it."""
+    from google.protobuf.json_format import ParseDict, ParseError
+
+    wanted = _request_message(kind)
+    given: dict[str, str] = {"charger_id": charger_id} if charger_id else {}
+    if "request_id" in wanted.DESCRIPTOR.fields_by_name:
+        given["request_id"] = request_id or new_request_id()
+    try:
+        ParseDict(given | json.loads(request), wanted)
+    except (ParseError, TypeError, ValueError) as error:
+        raise typer.BadParameter(str(error), param_hint="REQUEST") from None
+    if charger_id and wanted.charger_id != charger_id:
+        words = f"it is for charger {wanted.charger_id}, not {charger_id}"
+        raise typer.BadParameter(words, param_hint="REQUEST")
+    return wanted
+
+
+def _text(argument: str) -> str:
+    """What an argument says, or the file that it names."""
+    if argument != "-" and not argument.startswith("@"):
+        return argument
+    try:
+        if argument == "-":
+            return str(typer.get_text_stream("stdin").read())
+        return Path(argument[1:]).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise typer.BadParameter(str(error), param_hint="REQUEST") from None
+
+
+def _created(channel: grpc.Channel, wanted: Any) -> commands_pb2.Command:
+    from controlplane.api.v1 import commands_pb2
+
+    create = commands_pb2.CreateCommandRequest()
+    create.request.Pack(wanted)
+    return _stub(channel).CreateCommand(create, timeout=CALL_TIMEOUT_S).command
+
+
+def _form(message: Any, within: tuple[str, ...] = ()) -> dict[str, Any]:
+    """A message's fields, each with what may stand in it."""
+    return {
+        field.name: _blank(field, (*within, message.full_name))
+        for field in message.fields
+        if within or field.name not in {"charger_id", "request_id"}
+    }
+
+
+def _blank(field: Any, within: tuple[str, ...]) -> Any:
+    blank: Any
+    if field.message_type is None:
+        blank = (
+            " | ".join(value.name for value in field.enum_type.values if value.number)
+            if field.enum_type is not None
+            else _BLANKS.get(field.type, "text")
+        )
+    elif field.message_type.full_name == "google.protobuf.Timestamp":
+        blank = "2026-05-01T18:00:00Z"
+    elif field.message_type.full_name in within:
+        blank = {}
+    else:
+        blank = _form(field.message_type, within)
+    return [blank] if field.is_repeated else blank
 
 
 def _kind(command: commands_pb2.Command) -> str:

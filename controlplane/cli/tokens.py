@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
@@ -152,6 +152,42 @@ def unblock(id_tokens: IdTokens, address: Address = DEFAULT_ADDRESS) -> None:
     _set_state(id_tokens, tokens_pb2.TOKEN_STATE_ACCEPTED, address)
 
 
+@app.command("tariff")
+def tariff(
+    id_tokens: IdTokens,
+    file: Annotated[
+        Path | None, typer.Option(help="The tariff as JSON, in the contract's names.")
+    ] = None,
+    address: Address = DEFAULT_ADDRESS,
+) -> None:
+    """Have tokens pay by a tariff of their own at 2.1 chargers, or without a file by none.
+
+    It goes out with every authorisation from then on; the form of a tariff is that of `loadstar
+    command kinds SetDefaultTariff`.
+
+    \b
+    loadstar tokens tariff 04A2B3 04A2B4 --file staff.json
+    loadstar tokens tariff 04A2B3
+    """
+    from google.protobuf.json_format import Parse, ParseError
+
+    from controlplane.api.v1 import tariffs_pb2
+
+    wanted = tariffs_pb2.Tariff()
+    if file is not None:
+        try:
+            Parse(file.read_text(encoding="utf-8"), wanted)
+        except (OSError, UnicodeDecodeError, ParseError) as error:
+            fail(f"{file}: {error}")
+
+    def change(token: tokens_pb2.Token) -> None:
+        token.ClearField("tariff")
+        if file is not None:
+            token.tariff.CopyFrom(wanted)
+
+    _change(id_tokens, change, address)
+
+
 @app.command("delete")
 def delete(id_tokens: IdTokens, address: Address = DEFAULT_ADDRESS) -> None:
     """Forget tokens.
@@ -167,6 +203,14 @@ def delete(id_tokens: IdTokens, address: Address = DEFAULT_ADDRESS) -> None:
 
 
 def _set_state(id_tokens: list[str], state: tokens_pb2.TokenState.ValueType, address: str) -> None:
+    def change(token: tokens_pb2.Token) -> None:
+        token.state = state
+
+    _change(id_tokens, change, address)
+
+
+def _change(id_tokens: list[str], change: Callable[[tokens_pb2.Token], None], address: str) -> None:
+    """Store tokens that are there already, each with one thing changed."""
     from controlplane.api.v1 import tokens_pb2
 
     with connected(address) as channel:
@@ -174,7 +218,7 @@ def _set_state(id_tokens: list[str], state: tokens_pb2.TokenState.ValueType, add
         for id_token in id_tokens:
             asked = tokens_pb2.GetTokenRequest(id_token=id_token)
             token = _stub(channel).GetToken(asked, timeout=CALL_TIMEOUT_S).token
-            token.state = state
+            change(token)
             request.tokens.append(token)
         _stub(channel).UpsertTokens(request, timeout=_WRITE_TIMEOUT_S)
 

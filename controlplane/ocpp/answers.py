@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from controlplane.ocpp.commands import CertificateHash
+from controlplane.ocpp.certificates import CertificateHash
 from controlplane.ocpp.event_streams import Stream, StreamRate
 from controlplane.ocpp.events import SchedulePeriod
 from controlplane.ocpp.readings import bounded_integer, instant_ms

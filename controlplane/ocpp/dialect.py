@@ -12,8 +12,9 @@ from typing import Any, Final, Literal
 
 import msgspec
 
+from controlplane.charging_tariff import Tariff
+from controlplane.ocpp.certificates import CertificateHash
 from controlplane.ocpp.commands import (
-    CertificateHash,
     ClearLimit,
     Command,
     CommandResult,
@@ -25,7 +26,6 @@ from controlplane.ocpp.commands import (
 )
 from controlplane.ocpp.events import Event, Noted
 from controlplane.ocpp.framing import Fault
-from controlplane.ocpp.tariff import Tariff
 from controlplane.ocpp.typed import MeterValues
 from controlplane.ocpp.v2x import ScheduleValues
 from controlplane.tokens import TokenStatus

@@ -11,8 +11,8 @@ from typing import Any, Literal
 
 import msgspec
 
-from controlplane.ocpp.commands.security import CertificateHash
-from controlplane.ocpp.tariff import TransactionDetails
+from controlplane.ocpp.certificates import CertificateHash
+from controlplane.ocpp.costs import TransactionDetails
 from controlplane.ocpp.variables import ReportedVariable, VariableName
 
 __all__ = [

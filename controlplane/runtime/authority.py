@@ -28,7 +28,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from controlplane.errors import AlreadyExists, InvalidInput, NotFound
 from controlplane.ids import ChargerId
-from controlplane.ocpp.commands import CertificateHash
+from controlplane.ocpp.certificates import CertificateHash
 from controlplane.store.records import CertificateRecord
 from controlplane.units import ms_from_datetime
 

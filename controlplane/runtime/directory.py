@@ -46,7 +46,7 @@ class Entry(NamedTuple):
         if given is None or given.described_hash != described:
             return () if described is None else ((described, False),)
         settled = given.password_hash or described
-        sent = (given.pending_hash or "").split()
+        sent = f"{given.spare_hash or ''} {given.pending_hash or ''}".split()
         return (*(() if settled is None else ((settled, False),)), *((each, True) for each in sent))
 
 

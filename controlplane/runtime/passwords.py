@@ -37,6 +37,10 @@ _FAILURES_MAX: Final = 50_000
 _FAILURES_PER_CHARGER: Final = 5
 _FAILURES_PER_ADDRESS: Final = 100
 _FORGIVEN_S: Final = 60.0
+_KEY_BYTES: Final = range(16, 21)
+"""How many an AuthorizationKey has (1.6 security whitepaper, section 2)."""
+_KEY_DIGITS: Final = range(32, 41)
+"""How many stand for one."""
 
 
 def new_password() -> str:
@@ -56,7 +60,8 @@ def basic_passwords(header: str, user: str) -> tuple[str, ...]:
     another user's or no such header.
 
     1.6 stations differ in whether the password is the AuthorizationKey's hexadecimal text or its
-    bytes: bytes that are no printable text are also read as that.
+    bytes, and operators in which of the two they took for the password. So each is read as the
+    other, where it can be one at all.
     """
     scheme, _, encoded = header.strip().partition(" ")
     if scheme.lower() != "basic":
@@ -74,7 +79,17 @@ def basic_passwords(header: str, user: str) -> tuple[str, ...]:
         text = password.decode()
     except UnicodeDecodeError:
         return (password.hex(),)
-    return (text,) if text.isprintable() else (text, password.hex())
+    if not text.isprintable():
+        return text, password.hex()
+    if len(password) in _KEY_BYTES:
+        return text, password.hex()
+    if len(password) in _KEY_DIGITS:
+        try:
+            spelled = bytes.fromhex(text).decode()
+        except ValueError:
+            return (text,)
+        return (text, spelled) if spelled.isprintable() else (text,)
+    return (text,)
 
 
 class Passwords:

@@ -29,8 +29,8 @@ from controlplane.charger.messages import (
 from controlplane.config import Settings
 from controlplane.errors import InvalidInput, LoadstarError, NotFound, Precondition
 from controlplane.ids import ActorKind, ActorRef, ChargerId
+from controlplane.ocpp.certificates import CertificateHash
 from controlplane.ocpp.commands import (
-    CertificateHash,
     CertificateSigned,
     CommandResult,
     CommandState,

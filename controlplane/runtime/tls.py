@@ -11,7 +11,7 @@ import asyncio
 import ssl
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -20,6 +20,7 @@ from cryptography.x509.oid import NameOID
 from controlplane.config import Settings
 from controlplane.errors import InvalidInput
 from controlplane.runtime.authority import IDENTITY_PREFIX
+from controlplane.runtime.revocations import Revocations
 from controlplane.runtime.telemetry import log
 
 __all__ = ["ClientCertificate", "Tls", "client_certificate"]
@@ -38,7 +39,8 @@ _CIPHERS: Final = ":".join(
 )
 """For TLS 1.2; those of 1.3 are OpenSSL's own."""
 _PEM_MAX_BYTES: Final = 4_194_304
-_CRL_BEGIN: Final = b"-----BEGIN X509 CRL-----"
+_ENCODING_DER: Final = 2
+"""`_ssl.ENCODING_DER`."""
 
 
 class ClientCertificate(NamedTuple):
@@ -51,13 +53,13 @@ class ClientCertificate(NamedTuple):
     organisations: frozenset[str]
     serial: str
     """Hexadecimal, lower case, without leading zeros."""
-    issuer: bytes
-    """The issuer's name, DER."""
+    chain: tuple[x509.Certificate, ...]
+    """As it was verified, the station's own first; that one alone for a resumed session."""
 
 
 class _Loaded(NamedTuple):
     context: ssl.SSLContext
-    revoked: frozenset[tuple[bytes, str]]
+    revocations: Revocations
     stamps: tuple[tuple[str, int, int], ...]
 
 
@@ -85,8 +87,8 @@ class Tls:
         return self._loaded.context
 
     def revoked(self, certificate: ClientCertificate) -> bool:
-        """Whether a list of its issuer revokes it."""
-        return (certificate.issuer, certificate.serial) in self._loaded.revoked
+        """Whether a list revokes it, or an authority that it hangs on."""
+        return self._loaded.revocations.revoked(certificate.chain)
 
     async def watch_forever(self) -> None:
         """Take the files in again whenever one of them changed."""
@@ -167,27 +169,14 @@ class Tls:
                     ) from error
         return found
 
-    def _revocations(self, anchors: Iterable[x509.Certificate]) -> frozenset[tuple[bytes, str]]:
+    def _revocations(self, anchors: Iterable[x509.Certificate]) -> Revocations:
         path = self._settings.tls_revocations
-        if path is None:
-            return frozenset()
-        by_name = {anchor.subject.public_bytes(): anchor for anchor in anchors}
-        revoked: set[tuple[bytes, str]] = set()
-        for block in _read(path).split(_CRL_BEGIN)[1:]:
-            try:
-                listed = x509.load_pem_x509_crl(_CRL_BEGIN + block)
-            except ValueError as error:
-                raise InvalidInput(
-                    f"revocation list in {path}: {error}", reason="TLS_REVOCATIONS_INVALID"
-                ) from error
-            issuer = listed.issuer.public_bytes()
-            anchor = by_name.get(issuer)
-            # The kinds of keys that sign certificates sign their revocations too.
-            if anchor is None or not listed.is_signature_valid(anchor.public_key()):  # type: ignore[arg-type]
-                log.warning("revocation_list_ignored", issuer=listed.issuer.rfc4514_string())
-                continue
-            revoked.update((issuer, f"{each.serial_number:x}") for each in listed)
-        return frozenset(revoked)
+        try:
+            return Revocations(anchors, b"" if path is None else _read(path))
+        except ValueError as error:
+            raise InvalidInput(
+                f"revocation lists in {path}: {error}", reason="TLS_REVOCATIONS_INVALID"
+            ) from error
 
 
 def client_certificate(tls: ssl.SSLObject | None) -> ClientCertificate | None:
@@ -216,8 +205,21 @@ def client_certificate(tls: ssl.SSLObject | None) -> ClientCertificate | None:
         frozenset(own or names),
         frozenset(map(_text, subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME))),
         f"{certificate.serial_number:x}",
-        certificate.issuer.public_bytes(),
+        (certificate, *_authorities(tls)),
     )
+
+
+def _authorities(tls: Any) -> list[x509.Certificate]:
+    """The verified chain above the station's certificate. Python shows it from 3.13 on; before, the
+    object within has it."""
+    shown = getattr(tls, "get_verified_chain", None) or tls._sslobj.get_verified_chain
+    chain = shown() or ()
+    return [
+        x509.load_der_x509_certificate(
+            each if isinstance(each, bytes) else each.public_bytes(_ENCODING_DER)
+        )
+        for each in chain[1:]
+    ]
 
 
 def _text(attribute: x509.NameAttribute[str | bytes]) -> str:

@@ -411,7 +411,8 @@ class CredentialRecord(Record, frozen=True, tag="credential"):
 
     `password_hash` and `pending_hash` stand in the place of the described hash for as long as that
     is still `described_hash`; the pending ones, a line each, are of passwords that were sent and
-    not used yet. `security_profile` is the highest at which the charger ever connected: it never
+    not used yet, the spare ones of those that the charger came back without: they are right as
+    well. `security_profile` is the highest at which the charger ever connected: it never
     goes below (2.0.1 part 2 A05)."""
 
     charger_id: ChargerId
@@ -420,6 +421,7 @@ class CredentialRecord(Record, frozen=True, tag="credential"):
     pending_hash: str | None
     security_profile: int
     updated_ms: int
+    spare_hash: str | None = None
 
 
 class CandidateRecord(Record, frozen=True, tag="candidate"):

@@ -354,6 +354,7 @@ credential = Table(
     Column("pending_hash", Text),
     Column("security_profile", Integer, nullable=False),
     Column("updated_ms", BigInteger, nullable=False),
+    Column("spare_hash", Text),
 )
 
 candidate = Table(

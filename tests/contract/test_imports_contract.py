@@ -73,3 +73,26 @@ def test_a_room_without_a_layer_is_found(copy: Path) -> None:
     result = lint(copy)
     assert result.returncode != 0
     assert "attic" in result.stdout
+
+
+def test_every_word_of_ocpp_is_imported_by_itself() -> None:
+    """No module leans on another one's having been imported before it."""
+    program = (
+        "import pkgutil, sys, importlib, controlplane.ocpp as room\n"
+        "names = [f'controlplane.ocpp.{each.name}' for each in pkgutil.iter_modules(room.__path__)]\n"
+        "for name in names:\n"
+        "    for loaded in [each for each in sys.modules if each.startswith('controlplane')]:\n"
+        "        del sys.modules[loaded]\n"
+        "    importlib.import_module(name)\n"
+        "print(len(names))\n"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    assert int(result.stdout) > 20

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import re
 from collections import deque
@@ -13,12 +14,14 @@ from typing import Any
 import msgspec
 import pytest
 from stepped_node import START_MS, SteppedClock, Talker, stepped_node
+from websockets.exceptions import InvalidStatus
 
-from controlplane.charger.messages import Execute
+from controlplane.charger.messages import Execute, RotatePassword
 from controlplane.ids import ActorKind, ActorRef, ChargerId
 from controlplane.ocpp.commands import AnyCommand, CommandResult
 from controlplane.ocpp.readings import instant_ms
 from controlplane.runtime.node import Node
+from controlplane.runtime.passwords import fast_hash
 from controlplane.units import iso_from_ms
 
 FOLDER = Path(__file__).parents[1] / "golden/ocpp"
@@ -73,25 +76,51 @@ class Player:
             case "obeys":
                 self.ignored = set(rest.split())
             case "connect":
+                version, _, came_with = rest.partition(" ")
                 self.talker = await sockets.enter_async_context(
-                    Talker.connected(self.node, self.charger_id, rest)
+                    Talker.connected(
+                        self.node, self.charger_id, version, **self._credentials(came_with)
+                    )
                 )
                 self.talker.answers = recorded_answers(self.lines)
                 self.talker.ignored = self.ignored
             case "close":
                 assert self.talker is not None
                 await self.talker.socket.close()
+            case "refused":
+                version, _, came_with = rest.partition(" ")
+                with pytest.raises(InvalidStatus, match="401"):
+                    async with Talker.connected(
+                        self.node, self.charger_id, version, **self._credentials(came_with)
+                    ):
+                        pass
             case "command":
-                await self._told(sum(line.startswith("< [2,") for line in self.lines[:number]))
-                command = msgspec.json.decode(rest, type=AnyCommand)
-                charger = ActorRef(ActorKind.CHARGER, self.charger_id)
-                self.asked = asyncio.create_task(
-                    self.node.client.ask(charger, Execute(command), CommandResult)
-                )
-                await asyncio.sleep(0)
-                await self.honest.call("Heartbeat")
+                await self._ask(number, Execute(msgspec.json.decode(rest, type=AnyCommand)))
+            case "rotate":
+                await self._ask(number, RotatePassword(rest, fast_hash(rest), None))
+                assert self.asked is not None
+                await asyncio.wait_for(asyncio.shield(self.asked), 10)
             case ">" | ">>":
                 await self._say(number, rest if word == ">" else json.loads(rest))
+
+    async def _ask(self, number: int, request: Execute | RotatePassword) -> None:
+        """Somebody wants something of the station, once it was told what came before."""
+        assert self.talker is not None
+        told = max(i for i, line in enumerate(self.lines[:number]) if line.startswith("connect "))
+        await self._told(sum(line.startswith("< [2,") for line in self.lines[told:number]))
+        charger = ActorRef(ActorKind.CHARGER, self.charger_id)
+        self.asked = asyncio.create_task(self.node.client.ask(charger, request, CommandResult))
+        await asyncio.sleep(0)
+        await self.honest.call("Heartbeat")
+
+    def _credentials(self, came_with: str) -> dict[str, Any]:
+        """The header by which the station proves itself with its password's text or bytes."""
+        form, _, password = came_with.partition(" ")
+        if not form:
+            return {}
+        shown = bytes.fromhex(password) if form == "bytes" else password.encode()
+        basic = base64.b64encode(f"{self.charger_id}:".encode() + shown).decode()
+        return {"additional_headers": {"Authorization": f"Basic {basic}"}}
 
     async def _say(self, number: int, text: str) -> None:
         """Send what the station says, and see that it is answered as recorded."""

@@ -321,6 +321,17 @@ async def test_a_session_from_the_command_line(up: Up) -> None:
         kept = await asyncio.to_thread(answer, up, "command", "show", taken["command_id"])
         assert kept["request"]["connector_id"] == 1
         assert kept["response"]["outcome"]["status"] == "Unlocked"
+        words = ("command", "send", "DEPOT-1", "unlockconnector", '{"connector_id": 1}')
+        sent = await asyncio.to_thread(answer, up, *words)
+        assert sent["response"]["outcome"]["status"] == "Unlocked"
+        unknown = await asyncio.to_thread(
+            lambda: run("command", "send", "DEPOT-1", "GetTariffs", '{"connector_id": 1}', status=1)
+        )
+        assert "GetTariffs" in unknown.output
+        other = await asyncio.to_thread(
+            lambda: run(*words[:4], '{"charger_id": "KIOSK-1"}', status=2)
+        )
+        assert "KIOSK-1" in other.output
         listed = await asyncio.to_thread(run, "command", "list", "--charger", "DEPOT-1")
         assert "RemoteStart" in listed.output
         late = await asyncio.to_thread(

@@ -11,6 +11,7 @@ import ssl
 import warnings
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ import pytest
 from argon2 import PasswordHasher
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 from runtime_actors import create_tiny
 from security_stations import (
     HOST,
@@ -250,12 +253,97 @@ async def test_files_are_taken_in_again_without_a_restart(tmp_path: Path) -> Non
             await works(dial(node, "CP2", context=client_context(newer, fresh, tmp_path)))
 
 
+class Chained:
+    """An authority of a chain, for what the local one does not do: sign another one."""
+
+    def __init__(self, name: str, above: Chained | None = None) -> None:
+        self.key = ec.generate_private_key(ec.SECP256R1())
+        self.name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+        self.certificate = (above or self).sign(self.name, self.key.public_key(), authority=True)
+
+    def sign(self, name: x509.Name, key: Any, *, authority: bool = False) -> x509.Certificate:
+        now = datetime.now(UTC)
+        return (
+            x509.CertificateBuilder()
+            .subject_name(name)
+            .issuer_name(self.name)
+            .public_key(key)
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - timedelta(days=1))
+            .not_valid_after(now + timedelta(days=10))
+            .add_extension(x509.BasicConstraints(ca=authority, path_length=None), critical=True)
+            .sign(self.key, hashes.SHA256())
+        )
+
+    def station(self, charger_id: str) -> tuple[tuple[str, str], x509.Certificate]:
+        """A station's chain up to this authority with its key, and its certificate."""
+        csr, key = make_csr(charger_id)
+        wish = x509.load_pem_x509_csr(csr.encode())
+        leaf = self.sign(wish.subject, wish.public_key())
+        return (pem(leaf, self.certificate), key), leaf
+
+    def revoke(self, certificate: x509.Certificate) -> str:
+        return _list(self.key, self.certificate, certificate.serial_number)
+
+
+def pem(*certificates: x509.Certificate) -> str:
+    encoded = (each.public_bytes(serialization.Encoding.PEM).decode() for each in certificates)
+    return "".join(encoded)
+
+
+async def test_a_list_counts_at_every_step_of_a_chain(tmp_path: Path) -> None:
+    """Only the root is described; stations show what is between."""
+    root = Chained("Root")
+    maker, other = Chained("Maker", root), Chained("Other", root)
+    forger = Chained("Other")
+    shown = {
+        "CP1": maker.station("CP1"),
+        "CP2": maker.station("CP2"),
+        "CP3": other.station("CP3"),
+    }
+    trusted, listed = tmp_path / "trusted.pem", tmp_path / "revoked.pem"
+    trusted.write_text(pem(root.certificate))
+    listed.write_text("")
+    files = {"tls_client_ca": trusted, "tls_revocations": listed}
+    chargers = (charger(name) for name in shown)
+    async with running_tls(tmp_path, *chargers, **files) as (node, authority):
+        gateway = node._supervisor.gateway
+        assert isinstance(gateway, LocalGateway)
+        tls = gateway.gateway.admission.tls
+        assert tls is not None
+
+        async def served(*lists: str) -> set[str]:
+            listed.write_text("".join(lists))
+            await tls.refresh()
+            found = set()
+            for name, (certificate, _) in shown.items():
+                context = client_context(authority, certificate, tmp_path)
+                with contextlib.suppress(InvalidStatus):
+                    async with dial(node, name, context=context) as station:
+                        assert await call(station) == [3, "m", {}]
+                        found.add(name)
+            return found
+
+        assert await served() == {"CP1", "CP2", "CP3"}
+        # The station's own, by who signed it; who only has that name revokes nothing.
+        assert await served(maker.revoke(shown["CP1"][1])) == {"CP2", "CP3"}
+        assert await served(forger.revoke(shown["CP3"][1])) == {"CP1", "CP2", "CP3"}
+        # An authority, with all that it signed.
+        assert await served(root.revoke(maker.certificate)) == {"CP3"}
+        both = root.revoke(maker.certificate), other.revoke(shown["CP3"][1])
+        assert await served(*both) == set()
+
+
 def _revocations(folder: Path, serial: str) -> str:
     key = serialization.load_pem_private_key((folder / "ca.key").read_bytes(), None)
     root = x509.load_pem_x509_certificate((folder / "ca.pem").read_bytes())
+    return _list(key, root, int(serial, 16))
+
+
+def _list(key: Any, root: x509.Certificate, serial: int) -> str:
     revoked = (
         x509.RevokedCertificateBuilder()
-        .serial_number(int(serial, 16))
+        .serial_number(serial)
         .revocation_date(root.not_valid_before_utc)
         .build()
     )
@@ -265,7 +353,7 @@ def _revocations(folder: Path, serial: str) -> str:
         .last_update(root.not_valid_before_utc)
         .next_update(root.not_valid_after_utc)
         .add_revoked_certificate(revoked)
-        .sign(key, hashes.SHA256())  # type: ignore[arg-type]
+        .sign(key, hashes.SHA256())
     )
     return signed.public_bytes(serialization.Encoding.PEM).decode()
 
@@ -344,6 +432,10 @@ def test_a_key_may_come_as_text_or_as_its_bytes() -> None:
 
     assert key in basic_passwords(header(key.encode()), "CP:1")
     assert key in basic_passwords(header(bytes.fromhex(key)), "CP:1")
+    # What can be read is a password like any other, and may still be meant as the other one.
+    words = "0123456789 words"
+    assert words.encode().hex() in basic_passwords(header(words.encode()), "CP:1")
+    assert words in basic_passwords(header(words.encode().hex().encode()), "CP:1")
     assert basic_passwords(header(key.encode()), "CP") == ("1:" + key,)
     assert basic_passwords(header(key.encode()), "CP2") == ()
     assert basic_passwords("Basic !!", "CP:1") == basic_passwords("Bearer x", "CP:1") == ()

@@ -23,14 +23,7 @@ from controlplane.charger.messages import (
     StationConnected,
     StationSent,
 )
-from controlplane.config import ActorSettings
-from controlplane.ids import ActorKind, ActorRef, SiteId
-from controlplane.network import ChargerConfig
-from controlplane.ocpp import commands, der, schemas
-from controlplane.ocpp.commands import AnyCommand, Command
-from controlplane.ocpp.event_streams import StreamRate
-from controlplane.ocpp.framing import Fault
-from controlplane.ocpp.tariff import (
+from controlplane.charging_tariff import (
     Conditions,
     EnergyPrice,
     FixedPrice,
@@ -40,6 +33,13 @@ from controlplane.ocpp.tariff import (
     Text,
     TimePrice,
 )
+from controlplane.config import ActorSettings
+from controlplane.ids import ActorKind, ActorRef, SiteId
+from controlplane.network import ChargerConfig
+from controlplane.ocpp import commands, der, schemas
+from controlplane.ocpp.commands import AnyCommand, Command
+from controlplane.ocpp.event_streams import StreamRate
+from controlplane.ocpp.framing import Fault
 from controlplane.ocpp.v2x import (
     EnergyTransfer,
     OperationMode,

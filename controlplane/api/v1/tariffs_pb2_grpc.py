@@ -86,8 +86,9 @@ class TariffsServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def SetDriverTariff(self, request, context):
-        """Gives a driver a tariff of their own at a charger: it goes out with each authorisation. Kept by
-        Loadstar, so the charger may be offline. Errors: RESOURCE_EXHAUSTED beyond 64 drivers a charger.
+        """Gives a driver a tariff of their own at one charger: it goes out with each authorisation there, before
+        the tariff that the driver's token has in the whole network (`TokensService`). Kept by Loadstar, so
+        the charger may be offline. Errors: RESOURCE_EXHAUSTED beyond 64 drivers a charger.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

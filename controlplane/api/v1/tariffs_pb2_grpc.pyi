@@ -43,8 +43,9 @@ class TariffsServiceStub:
     SetDefaultTariff: _grpc.UnaryUnaryMultiCallable[_tariffs_pb2.SetDefaultTariffRequest, _tariffs_pb2.SetDefaultTariffResponse]
     """Sets the tariff of drivers who have none of their own."""
     SetDriverTariff: _grpc.UnaryUnaryMultiCallable[_tariffs_pb2.SetDriverTariffRequest, _tariffs_pb2.SetDriverTariffResponse]
-    """Gives a driver a tariff of their own at a charger: it goes out with each authorisation. Kept by
-    Loadstar, so the charger may be offline. Errors: RESOURCE_EXHAUSTED beyond 64 drivers a charger.
+    """Gives a driver a tariff of their own at one charger: it goes out with each authorisation there, before
+    the tariff that the driver's token has in the whole network (`TokensService`). Kept by Loadstar, so
+    the charger may be offline. Errors: RESOURCE_EXHAUSTED beyond 64 drivers a charger.
     """
     GetTariffs: _grpc.UnaryUnaryMultiCallable[_tariffs_pb2.GetTariffsRequest, _tariffs_pb2.GetTariffsResponse]
     """Asks the charger which tariffs it has."""
@@ -68,8 +69,9 @@ class TariffsServiceAsyncStub(TariffsServiceStub):
     SetDefaultTariff: _aio.UnaryUnaryMultiCallable[_tariffs_pb2.SetDefaultTariffRequest, _tariffs_pb2.SetDefaultTariffResponse]  # type: ignore[assignment]
     """Sets the tariff of drivers who have none of their own."""
     SetDriverTariff: _aio.UnaryUnaryMultiCallable[_tariffs_pb2.SetDriverTariffRequest, _tariffs_pb2.SetDriverTariffResponse]  # type: ignore[assignment]
-    """Gives a driver a tariff of their own at a charger: it goes out with each authorisation. Kept by
-    Loadstar, so the charger may be offline. Errors: RESOURCE_EXHAUSTED beyond 64 drivers a charger.
+    """Gives a driver a tariff of their own at one charger: it goes out with each authorisation there, before
+    the tariff that the driver's token has in the whole network (`TokensService`). Kept by Loadstar, so
+    the charger may be offline. Errors: RESOURCE_EXHAUSTED beyond 64 drivers a charger.
     """
     GetTariffs: _aio.UnaryUnaryMultiCallable[_tariffs_pb2.GetTariffsRequest, _tariffs_pb2.GetTariffsResponse]  # type: ignore[assignment]
     """Asks the charger which tariffs it has."""
@@ -102,8 +104,9 @@ class TariffsServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _tariffs_pb2.SetDriverTariffRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_tariffs_pb2.SetDriverTariffResponse, _abc.Awaitable[_tariffs_pb2.SetDriverTariffResponse]]:
-        """Gives a driver a tariff of their own at a charger: it goes out with each authorisation. Kept by
-        Loadstar, so the charger may be offline. Errors: RESOURCE_EXHAUSTED beyond 64 drivers a charger.
+        """Gives a driver a tariff of their own at one charger: it goes out with each authorisation there, before
+        the tariff that the driver's token has in the whole network (`TokensService`). Kept by Loadstar, so
+        the charger may be offline. Errors: RESOURCE_EXHAUSTED beyond 64 drivers a charger.
         """
 
     @_abc_1.abstractmethod

@@ -23,52 +23,53 @@ _sym_db = _symbol_database.Default()
 
 
 from controlplane.api.v1 import chargers_pb2 as controlplane_dot_api_dot_v1_dot_chargers__pb2
+from controlplane.api.v1 import tariffs_pb2 as controlplane_dot_api_dot_v1_dot_tariffs__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n controlplane/api/v1/tokens.proto\x12\x13\x63ontrolplane.api.v1\x1a\"controlplane/api/v1/chargers.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xaf\x03\n\x05Token\x12\x10\n\x08id_token\x18\x01 \x01(\t\x12,\n\x04type\x18\x02 \x01(\x0e\x32\x1e.controlplane.api.v1.TokenType\x12.\n\x05state\x18\x03 \x01(\x0e\x32\x1f.controlplane.api.v1.TokenState\x12\x33\n\x0fvalid_from_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x34\n\x10valid_until_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08group_id\x18\x06 \x01(\t\x12\x0e\n\x06\x64river\x18\x07 \x01(\t\x12\x1b\n\x0e\x63oncurrent_max\x18\x08 \x01(\x05H\x00\x88\x01\x01\x12\x10\n\x08site_ids\x18\t \x03(\t\x12\x13\n\x0b\x63harger_ids\x18\n \x03(\t\x12\x10\n\x08language\x18\x0b \x01(\t\x12\x0f\n\x07message\x18\x0c \x01(\t\x12/\n\x0bupdate_time\x18\r \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x11\n\x0f_concurrent_max\"U\n\x13UpsertTokensRequest\x12*\n\x06tokens\x18\x01 \x03(\x0b\x32\x1a.controlplane.api.v1.Token\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"\'\n\x14UpsertTokensResponse\x12\x0f\n\x07version\x18\x01 \x01(\x03\"#\n\x0fGetTokenRequest\x12\x10\n\x08id_token\x18\x01 \x01(\t\"=\n\x10GetTokenResponse\x12)\n\x05token\x18\x01 \x01(\x0b\x32\x1a.controlplane.api.v1.Token\"L\n\x11ListTokensRequest\x12\x10\n\x08group_id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"Y\n\x12ListTokensResponse\x12*\n\x06tokens\x18\x01 \x03(\x0b\x32\x1a.controlplane.api.v1.Token\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"<\n\x13\x44\x65leteTokensRequest\x12\x11\n\tid_tokens\x18\x01 \x03(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"\'\n\x14\x44\x65leteTokensResponse\x12\x0f\n\x07version\x18\x01 \x01(\x03\"C\n\x1aGetLocalListVersionRequest\x12\x12\n\ncharger_id\x18\x01 \x01(\t\x12\x11\n\ttimeout_s\x18\x02 \x01(\x01\"u\n\x1bGetLocalListVersionResponse\x12\x34\n\x07outcome\x18\x01 \x01(\x0b\x32#.controlplane.api.v1.CommandOutcome\x12\x14\n\x07version\x18\x02 \x01(\x03H\x00\x88\x01\x01\x42\n\n\x08_version\"K\n\x0eLocalListEntry\x12)\n\x05token\x18\x01 \x01(\x0b\x32\x1a.controlplane.api.v1.Token\x12\x0e\n\x06remove\x18\x02 \x01(\x08\"\xa6\x01\n\x14SendLocalListRequest\x12\x12\n\ncharger_id\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x03\x12\x0c\n\x04\x66ull\x18\x03 \x01(\x08\x12\x34\n\x07\x65ntries\x18\x04 \x03(\x0b\x32#.controlplane.api.v1.LocalListEntry\x12\x11\n\ttimeout_s\x18\x05 \x01(\x01\x12\x12\n\nrequest_id\x18\x06 \x01(\t\"M\n\x15SendLocalListResponse\x12\x34\n\x07outcome\x18\x01 \x01(\x0b\x32#.controlplane.api.v1.CommandOutcome\"N\n\x11\x43learCacheRequest\x12\x12\n\ncharger_id\x18\x01 \x01(\t\x12\x11\n\ttimeout_s\x18\x02 \x01(\x01\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"J\n\x12\x43learCacheResponse\x12\x34\n\x07outcome\x18\x01 \x01(\x0b\x32#.controlplane.api.v1.CommandOutcome*\xbd\x02\n\tTokenType\x12\x1a\n\x16TOKEN_TYPE_UNSPECIFIED\x10\x00\x12\x16\n\x12TOKEN_TYPE_CENTRAL\x10\x01\x12\x1d\n\x19TOKEN_TYPE_DIRECT_PAYMENT\x10\x02\x12\x14\n\x10TOKEN_TYPE_EMAID\x10\x03\x12\x15\n\x11TOKEN_TYPE_EVCCID\x10\x04\x12\x17\n\x13TOKEN_TYPE_ISO14443\x10\x05\x12\x17\n\x13TOKEN_TYPE_ISO15693\x10\x06\x12\x17\n\x13TOKEN_TYPE_KEY_CODE\x10\x07\x12\x14\n\x10TOKEN_TYPE_LOCAL\x10\x08\x12\x1a\n\x16TOKEN_TYPE_MAC_ADDRESS\x10\t\x12\x1f\n\x1bTOKEN_TYPE_NO_AUTHORIZATION\x10\n\x12\x12\n\x0eTOKEN_TYPE_VIN\x10\x0b*w\n\nTokenState\x12\x1b\n\x17TOKEN_STATE_UNSPECIFIED\x10\x00\x12\x18\n\x14TOKEN_STATE_ACCEPTED\x10\x01\x12\x17\n\x13TOKEN_STATE_BLOCKED\x10\x02\x12\x19\n\x15TOKEN_STATE_NO_CREDIT\x10\x03\x32\xd2\x05\n\rTokensService\x12\x63\n\x0cUpsertTokens\x12(.controlplane.api.v1.UpsertTokensRequest\x1a).controlplane.api.v1.UpsertTokensResponse\x12W\n\x08GetToken\x12$.controlplane.api.v1.GetTokenRequest\x1a%.controlplane.api.v1.GetTokenResponse\x12]\n\nListTokens\x12&.controlplane.api.v1.ListTokensRequest\x1a\'.controlplane.api.v1.ListTokensResponse\x12\x63\n\x0c\x44\x65leteTokens\x12(.controlplane.api.v1.DeleteTokensRequest\x1a).controlplane.api.v1.DeleteTokensResponse\x12x\n\x13GetLocalListVersion\x12/.controlplane.api.v1.GetLocalListVersionRequest\x1a\x30.controlplane.api.v1.GetLocalListVersionResponse\x12\x66\n\rSendLocalList\x12).controlplane.api.v1.SendLocalListRequest\x1a*.controlplane.api.v1.SendLocalListResponse\x12]\n\nClearCache\x12&.controlplane.api.v1.ClearCacheRequest\x1a\'.controlplane.api.v1.ClearCacheResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n controlplane/api/v1/tokens.proto\x12\x13\x63ontrolplane.api.v1\x1a\"controlplane/api/v1/chargers.proto\x1a!controlplane/api/v1/tariffs.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xdc\x03\n\x05Token\x12\x10\n\x08id_token\x18\x01 \x01(\t\x12,\n\x04type\x18\x02 \x01(\x0e\x32\x1e.controlplane.api.v1.TokenType\x12.\n\x05state\x18\x03 \x01(\x0e\x32\x1f.controlplane.api.v1.TokenState\x12\x33\n\x0fvalid_from_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x34\n\x10valid_until_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08group_id\x18\x06 \x01(\t\x12\x0e\n\x06\x64river\x18\x07 \x01(\t\x12\x1b\n\x0e\x63oncurrent_max\x18\x08 \x01(\x05H\x00\x88\x01\x01\x12\x10\n\x08site_ids\x18\t \x03(\t\x12\x13\n\x0b\x63harger_ids\x18\n \x03(\t\x12\x10\n\x08language\x18\x0b \x01(\t\x12\x0f\n\x07message\x18\x0c \x01(\t\x12/\n\x0bupdate_time\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\x06tariff\x18\x0e \x01(\x0b\x32\x1b.controlplane.api.v1.TariffB\x11\n\x0f_concurrent_max\"U\n\x13UpsertTokensRequest\x12*\n\x06tokens\x18\x01 \x03(\x0b\x32\x1a.controlplane.api.v1.Token\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"\'\n\x14UpsertTokensResponse\x12\x0f\n\x07version\x18\x01 \x01(\x03\"#\n\x0fGetTokenRequest\x12\x10\n\x08id_token\x18\x01 \x01(\t\"=\n\x10GetTokenResponse\x12)\n\x05token\x18\x01 \x01(\x0b\x32\x1a.controlplane.api.v1.Token\"L\n\x11ListTokensRequest\x12\x10\n\x08group_id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"Y\n\x12ListTokensResponse\x12*\n\x06tokens\x18\x01 \x03(\x0b\x32\x1a.controlplane.api.v1.Token\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"<\n\x13\x44\x65leteTokensRequest\x12\x11\n\tid_tokens\x18\x01 \x03(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"\'\n\x14\x44\x65leteTokensResponse\x12\x0f\n\x07version\x18\x01 \x01(\x03\"C\n\x1aGetLocalListVersionRequest\x12\x12\n\ncharger_id\x18\x01 \x01(\t\x12\x11\n\ttimeout_s\x18\x02 \x01(\x01\"u\n\x1bGetLocalListVersionResponse\x12\x34\n\x07outcome\x18\x01 \x01(\x0b\x32#.controlplane.api.v1.CommandOutcome\x12\x14\n\x07version\x18\x02 \x01(\x03H\x00\x88\x01\x01\x42\n\n\x08_version\"K\n\x0eLocalListEntry\x12)\n\x05token\x18\x01 \x01(\x0b\x32\x1a.controlplane.api.v1.Token\x12\x0e\n\x06remove\x18\x02 \x01(\x08\"\xa6\x01\n\x14SendLocalListRequest\x12\x12\n\ncharger_id\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x03\x12\x0c\n\x04\x66ull\x18\x03 \x01(\x08\x12\x34\n\x07\x65ntries\x18\x04 \x03(\x0b\x32#.controlplane.api.v1.LocalListEntry\x12\x11\n\ttimeout_s\x18\x05 \x01(\x01\x12\x12\n\nrequest_id\x18\x06 \x01(\t\"M\n\x15SendLocalListResponse\x12\x34\n\x07outcome\x18\x01 \x01(\x0b\x32#.controlplane.api.v1.CommandOutcome\"N\n\x11\x43learCacheRequest\x12\x12\n\ncharger_id\x18\x01 \x01(\t\x12\x11\n\ttimeout_s\x18\x02 \x01(\x01\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"J\n\x12\x43learCacheResponse\x12\x34\n\x07outcome\x18\x01 \x01(\x0b\x32#.controlplane.api.v1.CommandOutcome*\xbd\x02\n\tTokenType\x12\x1a\n\x16TOKEN_TYPE_UNSPECIFIED\x10\x00\x12\x16\n\x12TOKEN_TYPE_CENTRAL\x10\x01\x12\x1d\n\x19TOKEN_TYPE_DIRECT_PAYMENT\x10\x02\x12\x14\n\x10TOKEN_TYPE_EMAID\x10\x03\x12\x15\n\x11TOKEN_TYPE_EVCCID\x10\x04\x12\x17\n\x13TOKEN_TYPE_ISO14443\x10\x05\x12\x17\n\x13TOKEN_TYPE_ISO15693\x10\x06\x12\x17\n\x13TOKEN_TYPE_KEY_CODE\x10\x07\x12\x14\n\x10TOKEN_TYPE_LOCAL\x10\x08\x12\x1a\n\x16TOKEN_TYPE_MAC_ADDRESS\x10\t\x12\x1f\n\x1bTOKEN_TYPE_NO_AUTHORIZATION\x10\n\x12\x12\n\x0eTOKEN_TYPE_VIN\x10\x0b*w\n\nTokenState\x12\x1b\n\x17TOKEN_STATE_UNSPECIFIED\x10\x00\x12\x18\n\x14TOKEN_STATE_ACCEPTED\x10\x01\x12\x17\n\x13TOKEN_STATE_BLOCKED\x10\x02\x12\x19\n\x15TOKEN_STATE_NO_CREDIT\x10\x03\x32\xd2\x05\n\rTokensService\x12\x63\n\x0cUpsertTokens\x12(.controlplane.api.v1.UpsertTokensRequest\x1a).controlplane.api.v1.UpsertTokensResponse\x12W\n\x08GetToken\x12$.controlplane.api.v1.GetTokenRequest\x1a%.controlplane.api.v1.GetTokenResponse\x12]\n\nListTokens\x12&.controlplane.api.v1.ListTokensRequest\x1a\'.controlplane.api.v1.ListTokensResponse\x12\x63\n\x0c\x44\x65leteTokens\x12(.controlplane.api.v1.DeleteTokensRequest\x1a).controlplane.api.v1.DeleteTokensResponse\x12x\n\x13GetLocalListVersion\x12/.controlplane.api.v1.GetLocalListVersionRequest\x1a\x30.controlplane.api.v1.GetLocalListVersionResponse\x12\x66\n\rSendLocalList\x12).controlplane.api.v1.SendLocalListRequest\x1a*.controlplane.api.v1.SendLocalListResponse\x12]\n\nClearCache\x12&.controlplane.api.v1.ClearCacheRequest\x1a\'.controlplane.api.v1.ClearCacheResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'controlplane.api.v1.tokens_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_TOKENTYPE']._serialized_start=1730
-  _globals['_TOKENTYPE']._serialized_end=2047
-  _globals['_TOKENSTATE']._serialized_start=2049
-  _globals['_TOKENSTATE']._serialized_end=2168
-  _globals['_TOKEN']._serialized_start=127
-  _globals['_TOKEN']._serialized_end=558
-  _globals['_UPSERTTOKENSREQUEST']._serialized_start=560
-  _globals['_UPSERTTOKENSREQUEST']._serialized_end=645
-  _globals['_UPSERTTOKENSRESPONSE']._serialized_start=647
-  _globals['_UPSERTTOKENSRESPONSE']._serialized_end=686
-  _globals['_GETTOKENREQUEST']._serialized_start=688
-  _globals['_GETTOKENREQUEST']._serialized_end=723
-  _globals['_GETTOKENRESPONSE']._serialized_start=725
-  _globals['_GETTOKENRESPONSE']._serialized_end=786
-  _globals['_LISTTOKENSREQUEST']._serialized_start=788
-  _globals['_LISTTOKENSREQUEST']._serialized_end=864
-  _globals['_LISTTOKENSRESPONSE']._serialized_start=866
-  _globals['_LISTTOKENSRESPONSE']._serialized_end=955
-  _globals['_DELETETOKENSREQUEST']._serialized_start=957
-  _globals['_DELETETOKENSREQUEST']._serialized_end=1017
-  _globals['_DELETETOKENSRESPONSE']._serialized_start=1019
-  _globals['_DELETETOKENSRESPONSE']._serialized_end=1058
-  _globals['_GETLOCALLISTVERSIONREQUEST']._serialized_start=1060
-  _globals['_GETLOCALLISTVERSIONREQUEST']._serialized_end=1127
-  _globals['_GETLOCALLISTVERSIONRESPONSE']._serialized_start=1129
-  _globals['_GETLOCALLISTVERSIONRESPONSE']._serialized_end=1246
-  _globals['_LOCALLISTENTRY']._serialized_start=1248
-  _globals['_LOCALLISTENTRY']._serialized_end=1323
-  _globals['_SENDLOCALLISTREQUEST']._serialized_start=1326
-  _globals['_SENDLOCALLISTREQUEST']._serialized_end=1492
-  _globals['_SENDLOCALLISTRESPONSE']._serialized_start=1494
-  _globals['_SENDLOCALLISTRESPONSE']._serialized_end=1571
-  _globals['_CLEARCACHEREQUEST']._serialized_start=1573
-  _globals['_CLEARCACHEREQUEST']._serialized_end=1651
-  _globals['_CLEARCACHERESPONSE']._serialized_start=1653
-  _globals['_CLEARCACHERESPONSE']._serialized_end=1727
-  _globals['_TOKENSSERVICE']._serialized_start=2171
-  _globals['_TOKENSSERVICE']._serialized_end=2893
+  _globals['_TOKENTYPE']._serialized_start=1810
+  _globals['_TOKENTYPE']._serialized_end=2127
+  _globals['_TOKENSTATE']._serialized_start=2129
+  _globals['_TOKENSTATE']._serialized_end=2248
+  _globals['_TOKEN']._serialized_start=162
+  _globals['_TOKEN']._serialized_end=638
+  _globals['_UPSERTTOKENSREQUEST']._serialized_start=640
+  _globals['_UPSERTTOKENSREQUEST']._serialized_end=725
+  _globals['_UPSERTTOKENSRESPONSE']._serialized_start=727
+  _globals['_UPSERTTOKENSRESPONSE']._serialized_end=766
+  _globals['_GETTOKENREQUEST']._serialized_start=768
+  _globals['_GETTOKENREQUEST']._serialized_end=803
+  _globals['_GETTOKENRESPONSE']._serialized_start=805
+  _globals['_GETTOKENRESPONSE']._serialized_end=866
+  _globals['_LISTTOKENSREQUEST']._serialized_start=868
+  _globals['_LISTTOKENSREQUEST']._serialized_end=944
+  _globals['_LISTTOKENSRESPONSE']._serialized_start=946
+  _globals['_LISTTOKENSRESPONSE']._serialized_end=1035
+  _globals['_DELETETOKENSREQUEST']._serialized_start=1037
+  _globals['_DELETETOKENSREQUEST']._serialized_end=1097
+  _globals['_DELETETOKENSRESPONSE']._serialized_start=1099
+  _globals['_DELETETOKENSRESPONSE']._serialized_end=1138
+  _globals['_GETLOCALLISTVERSIONREQUEST']._serialized_start=1140
+  _globals['_GETLOCALLISTVERSIONREQUEST']._serialized_end=1207
+  _globals['_GETLOCALLISTVERSIONRESPONSE']._serialized_start=1209
+  _globals['_GETLOCALLISTVERSIONRESPONSE']._serialized_end=1326
+  _globals['_LOCALLISTENTRY']._serialized_start=1328
+  _globals['_LOCALLISTENTRY']._serialized_end=1403
+  _globals['_SENDLOCALLISTREQUEST']._serialized_start=1406
+  _globals['_SENDLOCALLISTREQUEST']._serialized_end=1572
+  _globals['_SENDLOCALLISTRESPONSE']._serialized_start=1574
+  _globals['_SENDLOCALLISTRESPONSE']._serialized_end=1651
+  _globals['_CLEARCACHEREQUEST']._serialized_start=1653
+  _globals['_CLEARCACHEREQUEST']._serialized_end=1731
+  _globals['_CLEARCACHERESPONSE']._serialized_start=1733
+  _globals['_CLEARCACHERESPONSE']._serialized_end=1807
+  _globals['_TOKENSSERVICE']._serialized_start=2251
+  _globals['_TOKENSSERVICE']._serialized_end=2973
 # @@protoc_insertion_point(module_scope)

@@ -5,6 +5,7 @@ isort:skip_file
 
 from collections import abc as _abc
 from controlplane.api.v1 import chargers_pb2 as _chargers_pb2
+from controlplane.api.v1 import tariffs_pb2 as _tariffs_pb2
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
@@ -128,6 +129,7 @@ class Token(_message.Message):
     LANGUAGE_FIELD_NUMBER: _builtins.int
     MESSAGE_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
+    TARIFF_FIELD_NUMBER: _builtins.int
     id_token: _builtins.str
     """1 to 255 characters; 1.6 chargers know at most 20, 2.0.1 ones 36."""
     type: Global___TokenType.ValueType
@@ -166,6 +168,13 @@ class Token(_message.Message):
     def update_time(self) -> _timestamp_pb2.Timestamp:
         """When it was written last; not taken in requests."""
 
+    @_builtins.property
+    def tariff(self) -> _tariffs_pb2.Tariff:
+        """What its owner pays at 2.1 chargers that calculate it; absent: what everybody pays. It goes out with
+        each authorisation in the whole network. One that `TariffsService.SetDriverTariff` gave the driver at
+        a charger goes before it there.
+        """
+
     def __init__(
         self,
         *,
@@ -182,10 +191,11 @@ class Token(_message.Message):
         language: _builtins.str = ...,
         message: _builtins.str = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,
+        tariff: _tariffs_pb2.Tariff | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_concurrent_max", b"_concurrent_max", "concurrent_max", b"concurrent_max", "update_time", b"update_time", "valid_from_time", b"valid_from_time", "valid_until_time", b"valid_until_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_concurrent_max", b"_concurrent_max", "concurrent_max", b"concurrent_max", "tariff", b"tariff", "update_time", b"update_time", "valid_from_time", b"valid_from_time", "valid_until_time", b"valid_until_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_concurrent_max", b"_concurrent_max", "charger_ids", b"charger_ids", "concurrent_max", b"concurrent_max", "driver", b"driver", "group_id", b"group_id", "id_token", b"id_token", "language", b"language", "message", b"message", "site_ids", b"site_ids", "state", b"state", "type", b"type", "update_time", b"update_time", "valid_from_time", b"valid_from_time", "valid_until_time", b"valid_until_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_concurrent_max", b"_concurrent_max", "charger_ids", b"charger_ids", "concurrent_max", b"concurrent_max", "driver", b"driver", "group_id", b"group_id", "id_token", b"id_token", "language", b"language", "message", b"message", "site_ids", b"site_ids", "state", b"state", "tariff", b"tariff", "type", b"type", "update_time", b"update_time", "valid_from_time", b"valid_from_time", "valid_until_time", b"valid_until_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__concurrent_max: _TypeAlias = _typing.Literal["concurrent_max"]  # noqa: Y015
     _WhichOneofArgType__concurrent_max: _TypeAlias = _typing.Literal["_concurrent_max", b"_concurrent_max"]  # noqa: Y015

@@ -89,7 +89,6 @@ from controlplane.ocpp.commands.payment import (
 from controlplane.ocpp.commands.repeating import repeatable
 from controlplane.ocpp.commands.reservation import CancelReservation, ReserveNow
 from controlplane.ocpp.commands.security import (
-    CertificateHash,
     CertificateSigned,
     DeleteCertificate,
     GetInstalledCertificates,
@@ -116,7 +115,6 @@ __all__ = [
     "AllowEnergyTransfer",
     "AnyCommand",
     "CancelReservation",
-    "CertificateHash",
     "CertificateSigned",
     "ChangeAvailability",
     "ChangeTransactionTariff",

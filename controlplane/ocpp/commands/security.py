@@ -3,29 +3,16 @@ whitepaper, 2.x part 2 blocks A and M. Words of types are those of 2.x."""
 
 from __future__ import annotations
 
-import msgspec
-
+from controlplane.ocpp.certificates import CertificateHash
 from controlplane.ocpp.commands.core import Command
 
 __all__ = [
-    "CertificateHash",
     "CertificateSigned",
     "DeleteCertificate",
     "GetInstalledCertificates",
     "InstallCertificate",
     "SetPassword",
 ]
-
-
-class CertificateHash(msgspec.Struct, frozen=True):
-    """By what OCPP names a certificate: hashes, in hexadecimal, of its issuer's name and key, and
-    its serial number without leading zeros (2.x CertificateHashDataType)."""
-
-    hash_algorithm: str
-    """SHA256, SHA384 or SHA512."""
-    issuer_name_hash: str
-    issuer_key_hash: str
-    serial_number: str
 
 
 class CertificateSigned(Command, frozen=True, tag="certificate_signed"):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from controlplane.charging_tariff import Tariff
 from controlplane.ocpp.commands.core import Command
-from controlplane.ocpp.tariff import Tariff
 
 __all__ = ["ChangeTransactionTariff", "ClearTariffs", "GetTariffs", "SetDefaultTariff"]
 

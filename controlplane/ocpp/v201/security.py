@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from controlplane.ocpp import commands, events
-from controlplane.ocpp.commands import CertificateHash, CommandResult, CommandState
+from controlplane.ocpp.certificates import CertificateHash
+from controlplane.ocpp.commands import CommandResult, CommandState
 from controlplane.ocpp.dialect import (
     ACCEPTED,
     Block,

@@ -4,8 +4,21 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from controlplane.charging_tariff import (
+    Conditions,
+    EnergyPrice,
+    EvseKind,
+    FixedPrice,
+    Price,
+    Tariff,
+    TaxRate,
+    Text,
+    TimePrice,
+    tariff_fault,
+)
 from controlplane.ocpp import commands
 from controlplane.ocpp.commands import CommandResult, CommandState
+from controlplane.ocpp.costs import CostDetails, CostKind, TotalCost, Usage
 from controlplane.ocpp.dialect import Block, TokenAnswer
 from controlplane.ocpp.framing import Fault
 from controlplane.ocpp.shapes import (
@@ -19,22 +32,6 @@ from controlplane.ocpp.shapes import (
     kind,
     many,
     one,
-)
-from controlplane.ocpp.tariff import (
-    Conditions,
-    CostDetails,
-    CostKind,
-    EnergyPrice,
-    EvseKind,
-    FixedPrice,
-    Price,
-    Tariff,
-    TaxRate,
-    Text,
-    TimePrice,
-    TotalCost,
-    Usage,
-    tariff_fault,
 )
 from controlplane.ocpp.v201.authorization import AUTHORIZATION as AUTHORIZATION_201
 

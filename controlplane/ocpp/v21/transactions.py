@@ -6,10 +6,10 @@ from typing import Any, Final
 
 import msgspec
 
+from controlplane.ocpp.costs import CostDetails, TransactionDetails, TransactionLimit
 from controlplane.ocpp.dialect import Block
 from controlplane.ocpp.events import Event
 from controlplane.ocpp.shapes import MONEY, WHOLE, Shape, one
-from controlplane.ocpp.tariff import CostDetails, TransactionDetails, TransactionLimit
 from controlplane.ocpp.v21.tariff import COST_DETAILS
 from controlplane.ocpp.v201.transactions import TRANSACTIONS as TRANSACTIONS_201
 

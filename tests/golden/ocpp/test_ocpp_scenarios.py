@@ -5,7 +5,12 @@
     at INSTANT              the clock, RFC 3339
     wait SECONDS            time passes; timers fire in order
     assign JSON             the charger belongs to a site, described like this (`ChargerConfig`)
-    connect SUBPROTOCOL     a new connection, `-` without naming one; the newest wins
+    connect SUBPROTOCOL [FORM PASSWORD]
+                            a new connection, `-` without naming one; the newest wins. It comes
+                            with the password's `text`, or with the `bytes` that it spells
+    refused SUBPROTOCOL FORM PASSWORD
+                            real sockets: such a connection is refused
+    rotate PASSWORD         the station is to be given this password
     close                   the connection is gone
     settle                  the station accepts all that prepares it, which is not shown; from then
                             on our message ids are #1, #2 and so on
@@ -75,6 +80,7 @@ from controlplane.charger.messages import (
     ChargerAssigned,
     Execute,
     ReserveConnector,
+    RotatePassword,
     StationCalled,
     StationConnected,
     StationDisconnected,
@@ -107,6 +113,7 @@ from controlplane.tokens import Authorisation, Token, token_key
 TOLD = (
     "battery.",
     "charger.answer_refused",
+    "charger.password",
     "charger.schedule_pulled",
     "der.",
     "payment.",
@@ -195,11 +202,21 @@ class Conversation:
             case "unreserve":
                 yield from self.ask(CancelReserved(int(rest)))
             case "connect":
-                self.version = WITHOUT_HEADER if rest == "-" else rest
+                version, _, came_with = rest.partition(" ")
+                self.version = WITHOUT_HEADER if version == "-" else version
                 self.connections += 1
                 yield from self.tell(
-                    StationConnected(self.connection, self.version, "192.0.2.1:5000")
+                    StationConnected(
+                        self.connection,
+                        self.version,
+                        "192.0.2.1:5000",
+                        security_profile=1 if came_with else 0,
+                        pending_hash=came_with.partition(" ")[2],
+                    )
                 )
+            case "rotate":
+                # As if a password were its own hash.
+                yield from self.tell(Ask("ask", RotatePassword(rest, rest, None)))
             case "close":
                 yield from self.tell(StationDisconnected(self.connection, "closed"))
             case "limit":
@@ -213,7 +230,7 @@ class Conversation:
                 self.obeys, self.ignored = True, set(rest.split())
             case "settle":
                 self.settle()
-            case "*":
+            case "*" | "refused":
                 pass
             case ">":
                 yield from self.hear(rest)

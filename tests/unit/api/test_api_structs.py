@@ -11,11 +11,7 @@ from google.protobuf.message import Message
 
 from controlplane.api.structs import message_of, struct_of
 from controlplane.api.v1 import bidirectional_pb2, der_pb2, event_streams_pb2, tariffs_pb2
-from controlplane.errors import InvalidInput
-from controlplane.ocpp import der
-from controlplane.ocpp.answers import TariffAssignment
-from controlplane.ocpp.event_streams import Stream, StreamRate
-from controlplane.ocpp.tariff import (
+from controlplane.charging_tariff import (
     Conditions,
     EnergyPrice,
     EvseKind,
@@ -26,6 +22,10 @@ from controlplane.ocpp.tariff import (
     Text,
     TimePrice,
 )
+from controlplane.errors import InvalidInput
+from controlplane.ocpp import der
+from controlplane.ocpp.answers import TariffAssignment
+from controlplane.ocpp.event_streams import Stream, StreamRate
 from controlplane.ocpp.v2x import (
     OperationMode,
     PhaseValues,

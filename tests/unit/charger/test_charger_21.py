@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 from charger_driver import Charger
+from token_charger import TokenCharger
 
 from controlplane.actor import Answer, Ask, Emit, Reply
 from controlplane.charger.event_streams import STREAMS_MAX
@@ -20,9 +21,10 @@ from controlplane.charger.messages import (
     StationSent,
 )
 from controlplane.charger.vat_numbers import compact_vat_number
+from controlplane.charging_tariff import Tariff
 from controlplane.errors import Refusal
 from controlplane.ocpp import commands, der
-from controlplane.ocpp.tariff import Tariff
+from controlplane.tokens import Token, TokenState
 
 TARIFF = msgspec.convert(
     {"tariff_id": "T", "currency": "EUR", "energy": [{"per_kwh": "0.3"}]}, Tariff
@@ -151,6 +153,28 @@ def test_a_driver_is_told_the_tariff_with_the_authorisation(charger: Charger) ->
     assert told["tariff"]["energy"] == {"prices": [{"priceKwh": 0.3}]}
     assert answer(charger, SetDriverTariff("TAG", None)) == DriverTariffSet("TAG")
     assert "tariff" not in charger.call("Authorize", idToken=token)
+
+
+def test_a_token_brings_its_owners_tariff_to_every_charger() -> None:
+    charger = TokenCharger()
+    charger.settle("ocpp2.1")
+    shown = {"idToken": "anna", "type": "ISO14443"}
+
+    def told_tariff() -> Any:
+        return charger.call("Authorize", idToken=shown).get("tariff", {}).get("tariffId")
+
+    anna = Token("ANNA", tariff=TARIFF)
+    charger.store(anna)
+    assert told_tariff() == "T"
+    # What was agreed for this charger alone goes before it.
+    here = msgspec.structs.replace(TARIFF, tariff_id="HERE")
+    answer(charger, SetDriverTariff("anna", here))
+    assert told_tariff() == "HERE"
+    answer(charger, SetDriverTariff("anna", None))
+    charger.store(msgspec.structs.replace(anna, state=TokenState.BLOCKED))
+    assert told_tariff() is None
+    charger.store(Token("ANNA"))
+    assert told_tariff() is None
 
 
 def test_tariffs_of_drivers_are_bounded_and_right(charger: Charger) -> None:

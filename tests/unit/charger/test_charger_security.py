@@ -146,6 +146,36 @@ def test_a_connection_that_breaks_leaves_both_right_over_another_host_too(
     assert (credential(other).password_hash, credential(other).pending_hash) == ("h1", None)
 
 
+def test_a_station_that_comes_back_with_the_old_password_settles_it(settled: Charger) -> None:
+    """Nobody heard an answer; the next connection tells. What it came without stays right, for it
+    may take it up at a restart."""
+    for hashed in ("h1", "h2", "h3"):
+        rotate(settled, hashed)
+        settled.wait(SETTINGS.call_timeout_ms)
+    # Another host for the same socket has seen nothing yet, and a certificate tells nothing.
+    message = StationConnected(settled.connection, settled.version, "192.0.2.1:5000", resumed=True)
+    settled.tell(message)
+    come_back(settled, profile=3)
+    assert credential(settled).pending_hash == "h1\nh2\nh3"
+    come_back(settled)
+    kept = credential(settled)
+    assert (kept.password_hash, kept.pending_hash) == (None, None)
+    assert kept.spare_hash == "h1\nh2\nh3"
+    told = [effect for effect in settled.all if isinstance(effect, Emit)]
+    (kept_event,) = (each for each in told if each.kind == "charger.password_kept")
+    assert kept_event.data["state"] == "old_used"
+    # A further one may be sent, and only so many spare ones are kept.
+    settled.settle()
+    rotate(settled, "h4")
+    settled.disconnect()
+    other = settled.reborn()
+    come_back(other)
+    assert credential(other).spare_hash == "h2\nh3\nh4"
+    come_back(other, pending="h3")
+    kept = credential(other)
+    assert (kept.password_hash, kept.pending_hash, kept.spare_hash) == ("h3", None, None)
+
+
 def test_rotations_do_not_pile_up(settled: Charger) -> None:
     rotate(settled, "h0")
     assert _reason(rotate(settled, "h1")) == "ROTATION_RUNNING"
@@ -237,6 +267,16 @@ def test_a_question_about_a_certificate_is_answered_once() -> None:
     charger.wait(10_000)
     late = [effect for effect in charger.effects if isinstance(effect, Reply)]
     assert late[-1].payload == {"status": "Failed", "statusInfo": {"reasonCode": "NoAnswer"}}
+    # One that does not wait for an answer is answered all the same, and in bounds.
+    asked = [f"p{number}" for number in range(10)]
+    for message_id in asked:
+        ask(message_id)
+    charger.tell(Ask("a", AnswerCertificateStatus(f"{charger.connection}/p3", "b2NzcA==")))
+    charger.wait(10_000)
+    replies = [effect for effect in charger.all if isinstance(effect, Reply)]
+    assert sorted(reply.message_id for reply in replies if reply.message_id in asked) == asked
+    (known,) = (reply for reply in replies if reply.message_id == "p3")
+    assert known.payload["status"] == "Accepted"
 
 
 def test_security_events_are_kept_and_told(settled: Charger) -> None:

@@ -70,6 +70,19 @@ def test_help_loads_neither_ray_nor_grpc() -> None:
     assert result.returncode == 0, result.stderr
 
 
+def test_a_request_is_shown_as_it_is_to_be_filled_in() -> None:
+    listed = json.loads(CliRunner().invoke(app, ["command", "kinds", "--json"]).stdout)
+    assert {"SetDerControl", "RequestBatterySwap", "NotifyWebPayment", "Reserve"} <= set(listed)
+    for kind in listed:
+        shown = CliRunner().invoke(app, ["command", "kinds", kind])
+        assert shown.exit_code == 0, shown.output
+        assert "timeout_s" in json.loads(shown.stdout)
+    form = json.loads(CliRunner().invoke(app, ["command", "kinds", "SetDefaultTariff"]).stdout)
+    assert form["tariff"]["energy"][0]["conditions"]["evse_kind"] == "EVSE_KIND_AC | EVSE_KIND_DC"
+    nothing = CliRunner().invoke(app, ["command", "kinds", "GetToken"])
+    assert nothing.exit_code == 1
+
+
 def test_a_generated_password_fits_its_hash() -> None:
     result = CliRunner().invoke(app, ["chargers", "password", "--generate"])
     lines = dict(line.split(": ", 1) for line in result.output.splitlines())

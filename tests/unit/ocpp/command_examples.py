@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from decimal import Decimal
 
+from controlplane.charging_tariff import EnergyPrice, Tariff
 from controlplane.ocpp import commands, der
+from controlplane.ocpp.certificates import CertificateHash
 from controlplane.ocpp.commands import (
     AccessPoint,
     AnyCommand,
-    CertificateHash,
     CustomerCertificate,
     DisplayMessage,
     DisplayPriority,
@@ -21,7 +22,6 @@ from controlplane.ocpp.commands import (
     VirtualNetwork,
 )
 from controlplane.ocpp.event_streams import StreamRate
-from controlplane.ocpp.tariff import EnergyPrice, Tariff
 from controlplane.ocpp.v2x import (
     EnergyTransfer,
     PhaseValues,

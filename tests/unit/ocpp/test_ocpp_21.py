@@ -8,7 +8,16 @@ from typing import Any
 import msgspec
 import pytest
 
+from controlplane.charging_tariff import (
+    Conditions,
+    EnergyPrice,
+    Price,
+    Tariff,
+    TaxRate,
+    tariff_fault,
+)
 from controlplane.ocpp import commands, der
+from controlplane.ocpp.costs import CostDetails
 from controlplane.ocpp.der import DerKind, DerReported
 from controlplane.ocpp.events import (
     ChargingNeedsNotified,
@@ -17,15 +26,6 @@ from controlplane.ocpp.events import (
 )
 from controlplane.ocpp.framing import Fault
 from controlplane.ocpp.schemas import check_call
-from controlplane.ocpp.tariff import (
-    Conditions,
-    CostDetails,
-    EnergyPrice,
-    Price,
-    Tariff,
-    TaxRate,
-    tariff_fault,
-)
 from controlplane.ocpp.v2x import (
     PhaseValues,
     PowerProfile,

@@ -1,4 +1,5 @@
-"""Tariffs and costs as a station calculates them (OCPP 2.1 part 2, functional block I).
+"""What drivers pay, in the form in which a station calculates it (OCPP 2.1 part 2, functional block
+I).
 
 Money is `Decimal` in the tariff's currency, without tax where nothing else is said; energy is
 watt-hours, power watts, current milliamperes summed over the phases. `tariff_fault` refuses what
@@ -17,8 +18,6 @@ import msgspec
 __all__ = [
     "AMOUNT_MAX",
     "Conditions",
-    "CostDetails",
-    "CostKind",
     "EnergyPrice",
     "EvseKind",
     "FixedPrice",
@@ -27,10 +26,6 @@ __all__ = [
     "TaxRate",
     "Text",
     "TimePrice",
-    "TotalCost",
-    "TransactionDetails",
-    "TransactionLimit",
-    "Usage",
     "tariff_fault",
 ]
 
@@ -211,66 +206,3 @@ def _conditions_fault(conditions: Conditions) -> str | None:
         if least is not None and most is not None and most <= least:
             return f"max_{name}: above min_{name}"
     return None
-
-
-# --- what a station calculated --------------------------------------------------------------------
-
-
-class CostKind(StrEnum):
-    """Whether the tariff's bound decided (TariffCostEnumType)."""
-
-    NORMAL = "NormalCost"
-    MIN = "MinCost"
-    MAX = "MaxCost"
-
-
-class Usage(msgspec.Struct, frozen=True):
-    """What a cost is for. The duration includes the idle time."""
-
-    energy_wh: int | None = None
-    duration_s: int | None = None
-    idle_s: int | None = None
-    reservation_s: int | None = None
-
-
-class TotalCost(msgspec.Struct, frozen=True):
-    currency: str = ""
-    kind: CostKind = CostKind.NORMAL
-    total: Price = Price()
-    energy: Price | None = None
-    charging_time: Price | None = None
-    idle_time: Price | None = None
-    fixed: Price | None = None
-    reservation_time: Price | None = None
-    reservation_fixed: Price | None = None
-
-
-class CostDetails(msgspec.Struct, frozen=True):
-    """What a transaction has cost so far. `failure` says why the station could not calculate it,
-    and is None where it could."""
-
-    cost: TotalCost = TotalCost()
-    usage: Usage = Usage()
-    failure: str | None = None
-
-
-class TransactionLimit(msgspec.Struct, frozen=True):
-    """Where a transaction ends by itself, by the driver's word."""
-
-    max_cost: Decimal | None = None
-    max_energy_wh: int | None = None
-    max_time_s: int | None = None
-    max_soc_percent: int | None = None
-
-
-class TransactionDetails(msgspec.Struct, frozen=True):
-    """What only 2.1 says of a transaction; None where it did not say. `operation_mode` is the
-    specification's word (ChargingOnly, CentralSetpoint, LocalLoadBalancing, ...); `sleeping` that
-    the EVSE has switched off its power electronics."""
-
-    cost: CostDetails | None = None
-    tariff_id: str | None = None
-    operation_mode: str | None = None
-    preconditioning: str | None = None
-    sleeping: bool = False
-    limit: TransactionLimit | None = None
