@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, suppress
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -276,7 +276,9 @@ def _visit(session: SessionRecord, powers: dict[SessionId, int]) -> Visit:
 # --- the process ----------------------------------------------------------------------------------
 
 
-async def _worked_out(question: Question, until_s: float) -> AsyncIterator[Progress | Answer]:
+async def _worked_out(
+    question: Question, until_s: float
+) -> AsyncGenerator[Progress | Answer, None]:
     """What the process tells, one after the other, the answer last.
 
     Raises:

@@ -157,8 +157,8 @@ class Money:
 
     def bill(self, step_wh: Floats) -> Bill:
         """What it comes to that chargers drew so much from the grid in each step."""
-        slot_wh = _whole(step_wh.reshape(self.slots, _STEPS_A_SLOT).sum(axis=1))
-        flows_wh = slot_wh + _whole(self.base_w[: self.slots] * _SLOT_H)
+        slot_wh = _whole(np.asarray(step_wh.reshape(self.slots, _STEPS_A_SLOT).sum(axis=1)))
+        flows_wh = np.add(slot_wh, self._base_wh())
         months = self.month[: self.slots]
         found = []
         for month in np.unique(months).tolist():
@@ -183,7 +183,10 @@ class Money:
 
     def base_cost(self) -> Decimal:
         """What the energy of building and sun costs without any charger."""
-        return self._energy_cost(_whole(self.base_w[: self.slots] * _SLOT_H), 0)
+        return self._energy_cost(self._base_wh(), 0)
+
+    def _base_wh(self) -> Integers:
+        return _whole(np.asarray(self.base_w[: self.slots] * _SLOT_H, np.float64))
 
     def _energy_cost(self, flows_wh: Integers, first: int) -> Decimal:
         bought: dict[Decimal, int] = {}
@@ -235,7 +238,7 @@ class Money:
         counted_wh = np.concatenate([[0.0], np.cumsum(step_wh[steps] + base_wh)])
         edges = np.arange(windows + 1) * (window_ms / STEP_MS)
         energy_wh = np.diff(np.interp(edges, np.arange(len(counted_wh)), counted_wh))
-        return np.rint(energy_wh * (MS_PER_HOUR / window_ms)).astype(np.int64)
+        return np.asarray(np.rint(energy_wh * (MS_PER_HOUR / window_ms)), np.int64)
 
 
 def _whole(energy_wh: Floats) -> Integers:

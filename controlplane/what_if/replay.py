@@ -160,11 +160,9 @@ class _Replay:
             self._tree.row_sums([leaf.offline_ma for leaf in self._tree.leaves]), np.int64
         )
         leaves = len(self._tree.leaves)
-        self._fixed = {
-            "min_ma": np.zeros(leaves, np.int64),
-            "step_ma": np.ones(leaves, np.int64),
-            "weight": np.array([leaf.weight for leaf in self._tree.leaves], np.int64),
-        }
+        self._nothing = np.zeros(leaves, np.int64)
+        self._milliampere = np.ones(leaves, np.int64)
+        self._weight = np.array([leaf.weight for leaf in self._tree.leaves], np.int64)
         self._got_wh = np.zeros(len(stays))
         self._plans = 0
 
@@ -393,7 +391,14 @@ class _Replay:
         found = _core.allocate(
             self._tree.network,
             _core.Capacity(import_ma=room_ma, combined=combined),
-            _core.Demand(max_ma=max_ma, tier=tier, rank=tier.astype(np.int64), **self._fixed),
+            _core.Demand(
+                min_ma=self._nothing,
+                max_ma=max_ma,
+                step_ma=self._milliampere,
+                weight=self._weight,
+                tier=tier,
+                rank=self._nothing,
+            ),
         )
         return list(found.current_ma.tolist())
 
@@ -430,13 +435,19 @@ class _Learned:
         self._outlook.arrived(visit.arrival_ms)
 
     def ended(self, visit: Visit, energy_wh: int) -> None:
-        times = {"started_ms": visit.arrival_ms, "ended_ms": visit.departure_ms}
-        self._history.ended(visit.token, energy_wh=energy_wh, zone=self._zone, **times)
+        self._history.ended(
+            visit.token,
+            started_ms=visit.arrival_ms,
+            ended_ms=visit.departure_ms,
+            energy_wh=energy_wh,
+            zone=self._zone,
+        )
         self._outlook.ended(
+            started_ms=visit.arrival_ms,
+            ended_ms=visit.departure_ms,
             energy_wh=energy_wh,
             power_max_w=visit.power_max_w or 0,
             calendar=self._calendar,
-            **times,
         )
 
     def forecast(self, visit: Visit, now_ms: int) -> Forecast | None:
