@@ -62,6 +62,7 @@ __all__ = [
     "load_network",
     "parse_network",
     "parse_site",
+    "parse_tariff",
     "violations",
 ]
 
@@ -494,13 +495,24 @@ def parse_site(text: str, *, source: str = "site") -> SiteConfig:
     return _parse(text, SiteConfig, source)
 
 
-def _parse(text: str, model: type[Description], source: str) -> Description:
+def parse_tariff(text: str, *, source: str = "tariff") -> TariffConfig:
+    """Check a tariff, written as under `tariff` in a site, by itself or under that name.
+
+    Raises:
+        InvalidInput: as `parse_network`.
+    """
+    return _parse(text, TariffConfig, source, below="tariff")
+
+
+def _parse(text: str, model: type[Description], source: str, *, below: str = "") -> Description:
     try:
         # A safe loader, though not by its name.
         document = yaml.load(text, Loader=_Loader)
         _bound_aliases(document)
     except (yaml.YAMLError, ValueError) as error:
         raise InvalidInput(f"{source}: {error}", reason="DESCRIPTION_UNREADABLE") from error
+    if below and isinstance(document, dict) and below in document:
+        document = document[below]
     if not isinstance(document, dict):
         keys = ", ".join(f"`{name}`" for name in list(model.model_fields)[:3])
         raise InvalidInput(

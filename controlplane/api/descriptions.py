@@ -14,7 +14,14 @@ from pydantic import BaseModel, ValidationError
 
 from controlplane.api.v1 import network_pb2
 from controlplane.errors import InvalidInput
-from controlplane.network import ChargerConfig, FeederConfig, NetworkConfig, SiteConfig, violations
+from controlplane.network import (
+    ChargerConfig,
+    FeederConfig,
+    NetworkConfig,
+    SiteConfig,
+    TariffConfig,
+    violations,
+)
 
 __all__ = [
     "charger_from_message",
@@ -24,6 +31,8 @@ __all__ = [
     "network_to_message",
     "site_from_message",
     "site_to_message",
+    "tariff_from_message",
+    "tariff_to_message",
 ]
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -72,6 +81,15 @@ def feeder_from_message(message: network_pb2.FeederDescription) -> FeederConfig:
     return _checked(message, FeederConfig, below="feeder")
 
 
+def tariff_from_message(message: network_pb2.TariffDescription) -> TariffConfig:
+    """The tariff that a request's field `tariff` describes.
+
+    Raises:
+        InvalidInput: with a violation for each fault.
+    """
+    return _checked(message, TariffConfig, below="tariff")
+
+
 def network_from_message(message: network_pb2.NetworkDescription) -> NetworkConfig:
     """The network that a request's field `network` describes.
 
@@ -84,6 +102,11 @@ def network_from_message(message: network_pb2.NetworkDescription) -> NetworkConf
 def site_to_message(config: SiteConfig) -> network_pb2.SiteDescription:
     """The description with its defaults filled in."""
     return _filled(network_pb2.SiteDescription(), config)
+
+
+def tariff_to_message(config: TariffConfig) -> network_pb2.TariffDescription:
+    """The description with its defaults filled in."""
+    return _filled(network_pb2.TariffDescription(), config)
 
 
 def feeder_to_message(config: FeederConfig) -> network_pb2.FeederDescription:

@@ -38,7 +38,7 @@ from controlplane.site.foresight_messages import (
 from controlplane.site.messages import POWER_MAX_W
 from controlplane.units import MS_PER_S
 
-__all__ = ["ForesightCalls"]
+__all__ = ["ForesightCalls", "price_intervals"]
 
 SITES_MAX: Final = 1_000
 PUSHED_MAX: Final = 2_000
@@ -161,14 +161,28 @@ async def _pushed(
         return error
 
 
-def _intervals(field: str, given: Sequence[Any], value: Any) -> tuple[Interval, ...]:
+def price_intervals(field: str, given: Sequence[Any], *, most: int) -> tuple[Interval, ...]:
+    """Prices of a market, in millionths and in order of time; there may be none.
+
+    Raises:
+        InvalidInput: naming the one that is wrong.
+    """
+    if not given:
+        return ()
+    found = _intervals(field, given, _price_micro, most=most)
+    return tuple(sorted(found, key=lambda each: each.start_s))
+
+
+def _intervals(
+    field: str, given: Sequence[Any], value: Any, *, most: int = PUSHED_MAX
+) -> tuple[Interval, ...]:
     """The intervals of a push.
 
     Raises:
         InvalidInput: naming the one that is wrong.
     """
-    if not 1 <= len(given) <= PUSHED_MAX:
-        raise invalid(field, f"1 to {PUSHED_MAX} intervals in one push")
+    if not 1 <= len(given) <= most:
+        raise invalid(field, f"1 to {most} intervals in one push")
     found = []
     for at, each in enumerate(given):
         place = f"{field}[{at}]"

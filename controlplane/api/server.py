@@ -104,7 +104,10 @@ from controlplane.api.v1 import (
     tariffs_pb2_grpc,
     tokens_pb2,
     tokens_pb2_grpc,
+    what_if_pb2,
+    what_if_pb2_grpc,
 )
+from controlplane.api.what_if import WhatIf
 from controlplane.config import Settings
 from controlplane.errors import Precondition
 from controlplane.files.server import FileServer
@@ -299,6 +302,7 @@ def _add_services(backend: Backend, server: grpc.aio.Server, node: NodeControl |
     tariffs_pb2_grpc.add_TariffsServiceServicer_to_server(Tariffs(backend), server)
     flexibility_pb2_grpc.add_FlexibilityServiceServicer_to_server(Flexibility(backend), server)
     tokens_pb2_grpc.add_TokensServiceServicer_to_server(Tokens(backend), server)
+    what_if_pb2_grpc.add_WhatIfServiceServicer_to_server(WhatIf(backend), server)
     return [
         service.full_name
         for file in (
@@ -331,6 +335,7 @@ def _add_services(backend: Backend, server: grpc.aio.Server, node: NodeControl |
             flexibility_pb2,
             tariffs_pb2,
             tokens_pb2,
+            what_if_pb2,
         )
         for service in file.DESCRIPTOR.services_by_name.values()
     ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from itertools import groupby
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 from zoneinfo import ZoneInfo
 
@@ -16,6 +17,7 @@ from controlplane.cli.connection import (
     Address,
     Json,
     connected,
+    fail,
 )
 from controlplane.cli.output import amperes, echo_json, energy, print_json, table, word
 
@@ -37,6 +39,9 @@ def plan(
     watch: Annotated[
         bool, typer.Option("--watch", help="Draw every plan that is followed, until Ctrl-C.")
     ] = False,
+    svg: Annotated[
+        Path | None, typer.Option("--svg", help="Draw it into this file as well.", metavar="FILE")
+    ] = None,
     address: Address = DEFAULT_ADDRESS,
     as_json: Json = False,
 ) -> None:
@@ -49,6 +54,7 @@ def plan(
 
     \b
     loadstar plan depot
+    loadstar plan depot --svg plan.svg
     loadstar plan depot --json | jq '.sessions[] | {charger_id, planned_wh, words}'
     """
     from controlplane.api.v1 import planning_pb2, planning_pb2_grpc
@@ -61,6 +67,7 @@ def plan(
                     echo_json(told.plan)
                 else:
                     _show(told.plan)
+                _draw(told.plan, svg)
             return
         request = planning_pb2.GetPlanRequest(site_id=site_id)
         found = stub.GetPlan(request, timeout=CALL_TIMEOUT_S).plan
@@ -68,6 +75,19 @@ def plan(
         print_json(found)
     else:
         _show(found)
+    _draw(found, svg)
+
+
+def _draw(found: planning_pb2.Plan, file: Path | None) -> None:
+    """The picture of a plan, where one is wanted and there is a plan."""
+    from controlplane.cli.plan_picture import draw
+
+    if file is None or not found.slots:
+        return
+    try:
+        file.write_text(draw(found), encoding="utf-8")
+    except OSError as error:
+        fail(f"{file}: {error.strerror}")
 
 
 def _show(found: planning_pb2.Plan) -> None:

@@ -12,7 +12,7 @@ import typer
 
 from controlplane.cli.connection import fail
 
-__all__ = ["JsonPath", "measured", "writable_file", "write"]
+__all__ = ["JsonPath", "measured", "writable_file", "write", "write_json"]
 
 
 def _writable(path: str | None) -> str | None:
@@ -54,15 +54,23 @@ def measured(run: Callable[[], dict[str, Any]]) -> dict[str, Any]:
 
 def write(result: dict[str, Any], json_path: str | None) -> None:
     """As JSON where that is wanted; as lines for people unless the JSON went to the same place."""
-    if json_path is not None:
-        document = json.dumps(result, indent=2) + "\n"
-        if json_path == "-":
-            sys.stdout.write(document)
-            return
-        Path(json_path).write_text(document, encoding="utf-8")
+    if write_json(result, json_path):
+        return
     width = max(len(name) for name in result)
     for name, value in result.items():
         shown = (
             f"{value:,.3f}" if isinstance(value, float) else str("-" if value is None else value)
         )
         typer.echo(f"{name.replace('_', ' '):{width}}  {shown}")
+
+
+def write_json(result: dict[str, Any], json_path: str | None) -> bool:
+    """As JSON where that is wanted; whether standard output is used up by it."""
+    if json_path is None:
+        return False
+    document = json.dumps(result, indent=2) + "\n"
+    if json_path == "-":
+        sys.stdout.write(document)
+        return True
+    Path(json_path).write_text(document, encoding="utf-8")
+    return False

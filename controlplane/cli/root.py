@@ -33,6 +33,7 @@ from controlplane.cli import (
     sites,
     tokens,
     up,
+    what_if,
     why,
     workloads,
 )
@@ -82,6 +83,7 @@ app.add_typer(authority.app, name="ca", rich_help_panel="Operate")
 app.command("openadr", rich_help_panel="Connect")(openadr.openadr)
 app.add_typer(meters.app, name="meters", rich_help_panel="Connect")
 app.command("plan", rich_help_panel="Operate")(plan.plan)
+app.command("what-if", rich_help_panel="Operate")(what_if.what_if)
 app.command("why", rich_help_panel="Operate")(why.why)
 app.command("allocate", rich_help_panel="Measure")(allocate.allocate)
 app.add_typer(workloads.bench, name="bench", rich_help_panel="Measure")

@@ -73,6 +73,7 @@ class Calendar:
         self.zone = zone
         self._holidays = frozenset(holidays)
         self._midnights: dict[date, int] = {}
+        self._kinds: dict[date, Kind] = {}
 
     def place(self, hour: int) -> tuple[date, int]:
         """The day and the hour of the day, 0 to 23, of an hour."""
@@ -80,8 +81,11 @@ class Calendar:
         return local.date(), local.hour
 
     def kind(self, day: date) -> Kind:
-        weekday = 6 if day in self._holidays else day.weekday()
-        return Kind(max(0, weekday - 4))
+        found = self._kinds.get(day)
+        if found is None:
+            weekday = 6 if day in self._holidays else day.weekday()
+            found = self._kinds[day] = Kind(max(0, weekday - 4))
+        return found
 
     def midnight(self, day: date) -> int:
         """The hour in which a day begins. Counted from there, the same number is the same hour of

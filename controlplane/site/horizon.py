@@ -8,7 +8,6 @@ nothing here limits anybody; a wrong question costs money, never safety."""
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from decimal import Decimal
 
 import msgspec
 import numpy as np
@@ -20,35 +19,25 @@ from controlplane.planning.schedule import PlanQuestion
 from controlplane.site.demand import Demand
 from controlplane.site.feeding import PlanTerms
 from controlplane.site.live import LiveConnector, LiveSite
-from controlplane.site.rows_ahead import SLOT_S, Slots, caps_of, events_w, windows_limit
+from controlplane.site.plan_terms import (
+    EARLY_PARTS,
+    FEW,
+    GAP_FEW,
+    GAP_MANY,
+    NEED_LEAST_WH,
+    NEED_USUAL_WH,
+    STAY_MIN_MS,
+    TIER_EXPECTED,
+    aims_ms,
+    dearest,
+    expected_vehicles,
+    penalties,
+)
+from controlplane.site.rows_ahead import Slots, caps_of, events_w, windows_limit
 from controlplane.site.targets import Sought, SoughtSession
-from controlplane.units import MS_PER_HOUR, MS_PER_S, ma_from_w
+from controlplane.units import MS_PER_HOUR, MS_PER_S
 
 __all__ = ["question"]
-
-READY_EARLY_MS = 600_000
-"""So long before it leaves a vehicle is to be ready, where that can be: ramps, minimum currents and
-whoever goes first cost a little that no plan knows."""
-
-FEW = 20
-GAP_FEW, GAP_MANY = 1e-4, 5e-4
-"""The proof that is enough, as a part of the cost. For few vehicles nearer than money needs: what
-is left open spreads energy over slots that cost nearly the same, and a charger is better told
-less."""
-
-EARLY_PARTS = 2_000
-"""Charging a slot later is worth this part of the dearest price: where hours cost nearly the same,
-a vehicle is rather ready early, and charges in one piece."""
-
-NEED_USUAL_WH = 10_000
-"""What a session is taken to need of which nobody says or knows anything."""
-
-NEED_LEAST_WH = 2_000
-"""What one still takes that charges on beyond what was expected of it."""
-
-_STAY_MIN_MS = 60_000
-_PRIORITIES = 10
-_TIER_EXPECTED = _PRIORITIES + 1
 
 Limits = NDArray[np.int64]
 
@@ -73,7 +62,10 @@ def question(
         _vehicle(site, connector, name, session, slots=slots, now_ms=now_ms)
         for name, (connector, session) in sessions.items()
     ]
-    expected = dict(_expected(site, inputs, slots, now_ms))
+    expected = {
+        vehicle.id: (vehicle, _expected_session(site, each, vehicle.max_ma))
+        for vehicle, each in expected_vehicles(site.config, inputs, slots, now_ms)
+    }
     limits = _Rows(site, inputs, slots, now_ms, planned=sessions.keys(), capped=capped)
     horizon = Horizon(
         slots=slots.count,
@@ -81,8 +73,8 @@ def question(
         nodes=tuple(limits.nodes()),
         meters=(_meter(site, inputs, drawn_wh),),
         vehicles=(*vehicles, *(vehicle for vehicle, _ in expected.values())),
-        tier_penalties_per_kwh=_penalties(inputs),
-        late_price_per_kwh=_dearest(inputs) / EARLY_PARTS,
+        tier_penalties_per_kwh=penalties(inputs),
+        late_price_per_kwh=dearest(inputs) / EARLY_PARTS,
     )
     sought = Sought(
         asked_ms=now_ms,
@@ -139,7 +131,7 @@ def _session(
     leaves_ms = now_ms + fastest_ms if departure is None else departure[0]
     if closes_ms is not None:
         leaves_ms = min(leaves_ms, closes_ms)
-    leaves_ms = max(leaves_ms, arrival_ms + _STAY_MIN_MS)
+    leaves_ms = max(leaves_ms, arrival_ms + STAY_MIN_MS)
     return demand.session.session_id, SoughtSession(
         key=leaf.key,
         arrival_ms=arrival_ms if arrival_ms > now_ms else demand.session.started_ms,
@@ -152,7 +144,12 @@ def _session(
         max_ma=max_ma,
         wh_per_mah=wh_per_mah,
         grid_w_per_ma=grid_w_per_ma,
-        aims_ms=_aims_ms(demand, arrival_ms, leaves_ms, fastest_ms),
+        aims_ms=aims_ms(
+            arrival_ms=arrival_ms,
+            leaves_ms=leaves_ms,
+            fastest_ms=fastest_ms,
+            usual_ms=None if demand.forecast is None else demand.forecast.departure_ms,
+        ),
         tier=0 if demand.boosted else 1 + demand.priority(leaf),
         path=tuple(site.config.circuits[row // 3].id for row in leaf.rows[:: len(leaf.phases)]),
         lines=tuple(column + 1 for column in leaf.phases),
@@ -167,17 +164,6 @@ def _feeds(
     if demand.departure(now_ms) is None:
         return None
     return site.feed.plan_terms(site.tree.index[connector.leaf.key], now_ms)
-
-
-def _aims_ms(demand: Demand, arrival_ms: int, leaves_ms: int, fastest_ms: int) -> int:
-    """By when a vehicle is to be ready, where that can be: a little before it leaves.
-
-    Drivers say when they mean to leave, and many leave before: where it is sooner, what is known of
-    those who came at such an hour counts (docs/demand.md)."""
-    usual_ms = None if demand.forecast is None else demand.forecast.departure_ms
-    goes_ms = leaves_ms if usual_ms is None else min(leaves_ms, usual_ms)
-    early_ms = max(goes_ms - READY_EARLY_MS, min(leaves_ms, arrival_ms + fastest_ms))
-    return max(early_ms, arrival_ms + _STAY_MIN_MS)
 
 
 def _current(
@@ -237,34 +223,6 @@ def _vehicle(
     return msgspec.structs.replace(vehicle, **terms._asdict(), wear_price_per_kwh=wear)
 
 
-def _expected(
-    site: LiveSite, inputs: SiteInputs, slots: Slots, now_ms: int
-) -> Iterator[tuple[str, tuple[Vehicle, SoughtSession]]]:
-    """Those who are not there yet, at no connector of their own: on all lines of the supply."""
-    supply = site.config.supply.id
-    for number, each in enumerate(inputs.expected):
-        arrival_ms = max(each.arrival_ms, now_ms)
-        max_ma = ma_from_w(each.power_max_w, voltage_v=site.config.voltage_v, phases=3)
-        if max_ma <= 0 or each.need_wh <= 0 or each.departure_ms < arrival_ms + _STAY_MIN_MS:
-            continue
-        if arrival_ms >= slots.at(slots.count):
-            continue
-        name = f"expected-{number}"
-        vehicle = Vehicle(
-            id=name,
-            node=supply,
-            voltage_v=site.config.voltage_v,
-            max_ma=max_ma,
-            arrival_s=(arrival_ms - slots.start_ms) // MS_PER_S,
-            departure_s=(each.departure_ms - slots.start_ms) // MS_PER_S,
-            need_wh=each.need_wh,
-            room_wh=each.need_wh,
-            tier=_TIER_EXPECTED,
-            charge_permille=1_000,
-        )
-        yield name, (vehicle, _expected_session(site, each, max_ma))
-
-
 def _expected_session(site: LiveSite, each: ExpectedSession, max_ma: int) -> SoughtSession:
     w_per_ma = site.config.voltage_v * 3 / 1_000
     return SoughtSession(
@@ -280,7 +238,7 @@ def _expected_session(site: LiveSite, each: ExpectedSession, max_ma: int) -> Sou
         wh_per_mah=w_per_ma,
         grid_w_per_ma=w_per_ma,
         aims_ms=each.departure_ms,
-        tier=_TIER_EXPECTED,
+        tier=TIER_EXPECTED,
     )
 
 
@@ -301,21 +259,6 @@ def _meter(site: LiveSite, inputs: SiteInputs, drawn_wh: float) -> Meter:
         base_w=tuple(base_w),
         demand=inputs.demand,
     )
-
-
-def _penalties(inputs: SiteInputs) -> tuple[Decimal, ...]:
-    """What a missing kilowatt-hour costs: more than any kilowatt-hour that could be had, a last
-    quarter of an hour that raises the month's peak included, and the more the higher its priority.
-    Boosted sessions come first, expected ones last."""
-    dearest = _dearest(inputs)
-    dearest += 3_600 * sum((each.price_per_kw for each in inputs.demand), Decimal(0)) / SLOT_S
-    steps = [8, *(4 - 0.25 * priority for priority in range(_PRIORITIES)), 1.25]
-    return tuple((dearest * Decimal(step)).quantize(Decimal("0.0001")) for step in steps)
-
-
-def _dearest(inputs: SiteInputs) -> Decimal:
-    """The highest price of a kilowatt-hour; where all cost next to nothing, something."""
-    return max((*inputs.import_price_per_kwh, Decimal("0.01")))
 
 
 # --- rows -----------------------------------------------------------------------------------------

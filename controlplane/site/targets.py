@@ -22,15 +22,13 @@ from controlplane.planning.inputs import SiteInputs
 from controlplane.planning.schedule import Schedule
 from controlplane.site.demand import Demand, Pace, Source
 from controlplane.site.gathering import Wish, enough, gathered
+from controlplane.site.plan_terms import LAXITY_MIN_MS
 from controlplane.units import MS_PER_HOUR
 
 if TYPE_CHECKING:
     from controlplane.site.live import LiveConnector
 
-__all__ = ["LAXITY_MIN_MS", "Sought", "SoughtSession", "Targets"]
-
-LAXITY_MIN_MS = 300_000
-"""A session that can wait no longer than this is not held back by any plan."""
+__all__ = ["Sought", "SoughtSession", "Targets"]
 
 STICK_MS = 3_600_000
 """Who charges goes on before those that leave up to so much earlier."""

@@ -31,6 +31,7 @@ from sqlalchemy import (
     Table,
     Text,
     delete,
+    func,
     insert,
     select,
 )
@@ -39,16 +40,18 @@ from sqlalchemy.schema import CreateIndex, CreateTable
 
 from controlplane.ids import SessionId
 from controlplane.store import schema
-from controlplane.store.records import MeterSample
+from controlplane.store.records import MeterSample, SessionRecord
 
 __all__ = [
     "DAY_MS",
     "SampleWriter",
+    "days_of_session",
     "drop_day",
     "make_day",
     "sample_days",
     "sample_table",
     "samples_of_sessions",
+    "strongest_of_day",
 ]
 
 DAY_MS: Final = 86_400_000
@@ -197,6 +200,31 @@ def drop_day(connection: Connection, day: int) -> None:
     """Remove a day's table with everything in it."""
     connection.exec_driver_sql(f"DROP TABLE {sample_table(day).name}")
     connection.execute(delete(schema.sample_day).where(schema.sample_day.c.day == day))
+
+
+def days_of_session(session: SessionRecord) -> tuple[int, int]:
+    """The first and the last day on which samples of a session that is over were received, but for
+    those that a station brought late."""
+    ended_ms = session.ended_received_ms or session.ended_ms or session.started_ms
+    began_ms = session.started_received_ms or session.started_ms
+    return min(began_ms, session.started_ms) // DAY_MS, ended_ms // DAY_MS
+
+
+def strongest_of_day(
+    connection: Connection, *, day: int, session_ids: Sequence[SessionId]
+) -> dict[SessionId, int]:
+    """The highest power above 0, in W, that a day's samples show of each session."""
+    columns = sample_table(day).c
+    found: dict[SessionId, int] = {}
+    for start in range(0, len(session_ids), _KEYS_PER_SELECT):
+        query = (
+            select(columns.session_id, func.max(columns.power_w))
+            .where(columns.session_id.in_(session_ids[start : start + _KEYS_PER_SELECT]))
+            .where(columns.power_w > 0)
+            .group_by(columns.session_id)
+        )
+        found |= {SessionId(row[0]): row[1] for row in connection.execute(query)}
+    return found
 
 
 def samples_of_sessions(

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
+from xml.etree import ElementTree
 
 import grpc
 import pytest
@@ -101,7 +102,9 @@ async def begin(loadstar: Loadstar) -> str:
     return session_id
 
 
-async def test_a_station_is_planned_and_everybody_can_see_why(loadstar: Loadstar) -> None:
+async def test_a_station_is_planned_and_everybody_can_see_why(
+    loadstar: Loadstar, tmp_path: Path
+) -> None:
     before = await loadstar.plan()
     assert before.state == planning_pb2.PLAN_STATE_AWAITED
     session_id = await begin(loadstar)
@@ -126,10 +129,15 @@ async def test_a_station_is_planned_and_everybody_can_see_why(loadstar: Loadstar
     why = await sites.ExplainConnector(sites_pb2.ExplainConnectorRequest(charger_id="CP-1"))
     (words,) = [each.words for each in why.factors if each.kind == "plan"]
     assert "waits for cheaper power until " in words
-    drawn = await loadstar.cli("plan", "depot")
+    picture = tmp_path / "plan.svg"
+    drawn = await loadstar.cli("plan", "depot", "--svg", str(picture))
     assert "Site depot: followed" in drawn
     assert "CP-1/1" in drawn and "waits for cheaper power until " in drawn
     assert json.loads(await loadstar.cli("plan", "depot", "--json"))["currency"] == "EUR"
+    shown = ElementTree.fromstring(picture.read_text())
+    assert "Site depot" in shown.attrib["aria-label"]
+    texts = [element.text for element in shown.iter("{http://www.w3.org/2000/svg}text")]
+    assert "CP-1/1" in texts and "EUR/kWh" in texts
 
 
 async def test_a_site_without_a_tariff_says_that_it_is_not_planned(loadstar: Loadstar) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from sqlalchemy import Connection, desc, select, tuple_
 
@@ -10,7 +11,13 @@ from controlplane.ids import ChargerId, SessionId, SiteId
 from controlplane.store import schema
 from controlplane.store.reads.pages import PAGE_SIZE_MAX, Reads, bounded, read_token, records
 from controlplane.store.records import LimitDecision, MeterSample, SessionRecord, SessionState
-from controlplane.store.samples import samples_of_sessions
+from controlplane.store.samples import (
+    DAY_MS,
+    days_of_session,
+    sample_days,
+    samples_of_sessions,
+    strongest_of_day,
+)
 
 __all__ = ["SessionReads"]
 
@@ -48,6 +55,60 @@ class SessionReads(Reads):
         return await self._page(
             query, SessionRecord, page_size, lambda last: (last.started_ms, last.session_id)
         )
+
+    async def sessions_begun(
+        self,
+        site_id: SiteId,
+        *,
+        from_ms: int,
+        until_ms: int,
+        page_size: int = PAGE_SIZE_MAX,
+        page_token: str = "",
+    ) -> tuple[list[SessionRecord], str]:
+        """Sessions of a site that began at `from_ms` or later and before `until_ms`, the oldest
+        first, and the token of the next page ("" after the last).
+
+        Raises:
+            InvalidInput: a page token that this method did not give out.
+        """
+        columns = schema.session.c
+        query = (
+            select(schema.session)
+            .where(
+                columns.site_id == site_id,
+                columns.started_ms >= from_ms,
+                columns.started_ms < until_ms,
+            )
+            .order_by(columns.started_ms, columns.session_id)
+        )
+        if page_token:
+            started_ms, session_id = read_token(page_token, tuple[int, str])
+            query = query.where(
+                tuple_(columns.started_ms, columns.session_id) > tuple_(started_ms, session_id)
+            )
+        return await self._page(
+            query, SessionRecord, page_size, lambda last: (last.started_ms, last.session_id)
+        )
+
+    async def strongest_w(self, sessions: Sequence[SessionRecord]) -> dict[SessionId, int]:
+        """The highest power that samples show of each session; those without any are left out.
+        One read for each day, so that others come in between."""
+        if not sessions:
+            return {}
+        spans = {each.session_id: days_of_session(each) for each in sessions}
+        first, last = min(span[0] for span in spans.values()), max(s[1] for s in spans.values())
+        days = await self.read(
+            lambda connection: sample_days(
+                connection, from_ms=first * DAY_MS, until_ms=(last + 1) * DAY_MS
+            )
+        )
+        found: dict[SessionId, int] = {}
+        for day in days:
+            wanted = [each for each, (begins, ends) in spans.items() if begins <= day <= ends]
+            of_day = await self.read(partial(strongest_of_day, day=day, session_ids=wanted))
+            for session_id, power_w in of_day.items():
+                found[session_id] = max(found.get(session_id, 0), power_w)
+        return found
 
     async def session(self, id: SessionId) -> SessionRecord | None:
         """The session, or None."""

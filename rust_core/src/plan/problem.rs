@@ -5,8 +5,8 @@ use crate::input::check_value;
 use crate::network::{NONE, Network};
 use crate::units::{CAPACITY_MAX_MA, CURRENT_MAX_MA, PHASES};
 
-/// The most slots of a horizon.
-pub const SLOTS_MAX: usize = 1_344;
+/// The most slots of a horizon: 32 days of quarters of an hour, a month with the night after it.
+pub const SLOTS_MAX: usize = 3_072;
 
 /// The longest slot: a day, in seconds.
 pub const SLOT_MAX_S: i64 = 86_400;

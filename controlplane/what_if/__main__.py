@@ -1,0 +1,37 @@
+"""The process in which a question is worked out: the question as msgpack on standard input, a line
+of JSON on standard output for each progress, and the answer or a fault as the last.
+
+A process of its own keeps the server's loop free, can be ended at any moment, and gives way to
+everything else on the machine."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import msgspec
+
+from controlplane.errors import LoadstarError
+from controlplane.what_if.question import Answer, Fault, Progress, Question
+from controlplane.what_if.work import answer
+
+_NICE = 10
+
+
+def main() -> None:
+    """Answer the one question."""
+    os.nice(_NICE)
+    question = msgspec.msgpack.decode(sys.stdin.buffer.read(), type=Question)
+    try:
+        _tell(answer(question, _tell))
+    except LoadstarError as error:
+        _tell(Fault(kind=error.kind, reason=error.reason, message=error.message))
+
+
+def _tell(told: Progress | Answer | Fault) -> None:
+    sys.stdout.buffer.write(msgspec.json.encode(told) + b"\n")
+    sys.stdout.buffer.flush()
+
+
+if __name__ == "__main__":
+    main()
