@@ -119,7 +119,7 @@ def _fleet(
     arrival_s = np.where(here, -random.integers(0, 3_600, count), random.integers(0, end_s, count))
     departure_s = arrival_s + random.integers(1, end_s * 2, count)
     stay_s = np.maximum(0, np.minimum(departure_s, end_s) - np.maximum(arrival_s, 0))
-    need_wh = max_ma * volts / 3.6e9 * stay_s * random.uniform(0, 1.3, count)
+    need_wh = max_ma * volts / 3.6e6 * stay_s * random.uniform(0, 1.3, count)
     two_way = random.random(count) < random.choice([0.0, 0.3, 1.0])
     spares = two_way & (random.random(count) < 0.7)
     spare_wh = np.where(spares, random.integers(0, 20_000, count), 0)

@@ -28,6 +28,9 @@ const STEP: f64 = 0.999;
 const SUFFICIENT: f64 = 0.2;
 const NECESSARY: f64 = 0.8;
 const ARTIFICIAL: f64 = 0.36;
+/// How much more one side is let move when the other, where currents are all at a limit or prices at
+/// 0, does not move at all: by what it goes alone nothing tells how far it has to.
+const ALONE: f64 = 4.0;
 /// How far the balance may go from where it began.
 const REACH: f64 = 1e3;
 
@@ -255,12 +258,18 @@ impl<'a> Saddle<'a> {
             let gap = self.dual[row] - self.dual_start[row];
             priced += gap * gap * layout.weight[row];
         }
-        if moved > 0.0 && priced > 0.0 {
-            // Both sides should have about equally far to go.
-            let wanted = (priced / moved).sqrt();
-            let balance = (0.5 * wanted.ln() + 0.5 * self.balance.ln()).exp();
-            self.balance = balance.clamp(self.first_balance / REACH, self.first_balance * REACH);
-        }
+        // Both sides should have about equally far to go.
+        let change = if moved > 0.0 && priced > 0.0 {
+            ((priced / moved).sqrt() / self.balance).sqrt()
+        } else if moved > 0.0 {
+            1.0 / ALONE
+        } else if priced > 0.0 {
+            ALONE
+        } else {
+            1.0
+        };
+        let (least, most) = (self.first_balance / REACH, self.first_balance * REACH);
+        self.balance = (self.balance * change).clamp(least, most);
         self.drawn_start.copy_from_slice(&self.drawn);
         self.dual_start.copy_from_slice(&self.dual);
         self.load_start.copy_from_slice(&self.load);
