@@ -398,9 +398,7 @@ class Entry(msgspec.Struct, array_like=True):
         )
         return min(before_ma, seen_ma) if suspicious else 0
 
-    def presence(
-        self, *, online: bool, settled: bool, default_ma: int | None, now_ms: int
-    ) -> bool:
+    def presence(self, *, online: bool, settled: bool, default_ma: int | None, now_ms: int) -> bool:
         """The charger came, went or settled; `default_ma` is its default profile.
 
         A vehicle that ran at a profile which is replaced needs its time to follow, and may not have
