@@ -18,10 +18,10 @@ A limit is a liability until the charger has let go of it. The table, row by row
 What a connector may feed in is counted apart, on the rows for export, by the same table; it is
 never taken off what others draw.
 
-Invariant: `liability_ma` only falls on evidence (an acknowledgement followed by a meter sample,
-asked for after it, at or under the new limit, of a vehicle that is not on its way up, or by the vehicle's ramp time with a
-silent meter; the end of the transaction), and rises in the step that sends an increase, before it
-leaves."""
+Invariant: `liability_ma` only falls on evidence (an acknowledgement followed by a meter sample that
+was asked for after it, at or under the new limit, of a vehicle that is not on its way up, or by the
+vehicle's ramp time with a silent meter; the end of the transaction), and rises in the step that
+sends an increase, before it leaves."""
 
 from __future__ import annotations
 
@@ -214,6 +214,14 @@ class Entry(msgspec.Struct, array_like=True):
             or self.fading_ma
             or self.uncertain_feed_ma
         )
+
+    def follows_until_ms(self, ramp_ms: int) -> int | None:
+        """When the time is over that a vehicle may take to follow what was lowered, the earliest;
+        None where nothing was."""
+        ends_ms = [self.acknowledged_ms + ramp_ms] if self.draining_ma else []
+        if self.receding_ma:
+            ends_ms.append(self.receded_ms + ramp_ms)
+        return min(ends_ms, default=None)
 
     def outdated(self, *, now_ms: int, ramp_ms: int) -> bool:
         """Whether the meter showed more than the limit in force when it was read last, and should

@@ -1,11 +1,12 @@
 """Sharing the rows of a site out, on the Rust core: who is admitted, who falls out, who comes back.
 
-Invariant: what is given is checked by the core against every row, guarantees included."""
+Invariant: what is given is checked by the core against every row, guarantees included; what is left
+over is taken from what that leaves."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from operator import add, sub
 
@@ -61,6 +62,7 @@ def solve(
     if result is None:
         fixed = [share.fixed_ma for share in shares]
         result = _shared_out(tree, shares, rows, fixed, order)
+        _give_left_over(tree, shares, rows, order, result.current_ma)
         answers.keep(asked, result)
     return result
 
@@ -126,7 +128,6 @@ def _shared_out(
             fixed[position] += shares[position].kept_ma
             min_ma[position] = max_ma[position] = 0
     current_ma = solved.current_ma.tolist()
-    kept = set(left_out)
     if left_out:
         room = _left(tree, shares, rows, fixed, current_ma)
         candidates = [
@@ -137,18 +138,11 @@ def _shared_out(
         for position in _readmitted(tree, shares, room, candidates):
             share = shares[position]
             fixed[position] -= share.kept_ma
-            kept.discard(position)
             current_ma[position] = min_ma[position] = share.min_ma
             max_ma[position] = share.max_ma
         for position in made_way(tree, shares, room, current_ma, min_ma=min_ma, order=order):
             binding_row[position] = tree.lines
-    room = _left(tree, shares, rows, fixed, current_ma)
-    for position, tried_ma in _tried(tree, shares, room, current_ma, kept, order=order):
-        if position in kept:
-            fixed[position] -= shares[position].kept_ma
-        current_ma[position] = min_ma[position] = tried_ma
-        max_ma[position] = shares[position].max_ma
-    capacity = _capacity(tree, shares, rows, fixed)
+        capacity = _capacity(tree, shares, rows, fixed)
     over = _core.check(tree.network, capacity, demand, np.array(current_ma, dtype=np.int64))
     for position, row in left_out.items():
         binding_row[position] = (
@@ -161,38 +155,39 @@ def _shared_out(
     return Result(current_ma, binding_row, contended, checked=over.size == 0)
 
 
-def _tried(
+def _give_left_over(
     tree: SiteTree,
     shares: Sequence[Share],
-    room: list[int],
-    current_ma: Sequence[int],
-    kept: Collection[int],
-    *,
+    rows: Budget,
     order: Sequence[int],
-) -> list[tuple[int, int]]:
-    """What is left over, for those that get nothing only because of what was learned of them: it
-    may be another vehicle, and nobody else can use it. Takes it from the `room` that is left per
-    row."""
-    found = []
-    for position in order:
+    current_ma: list[int],
+) -> None:
+    """Give what is left over to those that get nothing only because of what was learned of them: it
+    may be another vehicle, and nobody else can use it."""
+    trying = [each for each in order if shares[each].tries_ma and not current_ma[each]]
+    if not trying:
+        return
+    # While somebody gets nothing, his rows keep his fallback.
+    fixed = [
+        share.fixed_ma + (0 if given_ma else share.kept_ma)
+        for share, given_ma in zip(shares, current_ma, strict=True)
+    ]
+    room = _left(tree, shares, rows, fixed, current_ma)
+    for position in trying:
         share = shares[position]
-        if current_ma[position] or share.tries_ma is None or share.last or share.first:
-            continue
         left_ma = min(room[row] for row in share.leaf.rows)
-        if left_ma < 0:
+        if share.last or share.first or left_ma < 0:
             continue
-        # For some their rows keep this much anyway.
-        kept_ma = share.kept_ma if position in kept else 0
-        tried_ma = min(share.max_ma, kept_ma + left_ma)
+        tried_ma = min(share.max_ma, share.kept_ma + left_ma)
         if tree.power_row is not None:
             tried_ma = min(tried_ma, room[tree.power_row] // len(share.leaf.phases))
         tried_ma -= tried_ma % share.leaf.step_ma
-        if tried_ma < share.tries_ma:
+        if tried_ma < (share.tries_ma or 0):
             continue
-        found.append((position, tried_ma))
+        current_ma[position] = tried_ma
         for row, times in share.leaf.loads:
-            room[row] -= times * (tried_ma if row == tree.power_row else tried_ma - kept_ma)
-    return found
+            line = row != tree.power_row
+            room[row] -= times * (tried_ma - share.kept_ma if line else tried_ma)
 
 
 def all_fit(tree: SiteTree, shares: Sequence[Share], rows: Budget, order: Sequence[int]) -> bool:

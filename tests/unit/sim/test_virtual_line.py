@@ -1,4 +1,4 @@
-"""The gateway of the deterministic world: what was never answered is asked again of the next host."""
+"""The gateway of the deterministic world: what was never answered is asked of the next host."""
 
 from __future__ import annotations
 
