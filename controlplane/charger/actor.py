@@ -244,7 +244,8 @@ class ChargerActor:
             self._requests.grant_access(turn)
         if self._kept.waits and self._line.connection:
             self._requests.go_on(turn)
-        self._line.send_next(turn, settled=self._settling.settled)
+        if self._line.send_next(turn, settled=self._settling.settled):
+            self._preparation.tell_presence(turn)
         self._kept.follow(turn, self._line.queue)
         self._snapshot(turn)
         return turn.effects

@@ -60,7 +60,7 @@ def _allowed(
     if connector is None:
         return None
     if purpose is LimitPurpose.DEFAULT:
-        allowed_ma = None if connector.default_doubtful else connector.default_ma
+        allowed_ma = connector.default_certain_ma
     elif purpose is LimitPurpose.TRANSACTION and memory.open_session_on(connector_id) is not None:
         allowed_ma = connector.limit_ma
         if allowed_ma is not None and connector.wanted_ma is not None:

@@ -2,10 +2,13 @@
 force once the station has spoken.
 
 The invariant: `Connector.limit_ma` is what the station acknowledged, and None as soon as that is in
-doubt; `default_ma` is the highest that it may have, `default_doubtful` while that is not what it
-acknowledged last, and None while it may have any."""
+doubt. `default_ma` is the default profile that it acknowledged, None while it may have any, and
+`default_sent_ma` holds what it may have instead, from before a profile leaves until it is answered:
+a host that dies meanwhile leaves that to the next one."""
 
 from __future__ import annotations
+
+from typing import Final
 
 from controlplane.charger.memory import ChargerMemory
 from controlplane.charger.messages import ApplyLimit
@@ -15,7 +18,10 @@ from controlplane.ocpp.commands import CommandState, LimitPurpose, SetLimit
 from controlplane.site.messages import LimitOutcome
 from controlplane.units import w_from_ma
 
-__all__ = ["limit_answered", "limit_command", "limit_wanted", "tell_outcome"]
+__all__ = ["limit_answered", "limit_command", "limit_sent", "limit_wanted", "tell_outcome"]
+
+_DOUBTS_MAX: Final = 8
+"""Default profiles in doubt that are told apart."""
 
 
 def limit_command(
@@ -78,27 +84,46 @@ def limit_wanted(memory: ChargerMemory, wanted: ApplyLimit) -> SetLimit | None:
     )
 
 
+def limit_sent(turn: Turn, memory: ChargerMemory, command: SetLimit) -> bool:
+    """A limit leaves for the station. Whether its default profile may be higher by that."""
+    connector = memory.connector(command.connector_id)
+    if connector is None or command.purpose is not LimitPurpose.DEFAULT:
+        return False
+    if connector.default_ma is None or connector.default_certain_ma == command.limit_ma:
+        return False
+    before_ma, doubts_ma = connector.default_most_ma, connector.default_sent_ma
+    if len(doubts_ma) >= _DOUBTS_MAX:
+        doubts_ma = (max(doubts_ma),)
+    connector.default_sent_ma = (*doubts_ma, command.limit_ma)
+    turn.changed = True
+    return connector.default_most_ma != before_ma
+
+
 def limit_answered(
     turn: Turn, memory: ChargerMemory, command: SetLimit, state: CommandState
 ) -> None:
     """Take in what became of a limit. A rejected one leaves in force what was, unless that had to
     be cleared before; anything else but an acceptance leaves it unknown."""
     connector = memory.connector(command.connector_id)
-    if connector is None or (state is CommandState.REJECTED and not command.clear_first):
+    if connector is None:
+        return
+    if state is CommandState.REJECTED and not command.clear_first:
+        doubts_ma = connector.default_sent_ma
+        if command.purpose is LimitPurpose.DEFAULT and doubts_ma[-1:] == (command.limit_ma,):
+            # The same may be in doubt from before: this one alone is known not to be in force.
+            connector.default_sent_ma = doubts_ma[:-1]
+            turn.changed = True
         return
     accepted = state is CommandState.ACCEPTED
     known_ma = command.limit_ma if accepted else None
     if command.purpose is not LimitPurpose.DEFAULT:
         connector.limit_ma = known_ma
         return
-    before = (connector.default_ma, connector.default_doubtful)
-    if accepted or connector.default_ma is None or command.clear_first:
-        connector.default_ma = known_ma
-    else:
-        # The profile replaces the one before, or does not: nothing else can be in force.
-        connector.default_ma = max(connector.default_ma, command.limit_ma)
-    connector.default_doubtful = not accepted
-    turn.changed |= before != (connector.default_ma, connector.default_doubtful)
+    before = (connector.default_ma, connector.default_sent_ma)
+    if accepted or command.clear_first:
+        connector.default_ma, connector.default_sent_ma = known_ma, ()
+    # Else the profile has replaced the one before, or has not: nothing else can be in force.
+    turn.changed |= before != (connector.default_ma, connector.default_sent_ma)
     if command.transaction_id is not None or memory.open_session_on(connector.id) is None:
         connector.limit_ma = known_ma
 

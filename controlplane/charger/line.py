@@ -13,7 +13,7 @@ from controlplane.actor import CancelTimer, SetTimer
 from controlplane.charger.bidirectional import limit_granted
 from controlplane.charger.commands import CommandQueue, Order, Origin, write_calls
 from controlplane.charger.device import Device
-from controlplane.charger.limits import limit_wanted, tell_outcome
+from controlplane.charger.limits import limit_sent, limit_wanted, tell_outcome
 from controlplane.charger.memory import ChargerMemory
 from controlplane.charger.messages import ApplyLimit
 from controlplane.charger.turn import Turn
@@ -89,14 +89,20 @@ class Line:
             tell_outcome(turn, replaced.limit, CommandState.OFFLINE, superseded=True)
         return None
 
-    def send_next(self, turn: Turn, *, settled: bool) -> None:
-        """Send if nothing is in flight, and see that time-outs are noticed."""
+    def send_next(self, turn: Turn, *, settled: bool) -> bool:
+        """Send if nothing is in flight, and see that time-outs are noticed. Whether what leaves may
+        raise a default profile."""
+        before, raises = self.queue.in_flight, False
         self.queue.send_next(turn, settled=settled)
+        order = self.queue.in_flight
+        if order is not None and order is not before and isinstance(order.command, SetLimit):
+            raises = limit_sent(turn, self._memory, order.command)
         rearm, due_ms = self.queue.rearm()
         if rearm:
             turn.effects.append(
                 CancelTimer(CALL_TIMER) if due_ms is None else SetTimer(CALL_TIMER, due_ms)
             )
+        return raises
 
     # --- limits -----------------------------------------------------------------------------------
 

@@ -131,8 +131,7 @@ class Connector(msgspec.Struct, array_like=True):
     status: ConnectorStatus | None = None
     error_code: str = ""
     default_ma: int | None = None
-    """The default profile it acknowledged, None while unknown; the highest that it may have while
-    `default_doubtful`."""
+    """The default profile it acknowledged, None while unknown."""
     limit_ma: int | None = None
     """The limit it acknowledged last, None while unknown."""
     measured_ms: int = 0
@@ -143,9 +142,19 @@ class Connector(msgspec.Struct, array_like=True):
     """What a vehicle said before its transaction began."""
     wanted_ma: int | None = None
     """The limit that the site wanted last for the running session, None while unknown."""
-    default_doubtful: bool = False
-    """It has not said whether it took the latest default profile: it has that one or the one
-    before."""
+    default_sent_ma: tuple[int, ...] = ()
+    """Default profiles that were sent and not answered: one of them may be in force instead."""
+
+    @property
+    def default_most_ma(self) -> int | None:
+        """The highest default profile that it may have, None while it may have any."""
+        default_ma = self.default_ma
+        return default_ma if default_ma is None else max(default_ma, *self.default_sent_ma, 0)
+
+    @property
+    def default_certain_ma(self) -> int | None:
+        """The default profile that it has; None while that is in doubt."""
+        return None if self.default_sent_ma else self.default_ma
 
 
 class SessionDetails(msgspec.Struct, array_like=True):
@@ -552,9 +561,10 @@ class ChargerMemory(msgspec.Struct, omit_defaults=True):
         known: dict[int, int] = {}
         for described in () if self.described is None else self.described.connectors:
             connector = self.connectors.get(described.id)
-            if connector is None or connector.default_ma is None:
+            most_ma = None if connector is None else connector.default_most_ma
+            if most_ma is None:
                 return {}
-            known[described.id] = connector.default_ma
+            known[described.id] = most_ma
         return known
 
 

@@ -160,8 +160,8 @@ class ScheduleCheck:
         limits = [(connector.limit_ma, LimitPurpose.DEFAULT, Purpose.DEFAULT)]
         if not by_default:
             limits = [(connector.limit_ma, LimitPurpose.TRANSACTION, Purpose.TRANSACTION)]
-            if connector.default_ma is not None and not connector.default_doubtful:
-                limits.append((connector.default_ma, LimitPurpose.DEFAULT, Purpose.DEFAULT))
+            if connector.default_certain_ma is not None:
+                limits.append((connector.default_certain_ma, LimitPurpose.DEFAULT, Purpose.DEFAULT))
         profiles = []
         for limit_ma, worded, purpose in limits:
             command = limit_command(self._memory, connector.id, limit_ma, purpose=worded)

@@ -193,7 +193,7 @@ class Sessions:
         connector = self._memory.connectors.get(session.connector_id)
         if connector is not None and not session.history:
             # A TxProfile ends with its transaction.
-            connector.limit_ma = None if connector.default_doubtful else connector.default_ma
+            connector.limit_ma = connector.default_certain_ma
             connector.power_w = None
         session.events_seen = session.events_seen[-_EVENTS_SEEN_ENDED_MAX:]
         self._metering.hold_against_power(turn, session)

@@ -83,9 +83,7 @@ def _default_missing(memory: ChargerMemory) -> bool:
     """Whether some described connector has not acknowledged the default profile it is to have."""
     for wanted in _default_limits(memory):
         connector = memory.connectors.get(wanted.connector_id)
-        if connector is None or connector.default_doubtful:
-            return True
-        if connector.default_ma != wanted.limit_ma:
+        if connector is None or connector.default_certain_ma != wanted.limit_ma:
             return True
     return False
 
@@ -203,7 +201,7 @@ class Settling:
         if memory.described is None or memory.cleared:
             return (*_default_limits(memory), *question)
         for connector in memory.connectors.values():
-            connector.default_ma = None
+            connector.default_ma, connector.default_sent_ma = None, ()
         turn.changed = True
         return (ClearLimits(LimitPurpose.DEFAULT), *_default_limits(memory), *question)
 

@@ -113,7 +113,7 @@ class Station:
             # Profiles of transactions need not survive a reboot; none survives new hardware.
             connector.limit_ma = None
             if exchanged:
-                connector.default_ma = None
+                connector.default_ma, connector.default_sent_ma = None, ()
         if event.reason != "Triggered":
             self._smart_charging.booted(turn)
         turn.changed = True

@@ -50,8 +50,9 @@ class VirtualLine:
         self._numbers = count(1)
         self._arrivals_ms: dict[tuple[str, str], int] = {}
         self._held: list[tuple[VirtualStation, StationMessage]] = []
-        self._unanswered: dict[str, dict[str, StationCalled]] = {}
-        """By connection and message id: what a gateway hands to the next host when one dies."""
+        self._unanswered: dict[str, list[StationCalled]] = {}
+        """By connection, the oldest first: what a gateway hands to the next host when one dies. A
+        CALL that arrived twice is in it twice, for each is answered."""
 
     # --- connections ------------------------------------------------------------------------------
 
@@ -88,7 +89,7 @@ class VirtualLine:
             if station.connection:
                 self._tell(station, self._connected(station, resumed=True))
         for connection, calls in list(self._unanswered.items()):
-            for call in list(calls.values()):
+            for call in tuple(calls):
                 self.host.from_station(self._ref(self._connections[connection]), call)
         held, self._held = self._held, []
         for station, message in held:
@@ -151,8 +152,7 @@ class VirtualLine:
             return
         if type(message) is StationCalled and message.connection == station.connection:
             self.answers.called(message.connection, message.message_id, self._scheduler.now_ms)
-            calls = self._unanswered.setdefault(message.connection, {})
-            calls[message.message_id] = message
+            self._unanswered.setdefault(message.connection, []).append(message)
         self.host.from_station(self._ref(station), message)
 
     # --- to stations ------------------------------------------------------------------------------
@@ -184,7 +184,10 @@ class VirtualLine:
         if station.connection != connection:
             return
         self.answers.answered(connection, message_id, self._scheduler.now_ms)
-        call = self._unanswered.get(connection, {}).pop(message_id, None)
+        calls = self._unanswered.get(connection, [])
+        call = next((each for each in calls if each.message_id == message_id), None)
+        if call is not None:
+            calls.remove(call)
         if call is not None and frame[0] == 3:
             fault = check_result(station.dialect.version, call.action, frame[2])
             if fault is not None:

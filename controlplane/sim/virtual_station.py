@@ -200,9 +200,7 @@ class VirtualStation:
         self._sample_later(outlet, transaction)
         self._tell_sample(outlet, transaction, asked=False)
 
-    def _tell_sample(
-        self, outlet: VirtualOutlet, transaction: Transaction, *, asked: bool
-    ) -> None:
+    def _tell_sample(self, outlet: VirtualOutlet, transaction: Transaction, *, asked: bool) -> None:
         outlet.shows_excess = outlet.draw.current_a > outlet.promised_a + _EXCESS_A
         if len(self._outbox) < _OUTBOX_MAX:
             sample = self.dialect.sampled(outlet, transaction, self._clock_ms(), asked=asked)

@@ -105,6 +105,12 @@ class Behaviour:
         return max(known_ma, min(self._failed_ma + START_STEP_MA, START_MAX_MA))
 
     @property
+    def untried_ma(self) -> int:
+        """The least that has not failed in this session, whatever was learned at visits before:
+        another vehicle may have come with the same token."""
+        return self._failed_ma + 1 if self._failed_ma else 0
+
+    @property
     def delicate(self) -> bool:
         """Whether a pause is worse for it than for others."""
         return self.known.sleeps or self.known.faults

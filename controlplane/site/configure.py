@@ -78,7 +78,8 @@ def _defaults_refusal(before: LiveSite, config: SiteConfig) -> Refusal | None:
     """Refuse to raise default profiles before the lowered ones are confirmed.
 
     A charger that is offline keeps the profile it has for as long as it stays away; until it has
-    taken the lower one, and a vehicle that ran at the other has had its time to follow, both count. Lowering alone, of profiles or of ratings, is never refused.
+    taken the lower one, and a vehicle that ran at the other has had its time to follow, both count.
+    Lowering alone, of profiles or of ratings, is never refused.
     """
     tree = SiteTree(config)
     in_force, raised = [], []

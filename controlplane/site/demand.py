@@ -247,6 +247,14 @@ class Demand:
         learned_ma = min(max(start_ma, said_ma or 0), START_MAX_MA)
         return min(max(leaf.min_ma, learned_ma), leaf.max_ma)
 
+    def tries_ma(self, leaf: Leaf) -> int | None:
+        """The least that it may begin at after all, where what was learned of its driver's vehicle
+        says that it does not: worth what nobody else can use. None where nothing is worth that."""
+        if self.holding or self.behaviour.known.faults:
+            return None
+        tries_ma = max(leaf.min_ma, self.vehicle.current_min_ma or 0, self.behaviour.untried_ma)
+        return tries_ma if tries_ma < self.current_min_ma(leaf) else None
+
     def current_max_ma(self, leaf: Leaf) -> int:
         """The most the vehicle takes per phase, by its own word."""
         said_ma = self.vehicle.current_max_ma

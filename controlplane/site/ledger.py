@@ -18,10 +18,10 @@ A limit is a liability until the charger has let go of it. The table, row by row
 What a connector may feed in is counted apart, on the rows for export, by the same table; it is
 never taken off what others draw.
 
-Invariant: `liability_ma` only falls on evidence (an acknowledgement followed by a meter sample,
-asked for after it, at or under the new limit, of a vehicle that is not on its way up, or by the vehicle's ramp time with a
-silent meter; the end of the transaction), and rises in the step that sends an increase, before it
-leaves."""
+Invariant: `liability_ma` only falls on evidence (an acknowledgement followed by a meter sample that
+was asked for after it, at or under the new limit, of a vehicle that is not on its way up, or by the
+vehicle's ramp time with a silent meter; the end of the transaction), and rises in the step that
+sends an increase, before it leaves."""
 
 from __future__ import annotations
 
@@ -215,6 +215,14 @@ class Entry(msgspec.Struct, array_like=True):
             or self.uncertain_feed_ma
         )
 
+    def follows_until_ms(self, ramp_ms: int) -> int | None:
+        """When the time is over that a vehicle may take to follow what was lowered, the earliest;
+        None where nothing was."""
+        ends_ms = [self.acknowledged_ms + ramp_ms] if self.draining_ma else []
+        if self.receding_ma:
+            ends_ms.append(self.receded_ms + ramp_ms)
+        return min(ends_ms, default=None)
+
     def outdated(self, *, now_ms: int, ramp_ms: int) -> bool:
         """Whether the meter showed more than the limit in force when it was read last, and should
         show less by now."""
@@ -398,9 +406,7 @@ class Entry(msgspec.Struct, array_like=True):
         )
         return min(before_ma, seen_ma) if suspicious else 0
 
-    def presence(
-        self, *, online: bool, settled: bool, default_ma: int | None, now_ms: int
-    ) -> bool:
+    def presence(self, *, online: bool, settled: bool, default_ma: int | None, now_ms: int) -> bool:
         """The charger came, went or settled; `default_ma` is its default profile.
 
         A vehicle that ran at a profile which is replaced needs its time to follow, and may not have

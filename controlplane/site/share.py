@@ -56,6 +56,9 @@ class Share(msgspec.Struct):
     idle: bool = False
     unused_ma: int = 0
     """The part of `fixed_ma` that keeps room on its lines and is not drawn."""
+    tries_ma: int | None = None
+    """From here on it is given what is left over where its minimum is not to be had; None: it is
+    not."""
     guaranteed: bool = False
     """Its fallback is reserved on all its rows, so that giving it less frees nothing."""
 
@@ -100,6 +103,7 @@ def share_of(
     share.tier, share.weight = demand.tier(leaf), demand.weight(leaf)
     share.min_ma = demand.current_min_ma(leaf)
     share.max_ma = share.full_ma = demand.current_max_ma(leaf)
+    share.tries_ma = demand.tries_ma(leaf)
     share.why = _OWN_MAXIMUM if share.max_ma == leaf.max_ma else _VEHICLE_MAXIMUM
     tight, tight_row = rows.tight, None
     for row in leaf.rows:

@@ -1,6 +1,7 @@
 """Sharing the rows of a site out, on the Rust core: who is admitted, who falls out, who comes back.
 
-Invariant: what is given is checked by the core against every row, guarantees included."""
+Invariant: what is given is checked by the core against every row, guarantees included; what is left
+over is taken from what that leaves."""
 
 from __future__ import annotations
 
@@ -61,6 +62,7 @@ def solve(
     if result is None:
         fixed = [share.fixed_ma for share in shares]
         result = _shared_out(tree, shares, rows, fixed, order)
+        _give_left_over(tree, shares, rows, order, result.current_ma)
         answers.keep(asked, result)
     return result
 
@@ -151,6 +153,41 @@ def _shared_out(
         for position in order
     )
     return Result(current_ma, binding_row, contended, checked=over.size == 0)
+
+
+def _give_left_over(
+    tree: SiteTree,
+    shares: Sequence[Share],
+    rows: Budget,
+    order: Sequence[int],
+    current_ma: list[int],
+) -> None:
+    """Give what is left over to those that get nothing only because of what was learned of them: it
+    may be another vehicle, and nobody else can use it."""
+    trying = [each for each in order if shares[each].tries_ma and not current_ma[each]]
+    if not trying:
+        return
+    # While somebody gets nothing, his rows keep his fallback.
+    fixed = [
+        share.fixed_ma + (0 if given_ma else share.kept_ma)
+        for share, given_ma in zip(shares, current_ma, strict=True)
+    ]
+    room = _left(tree, shares, rows, fixed, current_ma)
+    for position in trying:
+        share = shares[position]
+        left_ma = min(room[row] for row in share.leaf.rows)
+        if share.last or share.first or left_ma < 0:
+            continue
+        tried_ma = min(share.max_ma, share.kept_ma + left_ma)
+        if tree.power_row is not None:
+            tried_ma = min(tried_ma, room[tree.power_row] // len(share.leaf.phases))
+        tried_ma -= tried_ma % share.leaf.step_ma
+        if tried_ma < (share.tries_ma or 0):
+            continue
+        current_ma[position] = tried_ma
+        for row, times in share.leaf.loads:
+            line = row != tree.power_row
+            room[row] -= times * (tried_ma - share.kept_ma if line else tried_ma)
 
 
 def all_fit(tree: SiteTree, shares: Sequence[Share], rows: Budget, order: Sequence[int]) -> bool:

@@ -93,11 +93,9 @@ def _instants(
         yield connector.measured_at_ms + SAMPLES_MISSED_MAX * settings.meter_interval_ms + 1
     if entry.fading_ma:
         yield entry.acknowledged_ms + settings.ramp_ms
-    if entry.draining_ma:
-        yield entry.acknowledged_ms + settings.ramp_ms
-    if entry.receding_ma:
-        yield entry.receded_ms + settings.ramp_ms
-    if entry.draining_ma or entry.receding_ma:
+    follows_ms = entry.follows_until_ms(settings.ramp_ms)
+    if follows_ms is not None:
+        yield follows_ms
         yield now_ms + DRAINING_ROUNDS_MAX * settings.round_interval_ms
     if entry.pending:
         yield entry.pending[0].sent_ms + 4 * settings.call_timeout_ms

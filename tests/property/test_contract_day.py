@@ -143,7 +143,9 @@ class Office:
             if (self.now_ms // STEP_MS + place) % 6 == 0:
                 ma = outlet.draws_ma
                 self.tell(
-                    ConnectorMetered(outlet.id, 1, self.now_ms, (ma, ma, ma), None, None, None, fresh=True)
+                    ConnectorMetered(
+                        outlet.id, 1, self.now_ms, (ma, ma, ma), None, None, None, fresh=True
+                    )
                 )
         lines = self.building.current_a(self.now_ms)
         noise = self.random.uniform(0.95, 1.05)

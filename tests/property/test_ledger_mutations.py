@@ -1,4 +1,4 @@
-"""A property test is worth what it catches: a dozen faults are planted in the ledger, the release
+"""A property test is worth what it catches: thirteen faults are planted in the ledger, the release
 and the recovery, and the hostile world must expose each of them."""
 
 from __future__ import annotations
@@ -49,6 +49,12 @@ def _any_sample_confirms(entry: Entry, current_ma: int, *, now_ms: int, **_: Any
     return True
 
 
+def _follows_at_once(entry: Entry, **news: Any) -> bool:
+    changed = _PRESENCE(entry, **news)
+    entry.receding_ma = 0
+    return changed
+
+
 def _forget_pending(entry: Entry) -> None:
     entry.pending = []
     entry.online = entry.settled = False
@@ -63,6 +69,7 @@ def _own_circuit_only(leaf: Leaf, entry: Entry, *sums: Sequence[int]) -> tuple[i
 
 
 _EXPIRED = Entry.expired
+_PRESENCE = Entry.presence
 _ROOM = release._room
 
 MUTATIONS = {
@@ -98,6 +105,7 @@ MUTATIONS = {
     "credit is checked on the own circuit only": ((release, "_room", _own_circuit_only), 0),
     "an acknowledgement confirms a decrease": ((Entry, "expired", _confirm_at_once), 1),
     "any sample confirms a decrease": ((Entry, "metered", _any_sample_confirms), 31),
+    "a lowered default profile is followed at once": ((Entry, "presence", _follows_at_once), 54),
 }
 
 

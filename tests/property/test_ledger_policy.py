@@ -91,8 +91,21 @@ def below(world: World, circuit_id: str, column: int) -> tuple[int, int]:
     return given_ma, idle_ma
 
 
+def taken_ma(world: World) -> int:
+    """The room that is gone, summed over connectors with a session: what each may draw, or the
+    default profile that is too low to charge with and is kept for the end of the session anyway."""
+    taken = 0
+    for (name, connector_id), given_ma in world.given().items():
+        station = world.stations[name]
+        config = station.outlets[connector_id].config
+        kept_ma = min(station.default_ma or 0, config.current_max_ma)
+        taken += max(given_ma, kept_ma if kept_ma < config.current_min_ma else 0)
+    return taken
+
+
 @settings(max_examples=25, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1))
+@example(seed=164335533)  # two guarantees of which one fits: it matters whose default is kept
 def test_once_faults_stop_nothing_is_left_unused(seed: int) -> None:
     """A fresh site that is told the same gives no more than this one."""
     world, _ = settled(seed)
@@ -115,5 +128,5 @@ def test_once_faults_stop_nothing_is_left_unused(seed: int) -> None:
     given_ma, fresh_ma = world.given(), fresh.given()
     assert given_ma.keys() == fresh_ma.keys()
     # Whose turn it is may differ, and small increases are not sent; the room is used alike.
-    short_ma = sum(fresh_ma.values()) - sum(given_ma.values())
+    short_ma = taken_ma(fresh) - taken_ma(world)
     assert short_ma <= 500 * len(given_ma), f"{given_ma} against {fresh_ma}\n{world.view()}"

@@ -364,6 +364,18 @@ def test_a_default_profile_in_doubt_is_the_old_or_the_new_one_and_no_other() -> 
     assert charger.told(ChargerPresence)[-1].default_ma == 11_000
 
 
+def test_a_default_profile_under_way_counts_for_the_next_host() -> None:
+    charger = steered_by_default()
+    charger.limit(2, 11_000, "CP1-1")
+    assert charger.told(ChargerPresence)[-1].default_ma == 11_000, "from before it leaves"
+    other = charger.reborn()
+    other.assign(quirks=("default-profile-only",))
+    other.connect()
+    assert other.told(ChargerPresence)[-1].default_ma == 11_000
+    charger.answer(status="Rejected")
+    assert charger.told(ChargerPresence)[-1].default_ma == 8_000
+
+
 def test_a_limit_that_failed_as_default_profile_leaves_none_in_doubt_for_long() -> None:
     charger = steered_by_default()
     charger.limit(2, 11_000, "CP1-1")

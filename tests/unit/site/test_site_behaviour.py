@@ -94,6 +94,27 @@ def test_a_vehicle_that_needs_eight_amperes_gets_them() -> None:
     assert bench.connector("A").measured_ma == 8_000
 
 
+def test_what_was_learned_at_the_last_visit_costs_another_vehicle_nothing() -> None:
+    """Its driver's vehicle begins at 8 A; there are 7 A left, which nobody else can use."""
+    for least_a, given_a in ((6, [7.0]), (8, [0.0])):
+        bench = Bench(site([charger("A")], supply_a=20))
+        bench.ask(SetSiteLimit(6_000), SiteView)
+        bench.plug("A", session="first", id_token="ann")
+        live(bench, {"A": starts_at(8)}, minutes=10)
+        bench.ask(SetSiteLimit(8_000), SiteView)
+        live(bench, {"A": starts_at(8)}, minutes=40)
+        assert demand(bench, "A").behaviour.start_ma == 8_000
+        bench.meter("A", 8, 8, 8, energy_wh=1_200)
+        bench.unplug("A")
+        bench.ask(SetSiteLimit(7_000), SiteView)
+        bench.plug("A", session="second", id_token="ann")
+        assert demand(bench, "A").behaviour.start_ma == 8_000
+        live(bench, {"A": starts_at(least_a)}, minutes=0.5)
+        assert bench.limits_a() == [7.0]
+        live(bench, {"A": starts_at(least_a)}, minutes=10)
+        assert bench.limits_a() == given_a
+
+
 def test_five_amperes_where_the_connector_can_say_so() -> None:
     bench = Bench(site([charger("A", current_min_a=5), charger("B", current_min_a=5)], supply_a=10))
     bench.plug("A")
