@@ -16,6 +16,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -51,6 +52,14 @@ pid=$(head -n 1 "$1/data/postmaster.pid" 2> /dev/null) && kill -CONT "$pid" && k
 rm -rf "$1"
 """
 """SIGQUIT has the server end its own children at once; what is left of it needs no files."""
+
+_BECOME: Final = """
+import os, sys
+os.setgroups([])
+os.setgid(int(sys.argv[2]))
+os.setuid(int(sys.argv[1]))
+os.execv(sys.argv[3], sys.argv[3:])
+"""
 
 
 class PostgresqlServer:
@@ -146,16 +155,13 @@ class PostgresqlServer:
         options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                [self._binaries / "postgres", "-D", self._data, *options],
+                self._as_user(self._binaries / "postgres", "-D", self._data, *options),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 cwd=self._folder,
                 env=self._environment,
                 start_new_session=True,
-                user=self._account and self._account.pw_uid,
-                group=self._account and self._account.pw_gid,
-                extra_groups=self._account and (),
             )
         self._wait_for(self._answers, "did not start")
 
@@ -225,20 +231,17 @@ class PostgresqlServer:
         if self._account is not None:
             os.chown(password, self._account.pw_uid, self._account.pw_gid)
         done = subprocess.run(
-            [
+            self._as_user(
                 self._binaries / "initdb",
                 *("-D", self._data, "-U", _USER, "--pwfile", password, "--auth", "scram-sha-256"),
                 *("--encoding", "UTF8", "--locale", "C", "--no-sync", "--no-instructions"),
                 *("-c", "scram_iterations=1"),
-            ],
+            ),
             cwd=self._folder,
             env=self._environment,
             capture_output=True,
             check=False,
             timeout=_START_TIMEOUT_S,
-            user=self._account and self._account.pw_uid,
-            group=self._account and self._account.pw_gid,
-            extra_groups=self._account and (),
         )
         password.unlink()
         if done.returncode:
@@ -246,6 +249,14 @@ class PostgresqlServer:
                 f"initdb: {done.stderr.decode(errors='replace').strip()[-1_000:]}",
                 reason="POSTGRESQL_NOT_STARTED",
             )
+
+    def _as_user(self, *command: str | Path) -> list[str | Path]:
+        """The command that runs this one as the server's user. `subprocess` could change users as
+        well, but forks for it, and what gRPC does in a fork crashes now and then."""
+        if self._account is None:
+            return [*command]
+        user = str(self._account.pw_uid), str(self._account.pw_gid)
+        return [sys.executable, "-I", "-S", "-c", _BECOME, *user, *command]
 
     def _admit(self, *networks: str) -> None:
         """What initdb wrote admits 127.0.0.1 only."""
@@ -280,7 +291,7 @@ class PostgresqlServer:
 
     def _signal(self, number: signal.Signals) -> list[int]:
         """Signal every process; returns the children, which lead sessions of their own."""
-        if self._process is None:
+        if self._process is None or self._process.poll() is not None:
             return []
         # Stopped first, the parent starts no other while its children are listed.
         os.kill(self.pid, signal.SIGSTOP)

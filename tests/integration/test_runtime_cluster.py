@@ -147,7 +147,7 @@ class Station:
                 return
 
 
-async def until(condition: Callable[[], bool], seconds: float = 30.0) -> None:
+async def until(condition: Callable[[], bool], seconds: float = 60.0) -> None:
     async with asyncio.timeout(seconds):
         while not condition():  # noqa: ASYNC110 - what is waited for has no event
             await asyncio.sleep(0.05)
@@ -156,9 +156,7 @@ async def until(condition: Callable[[], bool], seconds: float = 30.0) -> None:
 async def all_answered(stations: list[Station], more: int = 5) -> None:
     """Every station is answered again, some times."""
     enough = [station.answers + more for station in stations]
-    await until(
-        lambda: all(s.answers >= n for s, n in zip(stations, enough, strict=True)), seconds=60
-    )
+    await until(lambda: all(s.answers >= n for s, n in zip(stations, enough, strict=True)))
 
 
 @pytest.fixture
@@ -238,7 +236,7 @@ async def test_two_nodes_serve_each_others_stations_through_every_loss(
         # nobody answers, and ends all the same.
         await asyncio.sleep(SPARE_PAUSE_S)
         second.process.send_signal(signal.SIGTERM)
-        await until(lambda: second.process.poll() is not None, 60)
+        await until(lambda: second.process.poll() is not None)
         assert sum(shares()) == SHARDS
         assert len(shares()) == 1
         mine = stations[::2]
