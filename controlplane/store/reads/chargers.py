@@ -65,7 +65,7 @@ class ChargerReads(Reads):
                 query = select(columns.charger_id, columns.site_id).where(
                     columns.charger_id.in_(part)
                 )
-                found.update(row.tuple() for row in connection.execute(query))
+                found.update((row[0], row[1]) for row in connection.execute(query))
             return found
 
         return await self.read(read)
