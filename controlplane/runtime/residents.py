@@ -146,6 +146,7 @@ class Residents:
         self._all_loaded = asyncio.Event()
         self._all_loaded.set()
         self._frozen = 0
+        self._loading = 0
         self._loader = asyncio.get_running_loop().create_task(self._load_forever())
 
     def __len__(self) -> int:
@@ -212,11 +213,16 @@ class Residents:
                 self._all_loaded.set()
 
     async def _load_parts(self) -> None:
-        """Bring in all that are to be, or a part where the store is away."""
-        while self._to_load:
-            await self._load_part()
-            if self.backoff_s > 0:
-                return
+        """Bring in all that are to be, or a part: where the store is away, or where more have come
+        since another one of these found nothing to do."""
+        self._loading += 1
+        try:
+            while self._to_load:
+                await self._load_part()
+                if self.backoff_s > 0 or self._loading < _PARTS_AT_ONCE:
+                    return
+        finally:
+            self._loading -= 1
 
     async def _load_part(self) -> None:
         """Bring in as many as are read at once, of those that are to be."""
