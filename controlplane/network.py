@@ -336,13 +336,13 @@ class SiteConfig(DescribedModel):
         load_ma = {(circuit.id, phase): 0 for circuit in self.circuits for phase in Phase}
         parent = {circuit.id: circuit.parent for circuit in self.circuits}
         for charger in self.chargers:
+            offline_ma = charger.offline_current_ma
             for connector in charger.connectors:
+                drawn_ma = min(offline_ma, connector.current_max_ma)
                 node: str | None = charger.circuit
                 while node is not None:
                     for phase in connector.phases:
-                        load_ma[node, phase] += min(
-                            charger.offline_current_ma, connector.current_max_ma
-                        )
+                        load_ma[node, phase] += drawn_ma
                     node = parent[node]
         for circuit in self.circuits:
             for phase in Phase:

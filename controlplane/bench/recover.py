@@ -177,16 +177,17 @@ async def _served(generator: LoadGenerator) -> Sequence[float]:
 
 async def _views(node: Node, numbers: range) -> tuple[list[ChargerView], list[float]]:
     """What every charger's actor says, asked some at a time, and when it did."""
-    places = asyncio.Semaphore(_ASKED_AT_ONCE)
+    answers: dict[int, tuple[ChargerView, float]] = {}
+    left = iter(numbers)
 
-    async def one(number: int) -> tuple[ChargerView, float]:
-        ref = ActorRef(ActorKind.CHARGER, charger_name(number))
-        async with places:
+    async def ask_on() -> None:
+        for number in left:
+            ref = ActorRef(ActorKind.CHARGER, charger_name(number))
             view = await node.client.ask(ref, GetCharger(), ChargerView, timeout_s=_TIMEOUT_S)
-        return view, time.perf_counter()
+            answers[number] = view, time.perf_counter()
 
-    answers = await asyncio.gather(*map(one, numbers))
-    return [view for view, _ in answers], [at_s for _, at_s in answers]
+    await asyncio.gather(*(ask_on() for _ in range(_ASKED_AT_ONCE)))
+    return [answers[number][0] for number in numbers], [at_s for _, at_s in answers.values()]
 
 
 def _changed(before: ChargerView, after: ChargerView) -> bool:

@@ -61,6 +61,8 @@ from controlplane.store.reader import StoreReader
 __all__ = ["ActorLoop"]
 
 _STEPS_AT_ONCE = 2_000
+_TIMERS_AT_ONCE = 8
+"""The rounds of many sites may come due in one moment; what somebody waits for comes between."""
 _STEPS_BETWEEN_LOOKS = 50
 """After so many it is looked again whether the batch is full."""
 _SENDS_WAITING_MAX = 64
@@ -263,7 +265,7 @@ class ActorLoop:
             return
         now_ms = self._clock.now_ms()
         waiting = self.mailbox.entries
-        for ref, key in self.timers.due(now_ms):
+        for ref, key in self.timers.due(now_ms, _TIMERS_AT_ONCE):
             fired = TimerFired(key)
             if self._traces.waits:
                 self._traces.due(ref, key, fired)

@@ -21,7 +21,7 @@ from controlplane.actor import (
     Send,
     SetTimer,
 )
-from controlplane.ids import ActorKind, ActorRef, SiteId
+from controlplane.ids import ActorKind, ActorRef, SiteId, shard_of
 from controlplane.ocpp import framing
 from controlplane.runtime.batch import Batch, Pipeline
 from controlplane.runtime.host_meter import HostMeter
@@ -134,13 +134,12 @@ class Effects:
 
     def _find_owned(self, resident: Resident, ref: ActorRef) -> Resident | None:
         """The actor of `ref`, brought in, if it lives here: a site knows that its chargers do."""
-        site_id: SiteId | None = None
         if ref.kind is ActorKind.CHARGER:
             if resident.ref.kind is not ActorKind.SITE:
                 return None
-            site_id = SiteId(resident.ref.id)
-        shard = Resident(ref, site_id).shard
-        return self._residents.find(ref, site_id=site_id) if shard in self._mailbox.epochs else None
+            return self._residents.find(ref, site_id=SiteId(resident.ref.id))
+        shard = shard_of(ref.kind, ref.id)
+        return self._residents.find(ref) if shard in self._mailbox.epochs else None
 
     def _answer(self, answer: Answer, batch: Batch) -> None:
         result = self._requests.result(answer.ask_id, answer.response)

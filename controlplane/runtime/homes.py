@@ -51,13 +51,9 @@ class Homes:
         Raises:
             Unavailable: the store is away.
         """
-        records = await self._reader.chargers_named(charger_ids)
+        sites = await self._reader.sites_of(charger_ids)
         return {
-            charger_id: shard_of(
-                ActorKind.CHARGER,
-                charger_id,
-                site_id=records[charger_id].site_id if charger_id in records else None,
-            )
+            charger_id: shard_of(ActorKind.CHARGER, charger_id, site_id=sites.get(charger_id))
             for charger_id in charger_ids
         }
 

@@ -106,8 +106,9 @@ class Resident:
 
     def belongs_to(self, site_id: SiteId | None) -> None:
         """The charger is of this site now, and lives where the site does."""
-        self.site_id = site_id
-        self.shard = shard_of(self.ref.kind, self.ref.id, site_id=site_id)
+        if site_id != self.site_id:
+            self.site_id = site_id
+            self.shard = shard_of(self.ref.kind, self.ref.id, site_id=site_id)
 
 
 class Residents:
@@ -145,6 +146,7 @@ class Residents:
         self._all_loaded = asyncio.Event()
         self._all_loaded.set()
         self._frozen = 0
+        self._loading = 0
         self._loader = asyncio.get_running_loop().create_task(self._load_forever())
 
     def __len__(self) -> int:
@@ -211,11 +213,16 @@ class Residents:
                 self._all_loaded.set()
 
     async def _load_parts(self) -> None:
-        """Bring in all that are to be, or a part where the store is away."""
-        while self._to_load:
-            await self._load_part()
-            if self.backoff_s > 0:
-                return
+        """Bring in all that are to be, or a part: where the store is away, or where more have come
+        since another one of these found nothing to do."""
+        self._loading += 1
+        try:
+            while self._to_load:
+                await self._load_part()
+                if self.backoff_s > 0 or self._loading < _PARTS_AT_ONCE:
+                    return
+        finally:
+            self._loading -= 1
 
     async def _load_part(self) -> None:
         """Bring in as many as are read at once, of those that are to be."""
@@ -236,16 +243,15 @@ class Residents:
 
     async def _load(self, part: list[Resident]) -> None:
         snapshots = await self._reader.snapshots([resident.ref for resident in part])
-        chargers = await self._reader.chargers_named(
+        sites = await self._reader.sites_of(
             [ChargerId(r.ref.id) for r in part if r.ref.kind is ActorKind.CHARGER]
         )
         made: list[tuple[Resident, Actor]] = []
         for resident in part:
             if resident.actor is not None or self._by_ref.get(resident.ref) is not resident:
                 continue
-            record = chargers.get(ChargerId(resident.ref.id))
-            if resident.ref.kind is ActorKind.CHARGER and record is not None:
-                resident.belongs_to(record.site_id)
+            if resident.ref.kind is ActorKind.CHARGER:
+                resident.belongs_to(sites.get(ChargerId(resident.ref.id), resident.site_id))
             try:
                 actor = self._create(resident.ref, self._settings, snapshots.get(resident.ref))
             except Exception as error:
@@ -257,12 +263,13 @@ class Residents:
         commands = await self._reader.open_commands(
             [ChargerId(each.ref.id) for each, actor in made if _commanded(actor)]
         )
+        now_ms = self._clock.now_ms()
         for resident, actor in made:
             if self._by_ref.get(resident.ref) is not resident:
                 continue
             try:
                 _restore(actor, samples, commands.get(ChargerId(resident.ref.id), []))
-                effects = actor.activate(self._clock.now_ms())
+                effects = actor.activate(now_ms)
             except Exception as error:
                 self._unloadable(resident, error)
                 continue

@@ -54,10 +54,11 @@ class Timers:
         """When the next timer comes due; None without timers. May name a cancelled one."""
         return self._heap[0][0] if self._heap else None
 
-    def due(self, now_ms: int) -> list[tuple[ActorRef, str]]:
-        """Take out the timers that are due, in the order of their instants and then of setting."""
+    def due(self, now_ms: int, most: int) -> list[tuple[ActorRef, str]]:
+        """Take out timers that are due, up to `most`, in the order of their instants and then of
+        setting."""
         fired: list[tuple[ActorRef, str]] = []
-        while self._heap and self._heap[0][0] <= now_ms:
+        while self._heap and self._heap[0][0] <= now_ms and len(fired) < most:
             _, serial, ref, key = heapq.heappop(self._heap)
             if self._live.get(ref, {}).get(key) == serial:
                 self.cancel(ref, key)

@@ -5,6 +5,8 @@ snapshot that holds it in the same step."""
 
 from __future__ import annotations
 
+from zlib import crc32
+
 from controlplane.actor import (
     Effect,
     Persist,
@@ -68,6 +70,10 @@ STALL_ROUNDS_MAX = 10
 """A site whose vehicles follow a lower limit hears its own timer within this; a quiet one sleeps
 for `QUIET_ROUNDS_MAX` more. Where more went by unheard, no more than one round is known to have
 passed for vehicles: the clock may have been set."""
+
+
+RESUMED_SPREAD_ROUNDS = 2
+"""Over so many intervals the first rounds of sites that were brought back are spread."""
 
 
 class Rounds:
@@ -137,9 +143,13 @@ class Rounds:
 
     def resumed(self, now_ms: int) -> None:
         """The site was brought back, and its chargers follow: one round when they have had time to
-        come, and not one for each. Until then everybody keeps the limit there is."""
+        come, and not one for each. Until then everybody keeps the limit there is. The sites of a
+        host come back at once; each takes a moment of its own, so that their rounds do not keep
+        chargers waiting that are still to come."""
+        interval_ms = self._settings.round_interval_ms
         self._rounded_ms, self._late = now_ms, True
-        self.by(now_ms + self._settings.round_interval_ms)
+        spread_ms = crc32(self._ref.id.encode()) % (RESUMED_SPREAD_ROUNDS * interval_ms)
+        self.by(now_ms + interval_ms + spread_ms)
 
     def soon(self, site: LiveSite, now_ms: int, *, critical: bool = False) -> None:
         """A round at once, unless one has just been: then a tenth of the interval after it, so

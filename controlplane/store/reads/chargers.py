@@ -55,6 +55,21 @@ class ChargerReads(Reads):
 
         return await self.read(read)
 
+    async def sites_of(self, ids: Iterable[ChargerId]) -> dict[ChargerId, SiteId | None]:
+        """The site, or that it has none, of each of `ids` that the directory holds."""
+        columns = schema.charger.c
+
+        def read(connection: Connection) -> dict[ChargerId, SiteId | None]:
+            found: dict[ChargerId, SiteId | None] = {}
+            for part in parts(list(ids)):
+                query = select(columns.charger_id, columns.site_id).where(
+                    columns.charger_id.in_(part)
+                )
+                found.update((row[0], row[1]) for row in connection.execute(query))
+            return found
+
+        return await self.read(read)
+
     async def variables(
         self,
         charger_id: ChargerId,

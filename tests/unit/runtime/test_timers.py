@@ -15,19 +15,28 @@ def test_timers_fire_once_in_order() -> None:
     timers.set(B, "early", 10)
     timers.set(A, "same", 10)
     assert timers.next_ms() == 10
-    assert timers.due(9) == []
-    assert timers.due(10) == [(B, "early"), (A, "same")]
-    assert timers.due(100) == [(A, "late")]
-    assert timers.due(1_000) == []
+    assert timers.due(9, 100) == []
+    assert timers.due(10, 100) == [(B, "early"), (A, "same")]
+    assert timers.due(100, 100) == [(A, "late")]
+    assert timers.due(1_000, 100) == []
     assert timers.next_ms() is None
+
+
+def test_as_many_fire_as_are_wanted_and_the_others_next() -> None:
+    timers = Timers()
+    for at_ms, key in ((3, "c"), (1, "a"), (2, "b")):
+        timers.set(A, key, at_ms)
+    assert timers.due(10, 2) == [(A, "a"), (A, "b")]
+    assert timers.next_ms() == 3
+    assert timers.due(10, 2) == [(A, "c")]
 
 
 def test_setting_again_replaces() -> None:
     timers = Timers()
     timers.set(A, "x", 10)
     timers.set(A, "x", 50)
-    assert timers.due(20) == []
-    assert timers.due(50) == [(A, "x")]
+    assert timers.due(20, 100) == []
+    assert timers.due(50, 100) == [(A, "x")]
 
 
 def test_dropping_an_actor_drops_its_timers_only() -> None:
@@ -37,7 +46,7 @@ def test_dropping_an_actor_drops_its_timers_only() -> None:
     timers.set(B, "x", 10)
     timers.drop(A)
     assert len(timers) == 1
-    assert timers.due(10) == [(B, "x")]
+    assert timers.due(10, 100) == [(B, "x")]
 
 
 steps = st.lists(
@@ -68,7 +77,7 @@ def test_behaves_like_a_dictionary_of_instants(steps: list[tuple[str, ActorRef, 
                 expected = {entry: at for entry, at in expected.items() if entry[0] != ref}
             case "due":
                 due = {entry for entry, at in expected.items() if at <= instant}
-                assert set(timers.due(instant)) == due
+                assert set(timers.due(instant, 100)) == due
                 expected = {entry: at for entry, at in expected.items() if entry not in due}
         assert len(timers) == len(expected)
 
@@ -78,4 +87,4 @@ def test_replaced_timers_do_not_pile_up() -> None:
     for instant in range(100_000):
         timers.set(A, "round", instant)
     assert len(timers._heap) < 5_000
-    assert timers.due(100_000) == [(A, "round")]
+    assert timers.due(100_000, 100) == [(A, "round")]

@@ -80,6 +80,7 @@ async def test_every_record_is_read_back_as_it_was_written(
     assert await reader.feeder(FeederId("F1")) == feeder
     assert await reader.charger(ChargerId("CP1")) == charger
     assert await reader.chargers_named([ChargerId("CP1"), ChargerId("X")]) == {"CP1": charger}
+    assert await reader.sites_of([ChargerId("CP1"), ChargerId("X")]) == {"CP1": charger.site_id}
     assert await reader.quarantined(ChargerId("CP1")) == [quarantine]
     found = await reader.limit_decisions(ChargerId("CP1"), 1, until_ms=6)
     assert found == decisions[::-1]
