@@ -5,10 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from controlplane.api.backend import Backend, instant_ms, invalid, required
-from controlplane.api.executing import connector_number, execute, outcome_of
+from controlplane.api.executing import (
+    connector_number,
+    execute,
+    outcome_of,
+    outside_allocation,
+)
 from controlplane.api.structs import struct_of, word_of
 from controlplane.api.v1 import bidirectional_pb2, bidirectional_pb2_grpc
-from controlplane.errors import Precondition
 from controlplane.ocpp import commands
 from controlplane.ocpp.v2x import EnergyTransfer, PowerProfile, ScheduleValues
 
@@ -50,7 +54,7 @@ class Bidirectional(bidirectional_pb2_grpc.BidirectionalServiceServicer):
     async def SetPowerProfile(
         self, request: bidirectional_pb2.SetPowerProfileRequest, context: Any
     ) -> bidirectional_pb2.SetPowerProfileResponse:
-        _outside_allocation(request)
+        outside_allocation(request)
         required(request, "profile")
         profile = struct_of(PowerProfile, request.profile, "profile")
         if profile.profile_id < 1:
@@ -62,7 +66,7 @@ class Bidirectional(bidirectional_pb2_grpc.BidirectionalServiceServicer):
     async def UpdateSchedule(
         self, request: bidirectional_pb2.UpdateScheduleRequest, context: Any
     ) -> bidirectional_pb2.UpdateScheduleResponse:
-        _outside_allocation(request)
+        outside_allocation(request)
         required(request, "values")
         values = struct_of(ScheduleValues, request.values, "values")
         command = commands.UpdateSchedule(request.profile_id, values)
@@ -76,13 +80,3 @@ class Bidirectional(bidirectional_pb2_grpc.BidirectionalServiceServicer):
         command = commands.UsePriority(request.transaction_id, request.active)
         result = await execute(self._backend, command, request, context)
         return bidirectional_pb2.UsePriorityResponse(outcome=outcome_of(result))
-
-
-def _outside_allocation(request: Any) -> None:
-    if not request.outside_allocation:
-        raise Precondition(
-            "this changes what the charger may draw, of which the site keeps account; limit the "
-            "site instead, or say outside_allocation",
-            reason="ALLOCATION_OWNS_PROFILES",
-            metadata={"charger_id": request.charger_id},
-        )

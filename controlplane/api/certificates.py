@@ -41,7 +41,9 @@ class Certificates(certificates_pb2_grpc.CertificatesServiceServicer):
         required(request, "certificate_type")
         pem = request.certificate_pem
         if pem:
-            _check_pem(pem)
+            count = _counted("certificate_pem", pem)
+            if count != 1:
+                raise invalid("certificate_pem", f"one certificate, not {count}")
         else:
             pem = (await self._authority()).pem
         command = commands.InstallCertificate(request.certificate_type, pem)
@@ -91,6 +93,15 @@ class Certificates(certificates_pb2_grpc.CertificatesServiceServicer):
         command = renewal(purpose)
         result = await execute(self._backend, command, request, context)
         return certificates_pb2.RenewCertificateResponse(outcome=outcome_of(result))
+
+    async def SendCertificate(
+        self, request: certificates_pb2.SendCertificateRequest, context: Any
+    ) -> certificates_pb2.SendCertificateResponse:
+        _counted("chain_pem", request.chain_pem)
+        purpose = request.purpose or "ChargingStationCertificate"
+        command = commands.CertificateSigned(request.chain_pem, purpose)
+        result = await execute(self._backend, command, request, context)
+        return certificates_pb2.SendCertificateResponse(outcome=outcome_of(result))
 
     async def ListCertificates(
         self, request: certificates_pb2.ListCertificatesRequest, context: Any
@@ -145,16 +156,18 @@ class Certificates(certificates_pb2_grpc.CertificatesServiceServicer):
         return await asyncio.to_thread(Authority.open, self._backend.settings.ca)
 
 
-def _check_pem(pem: str) -> None:
-    """Raises InvalidInput where it is not one certificate."""
+def _counted(field: str, pem: str) -> int:
+    """How many certificates there are.
+
+    Raises:
+        InvalidInput: it is no PEM of certificates.
+    """
     if len(pem) > _PEM_MAX:
-        raise invalid("certificate_pem", f"at most {_PEM_MAX} characters")
+        raise invalid(field, f"at most {_PEM_MAX} characters")
     try:
-        count = len(x509.load_pem_x509_certificates(pem.encode()))
+        return len(x509.load_pem_x509_certificates(pem.encode()))
     except ValueError as error:
-        raise invalid("certificate_pem", f"no certificate: {error}") from error
-    if count != 1:
-        raise invalid("certificate_pem", f"one certificate, not {count}")
+        raise invalid(field, f"no certificate: {error}") from error
 
 
 def _hash_to_message(hashed: CertificateHash) -> certificates_pb2.CertificateHash:

@@ -1,19 +1,21 @@
-"""`ChargingProfilesService`: which profiles chargers hold, whoever installed them."""
+"""`ChargingProfilesService`: the profiles that chargers hold, and those of an operator."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from controlplane.api.backend import Backend, invalid, timestamp
+from controlplane.api.backend import Backend, invalid, required, timestamp
 from controlplane.api.executing import (
     connector_number,
     execute,
     outcome_of,
+    outside_allocation,
     schedule_period_to_message,
 )
+from controlplane.api.structs import struct_of
 from controlplane.api.v1 import charging_profiles_pb2, charging_profiles_pb2_grpc, network_pb2
 from controlplane.ocpp import commands, reports
-from controlplane.ocpp.commands import ProfilePurpose
+from controlplane.ocpp.commands import ChargingProfile, ProfilePurpose
 from controlplane.ocpp.events import ChargingSchedule
 from controlplane.ocpp.reports import ReportedProfile
 
@@ -57,6 +59,26 @@ class ChargingProfiles(charging_profiles_pb2_grpc.ChargingProfilesServiceService
             outcome=outcome_of(result),
             profiles=map(_profile_to_message, reports.charging_profiles_reported(result.report)),
         )
+
+    async def SetChargingProfile(
+        self, request: charging_profiles_pb2.SetChargingProfileRequest, context: Any
+    ) -> charging_profiles_pb2.SetChargingProfileResponse:
+        outside_allocation(request)
+        required(request, "profile")
+        profile = struct_of(ChargingProfile, request.profile, "profile")
+        if profile.profile_id < 1:
+            raise invalid("profile.profile_id", "1 or more")
+        command = commands.SetProfile(connector_number(request.connector_id, least=0), profile)
+        result = await execute(self._backend, command, request, context)
+        return charging_profiles_pb2.SetChargingProfileResponse(outcome=outcome_of(result))
+
+    async def ClearChargingProfile(
+        self, request: charging_profiles_pb2.ClearChargingProfileRequest, context: Any
+    ) -> charging_profiles_pb2.ClearChargingProfileResponse:
+        required(request, "profile_id")
+        command = commands.ClearProfile(request.profile_id)
+        result = await execute(self._backend, command, request, context)
+        return charging_profiles_pb2.ClearChargingProfileResponse(outcome=outcome_of(result))
 
 
 def _profile_to_message(profile: ReportedProfile) -> charging_profiles_pb2.ReportedProfile:

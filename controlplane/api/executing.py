@@ -32,7 +32,7 @@ from controlplane.api.backend import (
 from controlplane.api.v1 import chargers_pb2
 from controlplane.charger.messages import Execute, Submit, Wish
 from controlplane.config import Onboarding
-from controlplane.errors import NotFound
+from controlplane.errors import NotFound, Precondition
 from controlplane.ids import CHARGER_ID_PATTERN, ActorKind, ActorRef, ChargerId
 from controlplane.ocpp.commands import AnyCommand, CommandResult, CommandState
 from controlplane.ocpp.events import SchedulePeriod
@@ -50,6 +50,7 @@ __all__ = [
     "connector_number",
     "execute",
     "outcome_of",
+    "outside_allocation",
     "request_number",
     "require_charger",
     "schedule_period_to_message",
@@ -241,6 +242,21 @@ def schedule_period_to_message(
         limit_w=period.limit if unit == "W" else None,
         phases=period.phases,
     )
+
+
+def outside_allocation(request: Any) -> None:
+    """A profile of the caller's own is only sent where the caller says that it is one.
+
+    Raises:
+        Precondition: the request does not say so.
+    """
+    if not request.outside_allocation:
+        raise Precondition(
+            "this changes what the charger may draw, of which the site keeps account; limit the "
+            "site instead, or say outside_allocation",
+            reason="ALLOCATION_OWNS_PROFILES",
+            metadata={"charger_id": request.charger_id},
+        )
 
 
 def request_number(request_id: str) -> int:

@@ -39,8 +39,8 @@ _FAILURES_PER_ADDRESS: Final = 100
 _FORGIVEN_S: Final = 60.0
 _KEY_BYTES: Final = range(16, 21)
 """How many an AuthorizationKey has (1.6 security whitepaper, section 2)."""
-_KEY_DIGITS: Final = range(32, 41)
-"""How many stand for one."""
+_SPELLED_DIGITS: Final = range(32, 129)
+"""Hexadecimal digits of a password of 16 to 64 characters."""
 
 
 def new_password() -> str:
@@ -83,7 +83,7 @@ def basic_passwords(header: str, user: str) -> tuple[str, ...]:
         return text, password.hex()
     if len(password) in _KEY_BYTES:
         return text, password.hex()
-    if len(password) in _KEY_DIGITS:
+    if len(password) in _SPELLED_DIGITS:
         try:
             spelled = bytes.fromhex(text).decode()
         except ValueError:

@@ -79,7 +79,8 @@ def test_every_word_of_ocpp_is_imported_by_itself() -> None:
     """No module leans on another one's having been imported before it."""
     program = (
         "import pkgutil, sys, importlib, controlplane.ocpp as room\n"
-        "names = [f'controlplane.ocpp.{each.name}' for each in pkgutil.iter_modules(room.__path__)]\n"
+        "found = pkgutil.iter_modules(room.__path__)\n"
+        "names = [f'controlplane.ocpp.{each.name}' for each in found]\n"
         "for name in names:\n"
         "    for loaded in [each for each in sys.modules if each.startswith('controlplane')]:\n"
         "        del sys.modules[loaded]\n"

@@ -189,6 +189,36 @@ async def test_profiles_data_and_ways_to_a_csms(loadstar: Loadstar) -> None:
     assert charger.connectors[0].external_limit_source == "EMS"
 
 
+@pytest.mark.parametrize("charger_id", ["DEPOT-DC", "DEPOT-1"])
+async def test_a_profile_of_ones_own_is_installed_and_removed(
+    loadstar: Loadstar, charger_id: str
+) -> None:
+    profiles = charging_profiles_pb2_grpc.ChargingProfilesServiceStub(loadstar.channel)
+    own = charging_profiles_pb2.SetChargingProfileRequest(
+        charger_id=charger_id,
+        connector_id=1,
+        profile=charging_profiles_pb2.ChargingProfile(
+            profile_id=500,
+            purpose=charging_profiles_pb2.PROFILE_PURPOSE_DEFAULT,
+            kind=charging_profiles_pb2.SCHEDULE_KIND_RELATIVE,
+            unit="A",
+            periods=[charging_profiles_pb2.LimitPeriod(limit=10)],
+            stack_level=1,
+        ),
+    )
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await profiles.SetChargingProfile(own)
+    assert refused.value.code() is grpc.StatusCode.FAILED_PRECONDITION
+    own.outside_allocation = True
+    assert (await profiles.SetChargingProfile(own)).outcome.state == ACCEPTED
+    own.profile.profile_id = 12
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await profiles.SetChargingProfile(own)
+    assert violated(refused.value)[0] == "COMMAND_INVALID"
+    clear = charging_profiles_pb2.ClearChargingProfileRequest(charger_id=charger_id, profile_id=500)
+    assert (await profiles.ClearChargingProfile(clear)).outcome.state == ACCEPTED
+
+
 async def test_what_1_6_has_no_word_for_is_refused_and_the_rest_is_sent(
     loadstar: Loadstar,
 ) -> None:

@@ -15,7 +15,14 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.x509 import ocsp
-from security_stations import client_context, dial, make_authority, make_csr, make_server_files
+from security_stations import (
+    client_context,
+    dial,
+    make_authority,
+    make_csr,
+    make_server_files,
+    station_certificate,
+)
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from controlplane.api.server import serve
@@ -375,6 +382,20 @@ async def test_installed_certificates_and_their_status(tmp_path: Path) -> None:
             "certificateType": "CentralSystemRootCertificate",
             "certificate": running.authority.pem,
         }
+        foreign = make_authority(tmp_path / "foreign")
+        (chain, _), _ = station_certificate(foreign, "CP1")
+        for charger_id, station in (("CP1", old), ("CP2", new)):
+            sending = certificates_pb2.SendCertificateRequest(
+                charger_id=charger_id, chain_pem=chain
+            )
+            assert (await stub.SendCertificate(sending)).outcome.status == "Accepted"
+            told = station.last("CertificateSigned")
+            assert told is not None
+            assert told["certificateChain"] == chain
+        with pytest.raises(grpc.aio.AioRpcError):
+            await stub.SendCertificate(
+                certificates_pb2.SendCertificateRequest(charger_id="CP1", chain_pem="none")
+            )
         for charger_id, station, action in (
             ("CP1", old, "ExtendedTriggerMessage"),
             ("CP2", new, "TriggerMessage"),

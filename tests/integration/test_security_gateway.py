@@ -436,6 +436,8 @@ def test_a_key_may_come_as_text_or_as_its_bytes() -> None:
     words = "0123456789 words"
     assert words.encode().hex() in basic_passwords(header(words.encode()), "CP:1")
     assert words in basic_passwords(header(words.encode().hex().encode()), "CP:1")
+    # A station that was told the digits of the text, and takes these for the password.
+    assert key in basic_passwords(header(key.encode().hex().encode()), "CP:1")
     assert basic_passwords(header(key.encode()), "CP") == ("1:" + key,)
     assert basic_passwords(header(key.encode()), "CP2") == ()
     assert basic_passwords("Basic !!", "CP:1") == basic_passwords("Bearer x", "CP:1") == ()

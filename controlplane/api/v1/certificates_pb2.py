@@ -26,55 +26,59 @@ from controlplane.api.v1 import chargers_pb2 as controlplane_dot_api_dot_v1_dot_
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&controlplane/api/v1/certificates.proto\x12\x13\x63ontrolplane.api.v1\x1a\"controlplane/api/v1/chargers.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"s\n\x0f\x43\x65rtificateHash\x12\x16\n\x0ehash_algorithm\x18\x01 \x01(\t\x12\x18\n\x10issuer_name_hash\x18\x02 \x01(\t\x12\x17\n\x0fissuer_key_hash\x18\x03 \x01(\t\x12\x15\n\rserial_number\x18\x04 \x01(\t\"\x89\x01\n\x19InstallCertificateRequest\x12\x12\n\ncharger_id\x18\x01 \x01(\t\x12\x18\n\x10\x63\x65rtificate_type\x18\x02 \x01(\t\x12\x17\n\x0f\x63\x65rtificate_pem\x18\x03 \x01(\t\x12\x11\n\ttimeout_s\x18\x04 \x01(\x01\x12\x12\n\nrequest_id\x18\x05 \x01(\t\"R\n\x1aInstallCertificateResponse\x12\x34\n\x07outcome\x18\x01 \x01(\x0b\x32#.controlplane.api.v1.CommandOutcome\"\x90\x01\n\x18\x44\x65leteCertificateRequest\x12\x12\n\ncharger_id\x18\x01 \x01(\t\x12\x39\n\x0b\x63\x65rtificate\x18\x02 \x01(\x0b\x32$.controlplane.api.v1.CertificateHash\x12\x11\n\ttimeout_s\x18\x03 \x01(\x01\x12\x12\n\nrequest_id\x18\x04 \x01(\t\"Q\n\x19\x44\x65leteCertificateResponse\x12\x34\n\x07outcome\x18\x01 \x01(\x0b\x32#.controlplane.api.v1.CommandOutcome\"e\n!GetInstalledCertificateIdsRequest\x12\x12\n\ncharger_id\x18\x01 \x01(\t\x12\x19\n\x11\x63\x65rtificate_types\x18\x02 \x03(\t\x12\x11\n\ttimeout_s\x18\x03 \x01(\x01\"\xa3\x01\n\x14InstalledCertificate\x12\x18\n\x10\x63\x65rtificate_type\x18\x01 \x01(\t\x12\x39\n\x0b\x63\x65rtificate\x18\x02 \x01(\x0b\x32$.controlplane.api.v1.CertificateHash\x12\x36\n\x08\x63hildren\x18\x03 \x03(\x0b\x32$.controlplane.api.v1.CertificateHash\"\x9b\x01\n\"GetInstalledCertificateIdsResponse\x12\x34\n\x07outcome\x18\x01 \x01(\x0b\x32#.controlplane.api.v1.CommandOutcome\x12?\n\x0c\x63\x65rtificates\x18\x02 \x03(\x0b\x32).controlplane.api.v1.InstalledCertificate\"e\n\x17RenewCertificateRequest\x12\x12\n\ncharger_id\x18\x01 \x01(\t\x12\x0f\n\x07purpose\x18\x02 \x01(\t\x12\x11\n\ttimeout_s\x18\x03 \x01(\x01\x12\x12\n\nrequest_id\x18\x04 \x01(\t\"P\n\x18RenewCertificateResponse\x12\x34\n\x07outcome\x18\x01 \x01(\x0b\x32#.controlplane.api.v1.CommandOutcome\"\x85\x02\n\x0b\x43\x65rtificate\x12\x0e\n\x06serial\x18\x01 \x01(\t\x12\x12\n\ncharger_id\x18\x02 \x01(\t\x12\x0f\n\x07purpose\x18\x03 \x01(\t\x12\x33\n\x0fnot_before_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x32\n\x0enot_after_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x0crevoked_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x19\n\x11revocation_reason\x18\x07 \x01(\t\x12\x0b\n\x03pem\x18\x08 \x01(\t\"T\n\x17ListCertificatesRequest\x12\x12\n\ncharger_id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"k\n\x18ListCertificatesResponse\x12\x36\n\x0c\x63\x65rtificates\x18\x01 \x03(\x0b\x32 .controlplane.api.v1.Certificate\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\":\n\x18RevokeCertificateRequest\x12\x0e\n\x06serial\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"R\n\x19RevokeCertificateResponse\x12\x35\n\x0b\x63\x65rtificate\x18\x01 \x01(\x0b\x32 .controlplane.api.v1.Certificate\"\xb5\x01\n\x0eSigningRequest\x12\x12\n\ncharger_id\x18\x01 \x01(\t\x12\x0f\n\x07purpose\x18\x02 \x01(\t\x12\x30\n\x05state\x18\x03 \x01(\x0e\x32!.controlplane.api.v1.SigningState\x12,\n\x08\x61sk_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06serial\x18\x05 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x06 \x01(\t\"0\n\x1aListSigningRequestsRequest\x12\x12\n\ncharger_id\x18\x01 \x01(\t\"\\\n\x1bListSigningRequestsResponse\x12=\n\x10signing_requests\x18\x01 \x03(\x0b\x32#.controlplane.api.v1.SigningRequest\"\x15\n\x13GetAuthorityRequest\"\xaf\x01\n\x14GetAuthorityResponse\x12\x17\n\x0f\x63\x65rtificate_pem\x18\x01 \x01(\t\x12\x39\n\x0b\x63\x65rtificate\x18\x02 \x01(\x0b\x32$.controlplane.api.v1.CertificateHash\x12\x0f\n\x07subject\x18\x03 \x01(\t\x12\x32\n\x0enot_after_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp*\x9a\x01\n\x0cSigningState\x12\x1d\n\x19SIGNING_STATE_UNSPECIFIED\x10\x00\x12\x19\n\x15SIGNING_STATE_PENDING\x10\x01\x12\x18\n\x14SIGNING_STATE_SIGNED\x10\x02\x12\x1b\n\x17SIGNING_STATE_DELIVERED\x10\x03\x12\x19\n\x15SIGNING_STATE_REFUSED\x10\x04\x32\xc5\x07\n\x13\x43\x65rtificatesService\x12u\n\x12InstallCertificate\x12..controlplane.api.v1.InstallCertificateRequest\x1a/.controlplane.api.v1.InstallCertificateResponse\x12r\n\x11\x44\x65leteCertificate\x12-.controlplane.api.v1.DeleteCertificateRequest\x1a..controlplane.api.v1.DeleteCertificateResponse\x12\x8d\x01\n\x1aGetInstalledCertificateIds\x12\x36.controlplane.api.v1.GetInstalledCertificateIdsRequest\x1a\x37.controlplane.api.v1.GetInstalledCertificateIdsResponse\x12o\n\x10RenewCertificate\x12,.controlplane.api.v1.RenewCertificateRequest\x1a-.controlplane.api.v1.RenewCertificateResponse\x12o\n\x10ListCertificates\x12,.controlplane.api.v1.ListCertificatesRequest\x1a-.controlplane.api.v1.ListCertificatesResponse\x12r\n\x11RevokeCertificate\x12-.controlplane.api.v1.RevokeCertificateRequest\x1a..controlplane.api.v1.RevokeCertificateResponse\x12x\n\x13ListSigningRequests\x12/.controlplane.api.v1.ListSigningRequestsRequest\x1a\x30.controlplane.api.v1.ListSigningRequestsResponse\x12\x63\n\x0cGetAuthority\x12(.controlplane.api.v1.GetAuthorityRequest\x1a).controlplane.api.v1.GetAuthorityResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&controlplane/api/v1/certificates.proto\x12\x13\x63ontrolplane.api.v1\x1a\"controlplane/api/v1/chargers.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"s\n\x0f\x43\x65rtificateHash\x12\x16\n\x0ehash_algorithm\x18\x01 \x01(\t\x12\x18\n\x10issuer_name_hash\x18\x02 \x01(\t\x12\x17\n\x0fissuer_key_hash\x18\x03 \x01(\t\x12\x15\n\rserial_number\x18\x04 \x01(\t\"\x89\x01\n\x19InstallCertificateRequest\x12\x12\n\ncharger_id\x18\x01 \x01(\t\x12\x18\n\x10\x63\x65rtificate_type\x18\x02 \x01(\t\x12\x17\n\x0f\x63\x65rtificate_pem\x18\x03 \x01(\t\x12\x11\n\ttimeout_s\x18\x04 \x01(\x01\x12\x12\n\nrequest_id\x18\x05 \x01(\t\"R\n\x1aInstallCertificateResponse\x12\x34\n\x07outcome\x18\x01 \x01(\x0b\x32#.controlplane.api.v1.CommandOutcome\"w\n\x16SendCertificateRequest\x12\x12\n\ncharger_id\x18\x01 \x01(\t\x12\x11\n\tchain_pem\x18\x02 \x01(\t\x12\x0f\n\x07purpose\x18\x03 \x01(\t\x12\x11\n\ttimeout_s\x18\x04 \x01(\x01\x12\x12\n\nrequest_id\x18\x05 \x01(\t\"O\n\x17SendCertificateResponse\x12\x34\n\x07outcome\x18\x01 \x01(\x0b\x32#.controlplane.api.v1.CommandOutcome\"\x90\x01\n\x18\x44\x65leteCertificateRequest\x12\x12\n\ncharger_id\x18\x01 \x01(\t\x12\x39\n\x0b\x63\x65rtificate\x18\x02 \x01(\x0b\x32$.controlplane.api.v1.CertificateHash\x12\x11\n\ttimeout_s\x18\x03 \x01(\x01\x12\x12\n\nrequest_id\x18\x04 \x01(\t\"Q\n\x19\x44\x65leteCertificateResponse\x12\x34\n\x07outcome\x18\x01 \x01(\x0b\x32#.controlplane.api.v1.CommandOutcome\"e\n!GetInstalledCertificateIdsRequest\x12\x12\n\ncharger_id\x18\x01 \x01(\t\x12\x19\n\x11\x63\x65rtificate_types\x18\x02 \x03(\t\x12\x11\n\ttimeout_s\x18\x03 \x01(\x01\"\xa3\x01\n\x14InstalledCertificate\x12\x18\n\x10\x63\x65rtificate_type\x18\x01 \x01(\t\x12\x39\n\x0b\x63\x65rtificate\x18\x02 \x01(\x0b\x32$.controlplane.api.v1.CertificateHash\x12\x36\n\x08\x63hildren\x18\x03 \x03(\x0b\x32$.controlplane.api.v1.CertificateHash\"\x9b\x01\n\"GetInstalledCertificateIdsResponse\x12\x34\n\x07outcome\x18\x01 \x01(\x0b\x32#.controlplane.api.v1.CommandOutcome\x12?\n\x0c\x63\x65rtificates\x18\x02 \x03(\x0b\x32).controlplane.api.v1.InstalledCertificate\"e\n\x17RenewCertificateRequest\x12\x12\n\ncharger_id\x18\x01 \x01(\t\x12\x0f\n\x07purpose\x18\x02 \x01(\t\x12\x11\n\ttimeout_s\x18\x03 \x01(\x01\x12\x12\n\nrequest_id\x18\x04 \x01(\t\"P\n\x18RenewCertificateResponse\x12\x34\n\x07outcome\x18\x01 \x01(\x0b\x32#.controlplane.api.v1.CommandOutcome\"\x85\x02\n\x0b\x43\x65rtificate\x12\x0e\n\x06serial\x18\x01 \x01(\t\x12\x12\n\ncharger_id\x18\x02 \x01(\t\x12\x0f\n\x07purpose\x18\x03 \x01(\t\x12\x33\n\x0fnot_before_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x32\n\x0enot_after_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x0crevoked_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x19\n\x11revocation_reason\x18\x07 \x01(\t\x12\x0b\n\x03pem\x18\x08 \x01(\t\"T\n\x17ListCertificatesRequest\x12\x12\n\ncharger_id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"k\n\x18ListCertificatesResponse\x12\x36\n\x0c\x63\x65rtificates\x18\x01 \x03(\x0b\x32 .controlplane.api.v1.Certificate\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\":\n\x18RevokeCertificateRequest\x12\x0e\n\x06serial\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"R\n\x19RevokeCertificateResponse\x12\x35\n\x0b\x63\x65rtificate\x18\x01 \x01(\x0b\x32 .controlplane.api.v1.Certificate\"\xb5\x01\n\x0eSigningRequest\x12\x12\n\ncharger_id\x18\x01 \x01(\t\x12\x0f\n\x07purpose\x18\x02 \x01(\t\x12\x30\n\x05state\x18\x03 \x01(\x0e\x32!.controlplane.api.v1.SigningState\x12,\n\x08\x61sk_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06serial\x18\x05 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x06 \x01(\t\"0\n\x1aListSigningRequestsRequest\x12\x12\n\ncharger_id\x18\x01 \x01(\t\"\\\n\x1bListSigningRequestsResponse\x12=\n\x10signing_requests\x18\x01 \x03(\x0b\x32#.controlplane.api.v1.SigningRequest\"\x15\n\x13GetAuthorityRequest\"\xaf\x01\n\x14GetAuthorityResponse\x12\x17\n\x0f\x63\x65rtificate_pem\x18\x01 \x01(\t\x12\x39\n\x0b\x63\x65rtificate\x18\x02 \x01(\x0b\x32$.controlplane.api.v1.CertificateHash\x12\x0f\n\x07subject\x18\x03 \x01(\t\x12\x32\n\x0enot_after_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp*\x9a\x01\n\x0cSigningState\x12\x1d\n\x19SIGNING_STATE_UNSPECIFIED\x10\x00\x12\x19\n\x15SIGNING_STATE_PENDING\x10\x01\x12\x18\n\x14SIGNING_STATE_SIGNED\x10\x02\x12\x1b\n\x17SIGNING_STATE_DELIVERED\x10\x03\x12\x19\n\x15SIGNING_STATE_REFUSED\x10\x04\x32\xb3\x08\n\x13\x43\x65rtificatesService\x12u\n\x12InstallCertificate\x12..controlplane.api.v1.InstallCertificateRequest\x1a/.controlplane.api.v1.InstallCertificateResponse\x12r\n\x11\x44\x65leteCertificate\x12-.controlplane.api.v1.DeleteCertificateRequest\x1a..controlplane.api.v1.DeleteCertificateResponse\x12\x8d\x01\n\x1aGetInstalledCertificateIds\x12\x36.controlplane.api.v1.GetInstalledCertificateIdsRequest\x1a\x37.controlplane.api.v1.GetInstalledCertificateIdsResponse\x12o\n\x10RenewCertificate\x12,.controlplane.api.v1.RenewCertificateRequest\x1a-.controlplane.api.v1.RenewCertificateResponse\x12l\n\x0fSendCertificate\x12+.controlplane.api.v1.SendCertificateRequest\x1a,.controlplane.api.v1.SendCertificateResponse\x12o\n\x10ListCertificates\x12,.controlplane.api.v1.ListCertificatesRequest\x1a-.controlplane.api.v1.ListCertificatesResponse\x12r\n\x11RevokeCertificate\x12-.controlplane.api.v1.RevokeCertificateRequest\x1a..controlplane.api.v1.RevokeCertificateResponse\x12x\n\x13ListSigningRequests\x12/.controlplane.api.v1.ListSigningRequestsRequest\x1a\x30.controlplane.api.v1.ListSigningRequestsResponse\x12\x63\n\x0cGetAuthority\x12(.controlplane.api.v1.GetAuthorityRequest\x1a).controlplane.api.v1.GetAuthorityResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'controlplane.api.v1.certificates_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_SIGNINGSTATE']._serialized_start=2448
-  _globals['_SIGNINGSTATE']._serialized_end=2602
+  _globals['_SIGNINGSTATE']._serialized_start=2650
+  _globals['_SIGNINGSTATE']._serialized_end=2804
   _globals['_CERTIFICATEHASH']._serialized_start=132
   _globals['_CERTIFICATEHASH']._serialized_end=247
   _globals['_INSTALLCERTIFICATEREQUEST']._serialized_start=250
   _globals['_INSTALLCERTIFICATEREQUEST']._serialized_end=387
   _globals['_INSTALLCERTIFICATERESPONSE']._serialized_start=389
   _globals['_INSTALLCERTIFICATERESPONSE']._serialized_end=471
-  _globals['_DELETECERTIFICATEREQUEST']._serialized_start=474
-  _globals['_DELETECERTIFICATEREQUEST']._serialized_end=618
-  _globals['_DELETECERTIFICATERESPONSE']._serialized_start=620
-  _globals['_DELETECERTIFICATERESPONSE']._serialized_end=701
-  _globals['_GETINSTALLEDCERTIFICATEIDSREQUEST']._serialized_start=703
-  _globals['_GETINSTALLEDCERTIFICATEIDSREQUEST']._serialized_end=804
-  _globals['_INSTALLEDCERTIFICATE']._serialized_start=807
-  _globals['_INSTALLEDCERTIFICATE']._serialized_end=970
-  _globals['_GETINSTALLEDCERTIFICATEIDSRESPONSE']._serialized_start=973
-  _globals['_GETINSTALLEDCERTIFICATEIDSRESPONSE']._serialized_end=1128
-  _globals['_RENEWCERTIFICATEREQUEST']._serialized_start=1130
-  _globals['_RENEWCERTIFICATEREQUEST']._serialized_end=1231
-  _globals['_RENEWCERTIFICATERESPONSE']._serialized_start=1233
-  _globals['_RENEWCERTIFICATERESPONSE']._serialized_end=1313
-  _globals['_CERTIFICATE']._serialized_start=1316
-  _globals['_CERTIFICATE']._serialized_end=1577
-  _globals['_LISTCERTIFICATESREQUEST']._serialized_start=1579
-  _globals['_LISTCERTIFICATESREQUEST']._serialized_end=1663
-  _globals['_LISTCERTIFICATESRESPONSE']._serialized_start=1665
-  _globals['_LISTCERTIFICATESRESPONSE']._serialized_end=1772
-  _globals['_REVOKECERTIFICATEREQUEST']._serialized_start=1774
-  _globals['_REVOKECERTIFICATEREQUEST']._serialized_end=1832
-  _globals['_REVOKECERTIFICATERESPONSE']._serialized_start=1834
-  _globals['_REVOKECERTIFICATERESPONSE']._serialized_end=1916
-  _globals['_SIGNINGREQUEST']._serialized_start=1919
-  _globals['_SIGNINGREQUEST']._serialized_end=2100
-  _globals['_LISTSIGNINGREQUESTSREQUEST']._serialized_start=2102
-  _globals['_LISTSIGNINGREQUESTSREQUEST']._serialized_end=2150
-  _globals['_LISTSIGNINGREQUESTSRESPONSE']._serialized_start=2152
-  _globals['_LISTSIGNINGREQUESTSRESPONSE']._serialized_end=2244
-  _globals['_GETAUTHORITYREQUEST']._serialized_start=2246
-  _globals['_GETAUTHORITYREQUEST']._serialized_end=2267
-  _globals['_GETAUTHORITYRESPONSE']._serialized_start=2270
-  _globals['_GETAUTHORITYRESPONSE']._serialized_end=2445
-  _globals['_CERTIFICATESSERVICE']._serialized_start=2605
-  _globals['_CERTIFICATESSERVICE']._serialized_end=3570
+  _globals['_SENDCERTIFICATEREQUEST']._serialized_start=473
+  _globals['_SENDCERTIFICATEREQUEST']._serialized_end=592
+  _globals['_SENDCERTIFICATERESPONSE']._serialized_start=594
+  _globals['_SENDCERTIFICATERESPONSE']._serialized_end=673
+  _globals['_DELETECERTIFICATEREQUEST']._serialized_start=676
+  _globals['_DELETECERTIFICATEREQUEST']._serialized_end=820
+  _globals['_DELETECERTIFICATERESPONSE']._serialized_start=822
+  _globals['_DELETECERTIFICATERESPONSE']._serialized_end=903
+  _globals['_GETINSTALLEDCERTIFICATEIDSREQUEST']._serialized_start=905
+  _globals['_GETINSTALLEDCERTIFICATEIDSREQUEST']._serialized_end=1006
+  _globals['_INSTALLEDCERTIFICATE']._serialized_start=1009
+  _globals['_INSTALLEDCERTIFICATE']._serialized_end=1172
+  _globals['_GETINSTALLEDCERTIFICATEIDSRESPONSE']._serialized_start=1175
+  _globals['_GETINSTALLEDCERTIFICATEIDSRESPONSE']._serialized_end=1330
+  _globals['_RENEWCERTIFICATEREQUEST']._serialized_start=1332
+  _globals['_RENEWCERTIFICATEREQUEST']._serialized_end=1433
+  _globals['_RENEWCERTIFICATERESPONSE']._serialized_start=1435
+  _globals['_RENEWCERTIFICATERESPONSE']._serialized_end=1515
+  _globals['_CERTIFICATE']._serialized_start=1518
+  _globals['_CERTIFICATE']._serialized_end=1779
+  _globals['_LISTCERTIFICATESREQUEST']._serialized_start=1781
+  _globals['_LISTCERTIFICATESREQUEST']._serialized_end=1865
+  _globals['_LISTCERTIFICATESRESPONSE']._serialized_start=1867
+  _globals['_LISTCERTIFICATESRESPONSE']._serialized_end=1974
+  _globals['_REVOKECERTIFICATEREQUEST']._serialized_start=1976
+  _globals['_REVOKECERTIFICATEREQUEST']._serialized_end=2034
+  _globals['_REVOKECERTIFICATERESPONSE']._serialized_start=2036
+  _globals['_REVOKECERTIFICATERESPONSE']._serialized_end=2118
+  _globals['_SIGNINGREQUEST']._serialized_start=2121
+  _globals['_SIGNINGREQUEST']._serialized_end=2302
+  _globals['_LISTSIGNINGREQUESTSREQUEST']._serialized_start=2304
+  _globals['_LISTSIGNINGREQUESTSREQUEST']._serialized_end=2352
+  _globals['_LISTSIGNINGREQUESTSRESPONSE']._serialized_start=2354
+  _globals['_LISTSIGNINGREQUESTSRESPONSE']._serialized_end=2446
+  _globals['_GETAUTHORITYREQUEST']._serialized_start=2448
+  _globals['_GETAUTHORITYREQUEST']._serialized_end=2469
+  _globals['_GETAUTHORITYRESPONSE']._serialized_start=2472
+  _globals['_GETAUTHORITYRESPONSE']._serialized_end=2647
+  _globals['_CERTIFICATESSERVICE']._serialized_start=2807
+  _globals['_CERTIFICATESSERVICE']._serialized_end=3882
 # @@protoc_insertion_point(module_scope)

@@ -152,6 +152,70 @@ class InstallCertificateResponse(_message.Message):
 Global___InstallCertificateResponse: _TypeAlias = InstallCertificateResponse  # noqa: Y015
 
 @_typing.final
+class SendCertificateRequest(_message.Message):
+    """A certificate that a charger is to use."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHARGER_ID_FIELD_NUMBER: _builtins.int
+    CHAIN_PEM_FIELD_NUMBER: _builtins.int
+    PURPOSE_FIELD_NUMBER: _builtins.int
+    TIMEOUT_S_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    charger_id: _builtins.str
+    """The charger."""
+    chain_pem: _builtins.str
+    """PEM, its own first and those above it behind, at most 10,000 characters."""
+    purpose: _builtins.str
+    """`ChargingStationCertificate` (where it is empty) or `V2GCertificate`; since 2.1 also
+    `V2G20Certificate`.
+    """
+    timeout_s: _builtins.float
+    """How long to wait for the charger, 1 to 300 s; 0 means 30 s."""
+    request_id: _builtins.str
+    """See the head of `electrical.proto`."""
+    def __init__(
+        self,
+        *,
+        charger_id: _builtins.str = ...,
+        chain_pem: _builtins.str = ...,
+        purpose: _builtins.str = ...,
+        timeout_s: _builtins.float = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["chain_pem", b"chain_pem", "charger_id", b"charger_id", "purpose", b"purpose", "request_id", b"request_id", "timeout_s", b"timeout_s"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SendCertificateRequest: _TypeAlias = SendCertificateRequest  # noqa: Y015
+
+@_typing.final
+class SendCertificateResponse(_message.Message):
+    """What the charger said."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OUTCOME_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def outcome(self) -> _chargers_pb2.CommandOutcome:
+        """ACCEPTED means that it will use it."""
+
+    def __init__(
+        self,
+        *,
+        outcome: _chargers_pb2.CommandOutcome | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["outcome", b"outcome"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["outcome", b"outcome"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SendCertificateResponse: _TypeAlias = SendCertificateResponse  # noqa: Y015
+
+@_typing.final
 class DeleteCertificateRequest(_message.Message):
     """Which certificate a charger is to forget."""
 

@@ -58,6 +58,11 @@ class CertificatesServiceStub:
                 request_serializer=controlplane_dot_api_dot_v1_dot_certificates__pb2.RenewCertificateRequest.SerializeToString,
                 response_deserializer=controlplane_dot_api_dot_v1_dot_certificates__pb2.RenewCertificateResponse.FromString,
                 _registered_method=True)
+        self.SendCertificate = channel.unary_unary(
+                '/controlplane.api.v1.CertificatesService/SendCertificate',
+                request_serializer=controlplane_dot_api_dot_v1_dot_certificates__pb2.SendCertificateRequest.SerializeToString,
+                response_deserializer=controlplane_dot_api_dot_v1_dot_certificates__pb2.SendCertificateResponse.FromString,
+                _registered_method=True)
         self.ListCertificates = channel.unary_unary(
                 '/controlplane.api.v1.CertificatesService/ListCertificates',
                 request_serializer=controlplane_dot_api_dot_v1_dot_certificates__pb2.ListCertificatesRequest.SerializeToString,
@@ -117,6 +122,15 @@ class CertificatesServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def SendCertificate(self, request, context):
+        """Hands a charger a certificate that somebody else signed for it (OCPP CertificateSigned), beside the
+        ways by which Loadstar does so itself. It is not listed here; its own signer revokes it, in a list.
+        Errors: those of a command; INVALID_ARGUMENT for what is no chain of certificates.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListCertificates(self, request, context):
         """Certificates that were signed for chargers, ordered by serial number.
         """
@@ -169,6 +183,11 @@ def add_CertificatesServiceServicer_to_server(servicer, server):
                     servicer.RenewCertificate,
                     request_deserializer=controlplane_dot_api_dot_v1_dot_certificates__pb2.RenewCertificateRequest.FromString,
                     response_serializer=controlplane_dot_api_dot_v1_dot_certificates__pb2.RenewCertificateResponse.SerializeToString,
+            ),
+            'SendCertificate': grpc.unary_unary_rpc_method_handler(
+                    servicer.SendCertificate,
+                    request_deserializer=controlplane_dot_api_dot_v1_dot_certificates__pb2.SendCertificateRequest.FromString,
+                    response_serializer=controlplane_dot_api_dot_v1_dot_certificates__pb2.SendCertificateResponse.SerializeToString,
             ),
             'ListCertificates': grpc.unary_unary_rpc_method_handler(
                     servicer.ListCertificates,
@@ -303,6 +322,33 @@ class CertificatesService:
             '/controlplane.api.v1.CertificatesService/RenewCertificate',
             controlplane_dot_api_dot_v1_dot_certificates__pb2.RenewCertificateRequest.SerializeToString,
             controlplane_dot_api_dot_v1_dot_certificates__pb2.RenewCertificateResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SendCertificate(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/controlplane.api.v1.CertificatesService/SendCertificate',
+            controlplane_dot_api_dot_v1_dot_certificates__pb2.SendCertificateRequest.SerializeToString,
+            controlplane_dot_api_dot_v1_dot_certificates__pb2.SendCertificateResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -49,6 +49,11 @@ class CertificatesServiceStub:
     """Has a charger ask for a new certificate of its own (OCPP SignChargingStationCertificate, 1.6
     SignChargePointCertificate, SignV2GCertificate).
     """
+    SendCertificate: _grpc.UnaryUnaryMultiCallable[_certificates_pb2.SendCertificateRequest, _certificates_pb2.SendCertificateResponse]
+    """Hands a charger a certificate that somebody else signed for it (OCPP CertificateSigned), beside the
+    ways by which Loadstar does so itself. It is not listed here; its own signer revokes it, in a list.
+    Errors: those of a command; INVALID_ARGUMENT for what is no chain of certificates.
+    """
     ListCertificates: _grpc.UnaryUnaryMultiCallable[_certificates_pb2.ListCertificatesRequest, _certificates_pb2.ListCertificatesResponse]
     """Certificates that were signed for chargers, ordered by serial number."""
     RevokeCertificate: _grpc.UnaryUnaryMultiCallable[_certificates_pb2.RevokeCertificateRequest, _certificates_pb2.RevokeCertificateResponse]
@@ -82,6 +87,11 @@ class CertificatesServiceAsyncStub(CertificatesServiceStub):
     RenewCertificate: _aio.UnaryUnaryMultiCallable[_certificates_pb2.RenewCertificateRequest, _certificates_pb2.RenewCertificateResponse]  # type: ignore[assignment]
     """Has a charger ask for a new certificate of its own (OCPP SignChargingStationCertificate, 1.6
     SignChargePointCertificate, SignV2GCertificate).
+    """
+    SendCertificate: _aio.UnaryUnaryMultiCallable[_certificates_pb2.SendCertificateRequest, _certificates_pb2.SendCertificateResponse]  # type: ignore[assignment]
+    """Hands a charger a certificate that somebody else signed for it (OCPP CertificateSigned), beside the
+    ways by which Loadstar does so itself. It is not listed here; its own signer revokes it, in a list.
+    Errors: those of a command; INVALID_ARGUMENT for what is no chain of certificates.
     """
     ListCertificates: _aio.UnaryUnaryMultiCallable[_certificates_pb2.ListCertificatesRequest, _certificates_pb2.ListCertificatesResponse]  # type: ignore[assignment]
     """Certificates that were signed for chargers, ordered by serial number."""
@@ -137,6 +147,17 @@ class CertificatesServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_certificates_pb2.RenewCertificateResponse, _abc.Awaitable[_certificates_pb2.RenewCertificateResponse]]:
         """Has a charger ask for a new certificate of its own (OCPP SignChargingStationCertificate, 1.6
         SignChargePointCertificate, SignV2GCertificate).
+        """
+
+    @_abc_1.abstractmethod
+    def SendCertificate(
+        self,
+        request: _certificates_pb2.SendCertificateRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_certificates_pb2.SendCertificateResponse, _abc.Awaitable[_certificates_pb2.SendCertificateResponse]]:
+        """Hands a charger a certificate that somebody else signed for it (OCPP CertificateSigned), beside the
+        ways by which Loadstar does so itself. It is not listed here; its own signer revokes it, in a list.
+        Errors: those of a command; INVALID_ARGUMENT for what is no chain of certificates.
         """
 
     @_abc_1.abstractmethod

@@ -62,6 +62,38 @@ PROFILE_PURPOSE_PRIORITY: ProfilePurpose.ValueType  # 6
 """For a driver who wants all there is; since 2.1."""
 Global___ProfilePurpose: _TypeAlias = ProfilePurpose  # noqa: Y015
 
+class _ScheduleKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ScheduleKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ScheduleKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    SCHEDULE_KIND_UNSPECIFIED: _ScheduleKind.ValueType  # 0
+    """Not given."""
+    SCHEDULE_KIND_ABSOLUTE: _ScheduleKind.ValueType  # 1
+    """Its start."""
+    SCHEDULE_KIND_DAILY: _ScheduleKind.ValueType  # 2
+    """The hour of its start, every day."""
+    SCHEDULE_KIND_WEEKLY: _ScheduleKind.ValueType  # 3
+    """The day and hour of its start, every week."""
+    SCHEDULE_KIND_RELATIVE: _ScheduleKind.ValueType  # 4
+    """The start of its transaction."""
+
+class ScheduleKind(_ScheduleKind, metaclass=_ScheduleKindEnumTypeWrapper):
+    """What the time of a profile counts from."""
+
+SCHEDULE_KIND_UNSPECIFIED: ScheduleKind.ValueType  # 0
+"""Not given."""
+SCHEDULE_KIND_ABSOLUTE: ScheduleKind.ValueType  # 1
+"""Its start."""
+SCHEDULE_KIND_DAILY: ScheduleKind.ValueType  # 2
+"""The hour of its start, every day."""
+SCHEDULE_KIND_WEEKLY: ScheduleKind.ValueType  # 3
+"""The day and hour of its start, every week."""
+SCHEDULE_KIND_RELATIVE: ScheduleKind.ValueType  # 4
+"""The start of its transaction."""
+Global___ScheduleKind: _TypeAlias = ScheduleKind  # noqa: Y015
+
 @_typing.final
 class GetChargingProfilesRequest(_message.Message):
     """Which profiles."""
@@ -256,3 +288,238 @@ class GetChargingProfilesResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetChargingProfilesResponse: _TypeAlias = GetChargingProfilesResponse  # noqa: Y015
+
+@_typing.final
+class LimitPeriod(_message.Message):
+    """A limit until the next one."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LIMIT_FIELD_NUMBER: _builtins.int
+    START_S_FIELD_NUMBER: _builtins.int
+    PHASES_FIELD_NUMBER: _builtins.int
+    limit: _builtins.float
+    """In the profile's unit: amperes of each phase, or watts of all together. Sent with one decimal."""
+    start_s: _builtins.int
+    """Seconds after the schedule's begin."""
+    phases: _builtins.int
+    """How many phases it is for; absent: three."""
+    def __init__(
+        self,
+        *,
+        limit: _builtins.float = ...,
+        start_s: _builtins.int = ...,
+        phases: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_phases", b"_phases", "phases", b"phases"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_phases", b"_phases", "limit", b"limit", "phases", b"phases", "start_s", b"start_s"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__phases: _TypeAlias = _typing.Literal["phases"]  # noqa: Y015
+    _WhichOneofArgType__phases: _TypeAlias = _typing.Literal["_phases", b"_phases"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__phases) -> _WhichOneofReturnType__phases | None: ...
+
+Global___LimitPeriod: _TypeAlias = LimitPeriod  # noqa: Y015
+
+@_typing.final
+class ChargingProfile(_message.Message):
+    """A profile of one's own."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROFILE_ID_FIELD_NUMBER: _builtins.int
+    PURPOSE_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    UNIT_FIELD_NUMBER: _builtins.int
+    PERIODS_FIELD_NUMBER: _builtins.int
+    STACK_LEVEL_FIELD_NUMBER: _builtins.int
+    TRANSACTION_ID_FIELD_NUMBER: _builtins.int
+    START_TIME_FIELD_NUMBER: _builtins.int
+    DURATION_S_FIELD_NUMBER: _builtins.int
+    VALID_FROM_TIME_FIELD_NUMBER: _builtins.int
+    VALID_UNTIL_TIME_FIELD_NUMBER: _builtins.int
+    profile_id: _builtins.int
+    """Unique at the charger, 1 and up. Refused are Loadstar's own: ten times a connector, and 1 to 3."""
+    purpose: Global___ProfilePurpose.ValueType
+    """What it is for; `PROFILE_PURPOSE_EXTERNAL` is for others to set."""
+    kind: Global___ScheduleKind.ValueType
+    """What its time counts from."""
+    unit: _builtins.str
+    """`A` or `W`."""
+    stack_level: _builtins.int
+    """Higher ones go before lower ones of the same purpose; Loadstar's have 0."""
+    transaction_id: _builtins.str
+    """Of `PROFILE_PURPOSE_TRANSACTION`."""
+    duration_s: _builtins.int
+    """How long it counts; absent: for good."""
+    @_builtins.property
+    def periods(self) -> _containers.RepeatedCompositeFieldContainer[Global___LimitPeriod]:
+        """In order; the first begins at 0."""
+
+    @_builtins.property
+    def start_time(self) -> _timestamp_pb2.Timestamp:
+        """When an absolute one begins, now where it is absent; from when on one recurs."""
+
+    @_builtins.property
+    def valid_from_time(self) -> _timestamp_pb2.Timestamp:
+        """Before that it does not count."""
+
+    @_builtins.property
+    def valid_until_time(self) -> _timestamp_pb2.Timestamp:
+        """From then on it does not."""
+
+    def __init__(
+        self,
+        *,
+        profile_id: _builtins.int = ...,
+        purpose: Global___ProfilePurpose.ValueType = ...,
+        kind: Global___ScheduleKind.ValueType = ...,
+        unit: _builtins.str = ...,
+        periods: _abc.Iterable[Global___LimitPeriod] | None = ...,
+        stack_level: _builtins.int = ...,
+        transaction_id: _builtins.str | None = ...,
+        start_time: _timestamp_pb2.Timestamp | None = ...,
+        duration_s: _builtins.int | None = ...,
+        valid_from_time: _timestamp_pb2.Timestamp | None = ...,
+        valid_until_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_duration_s", b"_duration_s", "_transaction_id", b"_transaction_id", "duration_s", b"duration_s", "start_time", b"start_time", "transaction_id", b"transaction_id", "valid_from_time", b"valid_from_time", "valid_until_time", b"valid_until_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_duration_s", b"_duration_s", "_transaction_id", b"_transaction_id", "duration_s", b"duration_s", "kind", b"kind", "periods", b"periods", "profile_id", b"profile_id", "purpose", b"purpose", "stack_level", b"stack_level", "start_time", b"start_time", "transaction_id", b"transaction_id", "unit", b"unit", "valid_from_time", b"valid_from_time", "valid_until_time", b"valid_until_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__duration_s: _TypeAlias = _typing.Literal["duration_s"]  # noqa: Y015
+    _WhichOneofArgType__duration_s: _TypeAlias = _typing.Literal["_duration_s", b"_duration_s"]  # noqa: Y015
+    _WhichOneofReturnType__transaction_id: _TypeAlias = _typing.Literal["transaction_id"]  # noqa: Y015
+    _WhichOneofArgType__transaction_id: _TypeAlias = _typing.Literal["_transaction_id", b"_transaction_id"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__duration_s) -> _WhichOneofReturnType__duration_s | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__transaction_id) -> _WhichOneofReturnType__transaction_id | None: ...
+
+Global___ChargingProfile: _TypeAlias = ChargingProfile  # noqa: Y015
+
+@_typing.final
+class SetChargingProfileRequest(_message.Message):
+    """A profile to be installed."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHARGER_ID_FIELD_NUMBER: _builtins.int
+    CONNECTOR_ID_FIELD_NUMBER: _builtins.int
+    PROFILE_FIELD_NUMBER: _builtins.int
+    OUTSIDE_ALLOCATION_FIELD_NUMBER: _builtins.int
+    TIMEOUT_S_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    charger_id: _builtins.str
+    """The charger."""
+    connector_id: _builtins.int
+    """The connector, 1 and up; 0 the whole charger, or each connector for a default."""
+    outside_allocation: _builtins.bool
+    """Must be set: see the method."""
+    timeout_s: _builtins.float
+    """How long to wait for the charger, 1 to 300 s; 0 means 30 s."""
+    request_id: _builtins.str
+    """See the head of `electrical.proto`."""
+    @_builtins.property
+    def profile(self) -> Global___ChargingProfile:
+        """The profile."""
+
+    def __init__(
+        self,
+        *,
+        charger_id: _builtins.str = ...,
+        connector_id: _builtins.int = ...,
+        profile: Global___ChargingProfile | None = ...,
+        outside_allocation: _builtins.bool = ...,
+        timeout_s: _builtins.float = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["profile", b"profile"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["charger_id", b"charger_id", "connector_id", b"connector_id", "outside_allocation", b"outside_allocation", "profile", b"profile", "request_id", b"request_id", "timeout_s", b"timeout_s"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetChargingProfileRequest: _TypeAlias = SetChargingProfileRequest  # noqa: Y015
+
+@_typing.final
+class SetChargingProfileResponse(_message.Message):
+    """What became of it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OUTCOME_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def outcome(self) -> _chargers_pb2.CommandOutcome:
+        """How the command ended."""
+
+    def __init__(
+        self,
+        *,
+        outcome: _chargers_pb2.CommandOutcome | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["outcome", b"outcome"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["outcome", b"outcome"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetChargingProfileResponse: _TypeAlias = SetChargingProfileResponse  # noqa: Y015
+
+@_typing.final
+class ClearChargingProfileRequest(_message.Message):
+    """A profile to be removed."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHARGER_ID_FIELD_NUMBER: _builtins.int
+    PROFILE_ID_FIELD_NUMBER: _builtins.int
+    TIMEOUT_S_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    charger_id: _builtins.str
+    """The charger."""
+    profile_id: _builtins.int
+    """Its number."""
+    timeout_s: _builtins.float
+    """How long to wait for the charger, 1 to 300 s; 0 means 30 s."""
+    request_id: _builtins.str
+    """See the head of `electrical.proto`."""
+    def __init__(
+        self,
+        *,
+        charger_id: _builtins.str = ...,
+        profile_id: _builtins.int = ...,
+        timeout_s: _builtins.float = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["charger_id", b"charger_id", "profile_id", b"profile_id", "request_id", b"request_id", "timeout_s", b"timeout_s"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ClearChargingProfileRequest: _TypeAlias = ClearChargingProfileRequest  # noqa: Y015
+
+@_typing.final
+class ClearChargingProfileResponse(_message.Message):
+    """What became of it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OUTCOME_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def outcome(self) -> _chargers_pb2.CommandOutcome:
+        """How the command ended."""
+
+    def __init__(
+        self,
+        *,
+        outcome: _chargers_pb2.CommandOutcome | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["outcome", b"outcome"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["outcome", b"outcome"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ClearChargingProfileResponse: _TypeAlias = ClearChargingProfileResponse  # noqa: Y015

@@ -27,7 +27,7 @@ if _version_not_supported:
 
 class ChargingProfilesServiceStub:
     """The charging profiles that chargers hold, whoever installed them. To limit a charger is not a command;
-    see `ChargersService`.
+    see `ChargersService`. A profile of one's own is.
     """
 
     def __init__(self, channel):
@@ -41,17 +41,47 @@ class ChargingProfilesServiceStub:
                 request_serializer=controlplane_dot_api_dot_v1_dot_charging__profiles__pb2.GetChargingProfilesRequest.SerializeToString,
                 response_deserializer=controlplane_dot_api_dot_v1_dot_charging__profiles__pb2.GetChargingProfilesResponse.FromString,
                 _registered_method=True)
+        self.SetChargingProfile = channel.unary_unary(
+                '/controlplane.api.v1.ChargingProfilesService/SetChargingProfile',
+                request_serializer=controlplane_dot_api_dot_v1_dot_charging__profiles__pb2.SetChargingProfileRequest.SerializeToString,
+                response_deserializer=controlplane_dot_api_dot_v1_dot_charging__profiles__pb2.SetChargingProfileResponse.FromString,
+                _registered_method=True)
+        self.ClearChargingProfile = channel.unary_unary(
+                '/controlplane.api.v1.ChargingProfilesService/ClearChargingProfile',
+                request_serializer=controlplane_dot_api_dot_v1_dot_charging__profiles__pb2.ClearChargingProfileRequest.SerializeToString,
+                response_deserializer=controlplane_dot_api_dot_v1_dot_charging__profiles__pb2.ClearChargingProfileResponse.FromString,
+                _registered_method=True)
 
 
 class ChargingProfilesServiceServicer:
     """The charging profiles that chargers hold, whoever installed them. To limit a charger is not a command;
-    see `ChargersService`.
+    see `ChargersService`. A profile of one's own is.
     """
 
     def GetChargingProfiles(self, request, context):
         """The profiles that match (OCPP 2.x; for all profiles combined, in every version, see
         `ChargersService.GetCompositeSchedule`). The charger reports them in messages of its own; the answer is
         given when the last has come.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetChargingProfile(self, request, context):
+        """Installs a profile, in any version. It may let the charger draw more than the site has given it, of
+        which the site keeps account: it must say `outside_allocation`, and what the charger draws is then the
+        caller's to answer for. For setpoints and power in both directions see `BidirectionalService`.
+
+        Errors: FAILED_PRECONDITION (reason `ALLOCATION_OWNS_PROFILES`) without `outside_allocation`;
+        INVALID_ARGUMENT (reason `COMMAND_INVALID`) for one that no charger would take, or that is Loadstar's own.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ClearChargingProfile(self, request, context):
+        """Removes the profile with a number, whoever installed it; those of Loadstar itself stay. The outcome's
+        status is `Unknown` where there is none.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -65,6 +95,16 @@ def add_ChargingProfilesServiceServicer_to_server(servicer, server):
                     request_deserializer=controlplane_dot_api_dot_v1_dot_charging__profiles__pb2.GetChargingProfilesRequest.FromString,
                     response_serializer=controlplane_dot_api_dot_v1_dot_charging__profiles__pb2.GetChargingProfilesResponse.SerializeToString,
             ),
+            'SetChargingProfile': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetChargingProfile,
+                    request_deserializer=controlplane_dot_api_dot_v1_dot_charging__profiles__pb2.SetChargingProfileRequest.FromString,
+                    response_serializer=controlplane_dot_api_dot_v1_dot_charging__profiles__pb2.SetChargingProfileResponse.SerializeToString,
+            ),
+            'ClearChargingProfile': grpc.unary_unary_rpc_method_handler(
+                    servicer.ClearChargingProfile,
+                    request_deserializer=controlplane_dot_api_dot_v1_dot_charging__profiles__pb2.ClearChargingProfileRequest.FromString,
+                    response_serializer=controlplane_dot_api_dot_v1_dot_charging__profiles__pb2.ClearChargingProfileResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'controlplane.api.v1.ChargingProfilesService', rpc_method_handlers)
@@ -75,7 +115,7 @@ def add_ChargingProfilesServiceServicer_to_server(servicer, server):
  # This class is part of an EXPERIMENTAL API.
 class ChargingProfilesService:
     """The charging profiles that chargers hold, whoever installed them. To limit a charger is not a command;
-    see `ChargersService`.
+    see `ChargersService`. A profile of one's own is.
     """
 
     @staticmethod
@@ -95,6 +135,60 @@ class ChargingProfilesService:
             '/controlplane.api.v1.ChargingProfilesService/GetChargingProfiles',
             controlplane_dot_api_dot_v1_dot_charging__profiles__pb2.GetChargingProfilesRequest.SerializeToString,
             controlplane_dot_api_dot_v1_dot_charging__profiles__pb2.GetChargingProfilesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetChargingProfile(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/controlplane.api.v1.ChargingProfilesService/SetChargingProfile',
+            controlplane_dot_api_dot_v1_dot_charging__profiles__pb2.SetChargingProfileRequest.SerializeToString,
+            controlplane_dot_api_dot_v1_dot_charging__profiles__pb2.SetChargingProfileResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ClearChargingProfile(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/controlplane.api.v1.ChargingProfilesService/ClearChargingProfile',
+            controlplane_dot_api_dot_v1_dot_charging__profiles__pb2.ClearChargingProfileRequest.SerializeToString,
+            controlplane_dot_api_dot_v1_dot_charging__profiles__pb2.ClearChargingProfileResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -28,7 +28,7 @@ GRPC_VERSION: str
 
 class ChargingProfilesServiceStub:
     """The charging profiles that chargers hold, whoever installed them. To limit a charger is not a command;
-    see `ChargersService`.
+    see `ChargersService`. A profile of one's own is.
     """
 
     @_typing.overload
@@ -40,11 +40,23 @@ class ChargingProfilesServiceStub:
     `ChargersService.GetCompositeSchedule`). The charger reports them in messages of its own; the answer is
     given when the last has come.
     """
+    SetChargingProfile: _grpc.UnaryUnaryMultiCallable[_charging_profiles_pb2.SetChargingProfileRequest, _charging_profiles_pb2.SetChargingProfileResponse]
+    """Installs a profile, in any version. It may let the charger draw more than the site has given it, of
+    which the site keeps account: it must say `outside_allocation`, and what the charger draws is then the
+    caller's to answer for. For setpoints and power in both directions see `BidirectionalService`.
+
+    Errors: FAILED_PRECONDITION (reason `ALLOCATION_OWNS_PROFILES`) without `outside_allocation`;
+    INVALID_ARGUMENT (reason `COMMAND_INVALID`) for one that no charger would take, or that is Loadstar's own.
+    """
+    ClearChargingProfile: _grpc.UnaryUnaryMultiCallable[_charging_profiles_pb2.ClearChargingProfileRequest, _charging_profiles_pb2.ClearChargingProfileResponse]
+    """Removes the profile with a number, whoever installed it; those of Loadstar itself stay. The outcome's
+    status is `Unknown` where there is none.
+    """
 
 @_typing.type_check_only
 class ChargingProfilesServiceAsyncStub(ChargingProfilesServiceStub):
     """The charging profiles that chargers hold, whoever installed them. To limit a charger is not a command;
-    see `ChargersService`.
+    see `ChargersService`. A profile of one's own is.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -53,10 +65,22 @@ class ChargingProfilesServiceAsyncStub(ChargingProfilesServiceStub):
     `ChargersService.GetCompositeSchedule`). The charger reports them in messages of its own; the answer is
     given when the last has come.
     """
+    SetChargingProfile: _aio.UnaryUnaryMultiCallable[_charging_profiles_pb2.SetChargingProfileRequest, _charging_profiles_pb2.SetChargingProfileResponse]  # type: ignore[assignment]
+    """Installs a profile, in any version. It may let the charger draw more than the site has given it, of
+    which the site keeps account: it must say `outside_allocation`, and what the charger draws is then the
+    caller's to answer for. For setpoints and power in both directions see `BidirectionalService`.
+
+    Errors: FAILED_PRECONDITION (reason `ALLOCATION_OWNS_PROFILES`) without `outside_allocation`;
+    INVALID_ARGUMENT (reason `COMMAND_INVALID`) for one that no charger would take, or that is Loadstar's own.
+    """
+    ClearChargingProfile: _aio.UnaryUnaryMultiCallable[_charging_profiles_pb2.ClearChargingProfileRequest, _charging_profiles_pb2.ClearChargingProfileResponse]  # type: ignore[assignment]
+    """Removes the profile with a number, whoever installed it; those of Loadstar itself stay. The outcome's
+    status is `Unknown` where there is none.
+    """
 
 class ChargingProfilesServiceServicer(metaclass=_abc_1.ABCMeta):
     """The charging profiles that chargers hold, whoever installed them. To limit a charger is not a command;
-    see `ChargersService`.
+    see `ChargersService`. A profile of one's own is.
     """
 
     @_abc_1.abstractmethod
@@ -68,6 +92,30 @@ class ChargingProfilesServiceServicer(metaclass=_abc_1.ABCMeta):
         """The profiles that match (OCPP 2.x; for all profiles combined, in every version, see
         `ChargersService.GetCompositeSchedule`). The charger reports them in messages of its own; the answer is
         given when the last has come.
+        """
+
+    @_abc_1.abstractmethod
+    def SetChargingProfile(
+        self,
+        request: _charging_profiles_pb2.SetChargingProfileRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_charging_profiles_pb2.SetChargingProfileResponse, _abc.Awaitable[_charging_profiles_pb2.SetChargingProfileResponse]]:
+        """Installs a profile, in any version. It may let the charger draw more than the site has given it, of
+        which the site keeps account: it must say `outside_allocation`, and what the charger draws is then the
+        caller's to answer for. For setpoints and power in both directions see `BidirectionalService`.
+
+        Errors: FAILED_PRECONDITION (reason `ALLOCATION_OWNS_PROFILES`) without `outside_allocation`;
+        INVALID_ARGUMENT (reason `COMMAND_INVALID`) for one that no charger would take, or that is Loadstar's own.
+        """
+
+    @_abc_1.abstractmethod
+    def ClearChargingProfile(
+        self,
+        request: _charging_profiles_pb2.ClearChargingProfileRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_charging_profiles_pb2.ClearChargingProfileResponse, _abc.Awaitable[_charging_profiles_pb2.ClearChargingProfileResponse]]:
+        """Removes the profile with a number, whoever installed it; those of Loadstar itself stay. The outcome's
+        status is `Unknown` where there is none.
         """
 
 def add_ChargingProfilesServiceServicer_to_server(servicer: ChargingProfilesServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -8,8 +8,13 @@ from controlplane.ocpp.commands.battery_swap import (
     RequestBatterySwap,
 )
 from controlplane.ocpp.commands.charging_profiles import (
+    ChargingProfile,
+    ClearProfile,
     GetChargingProfiles,
+    LimitPeriod,
     ProfilePurpose,
+    ScheduleKind,
+    SetProfile,
 )
 from controlplane.ocpp.commands.core import (
     ChangeAvailability,
@@ -118,11 +123,13 @@ __all__ = [
     "CertificateSigned",
     "ChangeAvailability",
     "ChangeTransactionTariff",
+    "ChargingProfile",
     "ClearCache",
     "ClearDerControl",
     "ClearDisplayMessage",
     "ClearLimit",
     "ClearLimits",
+    "ClearProfile",
     "ClearTariffs",
     "ClearVariableMonitoring",
     "Command",
@@ -151,6 +158,7 @@ __all__ = [
     "GetTariffs",
     "GetTransactionStatus",
     "InstallCertificate",
+    "LimitPeriod",
     "LimitPurpose",
     "ListEntry",
     "LogKind",
@@ -166,6 +174,7 @@ __all__ = [
     "RequestBatterySwap",
     "ReserveNow",
     "Reset",
+    "ScheduleKind",
     "SendFrequencySignal",
     "SendList",
     "SetDefaultTariff",
@@ -177,6 +186,7 @@ __all__ = [
     "SetNetworkProfile",
     "SetPassword",
     "SetPowerProfile",
+    "SetProfile",
     "SetSettings",
     "SetVariableMonitoring",
     "TextFormat",
@@ -231,7 +241,9 @@ AnyCommand = (
     | UpdateCost
     | TransferData
     | SetNetworkProfile
+    | ClearProfile
     | GetChargingProfiles
+    | SetProfile
     | UpdateFirmware
     | PublishFirmware
     | UnpublishFirmware

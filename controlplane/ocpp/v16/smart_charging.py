@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from controlplane.ocpp import commands
-from controlplane.ocpp.commands import CommandResult, LimitPurpose
+from controlplane.ocpp.commands import CommandResult, LimitPurpose, ProfilePurpose
 from controlplane.ocpp.dialect import (
     ABSOLUTE_START_AGO_MS,
     Block,
@@ -15,6 +15,7 @@ from controlplane.ocpp.dialect import (
     profile_id,
 )
 from controlplane.ocpp.framing import Fault
+from controlplane.ocpp.profiles import clear_fault, profile_fault, write_profile, write_schedule
 from controlplane.units import iso_s_from_ms
 
 __all__ = ["SMART_CHARGING"]
@@ -24,6 +25,7 @@ _PURPOSE: Final = {
     LimitPurpose.DEFAULT: "TxDefaultProfile",
     LimitPurpose.CHARGER_MAX: "ChargePointMaxProfile",
 }
+_OF_OPERATORS: Final = {ProfilePurpose[purpose.name]: word for purpose, word in _PURPOSE.items()}
 
 
 def _set_limit(command: commands.SetLimit, now_ms: int) -> dict[str, Any] | Fault:
@@ -61,6 +63,32 @@ def _set_limit(command: commands.SetLimit, now_ms: int) -> dict[str, Any] | Faul
     return {"connectorId": command.connector_id, "csChargingProfiles": profile}
 
 
+def _set_profile(command: commands.SetProfile, now_ms: int) -> dict[str, Any] | Fault:
+    profile = command.profile
+    purpose = _OF_OPERATORS.get(profile.purpose)
+    if purpose is None:
+        return Fault("NotImplemented", f"OCPP 1.6 has no profiles for {profile.purpose.value}")
+    transaction_id = profile.transaction_id
+    if transaction_id is not None and not transaction_id.isdecimal():
+        return Fault("PropertyConstraintViolation", "transactions of OCPP 1.6 are numbers")
+    fault = profile_fault(command)
+    if fault is not None:
+        return fault
+    written = {
+        "chargingProfileId": profile.profile_id,
+        "chargingProfilePurpose": purpose,
+        **write_profile(profile),
+        "chargingSchedule": write_schedule(profile, now_ms),
+    }
+    if transaction_id is not None:
+        written["transactionId"] = int(transaction_id)
+    return {"connectorId": command.connector_id, "csChargingProfiles": written}
+
+
+def _clear_profile(command: commands.ClearProfile, _: int) -> dict[str, Any] | Fault:
+    return clear_fault(command) or {"id": command.profile_id}
+
+
 def _clear_limit(command: commands.ClearLimit, _: int) -> dict[str, Any]:
     return {"id": profile_id(command.connector_id, command.purpose)}
 
@@ -86,8 +114,10 @@ SMART_CHARGING = Block(
     writers={
         commands.ClearLimit: ("ClearChargingProfile", _clear_limit),
         commands.ClearLimits: ("ClearChargingProfile", _clear_limits),
+        commands.ClearProfile: ("ClearChargingProfile", _clear_profile),
         commands.GetCompositeSchedule: ("GetCompositeSchedule", _get_composite_schedule),
         commands.SetLimit: ("SetChargingProfile", _set_limit),
+        commands.SetProfile: ("SetChargingProfile", _set_profile),
     },
     parts={commands.SetLimit: cleared_before_set},
     results={commands.ClearLimit: _limits_cleared, commands.ClearLimits: _limits_cleared},

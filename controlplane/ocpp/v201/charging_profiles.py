@@ -12,9 +12,9 @@ from controlplane.ocpp.events import Event
 from controlplane.ocpp.schedules import charging_schedule
 from controlplane.ocpp.v201.common import evse_number, report
 
-__all__ = ["CHARGING_PROFILES", "PURPOSE_OF_WORD"]
+__all__ = ["CHARGING_PROFILES", "PURPOSE_OF_WORD", "WORD_OF_PURPOSE"]
 
-_PURPOSE: Final = {
+WORD_OF_PURPOSE: Final = {
     ProfilePurpose.CHARGER_MAX: "ChargingStationMaxProfile",
     ProfilePurpose.DEFAULT: "TxDefaultProfile",
     ProfilePurpose.EXTERNAL: "ChargingStationExternalConstraints",
@@ -22,7 +22,7 @@ _PURPOSE: Final = {
     ProfilePurpose.PRIORITY: "PriorityCharging",
     ProfilePurpose.TRANSACTION: "TxProfile",
 }
-PURPOSE_OF_WORD: Final = {word: purpose for purpose, word in _PURPOSE.items()}
+PURPOSE_OF_WORD: Final = {word: purpose for purpose, word in WORD_OF_PURPOSE.items()}
 
 
 def _profiles_reported(payload: dict[str, Any]) -> Event:
@@ -48,7 +48,7 @@ def _limit_cleared(payload: dict[str, Any]) -> Event:
 def _get_profiles(command: commands.GetChargingProfiles, _: int) -> dict[str, Any]:
     criterion: dict[str, Any] = {}
     if command.purpose is not None:
-        criterion["chargingProfilePurpose"] = _PURPOSE[command.purpose]
+        criterion["chargingProfilePurpose"] = WORD_OF_PURPOSE[command.purpose]
     if command.stack_level is not None:
         criterion["stackLevel"] = command.stack_level
     if command.profile_ids:

@@ -18,8 +18,10 @@ from controlplane.ocpp.dialect import (
 )
 from controlplane.ocpp.events import Event
 from controlplane.ocpp.framing import Fault
+from controlplane.ocpp.profiles import clear_fault, profile_fault, write_profile, write_schedule
 from controlplane.ocpp.readings import bounded_integer, energy_wh, instant_ms, milliamperes
 from controlplane.ocpp.schedules import charging_schedule
+from controlplane.ocpp.v201.charging_profiles import WORD_OF_PURPOSE
 from controlplane.ocpp.v201.common import evse_number
 from controlplane.units import iso_s_from_ms
 
@@ -118,6 +120,26 @@ def write_limit(command: commands.SetLimit, now_ms: int) -> dict[str, Any]:
     return {"evseId": command.connector_id, "chargingProfile": profile}
 
 
+def _set_profile(command: commands.SetProfile, now_ms: int) -> dict[str, Any] | Fault:
+    fault = profile_fault(command)
+    if fault is not None:
+        return fault
+    profile = command.profile
+    written = {
+        "id": profile.profile_id,
+        "chargingProfilePurpose": WORD_OF_PURPOSE[profile.purpose],
+        **write_profile(profile),
+        "chargingSchedule": [{"id": 1, **write_schedule(profile, now_ms)}],
+    }
+    if profile.transaction_id is not None:
+        written["transactionId"] = profile.transaction_id
+    return {"evseId": command.connector_id, "chargingProfile": written}
+
+
+def _clear_profile(command: commands.ClearProfile, _: int) -> dict[str, Any] | Fault:
+    return clear_fault(command) or {"chargingProfileId": command.profile_id}
+
+
 def _clear_limit(command: commands.ClearLimit, _: int) -> dict[str, Any]:
     return {"chargingProfileId": profile_id(command.connector_id, command.purpose)}
 
@@ -148,8 +170,10 @@ SMART_CHARGING = Block(
     writers={
         commands.ClearLimit: ("ClearChargingProfile", _clear_limit),
         commands.ClearLimits: ("ClearChargingProfile", _clear_limits),
+        commands.ClearProfile: ("ClearChargingProfile", _clear_profile),
         commands.GetCompositeSchedule: ("GetCompositeSchedule", _get_composite_schedule),
         commands.SetLimit: ("SetChargingProfile", _set_limit),
+        commands.SetProfile: ("SetChargingProfile", _set_profile),
     },
     parts={commands.SetLimit: cleared_before_set},
     results={commands.ClearLimit: _limits_cleared, commands.ClearLimits: _limits_cleared},

@@ -46,6 +46,18 @@ _OF_ALL: Sequence[AnyCommand] = (
     commands.Reset(hard=True),
     commands.UnlockConnector(1),
     commands.ClearLimit(1, commands.LimitPurpose.DEFAULT),
+    commands.ClearProfile(500),
+    commands.SetProfile(
+        0,
+        commands.ChargingProfile(
+            500,
+            commands.ProfilePurpose.DEFAULT,
+            commands.ScheduleKind.DAILY,
+            "A",
+            (commands.LimitPeriod(16), commands.LimitPeriod(8.09, 3_600, 1)),
+            start_ms=_AT_MS,
+        ),
+    ),
     commands.GetBaseReport(request_id=1),
     commands.ChangeAvailability(0, operative=False),
     commands.ChangeAvailability(2, operative=True),
