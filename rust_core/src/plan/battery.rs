@@ -91,6 +91,39 @@ pub(super) fn battery_room(car: &Car, current: &[i32], slot: usize) -> i64 {
     most
 }
 
+/// What is drawn from a slot on when up to `most` more is drawn in it and later slots take what the
+/// taper then leaves; none where it would bring less in the end.
+pub(super) fn drawn_before_taper(
+    car: &Car,
+    current: &[i32],
+    slot: usize,
+    most: i64,
+) -> Option<Vec<i32>> {
+    let taper = car.taper.as_ref()?;
+    let fed = |at: usize| if car.two_way { current[car.stride + at] } else { 0 };
+    if fed(slot) > 0 {
+        return None;
+    }
+    let (mut had, mut has) = (0, 0);
+    let mut changed = Vec::with_capacity(car.count - slot);
+    for at in 0..car.count {
+        let own = i64::from(current[at]);
+        had += own * car.unit;
+        let open = (car.room_uj - has).div_euclid(car.unit).min(taper.room(0, has, car.unit));
+        let drawn = if at == slot { (own + most).min(open) } else { own.min(open) };
+        has += drawn * car.unit;
+        if has < had || drawn < 0 {
+            return None;
+        }
+        if at >= slot {
+            changed.push(i32::try_from(drawn).ok()?);
+        }
+        let taken = car.taken(fed(at));
+        (had, has) = (had - taken, has - taken);
+    }
+    (changed[0] > current[slot]).then_some(changed)
+}
+
 /// How many milliamperes less can be drawn in a slot without a battery that is too empty later.
 pub(super) fn battery_gives(car: &Car, current: &[i32], slot: usize) -> i64 {
     if !car.two_way {

@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 
-use super::battery::{battery_gives, battery_room, gained, wanted};
+use super::battery::{battery_gives, battery_room, drawn_before_taper, gained, wanted};
 use super::layout::{Car, KINDS, Layout, POWER};
 use super::schedule::{Scheduler, milliwatts};
 use super::sweep::row_of;
@@ -14,8 +14,8 @@ use crate::units::PHASES;
 
 /// How much a peak may be raised for what found no room below it, in turns, as parts of it.
 const RAISES: [f64; 6] = [0.0, 0.0002, 0.001, 0.004, 0.02, 0.1];
-/// How many exchanges are tried for each vehicle of the horizon, on average.
-const EXCHANGES: usize = 1;
+/// How many exchanges are tried, beside one for each vehicle of the horizon.
+const EXCHANGES: usize = 1_000;
 
 /// A vehicle that has less than it would like.
 struct Short {
@@ -50,9 +50,9 @@ impl Scheduler {
                         break;
                     }
                     let most = each.most(layout);
-                    let given =
-                        self.raise(layout, each.class, &layout.cars[each.car], slot, most, current);
-                    each.missing -= given * layout.cars[each.car].unit;
+                    let car = &layout.cars[each.car];
+                    let given = self.raise(layout, each.class, car, slot, most, current);
+                    each.missing -= given.unwrap_or(0);
                 }
             }
             short.retain(|each| each.missing > 0);
@@ -74,7 +74,7 @@ impl Scheduler {
         prices: &[f32],
         current: &mut [i32],
     ) {
-        let mut tries = EXCHANGES * layout.cars.len();
+        let mut tries = EXCHANGES + layout.cars.len();
         let (mut order, mut gave) = (Vec::new(), Vec::new());
         for each in short.iter_mut() {
             cheapest_first(layout, each, prices, &mut order);
@@ -122,15 +122,15 @@ impl Scheduler {
                 }
                 *tries -= 1;
                 self.add(layout, class, other, from, -taken, current);
-                let given = self.raise(layout, short.class, car, slot, most, current);
-                if given == 0 {
+                let Some(given) = self.raise(layout, short.class, car, slot, most, current) else {
                     self.add(layout, class, other, from, taken, current);
                     continue;
-                }
+                };
                 let back = self.raise(layout, class, other, from, taken, current);
-                short.missing -= given * car.unit;
-                if back < taken {
-                    gave.push(Short { class, car: number, missing: (taken - back) * other.unit });
+                short.missing -= given;
+                let missing = taken * other.unit - back.unwrap_or(0);
+                if missing > 0 {
+                    gave.push(Short { class, car: number, missing });
                 }
             }
         }
@@ -172,7 +172,8 @@ impl Scheduler {
         room
     }
 
-    /// Let a vehicle draw up to `most` more in a slot; returns what it got.
+    /// Let a vehicle draw up to `most` more in a slot. Returns the microjoules that it gained by that,
+    /// none where it cannot.
     fn raise(
         &mut self,
         layout: &Layout,
@@ -181,7 +182,7 @@ impl Scheduler {
         slot: usize,
         most: i64,
         current: &mut [i32],
-    ) -> i64 {
+    ) -> Option<i64> {
         let class = &layout.classes[index];
         let element = car.offset + slot;
         let meter = class.meter as usize * layout.slots + car.first + slot;
@@ -195,14 +196,35 @@ impl Scheduler {
             room = room.min(self.node_room(layout, index, car, slot, node));
             node = layout.sides[0].parent[node as usize];
         }
-        if room > 0 {
-            room = room.min(battery_room(car, &current[car.all()], slot));
-        }
         if room <= 0 {
-            return 0;
+            return None;
         }
-        self.add(layout, index, car, slot, room, current);
-        room
+        let fits = room.min(battery_room(car, &current[car.all()], slot));
+        if fits > 0 {
+            self.add(layout, index, car, slot, fits, current);
+            return Some(fits * car.unit);
+        }
+        self.raise_before_taper(layout, (index, car, slot), room, current)
+    }
+
+    /// Where only later slots stand in the way, in which a fuller battery takes less: draw more now and
+    /// less then. Returns what is gained in the end.
+    fn raise_before_taper(
+        &mut self,
+        layout: &Layout,
+        (index, car, slot): (usize, &Car, usize),
+        most: i64,
+        current: &mut [i32],
+    ) -> Option<i64> {
+        let changed = drawn_before_taper(car, &current[car.all()], slot, most)?;
+        let before = gained(car, &current[car.all()]);
+        for (at, &new) in (slot..car.count).zip(&changed) {
+            let more = i64::from(new) - i64::from(current[car.offset + at]);
+            if more != 0 {
+                self.add(layout, index, car, at, more, current);
+            }
+        }
+        Some(gained(car, &current[car.all()]) - before)
     }
 
     /// Let a vehicle draw so much more, or less, in a slot.
