@@ -3,15 +3,18 @@
 Each horizon is small and mean: rows without any room, prices below zero, demand charges that count
 in some slots only, batteries without losses or without room, needs that no power can meet.
 Judged is that the optimum of HiGHS lies between the bound and the cost, that the plan is as near
-to the bound as was asked, and that no row is overloaded."""
+to the bound as was asked, and that no row is overloaded: of a plan from nothing, and of one that
+begins where that ended, moved by a slot, whose last slot's prices so are those of the first."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from controlplane import _core
 from controlplane.bench import plan_program
@@ -53,14 +56,15 @@ class Verdict:
         return self.cost - self.bound <= _GAP * abs(self.cost) + self.grain + _CENTS
 
 
-def judge(given: Horizon) -> Verdict:
-    """Plan a horizon, and solve it with HiGHS.
+def judge(given: Horizon) -> tuple[Verdict, Verdict]:
+    """Plan a horizon from nothing and from a start that is a little wrong, and solve it with HiGHS.
 
     Raises:
         Unavailable: HiGHS is not installed.
     """
     problem = given.problem()
-    plan = _core.plan(problem, gap=_GAP, steps=_STEPS)
+    cold = _core.plan(problem, gap=_GAP, steps=_STEPS)
+    warm = _core.plan(problem, start=_moved(cold, given.slots), gap=_GAP, steps=_STEPS)
     solved = plan_program.solve(
         node_parent=given.node_parent,
         leaf_node=given.leaf_node,
@@ -76,8 +80,28 @@ def judge(given: Horizon) -> Verdict:
     fleet = given.fleet
     kwh = fleet["volts"] * given.slot_s / 3.6e9
     grain = float((2 * kwh * (fleet["penalty"] / 1e6 + 2.0)).max())
-    faults = tuple(_core.check_plan(problem, plan.current_ma))
-    return Verdict(plan.bound, solved.cost, plan.cost, plan.steps, faults, grain)
+
+    def verdict(plan: _core.Plan) -> Verdict:
+        faults = tuple(_core.check_plan(problem, plan.current_ma))
+        return Verdict(plan.bound, solved.cost, plan.cost, plan.steps, faults, grain)
+
+    return verdict(cold), verdict(warm)
+
+
+def _moved(plan: _core.Plan, slots: int) -> _core.PlanStart:
+    """A plan as if a slot had gone by."""
+
+    def later(values: NDArray[Any]) -> NDArray[Any]:
+        return np.roll(values.reshape(-1, slots), -1, axis=1).ravel()
+
+    return _core.PlanStart(
+        current_ma=later(plan.current_ma),
+        import_price=later(plan.import_price),
+        export_price=later(plan.export_price),
+        energy_price=later(plan.energy_price),
+        demand_price=later(plan.demand_price),
+        taper_price=later(plan.taper_price),
+    )
 
 
 def horizon(seed: int, *, large: bool = False) -> Horizon:
@@ -204,15 +228,15 @@ def main() -> int:
     wrong = still_open = 0
     for seed in range(given.first_seed, given.first_seed + given.count):
         large = seed % 10 == 9
-        verdict = judge(horizon(seed, large=large))
-        if not verdict.proven:
-            wrong += 1
-            sys.stdout.write(f"seed {seed} is wrong: {verdict}\n")
-        elif not verdict.closed:
-            still_open += 1
-            sys.stdout.write(f"seed {seed} is not closed: {verdict}\n")
-    sys.stdout.write(f"{given.count} horizons, {wrong} wrong, {still_open} not closed\n")
-    return int(wrong > 0)
+        for start, verdict in zip(("cold", "warm"), judge(horizon(seed, large=large)), strict=True):
+            if not verdict.proven:
+                wrong += 1
+                sys.stdout.write(f"seed {seed} {start} is wrong: {verdict}\n")
+            elif not verdict.closed:
+                still_open += 1
+                sys.stdout.write(f"seed {seed} {start} is not closed: {verdict}\n")
+    sys.stdout.write(f"{2 * given.count} plans, {wrong} wrong, {still_open} not closed\n")
+    return int(wrong + still_open > 0)
 
 
 if __name__ == "__main__":

@@ -3,8 +3,8 @@
 
 use std::fmt;
 
+use super::battery::UJ_PER_WH;
 use super::problem::{PERMILLE, Problem, at};
-use super::schedule::UJ_PER_WH;
 use crate::error::{NetworkError, check_length};
 use crate::network::NONE;
 use crate::units::PHASES;

@@ -7,8 +7,8 @@
 
 use std::ops::Range;
 
+use super::battery::UJ_PER_WH;
 use super::problem::{PERMILLE, Problem, at};
-use super::schedule::UJ_PER_WH;
 use crate::network::NONE;
 use crate::units::PHASES;
 

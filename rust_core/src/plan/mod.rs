@@ -55,8 +55,10 @@
 )]
 #![allow(clippy::needless_range_loop, clippy::similar_names, reason = "a slot is what rows share")]
 
+mod battery;
 mod bound;
 mod check;
+mod fill;
 mod layout;
 mod outcome;
 mod problem;

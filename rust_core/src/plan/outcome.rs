@@ -1,9 +1,10 @@
 //! What a plan comes back with.
 
+use super::battery::{UJ_PER_WH, gained};
 use super::layout::{Car, KINDS, Kind, Layout, SIDES};
 use super::problem::Problem;
 use super::saddle::Saddle;
-use super::schedule::{Schedule, UJ_PER_WH, gained};
+use super::schedule::Schedule;
 use crate::network::NONE;
 
 /// Why a vehicle leaves with less than it needs.

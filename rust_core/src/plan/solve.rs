@@ -210,8 +210,10 @@ fn first_dual(layout: &Layout, problem: &Problem<'_>, start: &Start<'_>) -> Vec<
             for (kind, &block) in blocks.iter().enumerate().filter(|&(_, &block)| block != NONE) {
                 let from = (node * blocks.len() + kind) * slots;
                 for slot in 0..slots {
+                    let row = block as usize * slots + slot;
                     let price = told(values, from + slot).unwrap_or(0.0);
-                    dual[block as usize * slots + slot] = price.max(0.0);
+                    // Where nobody is there, nobody could ever talk a wrong price down.
+                    dual[row] = if layout.weight[row] > 0.0 { price.max(0.0) } else { 0.0 };
                 }
             }
         }
