@@ -338,7 +338,7 @@ class _Replay:
         tree = self._tree
         max_ma = np.zeros(len(tree.leaves), np.int64)
         tier = np.zeros(len(tree.leaves), np.uint8)
-        present: list[tuple[_Guest, float]] = []
+        present: list[tuple[_Guest, int, float]] = []
         for guest in self._guests:
             visit, position = guest.visit, guest.stay.position
             until_ms = min(at_ms + STEP_MS, visit.departure_ms)
@@ -348,16 +348,20 @@ class _Replay:
                 continue
             target_ma, tier[position] = self._target(guest, at_ms, slot)
             # On average over the step, of which it may be there for a part only.
-            most_ma = min(target_ma * span_h / _STEP_H, left_wh / guest.stay.wh_per_mah / _STEP_H)
-            max_ma[position] = int(most_ma + 0.999)
-            present.append((guest, left_wh))
+            mean_ma = min(target_ma * span_h / _STEP_H, left_wh / guest.stay.wh_per_mah / _STEP_H)
+            most_ma = int(mean_ma + 0.999)
+            present.append((guest, most_ma, left_wh))
+            # One may go and the next one come within a step.
+            max_ma[position] += most_ma
         if not present:
             return 0.0
         given = self._allocated(slot, max_ma, tier)
         flows_wh = 0.0
-        for guest, left_wh in present:
+        for guest, most_ma, left_wh in present:
             position = guest.stay.position
-            gained_wh = min(given[position] * guest.stay.wh_per_mah * _STEP_H, left_wh)
+            current_ma = min(most_ma, given[position])
+            given[position] -= current_ma
+            gained_wh = min(current_ma * guest.stay.wh_per_mah * _STEP_H, left_wh)
             guest.got_wh += gained_wh
             flows_wh += gained_wh / self._learned.efficiency[position]
         return flows_wh
