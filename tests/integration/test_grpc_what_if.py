@@ -66,7 +66,7 @@ sites:
 
 def real_sessions() -> list[Session]:
     """The sessions of the stations that were used most, as they were."""
-    found = [session for session in days(DAY, sites=1)[0].sessions]
+    found = list(days(DAY, sites=1)[0].sessions)
     used: dict[str, int] = {}
     for session in found:
         used[session.station_id] = used.get(session.station_id, 0) + 1
