@@ -156,6 +156,9 @@ class _Replay:
         self._slot = -1
         self._slot_wh = 0.0
         """What chargers have drawn in the running slot."""
+        self._window_ms = 0
+        """When the running window of the demand charges began."""
+        self._window_wh = 0.0
         self._kept_ma = np.array(
             self._tree.row_sums([leaf.offline_ma for leaf in self._tree.leaves]), np.int64
         )
@@ -178,11 +181,13 @@ class _Replay:
                 self._next_slot(slot)
                 if slot % SLOTS == 0 and slot:
                     told(slot)
+            self._next_window(at_ms)
             if self._guests:
                 if news or self._schedule is None or at_ms - self._planned_ms >= _REPLAN_MS:
                     self._plan(at_ms, slot)
                 step_wh[step] = self._flow(at_ms, slot)
                 self._slot_wh += step_wh[step]
+                self._window_wh += step_wh[step]
         self._come_and_go(money.start_ms + steps * STEP_MS + STEP_MS)
         return Replayed(self._got_wh, step_wh, self._plans)
 
@@ -218,9 +223,15 @@ class _Replay:
         for row, times in leaf.loads:
             self._kept_ma[row] += sign * times * leaf.offline_ma
 
+    def _next_window(self, at_ms: int) -> None:
+        """A step counts for the window in which it begins."""
+        start_ms = at_ms - at_ms % self._money.window_ms
+        if start_ms != self._window_ms:
+            if self._window_wh:
+                self._money.window_over(self._peaks_w, self._window_ms, self._window_wh)
+            self._window_ms, self._window_wh = start_ms, 0.0
+
     def _next_slot(self, slot: int) -> None:
-        if self._slot >= 0:
-            self._money.peaks(self._peaks_w, self._slot, self._slot_wh)
         self._slot, self._slot_wh = slot, 0.0
         schedule = self._schedule
         if schedule is None:

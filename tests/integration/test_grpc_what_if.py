@@ -211,7 +211,7 @@ async def test_what_cannot_be_answered_is_refused_with_its_reason(loadstar: Load
     assert (await loadstar.refused())[0] is invalid
     assert (await loadstar.refused(cap_w=1, end_date="2021-06-12"))[0] is invalid
     assert (await loadstar.refused(cap_w=1, start_date="June"))[0] is invalid
-    assert (await loadstar.refused(chargers_more=-STATIONS))[0] is invalid
+    assert (await loadstar.refused(added_charger_count=-STATIONS))[0] is invalid
     assert await loadstar.refused(cap_w=1, site_id="nowhere") == (
         grpc.StatusCode.NOT_FOUND,
         "SITE_UNKNOWN",

@@ -121,14 +121,14 @@ def test_more_chargers_serve_some_of_those_who_found_none() -> None:
     ]
     visits += [told(f"long-{n}", n, 4 * 24 + 3 + n, 4 * 24 + 12) for n in range(3)]
     as_is = site(3)
-    more, words = changed(as_is, visits, chargers_more=2)
+    more, words = changed(as_is, visits, added_charger_count=2)
     assert words == ["added chargers are like CP-0, on circuit supply"]
     found = asked(as_is, more, visits, days=5)
     assert found.as_is.turned_away == found.as_is.turned_away_estimated == 2
     assert (found.what_if.turned_away, found.what_if.estimated) == (0, 2)
     assert found.what_if.sessions == found.as_is.sessions + 2
     assert any("found no free connector" in each for each in found.assumptions)
-    fewer, _ = changed(as_is, visits, chargers_more=-1)
+    fewer, _ = changed(as_is, visits, added_charger_count=-1)
     lost = asked(as_is, fewer, visits, days=5).what_if
     assert lost.turned_away - lost.turned_away_estimated == 1
 
