@@ -68,7 +68,8 @@ def _with_more(
     names = (name for n in range(1, len(known) + more + 1) if (name := f"more-{n}") not in known)
     copy = {**model.model_dump(mode="json"), "circuit": circuit, "password_hash": None}
     added = [{**copy, "id": next(names)} for _ in range(more)]
-    words.append(f"added chargers are like {model.id}, on circuit {circuit}")
+    if more:
+        words.append(f"added chargers are like {model.id}, on circuit {circuit}")
     try:
         return SiteConfig.model_validate({**document, "chargers": [*document["chargers"], *added]})
     except ValidationError:

@@ -163,6 +163,7 @@ class _Replay:
             self._tree.row_sums([leaf.offline_ma for leaf in self._tree.leaves]), np.int64
         )
         leaves = len(self._tree.leaves)
+        self._there = [0] * leaves
         self._nothing = np.zeros(leaves, np.int64)
         self._milliampere = np.ones(leaves, np.int64)
         self._weight = np.array([leaf.weight for leaf in self._tree.leaves], np.int64)
@@ -198,7 +199,7 @@ class _Replay:
         gone = [guest for guest in self._guests if guest.visit.departure_ms <= at_ms]
         for guest in gone:
             self._guests.remove(guest)
-            self._keep(guest, +1)
+            self._taken(guest.stay.position, -1)
             self._got_wh[guest.number] = guest.got_wh
             self._learned.ended(guest.visit, round(guest.got_wh))
         came = False
@@ -209,7 +210,7 @@ class _Replay:
             guest.forecast = self._learned.forecast(stay.visit, stay.visit.arrival_ms)
             self._learned.arrived(stay.visit)
             self._guests.append(guest)
-            self._keep(guest, -1)
+            self._taken(stay.position, +1)
             self._next += 1
             came = True
         for guest in self._guests:
@@ -218,10 +219,15 @@ class _Replay:
                 guest.forecast = self._learned.forecast(guest.visit, at_ms)
         return came or bool(gone)
 
-    def _keep(self, guest: _Guest, sign: int) -> None:
-        leaf = self._tree.leaves[guest.stay.position]
+    def _taken(self, position: int, more: int) -> None:
+        """So many more stand at a connector, at which one may go and the next come within a step;
+        while nobody does, its offline current is kept for it."""
+        before = self._there[position]
+        self._there[position] += more
+        change = bool(before) - bool(self._there[position])
+        leaf = self._tree.leaves[position]
         for row, times in leaf.loads:
-            self._kept_ma[row] += sign * times * leaf.offline_ma
+            self._kept_ma[row] += change * times * leaf.offline_ma
 
     def _next_window(self, at_ms: int) -> None:
         """A step counts for the window in which it begins."""
