@@ -134,8 +134,9 @@ async def test_sessions_of_a_time_come_in_order_and_in_pages(
     writer: StoreWriter, reader: StoreReader
 ) -> None:
     begun = [session(f"s{number}", NOON + number // 2, NOON + 10) for number in range(7)]
-    writer.commit(CommitBatch(records=begun[::-1]))
-    found, token = [], ""
+    writer.commit(CommitBatch(records=[*begun[::-1]]))
+    found: list[SessionRecord] = []
+    token = ""
     while not found or token:
         page, token = await reader.sessions_begun(
             SiteId("S1"), from_ms=NOON, until_ms=NOON + 3, page_size=2, page_token=token
