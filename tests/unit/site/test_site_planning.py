@@ -258,6 +258,7 @@ def test_more_is_drawn_for_as_long_as_it_is_asked_for_and_nobody_pays_with_its_n
     assert event.aim_w == (before.baseline_w or 0) + power_w
     energy_wh = sum(bench.energy_wh.values())
     bench.drive(HOUR_MS // 2 - STEP_MS)
+    assert "asked to draw more" in bench.why("A")
     gained_wh = sum(bench.energy_wh.values()) - energy_wh
     assert gained_wh == pytest.approx(event.aim_w / 2, rel=0.05)
     met = bench.ask(GetGridEvent("more"), GridEvent)
