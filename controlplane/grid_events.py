@@ -3,9 +3,10 @@
 Part of the actor of either: it keeps the events of one target, says which limit they come to, and
 records when each was received, applied, acknowledged by everybody who draws, and met by the meters.
 
-Invariants: the lowest limit in force counts; a reduction is measured against a baseline that is
-frozen when it starts; every change of state is one journal event and one record in the same commit;
-what is kept is bounded, and an event that is over leaves the actor and stays in the store."""
+Invariants: the lowest limit in force counts, and before any wish for more; a reduction or an
+increase is measured against a baseline that is frozen when it starts; every change of state is one
+journal event and one record in the same commit; what is kept is bounded, and an event that is over
+leaves the actor and stays in the store."""
 
 from __future__ import annotations
 
@@ -16,7 +17,7 @@ import msgspec
 
 from controlplane.actor import Effect, Emit, Persist
 from controlplane.errors import Refusal
-from controlplane.ids import ActorRef
+from controlplane.ids import ActorKind, ActorRef
 from controlplane.store.records import GridEventRecord
 from controlplane.units import MS_PER_HOUR
 
@@ -45,6 +46,9 @@ SAMPLE_INTERVAL_MS = 60_000
 BASELINE_MS = 900_000
 OBSERVE_INTERVAL_MS = 5_000
 _MINUTE_MS = 60_000
+_AIM_PERCENT = 2
+"""Of the increase that is asked for, so much may be missing."""
+
 LATE_MAX_MS = 3_600_000
 """How long ago an event that is taken in may have begun."""
 
@@ -52,6 +56,7 @@ LATE_MAX_MS = 3_600_000
 class GridEventKind(StrEnum):
     LIMIT = "limit"
     REDUCE_BY = "reduce_by"
+    INCREASE_BY = "increase_by"
     RESTORE = "restore"
 
 
@@ -95,6 +100,8 @@ class GridEvent(msgspec.Struct, tag="grid_event"):
     observed_ms: int | None = None
     samples: list[GridEventSample] = []
     sample_interval_ms: int = SAMPLE_INTERVAL_MS
+    aim_w: int | None = None
+    """What is to be drawn at least; only of an increase."""
     fed_w_ms: int = 0
     """Energy that vehicles fed in meanwhile, as far as it was measured, in watt-milliseconds."""
     fed_w: int = 0
@@ -114,6 +121,18 @@ class GridEvent(msgspec.Struct, tag="grid_event"):
     @property
     def reduced_wh(self) -> int:
         return max(0, self.reduced_w_ms) // MS_PER_HOUR
+
+    @property
+    def increased_wh(self) -> int:
+        """Energy above the baseline; 0 where less was drawn on the whole."""
+        return max(0, -self.reduced_w_ms) // MS_PER_HOUR
+
+    @property
+    def met_w(self) -> int | None:
+        """From what is drawn on an increase is met: stations take whole steps."""
+        if self.aim_w is None:
+            return None
+        return self.aim_w - (self.power_w or 0) * _AIM_PERCENT // 100
 
     def copy(self) -> GridEvent:
         """As it is now, for an answer that is written later."""
@@ -186,6 +205,13 @@ class GridEvents(msgspec.Struct):
             return None
         limits = [each.limit_w for each in self.events if each.in_force]
         return min((each for each in limits if each is not None), default=None)
+
+    def aim_w(self) -> int | None:
+        """The most that is to be drawn at least, or None."""
+        if not self.events:
+            return None
+        aims = [each.aim_w for each in self.events if each.in_force]
+        return max((each for each in aims if each is not None), default=None)
 
     def limited_until_ms(self, now_ms: int) -> int | None:
         """Until when a limit is in force at the latest, `now_ms` where none is; None: there is no
@@ -314,6 +340,9 @@ class GridEvents(msgspec.Struct):
             request.power_w is None or request.power_w < 0
         ):
             return Refusal("invalid_input", "POWER_MISSING", "power_w must be 0 or above", about)
+        if request.kind is GridEventKind.INCREASE_BY and ref.kind is not ActorKind.SITE:
+            words = "only a site can be asked to draw more"
+            return Refusal("precondition", "INCREASE_NOT_POSSIBLE", words, about)
         start_ms = now_ms if request.start_ms is None else request.start_ms
         if start_ms < now_ms - LATE_MAX_MS:
             return Refusal(
@@ -342,6 +371,8 @@ class GridEvents(msgspec.Struct):
         power_w = event.power_w or 0
         if event.kind is GridEventKind.LIMIT:
             event.limit_w = power_w
+        elif event.kind is GridEventKind.INCREASE_BY:
+            event.aim_w = (event.baseline_w or 0) + power_w
         else:
             # Where nothing was ever measured, not even a reduction to nothing is too much.
             event.limit_w = max(0, (event.baseline_w or 0) - power_w)
@@ -389,7 +420,6 @@ class GridEvents(msgspec.Struct):
 
 
 def _observed(event: GridEvent, now: Observation, ref: ActorRef) -> list[Effect]:
-    limit_w = event.limit_w or 0
     reached: list[str] = []
     if event.baseline_w is not None and event.observed_ms is not None:
         passed_ms = max(0, now.at_ms - event.observed_ms)
@@ -398,13 +428,14 @@ def _observed(event: GridEvent, now: Observation, ref: ActorRef) -> list[Effect]
     event.fed_w = now.fed_w
     event.observed_ms = now.at_ms
     event.measured_w = now.measured_w
-    if event.applied_ms is None and (now.reducing or now.allowed_w <= limit_w):
+    applied, acknowledged, met = _reached(event, now)
+    if event.applied_ms is None and applied:
         event.applied_ms = now.at_ms
         reached.append("applied")
-    if event.acknowledged_ms is None and now.allowed_w <= limit_w:
+    if event.acknowledged_ms is None and acknowledged:
         event.acknowledged_ms = now.at_ms
         reached.append("acknowledged")
-    if event.met_ms is None and now.measured_w <= limit_w:
+    if event.met_ms is None and met:
         event.met_ms = now.at_ms
         event.state = GridEventState.MET
         reached.append("met")
@@ -416,6 +447,16 @@ def _observed(event: GridEvent, now: Observation, ref: ActorRef) -> list[Effect]
     if reached:
         return [effect for what in reached for effect in _effects(what, event, ref)]
     return [Persist(_record(event, ref))] if sampled else []
+
+
+def _reached(event: GridEvent, now: Observation) -> tuple[bool, bool, bool]:
+    """Whether an event is applied, acknowledged and met."""
+    if event.met_w is not None:
+        allowed = now.allowed_w >= event.met_w
+        return allowed, allowed, now.measured_w >= event.met_w
+    limit_w = event.limit_w or 0
+    allowed = now.allowed_w <= limit_w
+    return now.reducing or allowed, allowed, now.measured_w <= limit_w
 
 
 def _sample(event: GridEvent, now: Observation) -> None:

@@ -1,4 +1,4 @@
-"""`FlexibilityService`: how much less sites could draw, calling it off them, what was delivered."""
+"""`FlexibilityService`: how much less or more sites could draw, calling it off, what came of it."""
 
 from __future__ import annotations
 
@@ -26,6 +26,13 @@ _POWER_MAX_W = 10**12
 _KINDS = {
     "pause": flexibility_pb2.FLEXIBILITY_KIND_PAUSE,
     "feed_in": flexibility_pb2.FLEXIBILITY_KIND_FEED_IN,
+    "charge": flexibility_pb2.FLEXIBILITY_KIND_CHARGE,
+}
+_LESS = flexibility_pb2.FLEXIBILITY_DIRECTION_LESS
+_MORE = flexibility_pb2.FLEXIBILITY_DIRECTION_MORE
+_EVENT_KINDS = {
+    _LESS: grid_pb2.GRID_EVENT_KIND_REDUCE_BY,
+    _MORE: grid_pb2.GRID_EVENT_KIND_INCREASE_BY,
 }
 
 
@@ -42,7 +49,8 @@ class Flexibility(flexibility_pb2_grpc.FlexibilityServiceServicer):
         duration_ms = _DURATION_MS
         if request.HasField("duration"):
             duration_ms = _duration_ms(request.duration)
-        offer = await self._offer(request.site_id, duration_ms, context)
+        direction = _direction(request.direction)
+        offer = await self._offer(request.site_id, duration_ms, direction, context)
         return flexibility_pb2.GetOfferResponse(offer=_offer_to_message(offer))
 
     async def Activate(
@@ -52,7 +60,8 @@ class Flexibility(flexibility_pb2_grpc.FlexibilityServiceServicer):
             raise invalid("power_w", f"1 to {_POWER_MAX_W} W")
         duration_ms = _duration_ms(request.duration)
         price_max = _price(request.price_max_per_kwh)
-        offer = await self._offer(request.site_id, duration_ms, context)
+        direction = _direction(request.direction)
+        offer = await self._offer(request.site_id, duration_ms, direction, context)
         activation_id = request.activation_id or _new_id(request)
         site = ActorRef(ActorKind.SITE, request.site_id)
         if await self._backend.answered(site, CreateGridEvent, request.request_id):
@@ -65,7 +74,7 @@ class Flexibility(flexibility_pb2_grpc.FlexibilityServiceServicer):
             _refuse_beyond(offer, request.power_w, price_max)
         event = grid_pb2.GridEvent(
             event_id=activation_id,
-            kind=grid_pb2.GRID_EVENT_KIND_REDUCE_BY,
+            kind=_EVENT_KINDS[direction],
             power_w=request.power_w,
             site_id=request.site_id,
             source=request.source,
@@ -83,23 +92,34 @@ class Flexibility(flexibility_pb2_grpc.FlexibilityServiceServicer):
             grid_pb2.GetGridEventRequest(event_id=request.activation_id), context
         )
         event = found.event
-        if event.kind != grid_pb2.GRID_EVENT_KIND_REDUCE_BY or not event.site_id:
+        if event.kind not in _EVENT_KINDS.values() or not event.site_id:
             raise NotFound(
-                f"grid event {request.activation_id!r} asks no site for a reduction",
+                f"grid event {request.activation_id!r} asks no site to draw less or more",
                 reason="ACTIVATION_UNKNOWN",
                 metadata={"activation_id": request.activation_id},
             )
         now_ms = self._backend.clock.now_ms()
         return flexibility_pb2.GetDeliveryResponse(delivery=_delivery(event, now_ms))
 
-    async def _offer(self, site_id: str, duration_ms: int, caller: Caller) -> FlexibilityOffer:
+    async def _offer(
+        self, site_id: str, duration_ms: int, direction: int, caller: Caller
+    ) -> FlexibilityOffer:
         await require_site(self._backend, site_id)
         return await self._backend.ask(
             ActorRef(ActorKind.SITE, site_id),
-            GetFlexibility(duration_ms),
+            GetFlexibility(duration_ms, more=direction == _MORE),
             FlexibilityOffer,
             caller,
         )
+
+
+def _direction(given: int) -> flexibility_pb2.FlexibilityDirection.ValueType:
+    """Which way; less where nothing is said."""
+    if given in (_LESS, _MORE):
+        return flexibility_pb2.FlexibilityDirection.ValueType(given)
+    if given:
+        raise invalid("direction", "LESS or MORE")
+    return _LESS
 
 
 def _new_id(request: flexibility_pb2.ActivateRequest) -> str:
@@ -173,11 +193,13 @@ def _offer_to_message(offer: FlexibilityOffer) -> flexibility_pb2.FlexibilityOff
             for part in offer.parts
         ],
         power_w=sum(part.power_w for part in offer.parts),
+        direction=_MORE if offer.more else _LESS,
     )
 
 
 def _delivery(event: grid_pb2.GridEvent, now_ms: int) -> flexibility_pb2.Delivery:
-    """What a grid event that asks a site for a reduction came to."""
+    """What a grid event that asks a site to draw less or more came to."""
+    more = event.kind == grid_pb2.GRID_EVENT_KIND_INCREASE_BY
     told = event.response
     start_ms = event.start_time.ToMilliseconds()
     until_ms = told.finish_time.ToMilliseconds() if told.HasField("finish_time") else now_ms
@@ -191,7 +213,8 @@ def _delivery(event: grid_pb2.GridEvent, now_ms: int) -> flexibility_pb2.Deliver
         asked_w=event.power_w,
         baseline_w=told.baseline_w if told.HasField("baseline_w") else None,
         asked_wh=event.power_w * passed_ms // MS_PER_HOUR,
-        delivered_wh=told.reduced_wh,
+        delivered_wh=told.increased_wh if more else told.reduced_wh,
         fed_in_wh=told.fed_in_wh,
         meet_time=told.meet_time if told.HasField("meet_time") else None,
+        direction=_MORE if more else _LESS,
     )

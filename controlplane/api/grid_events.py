@@ -46,6 +46,7 @@ _EVENT_KINDS = {
     grid_pb2.GRID_EVENT_KIND_LIMIT: GridEventKind.LIMIT,
     grid_pb2.GRID_EVENT_KIND_REDUCE_BY: GridEventKind.REDUCE_BY,
     grid_pb2.GRID_EVENT_KIND_RESTORE: GridEventKind.RESTORE,
+    grid_pb2.GRID_EVENT_KIND_INCREASE_BY: GridEventKind.INCREASE_BY,
 }
 _KIND_NUMBERS = {kind: number for number, kind in _EVENT_KINDS.items()}
 _STATE_NUMBERS = {
@@ -249,6 +250,8 @@ def _response_to_message(event: GridEvent) -> grid_pb2.GridEventResponse:
         ],
         finish_time=timestamp(event.finished_ms),
         fed_in_wh=event.fed_wh,
+        aim_w=event.aim_w,
+        increased_wh=event.increased_wh,
     )
 
 
@@ -261,7 +264,7 @@ def _wish(request: grid_pb2.CreateGridEventRequest) -> CreateGridEvent:
     event = request.event
     kind = _EVENT_KINDS.get(event.kind)
     if kind is None:
-        raise invalid("event.kind", "LIMIT, REDUCE_BY or RESTORE")
+        raise invalid("event.kind", "LIMIT, REDUCE_BY, INCREASE_BY or RESTORE")
     if kind is not GridEventKind.RESTORE:
         if not event.HasField("power_w"):
             raise invalid("event.power_w", "must be given")

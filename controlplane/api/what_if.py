@@ -129,7 +129,7 @@ class WhatIf(what_if_pb2_grpc.WhatIfServiceServicer):
             site,
             inside,
             cap_w=request.cap_w if request.HasField("cap_w") else None,
-            chargers_more=request.chargers_more,
+            added_charger_count=request.added_charger_count,
             circuit=request.circuit_id,
             tariff=tariff,
         )
@@ -213,8 +213,10 @@ def _tariffs(
     given = tariff_from_message(request.tariff) if request.HasField("tariff") else None
     if request.HasField("cap_w") and not 0 < request.cap_w <= CONTRACT_MAX_W:
         raise invalid("cap_w", f"1 to {CONTRACT_MAX_W} W")
-    if given is None and not request.chargers_more and not request.HasField("cap_w"):
-        raise invalid("cap_w", "nothing would be another: give cap_w, chargers_more or tariff")
+    if given is None and not request.added_charger_count and not request.HasField("cap_w"):
+        raise invalid(
+            "cap_w", "nothing would be another: give cap_w, added_charger_count or tariff"
+        )
     if site.tariff is not None:
         return site, given
     if given is None:

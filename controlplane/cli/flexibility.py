@@ -1,4 +1,4 @@
-"""`loadstar flexibility`: how much less a site could draw, calling it off, what was delivered."""
+"""`loadstar flexibility`: how much less or more a site could draw, calling it off, what it gave."""
 
 from __future__ import annotations
 
@@ -26,10 +26,11 @@ __all__ = ["app"]
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="See by how much a site could draw less, call it off, and see what was delivered.",
+    help="See by how much a site could draw less or more, call it off, see what was delivered.",
 )
 
 Site = Annotated[str, typer.Argument(help="The site.")]
+More = Annotated[bool, typer.Option("--more", help="To draw more; less by default.")]
 Minutes = Annotated[int, typer.Option("--minutes", help="For how long.", min=5, max=24 * 60)]
 
 
@@ -37,13 +38,17 @@ Minutes = Annotated[int, typer.Option("--minutes", help="For how long.", min=5, 
 def offer(
     site: Site,
     minutes: Minutes = 60,
+    more: More = False,
     address: Address = DEFAULT_ADDRESS,
     as_json: Json = False,
 ) -> None:
-    """Show by how much a site could draw less from now on, and at what cost.
+    """Show by how much a site could draw less, or more, from now on, and at what cost.
+
+    To draw more, vehicles that the site's plan lets wait charge before their turn.
 
     \b
     loadstar flexibility offer depot --minutes 120
+    loadstar flexibility offer depot --more --minutes 30
     """
     from google.protobuf.duration_pb2 import Duration
 
@@ -51,7 +56,7 @@ def offer(
 
     with connected(address) as channel:
         request = flexibility_pb2.GetOfferRequest(
-            site_id=site, duration=Duration(seconds=minutes * 60)
+            site_id=site, duration=Duration(seconds=minutes * 60), direction=_direction(more)
         )
         found = _stub(channel).GetOffer(request, timeout=CALL_TIMEOUT_S).offer
     if as_json:
@@ -65,6 +70,7 @@ def activate(
     site: Site,
     power_kw: Annotated[float, typer.Option("--power", help="By how many kW.", min=0.001)],
     minutes: Minutes = 60,
+    more: More = False,
     source: Annotated[str, typer.Option("--source", help="Who asks.")] = "",
     price_max: Annotated[
         str, typer.Option("--price-max", help="No kilowatt-hour may cost more.", metavar="DECIMAL")
@@ -76,13 +82,14 @@ def activate(
     address: Address = DEFAULT_ADDRESS,
     as_json: Json = False,
 ) -> None:
-    """Ask a site to draw so much less than in the quarter of an hour before.
+    """Ask a site to draw so much less, or more, than in the quarter of an hour before.
 
     What the offer of the moment does not cover is refused. It becomes a grid event of the site,
     which `loadstar grid-events` shows and cancels.
 
     \b
     loadstar flexibility activate depot --power 40 --minutes 120 --price-max 0.35
+    loadstar flexibility activate depot --more --power 20 --minutes 30
     """
     from google.protobuf.duration_pb2 import Duration
 
@@ -98,6 +105,7 @@ def activate(
             price_max_per_kwh=price_max,
             beyond_offer=beyond,
             request_id=new_request_id(),
+            direction=_direction(more),
         )
         answer = _stub(channel).Activate(request, timeout=CALL_TIMEOUT_S)
     if as_json:
@@ -128,6 +136,14 @@ def delivery(
         _show_delivery(found)
 
 
+def _direction(more: bool) -> flexibility_pb2.FlexibilityDirection.ValueType:
+    from controlplane.api.v1 import flexibility_pb2
+
+    if more:
+        return flexibility_pb2.FLEXIBILITY_DIRECTION_MORE
+    return flexibility_pb2.FLEXIBILITY_DIRECTION_LESS
+
+
 def _stub(channel: grpc.Channel) -> FlexibilityServiceStub:
     from controlplane.api.v1 import flexibility_pb2_grpc
 
@@ -137,8 +153,9 @@ def _stub(channel: grpc.Channel) -> FlexibilityServiceStub:
 def _show_offer(found: flexibility_pb2.FlexibilityOffer) -> None:
     from controlplane.api.v1 import flexibility_pb2
 
+    way = word(flexibility_pb2.FlexibilityDirection, found.direction).capitalize()
     table(
-        [f"{found.site_id} by", "#Less", "#Energy", "#Sessions", "#Price per kWh"],
+        [f"{found.site_id} by", f"#{way}", "#Energy", "#Sessions", "#Price per kWh"],
         [
             *(
                 [
@@ -157,6 +174,9 @@ def _show_offer(found: flexibility_pb2.FlexibilityOffer) -> None:
 
 
 def _show_delivery(found: flexibility_pb2.Delivery) -> None:
+    from controlplane.api.v1 import flexibility_pb2
+
+    way = word(flexibility_pb2.FlexibilityDirection, found.direction)
     table(
         ["Activation", found.activation_id],
         [
@@ -165,7 +185,7 @@ def _show_delivery(found: flexibility_pb2.Delivery) -> None:
             ["Until (UTC)", moment(found, "end_time")],
             ["Over", "yes" if found.ended else "no"],
             ["Baseline", f"{found.baseline_w} W" if found.HasField("baseline_w") else ""],
-            ["Asked", f"{found.asked_w} W, {energy(found.asked_wh)} so far"],
+            ["Asked", f"{found.asked_w} W {way}, {energy(found.asked_wh)} so far"],
             ["Delivered", energy(found.delivered_wh)],
             ["Fed in", energy(found.fed_in_wh)],
             ["Met (UTC)", moment(found, "meet_time")],

@@ -47,6 +47,14 @@ def create(
             "--reduce-by", help="Draw so many kW less than in the 15 min before the start.", min=0
         ),
     ] = None,
+    increase_by_kw: Annotated[
+        float | None,
+        typer.Option(
+            "--increase-by",
+            help="Draw so many kW more than in the 15 min before the start; of a site.",
+            min=0,
+        ),
+    ] = None,
     restore: Annotated[
         bool, typer.Option("--restore", help="End what the same source asked before.")
     ] = False,
@@ -57,25 +65,30 @@ def create(
     address: Address = DEFAULT_ADDRESS,
     as_json: Json = False,
 ) -> None:
-    """Limit a feeder or a site to a power, reduce it by one, or restore it.
+    """Limit a feeder or a site to a power, reduce or increase it by one, or restore it.
 
     \b
     loadstar grid-events create --feeder north --limit 100
     loadstar grid-events create --site depot --reduce-by 30 --until 2026-05-01T20:00Z
+    loadstar grid-events create --site depot --increase-by 20 --until 2026-05-01T14:00Z
     loadstar grid-events create --feeder north --restore
     """
     from controlplane.api.v1 import grid_pb2
 
     if (feeder is None) == (site is None):
         raise typer.BadParameter("give either --feeder or --site")
-    if [limit_kw is not None, reduce_by_kw is not None, restore].count(True) != 1:
-        raise typer.BadParameter("give one of --limit, --reduce-by and --restore")
-    kind = grid_pb2.GRID_EVENT_KIND_RESTORE
-    power_kw = None
-    if limit_kw is not None:
-        kind, power_kw = grid_pb2.GRID_EVENT_KIND_LIMIT, limit_kw
-    elif reduce_by_kw is not None:
-        kind, power_kw = grid_pb2.GRID_EVENT_KIND_REDUCE_BY, reduce_by_kw
+    asked = [
+        (kind, power_kw)
+        for kind, power_kw in (
+            (grid_pb2.GRID_EVENT_KIND_LIMIT, limit_kw),
+            (grid_pb2.GRID_EVENT_KIND_REDUCE_BY, reduce_by_kw),
+            (grid_pb2.GRID_EVENT_KIND_INCREASE_BY, increase_by_kw),
+        )
+        if power_kw is not None
+    ]
+    if len(asked) + restore != 1:
+        raise typer.BadParameter("give one of --limit, --reduce-by, --increase-by and --restore")
+    kind, power_kw = asked[0] if asked else (grid_pb2.GRID_EVENT_KIND_RESTORE, None)
     event = grid_pb2.GridEvent(
         event_id=event_id,
         kind=kind,
@@ -241,7 +254,9 @@ def _asked(event: grid_pb2.GridEvent) -> str:
     return f"{asked} {event.power_w / 1_000:g} kW" if event.HasField("power_w") else asked
 
 
-def _power(response: grid_pb2.GridEventResponse, field: Literal["baseline_w", "limit_w"]) -> str:
+def _power(
+    response: grid_pb2.GridEventResponse, field: Literal["baseline_w", "limit_w", "aim_w"]
+) -> str:
     return f"{getattr(response, field) / 1_000:g} kW" if response.HasField(field) else ""
 
 
@@ -258,12 +273,14 @@ def _show(event: grid_pb2.GridEvent) -> None:
         ["received", moment(response, "receive_time")],
         ["baseline", _power(response, "baseline_w")],
         ["limit", _power(response, "limit_w")],
+        ["aim", _power(response, "aim_w")],
         ["first caps or limits sent", moment(response, "apply_time")],
         ["all within it", moment(response, "acknowledge_time")],
         ["measured within it", moment(response, "meet_time")],
         ["draws", f"{response.measured_w / 1_000:g} kW"],
         ["most since then", f"{response.measured_max_w / 1_000:g} kW"],
         ["less than the baseline", energy(response.reduced_wh)],
+        *([["more than it", energy(response.increased_wh)]] if response.HasField("aim_w") else []),
         ["over since", moment(response, "finish_time")],
     ]
     table(

@@ -82,8 +82,10 @@ def _draw(found: planning_pb2.Plan, file: Path | None) -> None:
     """The picture of a plan, where one is wanted and there is a plan."""
     from controlplane.cli.plan_picture import draw
 
-    if file is None or not found.slots:
+    if file is None:
         return
+    if not found.slots:
+        fail(f"Nothing is drawn: site {found.site_id} has no plan.")
     try:
         file.write_text(draw(found), encoding="utf-8")
     except OSError as error:

@@ -71,7 +71,7 @@ def what_if(
         site_id=site_id,
         start_date=start,
         end_date=end,
-        chargers_more=chargers,
+        added_charger_count=chargers,
         circuit_id=circuit,
         cap_w=None if cap_kw is None else round(cap_kw * 1_000),
     )

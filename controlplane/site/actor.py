@@ -43,6 +43,7 @@ from controlplane.site.configure import (
 from controlplane.site.demand import Pace
 from controlplane.site.explain import explanation
 from controlplane.site.flexibility import DURATION_MAX_MS, DURATION_MIN_MS, offer
+from controlplane.site.flexibility_more import offer_more
 from controlplane.site.foresight import (
     answer_foresight,
     see_building,
@@ -215,8 +216,8 @@ class SiteActor:
                 return self._site_power(site, request, now_ms)
             case SetSiteLimit() | SetCircuitLimit() | SetConnectorLimit():
                 return self._set_limit(site, request, now_ms)
-            case GetFlexibility(duration_ms=duration_ms):
-                return self._flexibility(site, duration_ms, now_ms)
+            case GetFlexibility():
+                return self._flexibility(site, request, now_ms)
             case CreateGridEvent() | CancelGridEvent() | GetGridEvent():
                 return self._grid_event(site, request, now_ms)
             case PushPrices() | PushForecast() | GetForecasts():
@@ -328,12 +329,16 @@ class SiteActor:
         self._rounds.run(site, now_ms)
 
     def _flexibility(
-        self, site: LiveSite, duration_ms: int, now_ms: int
+        self, site: LiveSite, request: GetFlexibility, now_ms: int
     ) -> FlexibilityOffer | Refusal:
+        duration_ms = request.duration_ms
         if not DURATION_MIN_MS <= duration_ms <= DURATION_MAX_MS:
             words = "duration_ms is five minutes to a day"
             return refusal("invalid_input", "DURATION_INVALID", words, self.ref.id)
-        return offer(site, site.budget(now_ms), now_ms=now_ms, duration_ms=duration_ms)
+        rows = site.budget(now_ms)
+        if request.more:
+            return offer_more(site, rows, now_ms=now_ms, duration_ms=duration_ms, pace=self._pace)
+        return offer(site, rows, now_ms=now_ms, duration_ms=duration_ms)
 
     def _grid_event(
         self,

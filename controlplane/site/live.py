@@ -34,6 +34,7 @@ from controlplane.site.messages import (
 )
 from controlplane.site.plan_words import plan_words
 from controlplane.site.policy import Policy
+from controlplane.site.raising import raise_targets
 from controlplane.site.release import Calm
 from controlplane.site.round import Plan, plan, stands
 from controlplane.site.rows_ahead import slots_at
@@ -321,6 +322,7 @@ class LiveSite:
                 demand.override_ma = overrides.connector_ma(connector.leaf.key, now_ms)
         self.drawn_wh(slots_at(now_ms).start_ms)
         self.targets.follow(self.connectors, now_ms, pace)
+        raise_targets(self, now_ms)
 
     def drawn_wh(self, start_ms: int) -> int:
         """What vehicles have drawn since a slot began, as far as it was looked at then."""

@@ -334,15 +334,16 @@ class ExplainConnector(msgspec.Struct, frozen=True, tag="explain_connector"):
 
 
 class GetFlexibility(msgspec.Struct, frozen=True, tag="get_flexibility"):
-    """By how much the site could draw less for `duration_ms` from now on. Answered with
+    """By how much the site could draw less, or more, for `duration_ms` from now on. Answered with
     `FlexibilityOffer`."""
 
     duration_ms: int
+    more: bool = False
 
 
 class OfferedPart(msgspec.Struct, frozen=True):
-    """One way to draw less: `pause` or `feed_in`, by `sessions` of them. The price is for a
-    kilowatt-hour, a decimal number; `currency` is empty where it costs nothing."""
+    """One way to draw less, `pause` or `feed_in`, or more, `charge`, by `sessions` of them. The
+    price is for a kilowatt-hour, a decimal number; `currency` is empty where it costs nothing."""
 
     kind: str
     power_w: int
@@ -352,9 +353,9 @@ class OfferedPart(msgspec.Struct, frozen=True):
 
 
 class FlexibilityOffer(msgspec.Struct, frozen=True, tag="flexibility_offer"):
-    """What a site could leave undrawn, the cheapest part first. `baseline_w` is the mean of the
-    last quarter of an hour, against which a reduction that begins now would be measured; None where
-    nothing was measured."""
+    """What a site could leave undrawn, or draw besides, the cheapest part first. `baseline_w` is
+    the mean of the last quarter of an hour, against which what begins now would be measured; None
+    where nothing was measured."""
 
     site_id: SiteId
     at_ms: int
@@ -362,6 +363,7 @@ class FlexibilityOffer(msgspec.Struct, frozen=True, tag="flexibility_offer"):
     drawn_w: int
     baseline_w: int | None
     parts: tuple[OfferedPart, ...]
+    more: bool = False
 
 
 SiteRequest = (

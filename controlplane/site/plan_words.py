@@ -49,6 +49,8 @@ def _session_words(site: LiveSite, connector: LiveConnector, demand: Demand, now
     if target_ma < 0:
         until = _next(row, slot, lambda each: each >= 0)
         return f"feeds in until {_clock(schedule.start_ms + until * schedule.slot_ms, site.zone)}"
+    if site.state.grid.aim_w() is not None and target_ma > (site.targets.wanted_ma(name) or 0):
+        return "charges before its turn, because the site is asked to draw more"
     if target_ma == 0 or site.targets.wanted_ma(name) == 0:
         goes_on = _next(row, slot, lambda each: each > 0)
         waits = _waits(site, connector, slot, goes_on)

@@ -36,6 +36,8 @@ SLOTS = 96
 UNLIMITED = 10**12
 """In mA or W: no limit."""
 
+_LIMITING = frozenset({GridEventKind.LIMIT, GridEventKind.REDUCE_BY})
+
 Limits = NDArray[np.int64]
 
 
@@ -106,7 +108,7 @@ def events_w(
             if baseline_w is None or event.power_w is None:
                 continue
             limit_w = max(0, baseline_w - event.power_w)
-        if event.kind is GridEventKind.RESTORE or limit_w is None:
+        if event.kind not in _LIMITING or limit_w is None:
             continue
         touched = slots.of(event.start_ms, _ends_ms(event, events))
         limits[touched] = np.minimum(limits[touched], limit_w)

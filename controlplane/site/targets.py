@@ -28,7 +28,7 @@ from controlplane.units import MS_PER_HOUR
 if TYPE_CHECKING:
     from controlplane.site.live import LiveConnector
 
-__all__ = ["Sought", "SoughtSession", "Targets"]
+__all__ = ["Sought", "SoughtSession", "Targets", "least_charging_ma"]
 
 STICK_MS = 3_600_000
 """Who charges goes on before those that leave up to so much earlier."""
@@ -274,7 +274,7 @@ class Targets:
         most_wh = min(left_wh, full_wh * span_h)
         return Wish(
             planned_ma=min(planned_ma, session.max_ma),
-            min_ma=_min_ma(connector, demand),
+            min_ma=least_charging_ma(connector, demand),
             most_ma=math.ceil(most_wh / per_ma),
             must_ma=max(0, math.ceil(min(left_wh - later_wh, most_wh) / per_ma)),
             w_per_ma=session.grid_w_per_ma,
@@ -310,7 +310,7 @@ class Targets:
         if laxity_ms is not None and laxity_ms < LAXITY_MIN_MS:
             return None
         ends_ms = schedule.start_ms + (slot + 1) * schedule.slot_ms
-        min_ma = _min_ma(connector, demand)
+        min_ma = least_charging_ma(connector, demand)
         left_wh = pursuit.goal_wh - (_energy_wh(connector, now_ms) - pursuit.from_wh)
         if pursuit.current_ma >= min_ma and not pursuit.partial:
             _correct(pursuit, session, left_wh, min_ma, ends_ms=ends_ms, now_ms=now_ms)
@@ -326,7 +326,7 @@ def _steady(
     connector: LiveConnector, demand: Demand, target_ma: int, *, now_ms: int, pace: Pace
 ) -> int:
     """Neither switched off nor on before it has lasted, and never below a guarantee."""
-    turn, min_ma = demand.turn, _min_ma(connector, demand)
+    turn, min_ma = demand.turn, least_charging_ma(connector, demand)
     lasted = now_ms - turn.since_ms >= pace.dwell_ms
     if turn.on and target_ma < min_ma and (not lasted or demand.behaviour.delicate):
         target_ma = min_ma
@@ -371,7 +371,7 @@ def _kept(last: _Pursuit | None, current_ma: int, session: SoughtSession) -> int
     return last.current_ma if near else current_ma
 
 
-def _min_ma(connector: LiveConnector, demand: Demand) -> int:
+def least_charging_ma(connector: LiveConnector, demand: Demand) -> int:
     """The least at which it charges: no less than its default profile, which nobody is sent
     below."""
     leaf, fallback_ma = connector.leaf, connector.entry.fallback_ma

@@ -26,7 +26,7 @@ def changed(
     visits: Sequence[Visit],
     *,
     cap_w: int | None = None,
-    chargers_more: int = 0,
+    added_charger_count: int = 0,
     circuit: str = "",
     tariff: TariffConfig | None = None,
 ) -> tuple[SiteConfig, list[str]]:
@@ -35,7 +35,7 @@ def changed(
     Args:
         visits: of the time in question: chargers that were used least are the first to go.
         cap_w: what the whole site may draw in any quarter of an hour, in place of its contract.
-        chargers_more: below 0: fewer.
+        added_charger_count: below 0: fewer.
         circuit: where those that are more hang; empty: where most do.
 
     Raises:
@@ -47,13 +47,15 @@ def changed(
         document["contract"] = {**(document["contract"] or {}), "power_w": cap_w}
     if tariff is not None:
         document["tariff"] = tariff.model_dump(mode="json")
-    if chargers_more < 0:
-        gone = _least_used(site, visits, -chargers_more)
+    if added_charger_count < 0:
+        gone = _least_used(site, visits, -added_charger_count)
         document["chargers"] = [each for each in document["chargers"] if each["id"] not in gone]
         words.append(f"the chargers that were used least would go: {', '.join(sorted(gone))}")
-    elif chargers_more or circuit:
+    elif added_charger_count or circuit:
         model = _usual_charger(site, circuit)
-        return _with_more(document, model, circuit or model.circuit, chargers_more, words), words
+        return _with_more(
+            document, model, circuit or model.circuit, added_charger_count, words
+        ), words
     return _checked(document), words
 
 
@@ -61,12 +63,13 @@ def _with_more(
     document: dict[str, Any], model: ChargerConfig, circuit: str, more: int, words: list[str]
 ) -> SiteConfig:
     if not 0 <= more <= CHARGERS_MAX:
-        raise _invalid("chargers_more", f"{CHARGERS_MAX} at most")
+        raise _invalid("added_charger_count", f"{CHARGERS_MAX} at most")
     known = {each["id"] for each in document["chargers"]}
     names = (name for n in range(1, len(known) + more + 1) if (name := f"more-{n}") not in known)
     copy = {**model.model_dump(mode="json"), "circuit": circuit, "password_hash": None}
     added = [{**copy, "id": next(names)} for _ in range(more)]
-    words.append(f"added chargers are like {model.id}, on circuit {circuit}")
+    if more:
+        words.append(f"added chargers are like {model.id}, on circuit {circuit}")
     try:
         return SiteConfig.model_validate({**document, "chargers": [*document["chargers"], *added]})
     except ValidationError:
@@ -96,7 +99,9 @@ def _usual_charger(site: SiteConfig, circuit: str) -> ChargerConfig:
         raise _invalid("circuit_id", f"site {site.id} has no circuit {circuit!r}")
     chargers = [each for each in site.chargers if not each.meter_only]
     if not chargers:
-        raise _invalid("chargers_more", f"site {site.id} has no charger that others could be like")
+        raise _invalid(
+            "added_charger_count", f"site {site.id} has no charger that others could be like"
+        )
     near = [each for each in chargers if not circuit or each.circuit == circuit] or chargers
     kinds = Counter(each.model_copy(update={"id": "", "password_hash": None}) for each in near)
     usual = kinds.most_common(1)[0][0]
@@ -110,7 +115,7 @@ def _least_used(site: SiteConfig, visits: Sequence[Visit], fewer: int) -> set[st
     chargers = [each.id for each in site.chargers if not each.meter_only]
     if fewer >= len(chargers):
         raise _invalid(
-            "chargers_more", f"site {site.id} has {len(chargers)} chargers; one must stay"
+            "added_charger_count", f"site {site.id} has {len(chargers)} chargers; one must stay"
         )
     order = sorted(range(len(chargers)), key=lambda at: (used[chargers[at]], -at))
     return {chargers[at] for at in order[:fewer]}

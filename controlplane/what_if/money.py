@@ -144,14 +144,21 @@ class Money:
                         slots=() if in_month.all() else tuple(in_month.tolist()),
                     )
 
-    def peaks(self, peaks_w: dict[tuple[str, int], int], slot: int, charged_wh: float) -> None:
-        """Take in what chargers drew in a slot that is over."""
-        flows_w = round(charged_wh / _SLOT_H) + int(self.base_w[slot])
-        month = int(self.month[slot])
+    @property
+    def window_ms(self) -> int:
+        return self.tariff.window_s * MS_PER_S
+
+    def window_over(
+        self, peaks_w: dict[tuple[str, int], int], start_ms: int, charged_wh: float
+    ) -> None:
+        """Take in what chargers drew in a window of the clock that is over."""
+        first = max(0, (start_ms - self.start_ms) // _SLOT_MS)
+        until = max(first + 1, -((self.start_ms - start_ms - self.window_ms) // _SLOT_MS))
+        flows_w = charged_wh * MS_PER_HOUR / self.window_ms + self.base_w[first:until].mean()
         for charge in self.tariff.demand_charges:
-            if self._counted[charge.name][slot]:
-                key = charge.name, month
-                peaks_w[key] = max(peaks_w.get(key, 0), flows_w)
+            if self._clock.measured(charge.hours, start_ms=start_ms, length_ms=self.window_ms):
+                key = charge.name, int(self.month[first])
+                peaks_w[key] = max(peaks_w.get(key, 0), round(float(flows_w)))
 
     # --- the bill ---------------------------------------------------------------------------------
 

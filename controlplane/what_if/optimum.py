@@ -97,6 +97,7 @@ def least(
         else:
             high = price
         price = (low * high).sqrt().quantize(_PRICE_STEP)
+    told(PARTS)
     assert best is not None  # at least one price was looked at
     return Least(max(0, int(missing_kwh * 1_000)), best.quantize(_CENT, ROUND_FLOOR))
 

@@ -156,10 +156,14 @@ class _Replay:
         self._slot = -1
         self._slot_wh = 0.0
         """What chargers have drawn in the running slot."""
+        self._window_ms = 0
+        """When the running window of the demand charges began."""
+        self._window_wh = 0.0
         self._kept_ma = np.array(
             self._tree.row_sums([leaf.offline_ma for leaf in self._tree.leaves]), np.int64
         )
         leaves = len(self._tree.leaves)
+        self._there = [0] * leaves
         self._nothing = np.zeros(leaves, np.int64)
         self._milliampere = np.ones(leaves, np.int64)
         self._weight = np.array([leaf.weight for leaf in self._tree.leaves], np.int64)
@@ -178,11 +182,13 @@ class _Replay:
                 self._next_slot(slot)
                 if slot % SLOTS == 0 and slot:
                     told(slot)
+            self._next_window(at_ms)
             if self._guests:
                 if news or self._schedule is None or at_ms - self._planned_ms >= _REPLAN_MS:
                     self._plan(at_ms, slot)
                 step_wh[step] = self._flow(at_ms, slot)
                 self._slot_wh += step_wh[step]
+                self._window_wh += step_wh[step]
         self._come_and_go(money.start_ms + steps * STEP_MS + STEP_MS)
         return Replayed(self._got_wh, step_wh, self._plans)
 
@@ -193,7 +199,7 @@ class _Replay:
         gone = [guest for guest in self._guests if guest.visit.departure_ms <= at_ms]
         for guest in gone:
             self._guests.remove(guest)
-            self._keep(guest, +1)
+            self._taken(guest.stay.position, -1)
             self._got_wh[guest.number] = guest.got_wh
             self._learned.ended(guest.visit, round(guest.got_wh))
         came = False
@@ -204,7 +210,7 @@ class _Replay:
             guest.forecast = self._learned.forecast(stay.visit, stay.visit.arrival_ms)
             self._learned.arrived(stay.visit)
             self._guests.append(guest)
-            self._keep(guest, -1)
+            self._taken(stay.position, +1)
             self._next += 1
             came = True
         for guest in self._guests:
@@ -213,14 +219,25 @@ class _Replay:
                 guest.forecast = self._learned.forecast(guest.visit, at_ms)
         return came or bool(gone)
 
-    def _keep(self, guest: _Guest, sign: int) -> None:
-        leaf = self._tree.leaves[guest.stay.position]
+    def _taken(self, position: int, more: int) -> None:
+        """So many more stand at a connector, at which one may go and the next come within a step;
+        while nobody does, its offline current is kept for it."""
+        before = self._there[position]
+        self._there[position] += more
+        change = bool(before) - bool(self._there[position])
+        leaf = self._tree.leaves[position]
         for row, times in leaf.loads:
-            self._kept_ma[row] += sign * times * leaf.offline_ma
+            self._kept_ma[row] += change * times * leaf.offline_ma
+
+    def _next_window(self, at_ms: int) -> None:
+        """A step counts for the window in which it begins."""
+        start_ms = at_ms - at_ms % self._money.window_ms
+        if start_ms != self._window_ms:
+            if self._window_wh:
+                self._money.window_over(self._peaks_w, self._window_ms, self._window_wh)
+            self._window_ms, self._window_wh = start_ms, 0.0
 
     def _next_slot(self, slot: int) -> None:
-        if self._slot >= 0:
-            self._money.peaks(self._peaks_w, self._slot, self._slot_wh)
         self._slot, self._slot_wh = slot, 0.0
         schedule = self._schedule
         if schedule is None:
@@ -338,7 +355,7 @@ class _Replay:
         tree = self._tree
         max_ma = np.zeros(len(tree.leaves), np.int64)
         tier = np.zeros(len(tree.leaves), np.uint8)
-        present: list[tuple[_Guest, float]] = []
+        present: list[tuple[_Guest, int, float]] = []
         for guest in self._guests:
             visit, position = guest.visit, guest.stay.position
             until_ms = min(at_ms + STEP_MS, visit.departure_ms)
@@ -348,16 +365,20 @@ class _Replay:
                 continue
             target_ma, tier[position] = self._target(guest, at_ms, slot)
             # On average over the step, of which it may be there for a part only.
-            most_ma = min(target_ma * span_h / _STEP_H, left_wh / guest.stay.wh_per_mah / _STEP_H)
-            max_ma[position] = int(most_ma + 0.999)
-            present.append((guest, left_wh))
+            mean_ma = min(target_ma * span_h / _STEP_H, left_wh / guest.stay.wh_per_mah / _STEP_H)
+            most_ma = int(mean_ma + 0.999)
+            present.append((guest, most_ma, left_wh))
+            # One may go and the next one come within a step.
+            max_ma[position] += most_ma
         if not present:
             return 0.0
         given = self._allocated(slot, max_ma, tier)
         flows_wh = 0.0
-        for guest, left_wh in present:
+        for guest, most_ma, left_wh in present:
             position = guest.stay.position
-            gained_wh = min(given[position] * guest.stay.wh_per_mah * _STEP_H, left_wh)
+            current_ma = min(most_ma, given[position])
+            given[position] -= current_ma
+            gained_wh = min(current_ma * guest.stay.wh_per_mah * _STEP_H, left_wh)
             guest.got_wh += gained_wh
             flows_wh += gained_wh / self._learned.efficiency[position]
         return flows_wh

@@ -146,3 +146,30 @@ async def test_a_site_without_a_tariff_says_that_it_is_not_planned(loadstar: Loa
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await loadstar.plan("nowhere")
     assert caught.value.code() is grpc.StatusCode.NOT_FOUND
+
+
+async def test_a_vehicle_that_waits_is_on_offer_and_can_be_called_off(loadstar: Loadstar) -> None:
+    await begin(loadstar)
+    async with asyncio.timeout(30):
+        while True:
+            # Of a vehicle that was not measured nothing is offered.
+            await loadstar.station.meter(1_000)
+            found = json.loads(
+                await loadstar.cli("flexibility", "offer", "depot", "--more", "--json")
+            )
+            if found["power_w"]:
+                break
+            await asyncio.sleep(0.2)
+    (part,) = found["parts"]
+    assert (part["kind"], part["session_count"]) == ("FLEXIBILITY_KIND_CHARGE", 1)
+    # It needs 5 kWh, and draws 3.7 kW by its meter.
+    assert part["power_w"] == pytest.approx(5_000 - 3_680, abs=20)
+    assert float(part["price_per_kwh"]) == pytest.approx(0.3, abs=0.001)
+    words = ["flexibility", "activate", "depot", "--more", "--power", "1", "--id", "E", "--json"]
+    asked = json.loads(await loadstar.cli(*words))["delivery"]
+    assert asked["direction"] == "FLEXIBILITY_DIRECTION_MORE"
+    shown = await loadstar.cli("flexibility", "delivery", "E")
+    assert "1000 W more" in shown
+    event = json.loads(await loadstar.cli("grid-events", "get", "E", "--json"))
+    assert event["kind"] == "GRID_EVENT_KIND_INCREASE_BY"
+    assert event["response"]["aim_w"] == event["response"]["baseline_w"] + 1_000

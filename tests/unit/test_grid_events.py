@@ -33,6 +33,7 @@ class Book:
 
     def __init__(self) -> None:
         self.events = GridEvents()
+        self.ref = REF
         self.now_ms = START_MS
         self.measured_w = 0
         self.allowed_w = 0
@@ -57,17 +58,17 @@ class Book:
         **values: object,
     ) -> GridEvent | Refusal:
         wish = CreateGridEvent(id, kind, power_w, **values)  # type: ignore[arg-type]
-        answer, effects = self.events.answer(wish, REF, self.now_ms)
+        answer, effects = self.events.answer(wish, self.ref, self.now_ms)
         self.take(effects)
         self.advance()
         return answer
 
     def advance(self, duration_ms: int = 0) -> None:
         self.now_ms += duration_ms
-        self.take(self.events.advance(self.seen(), REF))
+        self.take(self.events.advance(self.seen(), self.ref))
 
     def observe(self, *, reducing: bool = False) -> None:
-        self.take(self.events.observe(self.seen(reducing=reducing), REF))
+        self.take(self.events.observe(self.seen(reducing=reducing), self.ref))
 
     def seen(self, *, reducing: bool = False) -> Observation:
         return Observation(self.now_ms, self.measured_w, self.allowed_w, reducing)
@@ -75,7 +76,7 @@ class Book:
     def run(self, duration_ms: int, *, every_ms: int = 5_000) -> None:
         for _ in range(duration_ms // every_ms):
             self.now_ms += every_ms
-            self.take(self.events.advance(self.seen(), REF))
+            self.take(self.events.advance(self.seen(), self.ref))
             self.observe()
 
 
@@ -135,6 +136,30 @@ def test_more_than_there_is_cannot_be_reduced() -> None:
     book.measured_w = 5_000
     book.create("a", GridEventKind.REDUCE_BY, 20_000)
     assert book.events.limit_w() == 0
+
+
+def test_an_increase_is_met_when_so_much_more_is_drawn_and_limits_nothing() -> None:
+    book = Book()
+    book.ref = ActorRef(ActorKind.SITE, "depot")
+    book.measured_w = 10_000
+    book.run(BASELINE_MS)
+    book.create("a", GridEventKind.INCREASE_BY, 20_000)
+    event = book.events.get("a")
+    assert event is not None
+    assert (event.aim_w, event.limit_w, book.events.limit_w()) == (30_000, None, None)
+    assert book.events.aim_w() == 30_000
+    book.observe()
+    assert event.applied_ms is None and event.met_ms is None
+    book.measured_w = book.allowed_w = 29_700
+    book.run(BASELINE_MS)
+    assert event.state is GridEventState.MET
+    assert event.increased_wh == pytest.approx(19_700 / 4, rel=0.02)
+    assert event.reduced_wh == 0
+
+
+def test_only_a_site_can_be_asked_for_more() -> None:
+    refused = Book().create("a", GridEventKind.INCREASE_BY, 20_000)
+    assert isinstance(refused, Refusal) and refused.reason == "INCREASE_NOT_POSSIBLE"
 
 
 def test_the_lowest_limit_in_force_counts() -> None:

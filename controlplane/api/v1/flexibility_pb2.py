@@ -26,33 +26,35 @@ from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%controlplane/api/v1/flexibility.proto\x12\x13\x63ontrolplane.api.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa9\x01\n\x0f\x46lexibilityPart\x12\x32\n\x04kind\x18\x01 \x01(\x0e\x32$.controlplane.api.v1.FlexibilityKind\x12\x0f\n\x07power_w\x18\x02 \x01(\x03\x12\x11\n\tenergy_wh\x18\x03 \x01(\x03\x12\x15\n\rsession_count\x18\x04 \x01(\x05\x12\x15\n\rprice_per_kwh\x18\x05 \x01(\t\x12\x10\n\x08\x63urrency\x18\x06 \x01(\t\"\xf9\x01\n\x10\x46lexibilityOffer\x12\x0f\n\x07site_id\x18\x01 \x01(\t\x12(\n\x04time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\x08\x64uration\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0f\n\x07\x64rawn_w\x18\x04 \x01(\x03\x12\x17\n\nbaseline_w\x18\x05 \x01(\x03H\x00\x88\x01\x01\x12\x33\n\x05parts\x18\x06 \x03(\x0b\x32$.controlplane.api.v1.FlexibilityPart\x12\x0f\n\x07power_w\x18\x07 \x01(\x03\x42\r\n\x0b_baseline_w\"O\n\x0fGetOfferRequest\x12\x0f\n\x07site_id\x18\x01 \x01(\t\x12+\n\x08\x64uration\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\"H\n\x10GetOfferResponse\x12\x34\n\x05offer\x18\x01 \x01(\x0b\x32%.controlplane.api.v1.FlexibilityOffer\"\xcc\x01\n\x0f\x41\x63tivateRequest\x12\x0f\n\x07site_id\x18\x01 \x01(\t\x12\x0f\n\x07power_w\x18\x02 \x01(\x03\x12+\n\x08\x64uration\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0e\n\x06source\x18\x04 \x01(\t\x12\x15\n\ractivation_id\x18\x05 \x01(\t\x12\x19\n\x11price_max_per_kwh\x18\x06 \x01(\t\x12\x14\n\x0c\x62\x65yond_offer\x18\x07 \x01(\x08\x12\x12\n\nrequest_id\x18\x08 \x01(\t\"y\n\x10\x41\x63tivateResponse\x12/\n\x08\x64\x65livery\x18\x01 \x01(\x0b\x32\x1d.controlplane.api.v1.Delivery\x12\x34\n\x05offer\x18\x02 \x01(\x0b\x32%.controlplane.api.v1.FlexibilityOffer\"+\n\x12GetDeliveryRequest\x12\x15\n\ractivation_id\x18\x01 \x01(\t\"F\n\x13GetDeliveryResponse\x12/\n\x08\x64\x65livery\x18\x01 \x01(\x0b\x32\x1d.controlplane.api.v1.Delivery\"\xc2\x02\n\x08\x44\x65livery\x12\x15\n\ractivation_id\x18\x01 \x01(\t\x12\x0f\n\x07site_id\x18\x02 \x01(\t\x12.\n\nstart_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05\x65nded\x18\x05 \x01(\x08\x12\x0f\n\x07\x61sked_w\x18\x06 \x01(\x03\x12\x17\n\nbaseline_w\x18\x07 \x01(\x03H\x00\x88\x01\x01\x12\x10\n\x08\x61sked_wh\x18\x08 \x01(\x03\x12\x14\n\x0c\x64\x65livered_wh\x18\t \x01(\x03\x12\x11\n\tfed_in_wh\x18\n \x01(\x03\x12-\n\tmeet_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.TimestampB\r\n\x0b_baseline_w*m\n\x0f\x46lexibilityKind\x12 \n\x1c\x46LEXIBILITY_KIND_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x46LEXIBILITY_KIND_PAUSE\x10\x01\x12\x1c\n\x18\x46LEXIBILITY_KIND_FEED_IN\x10\x02\x32\xa8\x02\n\x12\x46lexibilityService\x12W\n\x08GetOffer\x12$.controlplane.api.v1.GetOfferRequest\x1a%.controlplane.api.v1.GetOfferResponse\x12W\n\x08\x41\x63tivate\x12$.controlplane.api.v1.ActivateRequest\x1a%.controlplane.api.v1.ActivateResponse\x12`\n\x0bGetDelivery\x12\'.controlplane.api.v1.GetDeliveryRequest\x1a(.controlplane.api.v1.GetDeliveryResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%controlplane/api/v1/flexibility.proto\x12\x13\x63ontrolplane.api.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa9\x01\n\x0f\x46lexibilityPart\x12\x32\n\x04kind\x18\x01 \x01(\x0e\x32$.controlplane.api.v1.FlexibilityKind\x12\x0f\n\x07power_w\x18\x02 \x01(\x03\x12\x11\n\tenergy_wh\x18\x03 \x01(\x03\x12\x15\n\rsession_count\x18\x04 \x01(\x05\x12\x15\n\rprice_per_kwh\x18\x05 \x01(\t\x12\x10\n\x08\x63urrency\x18\x06 \x01(\t\"\xb7\x02\n\x10\x46lexibilityOffer\x12\x0f\n\x07site_id\x18\x01 \x01(\t\x12(\n\x04time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\x08\x64uration\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0f\n\x07\x64rawn_w\x18\x04 \x01(\x03\x12\x17\n\nbaseline_w\x18\x05 \x01(\x03H\x00\x88\x01\x01\x12\x33\n\x05parts\x18\x06 \x03(\x0b\x32$.controlplane.api.v1.FlexibilityPart\x12\x0f\n\x07power_w\x18\x07 \x01(\x03\x12<\n\tdirection\x18\x08 \x01(\x0e\x32).controlplane.api.v1.FlexibilityDirectionB\r\n\x0b_baseline_w\"\x8d\x01\n\x0fGetOfferRequest\x12\x0f\n\x07site_id\x18\x01 \x01(\t\x12+\n\x08\x64uration\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12<\n\tdirection\x18\x03 \x01(\x0e\x32).controlplane.api.v1.FlexibilityDirection\"H\n\x10GetOfferResponse\x12\x34\n\x05offer\x18\x01 \x01(\x0b\x32%.controlplane.api.v1.FlexibilityOffer\"\x8a\x02\n\x0f\x41\x63tivateRequest\x12\x0f\n\x07site_id\x18\x01 \x01(\t\x12\x0f\n\x07power_w\x18\x02 \x01(\x03\x12+\n\x08\x64uration\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0e\n\x06source\x18\x04 \x01(\t\x12\x15\n\ractivation_id\x18\x05 \x01(\t\x12\x19\n\x11price_max_per_kwh\x18\x06 \x01(\t\x12\x14\n\x0c\x62\x65yond_offer\x18\x07 \x01(\x08\x12\x12\n\nrequest_id\x18\x08 \x01(\t\x12<\n\tdirection\x18\t \x01(\x0e\x32).controlplane.api.v1.FlexibilityDirection\"y\n\x10\x41\x63tivateResponse\x12/\n\x08\x64\x65livery\x18\x01 \x01(\x0b\x32\x1d.controlplane.api.v1.Delivery\x12\x34\n\x05offer\x18\x02 \x01(\x0b\x32%.controlplane.api.v1.FlexibilityOffer\"+\n\x12GetDeliveryRequest\x12\x15\n\ractivation_id\x18\x01 \x01(\t\"F\n\x13GetDeliveryResponse\x12/\n\x08\x64\x65livery\x18\x01 \x01(\x0b\x32\x1d.controlplane.api.v1.Delivery\"\x80\x03\n\x08\x44\x65livery\x12\x15\n\ractivation_id\x18\x01 \x01(\t\x12\x0f\n\x07site_id\x18\x02 \x01(\t\x12.\n\nstart_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05\x65nded\x18\x05 \x01(\x08\x12\x0f\n\x07\x61sked_w\x18\x06 \x01(\x03\x12\x17\n\nbaseline_w\x18\x07 \x01(\x03H\x00\x88\x01\x01\x12\x10\n\x08\x61sked_wh\x18\x08 \x01(\x03\x12\x14\n\x0c\x64\x65livered_wh\x18\t \x01(\x03\x12\x11\n\tfed_in_wh\x18\n \x01(\x03\x12-\n\tmeet_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12<\n\tdirection\x18\x0c \x01(\x0e\x32).controlplane.api.v1.FlexibilityDirectionB\r\n\x0b_baseline_w*}\n\x14\x46lexibilityDirection\x12%\n!FLEXIBILITY_DIRECTION_UNSPECIFIED\x10\x00\x12\x1e\n\x1a\x46LEXIBILITY_DIRECTION_LESS\x10\x01\x12\x1e\n\x1a\x46LEXIBILITY_DIRECTION_MORE\x10\x02*\x8a\x01\n\x0f\x46lexibilityKind\x12 \n\x1c\x46LEXIBILITY_KIND_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x46LEXIBILITY_KIND_PAUSE\x10\x01\x12\x1c\n\x18\x46LEXIBILITY_KIND_FEED_IN\x10\x02\x12\x1b\n\x17\x46LEXIBILITY_KIND_CHARGE\x10\x03\x32\xa8\x02\n\x12\x46lexibilityService\x12W\n\x08GetOffer\x12$.controlplane.api.v1.GetOfferRequest\x1a%.controlplane.api.v1.GetOfferResponse\x12W\n\x08\x41\x63tivate\x12$.controlplane.api.v1.ActivateRequest\x1a%.controlplane.api.v1.ActivateResponse\x12`\n\x0bGetDelivery\x12\'.controlplane.api.v1.GetDeliveryRequest\x1a(.controlplane.api.v1.GetDeliveryResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'controlplane.api.v1.flexibility_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_FLEXIBILITYKIND']._serialized_start=1478
-  _globals['_FLEXIBILITYKIND']._serialized_end=1587
+  _globals['_FLEXIBILITYDIRECTION']._serialized_start=1727
+  _globals['_FLEXIBILITYDIRECTION']._serialized_end=1852
+  _globals['_FLEXIBILITYKIND']._serialized_start=1855
+  _globals['_FLEXIBILITYKIND']._serialized_end=1993
   _globals['_FLEXIBILITYPART']._serialized_start=128
   _globals['_FLEXIBILITYPART']._serialized_end=297
   _globals['_FLEXIBILITYOFFER']._serialized_start=300
-  _globals['_FLEXIBILITYOFFER']._serialized_end=549
-  _globals['_GETOFFERREQUEST']._serialized_start=551
-  _globals['_GETOFFERREQUEST']._serialized_end=630
-  _globals['_GETOFFERRESPONSE']._serialized_start=632
-  _globals['_GETOFFERRESPONSE']._serialized_end=704
-  _globals['_ACTIVATEREQUEST']._serialized_start=707
-  _globals['_ACTIVATEREQUEST']._serialized_end=911
-  _globals['_ACTIVATERESPONSE']._serialized_start=913
-  _globals['_ACTIVATERESPONSE']._serialized_end=1034
-  _globals['_GETDELIVERYREQUEST']._serialized_start=1036
-  _globals['_GETDELIVERYREQUEST']._serialized_end=1079
-  _globals['_GETDELIVERYRESPONSE']._serialized_start=1081
-  _globals['_GETDELIVERYRESPONSE']._serialized_end=1151
-  _globals['_DELIVERY']._serialized_start=1154
-  _globals['_DELIVERY']._serialized_end=1476
-  _globals['_FLEXIBILITYSERVICE']._serialized_start=1590
-  _globals['_FLEXIBILITYSERVICE']._serialized_end=1886
+  _globals['_FLEXIBILITYOFFER']._serialized_end=611
+  _globals['_GETOFFERREQUEST']._serialized_start=614
+  _globals['_GETOFFERREQUEST']._serialized_end=755
+  _globals['_GETOFFERRESPONSE']._serialized_start=757
+  _globals['_GETOFFERRESPONSE']._serialized_end=829
+  _globals['_ACTIVATEREQUEST']._serialized_start=832
+  _globals['_ACTIVATEREQUEST']._serialized_end=1098
+  _globals['_ACTIVATERESPONSE']._serialized_start=1100
+  _globals['_ACTIVATERESPONSE']._serialized_end=1221
+  _globals['_GETDELIVERYREQUEST']._serialized_start=1223
+  _globals['_GETDELIVERYREQUEST']._serialized_end=1266
+  _globals['_GETDELIVERYRESPONSE']._serialized_start=1268
+  _globals['_GETDELIVERYRESPONSE']._serialized_end=1338
+  _globals['_DELIVERY']._serialized_start=1341
+  _globals['_DELIVERY']._serialized_end=1725
+  _globals['_FLEXIBILITYSERVICE']._serialized_start=1996
+  _globals['_FLEXIBILITYSERVICE']._serialized_end=2292
 # @@protoc_insertion_point(module_scope)

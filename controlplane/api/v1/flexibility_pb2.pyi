@@ -21,6 +21,30 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _FlexibilityDirection:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _FlexibilityDirectionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_FlexibilityDirection.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    FLEXIBILITY_DIRECTION_UNSPECIFIED: _FlexibilityDirection.ValueType  # 0
+    """As LESS."""
+    FLEXIBILITY_DIRECTION_LESS: _FlexibilityDirection.ValueType  # 1
+    """To draw less, or feed in."""
+    FLEXIBILITY_DIRECTION_MORE: _FlexibilityDirection.ValueType  # 2
+    """To draw more."""
+
+class FlexibilityDirection(_FlexibilityDirection, metaclass=_FlexibilityDirectionEnumTypeWrapper):
+    """Which way."""
+
+FLEXIBILITY_DIRECTION_UNSPECIFIED: FlexibilityDirection.ValueType  # 0
+"""As LESS."""
+FLEXIBILITY_DIRECTION_LESS: FlexibilityDirection.ValueType  # 1
+"""To draw less, or feed in."""
+FLEXIBILITY_DIRECTION_MORE: FlexibilityDirection.ValueType  # 2
+"""To draw more."""
+Global___FlexibilityDirection: _TypeAlias = FlexibilityDirection  # noqa: Y015
+
 class _FlexibilityKind:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -33,9 +57,11 @@ class _FlexibilityKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Flexi
     """Who charges and could wait for so long draws nothing."""
     FLEXIBILITY_KIND_FEED_IN: _FlexibilityKind.ValueType  # 2
     """Vehicles whose drivers agree feed in."""
+    FLEXIBILITY_KIND_CHARGE: _FlexibilityKind.ValueType  # 3
+    """Who waits by the plan of the site charges at once. Without a plan nobody waits, and nothing is on offer."""
 
 class FlexibilityKind(_FlexibilityKind, metaclass=_FlexibilityKindEnumTypeWrapper):
-    """How a site draws less."""
+    """How a site draws less, or more."""
 
 FLEXIBILITY_KIND_UNSPECIFIED: FlexibilityKind.ValueType  # 0
 """Not given."""
@@ -43,11 +69,13 @@ FLEXIBILITY_KIND_PAUSE: FlexibilityKind.ValueType  # 1
 """Who charges and could wait for so long draws nothing."""
 FLEXIBILITY_KIND_FEED_IN: FlexibilityKind.ValueType  # 2
 """Vehicles whose drivers agree feed in."""
+FLEXIBILITY_KIND_CHARGE: FlexibilityKind.ValueType  # 3
+"""Who waits by the plan of the site charges at once. Without a plan nobody waits, and nothing is on offer."""
 Global___FlexibilityKind: _TypeAlias = FlexibilityKind  # noqa: Y015
 
 @_typing.final
 class FlexibilityPart(_message.Message):
-    """One way in which a site could draw less."""
+    """One way in which a site could draw less, or more."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -66,7 +94,9 @@ class FlexibilityPart(_message.Message):
     session_count: _builtins.int
     """How many sessions would do it."""
     price_per_kwh: _builtins.str
-    """What a kilowatt-hour costs, a decimal number; `0` where it costs but time."""
+    """What a kilowatt-hour costs, a decimal number; `0` where it costs but time. Of one that is drawn earlier: what
+    it would cost less where the plan has it, and its part of what is added to demand charges.
+    """
     currency: _builtins.str
     """ISO 4217; empty where it costs nothing."""
     def __init__(
@@ -100,16 +130,19 @@ class FlexibilityOffer(_message.Message):
     BASELINE_W_FIELD_NUMBER: _builtins.int
     PARTS_FIELD_NUMBER: _builtins.int
     POWER_W_FIELD_NUMBER: _builtins.int
+    DIRECTION_FIELD_NUMBER: _builtins.int
     site_id: _builtins.str
     """The site."""
     drawn_w: _builtins.int
     """What it draws at this moment, building included."""
     baseline_w: _builtins.int
-    """The mean of the last quarter of an hour, against which a reduction that begins now is measured; absent
+    """The mean of the last quarter of an hour, against which what begins now is measured; absent
     where nothing was measured.
     """
     power_w: _builtins.int
     """All parts together."""
+    direction: Global___FlexibilityDirection.ValueType
+    """Which way."""
     @_builtins.property
     def time(self) -> _timestamp_pb2.Timestamp:
         """As of when."""
@@ -132,10 +165,11 @@ class FlexibilityOffer(_message.Message):
         baseline_w: _builtins.int | None = ...,
         parts: _abc.Iterable[Global___FlexibilityPart] | None = ...,
         power_w: _builtins.int = ...,
+        direction: Global___FlexibilityDirection.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_baseline_w", b"_baseline_w", "baseline_w", b"baseline_w", "duration", b"duration", "time", b"time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_baseline_w", b"_baseline_w", "baseline_w", b"baseline_w", "drawn_w", b"drawn_w", "duration", b"duration", "parts", b"parts", "power_w", b"power_w", "site_id", b"site_id", "time", b"time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_baseline_w", b"_baseline_w", "baseline_w", b"baseline_w", "direction", b"direction", "drawn_w", b"drawn_w", "duration", b"duration", "parts", b"parts", "power_w", b"power_w", "site_id", b"site_id", "time", b"time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__baseline_w: _TypeAlias = _typing.Literal["baseline_w"]  # noqa: Y015
     _WhichOneofArgType__baseline_w: _TypeAlias = _typing.Literal["_baseline_w", b"_baseline_w"]  # noqa: Y015
@@ -151,8 +185,11 @@ class GetOfferRequest(_message.Message):
 
     SITE_ID_FIELD_NUMBER: _builtins.int
     DURATION_FIELD_NUMBER: _builtins.int
+    DIRECTION_FIELD_NUMBER: _builtins.int
     site_id: _builtins.str
     """The site."""
+    direction: Global___FlexibilityDirection.ValueType
+    """Less unless it is given."""
     @_builtins.property
     def duration(self) -> _duration_pb2.Duration:
         """Five minutes to a day; absent means one hour."""
@@ -162,10 +199,11 @@ class GetOfferRequest(_message.Message):
         *,
         site_id: _builtins.str = ...,
         duration: _duration_pb2.Duration | None = ...,
+        direction: Global___FlexibilityDirection.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["duration", b"duration"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["duration", b"duration", "site_id", b"site_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["direction", b"direction", "duration", b"duration", "site_id", b"site_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -209,10 +247,11 @@ class ActivateRequest(_message.Message):
     PRICE_MAX_PER_KWH_FIELD_NUMBER: _builtins.int
     BEYOND_OFFER_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    DIRECTION_FIELD_NUMBER: _builtins.int
     site_id: _builtins.str
     """The site."""
     power_w: _builtins.int
-    """By how much it is to draw less, above 0."""
+    """By how much it is to draw less, or more, above 0."""
     source: _builtins.str
     """Who asks."""
     activation_id: _builtins.str
@@ -223,6 +262,8 @@ class ActivateRequest(_message.Message):
     """Ask for it though it is not on offer: as much of it is delivered as can be."""
     request_id: _builtins.str
     """See the head of `electrical.proto`."""
+    direction: Global___FlexibilityDirection.ValueType
+    """Less unless it is given."""
     @_builtins.property
     def duration(self) -> _duration_pb2.Duration:
         """For how long from now, five minutes to a day."""
@@ -238,10 +279,11 @@ class ActivateRequest(_message.Message):
         price_max_per_kwh: _builtins.str = ...,
         beyond_offer: _builtins.bool = ...,
         request_id: _builtins.str = ...,
+        direction: Global___FlexibilityDirection.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["duration", b"duration"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["activation_id", b"activation_id", "beyond_offer", b"beyond_offer", "duration", b"duration", "power_w", b"power_w", "price_max_per_kwh", b"price_max_per_kwh", "request_id", b"request_id", "site_id", b"site_id", "source", b"source"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["activation_id", b"activation_id", "beyond_offer", b"beyond_offer", "direction", b"direction", "duration", b"duration", "power_w", b"power_w", "price_max_per_kwh", b"price_max_per_kwh", "request_id", b"request_id", "site_id", b"site_id", "source", b"source"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -340,6 +382,7 @@ class Delivery(_message.Message):
     DELIVERED_WH_FIELD_NUMBER: _builtins.int
     FED_IN_WH_FIELD_NUMBER: _builtins.int
     MEET_TIME_FIELD_NUMBER: _builtins.int
+    DIRECTION_FIELD_NUMBER: _builtins.int
     activation_id: _builtins.str
     """The grid event's id."""
     site_id: _builtins.str
@@ -347,17 +390,19 @@ class Delivery(_message.Message):
     ended: _builtins.bool
     """Whether it is over."""
     asked_w: _builtins.int
-    """By how much the site was to draw less."""
+    """By how much the site was to draw less, or more."""
     baseline_w: _builtins.int
     """The mean of the quarter of an hour before; frozen at the begin, absent before."""
     asked_wh: _builtins.int
     """`asked_w` for the time that has passed."""
     delivered_wh: _builtins.int
-    """What was drawn less than the baseline in that time."""
+    """What was drawn less, or more, than the baseline in that time."""
     fed_in_wh: _builtins.int
-    """What vehicles fed in meanwhile, by their power; part of `delivered_wh`. Drivers are credited by the
+    """What vehicles fed in meanwhile, by their power; part of `delivered_wh` where less was asked for. Drivers are credited by the
     registers of their chargers (`Session.credit`).
     """
+    direction: Global___FlexibilityDirection.ValueType
+    """Which way."""
     @_builtins.property
     def start_time(self) -> _timestamp_pb2.Timestamp:
         """When it begins, or began."""
@@ -384,10 +429,11 @@ class Delivery(_message.Message):
         delivered_wh: _builtins.int = ...,
         fed_in_wh: _builtins.int = ...,
         meet_time: _timestamp_pb2.Timestamp | None = ...,
+        direction: Global___FlexibilityDirection.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_baseline_w", b"_baseline_w", "baseline_w", b"baseline_w", "end_time", b"end_time", "meet_time", b"meet_time", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_baseline_w", b"_baseline_w", "activation_id", b"activation_id", "asked_w", b"asked_w", "asked_wh", b"asked_wh", "baseline_w", b"baseline_w", "delivered_wh", b"delivered_wh", "end_time", b"end_time", "ended", b"ended", "fed_in_wh", b"fed_in_wh", "meet_time", b"meet_time", "site_id", b"site_id", "start_time", b"start_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_baseline_w", b"_baseline_w", "activation_id", b"activation_id", "asked_w", b"asked_w", "asked_wh", b"asked_wh", "baseline_w", b"baseline_w", "delivered_wh", b"delivered_wh", "direction", b"direction", "end_time", b"end_time", "ended", b"ended", "fed_in_wh", b"fed_in_wh", "meet_time", b"meet_time", "site_id", b"site_id", "start_time", b"start_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__baseline_w: _TypeAlias = _typing.Literal["baseline_w"]  # noqa: Y015
     _WhichOneofArgType__baseline_w: _TypeAlias = _typing.Literal["_baseline_w", b"_baseline_w"]  # noqa: Y015

@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class FlexibilityServiceStub:
-    """How much less sites could draw, for whom it is worth something to others: what is on offer, calling
+    """How much less or more sites could draw, for whom it is worth something to others: what is on offer, calling
     it off them, and what was delivered, against a baseline that is stated. An activation is a grid event
     of the site (`GridService`), with all that is kept of one.
     """
@@ -55,13 +55,13 @@ class FlexibilityServiceStub:
 
 
 class FlexibilityServiceServicer:
-    """How much less sites could draw, for whom it is worth something to others: what is on offer, calling
+    """How much less or more sites could draw, for whom it is worth something to others: what is on offer, calling
     it off them, and what was delivered, against a baseline that is stated. An activation is a grid event
     of the site (`GridService`), with all that is kept of one.
     """
 
     def GetOffer(self, request, context):
-        """By how much a site could draw less from now on, for how long, at what cost. It is a statement of this
+        """By how much a site could draw less, or more, from now on, for how long, at what cost. It is a statement of this
         moment and reserves nothing.
 
         Errors: NOT_FOUND; INVALID_ARGUMENT for a duration below five minutes or above a day.
@@ -71,7 +71,7 @@ class FlexibilityServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Activate(self, request, context):
-        """Asks a site to draw less than in the quarter of an hour before, for some time. What the offer of the
+        """Asks a site to draw less, or more, than in the quarter of an hour before, for some time. What the offer of the
         moment does not cover is refused, unless `beyond_offer` is set.
 
         Errors: NOT_FOUND; INVALID_ARGUMENT; FAILED_PRECONDITION (reason `OFFER_EXCEEDED`) where so much is not
@@ -84,7 +84,7 @@ class FlexibilityServiceServicer:
     def GetDelivery(self, request, context):
         """What was delivered of an activation, so far or in all.
 
-        Errors: NOT_FOUND, also for a grid event that asks for no reduction.
+        Errors: NOT_FOUND, also for a grid event that asks for neither.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -117,7 +117,7 @@ def add_FlexibilityServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class FlexibilityService:
-    """How much less sites could draw, for whom it is worth something to others: what is on offer, calling
+    """How much less or more sites could draw, for whom it is worth something to others: what is on offer, calling
     it off them, and what was delivered, against a baseline that is stated. An activation is a grid event
     of the site (`GridService`), with all that is kept of one.
     """

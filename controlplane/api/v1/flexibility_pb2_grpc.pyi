@@ -27,7 +27,7 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class FlexibilityServiceStub:
-    """How much less sites could draw, for whom it is worth something to others: what is on offer, calling
+    """How much less or more sites could draw, for whom it is worth something to others: what is on offer, calling
     it off them, and what was delivered, against a baseline that is stated. An activation is a grid event
     of the site (`GridService`), with all that is kept of one.
     """
@@ -37,13 +37,13 @@ class FlexibilityServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> FlexibilityServiceAsyncStub: ...
     GetOffer: _grpc.UnaryUnaryMultiCallable[_flexibility_pb2.GetOfferRequest, _flexibility_pb2.GetOfferResponse]
-    """By how much a site could draw less from now on, for how long, at what cost. It is a statement of this
+    """By how much a site could draw less, or more, from now on, for how long, at what cost. It is a statement of this
     moment and reserves nothing.
 
     Errors: NOT_FOUND; INVALID_ARGUMENT for a duration below five minutes or above a day.
     """
     Activate: _grpc.UnaryUnaryMultiCallable[_flexibility_pb2.ActivateRequest, _flexibility_pb2.ActivateResponse]
-    """Asks a site to draw less than in the quarter of an hour before, for some time. What the offer of the
+    """Asks a site to draw less, or more, than in the quarter of an hour before, for some time. What the offer of the
     moment does not cover is refused, unless `beyond_offer` is set.
 
     Errors: NOT_FOUND; INVALID_ARGUMENT; FAILED_PRECONDITION (reason `OFFER_EXCEEDED`) where so much is not
@@ -52,25 +52,25 @@ class FlexibilityServiceStub:
     GetDelivery: _grpc.UnaryUnaryMultiCallable[_flexibility_pb2.GetDeliveryRequest, _flexibility_pb2.GetDeliveryResponse]
     """What was delivered of an activation, so far or in all.
 
-    Errors: NOT_FOUND, also for a grid event that asks for no reduction.
+    Errors: NOT_FOUND, also for a grid event that asks for neither.
     """
 
 @_typing.type_check_only
 class FlexibilityServiceAsyncStub(FlexibilityServiceStub):
-    """How much less sites could draw, for whom it is worth something to others: what is on offer, calling
+    """How much less or more sites could draw, for whom it is worth something to others: what is on offer, calling
     it off them, and what was delivered, against a baseline that is stated. An activation is a grid event
     of the site (`GridService`), with all that is kept of one.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetOffer: _aio.UnaryUnaryMultiCallable[_flexibility_pb2.GetOfferRequest, _flexibility_pb2.GetOfferResponse]  # type: ignore[assignment]
-    """By how much a site could draw less from now on, for how long, at what cost. It is a statement of this
+    """By how much a site could draw less, or more, from now on, for how long, at what cost. It is a statement of this
     moment and reserves nothing.
 
     Errors: NOT_FOUND; INVALID_ARGUMENT for a duration below five minutes or above a day.
     """
     Activate: _aio.UnaryUnaryMultiCallable[_flexibility_pb2.ActivateRequest, _flexibility_pb2.ActivateResponse]  # type: ignore[assignment]
-    """Asks a site to draw less than in the quarter of an hour before, for some time. What the offer of the
+    """Asks a site to draw less, or more, than in the quarter of an hour before, for some time. What the offer of the
     moment does not cover is refused, unless `beyond_offer` is set.
 
     Errors: NOT_FOUND; INVALID_ARGUMENT; FAILED_PRECONDITION (reason `OFFER_EXCEEDED`) where so much is not
@@ -79,11 +79,11 @@ class FlexibilityServiceAsyncStub(FlexibilityServiceStub):
     GetDelivery: _aio.UnaryUnaryMultiCallable[_flexibility_pb2.GetDeliveryRequest, _flexibility_pb2.GetDeliveryResponse]  # type: ignore[assignment]
     """What was delivered of an activation, so far or in all.
 
-    Errors: NOT_FOUND, also for a grid event that asks for no reduction.
+    Errors: NOT_FOUND, also for a grid event that asks for neither.
     """
 
 class FlexibilityServiceServicer(metaclass=_abc_1.ABCMeta):
-    """How much less sites could draw, for whom it is worth something to others: what is on offer, calling
+    """How much less or more sites could draw, for whom it is worth something to others: what is on offer, calling
     it off them, and what was delivered, against a baseline that is stated. An activation is a grid event
     of the site (`GridService`), with all that is kept of one.
     """
@@ -94,7 +94,7 @@ class FlexibilityServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _flexibility_pb2.GetOfferRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_flexibility_pb2.GetOfferResponse, _abc.Awaitable[_flexibility_pb2.GetOfferResponse]]:
-        """By how much a site could draw less from now on, for how long, at what cost. It is a statement of this
+        """By how much a site could draw less, or more, from now on, for how long, at what cost. It is a statement of this
         moment and reserves nothing.
 
         Errors: NOT_FOUND; INVALID_ARGUMENT for a duration below five minutes or above a day.
@@ -106,7 +106,7 @@ class FlexibilityServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _flexibility_pb2.ActivateRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_flexibility_pb2.ActivateResponse, _abc.Awaitable[_flexibility_pb2.ActivateResponse]]:
-        """Asks a site to draw less than in the quarter of an hour before, for some time. What the offer of the
+        """Asks a site to draw less, or more, than in the quarter of an hour before, for some time. What the offer of the
         moment does not cover is refused, unless `beyond_offer` is set.
 
         Errors: NOT_FOUND; INVALID_ARGUMENT; FAILED_PRECONDITION (reason `OFFER_EXCEEDED`) where so much is not
@@ -121,7 +121,7 @@ class FlexibilityServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_flexibility_pb2.GetDeliveryResponse, _abc.Awaitable[_flexibility_pb2.GetDeliveryResponse]]:
         """What was delivered of an activation, so far or in all.
 
-        Errors: NOT_FOUND, also for a grid event that asks for no reduction.
+        Errors: NOT_FOUND, also for a grid event that asks for neither.
         """
 
 def add_FlexibilityServiceServicer_to_server(servicer: FlexibilityServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -38,6 +38,10 @@ class _GridEventKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_GridEve
     """At the start, end what the same source asked of this target before; an empty source ends what
     anybody asked.
     """
+    GRID_EVENT_KIND_INCREASE_BY: _GridEventKind.ValueType  # 4
+    """Of a site: draw `power_w` more than in the quarter hour before the start, by vehicles that its plan would
+    let wait. No limit is higher because of it, and every limit counts before it.
+    """
 
 class GridEventKind(_GridEventKind, metaclass=_GridEventKindEnumTypeWrapper):
     """What the grid wishes."""
@@ -51,6 +55,10 @@ GRID_EVENT_KIND_REDUCE_BY: GridEventKind.ValueType  # 2
 GRID_EVENT_KIND_RESTORE: GridEventKind.ValueType  # 3
 """At the start, end what the same source asked of this target before; an empty source ends what
 anybody asked.
+"""
+GRID_EVENT_KIND_INCREASE_BY: GridEventKind.ValueType  # 4
+"""Of a site: draw `power_w` more than in the quarter hour before the start, by vehicles that its plan would
+let wait. No limit is higher because of it, and every limit counts before it.
 """
 Global___GridEventKind: _TypeAlias = GridEventKind  # noqa: Y015
 
@@ -215,6 +223,8 @@ class GridEventResponse(_message.Message):
     SAMPLES_FIELD_NUMBER: _builtins.int
     FINISH_TIME_FIELD_NUMBER: _builtins.int
     FED_IN_WH_FIELD_NUMBER: _builtins.int
+    AIM_W_FIELD_NUMBER: _builtins.int
+    INCREASED_WH_FIELD_NUMBER: _builtins.int
     baseline_w: _builtins.int
     """The mean power of the 15 min before the start, frozen at the start; absent before it, and where
     nothing was measured then.
@@ -229,6 +239,10 @@ class GridEventResponse(_message.Message):
     """Energy below the baseline since the start; 0 where no baseline is known."""
     fed_in_wh: _builtins.int
     """Of a site: what vehicles fed in since the start, by their power; part of `reduced_wh`."""
+    aim_w: _builtins.int
+    """Of an increase: what is to be drawn at least, `power_w` above the baseline; absent before the start."""
+    increased_wh: _builtins.int
+    """Energy above the baseline since the start; 0 where no baseline is known, or less was drawn."""
     @_builtins.property
     def receive_time(self) -> _timestamp_pb2.Timestamp:
         """Loadstar took the event in."""
@@ -272,15 +286,21 @@ class GridEventResponse(_message.Message):
         samples: _abc.Iterable[Global___GridEventSample] | None = ...,
         finish_time: _timestamp_pb2.Timestamp | None = ...,
         fed_in_wh: _builtins.int = ...,
+        aim_w: _builtins.int | None = ...,
+        increased_wh: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_baseline_w", b"_baseline_w", "_limit_w", b"_limit_w", "acknowledge_time", b"acknowledge_time", "apply_time", b"apply_time", "baseline_w", b"baseline_w", "finish_time", b"finish_time", "limit_w", b"limit_w", "meet_time", b"meet_time", "receive_time", b"receive_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_aim_w", b"_aim_w", "_baseline_w", b"_baseline_w", "_limit_w", b"_limit_w", "acknowledge_time", b"acknowledge_time", "aim_w", b"aim_w", "apply_time", b"apply_time", "baseline_w", b"baseline_w", "finish_time", b"finish_time", "limit_w", b"limit_w", "meet_time", b"meet_time", "receive_time", b"receive_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_baseline_w", b"_baseline_w", "_limit_w", b"_limit_w", "acknowledge_time", b"acknowledge_time", "apply_time", b"apply_time", "baseline_w", b"baseline_w", "fed_in_wh", b"fed_in_wh", "finish_time", b"finish_time", "limit_w", b"limit_w", "measured_max_w", b"measured_max_w", "measured_w", b"measured_w", "meet_time", b"meet_time", "receive_time", b"receive_time", "reduced_wh", b"reduced_wh", "samples", b"samples"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_aim_w", b"_aim_w", "_baseline_w", b"_baseline_w", "_limit_w", b"_limit_w", "acknowledge_time", b"acknowledge_time", "aim_w", b"aim_w", "apply_time", b"apply_time", "baseline_w", b"baseline_w", "fed_in_wh", b"fed_in_wh", "finish_time", b"finish_time", "increased_wh", b"increased_wh", "limit_w", b"limit_w", "measured_max_w", b"measured_max_w", "measured_w", b"measured_w", "meet_time", b"meet_time", "receive_time", b"receive_time", "reduced_wh", b"reduced_wh", "samples", b"samples"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__aim_w: _TypeAlias = _typing.Literal["aim_w"]  # noqa: Y015
+    _WhichOneofArgType__aim_w: _TypeAlias = _typing.Literal["_aim_w", b"_aim_w"]  # noqa: Y015
     _WhichOneofReturnType__baseline_w: _TypeAlias = _typing.Literal["baseline_w"]  # noqa: Y015
     _WhichOneofArgType__baseline_w: _TypeAlias = _typing.Literal["_baseline_w", b"_baseline_w"]  # noqa: Y015
     _WhichOneofReturnType__limit_w: _TypeAlias = _typing.Literal["limit_w"]  # noqa: Y015
     _WhichOneofArgType__limit_w: _TypeAlias = _typing.Literal["_limit_w", b"_limit_w"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__aim_w) -> _WhichOneofReturnType__aim_w | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__baseline_w) -> _WhichOneofReturnType__baseline_w | None: ...
     @_typing.overload

@@ -27,7 +27,7 @@ from controlplane.api.v1 import planning_pb2 as controlplane_dot_api_dot_v1_dot_
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!controlplane/api/v1/what_if.proto\x12\x13\x63ontrolplane.api.v1\x1a!controlplane/api/v1/network.proto\x1a\"controlplane/api/v1/planning.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xfe\x01\n\x10\x41skWhatIfRequest\x12\x0f\n\x07site_id\x18\x01 \x01(\t\x12\x12\n\nstart_date\x18\x02 \x01(\t\x12\x10\n\x08\x65nd_date\x18\x03 \x01(\t\x12\x12\n\x05\x63\x61p_w\x18\x04 \x01(\x03H\x00\x88\x01\x01\x12\x15\n\rchargers_more\x18\x05 \x01(\x05\x12\x12\n\ncircuit_id\x18\x06 \x01(\t\x12\x36\n\x06tariff\x18\x07 \x01(\x0b\x32&.controlplane.api.v1.TariffDescription\x12\x32\n\x06prices\x18\x08 \x03(\x0b\x32\".controlplane.api.v1.PriceIntervalB\x08\n\x06_cap_w\"\x89\x01\n\x11\x41skWhatIfResponse\x12\x37\n\x08progress\x18\x01 \x01(\x0b\x32#.controlplane.api.v1.WhatIfProgressH\x00\x12\x33\n\x06\x61nswer\x18\x02 \x01(\x0b\x32!.controlplane.api.v1.WhatIfAnswerH\x00\x42\x06\n\x04told\"D\n\x0eWhatIfProgress\x12\x14\n\x0c\x64one_percent\x18\x01 \x01(\x01\x12\x0b\n\x03\x64\x61y\x18\x02 \x01(\t\x12\x0f\n\x07what_if\x18\x03 \x01(\x08\"\xbe\x02\n\x0cWhatIfAnswer\x12\x0f\n\x07site_id\x18\x01 \x01(\t\x12.\n\nstart_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x15\n\rsession_count\x18\x04 \x01(\x05\x12\x16\n\x0eleft_out_count\x18\x05 \x01(\x05\x12\x13\n\x0brecorded_wh\x18\x06 \x01(\x03\x12\x31\n\x05\x61s_is\x18\x07 \x01(\x0b\x32\".controlplane.api.v1.WhatIfOutcome\x12\x33\n\x07what_if\x18\x08 \x01(\x0b\x32\".controlplane.api.v1.WhatIfOutcome\x12\x13\n\x0b\x61ssumptions\x18\t \x03(\t\"\xa4\x04\n\rWhatIfOutcome\x12\x17\n\x0f\x63onnector_count\x18\x01 \x01(\x05\x12\x15\n\rsession_count\x18\x02 \x01(\x05\x12\x19\n\x11turned_away_count\x18\x03 \x01(\x05\x12#\n\x1bturned_away_estimated_count\x18\x04 \x01(\x05\x12\x17\n\x0f\x65stimated_count\x18\x05 \x01(\x05\x12\x11\n\twanted_wh\x18\x06 \x01(\x03\x12\x14\n\x0c\x64\x65livered_wh\x18\x07 \x01(\x03\x12\x12\n\nmissing_wh\x18\x08 \x01(\x03\x12\x18\n\x10missing_least_wh\x18\t \x01(\x03\x12\x13\n\x0bshort_count\x18\n \x01(\x05\x12\x0e\n\x06peak_w\x18\x0b \x01(\x03\x12-\n\tpeak_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x17\n\x0f\x63harging_peak_w\x18\r \x01(\x03\x12\x10\n\x08\x63urrency\x18\x0e \x01(\t\x12\x13\n\x0b\x65nergy_cost\x18\x0f \x01(\t\x12\x13\n\x0b\x64\x65mand_cost\x18\x10 \x01(\t\x12\x0c\n\x04\x63ost\x18\x11 \x01(\t\x12\x12\n\ncost_least\x18\x12 \x01(\t\x12\x13\n\x0bgap_percent\x18\x13 \x01(\x01\x12\x30\n\x06months\x18\x14 \x03(\x0b\x32 .controlplane.api.v1.WhatIfMonth\x12\x12\n\nplan_count\x18\x15 \x01(\x05\x12\r\n\x05stale\x18\x16 \x03(\t\"\xa0\x01\n\x0bWhatIfMonth\x12\r\n\x05month\x18\x01 \x01(\t\x12\x12\n\ncharged_wh\x18\x02 \x01(\x03\x12\x0e\n\x06peak_w\x18\x03 \x01(\x03\x12\x13\n\x0b\x65nergy_cost\x18\x04 \x01(\t\x12;\n\x0c\x64\x65mand_costs\x18\x05 \x03(\x0b\x32%.controlplane.api.v1.WhatIfDemandCost\x12\x0c\n\x04\x63ost\x18\x06 \x01(\t\"m\n\x10WhatIfDemandCost\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06peak_w\x18\x02 \x01(\x03\x12-\n\tpeak_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04\x63ost\x18\x04 \x01(\t2m\n\rWhatIfService\x12\\\n\tAskWhatIf\x12%.controlplane.api.v1.AskWhatIfRequest\x1a&.controlplane.api.v1.AskWhatIfResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!controlplane/api/v1/what_if.proto\x12\x13\x63ontrolplane.api.v1\x1a!controlplane/api/v1/network.proto\x1a\"controlplane/api/v1/planning.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x84\x02\n\x10\x41skWhatIfRequest\x12\x0f\n\x07site_id\x18\x01 \x01(\t\x12\x12\n\nstart_date\x18\x02 \x01(\t\x12\x10\n\x08\x65nd_date\x18\x03 \x01(\t\x12\x12\n\x05\x63\x61p_w\x18\x04 \x01(\x03H\x00\x88\x01\x01\x12\x1b\n\x13\x61\x64\x64\x65\x64_charger_count\x18\x05 \x01(\x05\x12\x12\n\ncircuit_id\x18\x06 \x01(\t\x12\x36\n\x06tariff\x18\x07 \x01(\x0b\x32&.controlplane.api.v1.TariffDescription\x12\x32\n\x06prices\x18\x08 \x03(\x0b\x32\".controlplane.api.v1.PriceIntervalB\x08\n\x06_cap_w\"\x89\x01\n\x11\x41skWhatIfResponse\x12\x37\n\x08progress\x18\x01 \x01(\x0b\x32#.controlplane.api.v1.WhatIfProgressH\x00\x12\x33\n\x06\x61nswer\x18\x02 \x01(\x0b\x32!.controlplane.api.v1.WhatIfAnswerH\x00\x42\x06\n\x04told\"D\n\x0eWhatIfProgress\x12\x14\n\x0c\x64one_percent\x18\x01 \x01(\x01\x12\x0b\n\x03\x64\x61y\x18\x02 \x01(\t\x12\x0f\n\x07what_if\x18\x03 \x01(\x08\"\xbe\x02\n\x0cWhatIfAnswer\x12\x0f\n\x07site_id\x18\x01 \x01(\t\x12.\n\nstart_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x15\n\rsession_count\x18\x04 \x01(\x05\x12\x16\n\x0eleft_out_count\x18\x05 \x01(\x05\x12\x13\n\x0brecorded_wh\x18\x06 \x01(\x03\x12\x31\n\x05\x61s_is\x18\x07 \x01(\x0b\x32\".controlplane.api.v1.WhatIfOutcome\x12\x33\n\x07what_if\x18\x08 \x01(\x0b\x32\".controlplane.api.v1.WhatIfOutcome\x12\x13\n\x0b\x61ssumptions\x18\t \x03(\t\"\xa4\x04\n\rWhatIfOutcome\x12\x17\n\x0f\x63onnector_count\x18\x01 \x01(\x05\x12\x15\n\rsession_count\x18\x02 \x01(\x05\x12\x19\n\x11turned_away_count\x18\x03 \x01(\x05\x12#\n\x1bturned_away_estimated_count\x18\x04 \x01(\x05\x12\x17\n\x0f\x65stimated_count\x18\x05 \x01(\x05\x12\x11\n\twanted_wh\x18\x06 \x01(\x03\x12\x14\n\x0c\x64\x65livered_wh\x18\x07 \x01(\x03\x12\x12\n\nmissing_wh\x18\x08 \x01(\x03\x12\x18\n\x10missing_least_wh\x18\t \x01(\x03\x12\x13\n\x0bshort_count\x18\n \x01(\x05\x12\x0e\n\x06peak_w\x18\x0b \x01(\x03\x12-\n\tpeak_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x17\n\x0f\x63harging_peak_w\x18\r \x01(\x03\x12\x10\n\x08\x63urrency\x18\x0e \x01(\t\x12\x13\n\x0b\x65nergy_cost\x18\x0f \x01(\t\x12\x13\n\x0b\x64\x65mand_cost\x18\x10 \x01(\t\x12\x0c\n\x04\x63ost\x18\x11 \x01(\t\x12\x12\n\ncost_least\x18\x12 \x01(\t\x12\x13\n\x0bgap_percent\x18\x13 \x01(\x01\x12\x30\n\x06months\x18\x14 \x03(\x0b\x32 .controlplane.api.v1.WhatIfMonth\x12\x12\n\nplan_count\x18\x15 \x01(\x05\x12\r\n\x05stale\x18\x16 \x03(\t\"\xa0\x01\n\x0bWhatIfMonth\x12\r\n\x05month\x18\x01 \x01(\t\x12\x12\n\ncharged_wh\x18\x02 \x01(\x03\x12\x0e\n\x06peak_w\x18\x03 \x01(\x03\x12\x13\n\x0b\x65nergy_cost\x18\x04 \x01(\t\x12;\n\x0c\x64\x65mand_costs\x18\x05 \x03(\x0b\x32%.controlplane.api.v1.WhatIfDemandCost\x12\x0c\n\x04\x63ost\x18\x06 \x01(\t\"m\n\x10WhatIfDemandCost\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06peak_w\x18\x02 \x01(\x03\x12-\n\tpeak_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04\x63ost\x18\x04 \x01(\t2m\n\rWhatIfService\x12\\\n\tAskWhatIf\x12%.controlplane.api.v1.AskWhatIfRequest\x1a&.controlplane.api.v1.AskWhatIfResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,19 +35,19 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'controlplane.api.v1.what_if
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_ASKWHATIFREQUEST']._serialized_start=163
-  _globals['_ASKWHATIFREQUEST']._serialized_end=417
-  _globals['_ASKWHATIFRESPONSE']._serialized_start=420
-  _globals['_ASKWHATIFRESPONSE']._serialized_end=557
-  _globals['_WHATIFPROGRESS']._serialized_start=559
-  _globals['_WHATIFPROGRESS']._serialized_end=627
-  _globals['_WHATIFANSWER']._serialized_start=630
-  _globals['_WHATIFANSWER']._serialized_end=948
-  _globals['_WHATIFOUTCOME']._serialized_start=951
-  _globals['_WHATIFOUTCOME']._serialized_end=1499
-  _globals['_WHATIFMONTH']._serialized_start=1502
-  _globals['_WHATIFMONTH']._serialized_end=1662
-  _globals['_WHATIFDEMANDCOST']._serialized_start=1664
-  _globals['_WHATIFDEMANDCOST']._serialized_end=1773
-  _globals['_WHATIFSERVICE']._serialized_start=1775
-  _globals['_WHATIFSERVICE']._serialized_end=1884
+  _globals['_ASKWHATIFREQUEST']._serialized_end=423
+  _globals['_ASKWHATIFRESPONSE']._serialized_start=426
+  _globals['_ASKWHATIFRESPONSE']._serialized_end=563
+  _globals['_WHATIFPROGRESS']._serialized_start=565
+  _globals['_WHATIFPROGRESS']._serialized_end=633
+  _globals['_WHATIFANSWER']._serialized_start=636
+  _globals['_WHATIFANSWER']._serialized_end=954
+  _globals['_WHATIFOUTCOME']._serialized_start=957
+  _globals['_WHATIFOUTCOME']._serialized_end=1505
+  _globals['_WHATIFMONTH']._serialized_start=1508
+  _globals['_WHATIFMONTH']._serialized_end=1668
+  _globals['_WHATIFDEMANDCOST']._serialized_start=1670
+  _globals['_WHATIFDEMANDCOST']._serialized_end=1779
+  _globals['_WHATIFSERVICE']._serialized_start=1781
+  _globals['_WHATIFSERVICE']._serialized_end=1890
 # @@protoc_insertion_point(module_scope)

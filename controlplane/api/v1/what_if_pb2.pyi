@@ -31,7 +31,7 @@ class AskWhatIfRequest(_message.Message):
     START_DATE_FIELD_NUMBER: _builtins.int
     END_DATE_FIELD_NUMBER: _builtins.int
     CAP_W_FIELD_NUMBER: _builtins.int
-    CHARGERS_MORE_FIELD_NUMBER: _builtins.int
+    ADDED_CHARGER_COUNT_FIELD_NUMBER: _builtins.int
     CIRCUIT_ID_FIELD_NUMBER: _builtins.int
     TARIFF_FIELD_NUMBER: _builtins.int
     PRICES_FIELD_NUMBER: _builtins.int
@@ -43,8 +43,8 @@ class AskWhatIfRequest(_message.Message):
     """The last day, included."""
     cap_w: _builtins.int
     """What the whole site may draw in any quarter of an hour, in place of its contract; above 0."""
-    chargers_more: _builtins.int
-    """So many chargers more, like most that are there, or fewer where it is below 0: those that were used least."""
+    added_charger_count: _builtins.int
+    """So many chargers more, like most that are there; below 0 so many fewer, those that were used least."""
     circuit_id: _builtins.str
     """The circuit on which they would hang; empty: that of the charger that they are like."""
     @_builtins.property
@@ -64,14 +64,14 @@ class AskWhatIfRequest(_message.Message):
         start_date: _builtins.str = ...,
         end_date: _builtins.str = ...,
         cap_w: _builtins.int | None = ...,
-        chargers_more: _builtins.int = ...,
+        added_charger_count: _builtins.int = ...,
         circuit_id: _builtins.str = ...,
         tariff: _network_pb2.TariffDescription | None = ...,
         prices: _abc.Iterable[_planning_pb2.PriceInterval] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_cap_w", b"_cap_w", "cap_w", b"cap_w", "tariff", b"tariff"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cap_w", b"_cap_w", "cap_w", b"cap_w", "chargers_more", b"chargers_more", "circuit_id", b"circuit_id", "end_date", b"end_date", "prices", b"prices", "site_id", b"site_id", "start_date", b"start_date", "tariff", b"tariff"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cap_w", b"_cap_w", "added_charger_count", b"added_charger_count", "cap_w", b"cap_w", "circuit_id", b"circuit_id", "end_date", b"end_date", "prices", b"prices", "site_id", b"site_id", "start_date", b"start_date", "tariff", b"tariff"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__cap_w: _TypeAlias = _typing.Literal["cap_w"]  # noqa: Y015
     _WhichOneofArgType__cap_w: _TypeAlias = _typing.Literal["_cap_w", b"_cap_w"]  # noqa: Y015

@@ -61,11 +61,11 @@ class WhatIfServiceServicer:
         goes away ends it. One question is worked on at a time.
 
         Errors: NOT_FOUND; INVALID_ARGUMENT for days that are no days or more than twelve months, a circuit that is
-        not there, or a description that would be refused; FAILED_PRECONDITION where neither the site nor the
-        request has a tariff (reason `TARIFF_UNDESCRIBED`), nothing would be another (`NOTHING_CHANGES`) or no session
-        of those days is stored (`NO_SESSIONS`); RESOURCE_EXHAUSTED while another question is worked on
-        (`WHAT_IF_BUSY`) or where more than 50,000 sessions are meant (`SESSIONS_TOO_MANY`); DEADLINE_EXCEEDED after
-        ten minutes, or the caller's deadline where that is sooner (`WHAT_IF_TOO_LONG`).
+        not there, a description that would be refused, or where nothing would be another; FAILED_PRECONDITION where
+        neither the site nor the request has a tariff (reason `TARIFF_UNDESCRIBED`) or no session of those days is
+        stored (`NO_SESSIONS`); RESOURCE_EXHAUSTED while another question is worked on (`WHAT_IF_BUSY`) or where more
+        than 50,000 sessions are meant, those of the four weeks before included (`SESSIONS_TOO_MANY`);
+        DEADLINE_EXCEEDED after ten minutes, or the caller's deadline where that is sooner (`WHAT_IF_TOO_LONG`).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -9,11 +9,19 @@ import pytest
 from site_bench import START_MS, Bench, charger, site
 
 from controlplane.actor import PlanFound
-from controlplane.grid_events import CreateGridEvent, GridEvent, GridEventKind
+from controlplane.grid_events import CreateGridEvent, GetGridEvent, GridEvent, GridEventKind
 from controlplane.ids import ChargerId
 from controlplane.planning import Desk
 from controlplane.site.gathering import Wish, gathered
-from controlplane.site.messages import ConnectorExplanation, ExplainConnector, GetPlan, PlanView
+from controlplane.site.messages import (
+    ConnectorExplanation,
+    ExplainConnector,
+    FlexibilityOffer,
+    GetFlexibility,
+    GetPlan,
+    OfferedPart,
+    PlanView,
+)
 
 HOUR_MS = 3_600_000
 TARIFF = {
@@ -198,3 +206,73 @@ def test_gathering_keeps_the_sum_and_leaves_nothing_below_a_minimum(seed: int) -
     assert planned_w - 6_000 * 0.69 < given_w <= planned_w + 1
     assert all(0 <= ma <= wish.most_ma for ma, wish in zip(given, wishes, strict=True))
     assert sum(0 < ma < wish.min_ma for ma, wish in zip(given, wishes, strict=True)) <= 1
+
+
+# --- drawing more because somebody asked for it ---------------------------------------------------
+
+
+def offered_more(bench: Planned, *, minutes: int) -> OfferedPart:
+    found = bench.ask(GetFlexibility(minutes * 60_000, more=True), FlexibilityOffer)
+    (part,) = found.parts
+    assert found.more and part.kind == "charge"
+    return part
+
+
+def two_who_wait() -> Planned:
+    bench = Planned([charger(name, current_max_a=16) for name in "ABC"])
+    bench.arrive("A", need_wh=20_000, departure_ms=START_MS + 9 * HOUR_MS)
+    bench.arrive("B", need_wh=4_000, departure_ms=START_MS + 8 * HOUR_MS)
+    bench.arrive("C", need_wh=20_000, departure_ms=START_MS + HOUR_MS // 2)
+    bench.drive(HOUR_MS // 2)
+    bench.unplug("C")
+    del bench.energy_wh["C"]
+    bench.drive(HOUR_MS // 4)
+    return bench
+
+
+def test_who_waits_by_the_plan_is_on_offer_at_what_the_plan_would_have_saved() -> None:
+    bench = two_who_wait()
+    assert {bench.allowed_a[name] for name in "AB"} == {0.0}
+    part = offered_more(bench, minutes=30)
+    left_wh = 4_000 - bench.energy_wh["B"]
+    assert part.sessions == 2
+    assert part.power_w == pytest.approx(16 * 690 + 2 * left_wh, rel=0.01)
+    # Both would charge at 0.10 after midnight, and at 0.40 now.
+    assert (part.price_per_kwh, part.currency) == ("0.3000", "EUR")
+    # Over a longer time each can take less: it has all it needs before the end.
+    assert offered_more(bench, minutes=60).power_w < part.power_w
+    alone = Planned([charger("A")], tariff=None)
+    alone.arrive("A", need_wh=20_000, departure_ms=START_MS + 9 * HOUR_MS)
+    alone.drive(60_000)
+    assert offered_more(alone, minutes=30).power_w == 0
+
+
+def test_more_is_drawn_for_as_long_as_it_is_asked_for_and_nobody_pays_with_its_need() -> None:
+    bench = two_who_wait()
+    power_w = offered_more(bench, minutes=30).power_w * 3 // 4
+    before = bench.ask(GetFlexibility(30 * 60_000, more=True), FlexibilityOffer)
+    wish = CreateGridEvent(
+        "more", GridEventKind.INCREASE_BY, power_w, end_ms=bench.now_ms + HOUR_MS // 2
+    )
+    event = bench.ask(wish, GridEvent)
+    assert event.aim_w == (before.baseline_w or 0) + power_w
+    energy_wh = sum(bench.energy_wh.values())
+    bench.drive(HOUR_MS // 2 - STEP_MS)
+    assert "asked to draw more" in bench.why("A")
+    gained_wh = sum(bench.energy_wh.values()) - energy_wh
+    assert gained_wh == pytest.approx(event.aim_w / 2, rel=0.05)
+    met = bench.ask(GetGridEvent("more"), GridEvent)
+    assert met.met_ms is not None
+    assert met.increased_wh == pytest.approx(power_w / 2, rel=0.1)
+    bench.drive(HOUR_MS // 4)
+    assert bench.allowed_a["A"] == 0.0, "it waits again"
+    bench.drive(4 * HOUR_MS)
+    assert bench.energy_wh["A"] >= 19_990 and bench.energy_wh["B"] >= 3_990
+
+
+def test_a_limit_counts_before_a_wish_for_more() -> None:
+    bench = two_who_wait()
+    bench.ask(CreateGridEvent("low", GridEventKind.LIMIT, 5_000), GridEvent)
+    bench.ask(CreateGridEvent("more", GridEventKind.INCREASE_BY, 11_000), GridEvent)
+    bench.drive(HOUR_MS // 4)
+    assert sum(bench.allowed_a[name] * 690 for name in "AB") <= 5_000

@@ -127,3 +127,36 @@ async def test_a_sample_comes_back_as_it_was_written(
     writer.commit(CommitBatch(records=batch))
     latest = await reader.latest_samples([SessionId("s1"), SessionId("s2"), third], 5)
     assert latest == {"s1": [batch[0], batch[2]], "s2": [batch[1]], third: [batch[3]]}
+
+
+async def test_the_strongest_sample_of_each_session_is_found_over_its_days(
+    writer: StoreWriter, reader: StoreReader
+) -> None:
+    midnight = (TODAY + 1) * DAY_MS
+    over = session("s1", midnight - 3, midnight + 3)
+    still = session("s2", NOON)
+    powers = {midnight - 2: 3_000, midnight - 1: 7_000, midnight + 1: 5_000, midnight + 2: -9_000}
+    batch = [
+        MeterSample(CP1, 1, SessionId(name), at_ms, at_ms, power_w=power_w)
+        for at_ms, power_w in powers.items()
+        for name in ("s1", "other")
+    ]
+    writer.commit(CommitBatch(records=[over, still, *batch, sample("s2", NOON)]))
+    assert await reader.strongest_w([over, still]) == {"s1": 7_000}
+    assert await reader.strongest_w([]) == {}
+
+
+async def test_sessions_of_a_time_come_in_order_and_in_pages(
+    writer: StoreWriter, reader: StoreReader
+) -> None:
+    begun = [session(f"s{number}", NOON + number // 2, NOON + 10) for number in range(7)]
+    writer.commit(CommitBatch(records=[*begun[::-1]]))
+    found: list[SessionRecord] = []
+    token = ""
+    while not found or token:
+        page, token = await reader.sessions_begun(
+            SiteId("S1"), from_ms=NOON, until_ms=NOON + 3, page_size=2, page_token=token
+        )
+        found += page
+    assert found == begun[:6]
+    assert await reader.sessions_begun(SiteId("S2"), from_ms=0, until_ms=NOON + 3) == ([], "")
