@@ -9,7 +9,7 @@ from controlplane.ids import ActorKind, ActorRef, ChargerId, SessionId, SiteId
 from controlplane.store.commit import CommitBatch, JournalLine, StoreWriter
 from controlplane.store.engine import connected, open_engine
 from controlplane.store.reader import StoreReader
-from controlplane.store.records import MeterSample, SessionRecord, SessionState
+from controlplane.store.records import MeterSample, Record, SessionRecord, SessionState
 from controlplane.store.samples import DAY_MS, sample_days, sample_table
 
 CP1 = ChargerId("CP1")
@@ -118,7 +118,7 @@ async def test_a_sample_comes_back_as_it_was_written(
 ) -> None:
     """What is not recognised as the same is stored a second time."""
     third = SessionId('s"1" ünd, [2]')
-    batch = [
+    batch: list[Record] = [
         MeterSample(CP1, 1, SessionId("s1"), NOON, NOON, 1, 2, 3, 4, 5, 100 / 3),
         MeterSample(CP1, 2, SessionId("s2"), NOON - 5, NOON + 1, 7, -2, None, 0, 10**15, 0.1 + 0.2),
         MeterSample(CP1, 1, SessionId("s1"), NOON, NOON + 2, soc_percent=80.0),
