@@ -55,8 +55,6 @@ LATER: Final = Done()
 """The station is answered when the answer is known."""
 
 _QUESTION_WAIT_MS: Final = 10_000
-_QUESTIONS_MAX: Final = 8
-"""That wait at once: some stations do not wait for one answer before they ask for the next."""
 _PENDING_MAX: Final = 3
 """Passwords that were sent and about which nobody knows whether they are in use."""
 _SPARE_MAX: Final = 3
@@ -105,7 +103,6 @@ class _Question(NamedTuple):
     connection: str
     message_id: str
     event: events.CertificateStatusAsked | events.CertificateChainStatusAsked
-    until_ms: int
 
     @property
     def id(self) -> str:
@@ -120,44 +117,24 @@ def _asked_about(
     return [hashed for hashed, _ in event.certificates]
 
 
-def _told(
-    event: events.CertificateStatusAsked | events.CertificateChainStatusAsked,
-    answer: AnswerCertificateStatus | None,
-    now_ms: int,
-) -> Answer:
-    """What is known of the certificates asked about; `answer` None: nothing in time."""
-    if isinstance(event, events.CertificateChainStatusAsked):
-        known = () if answer is None else answer.statuses
-        failed = ("Failed", now_ms)
-        return CertificateChainStatusAnswer(
-            tuple(
-                (hashed, source, *(known[index] if index < len(known) else failed))
-                for index, (hashed, source) in enumerate(event.certificates)
-            )
-        )
-    if answer is None:
-        return CertificateStatusAnswer(None, "NoAnswer")
-    return CertificateStatusAnswer(answer.ocsp, answer.reason)
-
-
 class Security:
     """One charger's."""
 
-    __slots__ = ("_memory", "_questions", "_rotating")
+    __slots__ = ("_memory", "_question", "_rotating")
 
     def __init__(self, memory: ChargerMemory) -> None:
         self._memory = memory
         self._rotating = ""
         """The hash of the password that is being sent."""
-        self._questions: dict[str, _Question] = {}
-        """What the station asks and somebody else knows, by id, in the order of their ends."""
+        self._question: _Question | None = None
+        """What the station asks and somebody else knows."""
 
     # --- the connection ---------------------------------------------------------------------------
 
     def connected(self, turn: Turn, message: StationConnected) -> None:
         """A new socket, or this host is new to it."""
         kept = self._memory.security
-        self._questions.clear()
+        self._question = None
         self._settle(turn, message)
         if message.security_profile > kept.profile:
             before, kept.profile = kept.profile, message.security_profile
@@ -317,16 +294,11 @@ class Security:
     ) -> Answer:
         call = turn.call
         assert call is not None
-        if len(self._questions) >= _QUESTIONS_MAX:
-            return _told(event, None, turn.now_ms)
-        until_ms = turn.now_ms + _QUESTION_WAIT_MS
-        question = _Question(call.connection, call.message_id, event, until_ms)
-        if not self._questions:
-            turn.effects.append(SetTimer(QUESTION_TIMER, until_ms))
-        self._questions[question.id] = question
+        self._question = _Question(call.connection, call.message_id, event)
+        turn.effects.append(SetTimer(QUESTION_TIMER, turn.now_ms + _QUESTION_WAIT_MS))
         turn.emit(
             "certificate.status_asked",
-            question_id=question.id,
+            question_id=self._question.id,
             chain=isinstance(event, events.CertificateChainStatusAsked),
             certificates=[msgspec.to_builtins(hashed) for hashed in _asked_about(event)],
         )
@@ -335,22 +307,28 @@ class Security:
     def answer_question(
         self, turn: Turn, dialect: Dialect | None, answer: AnswerCertificateStatus | None = None
     ) -> None:
-        """Answer a question that waits with what is known; without an answer, those that have
-        waited long enough with that it cannot be known."""
-        if dialect is None:
+        """Answer the question that waits: with what is known, or that it cannot be known."""
+        question = self._question
+        if question is None or dialect is None or (answer and answer.question_id != question.id):
             return
-        if answer is None:
-            over = [each for each in self._questions.values() if each.until_ms <= turn.now_ms]
+        self._question = None
+        event = question.event
+        reply: Answer
+        if isinstance(event, events.CertificateChainStatusAsked):
+            known = () if answer is None else answer.statuses
+            failed = ("Failed", turn.now_ms)
+            reply = CertificateChainStatusAnswer(
+                tuple(
+                    (hashed, source, *(known[index] if index < len(known) else failed))
+                    for index, (hashed, source) in enumerate(event.certificates)
+                )
+            )
+        elif answer is None:
+            reply = CertificateStatusAnswer(None, "NoAnswer")
         else:
-            over = [each for each in self._questions.values() if each.id == answer.question_id]
-        for question in over:
-            del self._questions[question.id]
-            reply = dialect.reply(_told(question.event, answer, turn.now_ms))
-            turn.effects.append(Reply(question.connection, question.message_id, reply))
-        next_ms = min((each.until_ms for each in self._questions.values()), default=None)
-        turn.effects.append(
-            CancelTimer(QUESTION_TIMER) if next_ms is None else SetTimer(QUESTION_TIMER, next_ms)
-        )
+            reply = CertificateStatusAnswer(answer.ocsp, answer.reason)
+        turn.effects.append(CancelTimer(QUESTION_TIMER))
+        turn.effects.append(Reply(question.connection, question.message_id, dialect.reply(reply)))
 
     # --- certificates -----------------------------------------------------------------------------
 

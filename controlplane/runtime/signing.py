@@ -80,6 +80,8 @@ class CertificateService:
         """The wishes and questions that are being worked on."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._runners: list[asyncio.Task[None]] = []
+        self._cursor: int | None = None
+        """Up to where the journal was heard: a question that is missed is a station that waits."""
 
     def start(self) -> None:
         loop = asyncio.get_running_loop()
@@ -110,13 +112,14 @@ class CertificateService:
             await asyncio.sleep(_RETRY_S)
 
     async def _follow(self) -> None:
-        cursor = await self._client.last_cursor()
+        if self._cursor is None:
+            self._cursor = await self._client.last_cursor()
         while True:
-            events = await self._client.events(cursor, limit=_EVENTS_AT_ONCE)
+            events = await self._client.events(self._cursor, limit=_EVENTS_AT_ONCE)
             for event in events:
                 self._heard(event)
             if events:
-                cursor = events[-1].cursor
+                self._cursor = events[-1].cursor
 
     def _heard(self, event: JournalEvent) -> None:
         if event.kind == "certificate.requested":

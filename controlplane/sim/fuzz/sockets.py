@@ -34,7 +34,8 @@ from controlplane.units import iso_from_ms
 __all__ = ["SocketReport", "run_sockets"]
 
 _FRAMES_TOGETHER = 10
-_ANSWER_TIMEOUT_S = 20.0
+_ANSWER_TIMEOUT_S = 60.0
+"""One after the other, and a question about a certificate is given up after 10 s."""
 _DELAY_MAX_S = 2.0
 _HONEST_PAUSE_S = 0.05
 _FAILURES_MAX = 10

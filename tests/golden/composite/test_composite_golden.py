@@ -58,7 +58,7 @@ def loadstars(told: dict[str, Any]) -> Profile:
     kind = profile["chargingProfileKind"]
     transaction_id = profile.get("transactionId")
     return Profile(
-        profile_id=profile.get("id", profile.get("chargingProfileId")),
+        profile_id=profile["id"] if "id" in profile else profile["chargingProfileId"],
         connector_id=connector_id,
         stack_level=profile["stackLevel"],
         purpose=PURPOSES[profile["chargingProfilePurpose"]],

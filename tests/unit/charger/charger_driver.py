@@ -129,10 +129,8 @@ class Charger:
         message_id = str(self.messages)
         assert check_call(self.version, action, payload) is None
         self.tell(StationCalled(self.connection, message_id, action, payload))
-        due_ms = self.timers.pop(QUESTION_TIMER, None)
-        if due_ms is not None:
+        if self.timers.pop(QUESTION_TIMER, None) is not None:
             # What is asked of others nobody here knows.
-            self.now_ms = due_ms
             self.tell(TimerFired(QUESTION_TIMER))
         answers = [effect for effect in self.effects if isinstance(effect, Reply | ReplyError)]
         assert len(answers) == 1
