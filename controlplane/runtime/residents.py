@@ -38,7 +38,8 @@ _PARTS_AT_ONCE = 2
 READINGS_EACH = 32
 _BACKOFF_MAX_S = 2.0
 _FREEZE_GROWTH = 1_000
-"""Freeze the garbage collector's view each time this many actors were made."""
+_FREEZE_OBJECTS = 20_000
+"""Freeze the garbage collector's view each time this many actors, or objects, were made."""
 
 
 def default_factory() -> ActorFactory:
@@ -285,8 +286,7 @@ class Residents:
 
     def _freeze(self) -> None:
         """Actors live long: keep the collector from walking over them (measured: pauses of 91 ms at
-        50,000 entities), now and then, and where it would do so at once."""
-        at_once = gc.get_count()[0] > gc.get_threshold()[0]
-        if self._unfrozen >= _FREEZE_GROWTH or at_once:
+        50,000 entities), now and then, and where it would have much to do at once."""
+        if self._unfrozen >= _FREEZE_GROWTH or gc.get_count()[0] >= _FREEZE_OBJECTS:
             self._unfrozen = 0
             gc.freeze()
