@@ -51,9 +51,7 @@ def test_a_description_that_a_lost_host_did_not_pass_on_is_taken_from_its_succes
     )
 
 
-def test_terms_for_feeding_in_that_a_lost_host_did_not_pass_on_are_taken_from_its_successor() -> (
-    None
-):
+def test_terms_for_feeding_in_that_a_lost_host_did_not_pass_on_are_taken_too() -> None:
     terms = FeedInTerms(Decimal("0.12"), "EUR")
     charger = Charger()
     charger.tell(msgspec.structs.replace(assigned(), feed_in=terms))
