@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 import msgspec
 from charger_driver import Charger
 
 from controlplane.actor import Effect, Persist, Send
-from controlplane.charger.messages import ChargerAssigned
+from controlplane.charger.messages import ChargerAssigned, FeedInTerms
 from controlplane.ids import SiteId
 from controlplane.network import ChargerConfig, ConnectorConfig
 from controlplane.site.messages import ChargerPresence, ConnectorState
@@ -47,6 +49,18 @@ def test_a_description_that_a_lost_host_did_not_pass_on_is_taken_from_its_succes
     assert any(
         isinstance(each, Persist) and isinstance(each.record, ActorSnapshot) for each in effects
     )
+
+
+def test_terms_for_feeding_in_that_a_lost_host_did_not_pass_on_are_taken_too() -> None:
+    terms = FeedInTerms(Decimal("0.12"), "EUR")
+    charger = Charger()
+    charger.tell(msgspec.structs.replace(assigned(), feed_in=terms))
+    back = Charger(snapshot=charger.snapshot)
+    same = msgspec.structs.replace(assigned(again=True), feed_in=terms)
+    assert back.tell(same) == []
+    better = FeedInTerms(Decimal("0.15"), "EUR")
+    assert back.tell(msgspec.structs.replace(same, feed_in=better))
+    assert back.tell(msgspec.structs.replace(same, feed_in=better)) == []
 
 
 def test_an_assignment_that_no_lost_host_made_is_answered_with_where_the_charger_stands() -> None:

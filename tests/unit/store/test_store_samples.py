@@ -124,7 +124,7 @@ async def test_a_sample_comes_back_as_it_was_written(
         MeterSample(CP1, 1, SessionId("s1"), NOON, NOON + 2, soc_percent=80.0),
         MeterSample(CP1, 1, third, NOON, NOON + 3, soc_percent=5e-324),
     ]
-    writer.commit(CommitBatch(records=batch))
+    writer.commit(CommitBatch(records=[*batch]))
     latest = await reader.latest_samples([SessionId("s1"), SessionId("s2"), third], 5)
     assert latest == {"s1": [batch[0], batch[2]], "s2": [batch[1]], third: [batch[3]]}
 
