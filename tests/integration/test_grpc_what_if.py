@@ -17,7 +17,15 @@ from grpc_status import rpc_status
 from typer.testing import CliRunner, Result
 
 from controlplane.api.server import serve
-from controlplane.api.v1 import network_pb2, network_pb2_grpc, what_if_pb2, what_if_pb2_grpc
+from controlplane.api.v1 import (
+    electrical_pb2,
+    network_pb2,
+    network_pb2_grpc,
+    sites_pb2,
+    sites_pb2_grpc,
+    what_if_pb2,
+    what_if_pb2_grpc,
+)
 from controlplane.cli import app
 from controlplane.config import Settings
 from controlplane.ids import ChargerId, SessionId, SiteId
@@ -55,6 +63,7 @@ sites:
   - id: garage
     time_zone: America/Los_Angeles
     circuits: [{{id: supply, rating_a: 200}}]
+    building_load: {{circuit: supply, assumed_a: 1}}
     tariff:
 {tariff}
     chargers:
@@ -159,6 +168,11 @@ async def loadstar(tmp_path: Path) -> AsyncIterator[Loadstar]:
     async with grpc.aio.insecure_channel(address) as channel:
         network = network_pb2_grpc.NetworkServiceStub(channel)
         await network.ApplyNetwork(network_pb2.ApplyNetworkRequest(yaml=description()))
+        building = sites_pb2.ReportBuildingLoadRequest(
+            site_id="garage",
+            current=electrical_pb2.PhaseCurrents(l1_ma=1_000, l2_ma=1_000, l3_ma=1_000),
+        )
+        await sites_pb2_grpc.SitesServiceStub(channel).ReportBuildingLoad(building)
         writer = StoreWriter(open_engine(settings.database, writer=True))
         await asyncio.to_thread(writer.commit, CommitBatch(records=[*records(sessions)]))
         writer.close()
@@ -188,7 +202,9 @@ async def test_a_smaller_cap_costs_less_and_leaves_some_short(loadstar: Loadstar
         assert month.month == "2019-06"
         assert float(charge.cost) == pytest.approx(15.51 * charge.peak_w / 1_000)
         assert float(month.cost) == pytest.approx(float(month.energy_cost) + float(charge.cost))
+    assert is_.peak_w > is_.charging_peak_w, "the building counts"
     assert not any("no samples" in words for words in answer.assumptions)
+    assert any("a usual week" in words for words in answer.assumptions)
 
 
 async def test_the_terminal_shows_both(loadstar: Loadstar, tmp_path: Path) -> None:
