@@ -25,6 +25,7 @@ from controlplane.actor import (
 from controlplane.config import ActorSettings
 from controlplane.errors import Refusal
 from controlplane.feeder.messages import SiteLeft
+from controlplane.feeder.plan_messages import Allotted
 from controlplane.feeder.reporting import Reports
 from controlplane.grid_events import CancelGridEvent, CreateGridEvent, GetGridEvent, GridEvent
 from controlplane.ids import ActorRef, ConnectorKey, SiteId
@@ -170,6 +171,8 @@ class SiteActor:
                 self._rounds.effects += passed_on(site.config, message)
             case CapChanged():
                 self._cap_changed(site, message, now_ms)
+            case Allotted():
+                self._rounds.effects += self._rounds.planning.allotted(site, message, now_ms)
             case PlanFound():
                 if self._rounds.planning.found(site, message):
                     self._rounds.run(site, now_ms)

@@ -22,6 +22,7 @@ __all__ = [
     "SLOTS",
     "SLOT_S",
     "UNLIMITED",
+    "Limits",
     "Slots",
     "caps_of",
     "events_w",
