@@ -27,7 +27,7 @@ from controlplane.actor import (
     TimerFired,
 )
 from controlplane.config import ActorSettings
-from controlplane.feeder.ledger import OVERTAKEN_MAX_MS
+from controlplane.feeder.messages import OVERTAKEN_MAX_MS
 from controlplane.feeder.plan_messages import (
     Allotted,
     FeederPlanSite,
@@ -50,8 +50,8 @@ from controlplane.planning.joint import (
     missing_wh,
 )
 from controlplane.planning.schedule import Schedule
+from controlplane.rows_ahead import SLOT_S, events_w, slots_at, windows_limit
 from controlplane.site.messages import PlanRowView, PlanState
-from controlplane.site.rows_ahead import SLOT_S, events_w, slots_at, windows_limit
 from controlplane.units import MS_PER_S, ma_from_w, w_from_ma
 
 __all__ = ["Planning"]

@@ -19,10 +19,10 @@ from controlplane.planning.inputs import ExpectedSession, SiteInputs
 from controlplane.planning.joint import FEEDER, SitePart
 from controlplane.planning.problem import Horizon, Meter, Node, PhaseCurrents, Vehicle
 from controlplane.planning.schedule import PlanQuestion
+from controlplane.rows_ahead import SLOT_S, Slots, caps_of, events_w, windows_limit
 from controlplane.site.demand import Demand
 from controlplane.site.feeding import PlanTerms
 from controlplane.site.live import LiveConnector, LiveSite
-from controlplane.site.rows_ahead import SLOT_S, Slots, caps_of, events_w, windows_limit
 from controlplane.site.targets import Sought, SoughtSession
 from controlplane.units import MS_PER_HOUR, MS_PER_S, ma_from_w
 

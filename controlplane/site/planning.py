@@ -18,13 +18,13 @@ import numpy as np
 
 from controlplane.actor import CancelTimer, Effect, PlanFound, PlanWanted, Send, SetTimer
 from controlplane.config import ActorSettings
-from controlplane.feeder.ledger import OVERTAKEN_MAX_MS
+from controlplane.feeder.messages import OVERTAKEN_MAX_MS
 from controlplane.feeder.plan_messages import Allotted, SiteAhead
 from controlplane.ids import ActorKind, ActorRef, SiteId
 from controlplane.planning.joint import SitePart
+from controlplane.rows_ahead import SLOT_S, SLOTS, Limits, Slots, slots_at
 from controlplane.site.horizon import Above, question
 from controlplane.site.live import LiveSite
-from controlplane.site.rows_ahead import SLOT_S, SLOTS, Limits, Slots, slots_at
 from controlplane.site.targets import Sought
 from controlplane.units import MS_PER_S
 

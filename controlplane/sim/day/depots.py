@@ -166,7 +166,7 @@ def run_depots(depots: int = 3) -> dict[str, Any]:
         }
     )
     told = feeder.with_tariff(tariff)
-    possible_wh = {id: each.total_wh for id, each in charge_alone(feeder).items()}
+    possible_wh = {name: each.total_wh for name, each in charge_alone(feeder).items()}
     ways = {"fair": feeder, "equal": _equal(told), "together": told}
     result: dict[str, Any] = {"depots": depots, "vans": depots * VANS}
     found: list[str] = []
