@@ -156,8 +156,13 @@ def _show_feeder(found: planning_pb2.Plan) -> None:
 
 def _show_sites(found: planning_pb2.Plan, zone: ZoneInfo) -> None:
     hours = found.slot_s / 3_600
+
+    def highest(site: planning_pb2.PlanSite) -> tuple[int, str]:
+        slot = max(range(len(found.slots)), key=lambda at: site.planned_w[at])
+        return site.planned_w[slot], _clock(found.slots[slot].start_time, zone)
+
     table(
-        ["Site", "Feeder", "Said", "#Vehicles", "#Short", "#Missing", "#Planned", "#Most", "When"],
+        ["Site", "Feeder", "Said", "#Vehicles", "#Short", "#Missing", "#Planned", "#Highest", "At"],
         (
             [
                 site.site_id,
@@ -167,10 +172,11 @@ def _show_sites(found: planning_pb2.Plan, zone: ZoneInfo) -> None:
                 str(site.short_count) if site.short_count else "",
                 energy(site.missing_wh) if site.missing_wh else "",
                 energy(round(sum(site.planned_w) * hours)),
-                f"{max(site.planned_w) / 1_000:.1f} kW",
-                _clock(found.slots[site.planned_w.index(max(site.planned_w))].start_time, zone),
+                f"{power_w / 1_000:.1f} kW",
+                at,
             ]
             for site in found.sites
+            for power_w, at in [highest(site)]
         ),
         title="Sites, buildings included",
     )
@@ -205,9 +211,11 @@ def chart(found: planning_pb2.Plan, zone: ZoneInfo) -> list[str]:
         prices, of = _worths(found), "kW"
     if any(prices):
         lines += _prices(prices, f"{found.currency}/{of}")
-    what = "supply" if found.site_id else "feeder"
+    others, what = "building", "supply"
+    if not found.site_id:
+        others, what = "buildings and who does not plan", "feeder"
     lines.append(
-        " " * _AXIS + f"█ vehicles  ░ building  ─ what the {what} carries (by ratings and limits)"
+        " " * _AXIS + f"█ vehicles  ░ {others}  ─ what the {what} carries (by ratings and limits)"
     )
     return lines
 

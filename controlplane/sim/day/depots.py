@@ -1,9 +1,9 @@
-"""An evening of vans at depots below one feeder that carries one depot at a time, lived three ways.
+"""A night of vans at depots below one feeder that carries one depot at a time, lived three ways.
 
 The vans come in dear hours. Those of the first depot leave before power is cheap, those of the
-others one depot after the other in the cheap hours. Shared alike at every moment, who leaves first
-is not ready and all pay dear; by a plan for all depots the first has the feeder for itself, the
-others wait for cheap power, and everybody is ready.
+others one depot after the other in the cheap hours. Shared alike at every moment, all pay dear;
+with an equal part of the feeder each, the first are not ready; by a plan for all depots the first
+has the feeder for itself, the others wait for cheap power, and everybody is ready.
 
 Invariant: the ways differ in what the sites are told and in nothing else."""
 
@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from controlplane.errors import InvalidInput
 from controlplane.network import (
     BuildingLoadConfig,
     ChargerConfig,
@@ -36,43 +37,41 @@ from controlplane.sim.outlet import OutletSpec, StationSpec
 from controlplane.sim.vehicle import VehicleSpec
 from controlplane.units import MS_PER_HOUR
 
-__all__ = ["depot_feeder", "depots_table", "run_depots"]
+__all__ = ["DEPOTS_MAX", "depot_feeder", "depots_table", "run_depots"]
 
 DAY = date(2019, 6, 12)
 VANS = 6
+"""At each depot, unless somebody wants fewer."""
 _CURRENT_A = 32.0
 _NEED_WH = 40_000
 _EFFICIENCY = 0.9
-_FEEDER_A = 210
-"""Per phase: no more than one depot at full power, and a little."""
+_SPARE_A = 18
+"""What the feeder carries on each phase beyond one depot at full power."""
 _TURN_H = 2
 """A little more than one depot takes with the whole feeder."""
-_WAIT_H = 4
-"""So long before the cheap hours they come."""
+_CHEAP_H = 4
+"""The hour from which on power is cheap; they come at midnight."""
 _FIRST_LEAVES_H = 0.5
 """So long before the cheap hours the first depot's vans leave."""
 _CHEAP, _DEAR = "0.12", "0.38"
-_DEPOTS_MAX = 10
+DEPOTS_MAX = 8
+_SLOTS_PER_H = 4
 _VIOLATIONS_SHOWN = 20
 
 
-def depot_feeder(depots: int) -> FeederDay:
+def depot_feeder(depots: int, *, vans: int) -> FeederDay:
     """The depots, without a tariff."""
-    start_ms = midnight_ms(DAY)
-    config = FeederConfig(id="street", power_max_w=_FEEDER_A * 3 * VOLTAGE_V, voltage_v=VOLTAGE_V)
-    sites = tuple(_depot(config.id, number, depots, start_ms) for number in range(depots))
+    start_ms, feeder_a = midnight_ms(DAY), vans * _CURRENT_A + _SPARE_A
+    power_max_w = round(feeder_a * 3 * VOLTAGE_V)
+    config = FeederConfig(id="street", power_max_w=power_max_w, voltage_v=VOLTAGE_V)
+    sites = tuple(_depot(number, vans, start_ms) for number in range(depots))
     # What is described has no margin of its own, and chargers may be a little off.
-    return FeederDay(config=config, rating_a=_FEEDER_A * 1.02, start_ms=start_ms, sites=sites)
+    return FeederDay(config=config, rating_a=feeder_a * 1.02, start_ms=start_ms, sites=sites)
 
 
-def _cheap_h(depots: int) -> int:
-    """The hour of the day from which on power is cheap: all but the first have their turn then."""
-    return 23 - _TURN_H * (depots - 1)
-
-
-def _depot(feeder_id: str, number: int, depots: int, start_ms: int) -> SitePlan:
+def _depot(number: int, vans: int, start_ms: int) -> SitePlan:
     site_id = f"depot-{number + 1}"
-    supply = CircuitConfig(id="supply", rating_a=VANS * _CURRENT_A * 1.1)
+    supply = CircuitConfig(id="supply", rating_a=vans * _CURRENT_A * 1.1)
     chargers = tuple(
         ChargerConfig(
             id=f"{site_id}-{van + 1}",
@@ -80,17 +79,16 @@ def _depot(feeder_id: str, number: int, depots: int, start_ms: int) -> SitePlan:
             connectors=(ConnectorConfig(id=1, current_max_a=_CURRENT_A),),
             offline_current_a=0.0,
         )
-        for van in range(VANS)
+        for van in range(vans)
     )
-    cheap_ms = start_ms + _cheap_h(depots) * MS_PER_HOUR
+    cheap_ms = start_ms + _CHEAP_H * MS_PER_HOUR
     leaves_ms = cheap_ms + number * _TURN_H * MS_PER_HOUR
     if number == 0:
         leaves_ms -= round(_FIRST_LEAVES_H * MS_PER_HOUR)
-    comes_ms = cheap_ms - _WAIT_H * MS_PER_HOUR
     return SitePlan(
         config=SiteConfig(
             id=site_id,
-            feeder=feeder_id,
+            feeder="street",
             voltage_v=VOLTAGE_V,
             time_zone=TIME_ZONE,
             circuits=(supply,),
@@ -100,7 +98,7 @@ def _depot(feeder_id: str, number: int, depots: int, start_ms: int) -> SitePlan:
         stations=tuple(map(_station, chargers)),
         building=BuildingLoad(start_ms=start_ms, hours_w=(0.0,), voltage_v=VOLTAGE_V),
         source=SiteDay("depot", DAY, ()),
-        visits=tuple(_visit(charger, number, comes_ms, leaves_ms) for charger in chargers),
+        visits=tuple(_visit(charger, number, start_ms, leaves_ms) for charger in chargers),
     )
 
 
@@ -111,11 +109,11 @@ def _station(charger: ChargerConfig) -> StationSpec:
     return StationSpec(id=charger.id, version="2.0.1", unit="A", outlets=(outlet,))
 
 
-def _visit(charger: ChargerConfig, site: int, comes_ms: int, leaves_ms: int) -> Visit:
+def _visit(charger: ChargerConfig, site: int, start_ms: int, leaves_ms: int) -> Visit:
     vehicle = VehicleSpec(battery_wh=75_000, current_max_a=_CURRENT_A, efficiency=_EFFICIENCY)
     session = Session(
         station_id=charger.id,
-        arrival_ms=comes_ms,
+        arrival_ms=start_ms,
         departure_ms=leaves_ms,
         requested_wh=_NEED_WH,
         estimated_departure_ms=leaves_ms,
@@ -144,22 +142,31 @@ class _Lived:
     violations: list[str]
 
 
-def run_depots(depots: int = 3) -> dict[str, Any]:
+def run_depots(depots: int = 3, *, vans: int = VANS) -> dict[str, Any]:
     """Live through the night three ways.
+
+    Args:
+        depots: 2 to 8.
+        vans: how many at each.
+
+    Raises:
+        InvalidInput: another number of depots.
 
     Returns:
         `fair`: without a tariff; `equal`: every depot plans for itself with an equal part of the
         feeder; `together`: as Loadstar does. Each with `ready` of `vans`, `delivered_kwh`,
         `cost_eur`, `cost_eur_per_kwh`; besides `violations` and `details`.
     """
-    feeder = depot_feeder(depots)
+    if not 2 <= depots <= DEPOTS_MAX:
+        raise InvalidInput(f"depots: 2 to {DEPOTS_MAX}")
+    feeder = depot_feeder(depots, vans=vans)
     tariff = TariffConfig.model_validate(
         {
             "currency": "EUR",
             "import_price_per_kwh": _DEAR,
             "periods": [
                 {
-                    "hours": [{"from": f"{_cheap_h(depots):02}:00", "to": "24:00"}],
+                    "hours": [{"from": f"{_CHEAP_H:02}:00", "to": "24:00"}],
                     "import_price_per_kwh": _CHEAP,
                 }
             ],
@@ -168,7 +175,7 @@ def run_depots(depots: int = 3) -> dict[str, Any]:
     told = feeder.with_tariff(tariff)
     possible_wh = {name: each.total_wh for name, each in charge_alone(feeder).items()}
     ways = {"fair": feeder, "equal": _equal(told), "together": told}
-    result: dict[str, Any] = {"depots": depots, "vans": depots * VANS}
+    result: dict[str, Any] = {"depots": depots, "vans": depots * vans}
     found: list[str] = []
     for name, each in ways.items():
         lived = _live(each, possible_wh)
@@ -192,7 +199,8 @@ def _equal(feeder: FeederDay) -> FeederDay:
 
 def _live(feeder: FeederDay, possible_wh: dict[str, float]) -> _Lived:
     world = ActorsDay(feeder, Rows(feeder), possible_wh)
-    outcome = world.live()
+    last_h = _CHEAP_H + _TURN_H * len(feeder.sites)
+    outcome = world.live(slots=last_h * _SLOTS_PER_H)
     return _Lived(outcome, [str(each) for each in world.violations.found])
 
 
@@ -200,7 +208,7 @@ def _figures(
     feeder: FeederDay, outcome: Outcome, possible_wh: dict[str, float]
 ) -> dict[str, float | int]:
     price = np.repeat(float(_DEAR), SLOTS)
-    price[_cheap_h(len(feeder.sites)) * 4 :] = float(_CHEAP)
+    price[_CHEAP_H * _SLOTS_PER_H :] = float(_CHEAP)
     delivered_kwh = sum(outcome.delivered_wh.values()) / 1_000
     cost = float((outcome.slot_wh.sum(axis=0) @ price) / 1_000)
     return {
@@ -220,7 +228,7 @@ def _figures(
 
 
 def depots_table(result: dict[str, Any]) -> str:
-    """The figures side by side."""
+    """The figures side by side, for people."""
     ways = ("fair", "equal", "together")
     lines = [f"{'':28}" + "".join(f"{name:>12}" for name in ways)]
     for key, words in (
