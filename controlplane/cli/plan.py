@@ -62,9 +62,12 @@ def plan(
 
     with connected(address) as channel:
         stub = planning_pb2_grpc.PlanningServiceStub(channel)
-        kind, found = _found(stub, name)
+        found = _found(stub, name)
         if watch:
-            for told in stub.WatchPlan(planning_pb2.WatchPlanRequest(**{kind: name})):
+            wanted = planning_pb2.WatchPlanRequest(
+                site_id=found.site_id, feeder_id="" if found.site_id else name
+            )
+            for told in stub.WatchPlan(wanted):
                 if as_json:
                     echo_json(told.plan)
                 else:
@@ -84,13 +87,13 @@ def _found(stub: planning_pb2_grpc.PlanningServiceStub, name: str) -> tuple[str,
 
     try:
         request = planning_pb2.GetPlanRequest(site_id=name)
-        return "site_id", stub.GetPlan(request, timeout=CALL_TIMEOUT_S).plan
+        return stub.GetPlan(request, timeout=CALL_TIMEOUT_S).plan
     except grpc.RpcError as error:
         if error.code() is not grpc.StatusCode.NOT_FOUND:
             raise
     try:
         request = planning_pb2.GetPlanRequest(feeder_id=name)
-        return "feeder_id", stub.GetPlan(request, timeout=CALL_TIMEOUT_S).plan
+        return stub.GetPlan(request, timeout=CALL_TIMEOUT_S).plan
     except grpc.RpcError as error:
         if error.code() is not grpc.StatusCode.NOT_FOUND:
             raise

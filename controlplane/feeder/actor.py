@@ -209,6 +209,7 @@ class FeederActor:
         self._effects.append(Persist(ActorSnapshot(ref=self.ref, state=b"")))
         self._effects += [CancelTimer(key) for key in ("divide", "limit", "grid", "report")]
         self._effects += self._planning.close()
+        self._planning = Planning(self.ref, self._settings)
         self._effects.append(Emit("feeder.deleted", {"feeder_id": self.ref.id}))
         self._state = self._config = self._divide_at_ms = None
         return FeederDeleted(feeder_id)

@@ -253,6 +253,7 @@ class SiteActor:
         if before is not None and before.config.feeder != config.feeder:
             state.cap_id, state.cap_ma = 0, None
             self._rounds.reports = Reports()
+            self._rounds.planning.feeder_changed()
         load = config.building_load
         load_before = None if before is None else before.config.building_load
         if load is None or load != load_before:

@@ -129,9 +129,13 @@ class Planning:
             return []
         self._allotted, self._allotted_ms, self._unheard_ms = message, now_ms, None
         slots = slots_at(now_ms)
-        if before is not None and _same(before, message, slots):
+        if not _wanted(site) or (before is not None and _same(before, message, slots)):
             return []
         return self._soon(now_ms, anew=before is None, pause_ms=PAUSE_MS)
+
+    def feeder_changed(self) -> None:
+        """The site hangs on another feeder, which knows nothing of it yet."""
+        self._allotted = self._told_ms = self._unheard_ms = None
 
     def due(self, site: LiveSite, now_ms: int) -> list[Effect]:
         """The timer fired: ask for a plan, where there is somebody to plan for."""
@@ -224,7 +228,8 @@ class Planning:
         if site.config.tariff is None:
             return []
         self.forget(site)
-        self._due_ms = self._allotted = self._told_ms = self._unheard_ms = None
+        self._due_ms = None
+        self.feeder_changed()
         return self.soon(site, now_ms)
 
     def close(self) -> list[Effect]:

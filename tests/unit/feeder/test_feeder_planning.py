@@ -256,7 +256,9 @@ def test_who_does_not_plan_keeps_what_it_wants_and_who_is_silent_what_it_may_dra
     grid.advance(120_000)
     grid.says("late", "street", leaves_h=6)
     grid.advance(5_000)
-    counted_a = grid.actors[street]._state.sites[SiteId("plain")].counted_ma / 1_000
+    state = grid.actors[street]._state
+    assert state is not None
+    counted_a = state.sites[SiteId("plain")].counted_ma / 1_000
     assert counted_a > 20
     both_a = grid.allotted_a("early", 1) + grid.allotted_a("late", 1)
     assert both_a <= 64 - counted_a + 0.1
