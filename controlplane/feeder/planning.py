@@ -241,12 +241,13 @@ class Planning:
         if self._open is not None and 0 <= now_ms - self._open.asked_ms < PATIENCE_MS:
             return self._soon(now_ms, PAUSE_MS)
         self._fault = self._unable()
-        if self._fault or not self._heard:
+        parts = [] if self._fault else list(self._parts())
+        if not parts:
             return []
         self._planned_ms = now_ms
         names = {each.feeder_id for _, said in self._heard.values() for each in said.feeders}
         feeders = {name: self._feeders[name] for name in sorted(names)}
-        joint = Joint(config.id, list(self._parts()), {config.id: own} | feeders, now_ms)
+        joint = Joint(config.id, parts, {config.id: own} | feeders, now_ms)
         if not joint.binds or len(joint.parts) == 1:
             return self._share_out(config, joint, None, now_ms)
         self._open = _Open(f"{now_ms}", now_ms, joint)
@@ -265,7 +266,11 @@ class Planning:
 
     def _parts(self) -> Iterator[SitePart]:
         for _, (_, message) in sorted(self._heard.items()):
-            yield msgspec.msgpack.decode(message.part, type=SitePart)
+            try:
+                yield msgspec.msgpack.decode(message.part, type=SitePart)
+            except msgspec.MsgspecError:
+                # A host of another version: its site plans alone, and says so.
+                continue
 
     def _found(self, config: FeederConfig, message: PlanFound, now_ms: int) -> list[Effect]:
         """An answer came."""

@@ -95,8 +95,9 @@ class Joint:
         }
 
     def _since(self, start_ms: int) -> int:
-        """How many slots have gone by since something that began then was said."""
-        return (self.start_ms - start_ms) // self.slot_ms
+        """How many slots have gone by since something that began then was said; a clock that is
+        ahead of ours has told of the next one already."""
+        return max(0, (self.start_ms - start_ms) // self.slot_ms)
 
     def _cut(self, start_ms: int, values: Sequence[int]) -> Currents:
         first = self._since(start_ms)

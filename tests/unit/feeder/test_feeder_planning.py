@@ -327,3 +327,13 @@ def test_without_tariffs_nothing_is_planned() -> None:
     grid.ask("street", DeleteFeeder())
     assert isinstance(grid.ask("street", GetFeederPlan()), msgspec.Struct)
     assert not grid.asked
+
+
+def test_what_a_host_of_another_version_says_is_left_out() -> None:
+    grid = two_depots()
+    street = ActorRef(ActorKind.FEEDER, "street")
+    odd = SiteAhead(SiteId("odd"), grid.now_ms, "EUR", 1, msgspec.msgpack.encode({"site_id": 7}))
+    grid.tell(street, odd)
+    grid.advance(70_000)
+    assert [site.site_id for site in grid.view("street").sites] == ["early", "late"]
+    assert len(grid.asked) == 2

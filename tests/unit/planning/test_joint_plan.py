@@ -172,3 +172,15 @@ def test_shortfalls_are_told_by_site() -> None:
     lacking = missing_wh(Desk().answer("test", joint.question()))
     assert list(lacking) == ["early"]
     assert sum(lacking["early"]) == pytest.approx(160_000 - 64 * 0.69 * 2_000, rel=0.02)
+
+
+def test_a_site_whose_clock_is_ahead_is_planned_for_from_now_on() -> None:
+    parts = [
+        part("here", 2, need_wh=20_000, leaves=8),
+        part("ahead", 2, need_wh=20_000, leaves=8, start_ms=START_MS + SLOT_MS),
+    ]
+    joint = Joint("street", parts, {"street": feeder()}, START_MS + SLOT_MS - 1_000)
+    assert joint.slots == SLOTS
+    planned_ma, allotted_ma = shared(joint)
+    assert (allotted_ma[:, 1:] >= planned_ma[:, 1:]).all()
+    assert (allotted_ma.sum(axis=0) <= 64_000).all()
