@@ -79,8 +79,8 @@ def plan(
         _show(found)
 
 
-def _found(stub: planning_pb2_grpc.PlanningServiceStub, name: str) -> tuple[str, planning_pb2.Plan]:
-    """The plan of the site or feeder of that name, and the field that names it in a request."""
+def _found(stub: planning_pb2_grpc.PlanningServiceStub, name: str) -> planning_pb2.Plan:
+    """The plan of the site of that name, or else of the feeder."""
     import grpc
 
     from controlplane.api.v1 import planning_pb2
