@@ -1,4 +1,4 @@
-"""`PlanningService`: what sites plan over the next day, and what they plan with."""
+"""`PlanningService`: what sites and feeders plan over the next day, and what they plan with."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ from collections.abc import AsyncIterator
 from decimal import Decimal
 from typing import Any
 
-from controlplane.api.backend import Caller, seconds, timestamp
+from controlplane.api.backend import Caller, invalid, seconds, timestamp
 from controlplane.api.foresight import ForesightCalls
+from controlplane.api.grid_events import require_feeder
 from controlplane.api.sites import demand_source, require_site
 from controlplane.api.v1 import electrical_pb2, planning_pb2, planning_pb2_grpc
+from controlplane.feeder.plan_messages import FeederPlanView, GetFeederPlan
 from controlplane.ids import ActorKind, ActorRef
 from controlplane.site.messages import (
     GetPlan,
@@ -40,8 +42,8 @@ class PlanningCalls(ForesightCalls, planning_pb2_grpc.PlanningServiceServicer):
     async def GetPlan(
         self, request: planning_pb2.GetPlanRequest, context: Any
     ) -> planning_pb2.GetPlanResponse:
-        view = await self._plan(request.site_id, context)
-        return planning_pb2.GetPlanResponse(plan=plan_to_message(view))
+        view = await self._view(request, context)
+        return planning_pb2.GetPlanResponse(plan=_to_message(view))
 
     async def WatchPlan(
         self, request: planning_pb2.WatchPlanRequest, context: Any
@@ -51,22 +53,33 @@ class PlanningCalls(ForesightCalls, planning_pb2_grpc.PlanningServiceServicer):
         )
         told: tuple[PlanState, int | None] | None = None
         while True:
-            view = await self._plan(request.site_id, context)
+            view = await self._view(request, context)
             if (view.state, view.plan_ms) != told:
                 told = view.state, view.plan_ms
-                yield planning_pb2.WatchPlanResponse(plan=plan_to_message(view))
+                yield planning_pb2.WatchPlanResponse(plan=_to_message(view))
             await asyncio.sleep(interval_s)
 
-    async def _plan(self, site_id: str, caller: Caller) -> PlanView:
-        await require_site(self._backend, site_id)
-        ref = ActorRef(ActorKind.SITE, site_id)
-        return await self._backend.ask(ref, GetPlan(), PlanView, caller)
+    async def _view(
+        self, request: planning_pb2.GetPlanRequest | planning_pb2.WatchPlanRequest, caller: Caller
+    ) -> PlanView | FeederPlanView:
+        if not request.feeder_id:
+            await require_site(self._backend, request.site_id)
+            site = ActorRef(ActorKind.SITE, request.site_id)
+            return await self._backend.ask(site, GetPlan(), PlanView, caller)
+        if request.site_id:
+            raise invalid("feeder_id", "give a site or a feeder, not both")
+        await require_feeder(self._backend, request.feeder_id)
+        feeder = ActorRef(ActorKind.FEEDER, request.feeder_id)
+        return await self._backend.ask(feeder, GetFeederPlan(), FeederPlanView, caller)
+
+
+def _to_message(view: PlanView | FeederPlanView) -> planning_pb2.Plan:
+    return plan_to_message(view) if isinstance(view, PlanView) else _feeder_to_message(view)
 
 
 def plan_to_message(view: PlanView) -> planning_pb2.Plan:
     """A site's view of its plan, as a message."""
     slot_ms = view.slot_s * MS_PER_S
-    gap_percent = 100 * (view.cost - view.bound) / abs(view.cost) if view.cost else 0.0
     return planning_pb2.Plan(
         site_id=view.site_id,
         state=_STATES[view.state],
@@ -78,7 +91,7 @@ def plan_to_message(view: PlanView) -> planning_pb2.Plan:
         currency=view.currency,
         cost=_decimal(view.cost) if view.plan_ms is not None else "",
         bound=_decimal(view.bound) if view.plan_ms is not None else "",
-        gap_percent=gap_percent,
+        gap_percent=_gap_percent(view),
         slots=[
             _slot_to_message(slot, (view.start_ms or 0) + at * slot_ms)
             for at, slot in enumerate(view.slots)
@@ -87,6 +100,54 @@ def plan_to_message(view: PlanView) -> planning_pb2.Plan:
         full_rows=[_row_to_message(row) for row in view.full_rows],
         stale=view.stale,
         time_zone=view.time_zone,
+    )
+
+
+def _gap_percent(view: PlanView | FeederPlanView) -> float:
+    return 100 * (view.cost - view.bound) / abs(view.cost) if view.cost else 0.0
+
+
+def _feeder_to_message(view: FeederPlanView) -> planning_pb2.Plan:
+    """A feeder's view of the plan of all below it, as a message."""
+    slot_ms = view.slot_s * MS_PER_S
+    together = view.cost != 0.0
+    series = zip(view.planned_w, view.load_w, view.limit_w, strict=True)
+    return planning_pb2.Plan(
+        state=_STATES[view.state],
+        words=view.words,
+        plan_time=timestamp(view.plan_ms),
+        feeder_id=view.feeder_id,
+        planner_id=view.planner_id,
+        start_time=timestamp(view.start_ms),
+        slot_s=view.slot_s,
+        currency=view.currency,
+        cost=_decimal(view.cost) if together else "",
+        bound=_decimal(view.bound) if together else "",
+        gap_percent=_gap_percent(view),
+        slots=[
+            planning_pb2.PlanSlot(
+                start_time=timestamp((view.start_ms or 0) + at * slot_ms),
+                planned_w=planned_w - load_w,
+                base_w=load_w,
+                limit_w=max(0, limit_w - load_w),
+            )
+            for at, (planned_w, load_w, limit_w) in enumerate(series)
+        ],
+        full_rows=[_row_to_message(row) for row in view.full_rows],
+        time_zone="UTC",
+        sites=[
+            planning_pb2.PlanSite(
+                site_id=site.site_id,
+                feeder_id=site.feeder_id,
+                tell_time=timestamp(site.told_ms),
+                vehicle_count=site.vehicles,
+                short_count=site.short,
+                missing_wh=site.missing_wh,
+                planned_w=site.planned_w,
+                allotted_w=site.allotted_w,
+            )
+            for site in view.sites
+        ],
     )
 
 

@@ -1,4 +1,4 @@
-"""`loadstar plan`: what a site plans over the next day, drawn in the terminal."""
+"""`loadstar plan`: what a site or a feeder plans over the next day, drawn in the terminal."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from controlplane.cli.output import amperes, echo_json, energy, print_json, tabl
 if TYPE_CHECKING:
     from google.protobuf.timestamp_pb2 import Timestamp
 
-    from controlplane.api.v1 import planning_pb2
+    from controlplane.api.v1 import planning_pb2, planning_pb2_grpc
 
 __all__ = ["chart", "plan"]
 
@@ -35,7 +35,9 @@ _TICK_H = 3
 
 
 def plan(
-    site_id: Annotated[str, typer.Argument(metavar="SITE", help="The site's id.")],
+    name: Annotated[
+        str, typer.Argument(metavar="SITE|FEEDER", help="The id of a site, or else of a feeder.")
+    ],
     watch: Annotated[
         bool, typer.Option("--watch", help="Draw every plan that is followed, until Ctrl-C.")
     ] = False,
@@ -45,32 +47,38 @@ def plan(
     address: Address = DEFAULT_ADDRESS,
     as_json: Json = False,
 ) -> None:
-    """Show what a site plans over the next day.
+    """Show what a site plans over the next day, or a feeder with all its sites.
 
     First the power of every quarter of an hour, building below and vehicles above it, beside what
     the supply carries, and the price below; then each session with what it needs, what it will get
     and why it waits; then the rows that are full, and what more of them would be worth. Times are
     those of the site's own clock.
 
+    Of a feeder: the power of all below it beside what it carries, what one more kilowatt would be
+    worth where it is full, and what each site is planned to draw and may plan with. Times are UTC.
+
     \b
     loadstar plan depot
     loadstar plan depot --svg plan.svg
+    loadstar plan street
     loadstar plan depot --json | jq '.sessions[] | {charger_id, planned_wh, words}'
     """
     from controlplane.api.v1 import planning_pb2, planning_pb2_grpc
 
     with connected(address) as channel:
         stub = planning_pb2_grpc.PlanningServiceStub(channel)
+        found = _found(stub, name)
         if watch:
-            for told in stub.WatchPlan(planning_pb2.WatchPlanRequest(site_id=site_id)):
+            wanted = planning_pb2.WatchPlanRequest(
+                site_id=found.site_id, feeder_id="" if found.site_id else name
+            )
+            for told in stub.WatchPlan(wanted):
                 if as_json:
                     echo_json(told.plan)
                 else:
                     _show(told.plan)
                 _draw(told.plan, svg)
             return
-        request = planning_pb2.GetPlanRequest(site_id=site_id)
-        found = stub.GetPlan(request, timeout=CALL_TIMEOUT_S).plan
     if as_json:
         print_json(found)
     else:
@@ -92,9 +100,33 @@ def _draw(found: planning_pb2.Plan, file: Path | None) -> None:
         fail(f"{file}: {error.strerror}")
 
 
+def _found(stub: planning_pb2_grpc.PlanningServiceStub, name: str) -> planning_pb2.Plan:
+    """The plan of the site of that name, or else of the feeder."""
+    import grpc
+
+    from controlplane.api.v1 import planning_pb2
+
+    try:
+        request = planning_pb2.GetPlanRequest(site_id=name)
+        return stub.GetPlan(request, timeout=CALL_TIMEOUT_S).plan
+    except grpc.RpcError as error:
+        if error.code() is not grpc.StatusCode.NOT_FOUND:
+            raise
+    try:
+        request = planning_pb2.GetPlanRequest(feeder_id=name)
+        return stub.GetPlan(request, timeout=CALL_TIMEOUT_S).plan
+    except grpc.RpcError as error:
+        if error.code() is not grpc.StatusCode.NOT_FOUND:
+            raise
+        fail(f"there is no site and no feeder {name!r}")
+
+
 def _show(found: planning_pb2.Plan) -> None:
     from controlplane.api.v1 import planning_pb2
 
+    if not found.site_id:
+        _show_feeder(found)
+        return
     state = word(planning_pb2.PlanState, found.state)
     if found.state == planning_pb2.PLAN_STATE_NONE:
         typer.echo(
@@ -106,9 +138,9 @@ def _show(found: planning_pb2.Plan) -> None:
     if not found.slots:
         return
     zone = ZoneInfo(found.time_zone)
-    by = f" by feeder {found.feeder_id}" if found.feeder_id else ""
+    within = f" within what feeder {found.feeder_id} allotted" if found.feeder_id else ""
     typer.echo(
-        f"planned {_clock(found.plan_time, zone)}{by} ({found.time_zone}), "
+        f"planned {_clock(found.plan_time, zone)} ({found.time_zone}){within}, "
         f"cost {_money(found.cost, found.currency)}, no plan costs less than "
         f"{_money(found.bound, found.currency)} (gap {found.gap_percent:.3f} %)"
     )
@@ -117,6 +149,61 @@ def _show(found: planning_pb2.Plan) -> None:
     typer.echo("\n" + "\n".join(chart(found, zone)) + "\n")
     _show_sessions(found, zone)
     _show_rows(found, zone)
+
+
+def _show_feeder(found: planning_pb2.Plan) -> None:
+    from controlplane.api.v1 import planning_pb2
+
+    if found.state == planning_pb2.PLAN_STATE_NONE:
+        typer.echo(
+            f"Feeder {found.feeder_id} plans nothing: no site below it has a tariff "
+            "(docs/planning.md)."
+        )
+        return
+    state = word(planning_pb2.PlanState, found.state)
+    typer.echo(f"Feeder {found.feeder_id}: {state}" + (f", {found.words}" if found.words else ""))
+    if not found.slots:
+        return
+    zone = ZoneInfo(found.time_zone)
+    by = f" by feeder {found.planner_id}" if found.planner_id != found.feeder_id else ""
+    cost = ""
+    if found.cost:
+        cost = (
+            f", cost {_money(found.cost, found.currency)}, no plan costs less than "
+            f"{_money(found.bound, found.currency)} (gap {found.gap_percent:.3f} %)"
+        )
+    typer.echo(f"planned {_clock(found.plan_time, zone)} ({found.time_zone}){by}{cost}")
+    typer.echo("\n" + "\n".join(chart(found, zone)) + "\n")
+    _show_sites(found, zone)
+    _show_rows(found, zone)
+
+
+def _show_sites(found: planning_pb2.Plan, zone: ZoneInfo) -> None:
+    hours = found.slot_s / 3_600
+
+    def highest(site: planning_pb2.PlanSite) -> tuple[int, str]:
+        slot = max(range(len(found.slots)), key=lambda at: site.planned_w[at])
+        return site.planned_w[slot], _clock(found.slots[slot].start_time, zone)
+
+    table(
+        ["Site", "Feeder", "Said", "#Vehicles", "#Short", "#Missing", "#Planned", "#Highest", "At"],
+        (
+            [
+                site.site_id,
+                site.feeder_id,
+                _clock(site.tell_time, zone),
+                str(site.vehicle_count),
+                str(site.short_count) if site.short_count else "",
+                energy(site.missing_wh) if site.missing_wh else "",
+                energy(round(sum(site.planned_w) * hours)),
+                f"{power_w / 1_000:.1f} kW",
+                at,
+            ]
+            for site in found.sites
+            for power_w, at in [highest(site)]
+        ),
+        title="Sites, buildings included",
+    )
 
 
 def chart(found: planning_pb2.Plan, zone: ZoneInfo) -> list[str]:
@@ -142,11 +229,31 @@ def chart(found: planning_pb2.Plan, zone: ZoneInfo) -> list[str]:
     if any(fed_kw):
         lines.append(f"{'fed in':>{_AXIS - 2}}  " + _bars(fed_kw, 0.0, max(fed_kw)))
     lines.append("")
-    lines += _prices(found)
+    if found.site_id:
+        prices, of = [float(slot.import_price_per_kwh) for slot in found.slots], "kWh"
+    else:
+        prices, of = _worths(found), "kW"
+    if any(prices):
+        lines += _prices(prices, f"{found.currency}/{of}")
+    others, what = "building", "supply"
+    if not found.site_id:
+        others, what = "buildings and who does not plan", "feeder"
     lines.append(
-        " " * _AXIS + "█ vehicles  ░ building  ─ what the supply carries (by ratings and limits)"
+        " " * _AXIS + f"█ vehicles  ░ {others}  ─ what the {what} carries (by ratings and limits)"
     )
     return lines
+
+
+def _worths(found: planning_pb2.Plan) -> list[float]:
+    """What one more kilowatt of a feeder would be worth in each slot."""
+    start_s = found.start_time.ToSeconds()
+    worths = [0.0] * len(found.slots)
+    for row in found.full_rows:
+        if row.subject == found.feeder_id:
+            for each in row.worths:
+                at = (each.start_time.ToSeconds() - start_s) // found.slot_s
+                worths[at] = float(each.price)
+    return worths
 
 
 def _cell(base: float, top: float, limit: float, *, low: float, high: float) -> str:
@@ -160,11 +267,10 @@ def _cell(base: float, top: float, limit: float, *, low: float, high: float) -> 
     return "─" if low <= limit < high else " "
 
 
-def _prices(found: planning_pb2.Plan) -> Iterator[str]:
-    """The import price as bars, with its lowest and highest."""
-    prices = [float(slot.import_price_per_kwh) for slot in found.slots]
+def _prices(prices: Sequence[float], unit: str) -> Iterator[str]:
+    """Prices as bars, with their lowest and highest."""
     lowest, highest = min(*prices, 0.0), max(prices)
-    yield f"{found.currency + '/kWh':>{_AXIS - 1}}"
+    yield f"{unit:>{_AXIS - 1}}"
     span = (highest - lowest) or 1.0
     for level in range(_PRICE_HEIGHT, 0, -1):
         low = lowest + (level - 1) * span / _PRICE_HEIGHT

@@ -1,4 +1,4 @@
-"""`loadstar sim --day`: where the day's figures and its picture go."""
+"""`loadstar sim --day` and `--depots`: where the figures and the picture go."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ import json
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import typer
 
 from controlplane.cli.connection import fail
 
-__all__ = ["live_day"]
+__all__ = ["live_day", "live_depots"]
 
 DAY = "2019-06-12"
 SITES = 10
@@ -55,12 +56,24 @@ def live_day(
             f"{sessions:,} sessions"
         )
         Path(picture).write_text(draw(lived, title=title), encoding="utf-8")
+    _told(result, table(result), json_path)
+
+
+def live_depots(depots: int, *, json_path: str | None) -> None:
+    """Live through a night of depots, and tell of it as `live_day` does."""
+    from controlplane.sim.day.depots import depots_table, run_depots
+
+    result = run_depots(depots)
+    _told(result, depots_table(result), json_path)
+
+
+def _told(result: dict[str, Any], words: str, json_path: str | None) -> None:
     document = json.dumps(result, indent=2) + "\n"
     if json_path == "-":
         sys.stdout.write(document)
     else:
         if json_path is not None:
             Path(json_path).write_text(document, encoding="utf-8")
-        typer.echo(table(result))
+        typer.echo(words)
     if result["violations"]:
         raise typer.Exit(1)

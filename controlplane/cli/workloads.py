@@ -12,7 +12,7 @@ from controlplane.cli.results import JsonPath
 from controlplane.cli.results import measured as _measured
 from controlplane.cli.results import writable_file as _writable_file
 from controlplane.cli.results import write as _write
-from controlplane.cli.sim_day import live_day
+from controlplane.cli.sim_day import live_day, live_depots
 from controlplane.cli.sim_v2g import live_v2g
 from controlplane.cli.station import station
 
@@ -415,6 +415,10 @@ def sim(
         bool, typer.Option("--v2g", help="Let vehicles feed in, in a grid event of --hours.")
     ] = False,
     vehicles: Annotated[int, typer.Option(help="How many, with --v2g.", min=1, max=2_000)] = 200,
+    depots: Annotated[
+        int | None,
+        typer.Option(help="Live through a night of depots below one feeder.", min=2, max=8),
+    ] = None,
     json_path: JsonPath = None,
 ) -> None:
     """Run the actors of production in a simulated world full of faults, or through a real day.
@@ -438,8 +442,13 @@ def sim(
     against the stated baselines, who left with less than was needed, and the credits beside the
     metered energy; without faults unless `--faults` names some. More in docs/v2g.md.
 
+    With `--depots` vans come to so many depots below one feeder that carries one depot at a time.
+    They are lived with three times: sharing alike, each depot planning with an equal part of the
+    feeder, and planned together (docs/planning.md).
+
     \b
     loadstar sim --seed 1 --hours 2 --chargers 1000 --faults none --json -
+    loadstar sim --depots 3
     loadstar sim --v2g --json -
     loadstar sim --v2g --vehicles 60 --hours 1 --faults lost,crash
     loadstar sim --seed 7 --faults crash,lost,ignore
@@ -463,6 +472,11 @@ def sim(
         )
         return
     _refuse(context, "workers", "picture", why="needs --day")
+    if depots is not None:
+        given = ("hours", "chargers", "faults", "seed", "v2g", "vehicles", "planned")
+        _refuse(context, *given, why="has no meaning with --depots")
+        live_depots(depots, json_path=json_path)
+        return
     if v2g:
         _refuse(context, "chargers", why="has no meaning with --v2g: give --vehicles")
         hours = hours if _given(context, "hours") else 4.0

@@ -9,7 +9,6 @@ capacity at once when that falls, and never brought above it."""
 from __future__ import annotations
 
 import msgspec
-from pydantic import ValidationError
 
 from controlplane.actor import (
     Answer,
@@ -26,6 +25,7 @@ from controlplane.actor import (
 from controlplane.config import ActorSettings
 from controlplane.demand_curve import Curve
 from controlplane.errors import Refusal
+from controlplane.feeder.configure import refusal, validated
 from controlplane.feeder.ledger import Account, Division, caps_to_send
 from controlplane.feeder.messages import (
     ConfigureFeeder,
@@ -41,6 +41,8 @@ from controlplane.feeder.messages import (
     SiteLeft,
     SiteReport,
 )
+from controlplane.feeder.plan_messages import GetFeederPlan
+from controlplane.feeder.planning import Planning
 from controlplane.feeder.reporting import Reports
 from controlplane.feeder.state import FeederState, Sums
 from controlplane.grid_events import CancelGridEvent, CreateGridEvent, GetGridEvent, GridEvent
@@ -51,7 +53,7 @@ from controlplane.limit_schedule import (
     next_change_ms,
     scheduled,
 )
-from controlplane.network import FeederConfig, violations
+from controlplane.network import FeederConfig
 from controlplane.site.messages import CapChanged
 from controlplane.store.records import ActorSnapshot, FeederRecord, FeederRemoved
 
@@ -77,6 +79,7 @@ class FeederActor:
         """What was last reported; told again within an interval after a crash."""
         self._reports: Reports[FeederReport] = Reports()
         self._division = Division()
+        self._planning = Planning(ref, settings)
         self._divided_ms: int | None = None
         self._divide_at_ms: int | None = None
         self._durable = False
@@ -135,32 +138,32 @@ class FeederActor:
                 self._advance_grid(state, config, now_ms)
                 self._divide(state, config, now_ms)
             case _:
-                # A timer of an older version, or news for another kind of actor: no harm.
-                pass
+                self._effects += self._planning.hear(state, config, message, now_ms)
 
     def _answer(self, request: object, now_ms: int) -> msgspec.Struct:
         if isinstance(request, ConfigureFeeder):
             return self._configure(request, now_ms)
         state, config = self._state, self._config
         if state is None or config is None:
-            return self._refusal("not_found", "FEEDER_UNKNOWN", f"no feeder {self.ref.id}")
+            return refusal("not_found", "FEEDER_UNKNOWN", f"no feeder {self.ref.id}", self.ref.id)
         match request:
             case GetFeeder():
                 return self._view(state, config, now_ms)
+            case GetFeederPlan():
+                return self._planning.view(now_ms)
             case SetFeederLimit():
                 return self._set_limit(state, config, request, now_ms)
             case CreateGridEvent() | CancelGridEvent() | GetGridEvent():
                 return self._grid_event(state, config, request, now_ms)
             case DeleteFeeder():
                 return self._delete(state, config, now_ms)
-        return self._refusal(
-            "invalid_input", "REQUEST_UNKNOWN", "a feeder does not know this request"
-        )
+        words = "a feeder does not know this request"
+        return refusal("invalid_input", "REQUEST_UNKNOWN", words, self.ref.id)
 
     # --- from the owner ---------------------------------------------------------------------------
 
     def _configure(self, request: ConfigureFeeder, now_ms: int) -> FeederConfigured | Refusal:
-        config = self._validated(request)
+        config = validated(request, self.ref.id, described=self._state is not None)
         if isinstance(config, Refusal):
             return config
         before = self._config
@@ -184,39 +187,19 @@ class FeederActor:
         self._effects.append(Emit("feeder.configured", event))
         self._set_report_timer(now_ms)
         self._divide(self._state, config, now_ms)
+        self._effects += self._planning.moved(self._state, config, now_ms)
         return FeederConfigured(feeder_id)
-
-    def _validated(self, request: ConfigureFeeder) -> FeederConfig | Refusal:
-        if request.create_only and self._state is not None:
-            return self._refusal("already_exists", "FEEDER_EXISTS", f"feeder {self.ref.id} exists")
-        if request.update_only and self._state is None:
-            return self._refusal("not_found", "FEEDER_UNKNOWN", f"no feeder {self.ref.id}")
-        try:
-            config = FeederConfig.model_validate_json(request.config)
-        except ValidationError as error:
-            faults = "\n".join(
-                f"  {place or 'feeder'}: {fault}" for place, fault in violations(error)
-            )
-            return self._refusal(
-                "invalid_input", "FEEDER_INVALID", f"feeder {self.ref.id}:\n{faults}"
-            )
-        if config.id != self.ref.id:
-            return self._refusal(
-                "invalid_input",
-                "FEEDER_INVALID",
-                f"id: the description is of feeder {config.id}, sent to feeder {self.ref.id}",
-            )
-        return config
 
     def _delete(
         self, state: FeederState, config: FeederConfig, now_ms: int
     ) -> FeederDeleted | Refusal:
         members = state.members()
         if members:
-            return self._refusal(
+            return refusal(
                 "precondition",
                 "SITES_REPORT",
                 f"{', '.join(map(str, members))} still belong to feeder {self.ref.id}",
+                self.ref.id,
             )
         feeder_id = FeederId(self.ref.id)
         self._effects += state.grid.close(self.ref, now_ms)
@@ -225,6 +208,8 @@ class FeederActor:
         self._effects.append(Persist(FeederRemoved(feeder_id)))
         self._effects.append(Persist(ActorSnapshot(ref=self.ref, state=b"")))
         self._effects += [CancelTimer(key) for key in ("divide", "limit", "grid", "report")]
+        self._effects += self._planning.close()
+        self._planning = Planning(self.ref, self._settings)
         self._effects.append(Emit("feeder.deleted", {"feeder_id": self.ref.id}))
         self._state = self._config = self._divide_at_ms = None
         return FeederDeleted(feeder_id)
@@ -234,23 +219,23 @@ class FeederActor:
     ) -> FeederView | Refusal:
         from_ms = now_ms if request.from_ms is None else request.from_ms
         if request.power_w is not None and request.power_w < 0:
-            return self._refusal("invalid_input", "LIMIT_NEGATIVE", "power_w is 0 or above")
+            words = "power_w is 0 or above"
+            return refusal("invalid_input", "LIMIT_NEGATIVE", words, self.ref.id)
         if request.until_ms is not None and request.until_ms <= max(from_ms, now_ms):
-            return self._refusal(
-                "invalid_input", "WINDOW_EMPTY", "until_ms is not after from_ms and now"
-            )
+            words = "until_ms is not after from_ms and now"
+            return refusal("invalid_input", "WINDOW_EMPTY", words, self.ref.id)
         window = LimitWindow(request.power_w, from_ms, request.until_ms)
         windows = scheduled(state.windows, window, now_ms=now_ms)
         if len(windows) > WINDOWS_MAX:
-            return self._refusal(
-                "exhausted", "WINDOWS_FULL", f"a feeder holds {WINDOWS_MAX} limits"
-            )
+            words = f"a feeder holds {WINDOWS_MAX} limits"
+            return refusal("exhausted", "WINDOWS_FULL", words, self.ref.id)
         state.windows = windows
         self._durable = True
         event = {"power_w": request.power_w, "from_ms": from_ms, "until_ms": request.until_ms}
         self._effects.append(Emit("feeder.limit_changed", event))
         self._set_limit_timer(state, now_ms)
         self._divide(state, config, now_ms)
+        self._effects += self._planning.moved(state, config, now_ms)
         return self._view(state, config, now_ms)
 
     def _grid_event(
@@ -266,6 +251,7 @@ class FeederActor:
         if effects:
             self._advance_grid(state, config, now_ms)
             self._divide(state, config, now_ms)
+            self._effects += self._planning.moved(state, config, now_ms)
         return answer if isinstance(answer, Refusal) else answer.copy()
 
     def _advance_grid(self, state: FeederState, config: FeederConfig, now_ms: int) -> None:
@@ -355,6 +341,7 @@ class FeederActor:
             return
         state.forget(member)
         self._curves.pop(member, None)
+        self._planning.forget(member)
         self._durable = True
         self._divide(state, config, now_ms)
 
@@ -487,9 +474,6 @@ class FeederActor:
         at_ms = state.grid.next_due_ms(now_ms)
         if at_ms is not None:
             self._effects.append(SetTimer("grid", at_ms))
-
-    def _refusal(self, kind: str, reason: str, message: str) -> Refusal:
-        return Refusal(kind, reason, message, {"feeder_id": self.ref.id})
 
 
 def _sender(message: SiteReport | FeederReport | SiteLeft | FeederLeft) -> ActorRef:

@@ -13,7 +13,7 @@ from typing import TypeVar
 import msgspec
 
 from controlplane.demand_curve import Curve, plain_curve, rise, shares
-from controlplane.feeder.messages import FeederReport, SiteReport
+from controlplane.feeder.messages import OVERTAKEN_MAX_MS, FeederReport, SiteReport
 
 __all__ = ["Account", "Division", "caps_to_send", "divide", "fair_shares"]
 
@@ -21,10 +21,6 @@ Member = TypeVar("Member")
 
 CHANGE_MIN_MA = 1_000
 """Smaller changes of a cap (or below 2 % of it) are not worth a message."""
-
-OVERTAKEN_MAX_MS = 60_000
-"""A report that is older than the one before it by no more than this was overtaken by it; where the
-difference is larger, the sender's clock was set back."""
 
 
 class Account(msgspec.Struct, array_like=True):

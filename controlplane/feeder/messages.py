@@ -11,6 +11,7 @@ from controlplane.grid_events import CancelGridEvent, CreateGridEvent, GetGridEv
 from controlplane.ids import ActorRef, FeederId, SiteId
 
 __all__ = [
+    "OVERTAKEN_MAX_MS",
     "ConfigureFeeder",
     "DeleteFeeder",
     "FeederConfigured",
@@ -27,6 +28,11 @@ __all__ = [
     "SiteLeft",
     "SiteReport",
 ]
+
+
+OVERTAKEN_MAX_MS = 60_000
+"""News that are older than those before them by no more than this were overtaken by them; where the
+difference is larger, the sender's clock was set back."""
 
 
 class SiteReport(Message, frozen=True, tag="site_report"):

@@ -112,35 +112,6 @@ class Schedule(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         slot = (at_ms - self.start_ms) // self.slot_ms
         return slot if 0 <= slot < self.slots else None
 
-    def part(self, prefix: str) -> Schedule:
-        """What concerns those whose names begin so, by the rest of their names. Cost and bound stay
-        those of the whole, and rows of others are kept: they may be what is full."""
-        chosen = [place for place, name in enumerate(self.vehicles) if name.startswith(prefix)]
-        cut = len(prefix)
-        return msgspec.structs.replace(
-            self,
-            vehicles=tuple(self.vehicles[place][cut:] for place in chosen),
-            current=self.current_ma[chosen].tobytes(),
-            shortfalls=tuple(
-                msgspec.structs.replace(
-                    each,
-                    vehicle=each.vehicle[cut:],
-                    words=each.words.replace(each.vehicle, each.vehicle[cut:], 1),
-                )
-                for each in self.shortfalls
-                if each.vehicle.startswith(prefix)
-            ),
-            rows=tuple(
-                msgspec.structs.replace(each, node=each.node.removeprefix(prefix))
-                for each in self.rows
-            ),
-            demand_price={
-                name[cut:]: price
-                for name, price in self.demand_price.items()
-                if name.startswith(prefix)
-            },
-        )
-
 
 class Desk:
     """Where questions are answered: it remembers the last plan of everybody who asks, where the

@@ -38,6 +38,13 @@ from controlplane.feeder.messages import (
     SiteLeft,
     SiteReport,
 )
+from controlplane.feeder.plan_messages import (
+    Allotted,
+    FeedersAhead,
+    GetFeederPlan,
+    PlannedBelow,
+    SiteAhead,
+)
 from controlplane.ids import ActorKind, ActorRef, ChargerId, SiteId
 from controlplane.registry.messages import RegistryRequest
 from controlplane.site.messages import (
@@ -102,6 +109,10 @@ ActorMessage = (
     | SiteLeft
     | FeederReport
     | FeederLeft
+    | SiteAhead
+    | FeedersAhead
+    | PlannedBelow
+    | Allotted
     | TokensChanged
     | UpdateWanted
     | UpdateProgress
@@ -294,7 +305,7 @@ Parcel = (
 _REQUESTS: dict[ActorKind, msgspec.msgpack.Decoder[Any]] = {
     ActorKind.CHARGER: msgspec.msgpack.Decoder(ChargerRequest),
     ActorKind.SITE: msgspec.msgpack.Decoder(SiteRequest),
-    ActorKind.FEEDER: msgspec.msgpack.Decoder(FeederRequest),
+    ActorKind.FEEDER: msgspec.msgpack.Decoder(FeederRequest | GetFeederPlan),
     ActorKind.TOKENS: msgspec.msgpack.Decoder(RegistryRequest),
     ActorKind.CAMPAIGN: msgspec.msgpack.Decoder(CampaignRequest),
 }

@@ -25,6 +25,7 @@ from controlplane.actor import (
 from controlplane.config import ActorSettings
 from controlplane.errors import Refusal
 from controlplane.feeder.messages import SiteLeft
+from controlplane.feeder.plan_messages import Allotted
 from controlplane.feeder.reporting import Reports
 from controlplane.grid_events import CancelGridEvent, CreateGridEvent, GetGridEvent, GridEvent
 from controlplane.ids import ActorRef, ConnectorKey, SiteId
@@ -171,6 +172,8 @@ class SiteActor:
                 self._rounds.effects += passed_on(site.config, message)
             case CapChanged():
                 self._cap_changed(site, message, now_ms)
+            case Allotted():
+                self._rounds.effects += self._rounds.planning.allotted(site, message, now_ms)
             case PlanFound():
                 if self._rounds.planning.found(site, message):
                     self._rounds.run(site, now_ms)
@@ -251,6 +254,7 @@ class SiteActor:
         if before is not None and before.config.feeder != config.feeder:
             state.cap_id, state.cap_ma = 0, None
             self._rounds.reports = Reports()
+            self._rounds.planning.feeder_changed()
         load = config.building_load
         load_before = None if before is None else before.config.building_load
         if load is None or load != load_before:

@@ -8,14 +8,17 @@ nothing here limits anybody; a wrong question costs money, never safety."""
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from controlplane.planning.inputs import ExpectedSession, SiteInputs
+from controlplane.planning.joint import FEEDER, SitePart
 from controlplane.planning.problem import Horizon, Meter, Node, PhaseCurrents, Vehicle
 from controlplane.planning.schedule import PlanQuestion
+from controlplane.rows_ahead import Slots, caps_of, events_w, windows_limit
 from controlplane.site.demand import Demand
 from controlplane.site.feeding import PlanTerms
 from controlplane.site.live import LiveConnector, LiveSite
@@ -33,23 +36,44 @@ from controlplane.site.plan_terms import (
     expected_vehicles,
     penalties,
 )
-from controlplane.site.rows_ahead import Slots, caps_of, events_w, windows_limit
 from controlplane.site.targets import Sought, SoughtSession
 from controlplane.units import MS_PER_HOUR, MS_PER_S
 
-__all__ = ["question"]
+__all__ = ["Above", "Asked", "question"]
 
 Limits = NDArray[np.int64]
 
 
+class Above(NamedTuple):
+    """What the feeder above leaves the site."""
+
+    feeder_id: str
+    """Which feeder it is that has no more."""
+    cap_ma: Limits
+    """By slot, per phase, building included."""
+    allotted: bool = False
+    """By a plan for all its sites; otherwise it is the cap of this moment."""
+
+
+class Asked(NamedTuple):
+    """What a site asks when it plans."""
+
+    question: PlanQuestion
+    """Of its own planner."""
+    part: SitePart | None
+    """What the feeder above plans with; None where there is none."""
+    sought: Sought
+    """What the answer is followed with."""
+
+
 def question(
-    site: LiveSite, inputs: SiteInputs, now_ms: int, *, drawn_wh: float, capped: bool
-) -> tuple[PlanQuestion, Sought]:
+    site: LiveSite, inputs: SiteInputs, now_ms: int, *, drawn_wh: float, above: Above | None
+) -> Asked:
     """The question of a site, and what its answer will be followed with.
 
     Args:
         drawn_wh: what vehicles have drawn since the first slot began.
-        capped: whether the feeder's cap counts; a feeder that plans for all its sites knows better.
+        above: None where no feeder limits the site.
     """
     slots = Slots(inputs.start_ms, inputs.slot_s * MS_PER_S, inputs.slots)
     sessions = {
@@ -66,11 +90,11 @@ def question(
         vehicle.id: (vehicle, _expected_session(site, each, vehicle.max_ma))
         for vehicle, each in expected_vehicles(site.config, inputs, slots, now_ms)
     }
-    limits = _Rows(site, inputs, slots, now_ms, planned=sessions.keys(), capped=capped)
+    rows = _Rows(site, inputs, slots, now_ms, planned=sessions.keys())
     horizon = Horizon(
         slots=slots.count,
         slot_s=inputs.slot_s,
-        nodes=tuple(limits.nodes()),
+        nodes=tuple(rows.nodes()),
         meters=(_meter(site, inputs, drawn_wh),),
         vehicles=(*vehicles, *(vehicle for vehicle, _ in expected.values())),
         tier_penalties_per_kwh=penalties(inputs),
@@ -79,12 +103,20 @@ def question(
     sought = Sought(
         asked_ms=now_ms,
         inputs=inputs,
-        limit_w=tuple(limits.supply_w().tolist()),
+        limit_w=tuple(rows.supply_w(above).tolist()),
         sessions={name: session for name, (_, session) in sessions.items()}
         | {name: session for name, (_, session) in expected.items()},
+        feeder_id=above.feeder_id if above is not None and above.allotted else "",
     )
     gap = GAP_FEW if len(horizon.vehicles) <= FEW else GAP_MANY
-    return PlanQuestion(horizon=horizon, start_ms=slots.start_ms, gap=gap), sought
+    asked = PlanQuestion(horizon=horizon, start_ms=slots.start_ms, gap=gap)
+    part = None if site.config.feeder is None else rows.part(site.config.feeder, asked)
+    if above is not None:
+        nodes = tuple(rows.below(above, horizon.nodes))
+        asked = msgspec.structs.replace(
+            asked, horizon=msgspec.structs.replace(horizon, nodes=nodes)
+        )
+    return Asked(asked, part, sought)
 
 
 # --- vehicles -------------------------------------------------------------------------------------
@@ -275,13 +307,11 @@ class _Rows:
         now_ms: int,
         *,
         planned: Collection[str],
-        capped: bool,
     ) -> None:
         self._site, self._slots = site, slots
         self._left = max(0, slots.at(1) - now_ms) / slots.slot_ms
         self._building_ma = self._building(inputs, now_ms)
         self._kept_ma = self._kept(planned)
-        self._capped = capped
         self._contract_w = self._contract(inputs)
 
     def nodes(self) -> Iterator[Node]:
@@ -308,9 +338,52 @@ class _Rows:
         l1, l2, l3 = self._site.tree.export_ma[node * 3 : node * 3 + 3]
         return l1, l2, l3
 
-    def supply_w(self) -> Limits:
-        """What the supply leaves for vehicles, in W, whole first slot included."""
-        room_w = self._room_ma(self._site.tree.supply).sum(axis=0) * self._site.config.voltage_v
+    def below(self, above: Above, nodes: tuple[Node, ...]) -> Iterator[Node]:
+        """The feeder as a node of its own, and the site's circuits below it."""
+        name = above.feeder_id
+        while any(node.id == name for node in nodes):
+            name += "'"
+        yield Node(
+            id=name,
+            kind=FEEDER,
+            export_ma=self._export_ma(self._site.tree.supply),
+            caps=caps_of(self._first(self._left_ma(above)), None, self._slots),
+        )
+        for node in nodes:
+            yield msgspec.structs.replace(node, parent=name) if node.parent is None else node
+
+    def part(self, feeder_id: str, asked: PlanQuestion) -> SitePart:
+        """What the feeder above plans with."""
+        tree = self._site.tree
+        bears_ma = [tree.rating_ma[row] - tree.margin_ma[row] for row in tree.supply_rows]
+        return SitePart(
+            site_id=self._site.config.id,
+            feeder_id=feeder_id,
+            question=asked,
+            load_ma=tuple(self._load_ma().max(axis=0).tolist()),
+            able_ma=max(bears_ma),
+        )
+
+    def _load_ma(self) -> Limits:
+        """What is drawn beside the vehicles that are planned; shape (3, slots)."""
+        tree = self._site.tree
+        load_ma = np.repeat(
+            self._kept_ma[tree.supply * 3 : tree.supply * 3 + 3, None], self._slots.count, axis=1
+        )
+        if tree.supply in tree.building_nodes:
+            load_ma = load_ma + self._building_ma
+        return np.asarray(load_ma, np.int64)
+
+    def _left_ma(self, above: Above) -> Limits:
+        """What the feeder leaves for vehicles; shape (3, slots)."""
+        return np.asarray(np.maximum(above.cap_ma[None] - self._load_ma(), 0), np.int64)
+
+    def supply_w(self, above: Above | None) -> Limits:
+        """What supply and feeder leave for vehicles, in W, whole first slot included."""
+        room_ma = self._room_ma(self._site.tree.supply)
+        if above is not None:
+            room_ma = np.minimum(room_ma, self._left_ma(above))
+        room_w = room_ma.sum(axis=0) * self._site.config.voltage_v
         room_w = room_w // 1_000
         if self._contract_w is None:
             return np.asarray(room_w, np.int64)
@@ -333,14 +406,12 @@ class _Rows:
         return np.asarray(np.maximum(room_ma, 0), np.int64)
 
     def _given(self) -> Iterator[Limits]:
-        """What owners, the grid and the feeder leave the whole site, per phase."""
+        """What owners and the grid leave the whole site, per phase."""
         site, slots = self._site, self._slots
         yield windows_limit(site.state.windows, slots)
         if site.state.grid.events:
             limit_w = events_w(site.state.grid.events, slots, self._planned_w)
             yield limit_w * 1_000 // (3 * site.config.voltage_v)
-        if self._capped and site.config.feeder is not None and site.state.cap_ma is not None:
-            yield np.full(slots.count, site.state.cap_ma, np.int64)
 
     def _planned_w(self, at_ms: int) -> int | None:
         """What the site draws at an instant by the plan that is followed."""

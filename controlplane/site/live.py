@@ -17,6 +17,7 @@ from controlplane.network import SiteConfig
 from controlplane.ocpp.events import ConnectorStatus
 from controlplane.planning.inputs import SiteInputs
 from controlplane.planning.outlook import Outlook
+from controlplane.rows_ahead import slots_at
 from controlplane.site.behaviour import Behaviour, Nudge
 from controlplane.site.budget import Budget, budget, moved, uncapped
 from controlplane.site.check import LedgerCheck
@@ -37,7 +38,6 @@ from controlplane.site.policy import Policy
 from controlplane.site.raising import raise_targets
 from controlplane.site.release import Calm
 from controlplane.site.round import Plan, plan, stands
-from controlplane.site.rows_ahead import slots_at
 from controlplane.site.solve import Answers
 from controlplane.site.state import SiteState
 from controlplane.site.targets import Targets

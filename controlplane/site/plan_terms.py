@@ -14,7 +14,7 @@ from typing import Final
 from controlplane.network import SiteConfig
 from controlplane.planning.inputs import ExpectedSession, SiteInputs
 from controlplane.planning.problem import Vehicle
-from controlplane.site.rows_ahead import SLOT_S, Slots
+from controlplane.rows_ahead import SLOT_S, Slots
 from controlplane.units import MS_PER_S, ma_from_w
 
 __all__ = [

@@ -48,7 +48,7 @@ def plan_view(site: LiveSite, planning: Planning, now_ms: int) -> PlanView:
         words=words,
         time_zone=site.config.time_zone,
         plan_ms=sought.asked_ms,
-        feeder_id=site.targets.feeder_id,
+        feeder_id=sought.feeder_id,
         start_ms=schedule.start_ms,
         slot_s=schedule.slot_s,
         currency=sought.inputs.currency,

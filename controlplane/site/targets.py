@@ -82,6 +82,8 @@ class Sought(msgspec.Struct, frozen=True, kw_only=True):
     """By slot, what the supply leaves for vehicles."""
     sessions: dict[str, SoughtSession]
     """By the names that vehicles have in the schedule."""
+    feeder_id: str = ""
+    """Whose plan for all its sites this one keeps to; empty: nobody's."""
 
 
 class _Pursuit(msgspec.Struct):
@@ -106,8 +108,6 @@ class Targets:
         self.schedule: Schedule | None = None
         self.sought: Sought | None = None
         self.valid_until_ms = 0
-        self.feeder_id = ""
-        """Who planned it, where that was not the site."""
         self._begun_ms: int | None = None
         """The beginning of the slot that is pursued."""
         self._adopted = False
@@ -121,7 +121,6 @@ class Targets:
         *,
         valid_until_ms: int,
         anew: bool,
-        feeder_id: str = "",
     ) -> None:
         """Follow another plan.
 
@@ -130,7 +129,7 @@ class Targets:
                 the running slot go on until it ends.
         """
         self.schedule, self.sought = schedule, sought
-        self.valid_until_ms, self.feeder_id = valid_until_ms, feeder_id
+        self.valid_until_ms = valid_until_ms
         self._adopted = True
         if anew:
             self._begun_ms = None

@@ -20,7 +20,7 @@ from controlplane.planning.inputs import ExpectedSession, SiteInputs
 from controlplane.planning.problem import DemandCharge
 from controlplane.planning.series import Interval, Series
 from controlplane.planning.tariff import Tariff, month_of
-from controlplane.site.rows_ahead import SLOT_S
+from controlplane.rows_ahead import SLOT_S
 from controlplane.units import MS_PER_HOUR, MS_PER_S
 from controlplane.what_if.question import STEP_MS, DemandCost, MonthOutcome
 

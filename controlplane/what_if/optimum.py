@@ -23,7 +23,7 @@ import numpy as np
 
 from controlplane.planning.answer import Plan, solve
 from controlplane.planning.problem import Horizon, Meter, Vehicle
-from controlplane.site.rows_ahead import SLOT_S, Slots
+from controlplane.rows_ahead import SLOT_S, Slots
 from controlplane.units import MS_PER_S
 from controlplane.what_if.money import Money
 from controlplane.what_if.rows import Rows

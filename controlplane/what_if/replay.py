@@ -22,6 +22,7 @@ from controlplane.planning.inputs import ExpectedSession
 from controlplane.planning.outlook import Outlook, calendar_of
 from controlplane.planning.problem import Horizon, Meter, Vehicle
 from controlplane.planning.schedule import Desk, PlanQuestion, Schedule
+from controlplane.rows_ahead import SLOT_S, SLOTS, Slots
 from controlplane.site.forecast import Forecast, History
 from controlplane.site.plan_terms import (
     EARLY_PARTS,
@@ -35,7 +36,6 @@ from controlplane.site.plan_terms import (
     penalties,
     tier_of_priority,
 )
-from controlplane.site.rows_ahead import SLOT_S, SLOTS, Slots
 from controlplane.site.tree import SiteTree
 from controlplane.site.urgency import STEPS, urgency_step
 from controlplane.units import MS_PER_HOUR, MS_PER_S

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from controlplane.planning.problem import Node
-from controlplane.site.rows_ahead import Slots, caps_of
+from controlplane.rows_ahead import Slots, caps_of
 from controlplane.site.tree import SiteTree
 from controlplane.what_if.stays import Stay
 

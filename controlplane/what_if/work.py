@@ -9,8 +9,8 @@ import numpy as np
 
 from controlplane.network import SiteConfig
 from controlplane.planning.outlook import calendar_of
+from controlplane.rows_ahead import SLOT_S
 from controlplane.site.plan_terms import penalties
-from controlplane.site.rows_ahead import SLOT_S
 from controlplane.site.tree import SiteTree
 from controlplane.units import MS_PER_S, datetime_from_ms
 from controlplane.what_if.money import AHEAD, Money

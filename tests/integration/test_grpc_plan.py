@@ -40,8 +40,10 @@ def network() -> str:
     hours = f'{{from: "{begins:%H}:00", to: "{ends:%H}:00"}}'
     return f"""
 version: 1
+feeders: [{{id: street, power_max_w: 50000}}, {{id: lane, power_max_w: 50000}}]
 sites:
   - id: depot
+    feeder: street
     circuits: [{{id: supply, rating_a: 100}}]
     tariff:
       currency: EUR
@@ -173,3 +175,38 @@ async def test_a_vehicle_that_waits_is_on_offer_and_can_be_called_off(loadstar: 
     event = json.loads(await loadstar.cli("grid-events", "get", "E", "--json"))
     assert event["kind"] == "GRID_EVENT_KIND_INCREASE_BY"
     assert event["response"]["aim_w"] == event["response"]["baseline_w"] + 1_000
+
+
+async def test_a_feeder_shows_what_its_sites_may_plan_with(loadstar: Loadstar) -> None:
+    await begin(loadstar)
+    planning = planning_pb2_grpc.PlanningServiceStub(loadstar.channel)
+    wanted = planning_pb2.WatchPlanRequest(feeder_id="street", interval_s=1)
+    async with asyncio.timeout(30):
+        async for told in planning.WatchPlan(wanted):
+            plan = told.plan
+            if plan.state == planning_pb2.PLAN_STATE_FOLLOWED:
+                break
+    (site,) = plan.sites
+    assert (site.site_id, site.feeder_id, plan.planner_id) == ("depot", "street", "street")
+    assert len(plan.slots) == len(site.allotted_w) == 96
+    assert {slot.base_w + slot.limit_w for slot in plan.slots} == {49_999}
+    assert 45_000 < min(site.allotted_w) <= max(site.allotted_w) <= 50_000
+    drawn = await loadstar.cli("plan", "street")
+    assert "Feeder street: followed, nothing could be full" in drawn
+    assert "what the feeder carries" in drawn and "depot" in drawn
+    assert "no site below it has a tariff" in await loadstar.cli("plan", "lane")
+
+
+async def test_a_plan_of_neither_site_nor_feeder_is_refused(loadstar: Loadstar) -> None:
+    planning = planning_pb2_grpc.PlanningServiceStub(loadstar.channel)
+    for request, code in (
+        ({"feeder_id": "nowhere"}, grpc.StatusCode.NOT_FOUND),
+        ({"feeder_id": "street", "site_id": "depot"}, grpc.StatusCode.INVALID_ARGUMENT),
+    ):
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await planning.GetPlan(planning_pb2.GetPlanRequest(**request))
+        assert caught.value.code() is code
+    words = ["plan", "nowhere", "--address", loadstar.address]
+    result = await asyncio.to_thread(CliRunner().invoke, app, words)
+    assert result.exit_code == 1
+    assert "there is no site and no feeder 'nowhere'" in result.output

@@ -31,25 +31,25 @@ class _PlanStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_PlanState.V
     PLAN_STATE_UNSPECIFIED: _PlanState.ValueType  # 0
     """Never sent."""
     PLAN_STATE_NONE: _PlanState.ValueType  # 1
-    """The site is described without a tariff and is not planned."""
+    """The site is described without a tariff and is not planned; no site below the feeder is."""
     PLAN_STATE_AWAITED: _PlanState.ValueType  # 2
     """The first plan is being worked out."""
     PLAN_STATE_FOLLOWED: _PlanState.ValueType  # 3
-    """The rounds follow it."""
+    """The rounds follow it; sites plan with what the feeder allotted them."""
     PLAN_STATE_LATE: _PlanState.ValueType  # 4
     """There is none that still holds, as `words` says; vehicles share by urgency until there is."""
 
 class PlanState(_PlanState, metaclass=_PlanStateEnumTypeWrapper):
-    """How a site stands to its plan."""
+    """How a site, or a feeder, stands to its plan."""
 
 PLAN_STATE_UNSPECIFIED: PlanState.ValueType  # 0
 """Never sent."""
 PLAN_STATE_NONE: PlanState.ValueType  # 1
-"""The site is described without a tariff and is not planned."""
+"""The site is described without a tariff and is not planned; no site below the feeder is."""
 PLAN_STATE_AWAITED: PlanState.ValueType  # 2
 """The first plan is being worked out."""
 PLAN_STATE_FOLLOWED: PlanState.ValueType  # 3
-"""The rounds follow it."""
+"""The rounds follow it; sites plan with what the feeder allotted them."""
 PLAN_STATE_LATE: PlanState.ValueType  # 4
 """There is none that still holds, as `words` says; vehicles share by urgency until there is."""
 Global___PlanState: _TypeAlias = PlanState  # noqa: Y015
@@ -94,11 +94,13 @@ class PlanSlot(_message.Message):
     planned_w: _builtins.int
     """What all vehicles draw together; below 0: feed in."""
     base_w: _builtins.int
-    """What else flows through the meter, building less sun, as forecast."""
+    """What else flows through the meter, building less sun, as forecast. Of a feeder: buildings, and who does
+    not plan.
+    """
     limit_w: _builtins.int
-    """What vehicles may draw together by the rating of the supply, limits, events and the feeder's cap."""
+    """What vehicles may draw together by the rating of the supply, limits, events and what the feeder leaves."""
     import_price_per_kwh: _builtins.str
-    """Of a kilowatt-hour drawn."""
+    """Of a kilowatt-hour drawn; empty for a feeder, whose sites have tariffs of their own."""
     export_price_per_kwh: _builtins.str
     """What a kilowatt-hour fed in earns; empty: nothing."""
     demand_price_per_kw: _builtins.str
@@ -279,8 +281,70 @@ class PlanRow(_message.Message):
 Global___PlanRow: _TypeAlias = PlanRow  # noqa: Y015
 
 @_typing.final
+class PlanSite(_message.Message):
+    """What a site below a feeder may plan with, and what it is planned to draw. Powers are those of three phases
+    that all carry as much as its fullest one.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SITE_ID_FIELD_NUMBER: _builtins.int
+    FEEDER_ID_FIELD_NUMBER: _builtins.int
+    TELL_TIME_FIELD_NUMBER: _builtins.int
+    VEHICLE_COUNT_FIELD_NUMBER: _builtins.int
+    SHORT_COUNT_FIELD_NUMBER: _builtins.int
+    MISSING_WH_FIELD_NUMBER: _builtins.int
+    PLANNED_W_FIELD_NUMBER: _builtins.int
+    ALLOTTED_W_FIELD_NUMBER: _builtins.int
+    site_id: _builtins.str
+    """The site."""
+    feeder_id: _builtins.str
+    """The feeder that it hangs on."""
+    vehicle_count: _builtins.int
+    """Its vehicles, expected ones included."""
+    short_count: _builtins.int
+    """How many of them will leave with less than they need."""
+    missing_wh: _builtins.int
+    """What those will lack together."""
+    @_builtins.property
+    def tell_time(self) -> _timestamp_pb2.Timestamp:
+        """When it said what it plans with."""
+
+    @_builtins.property
+    def planned_w(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """In each slot what it is planned to draw, building included; where nothing had to be planned, what it
+        could draw.
+        """
+
+    @_builtins.property
+    def allotted_w(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """In each slot what it may plan with, building included. All sites and others together are within what the
+        feeder carries.
+        """
+
+    def __init__(
+        self,
+        *,
+        site_id: _builtins.str = ...,
+        feeder_id: _builtins.str = ...,
+        tell_time: _timestamp_pb2.Timestamp | None = ...,
+        vehicle_count: _builtins.int = ...,
+        short_count: _builtins.int = ...,
+        missing_wh: _builtins.int = ...,
+        planned_w: _abc.Iterable[_builtins.int] | None = ...,
+        allotted_w: _abc.Iterable[_builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["tell_time", b"tell_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allotted_w", b"allotted_w", "feeder_id", b"feeder_id", "missing_wh", b"missing_wh", "planned_w", b"planned_w", "short_count", b"short_count", "site_id", b"site_id", "tell_time", b"tell_time", "vehicle_count", b"vehicle_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PlanSite: _TypeAlias = PlanSite  # noqa: Y015
+
+@_typing.final
 class Plan(_message.Message):
-    """A site's plan."""
+    """The plan of a site, or of a feeder with all sites below it."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -300,21 +364,24 @@ class Plan(_message.Message):
     FULL_ROWS_FIELD_NUMBER: _builtins.int
     STALE_FIELD_NUMBER: _builtins.int
     TIME_ZONE_FIELD_NUMBER: _builtins.int
+    SITES_FIELD_NUMBER: _builtins.int
+    PLANNER_ID_FIELD_NUMBER: _builtins.int
     site_id: _builtins.str
-    """The site."""
+    """The site; empty for a feeder's."""
     state: Global___PlanState.ValueType
     """How the site stands to it. Unless it is FOLLOWED, the fields below describe the last plan, if any."""
     words: _builtins.str
     """Why there is none that holds, in words."""
     feeder_id: _builtins.str
-    """The feeder that planned it together with its other sites; empty where the site did."""
+    """Of a site: the feeder whose allotment the plan keeps to; empty where none has said. Of a feeder: itself."""
     slot_s: _builtins.int
     """How long a slot is."""
     currency: _builtins.str
     """ISO 4217."""
     cost: _builtins.str
     """What it costs, without what nobody can change: the building's energy, and penalties for energy that no
-    power could bring in the time. With a feeder, of all its sites.
+    power could bring in the time. Of a feeder: of all sites that were planned together, empty where nothing
+    had to be.
     """
     bound: _builtins.str
     """What every plan costs at least."""
@@ -322,6 +389,8 @@ class Plan(_message.Message):
     """No plan is cheaper by more than this part of the cost."""
     time_zone: _builtins.str
     """IANA name of the site's clock, by which words tell times of day."""
+    planner_id: _builtins.str
+    """Of a feeder: the highest one above it, which planned."""
     @_builtins.property
     def plan_time(self) -> _timestamp_pb2.Timestamp:
         """What it starts from."""
@@ -346,6 +415,10 @@ class Plan(_message.Message):
     def stale(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """In words, what had to be guessed: prices that were not pushed in time, a meter that is silent."""
 
+    @_builtins.property
+    def sites(self) -> _containers.RepeatedCompositeFieldContainer[Global___PlanSite]:
+        """Of a feeder: its sites, by id."""
+
     def __init__(
         self,
         *,
@@ -365,10 +438,12 @@ class Plan(_message.Message):
         full_rows: _abc.Iterable[Global___PlanRow] | None = ...,
         stale: _abc.Iterable[_builtins.str] | None = ...,
         time_zone: _builtins.str = ...,
+        sites: _abc.Iterable[Global___PlanSite] | None = ...,
+        planner_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["plan_time", b"plan_time", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bound", b"bound", "cost", b"cost", "currency", b"currency", "feeder_id", b"feeder_id", "full_rows", b"full_rows", "gap_percent", b"gap_percent", "plan_time", b"plan_time", "sessions", b"sessions", "site_id", b"site_id", "slot_s", b"slot_s", "slots", b"slots", "stale", b"stale", "start_time", b"start_time", "state", b"state", "time_zone", b"time_zone", "words", b"words"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bound", b"bound", "cost", b"cost", "currency", b"currency", "feeder_id", b"feeder_id", "full_rows", b"full_rows", "gap_percent", b"gap_percent", "plan_time", b"plan_time", "planner_id", b"planner_id", "sessions", b"sessions", "site_id", b"site_id", "sites", b"sites", "slot_s", b"slot_s", "slots", b"slots", "stale", b"stale", "start_time", b"start_time", "state", b"state", "time_zone", b"time_zone", "words", b"words"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -376,21 +451,25 @@ Global___Plan: _TypeAlias = Plan  # noqa: Y015
 
 @_typing.final
 class GetPlanRequest(_message.Message):
-    """Which site."""
+    """Which site or feeder."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     SITE_ID_FIELD_NUMBER: _builtins.int
+    FEEDER_ID_FIELD_NUMBER: _builtins.int
     site_id: _builtins.str
     """The site."""
+    feeder_id: _builtins.str
+    """The feeder; in place of `site_id`."""
     def __init__(
         self,
         *,
         site_id: _builtins.str = ...,
+        feeder_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["site_id", b"site_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["feeder_id", b"feeder_id", "site_id", b"site_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -422,25 +501,29 @@ Global___GetPlanResponse: _TypeAlias = GetPlanResponse  # noqa: Y015
 
 @_typing.final
 class WatchPlanRequest(_message.Message):
-    """Which site, and how often to look."""
+    """Which site or feeder, and how often to look."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     SITE_ID_FIELD_NUMBER: _builtins.int
     INTERVAL_S_FIELD_NUMBER: _builtins.int
+    FEEDER_ID_FIELD_NUMBER: _builtins.int
     site_id: _builtins.str
     """The site."""
     interval_s: _builtins.float
     """The least time between two answers, 1 to 3,600 s; 0 means 5 s."""
+    feeder_id: _builtins.str
+    """The feeder; in place of `site_id`."""
     def __init__(
         self,
         *,
         site_id: _builtins.str = ...,
         interval_s: _builtins.float = ...,
+        feeder_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["interval_s", b"interval_s", "site_id", b"site_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["feeder_id", b"feeder_id", "interval_s", b"interval_s", "site_id", b"site_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class PlanningServiceStub:
-    """What sites plan over the next day, and what they plan with.
+    """What sites and feeders plan over the next day, and what they plan with.
 
     A plan says what every vehicle, present or expected, is to draw in every slot, at the lowest cost. The
     site's rounds follow it and only ever give less than they would without it: no limit is higher because
@@ -67,7 +67,7 @@ class PlanningServiceStub:
 
 
 class PlanningServiceServicer:
-    """What sites plan over the next day, and what they plan with.
+    """What sites and feeders plan over the next day, and what they plan with.
 
     A plan says what every vehicle, present or expected, is to draw in every slot, at the lowest cost. The
     site's rounds follow it and only ever give less than they would without it: no limit is higher because
@@ -75,7 +75,8 @@ class PlanningServiceServicer:
     """
 
     def GetPlan(self, request, context):
-        """The plan that a site follows, with its cost, the proof of it, and what its rows are worth.
+        """The plan that a site follows, with its cost, the proof of it, and what its rows are worth; or what a
+        feeder and all below it plan together.
 
         Errors: NOT_FOUND.
         """
@@ -161,7 +162,7 @@ def add_PlanningServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class PlanningService:
-    """What sites plan over the next day, and what they plan with.
+    """What sites and feeders plan over the next day, and what they plan with.
 
     A plan says what every vehicle, present or expected, is to draw in every slot, at the lowest cost. The
     site's rounds follow it and only ever give less than they would without it: no limit is higher because

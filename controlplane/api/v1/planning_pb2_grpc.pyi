@@ -27,7 +27,7 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class PlanningServiceStub:
-    """What sites plan over the next day, and what they plan with.
+    """What sites and feeders plan over the next day, and what they plan with.
 
     A plan says what every vehicle, present or expected, is to draw in every slot, at the lowest cost. The
     site's rounds follow it and only ever give less than they would without it: no limit is higher because
@@ -39,7 +39,8 @@ class PlanningServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> PlanningServiceAsyncStub: ...
     GetPlan: _grpc.UnaryUnaryMultiCallable[_planning_pb2.GetPlanRequest, _planning_pb2.GetPlanResponse]
-    """The plan that a site follows, with its cost, the proof of it, and what its rows are worth.
+    """The plan that a site follows, with its cost, the proof of it, and what its rows are worth; or what a
+    feeder and all below it plan together.
 
     Errors: NOT_FOUND.
     """
@@ -71,7 +72,7 @@ class PlanningServiceStub:
 
 @_typing.type_check_only
 class PlanningServiceAsyncStub(PlanningServiceStub):
-    """What sites plan over the next day, and what they plan with.
+    """What sites and feeders plan over the next day, and what they plan with.
 
     A plan says what every vehicle, present or expected, is to draw in every slot, at the lowest cost. The
     site's rounds follow it and only ever give less than they would without it: no limit is higher because
@@ -80,7 +81,8 @@ class PlanningServiceAsyncStub(PlanningServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetPlan: _aio.UnaryUnaryMultiCallable[_planning_pb2.GetPlanRequest, _planning_pb2.GetPlanResponse]  # type: ignore[assignment]
-    """The plan that a site follows, with its cost, the proof of it, and what its rows are worth.
+    """The plan that a site follows, with its cost, the proof of it, and what its rows are worth; or what a
+    feeder and all below it plan together.
 
     Errors: NOT_FOUND.
     """
@@ -111,7 +113,7 @@ class PlanningServiceAsyncStub(PlanningServiceStub):
     """
 
 class PlanningServiceServicer(metaclass=_abc_1.ABCMeta):
-    """What sites plan over the next day, and what they plan with.
+    """What sites and feeders plan over the next day, and what they plan with.
 
     A plan says what every vehicle, present or expected, is to draw in every slot, at the lowest cost. The
     site's rounds follow it and only ever give less than they would without it: no limit is higher because
@@ -124,7 +126,8 @@ class PlanningServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _planning_pb2.GetPlanRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_planning_pb2.GetPlanResponse, _abc.Awaitable[_planning_pb2.GetPlanResponse]]:
-        """The plan that a site follows, with its cost, the proof of it, and what its rows are worth.
+        """The plan that a site follows, with its cost, the proof of it, and what its rows are worth; or what a
+        feeder and all below it plan together.
 
         Errors: NOT_FOUND.
         """

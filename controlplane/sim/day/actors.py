@@ -107,25 +107,29 @@ class ActorsDay:
             over_h=np.zeros(len(rows)),
         )
 
-    def live(self, progress: Callable[[int], None] = lambda _: None) -> Outcome:
+    def live(
+        self, progress: Callable[[int], None] = lambda _: None, *, slots: int = SLOTS
+    ) -> Outcome:
         """Commission, live through the day, let everybody leave, compare the books. `progress` is
-        called with the number of each quarter hour that is over."""
+        called with the number of each quarter hour that is over; after so many `slots` the day
+        ends."""
+        end_ms = self._feeder.start_ms + slots * SLOT_MS
         self._commission()
         self.scheduler.run_until(self._feeder.start_ms)
         self._meter.take_peaks_a()
         for visit in self._visits:
             session = visit.session
             self._at(session.arrival_ms, partial(self._arrive, visit))
-            if session.departure_ms <= self._feeder.end_ms:
+            if session.departure_ms <= end_ms:
                 self._at(session.departure_ms, partial(self._leave, visit))
-        for slot in range(SLOTS):
+        for slot in range(slots):
             self.scheduler.run_until(self._feeder.start_ms + (slot + 1) * SLOT_MS)
             self._close_slot(slot)
             progress(slot)
         outcome = self._finish()
         for visit, _ in list(self._plugged.values()):
             self._leave(visit)
-        self.scheduler.run_until(self._feeder.end_ms + _REST_MS)
+        self.scheduler.run_until(end_ms + _REST_MS)
         EnergyChecker(self.violations).check(
             self.scheduler.now_ms, self.stations.values(), self.host.store.sessions.values()
         )

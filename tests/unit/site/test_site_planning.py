@@ -5,15 +5,19 @@ from __future__ import annotations
 from random import Random
 from typing import Any
 
+import msgspec
 import pytest
 from site_bench import START_MS, Bench, charger, site
 
-from controlplane.actor import PlanFound
+from controlplane.actor import Effect, PlanFound, Send
+from controlplane.feeder.plan_messages import Allotted, SiteAhead
 from controlplane.grid_events import CreateGridEvent, GetGridEvent, GridEvent, GridEventKind
-from controlplane.ids import ChargerId
+from controlplane.ids import ChargerId, FeederId
 from controlplane.planning import Desk
+from controlplane.planning.joint import SitePart
 from controlplane.site.gathering import Wish, gathered
 from controlplane.site.messages import (
+    CapChanged,
     ConnectorExplanation,
     ExplainConnector,
     FlexibilityOffer,
@@ -276,3 +280,100 @@ def test_a_limit_counts_before_a_wish_for_more() -> None:
     bench.ask(CreateGridEvent("more", GridEventKind.INCREASE_BY, 11_000), GridEvent)
     bench.drive(HOUR_MS // 4)
     assert sum(bench.allowed_a[name] * 690 for name in "AB") <= 5_000
+
+
+class BelowFeeder(Planned):
+    """A site below the feeder `street`, which has given it 40 A; the test is the feeder."""
+
+    def __init__(self, chargers: list[dict[str, Any]]) -> None:
+        self.told_feeder: list[SiteAhead] = []
+        super().__init__(chargers, feeder="street")
+        self.cap(40)
+
+    def take(self, effects: list[Effect]) -> None:
+        for effect in effects:
+            if isinstance(effect, Send) and isinstance(effect.message, SiteAhead):
+                self.told_feeder.append(effect.message)
+        super().take(effects)
+
+    def cap(self, cap_a: int) -> None:
+        self.tell(CapChanged(FeederId("street"), 1, cap_a * 1_000))
+
+    def allot(self, *hours_a: float, full: str = "street", feeder: str = "street") -> None:
+        """What the site may plan with in each of the next hours, and 40 A after them."""
+        start_ms = self.now_ms - self.now_ms % 900_000
+        current_ma = [round(each * 1_000) for each in hours_a for _ in range(4)]
+        current_ma += [40_000] * (96 - len(current_ma))
+        self.tell(Allotted(FeederId(feeder), self.now_ms, start_ms, tuple(current_ma), full))
+
+
+def test_a_site_plans_with_what_its_feeder_allots() -> None:
+    """Cheap power begins at midnight, and the feeder has none of it for this site until 02:00."""
+    bench = BelowFeeder([charger("A", current_max_a=32)])
+    bench.arrive("A", need_wh=20_000, departure_ms=START_MS + 9 * HOUR_MS)
+    bench.drive(60_000)
+    told = bench.told_feeder[-1]
+    assert (told.site_id, told.currency, told.vehicles) == ("site-1", "EUR", 1)
+    part = msgspec.msgpack.decode(told.part, type=SitePart)
+    assert part.question.horizon.vehicles[0].need_wh == pytest.approx(20_000, abs=1_000)
+    assert {node.kind for node in part.question.horizon.nodes} == {"circuit"}
+    for hours in range(4, 0, -1):
+        for _ in range(3 if hours > 1 else 1):
+            bench.allot(*[0] * hours)
+            bench.drive(600_000)
+    view = bench.ask(GetPlan(), PlanView)
+    assert view.feeder_id == "street"
+    assert view.slots[0].limit_w == 0
+    assert bench.connector("A").limit_ma == 0
+    assert "cheaper power" in bench.why("A") or "room on feeder street" in bench.why("A")
+    for _ in range(18):
+        bench.allot(40)
+        bench.drive(600_000)
+    assert bench.energy_wh["A"] >= 20_000
+
+
+def test_a_feeder_is_told_on_news_and_every_interval_and_not_on_its_own_answer() -> None:
+    bench = BelowFeeder([charger("A"), charger("B")])
+    bench.arrive("A", need_wh=20_000, departure_ms=START_MS + 9 * HOUR_MS)
+    bench.drive(60_000)
+    assert [each.vehicles for each in bench.told_feeder] == [0, 1]
+    bench.allot(30)
+    bench.drive(60_000)
+    assert len(bench.told_feeder) == 2
+    bench.arrive("B", need_wh=20_000, departure_ms=START_MS + 9 * HOUR_MS)
+    bench.drive(60_000)
+    assert [each.vehicles for each in bench.told_feeder] == [0, 1, 2]
+    bench.drive(600_000)
+    assert len(bench.told_feeder) == 5
+
+
+def test_without_word_from_the_feeder_the_site_plans_alone_and_says_so() -> None:
+    bench = BelowFeeder([charger("A", current_max_a=16)])
+    bench.arrive("A", need_wh=20_000, departure_ms=START_MS + 9 * HOUR_MS)
+    bench.drive(120_000)
+    bench.allot(30)
+    bench.drive(600_000)
+    assert bench.alarms() == []
+    bench.drive(900_000)
+    assert bench.alarms() == ["plan_late"]
+    view = bench.ask(GetPlan(), PlanView)
+    assert view.state == "followed"
+    assert view.feeder_id == ""
+    assert view.words.startswith("feeder street has allotted nothing since ")
+    bench.allot(30)
+    bench.drive(60_000)
+    assert bench.alarms() == []
+
+
+def test_only_the_sites_own_feeder_allots_and_no_old_news_count() -> None:
+    bench = BelowFeeder([charger("A", current_max_a=16)])
+    bench.arrive("A", need_wh=20_000, departure_ms=START_MS + 9 * HOUR_MS)
+    bench.drive(60_000)
+    bench.allot(3, feeder="elsewhere")
+    bench.drive(60_000)
+    assert bench.ask(GetPlan(), PlanView).feeder_id == ""
+    late = Allotted(FeederId("street"), bench.now_ms - 30_000, bench.now_ms, (1,) * 96)
+    bench.allot(25)
+    bench.tell(late)
+    bench.drive(60_000)
+    assert bench.ask(GetPlan(), PlanView).slots[0].limit_w == 25 * 690

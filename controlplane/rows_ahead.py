@@ -1,8 +1,7 @@
-"""What the rows of a site will leave for vehicles, slot by slot, as far as it is known today.
+"""What limits a site or a feeder, slot by slot, as far as it is known today: those of operators
+and owners with their windows, grid events in force and to come.
 
-The same limits as in `budget.py`, but over time: limits of operators and owners with their windows,
-grid events to come, the building as forecast. Invariant: a limit that holds in a part of a slot
-counts for the whole slot."""
+Invariant: a limit that holds in a part of a slot counts for the whole slot."""
 
 from __future__ import annotations
 
@@ -22,6 +21,7 @@ __all__ = [
     "SLOTS",
     "SLOT_S",
     "UNLIMITED",
+    "Limits",
     "Slots",
     "caps_of",
     "events_w",
@@ -93,10 +93,10 @@ def windows_limit(windows: Sequence[LimitWindow], slots: Slots) -> Limits:
 def events_w(
     events: Sequence[GridEvent], slots: Slots, planned_w: Callable[[int], int | None]
 ) -> Limits:
-    """What grid events leave the whole site in each slot.
+    """What grid events leave the whole site or feeder in each slot.
 
     Args:
-        planned_w: what the site draws at an instant by its last plan, building included: that is
+        planned_w: what it draws at an instant by its last plan, buildings included: that is
             the baseline of a reduction which has not begun. None where no plan says so; such an
             event is heard of when it begins.
     """
