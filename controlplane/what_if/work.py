@@ -185,7 +185,7 @@ def _assumptions(
             f"{away} sessions are estimated to have found no free connector: as many as came at "
             "such hours while one was free"
         )
-    else:
+    elif not unknown_hours:
         yield "nobody is taken to have found no free connector: one was always free"
     if unknown_hours:
         yield (
