@@ -146,7 +146,8 @@ def _show(answer: what_if_pb2.WhatIfAnswer) -> None:
             f"({outcome.gap_percent:.1f} % less), and had to miss "
             f"{energy(outcome.missing_least_wh)}."
         )
-    for words in (*answer.assumptions, *answer.what_if.stale):
+    stale = dict.fromkeys((*answer.as_is.stale, *answer.what_if.stale))
+    for words in (*answer.assumptions, *stale):
         typer.echo(f"assumed: {words}")
 
 
