@@ -58,7 +58,7 @@ def what_if(
     run on: as the site is described, and as it would be. For both you see what was delivered, who
     left short, who found no free connector, the highest power, the energy's cost and the demand
     charges of each month; and how much better anybody could have done who had known it all. Nothing
-    is changed. docs/planning.md says what is taken for granted.
+    is changed. docs/what-if.md says what is taken for granted.
 
     \b
     loadstar what-if depot --cap-kw 80 --from 2026-09-01 --to 2026-10-31
@@ -146,7 +146,8 @@ def _show(answer: what_if_pb2.WhatIfAnswer) -> None:
             f"({outcome.gap_percent:.1f} % less), and had to miss "
             f"{energy(outcome.missing_least_wh)}."
         )
-    for words in (*answer.assumptions, *answer.what_if.stale):
+    stale = dict.fromkeys((*answer.as_is.stale, *answer.what_if.stale))
+    for words in (*answer.assumptions, *stale):
         typer.echo(f"assumed: {words}")
 
 

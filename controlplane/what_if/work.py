@@ -55,7 +55,7 @@ def answer(question: Question, told: Callable[[Progress], None]) -> Answer:
         _Case(question, site, visits, what_if=number == 1, told=told).outcome()
         for number, site in enumerate((as_is, what_if))
     ]
-    words = tuple(_assumptions(question, as_is, len(away), unknown_hours))
+    words = tuple(_assumptions(question, len(away), unknown_hours))
     return Answer(as_is=outcomes[0], what_if=outcomes[1], assumptions=words)
 
 
@@ -176,16 +176,14 @@ class _Case:
 # --- what had to be assumed -----------------------------------------------------------------------
 
 
-def _assumptions(
-    question: Question, site: SiteConfig, away: int, unknown_hours: int
-) -> Iterator[str]:
+def _assumptions(question: Question, away: int, unknown_hours: int) -> Iterator[str]:
     """What the answer takes for granted, in words."""
     if away:
         yield (
             f"{away} sessions are estimated to have found no free connector: as many as came at "
             "such hours while one was free"
         )
-    else:
+    elif not unknown_hours:
         yield "nobody is taken to have found no free connector: one was always free"
     if unknown_hours:
         yield (
