@@ -103,7 +103,8 @@ def share_of(
     share.tier, share.weight = demand.tier(leaf), demand.weight(leaf)
     share.min_ma = demand.current_min_ma(leaf)
     share.max_ma = share.full_ma = demand.current_max_ma(leaf)
-    share.tries_ma = demand.tries_ma(leaf)
+    if share.min_ma > leaf.min_ma:
+        share.tries_ma = demand.tries_ma(leaf)
     share.why = _OWN_MAXIMUM if share.max_ma == leaf.max_ma else _VEHICLE_MAXIMUM
     tight, tight_row = rows.tight, None
     for row in leaf.rows:
