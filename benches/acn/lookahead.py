@@ -14,14 +14,13 @@ from dataclasses import dataclass
 import numpy as np
 from acnportal.acnsim.interface import SessionInfo
 from acnportal.algorithms import BaseAlgorithm
-from electrical import Electrical
+from electrical import Electrical, tangents
 from numpy.typing import NDArray
 from scipy import sparse
 from scipy.optimize import linprog
 
 __all__ = ["Lookahead"]
 
-_TANGENT_DEGREES = 5.0
 _TIMEOUT_S = 60.0
 _SLOT_GROWTH = 4
 """A slot is at most a quarter as long as the time that lies before it."""
@@ -56,24 +55,6 @@ def _slots(left: NDArray[np.int64]) -> _Slots:
     return _Slots(np.array(sorted(edges)))
 
 
-def _tangents(electrical: Electrical) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Rows over the sums of kinds that together hold each vector row, and their limits.
-
-    Loads are never negative, so a vector row's current points somewhere between the first and the
-    last of its coefficients: tangents elsewhere cannot bind.
-    """
-    lines, limits = [], []
-    for row, limit_a in zip(electrical.coefficient, electrical.limit_a, strict=True):
-        direction = row[np.abs(row) > 0] / np.abs(row[np.abs(row) > 0])
-        middle = direction.sum()
-        spread = np.angle(direction / middle)
-        count = 1 + int(np.ceil(np.rad2deg(np.ptp(spread)) / _TANGENT_DEGREES))
-        for angle in np.linspace(spread.min(), spread.max(), count) + np.angle(middle):
-            lines.append((row * np.exp(-1j * angle)).real)
-            limits.append(limit_a)
-    return np.array(lines), np.array(limits)
-
-
 class Lookahead(BaseAlgorithm):
     """Plans at every arrival, follows the plan in between."""
 
@@ -82,7 +63,7 @@ class Lookahead(BaseAlgorithm):
         self.max_recompute = 1
         self._electrical = electrical
         self._position = {name: index for index, name in enumerate(electrical.station_ids)}
-        self._lines, self._limits = _tangents(electrical)
+        self._lines, self._limits = tangents(electrical)
         self._planned_at = 0
         self._slots = _Slots(np.array([0, 1]))
         self._current_a: dict[str, NDArray[np.float64]] = {}

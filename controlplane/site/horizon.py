@@ -54,11 +54,18 @@ Limits = NDArray[np.int64]
 
 
 def question(
-    site: LiveSite, inputs: SiteInputs, now_ms: int, *, drawn_wh: float, capped: bool
+    site: LiveSite,
+    inputs: SiteInputs,
+    now_ms: int,
+    *,
+    next_ms: int,
+    drawn_wh: float,
+    capped: bool,
 ) -> tuple[PlanQuestion, Sought]:
     """The question of a site, and what its answer will be followed with.
 
     Args:
+        next_ms: when the next plan is due, if nothing happens before.
         drawn_wh: what vehicles have drawn since the first slot began.
         capped: whether the feeder's cap counts; a feeder that plans for all its sites knows better.
     """
@@ -73,7 +80,7 @@ def question(
         _vehicle(site, connector, name, session, slots=slots, now_ms=now_ms)
         for name, (connector, session) in sessions.items()
     ]
-    expected = dict(_expected(site, inputs, slots, now_ms))
+    expected = dict(_expected(site, inputs, slots, next_ms))
     limits = _Rows(site, inputs, slots, now_ms, planned=sessions.keys(), capped=capped)
     horizon = Horizon(
         slots=slots.count,
@@ -238,12 +245,16 @@ def _vehicle(
 
 
 def _expected(
-    site: LiveSite, inputs: SiteInputs, slots: Slots, now_ms: int
+    site: LiveSite, inputs: SiteInputs, slots: Slots, next_ms: int
 ) -> Iterator[tuple[str, tuple[Vehicle, SoughtSession]]]:
-    """Those who are not there yet, at no connector of their own: on all lines of the supply."""
+    """Those who are not there yet, at no connector of their own: on all lines of the supply.
+
+    Nobody is counted on in slots that begin before the next plan: what this one gave to somebody
+    who does not come would be drawn by nobody, and for somebody who does come it is made anew."""
     supply = site.config.supply.id
+    first_ms = slots.at(slots.within(next_ms, None).start)
     for number, each in enumerate(inputs.expected):
-        arrival_ms = max(each.arrival_ms, now_ms)
+        arrival_ms = max(each.arrival_ms, first_ms)
         max_ma = ma_from_w(each.power_max_w, voltage_v=site.config.voltage_v, phases=3)
         if max_ma <= 0 or each.need_wh <= 0 or each.departure_ms < arrival_ms + _STAY_MIN_MS:
             continue

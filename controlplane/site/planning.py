@@ -100,8 +100,14 @@ class Planning:
         if inputs is None or not _wanted(site):
             self.forget(site)
             return []
+        next_ms = now_ms + self._interval_ms
         asked, sought = question(
-            site, inputs, now_ms, drawn_wh=site.drawn_wh(slots.start_ms), capped=True
+            site,
+            inputs,
+            now_ms,
+            next_ms=next_ms,
+            drawn_wh=site.drawn_wh(slots.start_ms),
+            capped=True,
         )
         plan_id = f"{now_ms}"
         self._asked_ms, self._cap_ma = now_ms, site.state.cap_ma
@@ -109,7 +115,7 @@ class Planning:
             del self._open[next(iter(self._open))]
         self._open[plan_id] = sought, self._anew
         self._anew = False
-        return [PlanWanted(plan_id, asked), *self._by(now_ms + self._interval_ms)]
+        return [PlanWanted(plan_id, asked), *self._by(next_ms)]
 
     def found(self, site: LiveSite, message: PlanFound) -> bool:
         """An answer came; whether another plan is followed from now on."""
