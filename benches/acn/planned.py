@@ -1,8 +1,8 @@
 """Loadstar's horizon plan as an ACN-Sim algorithm that minds prices and the month's peak.
 
-At each arrival, and every quarter of an hour, `controlplane.planning.solve` plans the next twelve hours in
-periods of five minutes; what the plan gives this period is handed to the core as maximums, so that
-the network's vector rows hold exactly.
+At each arrival, and every quarter of an hour, `controlplane.planning.solve` plans the next twelve
+hours in periods of five minutes; what the plan gives this period is handed to the core as maximums,
+so that the network's vector rows hold exactly.
 
 What is known when. Of vehicles that are plugged in: what ACN-Sim tells every algorithm. Of those to
 come: nothing but sessions of days that are over, of this month and of the month at hand before it.
@@ -12,11 +12,13 @@ Nobody is expected before the next plan is due: what a plan gives to somebody wh
 lost, and who does come is planned for at once.
 
 The demand charge is the month's, and a plan sees half a day. What it must pay for a kilowatt above
-the peak so far is the charge less what that kilowatt will bring on the days that are left. The
-latter is learned: for every day that is over, a linear program says what one more kilowatt would
-have brought (`billing.peak_worth`), at this month's prices. As the first kilowatts bring more than
-later ones, this makes several charges, one above the other. The fewer days are known, the less of
-it is believed: a peak once set cannot be taken back, one not yet set can still be."""
+the peak so far is the charge less what that kilowatt will be worth tomorrow. That is learned: for
+every day that is over, a linear program says what one more kilowatt would have brought
+(`billing.peak_worth`), at this month's prices. Going back from the month's end, a kilowatt is worth
+on a day what it brings then and is worth on the next, and never more than the charge, for which it
+could still be had; the mean of that over the days that were seen is what it is worth the evening
+before. As the first kilowatts bring more than later ones, this makes several charges, one above the
+other."""
 
 from __future__ import annotations
 
@@ -46,10 +48,8 @@ _DAYS_EXPECTED = 10
 _ARRIVAL_STEP = 3
 _DEPARTURE_STEP = 6
 """Periods: sessions of other days that agree so far are expected as one."""
-_DAYS_WORTH = 20
-_BINDING_PART = 1 / 3
-"""On so many of the workdays a kilowatt is assumed to be short before any is known."""
-_GRID_PARTS = np.array([0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.15, 1.35, 1.6])
+_DAYS_WORTH = 40
+_GRID_PARTS = np.array([0.4, 0.55, 0.7, 0.8, 0.88, 0.94, 1.0, 1.06, 1.12, 1.2, 1.35, 1.6])
 _SITE = "site"
 _LATE_PRICE = Decimal("0.000002")
 
@@ -89,18 +89,21 @@ class _Experience:
         """The last days of a kind."""
         return self._days[weekend][-_DAYS_EXPECTED:]
 
-    def worth(self, days: tuple[int, ...]) -> NDArray[np.float64] | None:
-        """What one more kilowatt is believed to bring on days of these weekdays, at each peak of
-        the grid; None before any workday is known."""
-        known = len(self._worth[False][-_DAYS_WORTH:])
-        if not known:
+    def worth(self, days: tuple[int, ...], charge: float) -> NDArray[np.float64] | None:
+        """What one more kilowatt is worth before days of these weekdays, where it could be had for
+        `charge` on each of them, at each peak of the grid; None before any workday is known."""
+        if not self._worth[False]:
             return None
-        total = np.zeros(len(self.grid_kw))
-        for weekend, worth in self._worth.items():
-            count = sum((weekday >= 5) == weekend for weekday in days)
-            if worth:
-                total += count * np.mean(worth[-_DAYS_WORTH:], axis=0)
-        return np.minimum.accumulate(total) * known / (known + 1)
+        nothing = np.zeros(len(self.grid_kw))
+        # One day on which nothing was short is added to those that were seen: few say little.
+        seen = {
+            weekend: np.array([*worth[-_DAYS_WORTH:], nothing])
+            for weekend, worth in self._worth.items()
+        }
+        total = nothing
+        for weekday in reversed(days):
+            total = np.minimum(charge, seen[weekday >= 5] + total).mean(axis=0)
+        return np.minimum.accumulate(total)
 
 
 def _of_day(month: Month, day: int) -> tuple[Stay, ...]:
@@ -260,13 +263,14 @@ class Planned(BaseAlgorithm):
         """What a kilowatt above the peak so far must bring today to be worth its charge."""
         so_far_w = round(self._peak_kw * 1_000)
         rest = self._month.weekdays[day + 1 :]
-        worth = self._experience.worth(rest)
+        worth = self._experience.worth(rest, self._charge)
         if worth is None:
             workdays = sum(weekday < 5 for weekday in self._month.weekdays[day:])
-            price = self._charge / max(1.0, workdays * _BINDING_PART)
+            price = self._charge / max(1, workdays)
             return (DemandCharge(price_per_kw=_usd(price), so_far_w=so_far_w),)
         price = np.maximum(0.0, self._charge - worth)
-        # Between two peaks of the grid a kilowatt costs what it does at the lower one.
+        # Between two peaks of the grid a kilowatt costs the mean of both.
+        price[:-1] = (price[:-1] + price[1:]) / 2
         steps = np.diff(price, prepend=0.0)
         return tuple(
             DemandCharge(price_per_kw=_usd(step), so_far_w=max(so_far_w, round(from_kw * 1_000)))
