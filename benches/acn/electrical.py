@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from controlplane import _core
 
-__all__ = ["Electrical", "read"]
+__all__ = ["Electrical", "read", "tangents"]
 
 _KINDS = 16
 _COEFFICIENT_MAX = 2**20
@@ -30,6 +30,7 @@ _WORST_ROUNDING = math.sqrt(0.5)
 """How far an integer point can be from the complex number it stands for."""
 _LARGE = 1_000.0
 """Rounding changes a coefficient of at least this by less than one part in it."""
+_TANGENT_DEGREES = 5.0
 
 
 @dataclass(frozen=True)
@@ -99,6 +100,25 @@ def read(charging_network: acnsim.ChargingNetwork) -> Electrical:
         ),
         max_ma=max_ma,
     )
+
+
+def tangents(electrical: Electrical) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Rows over the sums of kinds, in amperes, that hold each vector row to a thousandth, and their
+    limits: what breaks one of them breaks the vector row.
+
+    Loads are never negative, so a vector row's current points somewhere between the first and the
+    last of its coefficients: tangents elsewhere cannot bind.
+    """
+    lines, limits = [], []
+    for row, limit_a in zip(electrical.coefficient, electrical.limit_a, strict=True):
+        direction = row[np.abs(row) > 0] / np.abs(row[np.abs(row) > 0])
+        middle = direction.sum()
+        spread = np.angle(direction / middle)
+        count = 1 + int(np.ceil(np.rad2deg(np.ptp(spread)) / _TANGENT_DEGREES))
+        for angle in np.linspace(spread.min(), spread.max(), count) + np.angle(middle):
+            lines.append((row * np.exp(-1j * angle)).real)
+            limits.append(limit_a)
+    return np.array(lines), np.array(limits)
 
 
 def _integers(

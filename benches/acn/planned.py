@@ -1,19 +1,24 @@
 """Loadstar's horizon plan as an ACN-Sim algorithm that minds prices and the month's peak.
 
-At each arrival, and every half hour, `controlplane.planning.solve` plans the next twelve hours in
-periods of five minutes; what the plan gives this period is handed to the core as maximums, so that
-the network's vector rows hold exactly.
+At each arrival, and every quarter of an hour, `controlplane.planning.solve` plans the next twelve
+hours in periods of five minutes; what the plan gives this period is handed to the core as maximums,
+so that the network's vector rows hold exactly.
 
 What is known when. Of vehicles that are plugged in: what ACN-Sim tells every algorithm. Of those to
 come: nothing but sessions of days that are over, of this month and of the month at hand before it.
 Those of the last days of the same kind (workdays, weekends) are expected again, each with its part
 of the energy and power. On the first days of a site of which nothing is known, nobody is expected.
+Nobody is expected before the next plan is due: what a plan gives to somebody who does not come is
+lost, and who does come is planned for at once.
 
 The demand charge is the month's, and a plan sees half a day. What it must pay for a kilowatt above
-the peak so far is the charge less what that kilowatt will bring on the days that are left. The
-latter is learned: for every day that is over, a linear program says what one more kilowatt would
-have brought (`billing.peak_worth`), at this month's prices. As the first kilowatts bring more than
-later ones, this makes several charges, one above the other."""
+the peak so far is the charge less what that kilowatt will be worth tomorrow. That is learned: for
+every day that is over, a linear program says what one more kilowatt would have brought
+(`billing.peak_worth`), at this month's prices. Going back from the month's end, a kilowatt is worth
+on a day what it brings then and is worth on the next, and never more than the charge, for which it
+could still be had; the mean of that over the days that were seen is what it is worth the evening
+before. As the first kilowatts bring more than later ones, this makes several charges, one above the
+other."""
 
 from __future__ import annotations
 
@@ -35,16 +40,16 @@ __all__ = ["Planned"]
 
 _SLOTS = DAY // 2
 _SLOT_S = PERIOD_MIN * 60
-_REPLAN = 6
+_REPLAN = 3
 """Periods after which a plan is made anew though nobody arrived."""
 _GAP = 3e-4
 _STEPS = 400
-_DAYS_EXPECTED = 3
-_DAYS_WORTH = 20
-_CAUTION = 0.9
-"""How much of what was learned of the days to come is believed: a peak once set cannot be taken
-back, one not yet set can still be."""
-_GRID_PARTS = np.array([0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.15, 1.35, 1.6])
+_DAYS_EXPECTED = 10
+_ARRIVAL_STEP = 3
+_DEPARTURE_STEP = 6
+"""Periods: sessions of other days that agree so far are expected as one."""
+_DAYS_WORTH = 40
+_GRID_PARTS = np.array([0.4, 0.55, 0.7, 0.8, 0.88, 0.94, 1.0, 1.06, 1.12, 1.2, 1.35, 1.6])
 _SITE = "site"
 _LATE_PRICE = Decimal("0.000002")
 
@@ -84,16 +89,20 @@ class _Experience:
         """The last days of a kind."""
         return self._days[weekend][-_DAYS_EXPECTED:]
 
-    def worth(self, days: tuple[int, ...]) -> NDArray[np.float64] | None:
-        """What one more kilowatt will bring on days of these weekdays, at each peak of the grid;
-        None before any workday is known."""
+    def worth(self, days: tuple[int, ...], charge: float) -> NDArray[np.float64] | None:
+        """What one more kilowatt is worth before days of these weekdays, where it could be had for
+        `charge` on each of them, at each peak of the grid; None before any workday is known."""
         if not self._worth[False]:
             return None
-        total = np.zeros(len(self.grid_kw))
-        for weekend, worth in self._worth.items():
-            count = sum((weekday >= 5) == weekend for weekday in days)
-            if worth:
-                total += count * np.mean(worth[-_DAYS_WORTH:], axis=0)
+        nothing = np.zeros(len(self.grid_kw))
+        # One day on which nothing was short is added to those that were seen: few say little.
+        seen = {
+            weekend: np.array([*worth[-_DAYS_WORTH:], nothing])
+            for weekend, worth in self._worth.items()
+        }
+        total = nothing
+        for weekday in reversed(days):
+            total = np.minimum(charge, seen[weekday >= 5] + total).mean(axis=0)
         return np.minimum.accumulate(total)
 
 
@@ -222,40 +231,46 @@ class Planned(BaseAlgorithm):
         self.plans += 1
 
     def _expected(self, now: int) -> list[Vehicle]:
-        vehicles = []
+        """Those of other days, gathered by node, arrival and departure."""
+        gathered: dict[tuple[str, int, int], tuple[float, float]] = {}
         for day in (now // DAY, now // DAY + 1):
             if day >= self._month.days:
                 break
             past = self._experience.expected(weekend=self._month.weekdays[day] >= 5)
-            for example, stays in enumerate(past):
-                for number, stay in enumerate(stays):
-                    arrival = stay.arrival + day * DAY - now
-                    if 0 < arrival < _SLOTS:
-                        name = f"expected on day {day} as {example}/{number}"
-                        departure = stay.departure + day * DAY - now
-                        need_kwh, share = stay.energy_kwh / len(past), 1 / len(past)
-                        vehicles.append(
-                            _vehicle(
-                                name,
-                                self._behind[stay.station_id],
-                                arrival=arrival,
-                                departure=departure,
-                                need_kwh=need_kwh,
-                                share=share,
-                            )
-                        )
-        return vehicles
+            for stay in (stay for stays in past for stay in stays):
+                arrival, departure = stay.arrival + day * DAY, stay.departure + day * DAY
+                if not now < arrival < now + _SLOTS:
+                    continue
+                arrival = max(now + _REPLAN, arrival - arrival % _ARRIVAL_STEP)
+                departure = max(arrival + 1, departure - departure % _DEPARTURE_STEP)
+                place = (self._behind[stay.station_id], arrival, departure)
+                need_kwh, share = gathered.get(place, (0.0, 0.0))
+                part = 1 / len(past)
+                gathered[place] = need_kwh + stay.energy_kwh * part, share + part
+        return [
+            _vehicle(
+                f"expected at {node} from {arrival} to {departure}",
+                node,
+                arrival=arrival - now,
+                departure=departure - now,
+                need_kwh=need_kwh,
+                share=share,
+            )
+            for (node, arrival, departure), (need_kwh, share) in gathered.items()
+        ]
 
     def _demand_charges(self, day: int) -> tuple[DemandCharge, ...]:
         """What a kilowatt above the peak so far must bring today to be worth its charge."""
         so_far_w = round(self._peak_kw * 1_000)
         rest = self._month.weekdays[day + 1 :]
-        worth = self._experience.worth(rest)
+        worth = self._experience.worth(rest, self._charge)
         if worth is None:
-            price = self._charge / max(1, self._month.days - day)
+            workdays = sum(weekday < 5 for weekday in self._month.weekdays[day:])
+            price = self._charge / max(1, workdays)
             return (DemandCharge(price_per_kw=_usd(price), so_far_w=so_far_w),)
-        price = np.maximum(0.0, self._charge - _CAUTION * worth)
-        # Between two peaks of the grid a kilowatt costs what it does at the lower one.
+        price = np.maximum(0.0, self._charge - worth)
+        # Between two peaks of the grid a kilowatt costs the mean of both.
+        price[:-1] = (price[:-1] + price[1:]) / 2
         steps = np.diff(price, prepend=0.0)
         return tuple(
             DemandCharge(price_per_kw=_usd(step), so_far_w=max(so_far_w, round(from_kw * 1_000)))

@@ -67,11 +67,18 @@ class Asked(NamedTuple):
 
 
 def question(
-    site: LiveSite, inputs: SiteInputs, now_ms: int, *, drawn_wh: float, above: Above | None
+    site: LiveSite,
+    inputs: SiteInputs,
+    now_ms: int,
+    *,
+    next_ms: int,
+    drawn_wh: float,
+    above: Above | None,
 ) -> Asked:
     """The question of a site, and what its answer will be followed with.
 
     Args:
+        next_ms: when the next plan is due, if nothing happens before.
         drawn_wh: what vehicles have drawn since the first slot began.
         above: None where no feeder limits the site.
     """
@@ -88,7 +95,7 @@ def question(
     ]
     expected = {
         vehicle.id: (vehicle, _expected_session(site, each, vehicle.max_ma))
-        for vehicle, each in expected_vehicles(site.config, inputs, slots, now_ms)
+        for vehicle, each in expected_vehicles(site.config, inputs, slots, next_ms)
     }
     rows = _Rows(site, inputs, slots, now_ms, planned=sessions.keys())
     horizon = Horizon(

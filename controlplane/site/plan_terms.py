@@ -83,11 +83,16 @@ def aims_ms(*, arrival_ms: int, leaves_ms: int, fastest_ms: int, usual_ms: int |
 
 
 def expected_vehicles(
-    config: SiteConfig, inputs: SiteInputs, slots: Slots, now_ms: int
+    config: SiteConfig, inputs: SiteInputs, slots: Slots, next_ms: int
 ) -> Iterator[tuple[Vehicle, ExpectedSession]]:
-    """Those who are not there yet, at no connector of their own: on all lines of the supply."""
+    """Those who are not there yet, at no connector of their own: on all lines of the supply.
+
+    Nobody is counted on in slots that begin before the next plan, which is due at `next_ms`: what
+    this one gave to somebody who does not come would be drawn by nobody, and for somebody who does
+    come it is made anew."""
+    first_ms = slots.at(slots.within(next_ms, None).start)
     for number, each in enumerate(inputs.expected):
-        arrival_ms = max(each.arrival_ms, now_ms)
+        arrival_ms = max(each.arrival_ms, first_ms)
         max_ma = ma_from_w(each.power_max_w, voltage_v=config.voltage_v, phases=3)
         if max_ma <= 0 or each.need_wh <= 0 or each.departure_ms < arrival_ms + STAY_MIN_MS:
             continue

@@ -145,10 +145,12 @@ class Planning:
         if inputs is None:
             self.forget(site)
             return []
+        next_ms = now_ms + self._interval_ms
         asked, part, sought = question(
             site,
             inputs,
             now_ms,
+            next_ms=next_ms,
             drawn_wh=site.drawn_wh(slots.start_ms),
             above=self._above(site, slots, now_ms),
         )
@@ -156,14 +158,14 @@ class Planning:
         if not _wanted(site):
             self.forget(site)
             # Whoever is expected needs a part of the feeder as well.
-            return [*effects, *([] if part is None else self._by(now_ms + self._interval_ms))]
+            return [*effects, *([] if part is None else self._by(next_ms))]
         plan_id = f"{now_ms}"
         self._asked_ms, self._cap_ma = now_ms, site.state.cap_ma
         while len(self._open) >= _OPEN_MAX:
             del self._open[next(iter(self._open))]
         self._open[plan_id] = sought, self._anew
         self._anew = False
-        return [*effects, PlanWanted(plan_id, asked), *self._by(now_ms + self._interval_ms)]
+        return [*effects, PlanWanted(plan_id, asked), *self._by(next_ms)]
 
     def _tell(self, part: SitePart, currency: str, now_ms: int) -> list[Effect]:
         """Tell the feeder what the site plans with, where that is news or was told long ago."""

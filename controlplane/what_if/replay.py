@@ -270,7 +270,7 @@ class _Replay:
             if vehicle is not None:
                 vehicles.append(vehicle)
                 held[guest.number] = known
-        expected = expected_vehicles(tree.config, inputs, slots, at_ms)
+        expected = expected_vehicles(tree.config, inputs, slots, at_ms + _REPLAN_MS)
         horizon = Horizon(
             slots=SLOTS,
             slot_s=SLOT_S,

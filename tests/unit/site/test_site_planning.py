@@ -15,6 +15,7 @@ from controlplane.grid_events import CreateGridEvent, GetGridEvent, GridEvent, G
 from controlplane.ids import ChargerId, FeederId
 from controlplane.planning import Desk
 from controlplane.planning.joint import SitePart
+from controlplane.planning.outlook import calendar_of
 from controlplane.site.gathering import Wish, gathered
 from controlplane.site.messages import (
     CapChanged,
@@ -159,6 +160,37 @@ def test_who_said_nothing_is_not_held_back_and_a_boost_ends_waiting() -> None:
     )
     bench.drive(60_000)
     assert bench.connector("B").limit_ma == 16_000
+
+
+def test_whoever_is_there_has_the_power_of_those_who_are_only_expected() -> None:
+    """An office where four vehicles come an hour, on a supply that one of them fills."""
+    tariff = {"currency": "EUR", "import_price_per_kwh": "0.40"}
+    bench = Planned([charger("A", current_max_a=32)], supply_a=16, tariff=tariff)
+    live = bench.actor._site
+    assert live is not None
+    quarter_ms = HOUR_MS // 4
+    calendar = calendar_of(live.config.tariff, live.zone)
+    for number in range(10 * 24 * 4, 0, -1):
+        came_ms = START_MS - number * quarter_ms
+        live.outlook.arrived(came_ms)
+        live.outlook.ended(
+            started_ms=came_ms,
+            ended_ms=came_ms + quarter_ms,
+            energy_wh=2_000,
+            power_max_w=11_000,
+            calendar=calendar,
+        )
+    bench.arrive("A", need_wh=60_000, departure_ms=START_MS + 7 * HOUR_MS)
+    bench.drive(300_000)
+    schedule = live.targets.schedule
+    assert schedule is not None
+    expected = [place for name, place in schedule.index.items() if name.startswith("expected")]
+    assert len(expected) > 20
+    assert schedule.current_ma[expected].sum() > 0, "they are counted on later"
+    running = schedule.slot(bench.now_ms)
+    assert running is not None
+    assert schedule.current_ma[expected, running].sum() == 0
+    assert bench.connector("A").target_ma > 15_000
 
 
 def test_a_grid_event_to_come_is_planned_around() -> None:
