@@ -28,6 +28,10 @@ class Clock(Protocol):
     def speed(self) -> float:
         """How many seconds of this clock pass in a second of the world's."""
 
+    @property
+    def may_jump(self) -> bool:
+        """Whether somebody may set it while it is used."""
+
     def now_ms(self) -> int:
         """Milliseconds since the Unix epoch, UTC."""
 
@@ -36,6 +40,7 @@ class SystemClock:
     """The machine's clock."""
 
     speed = 1.0
+    may_jump = True
 
     def now_ms(self) -> int:
         return time.time_ns() // 1_000_000
@@ -52,6 +57,7 @@ class AcceleratedClock:
     start_ms: int
     speed: float
     origin_s: float = field(default_factory=time.time)
+    may_jump = False
 
     def now_ms(self) -> int:
         return self.start_ms + round((time.time() - self.origin_s) * 1_000 * self.speed)
@@ -70,6 +76,7 @@ class SetClock:
 
     file: Path
     speed = 1.0
+    may_jump = True
     _mapped: mmap.mmap = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -102,6 +109,7 @@ class SteadyClock:
     """
 
     speed = 1.0
+    may_jump = False
 
     def __init__(self, clock: Clock, passed_s: Callable[[], float]) -> None:
         self._clock = clock

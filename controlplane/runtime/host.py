@@ -102,7 +102,7 @@ class ShardHost:
         self.ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         """Why this host serves no more."""
         self._settings = settings
-        self._steady = SteadyClock(clock, boottime_s) if clock.speed == 1.0 else None
+        self._steady = SteadyClock(clock, boottime_s) if clock.may_jump else None
         clock = self._clock = self._steady or clock
         self._on_lapse = on_lapse
         self._loop = asyncio.get_running_loop()

@@ -43,6 +43,7 @@ class SteppedClock:
     """Shows what it is told."""
 
     speed = 1.0
+    may_jump = False
 
     def __init__(self, now_ms: int) -> None:
         self._now_ms = now_ms

@@ -28,6 +28,7 @@ class HandClock:
 
     at_ms: int
     speed: float
+    may_jump = False
 
     def now_ms(self) -> int:
         return self.at_ms

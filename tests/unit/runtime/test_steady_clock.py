@@ -14,6 +14,7 @@ class World:
     """A machine's clock, and the time that passes."""
 
     speed = 1.0
+    may_jump = True
 
     def __init__(self) -> None:
         self.passed_s = 100.0
