@@ -48,12 +48,31 @@ def test_the_next_plan_begins_where_the_last_one_ended() -> None:
     assert cold.bound <= warm.cost
 
 
-def test_a_plan_out_of_time_is_still_safe() -> None:
+@pytest.mark.parametrize("timeout_s", [0.0, 0.001])
+def test_a_plan_out_of_time_is_still_safe_and_its_gap_true(timeout_s: float) -> None:
     day = plan_problem.build(400)
-    plan = _core.plan(day.problem(), timeout_s=0.0)
-    assert plan.steps == 1
-    assert plan.bound <= plan.cost
-    assert not _core.check_plan(day.problem(), plan.current_ma)
+    hasty = _core.plan(day.problem(), timeout_s=timeout_s)
+    whole = _core.plan(day.problem())
+    assert hasty.steps < whole.steps
+    assert not _core.check_plan(day.problem(), hasty.current_ma)
+    assert hasty.bound <= whole.cost
+    assert hasty.cost >= whole.bound
+    assert hasty.cost - hasty.bound > whole.cost - whole.bound
+
+
+def test_the_plan_of_batteries_that_taper_is_the_same_on_any_number_of_threads() -> None:
+    day = plan_problem.build(400)
+    day.fleet["taper_from_wh"] = day.fleet["room_wh"] * 8 // 10
+    day.fleet["taper_ma"] = day.fleet["max_ma"] // 10
+    problem = day.problem()
+    one = _core.plan(problem, steps=60)
+    for threads in (2, 3, 5):
+        other = _core.plan(problem, steps=60, threads=threads)
+        assert np.array_equal(one.current_ma, other.current_ma)
+        assert np.array_equal(one.import_price, other.import_price)
+        assert np.array_equal(one.taper_price, other.taper_price)
+        assert (one.cost, one.bound, one.steps) == (other.cost, other.bound, other.steps)
+    assert not _core.check_plan(problem, one.current_ma)
 
 
 def test_the_checker_sees_a_row_that_is_too_full() -> None:

@@ -1,6 +1,6 @@
 //! What a vehicle's battery does of currents in whole milliamperes: exact sums, in microjoules.
 
-use super::layout::{Car, Taper};
+use super::car::{Car, Taper};
 
 /// Microjoules of a watt-hour.
 pub(crate) const UJ_PER_WH: i64 = 3_600_000_000;

@@ -3,7 +3,8 @@
 //! By weak duality: each vehicle's cheapest answer to the prices, found exactly, less what the rows'
 //! limits are worth at them. The prices come rounded to 32 bits; what that can hide is taken off.
 
-use super::layout::{Car, Layout};
+use super::car::Car;
+use super::layout::Layout;
 use super::respond::taper_prices;
 use super::sweep::{Sweep, class_rows, row_of};
 

@@ -6,7 +6,8 @@
 use std::ops::Range;
 
 use super::battery::{battery_gives, battery_room, drawn_before_taper, gained, wanted};
-use super::layout::{Car, KINDS, Layout, POWER};
+use super::car::Car;
+use super::layout::{KINDS, Layout, POWER};
 use super::schedule::{Scheduler, milliwatts};
 use super::sweep::row_of;
 use crate::network::NONE;

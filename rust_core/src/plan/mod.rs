@@ -57,16 +57,19 @@
 
 mod battery;
 mod bound;
+mod car;
 mod check;
 mod fill;
 mod layout;
 mod outcome;
 mod problem;
 mod respond;
+mod rows;
 mod saddle;
 mod schedule;
 mod solve;
 mod sweep;
+mod weigh;
 
 pub use check::{PlanFault, check};
 pub use outcome::{Plan, Shortfall};

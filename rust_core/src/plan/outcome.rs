@@ -1,7 +1,8 @@
 //! What a plan comes back with.
 
 use super::battery::{UJ_PER_WH, gained};
-use super::layout::{Car, KINDS, Kind, Layout, SIDES};
+use super::car::Car;
+use super::layout::{KINDS, Kind, Layout, SIDES};
 use super::problem::Problem;
 use super::saddle::Saddle;
 use super::schedule::Schedule;

@@ -11,7 +11,8 @@
 
 use std::ops::{Add, Range};
 
-use super::layout::{Car, LANES, Taper};
+use super::car::{Car, Taper};
+use super::layout::LANES;
 
 /// Memory of one thread.
 #[derive(Debug, Default)]

@@ -49,8 +49,10 @@ impl Scheduler {
         self.cut(layout, answer, dual);
         let mut schedule = Schedule { current: self.rounded(layout, answer), cost: 0.0 };
         for car in &layout.cars {
-            if car.two_way || car.taper.is_some() {
-                keep_battery(car, &mut schedule.current[car.all()]);
+            // Answers are as exact as floats of 32 bits: the last milliampere may not fit.
+            let own = &mut schedule.current[car.all()];
+            if car.two_way || car.taper.is_some() || gained(car, own) > car.room_uj {
+                keep_battery(car, own);
             }
         }
         self.load(layout, &schedule.current);
