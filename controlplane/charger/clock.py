@@ -4,8 +4,10 @@ Clocks in the field are hours off (a time zone taken for UTC), a day behind, or 
 are set. Stations also tell late of what happened while they were offline, and both look alike in
 one message. The difference: nothing is told before it happened, so a time ahead of ours is a clock
 that is ahead; and a clock that is behind goes on in step with ours, while a history told late runs
-through hours in seconds. The invariant: no time is corrected on the word of one message that may be
-history, and what cannot be believed either way counts as when it was heard."""
+through hours in seconds. A history that halts for as long as lies between two of its messages looks
+like a clock in step all the same, until it goes on: then what was concluded is taken back. The
+invariant: no time is corrected on the word of one message that may be history, and what cannot be
+believed either way counts as when it was heard."""
 
 from __future__ import annotations
 
@@ -31,6 +33,9 @@ _SKEW_MIN_MS: Final = 60 * MS_PER_S
 """Less than this is not worth a correction."""
 _IN_STEP_MS: Final = 30 * MS_PER_S
 """How long a clock must have gone on in step with ours to be taken for behind."""
+_UNPROVEN_MS: Final = 5 * 60_000
+"""A clock that was found to be behind, and shows so soon that it is less so, was telling its
+history: stations call once more after half a minute without an answer, and measure as often."""
 
 
 class StationClock(msgspec.Struct, array_like=True):
@@ -41,6 +46,8 @@ class StationClock(msgspec.Struct, array_like=True):
     lower_ms: int | None = None
     """A lower offset that was seen, and not long enough yet to be believed."""
     lower_since_ms: int = 0
+    found_ms: int = 0
+    """When it was found to be behind, last."""
 
     @property
     def skewed(self) -> bool:
@@ -76,7 +83,18 @@ class StationClock(msgspec.Struct, array_like=True):
             self.lower_ms, self.lower_since_ms = ahead_ms, received_ms
         elif received_ms - self.lower_since_ms >= _IN_STEP_MS:
             self.offset_ms, self.lower_ms = max(ahead_ms, self.lower_ms), None
+            self.found_ms = received_ms
         return self.offset_ms != before_ms
+
+    def was_history(self, before_ms: int, received_ms: int) -> bool:
+        """Whether what was heard last, at `received_ms`, shows that the clock never was `before_ms`
+        ahead: it has not been set right, and the estimate is too young for a clock that was set."""
+        return (
+            before_ms < 0
+            and self.offset_ms == 0
+            and self.lower_ms is not None
+            and received_ms - self.found_ms < _UNPROVEN_MS
+        )
 
     def believes(self, at_ms: int | None, received_ms: int) -> bool:
         """Whether a time of the station, corrected, is within reason."""

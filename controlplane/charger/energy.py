@@ -193,6 +193,14 @@ class Register(msgspec.Struct, array_like=True):
         self.last_ms += change_ms
         self.doubtful_ms += change_ms
 
+    def take_back(self, offset_ms: int, since_ms: int) -> None:
+        """What was received since then was not told by a clock that is that much ahead: the last
+        reading was taken when the station said. Else all that follow would come before it."""
+        if self.first_wh is not None and self.last_received_ms >= since_ms:
+            self.untimed = True
+            self.last_ms = max(self.first_ms, self.last_ms + offset_ms)
+            self.doubtful_ms += offset_ms
+
     def _go_on(self, wh: int, at_ms: int, received_ms: int, step_wh: int) -> None:
         self.energy_wh += step_wh
         self.last_wh, self.last_ms, self.last_received_ms = wh, at_ms, received_ms

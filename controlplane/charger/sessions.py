@@ -11,6 +11,7 @@ from typing import Final
 import msgspec
 
 from controlplane.actor import Persist, SetTimer
+from controlplane.charger.clock import StationClock
 from controlplane.charger.credits import accrue
 from controlplane.charger.memory import ChargerMemory, Connector, Session
 from controlplane.charger.metering import REPLACED, Metering, session_record
@@ -254,21 +255,36 @@ class Sessions:
     def correct_times(self, turn: Turn) -> None:
         """The station's clock turned out to be behind: what was told as it happened, and taken for
         history, happened when we heard of it."""
-        clock = self._memory.clock
         for session in self._memory.sessions:
-            before = (session.started_ms, session.ended_ms)
-            station_ms = session.started_station_ms
-            if station_ms is not None and clock.explains(station_ms, session.started_received_ms):
-                started_ms = clock.correct(station_ms, turn.now_ms)
-                session.register.shift(started_ms - session.started_ms)
-                session.started_ms = started_ms
-            station_ms = session.ended_station_ms
-            if station_ms is not None and clock.explains(
-                station_ms, session.ended_received_ms or 0
-            ):
-                session.ended_ms = max(session.started_ms, clock.correct(station_ms, turn.now_ms))
-            if before != (session.started_ms, session.ended_ms):
-                self._metering.correct(turn, session, session.register.energy_wh, always=True)
+            self._correct_times(turn, session, self._memory.clock)
+
+    def take_back_times(self, turn: Turn, offset_ms: int) -> None:
+        """The station's clock was not `offset_ms` ahead after all: what was taken for the present
+        was history, and happened when the station said."""
+        memory, told_by = self._memory, StationClock(offset_ms)
+        corrected = told_by.skewed
+        for session in memory.sessions:
+            if not self._correct_times(turn, session, told_by) and corrected:
+                session.register.take_back(offset_ms, memory.clock.found_ms)
+                session.exported.take_back(offset_ms, memory.clock.found_ms)
+
+    def _correct_times(self, turn: Turn, session: Session, told_by: StationClock) -> bool:
+        """Correct, by what the station's clock is known to be now, the times of a session that such
+        a clock told as they happened. Returns whether the beginning is one of them."""
+        clock = self._memory.clock
+        before = (session.started_ms, session.ended_ms)
+        begun = told_by.explains(session.started_station_ms, session.started_received_ms)
+        if begun:
+            started_ms = clock.correct(session.started_station_ms, turn.now_ms)
+            session.register.shift(started_ms - session.started_ms)
+            session.exported.shift(started_ms - session.started_ms)
+            session.started_ms = started_ms
+        if told_by.explains(session.ended_station_ms, session.ended_received_ms or 0):
+            ended_ms = clock.correct(session.ended_station_ms, turn.now_ms)
+            session.ended_ms = max(session.started_ms, ended_ms)
+        if before != (session.started_ms, session.ended_ms):
+            self._metering.correct(turn, session, session.register.energy_wh, always=True)
+        return begun
 
     # --- what the connector tells -----------------------------------------------------------------
 

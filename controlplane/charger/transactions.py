@@ -148,13 +148,15 @@ class Transactions:
         clock = self._memory.clock
         if at_ms is None or (not offline and clock.expects(at_ms, turn.now_ms)):
             return
-        skewed = clock.skewed
+        skewed, before_ms = clock.skewed, clock.offset_ms
         if not offline and clock.hear(at_ms, turn.now_ms):
             turn.changed = True
             if skewed or clock.skewed:
                 turn.emit("charger.clock", offset_ms=clock.offset_ms)
             if clock.offset_ms < 0:
                 self.sessions.correct_times(turn)
+            elif clock.was_history(before_ms, turn.now_ms):
+                self.sessions.take_back_times(turn, before_ms)
         if offline or turn.now_ms - clock.correct(at_ms, turn.now_ms) > HISTORY_MS:
             turn.history = True
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 from charger_driver import START_MS, Charger
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from controlplane.actor import Call
 from controlplane.charger.clock import StationClock
 from controlplane.site.messages import ConnectorMetered
-from controlplane.store.records import SessionRecord, SessionState
+from controlplane.store.records import QuarantineRecord, SessionRecord, SessionState
 from controlplane.units import iso_from_ms
 
 MINUTE_MS = 60_000
@@ -90,6 +90,82 @@ def test_a_history_told_in_seconds_is_no_wrong_clock() -> None:
     assert began_ms == record.started_station_ms
     assert (record.ended_ms, record.energy_wh) == (charger.now_ms - HOUR_MS, 3_000)
     assert charger.journal("charger.clock") == []
+
+
+def tell_history(
+    charger: Charger, pauses_ms: list[int], *, late_ms: int, wh_per_reading: int = 61
+) -> SessionRecord:
+    """A session that is over is told of, measured every half minute; before each reading the
+    station halts. Returns it as it is stored then."""
+    began_ms = charger.now_ms - late_ms
+    number = start(charger, -late_ms)
+    for count, pause_ms in enumerate(pauses_ms, 1):
+        charger.wait(pause_ms)
+        at = iso_from_ms(began_ms + count * MINUTE_MS // 2)
+        charger.meter_16(1_000 + count * wh_per_reading, number, at=at)
+    charger.wait(40)
+    ended_ms = began_ms + (len(pauses_ms) + 1) * MINUTE_MS // 2
+    register_wh = 1_000 + (len(pauses_ms) + 1) * wh_per_reading
+    stop(charger, number, ended_ms - charger.now_ms, register_wh)
+    return last_session(charger)
+
+
+@pytest.mark.parametrize("halts_at", [0, 10, 28])
+def test_a_history_that_halts_as_long_as_its_readings_are_apart_is_no_wrong_clock(
+    halts_at: int,
+) -> None:
+    """A station calls once more after half a minute without an answer. For that long its history
+    runs in step with our clock, and looks like the present by a clock that is behind."""
+    charger = settled()
+    began_ms = charger.now_ms - 32 * MINUTE_MS
+    pauses_ms = [40] * 29
+    pauses_ms[halts_at] = MINUTE_MS // 2
+    record = tell_history(charger, pauses_ms, late_ms=32 * MINUTE_MS)
+    assert len(charger.journal("charger.clock")) == 2
+    assert (record.state, record.energy_wh) == (SessionState.ENDED, 30 * 61)
+    assert (record.started_ms, record.ended_ms) == (began_ms, began_ms + 15 * MINUTE_MS)
+    assert charger.records(QuarantineRecord) == []
+
+
+def test_a_history_that_halted_goes_over_into_the_present_without_a_loss() -> None:
+    """Its end may be lost: what was drawn counts without it."""
+    charger = settled()
+    began_ms = charger.now_ms - 32 * MINUTE_MS
+    number = start(charger, -32 * MINUTE_MS)
+    for count in range(1, 64):
+        charger.wait(MINUTE_MS // 2 if count == 3 else 40)
+        at = iso_from_ms(began_ms + count * MINUTE_MS // 2)
+        charger.meter_16(1_000 + count * 61, number, at=at)
+    charger.wait(MINUTE_MS)
+    charger.meter_16(5_000, number)
+    assert charger.told(ConnectorMetered)[-1].energy_wh == 4_000
+    assert charger.records(QuarantineRecord) == []
+
+
+def test_a_clock_that_is_set_again_while_it_is_wrong_takes_nothing_back() -> None:
+    charger = settled()
+    began_ms = charger.now_ms
+    number = start(charger, -2 * HOUR_MS)
+    for count in range(1, 21):
+        charger.wait(MINUTE_MS // 2)
+        charger.meter_16(1_000 + count * 61, number, at=charger.at(-2 * HOUR_MS))
+    # Somebody sets it, and mistakes the zone.
+    for count in range(21, 41):
+        charger.wait(MINUTE_MS // 2)
+        charger.meter_16(1_000 + count * 61, number, at=charger.at(-HOUR_MS))
+    stop(charger, number, -HOUR_MS, 3_440)
+    record = last_session(charger)
+    assert (record.started_ms, record.ended_ms) == (began_ms, charger.now_ms)
+    assert record.energy_wh == 2_440
+
+
+@given(st.lists(st.sampled_from([40, 2_000, 15_000, 30_000, 60_000]), min_size=1, max_size=40))
+@settings(max_examples=40, deadline=None)
+def test_a_history_is_counted_to_the_watt_hour_however_it_halts(pauses_ms: list[int]) -> None:
+    charger = settled()
+    record = tell_history(charger, pauses_ms, late_ms=2 * HOUR_MS, wh_per_reading=90)
+    assert record.energy_wh == 90 * (len(pauses_ms) + 1)
+    assert charger.records(QuarantineRecord) == []
 
 
 def test_a_history_told_by_a_clock_that_is_ahead_is_corrected_as_history() -> None:
