@@ -159,12 +159,13 @@ def test_a_clock_that_is_set_again_while_it_is_wrong_takes_nothing_back() -> Non
     assert record.energy_wh == 2_440
 
 
-@given(st.lists(st.sampled_from([40, 2_000, 15_000, 30_000, 60_000]), min_size=1, max_size=40))
+@given(st.dictionaries(st.integers(0, 39), st.sampled_from([15_000, 30_000, 60_000]), max_size=4))
 @settings(max_examples=40, deadline=None)
-def test_a_history_is_counted_to_the_watt_hour_however_it_halts(pauses_ms: list[int]) -> None:
+def test_a_history_is_counted_to_the_watt_hour_however_it_halts(halts_ms: dict[int, int]) -> None:
     charger = settled()
-    record = tell_history(charger, pauses_ms, late_ms=2 * HOUR_MS, wh_per_reading=90)
-    assert record.energy_wh == 90 * (len(pauses_ms) + 1)
+    pauses_ms = [halts_ms.get(count, 40) for count in range(40)]
+    record = tell_history(charger, pauses_ms, late_ms=2 * HOUR_MS, wh_per_reading=150)
+    assert record.energy_wh == 41 * 150
     assert charger.records(QuarantineRecord) == []
 
 
