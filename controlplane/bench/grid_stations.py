@@ -112,6 +112,8 @@ class _Station(BenchStation):
         self._sample_interval_s = 30.0
         self._sampling: asyncio.TimerHandle | None = None
         self._outstanding = False
+        self._asked = 0
+        """How many samples were asked for and not sent yet."""
         self._register_wh = 0.0
         self._integrated_s = time.monotonic()
         self.event_s = 0.0
@@ -162,6 +164,9 @@ class _Station(BenchStation):
     def _called(self, message_id: str, action: str, payload: dict[str, Any]) -> None:
         if action != "SetChargingProfile":
             super()._called(message_id, action, payload)
+            if action == "TriggerMessage" and payload["requestedMessage"] == "MeterValues":
+                self._asked += 1
+                self._sample_in(0.0)
             return
         profile = payload["csChargingProfiles"]
         if profile["chargingProfilePurpose"] == "TxProfile":
@@ -215,8 +220,16 @@ class _Station(BenchStation):
             self._sample_in(_BUSY_S)
             return
         draw_a = self.vehicle.draw_ma(self._integrate()) / 1_000
+        context = "Sample.Periodic"
+        if self._asked:
+            self._asked -= 1
+            context = "Trigger"
         values: list[dict[str, str]] = [
-            {"value": f"{int(self._register_wh)}", "measurand": "Energy.Active.Import.Register"},
+            {
+                "value": f"{int(self._register_wh)}",
+                "context": context,
+                "measurand": "Energy.Active.Import.Register",
+            },
             {
                 "value": f"{draw_a * self.spec.phases * VOLTAGE_V:.0f}",
                 "measurand": "Power.Active.Import",
@@ -237,7 +250,7 @@ class _Station(BenchStation):
         frame = [2, str(self._message_id), "MeterValues", payload]
         self._outstanding = True
         self._send(msgspec.json.encode(frame).decode())
-        self._sample_in(self._sample_interval_s)
+        self._sample_in(_BUSY_S if self._asked else self._sample_interval_s)
 
     def _answered_unasked(self, text: bytes) -> None:
         self._outstanding = False
