@@ -214,9 +214,10 @@ class Supervisor:
             try:
                 await coming.prepare()
             except Exception:
+                # A host that dies does without, then. Whoever has taken this one as his own by now
+                # sees at its start whether it lives.
+                log.exception("spare_not_prepared", host=coming.name)
                 if self._coming is coming:
-                    # A host that dies does without, then.
-                    log.exception("spare_not_prepared")
                     self._coming = None
                     await coming.kill()
                 continue

@@ -337,7 +337,7 @@ class Entry(msgspec.Struct, array_like=True):
         after_acknowledgement = (
             now_ms > self.acknowledged_ms and at_ms + STAMP_RESOLUTION_MS > self.acknowledged_ms
         )
-        rising = at_ms < self.risen_ms + RISE_MS
+        rising = min(at_ms, now_ms) < self.risen_ms + RISE_MS
         if self.draining_ma and now_ms - self.acknowledged_ms >= ramp_ms:
             # Whatever the station's clock says: what still flows above the limit is an excess.
             self.draining_ma = 0

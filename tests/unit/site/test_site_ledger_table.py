@@ -118,14 +118,22 @@ def test_a_sample_that_was_taken_before_and_comes_after_confirms_nothing() -> No
 
 
 def test_a_sample_of_a_vehicle_on_its_way_up_confirms_nothing() -> None:
-    """It was raised a second ago: under the new limit now, it may still pass it."""
+    """It was raised a second ago: under the new limit now, it may still pass it.
+
+    A station's clock that is ahead makes the time since then no longer.
+    """
     entry = following_a_decrease()
     entry.sent(2, 32_000, now_ms=20_000)
     accept(entry, 2, now_ms=20_000)
     entry.sent(3, 10_000, now_ms=21_000)
     accept(entry, 3, now_ms=21_000)
-    for at_ms, counted_ma in ((21_500, 32_000), (24_900, 32_000), (25_100, 10_000)):
-        entry.metered(9_000, at_ms=at_ms, now_ms=at_ms, ramp_ms=30_000, confirms=True)
+    for at_ms, now_ms, counted_ma in (
+        (21_500, 21_500, 32_000),
+        (29_000, 22_000, 32_000),
+        (24_900, 24_900, 32_000),
+        (25_100, 25_100, 10_000),
+    ):
+        entry.metered(9_000, at_ms=at_ms, now_ms=now_ms, ramp_ms=30_000, confirms=True)
         assert entry.liability_ma == counted_ma
 
 
