@@ -152,6 +152,7 @@ class Conclusions:
                 return
         if isinstance(order.command, SetPassword):
             result = self._security.password_answered(turn, result, sent=order.sent)
+        self._security.handed_over(turn, order.command, result, sent=order.sent)
         accepted = result.state is CommandState.ACCEPTED
         if order.origin in (Origin.API, Origin.HEALING) or not accepted:
             turn.emit(
@@ -202,9 +203,10 @@ class Conclusions:
             turn.effects.append(Answer(order.ask_id, late))
             order.ask_id, order.until_ms = "", None
         for order in queue.given_up(turn.now_ms):
-            self._access.concluded(turn, order, CommandResult(CommandState.OFFLINE))
+            offline = CommandResult(CommandState.OFFLINE)
+            self._access.concluded(turn, order, offline)
+            self._security.handed_over(turn, order.command, offline, sent=False)
             if isinstance(order.command, SetPassword):
-                offline = CommandResult(CommandState.OFFLINE)
                 self._security.password_answered(turn, offline, sent=False)
             turn.effects.append(
                 Answer(
