@@ -25,9 +25,11 @@ __all__ = ["Certificates"]
 _PEM_MAX = 10_000
 _REASON_MAX = 255
 _HANDED_OVER = {
-    each: certificates_pb2.HandOver.Value(f"HAND_OVER_{each.name}")
-    for each in HandOver
-    if each is not HandOver.NONE
+    HandOver.NONE: certificates_pb2.HAND_OVER_UNSPECIFIED,
+    HandOver.UNANSWERED: certificates_pb2.HAND_OVER_UNANSWERED,
+    HandOver.ACCEPTED: certificates_pb2.HAND_OVER_ACCEPTED,
+    HandOver.REFUSED: certificates_pb2.HAND_OVER_REFUSED,
+    HandOver.NOT_SENT: certificates_pb2.HAND_OVER_NOT_SENT,
 }
 _STATES = {
     state: certificates_pb2.SigningState.Value(f"SIGNING_STATE_{state.name}")
@@ -231,7 +233,7 @@ def _certificate_to_message(record: CertificateRecord) -> certificates_pb2.Certi
         revoked_time=timestamp(record.revoked_ms),
         revocation_reason=record.revocation_reason,
         pem=record.pem,
-        handed_over=_HANDED_OVER.get(record.handed_over, certificates_pb2.HAND_OVER_UNSPECIFIED),
+        handed_over=_HANDED_OVER[record.handed_over],
     )
 
 

@@ -17,6 +17,7 @@ from controlplane.charger.memory import ChargerMemory
 from controlplane.charger.messages import StationFailed, StationReplied
 from controlplane.charger.needs import Needs
 from controlplane.charger.outcomes import command_answered
+from controlplane.charger.own_profiles import own_profile_answered
 from controlplane.charger.preparing import Preparation
 from controlplane.charger.reports import Reports
 from controlplane.charger.sampling import Sampling
@@ -150,6 +151,7 @@ class Conclusions:
             limit = self._device.answered(turn, order.command, result, settling=settling)
             if limit is not None and self._line.try_again(turn, order, limit):
                 return
+            own_profile_answered(turn, self._memory, order.command, result)
         if isinstance(order.command, SetPassword):
             result = self._security.password_answered(turn, result, sent=order.sent)
         self._security.handed_over(turn, order.command, result, sent=order.sent)
@@ -178,10 +180,10 @@ class Conclusions:
             self._schedule_check.limit_accepted(turn, order.command)
         if order.limit is not None:
             tell_outcome(turn, order.limit, result.state)
-            if defaults_ma != self._memory.defaults_ma():
-                self._preparation.tell_presence(turn)
             if not accepted:
                 self._preparation.default_doubted(turn)
+        if not settling and defaults_ma != self._memory.defaults_ma():
+            self._preparation.tell_presence(turn)
         if order.origin is Origin.HEALING:
             self._healer.concluded(turn, result)
         if settling:

@@ -44,6 +44,7 @@ from controlplane.charger.messages import (
     Submit,
     UpdateWanted,
 )
+from controlplane.charger.own_profiles import own_profile_refusal
 from controlplane.charger.quarantine import Quarantine
 from controlplane.charger.reports import Reports
 from controlplane.charger.security import Security
@@ -194,6 +195,9 @@ class Requests:
         if refusal is not None:
             return refusal
         command: Command = request.command
+        refusal = own_profile_refusal(self._memory, command)
+        if refusal is not None:
+            return refusal
         if isinstance(command, RemoteStart) and not judged:
             return self._access.authoriser.check_first(
                 turn,
