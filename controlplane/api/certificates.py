@@ -8,21 +8,29 @@ from typing import Any
 from cryptography import x509
 
 from controlplane.api.backend import Backend, invalid, page_size, required, timestamp
-from controlplane.api.executing import execute, outcome_of
+from controlplane.api.executing import Replay, execute, outcome_of
 from controlplane.api.v1 import certificates_pb2, certificates_pb2_grpc
+from controlplane.errors import Precondition
 from controlplane.ids import ChargerId
 from controlplane.ocpp import commands
 from controlplane.ocpp.answers import installed_certificates_answered
 from controlplane.ocpp.certificates import CertificateHash
-from controlplane.runtime.authority import Authority, root_hash
+from controlplane.runtime.authority import Authority, read_certificate, root_hash
 from controlplane.runtime.signing import renewal, revoke
-from controlplane.store.records import CertificateRecord, SigningRecord, SigningState
+from controlplane.store.records import CertificateRecord, HandOver, SigningRecord, SigningState
 from controlplane.units import ms_from_datetime
 
 __all__ = ["Certificates"]
 
 _PEM_MAX = 10_000
 _REASON_MAX = 255
+_HANDED_OVER = {
+    HandOver.NONE: certificates_pb2.HAND_OVER_UNSPECIFIED,
+    HandOver.UNANSWERED: certificates_pb2.HAND_OVER_UNANSWERED,
+    HandOver.ACCEPTED: certificates_pb2.HAND_OVER_ACCEPTED,
+    HandOver.REFUSED: certificates_pb2.HAND_OVER_REFUSED,
+    HandOver.NOT_SENT: certificates_pb2.HAND_OVER_NOT_SENT,
+}
 _STATES = {
     state: certificates_pb2.SigningState.Value(f"SIGNING_STATE_{state.name}")
     for state in SigningState
@@ -99,9 +107,40 @@ class Certificates(certificates_pb2_grpc.CertificatesServiceServicer):
     ) -> certificates_pb2.SendCertificateResponse:
         _counted("chain_pem", request.chain_pem)
         purpose = request.purpose or "ChargingStationCertificate"
-        command = commands.CertificateSigned(request.chain_pem, purpose)
+        leaf = None if isinstance(context, Replay) else await self._leaf(request, purpose)
+        command = commands.CertificateSigned(request.chain_pem, purpose, leaf=leaf)
         result = await execute(self._backend, command, request, context)
         return certificates_pb2.SendCertificateResponse(outcome=outcome_of(result))
+
+    async def _leaf(
+        self, request: certificates_pb2.SendCertificateRequest, purpose: str
+    ) -> commands.Leaf | None:
+        """What the charger's actor writes down of a certificate before it is sent; None for one
+        that was signed here.
+
+        Raises:
+            Precondition: it was revoked, or another one has its serial number.
+        """
+        given = read_certificate(request.chain_pem.encode(), request.charger_id, purpose)
+        known = await self._backend.reader.certificate(given.serial)
+        if known is not None:
+            facts = {"serial": given.serial, "charger_id": known.charger_id}
+            if known.charger_id != given.charger_id or _own(known.pem) != _own(given.pem):
+                raise Precondition(
+                    f"the serial number {given.serial}, by which certificates are revoked, is that "
+                    f"of a certificate of charger {known.charger_id}",
+                    reason="CERTIFICATE_SERIAL_TAKEN",
+                    metadata=facts,
+                )
+            if known.revoked_ms is not None:
+                raise Precondition(
+                    f"certificate {given.serial} is revoked: the charger could not connect with it",
+                    reason="CERTIFICATE_REVOKED",
+                    metadata=facts,
+                )
+            if known.handed_over is HandOver.NONE:
+                return None
+        return commands.Leaf(given.serial, given.not_before_ms, given.not_after_ms)
 
     async def ListCertificates(
         self, request: certificates_pb2.ListCertificatesRequest, context: Any
@@ -170,6 +209,11 @@ def _counted(field: str, pem: str) -> int:
         raise invalid(field, f"no certificate: {error}") from error
 
 
+def _own(pem: str) -> x509.Certificate:
+    """The station's own certificate of a chain."""
+    return x509.load_pem_x509_certificates(pem.encode())[0]
+
+
 def _hash_to_message(hashed: CertificateHash) -> certificates_pb2.CertificateHash:
     return certificates_pb2.CertificateHash(
         hash_algorithm=hashed.hash_algorithm,
@@ -189,6 +233,7 @@ def _certificate_to_message(record: CertificateRecord) -> certificates_pb2.Certi
         revoked_time=timestamp(record.revoked_ms),
         revocation_reason=record.revocation_reason,
         pem=record.pem,
+        handed_over=_HANDED_OVER[record.handed_over],
     )
 
 

@@ -17,6 +17,7 @@ from controlplane.charger.memory import ChargerMemory
 from controlplane.charger.messages import StationFailed, StationReplied
 from controlplane.charger.needs import Needs
 from controlplane.charger.outcomes import command_answered
+from controlplane.charger.own_profiles import own_profile_answered
 from controlplane.charger.preparing import Preparation
 from controlplane.charger.reports import Reports
 from controlplane.charger.sampling import Sampling
@@ -150,8 +151,10 @@ class Conclusions:
             limit = self._device.answered(turn, order.command, result, settling=settling)
             if limit is not None and self._line.try_again(turn, order, limit):
                 return
+            own_profile_answered(turn, self._memory, order.command, result)
         if isinstance(order.command, SetPassword):
             result = self._security.password_answered(turn, result, sent=order.sent)
+        self._security.handed_over(turn, order.command, result, sent=order.sent)
         accepted = result.state is CommandState.ACCEPTED
         if order.origin in (Origin.API, Origin.HEALING) or not accepted:
             turn.emit(
@@ -177,10 +180,10 @@ class Conclusions:
             self._schedule_check.limit_accepted(turn, order.command)
         if order.limit is not None:
             tell_outcome(turn, order.limit, result.state)
-            if defaults_ma != self._memory.defaults_ma():
-                self._preparation.tell_presence(turn)
             if not accepted:
                 self._preparation.default_doubted(turn)
+        if not settling and defaults_ma != self._memory.defaults_ma():
+            self._preparation.tell_presence(turn)
         if order.origin is Origin.HEALING:
             self._healer.concluded(turn, result)
         if settling:
@@ -202,9 +205,10 @@ class Conclusions:
             turn.effects.append(Answer(order.ask_id, late))
             order.ask_id, order.until_ms = "", None
         for order in queue.given_up(turn.now_ms):
-            self._access.concluded(turn, order, CommandResult(CommandState.OFFLINE))
+            offline = CommandResult(CommandState.OFFLINE)
+            self._access.concluded(turn, order, offline)
+            self._security.handed_over(turn, order.command, offline, sent=False)
             if isinstance(order.command, SetPassword):
-                offline = CommandResult(CommandState.OFFLINE)
                 self._security.password_answered(turn, offline, sent=False)
             turn.effects.append(
                 Answer(

@@ -16,6 +16,7 @@ from controlplane.charger.device import Device
 from controlplane.charger.limits import limit_sent, limit_wanted, tell_outcome
 from controlplane.charger.memory import ChargerMemory
 from controlplane.charger.messages import ApplyLimit
+from controlplane.charger.own_profiles import own_profile_sent
 from controlplane.charger.turn import Turn
 from controlplane.errors import Refusal
 from controlplane.ocpp.commands import Command, CommandState, SetLimit
@@ -95,8 +96,11 @@ class Line:
         before, raises = self.queue.in_flight, False
         self.queue.send_next(turn, settled=settled)
         order = self.queue.in_flight
-        if order is not None and order is not before and isinstance(order.command, SetLimit):
-            raises = limit_sent(turn, self._memory, order.command)
+        if order is not None and order is not before:
+            if isinstance(order.command, SetLimit):
+                raises = limit_sent(turn, self._memory, order.command)
+            else:
+                raises = own_profile_sent(turn, self._memory, order.command)
         rearm, due_ms = self.queue.rearm()
         if rearm:
             turn.effects.append(

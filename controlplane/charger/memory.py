@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from decimal import Decimal
+from itertools import chain
 from typing import Final, Literal
 
 import msgspec
@@ -52,6 +53,7 @@ __all__ = [
     "LocalList",
     "LogUpload",
     "OpenStream",
+    "OwnDefault",
     "Report",
     "Reservation",
     "SecurityMemory",
@@ -155,6 +157,16 @@ class Connector(msgspec.Struct, array_like=True):
     def default_certain_ma(self) -> int | None:
         """The default profile that it has; None while that is in doubt."""
         return None if self.default_sent_ma else self.default_ma
+
+
+class OwnDefault(msgspec.Struct, frozen=True, array_like=True):
+    """What a default profile of an operator's allows at most: mA per phase, or W of `phases`
+    together, where None is all. `connector_id` 0 is each."""
+
+    connector_id: int
+    unit: Literal["A", "W"]
+    limit: int
+    phases: int | None
 
 
 class SessionDetails(msgspec.Struct, array_like=True):
@@ -455,6 +467,9 @@ class ChargerMemory(msgspec.Struct, omit_defaults=True):
     """Of the words of `described`, as the site told them."""
     update_ordered: FirmwareUpdate | None = None
     """What a campaign had the station told, while no answer to it is known."""
+    own_defaults: dict[int, tuple[OwnDefault, ...]] = {}
+    """An operator's default profiles that the station may have, by their number; several of one
+    while it is not known which."""
 
     def forget_hardware(self) -> None:
         """Another station stands in its place: what was set in the old one is gone with it."""
@@ -462,6 +477,7 @@ class ChargerMemory(msgspec.Struct, omit_defaults=True):
         self.der_alarms.clear()
         self.streams.clear()
         self.dynamic_profiles.clear()
+        self.own_defaults.clear()
 
     def quirks(self) -> tuple[tuple[str, ...], Quirks]:
         """The profiles of quirks that hold for this charger, and what they say."""
@@ -556,16 +572,31 @@ class ChargerMemory(msgspec.Struct, omit_defaults=True):
         return min(found, default=None)
 
     def defaults_ma(self) -> dict[int, int]:
-        """The highest default profile that each described connector may have, by connector; empty
-        while that of one is unknown."""
+        """The highest default profile that each described connector may have, by connector, whoever
+        set it; empty while that of one is unknown."""
         known: dict[int, int] = {}
         for described in () if self.described is None else self.described.connectors:
             connector = self.connectors.get(described.id)
             most_ma = None if connector is None else connector.default_most_ma
             if most_ma is None:
                 return {}
-            known[described.id] = most_ma
+            known[described.id] = max(most_ma, *self._own_defaults_ma(described), 0)
         return known
+
+    def _own_defaults_ma(self, connector: DescribedConnector) -> Iterator[int]:
+        """What an operator's default profiles allow a described connector, in mA per phase."""
+        assert self.described is not None
+        for own in chain.from_iterable(self.own_defaults.values()):
+            if own.connector_id not in (0, connector.id):
+                continue
+            limit_ma = own.limit
+            if own.unit == "W":
+                limit_ma = 1 + ma_from_w(
+                    own.limit * 1_000 // self.described.efficiency_permille,
+                    voltage_v=self.described.voltage_v,
+                    phases=min(own.phases or connector.phases, connector.phases),
+                )
+            yield min(limit_ma, connector.current_max_ma)
 
 
 _OVERRIDING: Final = frozenset(

@@ -15,7 +15,13 @@ from controlplane.charger.memory import ChargerMemory
 from controlplane.charger.sessions import Sessions
 from controlplane.charger.settling import Settling
 from controlplane.charger.turn import Turn
-from controlplane.ocpp.commands import Command, CommandResult, CommandState, SetSettings
+from controlplane.ocpp.commands import (
+    ClearLimits,
+    Command,
+    CommandResult,
+    CommandState,
+    SetSettings,
+)
 from controlplane.site.messages import ChargerPresence
 
 __all__ = ["Preparation"]
@@ -102,6 +108,9 @@ class Preparation:
 
     def answered(self, turn: Turn, order: Order, result: CommandResult) -> None:
         """A step of what prepares the station is done."""
+        if isinstance(order.command, ClearLimits) and result.status == "Accepted":
+            # Whoever set them is told where to look: nothing else says that they are gone.
+            turn.emit("charger.foreign_defaults_removed")
         if isinstance(order.command, SetSettings) and order.sent:
             self._memory.probing.told(turn.now_ms)
         dialect = self._line.dialect

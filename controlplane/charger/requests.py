@@ -44,6 +44,7 @@ from controlplane.charger.messages import (
     Submit,
     UpdateWanted,
 )
+from controlplane.charger.own_profiles import own_profile_refusal
 from controlplane.charger.quarantine import Quarantine
 from controlplane.charger.reports import Reports
 from controlplane.charger.security import Security
@@ -194,6 +195,9 @@ class Requests:
         if refusal is not None:
             return refusal
         command: Command = request.command
+        refusal = own_profile_refusal(self._memory, command)
+        if refusal is not None:
+            return refusal
         if isinstance(command, RemoteStart) and not judged:
             return self._access.authoriser.check_first(
                 turn,
@@ -204,7 +208,10 @@ class Requests:
                 connector_id=command.connector_id or 0,
             )
         command = completed(turn, self._memory, command)
-        return self._order(turn, ask_id, command, request.timeout_ms)
+        refusal = self._order(turn, ask_id, command, request.timeout_ms)
+        if refusal is None:
+            self._security.hand_over(turn, command)
+        return refusal
 
     def _order(self, turn: Turn, ask_id: str, command: Command, timeout_ms: int) -> Refusal | None:
         """Queue a command of the API; the refusal if this version cannot say it."""
@@ -260,7 +267,9 @@ class Requests:
         order = self._line.queue.withdraw(request.command_id)
         if order is not None:
             self._reports.withdraw(order.command)
-            self._access.concluded(turn, order, CommandResult(CommandState.OFFLINE))
+            offline = CommandResult(CommandState.OFFLINE)
+            self._access.concluded(turn, order, offline)
+            self._security.handed_over(turn, order.command, offline, sent=False)
         return self._kept.cancel(turn, request.command_id)
 
     # --- security ---------------------------------------------------------------------------------

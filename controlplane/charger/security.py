@@ -27,7 +27,13 @@ from controlplane.charger.turn import Turn
 from controlplane.errors import Refusal
 from controlplane.ocpp import events
 from controlplane.ocpp.certificates import CertificateHash
-from controlplane.ocpp.commands import CommandResult, CommandState
+from controlplane.ocpp.commands import (
+    CertificateSigned,
+    Command,
+    CommandResult,
+    CommandState,
+    Leaf,
+)
 from controlplane.ocpp.dialect import (
     Answer,
     CertificateChainStatusAnswer,
@@ -43,6 +49,7 @@ from controlplane.store.records import (
     CandidateRemoved,
     CertificateRecord,
     CredentialRecord,
+    HandOver,
     SecurityEventRecord,
     SigningRecord,
     SigningState,
@@ -72,6 +79,12 @@ _HEARD: Final = frozenset(
 )
 _NOT_TAKEN: Final = frozenset({"NotImplemented", "NotSupported", "SecurityError"})
 """Errors by which a station says that it does nothing of the kind."""
+
+_HANDED_OVER: Final = {
+    CommandState.ACCEPTED: HandOver.ACCEPTED,
+    CommandState.REJECTED: HandOver.REFUSED,
+    CommandState.ERROR: HandOver.REFUSED,
+}
 
 _CRITICAL: Final = frozenset(
     {
@@ -120,10 +133,13 @@ def _asked_about(
 class Security:
     """One charger's."""
 
-    __slots__ = ("_memory", "_question", "_rotating")
+    __slots__ = ("_memory", "_question", "_revoked", "_rotating")
 
     def __init__(self, memory: ChargerMemory) -> None:
         self._memory = memory
+        self._revoked: set[str] = set()
+        """Serial numbers of the charger's certificates that were revoked of late: what one that is
+        on its way is answered does not make it good again."""
         self._rotating = ""
         """The hash of the password that is being sent."""
         self._question: _Question | None = None
@@ -332,6 +348,46 @@ class Security:
 
     # --- certificates -----------------------------------------------------------------------------
 
+    def hand_over(self, turn: Turn, command: Command) -> None:
+        """An operator's certificate is about to be sent; what the station may have is written down
+        before."""
+        if isinstance(command, CertificateSigned) and command.leaf is not None:
+            self._write_handed_over(turn, command, command.leaf, HandOver.UNANSWERED)
+
+    def handed_over(
+        self, turn: Turn, command: Command, result: CommandResult, *, sent: bool
+    ) -> None:
+        """What became of an operator's certificate."""
+        if not isinstance(command, CertificateSigned) or command.leaf is None:
+            return
+        state = _HANDED_OVER.get(result.state, HandOver.UNANSWERED) if sent else HandOver.NOT_SENT
+        self._write_handed_over(turn, command, command.leaf, state)
+        turn.emit(
+            "certificate.handed_over",
+            serial=command.leaf.serial,
+            purpose=command.purpose,
+            state=state.value,
+        )
+
+    def _write_handed_over(
+        self, turn: Turn, command: CertificateSigned, leaf: Leaf, state: HandOver
+    ) -> None:
+        if leaf.serial in self._revoked:
+            return
+        turn.effects.append(
+            Persist(
+                CertificateRecord(
+                    leaf.serial,
+                    self._memory.charger_id,
+                    command.purpose,
+                    command.chain,
+                    leaf.not_before_ms,
+                    leaf.not_after_ms,
+                    handed_over=state,
+                )
+            )
+        )
+
     def record_signing(self, turn: Turn, request: RecordSigning) -> Refusal | None:
         """What became of a wish for a certificate; refused where there is a newer one."""
         record = request.record
@@ -354,6 +410,7 @@ class Security:
 
     def revoke(self, turn: Turn, certificate: CertificateRecord) -> None:
         """The next handshake with it is refused; gateways close the socket that came with it."""
+        self._revoked.add(certificate.serial)
         turn.effects.append(Persist(certificate))
         turn.emit(
             "certificate.revoked",

@@ -26,7 +26,14 @@ from controlplane.charger.turn import Turn
 from controlplane.ocpp.commands import CommandResult, CommandState, LimitPurpose, SetLimit
 from controlplane.ocpp.dialect import Dialect, limit_value
 
-__all__ = ["ProfileForm", "limit_answered_by", "measurand_lists", "profile_form", "quirk_sources"]
+__all__ = [
+    "FORM_ERRORS",
+    "ProfileForm",
+    "limit_answered_by",
+    "measurand_lists",
+    "profile_form",
+    "quirk_sources",
+]
 
 _REFUSALS_MIN: Final = 2
 """Refusals in a row after which other forms are tried."""
@@ -37,7 +44,7 @@ _TRANSACTION_AGE_MS: Final = 60_000
 """There are chargers that refuse the profile of a transaction that has just begun, and every one
 refuses that of a transaction which it only tells of late."""
 
-_FORM_ERRORS: Final = frozenset(
+FORM_ERRORS: Final = frozenset(
     {
         "FormationViolation",
         "FormatViolation",
@@ -156,7 +163,7 @@ def limit_answered_by(
         _accepted(turn, memory, command)
         return None
     refused = (result.state is CommandState.REJECTED and result.status != "NotSupported") or (
-        result.state is CommandState.ERROR and result.error_code in _FORM_ERRORS
+        result.state is CommandState.ERROR and result.error_code in FORM_ERRORS
     )
     if not refused or _said(memory, "learn") is False:
         return None

@@ -133,7 +133,7 @@ def list_certificates(
     address: Address = DEFAULT_ADDRESS,
     as_json: Json = False,
 ) -> None:
-    """List the certificates that were signed for chargers.
+    """List the certificates that were signed for chargers, and those that were handed over.
 
     \b
     loadstar ca list
@@ -159,13 +159,14 @@ def list_certificates(
         print_json(found)
         return
     table(
-        ["Serial", "Charger", "Purpose", "Until (UTC)", "Revoked (UTC)", "Why"],
+        ["Serial", "Charger", "Purpose", "Until (UTC)", "Handed over", "Revoked (UTC)", "Why"],
         (
             [
                 each.serial,
                 each.charger_id,
                 each.purpose,
                 moment(each, "not_after_time"),
+                word(certificates_pb2.HandOver, each.handed_over),
                 moment(each, "revoked_time"),
                 each.revocation_reason,
             ]

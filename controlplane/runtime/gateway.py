@@ -55,7 +55,7 @@ from controlplane.runtime.station_commands import StationCommands
 from controlplane.runtime.station_frames import FULL_PAUSE_S, StationFrames
 from controlplane.runtime.station_socket import StationSocket
 from controlplane.runtime.telemetry import log
-from controlplane.runtime.tls import Tls
+from controlplane.runtime.tls import Tls, client_certificate
 from controlplane.runtime.tracing import Tracing
 from controlplane.runtime.wire import (
     Announcement,
@@ -75,6 +75,8 @@ from controlplane.store.reader import StoreReader
 __all__ = ["Gateway"]
 
 _SWEEP_INTERVAL_S = 5.0
+_PORTION = 50
+"""Certificates that are judged before others have their turn."""
 _SHED_INTERVAL_S = 1.0
 _FORGOTTEN = Request("", Headers())
 """In the place of the handshake's headers, a tenth of what a connection weighs. The library wants
@@ -152,7 +154,7 @@ class Gateway:
         wanted = ports or Ports(settings.ocpp_port, settings.ocpp_tls_port)
         plain, over_tls = 0, None
         if wanted.tls is not None:
-            tls = self.admission.tls = Tls(settings)
+            tls = self.admission.tls = Tls(settings, self._close_revoked)
             self._chores.append(self._loop.create_task(tls.watch_forever()))
             door = self._door(tls, settings.tls_handshakes_per_s)
             over_tls = await door.open(settings.ocpp_host, wanted.tls)
@@ -351,6 +353,34 @@ class Gateway:
             if self.routes.host(station.shard) != before:
                 self._introduce(station, resumed=True)
 
+    async def _close_revoked(self) -> None:
+        """Files of TLS have changed: whoever stands on a certificate that a list revokes by now is
+        cut off, in small portions, since others wait meanwhile."""
+        for number, station in enumerate(self.connections, start=1):
+            self._close_if_revoked(station)
+            if number % _PORTION == 0:
+                await asyncio.sleep(0)
+
+    def _close_if_revoked(self, station: Station) -> None:
+        tls, socket = self.admission.tls, station.socket
+        serial = station.admitted.certificate_serial
+        if not serial or tls is None or socket is None:
+            return
+        certificate = client_certificate(socket.transport.get_extra_info("ssl_object"))
+        if certificate is None or not tls.revoked(certificate):
+            return
+        words = "the client certificate has been revoked"
+        log.warning(
+            "revoked_station_closed",
+            charger=station.charger_id,
+            remote=station.remote,
+            serial=serial,
+        )
+        # Told of each: an operator's list decides how many there are, and each comes up once.
+        notice = SecurityNoticed("InvalidClientCertificate", f"{words}: {serial}", station.remote)
+        self._noticed(station.charger_id, notice)
+        self.connections.close(station, 1008, "certificate revoked")
+
     def _noticed(self, charger_id: ChargerId, notice: SecurityNoticed) -> None:
         self._background(self._send_notice(charger_id, notice))
 
@@ -400,6 +430,8 @@ class Gateway:
         socket.on_text = partial(self._frames.take, station, socket)
         self.connections.adopt(station)
         self._introduce(station, resumed=False)
+        # A list may have changed since the handshake was judged.
+        self._close_if_revoked(station)
         reason = "closed"
         try:
             await self._read(station, socket)

@@ -28,14 +28,20 @@ class Revocations:
     Args:
         anchors: the described authorities.
         pem: any number of lists.
+        before: what counted until now, whose chains are still those of open sockets.
 
     Raises:
         ValueError: one of them cannot be read.
     """
 
-    def __init__(self, anchors: Iterable[x509.Certificate], pem: bytes = b"") -> None:
+    def __init__(
+        self,
+        anchors: Iterable[x509.Certificate],
+        pem: bytes = b"",
+        before: Revocations | None = None,
+    ) -> None:
         self._anchors = {_fingerprint(each): each for each in anchors}
-        self._between: dict[bytes, x509.Certificate] = {}
+        self._between: dict[bytes, x509.Certificate] = {} if before is None else before._between
         """Authorities of verified chains below the described ones, by fingerprint."""
         self._lists: dict[bytes, list[x509.CertificateRevocationList]] = {}
         """By the issuer's name."""
@@ -50,11 +56,12 @@ class Revocations:
     def revoked(self, chain: Sequence[x509.Certificate]) -> bool:
         """Whether one of a verified chain, leaf first, is revoked. Of a resumed TLS session there
         is the leaf alone; the authorities above it are those of earlier chains."""
-        if not self._lists:
-            return False
+        # Without a list, too: the one that comes next is held against open sockets.
         for authority in chain[1:]:
             if len(self._between) < _BETWEEN_MAX:
                 self._between[_fingerprint(authority)] = authority
+        if not self._lists:
+            return False
         steps = pairwise(chain) if len(chain) > 1 else self._climbed(chain)
         return any(each.serial_number in self._revoked_by(issuer) for each, issuer in steps)
 

@@ -42,7 +42,7 @@ from controlplane.runtime.client import ActorClient, JournalEvent
 from controlplane.runtime.clock import SystemClock
 from controlplane.runtime.telemetry import log
 from controlplane.store.reader import StoreReader
-from controlplane.store.records import CertificateRecord, SigningRecord, SigningState
+from controlplane.store.records import CertificateRecord, HandOver, SigningRecord, SigningState
 
 __all__ = ["CertificateService", "renewal", "revoke"]
 
@@ -56,6 +56,7 @@ _RETRY_S: Final = 2.0
 _ASK_TIMEOUT_S: Final = 40.0
 _STATION_PURPOSE: Final = "ChargingStationCertificate"
 _DAY_MS: Final = 86_400_000
+_NOT_THERE: Final = (HandOver.REFUSED, HandOver.NOT_SENT)
 _FILE_NAME: Final = re.compile(r"[^A-Za-z0-9._-]")
 
 
@@ -153,20 +154,30 @@ class CertificateService:
         after = ""
         while page := await self._reader.certificates(ends_before_ms=until_ms, after_serial=after):
             for ending in page:
-                if await self._is_latest(ending):
+                if not await self._is_latest(ending):
+                    continue
+                if ending.handed_over is HandOver.NONE:
                     await self._renew(ending)
+                else:
+                    # Whoever handed it over has it signed again.
+                    log.warning(
+                        "handed_over_certificate_ends",
+                        charger=ending.charger_id,
+                        serial=ending.serial,
+                    )
             after = page[-1].serial
         await asyncio.sleep(_RENEWALS_INTERVAL_S)
 
     async def _is_latest(self, certificate: CertificateRecord) -> bool:
         """Whether the charger has no newer one of this purpose, and this one still counts."""
-        if certificate.revoked_ms is not None:
+        if certificate.revoked_ms is not None or certificate.handed_over in _NOT_THERE:
             return False
         others = await self._reader.certificates(charger_id=certificate.charger_id, limit=1_000)
         return certificate.not_after_ms > self._clock.now_ms() and not any(
             other.purpose == certificate.purpose
             and other.not_after_ms > certificate.not_after_ms
             and other.revoked_ms is None
+            and other.handed_over in (HandOver.NONE, HandOver.ACCEPTED)
             for other in others
         )
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -66,11 +66,17 @@ class _Loaded(NamedTuple):
 class Tls:
     """The TLS side of a gateway.
 
+    Args:
+        changed: called whenever the files were taken in anew: open sockets may stand on what they
+            no longer allow.
+
     Raises:
         InvalidInput: the certificate, its key or a trust store cannot be used.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(
+        self, settings: Settings, changed: Callable[[], Awaitable[None]] | None = None
+    ) -> None:
         if settings.tls_certificate is None:
             raise InvalidInput(
                 "ocpp_tls_port wants tls_certificate: the server's certificate as a PEM file",
@@ -78,7 +84,8 @@ class Tls:
             )
         self.reloads = 0
         self._settings = settings
-        self._loaded = self._load()
+        self._changed = changed
+        self._loaded = self._load(None)
         self._tried = self._loaded.stamps
 
     @property
@@ -103,12 +110,14 @@ class Tls:
             return False
         self._tried = stamps
         try:
-            self._loaded = await asyncio.to_thread(self._load)
+            self._loaded = await asyncio.to_thread(self._load, self._loaded.revocations)
         except InvalidInput as error:
             log.error("tls_files_refused", error=error.message)
             return False
         self.reloads += 1
         log.info("tls_files_loaded")
+        if self._changed is not None:
+            await self._changed()
         return True
 
     def _files(self) -> list[Path]:
@@ -132,7 +141,7 @@ class Tls:
             stamps.append((str(path), stat.st_mtime_ns, stat.st_size))
         return tuple(stamps)
 
-    def _load(self) -> _Loaded:
+    def _load(self, before: Revocations | None) -> _Loaded:
         settings = self._settings
         # Taken first: a file that changes meanwhile is taken in again.
         stamps = self._stamps()
@@ -154,7 +163,7 @@ class Tls:
                 cadata=b"".join(anchor.public_bytes(Encoding.DER) for anchor in anchors)
             )
             context.verify_mode = ssl.CERT_OPTIONAL
-        return _Loaded(context, self._revocations(anchors), stamps)
+        return _Loaded(context, self._revocations(anchors, before), stamps)
 
     def _anchors(self) -> list[x509.Certificate]:
         local = self._settings.ca / "ca.pem"
@@ -169,10 +178,12 @@ class Tls:
                     ) from error
         return found
 
-    def _revocations(self, anchors: Iterable[x509.Certificate]) -> Revocations:
+    def _revocations(
+        self, anchors: Iterable[x509.Certificate], before: Revocations | None
+    ) -> Revocations:
         path = self._settings.tls_revocations
         try:
-            return Revocations(anchors, b"" if path is None else _read(path))
+            return Revocations(anchors, b"" if path is None else _read(path), before)
         except ValueError as error:
             raise InvalidInput(
                 f"revocation lists in {path}: {error}", reason="TLS_REVOCATIONS_INVALID"

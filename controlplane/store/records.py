@@ -23,6 +23,7 @@ __all__ = [
     "FeederRecord",
     "FeederRemoved",
     "GridEventRecord",
+    "HandOver",
     "JournalEvent",
     "LimitDecision",
     "MeterSample",
@@ -445,9 +446,21 @@ class CandidateRemoved(Record, frozen=True, tag="candidate_removed"):
     charger_id: ChargerId
 
 
+class HandOver(StrEnum):
+    """What became of a certificate that an operator handed over."""
+
+    NONE = ""
+    """Nobody did: it was signed because the charger asked for it."""
+    UNANSWERED = "unanswered"
+    """The charger may have it."""
+    ACCEPTED = "accepted"
+    REFUSED = "refused"
+    NOT_SENT = "not_sent"
+
+
 class CertificateRecord(Record, frozen=True, tag="certificate"):
-    """A certificate that the local authority signed for a charger. Upserted by `serial`, which is
-    hexadecimal."""
+    """A certificate that was signed for a charger, or that an operator handed over to it. Upserted
+    by `serial`, which is hexadecimal."""
 
     serial: str
     charger_id: ChargerId
@@ -459,6 +472,7 @@ class CertificateRecord(Record, frozen=True, tag="certificate"):
     not_after_ms: int
     revoked_ms: int | None = None
     revocation_reason: str = ""
+    handed_over: HandOver = HandOver.NONE
 
 
 class SigningState(StrEnum):

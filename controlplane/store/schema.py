@@ -382,6 +382,7 @@ certificate = Table(
     Column("not_after_ms", BigInteger, nullable=False),
     Column("revoked_ms", BigInteger),
     Column("revocation_reason", Text, nullable=False),
+    Column("handed_over", Text, nullable=False, server_default=""),
     Index("certificate_by_charger", "charger_id", "serial"),
     Index("certificate_by_end", "not_after_ms", "serial"),
 )

@@ -72,6 +72,31 @@ def station_certificate(authority: Authority, charger_id: str) -> tuple[tuple[st
     return (record.pem, key), record.serial
 
 
+def revocation_list(folder: Path, serial: str) -> str:
+    """A list of the authority in `folder` that revokes one certificate."""
+    key = serialization.load_pem_private_key((folder / "ca.key").read_bytes(), None)
+    root = x509.load_pem_x509_certificate((folder / "ca.pem").read_bytes())
+    return signed_list(key, root, int(serial, 16))
+
+
+def signed_list(key: Any, root: x509.Certificate, serial: int) -> str:
+    revoked = (
+        x509.RevokedCertificateBuilder()
+        .serial_number(serial)
+        .revocation_date(root.not_valid_before_utc)
+        .build()
+    )
+    signed = (
+        x509.CertificateRevocationListBuilder()
+        .issuer_name(root.subject)
+        .last_update(root.not_valid_before_utc)
+        .next_update(root.not_valid_after_utc)
+        .add_revoked_certificate(revoked)
+        .sign(key, hashes.SHA256())
+    )
+    return signed.public_bytes(serialization.Encoding.PEM).decode()
+
+
 def dial(
     node: Node,
     charger_id: str,

@@ -21,6 +21,7 @@ from security_stations import (
     make_authority,
     make_csr,
     make_server_files,
+    revocation_list,
     station_certificate,
 )
 from websockets.exceptions import ConnectionClosed, InvalidStatus
@@ -383,8 +384,8 @@ async def test_installed_certificates_and_their_status(tmp_path: Path) -> None:
             "certificate": running.authority.pem,
         }
         foreign = make_authority(tmp_path / "foreign")
-        (chain, _), _ = station_certificate(foreign, "CP1")
         for charger_id, station in (("CP1", old), ("CP2", new)):
+            (chain, _), _ = station_certificate(foreign, charger_id)
             sending = certificates_pb2.SendCertificateRequest(
                 charger_id=charger_id, chain_pem=chain
             )
@@ -407,6 +408,62 @@ async def test_installed_certificates_and_their_status(tmp_path: Path) -> None:
             assert told is not None
             assert told["requestedMessage"].startswith("SignCharg")
         await _asks_for_status(running, new)
+
+
+async def test_what_was_handed_over_is_listed_and_a_revocation_list_cuts_it_off(
+    tmp_path: Path,
+) -> None:
+    """A certificate of a signer that Loadstar only believes: from the operator's hand to the list
+    by which that signer takes it back."""
+    foreign = make_authority(tmp_path / "foreign", "Foreign CA")
+    trusted, listed = tmp_path / "trusted.pem", tmp_path / "revoked.pem"
+    trusted.write_text(foreign.pem)
+    listed.write_text("")
+    files = {"tls_client_ca": trusted, "tls_revocations": listed}
+    async with loadstar(tmp_path, **files) as running:
+        node, stub = running.node, running.certificates
+        (chain, key), serial = station_certificate(foreign, "CP1")
+
+        async def send(charger_id: str) -> Any:
+            return await stub.SendCertificate(
+                certificates_pb2.SendCertificateRequest(charger_id=charger_id, chain_pem=chain)
+            )
+
+        async def shown() -> Any:
+            asked = certificates_pb2.ListCertificatesRequest()
+            (certificate,) = (await stub.ListCertificates(asked)).certificates
+            assert (certificate.serial, certificate.charger_id) == (serial, "CP1")
+            return certificate.handed_over
+
+        async with Station(dial(node, "CP1")) as station:
+            station.answers["CertificateSigned"] = {"status": "Rejected"}
+            refused = (await send("CP1")).outcome
+            assert refused.state == chargers_pb2.COMMAND_STATE_REJECTED
+            assert await shown() == certificates_pb2.HAND_OVER_REFUSED
+            del station.answers["CertificateSigned"]
+            await send("CP1")
+            assert await shown() == certificates_pb2.HAND_OVER_ACCEPTED
+            # By its serial number it would be revoked: it is one certificate of one charger.
+            with pytest.raises(grpc.aio.AioRpcError) as taken:
+                await send("CP2")
+            assert taken.value.code() is grpc.StatusCode.FAILED_PRECONDITION
+        context = client_context(running.authority, (chain, key), tmp_path)
+        async with Station(dial(node, "CP1", context=context)) as station:
+            listed.write_text(revocation_list(tmp_path / "foreign", serial))
+            await station.closed()
+
+        async def told() -> bool:
+            kinds = f"the client certificate has been revoked: {serial}"
+            text = await journal(node)
+            return kinds in text and "1008 certificate revoked" in text
+
+        await until(told)
+        revoking = certificates_pb2.RevokeCertificateRequest(serial=serial, reason="sold")
+        await stub.RevokeCertificate(revoking)
+        async with Station(dial(node, "CP2")):
+            with pytest.raises(grpc.aio.AioRpcError) as revoked:
+                await send("CP1")
+            assert "revoked" in str(revoked.value.details())
 
 
 async def _asks_for_status(running: Loadstar, station: Station) -> None:

@@ -29,6 +29,8 @@ from security_stations import (
     make_authority,
     make_csr,
     make_server_files,
+    revocation_list,
+    signed_list,
     station_certificate,
 )
 from structlog.testing import capture_logs
@@ -234,7 +236,7 @@ async def test_files_are_taken_in_again_without_a_restart(tmp_path: Path) -> Non
             newer = make_authority(tmp_path / "newer")
             make_server_files(newer, tmp_path)
             trusted.write_text(authority.pem + newer.pem)
-            listed.write_text(_revocations(tmp_path / "ca", serial))
+            listed.write_text(revocation_list(tmp_path / "ca", serial))
             gateway = node._supervisor.gateway
             assert isinstance(gateway, LocalGateway)
             tls = gateway.gateway.admission.tls
@@ -246,7 +248,9 @@ async def test_files_are_taken_in_again_without_a_restart(tmp_path: Path) -> Non
             assert (status, words) == (403, "the client certificate has been revoked")
             fresh, _ = station_certificate(newer, "CP2")
             await works(dial(node, "CP2", context=client_context(newer, fresh, tmp_path)))
-            assert await call(before) == [3, "m", {}]
+            # The socket that stands on it is closed at once.
+            await asyncio.wait_for(before.wait_closed(), 10)
+            assert (before.close_code, before.close_reason) == (1008, "certificate revoked")
             # Files that cannot be used change nothing.
             certificate.write_text("half a file")
             assert not await tls.refresh()
@@ -283,7 +287,7 @@ class Chained:
         return (pem(leaf, self.certificate), key), leaf
 
     def revoke(self, certificate: x509.Certificate) -> str:
-        return _list(self.key, self.certificate, certificate.serial_number)
+        return signed_list(self.key, self.certificate, certificate.serial_number)
 
 
 def pem(*certificates: x509.Certificate) -> str:
@@ -325,6 +329,20 @@ async def test_a_list_counts_at_every_step_of_a_chain(tmp_path: Path) -> None:
             return found
 
         assert await served() == {"CP1", "CP2", "CP3"}
+        # Whoever is connected is held against a new list, at every step as well.
+        async with contextlib.AsyncExitStack() as sockets:
+            open_sockets = {
+                name: await sockets.enter_async_context(
+                    dial(node, name, context=client_context(authority, chain, tmp_path))
+                )
+                for name, (chain, _) in shown.items()
+            }
+            listed.write_text(root.revoke(maker.certificate))
+            await tls.refresh()
+            async with asyncio.timeout(10):
+                await open_sockets["CP1"].wait_closed()
+                await open_sockets["CP2"].wait_closed()
+            assert await call(open_sockets["CP3"]) == [3, "m", {}]
         # The station's own, by who signed it; who only has that name revokes nothing.
         assert await served(maker.revoke(shown["CP1"][1])) == {"CP2", "CP3"}
         assert await served(forger.revoke(shown["CP3"][1])) == {"CP1", "CP2", "CP3"}
@@ -332,30 +350,6 @@ async def test_a_list_counts_at_every_step_of_a_chain(tmp_path: Path) -> None:
         assert await served(root.revoke(maker.certificate)) == {"CP3"}
         both = root.revoke(maker.certificate), other.revoke(shown["CP3"][1])
         assert await served(*both) == set()
-
-
-def _revocations(folder: Path, serial: str) -> str:
-    key = serialization.load_pem_private_key((folder / "ca.key").read_bytes(), None)
-    root = x509.load_pem_x509_certificate((folder / "ca.pem").read_bytes())
-    return _list(key, root, int(serial, 16))
-
-
-def _list(key: Any, root: x509.Certificate, serial: int) -> str:
-    revoked = (
-        x509.RevokedCertificateBuilder()
-        .serial_number(serial)
-        .revocation_date(root.not_valid_before_utc)
-        .build()
-    )
-    signed = (
-        x509.CertificateRevocationListBuilder()
-        .issuer_name(root.subject)
-        .last_update(root.not_valid_before_utc)
-        .next_update(root.not_valid_after_utc)
-        .add_revoked_certificate(revoked)
-        .sign(key, hashes.SHA256())
-    )
-    return signed.public_bytes(serialization.Encoding.PEM).decode()
 
 
 @pytest.mark.parametrize(

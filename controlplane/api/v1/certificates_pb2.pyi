@@ -21,6 +21,38 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _HandOver:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _HandOverEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_HandOver.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    HAND_OVER_UNSPECIFIED: _HandOver.ValueType  # 0
+    """Nobody handed it over."""
+    HAND_OVER_UNANSWERED: _HandOver.ValueType  # 1
+    """No answer was heard yet, or none came: the charger may have it."""
+    HAND_OVER_ACCEPTED: _HandOver.ValueType  # 2
+    """The charger uses it."""
+    HAND_OVER_REFUSED: _HandOver.ValueType  # 3
+    """The charger did not take it."""
+    HAND_OVER_NOT_SENT: _HandOver.ValueType  # 4
+    """It did not leave Loadstar."""
+
+class HandOver(_HandOver, metaclass=_HandOverEnumTypeWrapper):
+    """What became of a certificate that SendCertificate handed over."""
+
+HAND_OVER_UNSPECIFIED: HandOver.ValueType  # 0
+"""Nobody handed it over."""
+HAND_OVER_UNANSWERED: HandOver.ValueType  # 1
+"""No answer was heard yet, or none came: the charger may have it."""
+HAND_OVER_ACCEPTED: HandOver.ValueType  # 2
+"""The charger uses it."""
+HAND_OVER_REFUSED: HandOver.ValueType  # 3
+"""The charger did not take it."""
+HAND_OVER_NOT_SENT: HandOver.ValueType  # 4
+"""It did not leave Loadstar."""
+Global___HandOver: _TypeAlias = HandOver  # noqa: Y015
+
 class _SigningState:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -443,6 +475,7 @@ class Certificate(_message.Message):
     REVOKED_TIME_FIELD_NUMBER: _builtins.int
     REVOCATION_REASON_FIELD_NUMBER: _builtins.int
     PEM_FIELD_NUMBER: _builtins.int
+    HANDED_OVER_FIELD_NUMBER: _builtins.int
     serial: _builtins.str
     """Hexadecimal, lower case."""
     charger_id: _builtins.str
@@ -453,6 +486,10 @@ class Certificate(_message.Message):
     """Why it was revoked."""
     pem: _builtins.str
     """The certificate and those above it, PEM."""
+    handed_over: Global___HandOver.ValueType
+    """What became of it where SendCertificate handed it over; unspecified for one that was signed because the
+    charger asked for it.
+    """
     @_builtins.property
     def not_before_time(self) -> _timestamp_pb2.Timestamp:
         """From when it is valid."""
@@ -476,10 +513,11 @@ class Certificate(_message.Message):
         revoked_time: _timestamp_pb2.Timestamp | None = ...,
         revocation_reason: _builtins.str = ...,
         pem: _builtins.str = ...,
+        handed_over: Global___HandOver.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["not_after_time", b"not_after_time", "not_before_time", b"not_before_time", "revoked_time", b"revoked_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["charger_id", b"charger_id", "not_after_time", b"not_after_time", "not_before_time", b"not_before_time", "pem", b"pem", "purpose", b"purpose", "revocation_reason", b"revocation_reason", "revoked_time", b"revoked_time", "serial", b"serial"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["charger_id", b"charger_id", "handed_over", b"handed_over", "not_after_time", b"not_after_time", "not_before_time", b"not_before_time", "pem", b"pem", "purpose", b"purpose", "revocation_reason", b"revocation_reason", "revoked_time", b"revoked_time", "serial", b"serial"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

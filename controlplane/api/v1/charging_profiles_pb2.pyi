@@ -347,7 +347,9 @@ class ChargingProfile(_message.Message):
     unit: _builtins.str
     """`A` or `W`."""
     stack_level: _builtins.int
-    """Higher ones go before lower ones of the same purpose; Loadstar's have 0."""
+    """Higher ones go before lower ones of the same purpose. Loadstar's defaults and those of transactions have
+    0, or what the charger's quirks say.
+    """
     transaction_id: _builtins.str
     """Of `PROFILE_PURPOSE_TRANSACTION`."""
     duration_s: _builtins.int

@@ -45,8 +45,16 @@ class ChargingProfilesServiceStub:
     which the site keeps account: it must say `outside_allocation`, and what the charger draws is then the
     caller's to answer for. For setpoints and power in both directions see `BidirectionalService`.
 
-    Errors: FAILED_PRECONDITION (reason `ALLOCATION_OWNS_PROFILES`) without `outside_allocation`;
-    INVALID_ARGUMENT (reason `COMMAND_INVALID`) for one that no charger would take, or that is Loadstar's own.
+    A default profile says what silence allows: the site keeps room for the most that it allows until
+    ClearChargingProfile has removed it. When a charger is prepared for the first time, the default profiles
+    that it holds are removed (`charger.foreign_defaults_removed` in the journal); none is taken before that.
+
+    Errors: FAILED_PRECONDITION (reason `ALLOCATION_OWNS_PROFILES`) without `outside_allocation`,
+    (`CHARGER_NOT_PREPARED`) for a default profile that would be removed with those of others,
+    (`DEFAULT_PROFILE_STEERS`) where Loadstar limits sessions by the default profile;
+    INVALID_ARGUMENT (reason `COMMAND_INVALID`) for one that no charger would take, or that is Loadstar's own,
+    (`STACK_LEVEL_TAKEN`) for one that would take the place of Loadstar's; RESOURCE_EXHAUSTED
+    (`OWN_PROFILES_FULL`) beyond 16 default profiles.
     """
     ClearChargingProfile: _grpc.UnaryUnaryMultiCallable[_charging_profiles_pb2.ClearChargingProfileRequest, _charging_profiles_pb2.ClearChargingProfileResponse]
     """Removes the profile with a number, whoever installed it; those of Loadstar itself stay. The outcome's
@@ -70,8 +78,16 @@ class ChargingProfilesServiceAsyncStub(ChargingProfilesServiceStub):
     which the site keeps account: it must say `outside_allocation`, and what the charger draws is then the
     caller's to answer for. For setpoints and power in both directions see `BidirectionalService`.
 
-    Errors: FAILED_PRECONDITION (reason `ALLOCATION_OWNS_PROFILES`) without `outside_allocation`;
-    INVALID_ARGUMENT (reason `COMMAND_INVALID`) for one that no charger would take, or that is Loadstar's own.
+    A default profile says what silence allows: the site keeps room for the most that it allows until
+    ClearChargingProfile has removed it. When a charger is prepared for the first time, the default profiles
+    that it holds are removed (`charger.foreign_defaults_removed` in the journal); none is taken before that.
+
+    Errors: FAILED_PRECONDITION (reason `ALLOCATION_OWNS_PROFILES`) without `outside_allocation`,
+    (`CHARGER_NOT_PREPARED`) for a default profile that would be removed with those of others,
+    (`DEFAULT_PROFILE_STEERS`) where Loadstar limits sessions by the default profile;
+    INVALID_ARGUMENT (reason `COMMAND_INVALID`) for one that no charger would take, or that is Loadstar's own,
+    (`STACK_LEVEL_TAKEN`) for one that would take the place of Loadstar's; RESOURCE_EXHAUSTED
+    (`OWN_PROFILES_FULL`) beyond 16 default profiles.
     """
     ClearChargingProfile: _aio.UnaryUnaryMultiCallable[_charging_profiles_pb2.ClearChargingProfileRequest, _charging_profiles_pb2.ClearChargingProfileResponse]  # type: ignore[assignment]
     """Removes the profile with a number, whoever installed it; those of Loadstar itself stay. The outcome's
@@ -104,8 +120,16 @@ class ChargingProfilesServiceServicer(metaclass=_abc_1.ABCMeta):
         which the site keeps account: it must say `outside_allocation`, and what the charger draws is then the
         caller's to answer for. For setpoints and power in both directions see `BidirectionalService`.
 
-        Errors: FAILED_PRECONDITION (reason `ALLOCATION_OWNS_PROFILES`) without `outside_allocation`;
-        INVALID_ARGUMENT (reason `COMMAND_INVALID`) for one that no charger would take, or that is Loadstar's own.
+        A default profile says what silence allows: the site keeps room for the most that it allows until
+        ClearChargingProfile has removed it. When a charger is prepared for the first time, the default profiles
+        that it holds are removed (`charger.foreign_defaults_removed` in the journal); none is taken before that.
+
+        Errors: FAILED_PRECONDITION (reason `ALLOCATION_OWNS_PROFILES`) without `outside_allocation`,
+        (`CHARGER_NOT_PREPARED`) for a default profile that would be removed with those of others,
+        (`DEFAULT_PROFILE_STEERS`) where Loadstar limits sessions by the default profile;
+        INVALID_ARGUMENT (reason `COMMAND_INVALID`) for one that no charger would take, or that is Loadstar's own,
+        (`STACK_LEVEL_TAKEN`) for one that would take the place of Loadstar's; RESOURCE_EXHAUSTED
+        (`OWN_PROFILES_FULL`) beyond 16 default profiles.
         """
 
     @_abc_1.abstractmethod

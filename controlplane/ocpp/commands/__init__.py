@@ -98,6 +98,7 @@ from controlplane.ocpp.commands.security import (
     DeleteCertificate,
     GetInstalledCertificates,
     InstallCertificate,
+    Leaf,
     SetPassword,
 )
 from controlplane.ocpp.commands.tariff import (
@@ -158,6 +159,7 @@ __all__ = [
     "GetTariffs",
     "GetTransactionStatus",
     "InstallCertificate",
+    "Leaf",
     "LimitPeriod",
     "LimitPurpose",
     "ListEntry",

@@ -3,6 +3,8 @@ whitepaper, 2.x part 2 blocks A and M. Words of types are those of 2.x."""
 
 from __future__ import annotations
 
+import msgspec
+
 from controlplane.ocpp.certificates import CertificateHash
 from controlplane.ocpp.commands.core import Command
 
@@ -11,17 +13,28 @@ __all__ = [
     "DeleteCertificate",
     "GetInstalledCertificates",
     "InstallCertificate",
+    "Leaf",
     "SetPassword",
 ]
 
 
+class Leaf(msgspec.Struct, frozen=True):
+    """What a station's certificate says; `serial` is hexadecimal, lower case."""
+
+    serial: str
+    not_before_ms: int
+    not_after_ms: int
+
+
 class CertificateSigned(Command, frozen=True, tag="certificate_signed"):
-    """Hand over a certificate that was asked for, PEM with those above it, leaf first.
-    `request_id` is the station's own number for it (2.1)."""
+    """Hand over a certificate, PEM with those above it, leaf first. `request_id` is the station's
+    own number for it (2.1). `leaf` is given where it is an operator's and nobody has written it
+    down yet."""
 
     chain: str
     purpose: str = "ChargingStationCertificate"
     request_id: int | None = None
+    leaf: Leaf | None = None
 
 
 class InstallCertificate(Command, frozen=True, tag="install_certificate"):

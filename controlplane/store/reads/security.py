@@ -16,6 +16,7 @@ from controlplane.store.records import (
     CertificateRecord,
     ChargerRecord,
     CredentialRecord,
+    HandOver,
     SecurityEventRecord,
     SigningRecord,
     SigningState,
@@ -78,7 +79,7 @@ class SecurityReads(Reads):
     async def certificate(self, serial: str) -> CertificateRecord | None:
         """The certificate, or None."""
         query = select(schema.certificate).where(schema.certificate.c.serial == serial)
-        found = await self._found(query, CertificateRecord)
+        found = await self._certificates(query)
         return found[0] if found else None
 
     async def certificates(
@@ -98,7 +99,7 @@ class SecurityReads(Reads):
             query = query.where(columns.not_after_ms < ends_before_ms)
         if after_serial:
             query = query.where(columns.serial > after_serial)
-        return await self._found(query.limit(limit), CertificateRecord)
+        return await self._certificates(query.limit(limit))
 
     async def signing(self, request_id: str) -> SigningRecord | None:
         """The wish for a certificate, or None."""
@@ -147,6 +148,15 @@ class SecurityReads(Reads):
                 values = row._asdict()
                 found.append((values.pop("event_id"), SecurityEventRecord(**values)))
             return found
+
+        return await self.read(read)
+
+    async def _certificates(self, query: Select[Any]) -> list[CertificateRecord]:
+        def read(connection: Connection) -> list[CertificateRecord]:
+            return [
+                CertificateRecord(**(row._asdict() | {"handed_over": HandOver(row.handed_over)}))
+                for row in connection.execute(query)
+            ]
 
         return await self.read(read)
 

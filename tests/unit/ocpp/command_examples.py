@@ -55,6 +55,7 @@ _OF_ALL: Sequence[AnyCommand] = (
             commands.ScheduleKind.DAILY,
             "A",
             (commands.LimitPeriod(16), commands.LimitPeriod(8.09, 3_600, 1)),
+            stack_level=1,
             start_ms=_AT_MS,
         ),
     ),
