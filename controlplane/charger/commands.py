@@ -67,6 +67,8 @@ class Order:
     limit: ApplyLimit | None = None
     urgent: bool = False
     sent: bool = False
+    sent_ms: int = 0
+    """When the last of its CALLs left."""
     results: list[tuple[Command, CommandResult]] = field(default_factory=list)
 
     def result(self) -> CommandResult:
@@ -295,7 +297,7 @@ class CommandQueue:
 
     def _send(self, turn: Turn, order: Order) -> None:
         _, action, payload = order.calls[0]
-        order.sent = True
+        order.sent, order.sent_ms = True, turn.now_ms
         self._counter += 1
         self._message_id = f"{self._prefix}-{self._counter:x}"
         self._until_ms = turn.now_ms + self._timeout_ms

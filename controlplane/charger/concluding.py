@@ -129,6 +129,10 @@ class Conclusions:
         if order is not None and self._device.reset_unanswered(order.command):
             self.conclude(turn, CommandResult(CommandState.ACCEPTED, "Rebooted"))
 
+    def resumed(self, turn: Turn) -> None:
+        """The connection is that of the host before, which may have wanted something of it."""
+        self._sampling.resumed(turn)
+
     def disconnected(self, turn: Turn) -> None:
         """Whatever was wanted of the station on its connection ends here."""
         self._sampling.disconnected()

@@ -68,6 +68,8 @@ class Connection:
             self._memory.ocpp_version = message.ocpp_version
             turn.changed = True
         self._security.connected(turn, message)
+        if message.resumed:
+            self._conclusions.resumed(turn)
         if message.resumed and self._memory.settled_connection == message.connection:
             self._preparation.resume(turn)
             return

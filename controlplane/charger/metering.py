@@ -143,7 +143,9 @@ class Metering:
         if not self._note_reading(connector_id, key):
             return None
         memory = self._memory
-        fresh = reading.context == TRIGGERED and self._asked.answered(connector_id, now_ms)
+        asked_ms = None
+        if reading.context == TRIGGERED:
+            asked_ms = self._asked.answered(connector_id, reading.at_ms, now_ms)
         turn.effects.append(
             Persist(
                 MeterSample(
@@ -184,13 +186,13 @@ class Metering:
         return ConnectorMetered(
             memory.charger_id,
             connector_id,
-            at_ms,
+            at_ms if asked_ms is None else asked_ms,
             reading.current_ma,
             reading.power_w,
             None if session is None else session.register.energy_wh,
             reading.soc_percent,
             None if session is None else session.exported.energy_wh,
-            fresh,
+            asked_ms is not None,
         )
 
     def _take_export(
