@@ -129,9 +129,9 @@ class Conclusions:
         if order is not None and self._device.reset_unanswered(order.command):
             self.conclude(turn, CommandResult(CommandState.ACCEPTED, "Rebooted"))
 
-    def resumed(self, turn: Turn) -> None:
-        """The connection is that of the host before, which may have wanted something of it."""
-        self._sampling.resumed(turn)
+    def connected(self, turn: Turn, *, resumed: bool) -> None:
+        """There is a connection; `resumed`: on it the host before may have wanted something."""
+        self._sampling.connected(turn, resumed=resumed)
 
     def disconnected(self, turn: Turn) -> None:
         """Whatever was wanted of the station on its connection ends here."""

@@ -6,10 +6,11 @@ One that the station was asked for after it took the limit is newer than that, w
 
 The invariants: one question waits or is in flight at a time, and a station that does not take it is
 not asked again on the same connection; no sample is called fresh that may answer a question from
-before the limit in force, be it one of a host that is gone; and a fresh one counts as taken when
-its question left, the earliest that it can have been. Sources: OCPP 1.6 section 5.17; 2.0.1 part 2 F06.FR.07, by which a
-TransactionEvent carries the transaction's own measurands and MeterValues those of the clock-aligned
-ones; `Trigger` of ReadingContext (1.6 section 7.31, 2.0.1 part 2 3.71)."""
+before the limit in force, be it one of a host or a connection that is gone; and a fresh one counts
+as taken when its question left, the earliest that it can have been. Sources: OCPP 1.6 section 5.17;
+2.0.1 part 2 F06.FR.07, by which a TransactionEvent carries the transaction's own measurands and
+MeterValues those of the clock-aligned ones; `Trigger` of ReadingContext (1.6 section 7.31, 2.0.1
+part 2 3.71)."""
 
 from __future__ import annotations
 
@@ -47,22 +48,22 @@ class _Question(NamedTuple):
 class Asked:
     """The questions of one connection that may yet be answered, by connector, the oldest first."""
 
-    __slots__ = ("_memory", "_questions", "_resumed_ms")
+    __slots__ = ("_begun_ms", "_memory", "_others_until_ms", "_questions")
 
     def __init__(self, memory: ChargerMemory) -> None:
         self._memory = memory
-        self._resumed_ms: int | None = None
+        self._begun_ms = self._others_until_ms = 0
         self._questions: dict[int, list[_Question]] = {}
 
     def forget(self) -> None:
         """The connection is gone."""
         self._questions.clear()
-        self._resumed_ms = None
 
-    def resumed(self, now_ms: int) -> None:
-        """The connection goes on under another host: the one before may have asked, and for a while
-        a sample may be the answer to that."""
-        self._resumed_ms = now_ms
+    def begin(self, now_ms: int, *, resumed: bool) -> None:
+        """A connection begins, or goes on under another host: the one before may have asked, and
+        for a while a sample may be the answer to that."""
+        self._begun_ms = now_ms
+        self._others_until_ms = now_ms + _OTHERS_MS if resumed else now_ms
 
     def put(self, connector_id: int | None, asked_ms: int) -> None:
         """The station may have taken a question about a connector; None: about all."""
@@ -73,9 +74,7 @@ class Asked:
     def limited(self, connector_id: int) -> None:
         """The station may have taken another limit."""
         questions = self._questions.get(connector_id, ())
-        self._questions[connector_id] = [
-            each._replace(since_limit=False) for each in questions
-        ]
+        self._questions[connector_id] = [each._replace(since_limit=False) for each in questions]
 
     def answered(self, connector_id: int, at_ms: int | None, now_ms: int) -> int | None:
         """A sample came that was asked for; its station's clock shows `at_ms`. When that was, if it
@@ -89,11 +88,14 @@ class Asked:
         asked_ms, since_limit = questions.pop(0)
         if not since_limit or questions:
             return None
-        resumed_ms = self._resumed_ms
-        if resumed_ms is not None and now_ms - resumed_ms < _OTHERS_MS:
-            return None
-        # One that waited in the station since before this connection would be told late.
-        return asked_ms if self._memory.clock.explains(at_ms, now_ms) else None
+        return None if self._from_before(at_ms, now_ms) else asked_ms
+
+    def _from_before(self, at_ms: int | None, now_ms: int) -> bool:
+        """Whether a sample may have waited in its station since before all that is known here. It
+        would be told late; and after a while there can be none."""
+        if now_ms - self._begun_ms >= _LOST_MS:
+            return False
+        return now_ms < self._others_until_ms or not self._memory.clock.explains(at_ms, now_ms)
 
 
 class Sampling:
@@ -111,9 +113,9 @@ class Sampling:
         self._unwilling = False
         self._asked.forget()
 
-    def resumed(self, turn: Turn) -> None:
-        """Its connection goes on under this host."""
-        self._asked.resumed(turn.now_ms)
+    def connected(self, turn: Turn, *, resumed: bool) -> None:
+        """It has a connection; `resumed`: that of the host before."""
+        self._asked.begin(turn.now_ms, resumed=resumed)
 
     def wanted(self, turn: Turn, message: SampleWanted) -> None:
         """The site wants to know what flows."""

@@ -109,7 +109,14 @@ def release(
     first = {position: place for place, position in enumerate(plan.order)}
     ordered = sorted(raises.items(), key=lambda each: first.get(each[0], len(first)))
     raised, waiting = _raise(
-        tree, entries, ordered, plan, rows, calm, now_ms=now_ms, raise_interval_ms=raise_interval_ms
+        tree,
+        entries,
+        ordered,
+        rows,
+        calm,
+        plan=plan,
+        now_ms=now_ms,
+        raise_interval_ms=raise_interval_ms,
     )
     return Released(limits + raised, waiting)
 
@@ -118,10 +125,10 @@ def _raise(
     tree: SiteTree,
     entries: Sequence[Entry],
     raises: Sequence[tuple[int, int]],
-    plan: Plan,
     rows: Budget,
     calm: Sequence[Calm],
     *,
+    plan: Plan,
     now_ms: int,
     raise_interval_ms: int,
 ) -> tuple[list[tuple[int, int]], dict[int, int]]:

@@ -144,6 +144,15 @@ def test_a_sample_that_waited_in_the_station_is_no_answer() -> None:
     assert not told_fresh(charger, clock_ms=-30_000)
 
 
+def test_a_sample_that_was_asked_for_is_told_though_the_clock_was_set_back() -> None:
+    charger = charging()
+    charger.wait(121_000)
+    assert not told_fresh(charger, "Sample.Periodic", clock_ms=240_000)
+    ask(charger)
+    assert told_fresh(charger, amperes=7, clock_ms=0)
+    assert charger.told(ConnectorMetered, latest=True)[-1].at_ms == charger.now_ms
+
+
 def test_what_a_host_before_asked_for_proves_nothing() -> None:
     charger = charging().reborn()
     charger.connect(resumed=True, name="x")
