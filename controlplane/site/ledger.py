@@ -302,7 +302,12 @@ class Entry(msgspec.Struct, array_like=True):
             return True
         if state is not CommandState.ACCEPTED:
             self._doubt(pending.limit_ma)
-            self._back_off(now_ms=now_ms, backoff_ms=backoff_ms, backoff_max_ms=backoff_max_ms)
+            # Silence has taken its time already, and is the line's fault more often than the
+            # station's: that one fails again is no reason to wait longer and longer.
+            silent = state is CommandState.TIMED_OUT
+            wait_ms = backoff_ms if silent else backoff_ms << min(self.failures, 16)
+            self.retry_ms = now_ms + min(backoff_max_ms, wait_ms)
+            self.failures += 1
             return True
         # A station works through its calls in order: what it accepts replaces all that was sent
         # before and left in doubt.
@@ -343,11 +348,6 @@ class Entry(msgspec.Struct, array_like=True):
         """A limit may be in force or not."""
         self.uncertain_ma = max(self.uncertain_ma, limit_ma)
         self.uncertain_feed_ma = max(self.uncertain_feed_ma, -limit_ma)
-
-    def _back_off(self, *, now_ms: int, backoff_ms: int, backoff_max_ms: int) -> None:
-        wait_ms = min(backoff_max_ms, backoff_ms << min(self.failures, 16))
-        self.failures += 1
-        self.retry_ms = now_ms + wait_ms
 
     def metered(
         self,

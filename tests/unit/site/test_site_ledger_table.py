@@ -252,6 +252,18 @@ def test_backoff_doubles_and_the_stuck_charger_is_planned_around() -> None:
     assert bench.pending()["B"] == 16, "48 A less the 32 A that A may be drawing"
 
 
+def test_a_silent_charger_is_not_left_alone_for_longer_and_longer() -> None:
+    """Each time-out has lasted long enough."""
+    bench = two_chargers()
+    bench.plug("A")
+    for _ in range(5):
+        bench.answer(CommandState.TIMED_OUT)
+        bench.advance(1_500)
+        assert bench.limits == []
+        bench.advance(1_500)
+        assert len(bench.limits) == 1
+
+
 def test_superseded_was_never_sent() -> None:
     bench = two_chargers()
     bench.plug("A")
