@@ -512,3 +512,13 @@ class Entry(msgspec.Struct, array_like=True):
         self.pending = []
         self.online = self.settled = False
         self.retry_ms = 0
+
+    def resumed(self, now_ms: int) -> None:
+        """Another host goes on, by a clock that may be ahead of the last one's: whoever still
+        follows a lower limit has all of its time before it."""
+        if self.draining_ma:
+            self._follow([Followed(self.draining_ma, now_ms)])
+        if self.receding_ma:
+            self.receded_ms = now_ms
+        if self.fading_ma:
+            self.acknowledged_ms = now_ms
