@@ -67,6 +67,8 @@ class Order:
     limit: ApplyLimit | None = None
     urgent: bool = False
     sent: bool = False
+    sent_ms: int = 0
+    """When the last of its CALLs left."""
     results: list[tuple[Command, CommandResult]] = field(default_factory=list)
 
     def result(self) -> CommandResult:
@@ -158,6 +160,7 @@ class CommandQueue:
         "_late",
         "_message_id",
         "_prefix",
+        "_slow",
         "_timeout_ms",
         "_until_ms",
         "_waiting",
@@ -173,6 +176,8 @@ class CommandQueue:
         self._message_id = ""
         self._until_ms = 0
         self._timeout_ms = timeout_ms
+        self._slow = False
+        """Whether an answer came after its time: this station is given all of it."""
         self._prefix = ""
         self._counter = 0
         self._late: dict[str, str] = {}
@@ -295,11 +300,17 @@ class CommandQueue:
 
     def _send(self, turn: Turn, order: Order) -> None:
         _, action, payload = order.calls[0]
-        order.sent = True
+        order.sent, order.sent_ms = True, turn.now_ms
         self._counter += 1
         self._message_id = f"{self._prefix}-{self._counter:x}"
-        self._until_ms = turn.now_ms + self._timeout_ms
+        self._until_ms = turn.now_ms + self._patience_ms(order)
         turn.effects.append(Call(self.connection, self._message_id, action, payload))
+
+    def _patience_ms(self, order: Order) -> int:
+        """How long the station may take. Others wait for what becomes of a limit, and nearly every
+        station answers one at once: where the answer is lost, that is to be known soon."""
+        hurry = order.limit is not None and not self._slow
+        return self._timeout_ms * 2 // 3 if hurry else self._timeout_ms
 
     def expects(self, message_id: str) -> bool:
         return self.in_flight is not None and message_id == self._message_id
@@ -324,7 +335,9 @@ class CommandQueue:
 
     def late_action(self, message_id: str) -> str | None:
         """The action of a CALL that had timed out; None for an id that was never sent."""
-        return self._late.pop(message_id, None)
+        action = self._late.pop(message_id, None)
+        self._slow |= action is not None
+        return action
 
     # --- time -------------------------------------------------------------------------------------
 

@@ -130,6 +130,10 @@ class Conclusions:
         if order is not None and self._device.reset_unanswered(order.command):
             self.conclude(turn, CommandResult(CommandState.ACCEPTED, "Rebooted"))
 
+    def connected(self, turn: Turn, *, resumed: bool) -> None:
+        """There is a connection; `resumed`: on it the host before may have wanted something."""
+        self._sampling.connected(turn, resumed=resumed)
+
     def disconnected(self, turn: Turn) -> None:
         """Whatever was wanted of the station on its connection ends here."""
         self._sampling.disconnected()

@@ -68,6 +68,7 @@ class Connection:
             self._memory.ocpp_version = message.ocpp_version
             turn.changed = True
         self._security.connected(turn, message)
+        self._conclusions.connected(turn, resumed=message.resumed)
         if message.resumed and self._memory.settled_connection == message.connection:
             self._preparation.resume(turn)
             return

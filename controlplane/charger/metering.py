@@ -143,7 +143,9 @@ class Metering:
         if not self._note_reading(connector_id, key):
             return None
         memory = self._memory
-        fresh = reading.context == TRIGGERED and self._asked.answered(connector_id, now_ms)
+        asked_ms = None
+        if reading.context == TRIGGERED:
+            asked_ms = self._asked.answered(connector_id, reading.at_ms, now_ms)
         turn.effects.append(
             Persist(
                 MeterSample(
@@ -175,7 +177,12 @@ class Metering:
             # A session of which nobody knows yet where it runs; connector 0 is the main meter.
             return None
         if not self._measured(
-            connector_id, at_ms, reading.power_w, reading.current_ma, reading.soc_percent
+            connector_id,
+            at_ms,
+            reading.power_w,
+            reading.current_ma,
+            reading.soc_percent,
+            newest=asked_ms is not None,
         ):
             return None
         if not turn.settled and now_ms - at_ms > HISTORY_MS:
@@ -184,13 +191,13 @@ class Metering:
         return ConnectorMetered(
             memory.charger_id,
             connector_id,
-            at_ms,
+            at_ms if asked_ms is None else asked_ms,
             reading.current_ma,
             reading.power_w,
             None if session is None else session.register.energy_wh,
             reading.soc_percent,
             None if session is None else session.exported.energy_wh,
-            fresh,
+            asked_ms is not None,
         )
 
     def _take_export(
@@ -316,10 +323,13 @@ class Metering:
         power_w: int | None,
         current_ma: tuple[int | None, int | None, int | None],
         soc_percent: float | None,
+        *,
+        newest: bool = False,
     ) -> bool:
-        """Remember a measurement unless a newer one is known."""
+        """Remember a measurement unless a newer one is known. `newest`: none is, though the clock
+        of the station may have been set back since."""
         connector = self._memory.connector(connector_id)
-        if connector is None or at_ms < connector.measured_ms:
+        if connector is None or not (newest or at_ms >= connector.measured_ms):
             return False
         connector.measured_ms = at_ms
         connector.power_w = power_w

@@ -6,13 +6,15 @@ One that the station was asked for after it took the limit is newer than that, w
 
 The invariants: one question waits or is in flight at a time, and a station that does not take it is
 not asked again on the same connection; no sample is called fresh that may answer a question from
-before the limit in force. Sources: OCPP 1.6 section 5.17; 2.0.1 part 2 F06.FR.07, by which a
-TransactionEvent carries the transaction's own measurands and MeterValues those of the clock-aligned
-ones; `Trigger` of ReadingContext (1.6 section 7.31, 2.0.1 part 2 3.71)."""
+before the limit in force, be it one of a host or a connection that is gone; and a fresh one counts
+as taken when its question left, the earliest that it can have been. Sources: OCPP 1.6 section 5.17;
+2.0.1 part 2 F06.FR.07, by which a TransactionEvent carries the transaction's own measurands and
+MeterValues those of the clock-aligned ones; `Trigger` of ReadingContext (1.6 section 7.31, 2.0.1
+part 2 3.71)."""
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, NamedTuple
 
 from controlplane.charger.commands import Order, Origin
 from controlplane.charger.line import Line
@@ -32,43 +34,68 @@ _QUESTIONS_MAX: Final = 8
 _LOST_MS: Final = 120_000
 """A question so old is not answered any more. A station repeats what it could not deliver after
 half a minute."""
+_OTHERS_MS: Final = 40_000
+"""For so long a station may owe an answer to the host before; one still older is told late."""
+
+
+class _Question(NamedTuple):
+    asked_ms: int
+    """When it left."""
+    since_limit: bool
+    """Whether the station had taken its present limit by then."""
 
 
 class Asked:
-    """The questions of one connection that may yet be answered, by connector: when each was put,
-    the oldest first, and whether the station had taken its present limit by then."""
+    """The questions of one connection that may yet be answered, by connector, the oldest first."""
 
-    __slots__ = ("_memory", "_questions")
+    __slots__ = ("_begun_ms", "_memory", "_others_until_ms", "_questions")
 
     def __init__(self, memory: ChargerMemory) -> None:
         self._memory = memory
-        self._questions: dict[int, list[tuple[int, bool]]] = {}
+        self._begun_ms = self._others_until_ms = 0
+        self._questions: dict[int, list[_Question]] = {}
 
     def forget(self) -> None:
         """The connection is gone."""
         self._questions.clear()
 
-    def put(self, connector_id: int | None, now_ms: int) -> None:
+    def begin(self, now_ms: int, *, resumed: bool) -> None:
+        """A connection begins, or goes on under another host: the one before may have asked, and
+        for a while a sample may be the answer to that."""
+        self._begun_ms = now_ms
+        self._others_until_ms = now_ms + _OTHERS_MS if resumed else now_ms
+
+    def put(self, connector_id: int | None, asked_ms: int) -> None:
         """The station may have taken a question about a connector; None: about all."""
         for each in self._memory.connectors if connector_id is None else (connector_id,):
             waiting = self._questions.get(each, [])[1 - _QUESTIONS_MAX :]
-            self._questions[each] = [*waiting, (now_ms, True)]
+            self._questions[each] = [*waiting, _Question(asked_ms, since_limit=True)]
 
     def limited(self, connector_id: int) -> None:
         """The station may have taken another limit."""
         questions = self._questions.get(connector_id, ())
-        self._questions[connector_id] = [(asked_ms, False) for asked_ms, _ in questions]
+        self._questions[connector_id] = [each._replace(since_limit=False) for each in questions]
 
-    def answered(self, connector_id: int, now_ms: int) -> bool:
-        """A sample came that was asked for. Whether it answers the last question, and that was put
-        after the limit in force was taken."""
+    def answered(self, connector_id: int, at_ms: int | None, now_ms: int) -> int | None:
+        """A sample came that was asked for; its station's clock shows `at_ms`. When that was, if it
+        answers the last question, and that was put after the limit in force was taken; None: nobody
+        can tell."""
         questions = self._questions.get(connector_id, [])
-        while questions and now_ms - questions[0][0] > _LOST_MS:
+        while questions and now_ms - questions[0].asked_ms > _LOST_MS:
             del questions[0]
         if not questions:
+            return None
+        asked_ms, since_limit = questions.pop(0)
+        if not since_limit or questions:
+            return None
+        return None if self._from_before(at_ms, now_ms) else asked_ms
+
+    def _from_before(self, at_ms: int | None, now_ms: int) -> bool:
+        """Whether a sample may have waited in its station since before all that is known here. It
+        would be told late; and after a while there can be none."""
+        if now_ms - self._begun_ms >= _LOST_MS:
             return False
-        _, since_limit = questions.pop(0)
-        return since_limit and not questions
+        return now_ms < self._others_until_ms or not self._memory.clock.explains(at_ms, now_ms)
 
 
 class Sampling:
@@ -85,6 +112,10 @@ class Sampling:
         """A station that comes back may have learned."""
         self._unwilling = False
         self._asked.forget()
+
+    def connected(self, turn: Turn, *, resumed: bool) -> None:
+        """It has a connection; `resumed`: that of the host before."""
+        self._asked.begin(turn.now_ms, resumed=resumed)
 
     def wanted(self, turn: Turn, message: SampleWanted) -> None:
         """The site wants to know what flows."""
@@ -107,4 +138,4 @@ class Sampling:
         if order.origin is Origin.LEARNING:
             self._unwilling |= refused
         if command.message in _SAMPLES and order.sent and not refused:
-            self._asked.put(command.connector_id, turn.now_ms)
+            self._asked.put(command.connector_id, order.sent_ms)

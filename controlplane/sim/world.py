@@ -60,8 +60,10 @@ _COMMISSIONING_MS = 600_000
 _STRETCH_MS = 4 * MS_PER_HOUR
 _CALM_MS = 300_000
 _REST_MS = 900_000
-_NEWS_MS = 60_000
-"""Of one change of the optimum: rounds, a charger's answer, reports to the feeder and its caps."""
+_OPTIMUM_MS = 60_000
+"""Within this the allocation is the optimum once faults have stopped."""
+_NEWS_LARGE_MS = 60_000
+"""In large networks besides, whose sites report to the feeder every two minutes."""
 _RETRY_MS = 5_000
 _LOOK_MS, _LOOK_LARGE_MS = 5_000, 30_000
 _BUILDING_REPORT_MAX_MS = 120_000
@@ -211,8 +213,7 @@ class World:
             grace_ms=2 * (settings.meter_interval_ms + settings.ramp_ms)
             + 10 * settings.call_timeout_ms,
         )
-        # A call whose answer was lost, the ramp of who gives back, and then the news of it.
-        within_ms = settings.call_timeout_ms + settings.ramp_ms + _NEWS_MS
+        within_ms = _OPTIMUM_MS + (_NEWS_LARGE_MS if self.large else 0)
         self.optimum = OptimumWatch(
             "less than the optimum",
             self.violations,

@@ -123,6 +123,8 @@ class SiteActor:
         if self._site is not None:
             self._rounds.heard_ms = self._site.latest_ms
             self._rounds.mind_clock(self._site, now_ms, since_crash=True)
+            for entry in self._site.entries:
+                entry.resumed(now_ms)
             config = self._site.config
             self._rounds.effects += [
                 assignment(config, charger, again=True) for charger in config.chargers

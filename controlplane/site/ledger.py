@@ -30,7 +30,7 @@ import msgspec
 from controlplane.ids import SessionId
 from controlplane.ocpp.commands import CommandState
 
-__all__ = ["FAILURES_STUCK", "PENDING_MAX", "Entry", "PendingLimit", "tolerance_ma"]
+__all__ = ["FAILURES_STUCK", "PENDING_MAX", "Entry", "Followed", "PendingLimit", "tolerance_ma"]
 
 FAILURES_STUCK = 3
 """After so many limits in a row that failed, the round stops planning with the charger."""
@@ -38,6 +38,9 @@ FAILURES_STUCK = 3
 PENDING_MAX = 8
 """Limits in flight per connector. Only a reduction may overtake another limit, so this bound is
 met by a charger that answers nothing while its site shrinks again and again."""
+
+FOLLOWED_MAX = 8
+"""Decreases that are told apart while a vehicle follows them."""
 
 RISE_MS = 5_000
 """How long a vehicle may take to follow a changed pilot signal (IEC 61851-1). One that was raised
@@ -62,6 +65,13 @@ class PendingLimit(msgspec.Struct, frozen=True, array_like=True):
     sent_ms: int
 
 
+class Followed(msgspec.Struct, frozen=True, array_like=True):
+    """What a vehicle may still draw while it follows a lower limit, and since when it does."""
+
+    current_ma: int
+    since_ms: int
+
+
 class Entry(msgspec.Struct, array_like=True):
     """The account of one connector. Currents are milliamperes per phase, 0 and up, but for limits:
     one below 0 has the vehicle feed in as much.
@@ -84,7 +94,8 @@ class Entry(msgspec.Struct, array_like=True):
     uncertain_ma: int = 0
     """The largest limit that was sent, failed, and may be in force all the same."""
     draining_ma: int = 0
-    """What the vehicle may still draw while it follows an acknowledged decrease."""
+    """What the vehicle may still draw while it follows acknowledged decreases: the most of
+    `followed`."""
     excess_ma: int = 0
     """What the meter shows, where that is above everything the charger was allowed."""
     pending: list[PendingLimit] = []
@@ -109,6 +120,10 @@ class Entry(msgspec.Struct, array_like=True):
     outlives a session: one that ran at that profile may be told of later than that it changed."""
     receded_ms: int = 0
     """When a default profile gave way to a lower one last."""
+    followed: list[Followed] = []
+    """Of each decrease that may still be followed, what it was from: the oldest and highest first.
+    The time for one runs from its own acknowledgement, whatever is told after it: a vehicle that
+    had its time to come down to a limit draws no more than that, or than a later, higher one."""
 
     # --- what counts ------------------------------------------------------------------------------
 
@@ -218,7 +233,7 @@ class Entry(msgspec.Struct, array_like=True):
     def follows_until_ms(self, ramp_ms: int) -> int | None:
         """When the time is over that a vehicle may take to follow what was lowered, the earliest;
         None where nothing was."""
-        ends_ms = [self.acknowledged_ms + ramp_ms] if self.draining_ma else []
+        ends_ms = [each.since_ms + ramp_ms for each in self._followed()[:1]]
         if self.receding_ma:
             ends_ms.append(self.receded_ms + ramp_ms)
         return min(ends_ms, default=None)
@@ -274,7 +289,7 @@ class Entry(msgspec.Struct, array_like=True):
         acknowledged_ma = self.acknowledged_ma
         feeds = acknowledged_ma is not None and acknowledged_ma < 0
         held_ma = 0 if feeds else self.held_ma
-        before_ma = max(held_ma, self.uncertain_ma, self.draining_ma)
+        before_ma = max(held_ma, self.uncertain_ma)
         fed_ma = max(-(acknowledged_ma or 0), self.uncertain_feed_ma, self.fading_ma)
         self.pending.remove(pending)
         if superseded:
@@ -287,7 +302,12 @@ class Entry(msgspec.Struct, array_like=True):
             return True
         if state is not CommandState.ACCEPTED:
             self._doubt(pending.limit_ma)
-            self._back_off(now_ms=now_ms, backoff_ms=backoff_ms, backoff_max_ms=backoff_max_ms)
+            # Silence has taken its time already, and is the line's fault more often than the
+            # station's: that one fails again is no reason to wait longer and longer.
+            silent = state is CommandState.TIMED_OUT
+            wait_ms = backoff_ms if silent else backoff_ms << min(self.failures, 16)
+            self.retry_ms = now_ms + min(backoff_max_ms, wait_ms)
+            self.failures += 1
             return True
         # A station works through its calls in order: what it accepts replaces all that was sent
         # before and left in doubt.
@@ -297,21 +317,37 @@ class Entry(msgspec.Struct, array_like=True):
         self.acknowledged_ms = now_ms
         self.uncertain_ma = self.uncertain_feed_ma = 0
         self.reassert = False
-        self.draining_ma = before_ma if before_ma > max(0, pending.limit_ma) else 0
+        self._give_way(before_ma, max(0, pending.limit_ma), now_ms)
         self.fading_ma = fed_ma if fed_ma > max(0, -pending.limit_ma) else 0
         self.failures = 0
         self.retry_ms = 0
         return True
 
+    def _followed(self) -> list[Followed]:
+        """`followed`, and what a snapshot from before there was such a list has of it."""
+        if not self.draining_ma:
+            return []
+        return self.followed or [Followed(self.draining_ma, self.acknowledged_ms)]
+
+    def _follow(self, followed: list[Followed]) -> None:
+        self.followed = followed
+        self.draining_ma = followed[0].current_ma if followed else 0
+
+    def _give_way(self, before_ma: int, limit_ma: int, now_ms: int) -> None:
+        """`limit_ma` is in force where `before_ma` was."""
+        most_ma = max(before_ma, limit_ma)
+        followed = [each for each in self._followed() if each.current_ma > most_ma]
+        if before_ma > limit_ma:
+            followed.append(Followed(before_ma, now_ms))
+        if len(followed) > FOLLOWED_MAX:
+            # The time for the two oldest ends together.
+            followed[:2] = [Followed(followed[0].current_ma, followed[1].since_ms)]
+        self._follow(followed)
+
     def _doubt(self, limit_ma: int) -> None:
         """A limit may be in force or not."""
         self.uncertain_ma = max(self.uncertain_ma, limit_ma)
         self.uncertain_feed_ma = max(self.uncertain_feed_ma, -limit_ma)
-
-    def _back_off(self, *, now_ms: int, backoff_ms: int, backoff_max_ms: int) -> None:
-        wait_ms = min(backoff_max_ms, backoff_ms << min(self.failures, 16))
-        self.failures += 1
-        self.retry_ms = now_ms + wait_ms
 
     def metered(
         self,
@@ -338,16 +374,17 @@ class Entry(msgspec.Struct, array_like=True):
             now_ms > self.acknowledged_ms and at_ms + STAMP_RESOLUTION_MS > self.acknowledged_ms
         )
         rising = min(at_ms, now_ms) < self.risen_ms + RISE_MS
-        if self.draining_ma and now_ms - self.acknowledged_ms >= ramp_ms:
-            # Whatever the station's clock says: what still flows above the limit is an excess.
-            self.draining_ma = 0
-        elif self.draining_ma and after_acknowledgement and not rising:
-            obeys = confirms and current_ma <= self.held_ma + tolerance_ma(self.held_ma)
-            if obeys and current_ma <= self.held_ma:
-                self.draining_ma = 0
-            elif obeys:
+        if draining_ma:
+            # Whatever the station's clock says: what still flows after its time is an excess.
+            followed = [each for each in self._followed() if now_ms - each.since_ms < ramp_ms]
+            obeys = confirms and after_acknowledgement and not rising
+            obeys = obeys and current_ma <= self.held_ma + tolerance_ma(self.held_ma)
+            if obeys and followed:
                 # Near enough to be on its way, but what it draws above the limit still flows.
-                self.draining_ma = min(self.draining_ma, current_ma)
+                still_ma = min(followed[0].current_ma, current_ma)
+                since_ms = followed[-1].since_ms
+                followed = [Followed(still_ma, since_ms)] if current_ma > self.held_ma else []
+            self._follow(followed)
         told_ma = max(0, -(self.acknowledged_ma or 0))
         receding_ma = self.receding_ma
         if now_ms - self.receded_ms >= ramp_ms:
@@ -387,14 +424,24 @@ class Entry(msgspec.Struct, array_like=True):
                     backoff_max_ms=backoff_max_ms,
                 )
         draining_ma, receding_ma = self.draining_ma, self.receding_ma
-        if draining_ma and now_ms - self.acknowledged_ms >= ramp_ms:
-            self.draining_ma = self._still_seen_ma(draining_ma, since_ms=self.acknowledged_ms)
+        if draining_ma:
+            self._expire_followed(now_ms=now_ms, ramp_ms=ramp_ms)
         if receding_ma and now_ms - self.receded_ms >= ramp_ms:
             self.receding_ma = self._still_seen_ma(receding_ma, since_ms=self.receded_ms)
         changed |= (self.draining_ma, self.receding_ma) != (draining_ma, receding_ma)
         if self.fading_ma and now_ms - self.acknowledged_ms >= ramp_ms:
             self.fading_ma, changed = 0, True
         return changed
+
+    def _expire_followed(self, *, now_ms: int, ramp_ms: int) -> None:
+        followed = self._followed()
+        while followed and now_ms - followed[0].since_ms >= ramp_ms:
+            over, *followed = followed
+            seen_ma = self._still_seen_ma(over.current_ma, since_ms=over.since_ms)
+            if seen_ma > (followed[0].current_ma if followed else 0):
+                followed.insert(0, Followed(seen_ma, over.since_ms))
+                break
+        self._follow(followed)
 
     def _still_seen_ma(self, before_ma: int, *, since_ms: int) -> int:
         """What counts of `before_ma` once a vehicle has had its time to follow. A meter that showed
@@ -431,6 +478,7 @@ class Entry(msgspec.Struct, array_like=True):
         self.session_id = session_id
         self.acknowledged_ma = None
         self.uncertain_ma = self.draining_ma = self.excess_ma = 0
+        self.followed = []
         self.uncertain_feed_ma = self.fading_ma = self.feed_excess_ma = self.fed_ma = 0
         self.failures = self.retry_ms = 0
         self.reassert = False
@@ -447,6 +495,9 @@ class Entry(msgspec.Struct, array_like=True):
         self.pending = [
             msgspec.structs.replace(each, sent_ms=each.sent_ms + change_ms) for each in self.pending
         ]
+        self.followed = [
+            Followed(each.current_ma, each.since_ms + change_ms) for each in self.followed
+        ]
 
     def recovered(self) -> None:
         """The host was lost: what was in flight has no answer any more, and nobody is known to be
@@ -461,3 +512,13 @@ class Entry(msgspec.Struct, array_like=True):
         self.pending = []
         self.online = self.settled = False
         self.retry_ms = 0
+
+    def resumed(self, now_ms: int) -> None:
+        """Another host goes on, by a clock that may be ahead of the last one's: whoever still
+        follows a lower limit has all of its time before it."""
+        if self.draining_ma:
+            self._follow([Followed(self.draining_ma, now_ms)])
+        if self.receding_ma:
+            self.receded_ms = now_ms
+        if self.fading_ma:
+            self.acknowledged_ms = now_ms

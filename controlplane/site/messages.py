@@ -150,7 +150,8 @@ class ConnectorMetered(Message, frozen=True, tag="connector_metered"):
     """A connector was measured. Currents per conductor of the connector, below 0 where it feeds in;
     `energy_wh` is the session's so far, `exported_wh` what it fed in. Connector 0 is the
     charger's own main meter, on the lines of the site. `fresh`: the station was asked for it after
-    it took the limit in force, so it is newer than that whatever clocks show."""
+    it took the limit in force, so it is newer than that whatever clocks show; `at_ms` is then when
+    it was asked, by our clock, and it was taken at that instant or after it."""
 
     charger_id: ChargerId
     connector_id: int

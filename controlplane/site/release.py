@@ -109,7 +109,14 @@ def release(
     first = {position: place for place, position in enumerate(plan.order)}
     ordered = sorted(raises.items(), key=lambda each: first.get(each[0], len(first)))
     raised, waiting = _raise(
-        tree, entries, ordered, rows, calm, now_ms=now_ms, raise_interval_ms=raise_interval_ms
+        tree,
+        entries,
+        ordered,
+        rows,
+        calm,
+        plan=plan,
+        now_ms=now_ms,
+        raise_interval_ms=raise_interval_ms,
     )
     return Released(limits + raised, waiting)
 
@@ -121,6 +128,7 @@ def _raise(
     rows: Budget,
     calm: Sequence[Calm],
     *,
+    plan: Plan,
     now_ms: int,
     raise_interval_ms: int,
 ) -> tuple[list[tuple[int, int]], dict[int, int]]:
@@ -132,7 +140,8 @@ def _raise(
         leaf, entry = tree.leaves[position], entries[position]
         room_ma, short_row = _room(leaf, entry, rows.capacity_ma, liability, reserve)
         limit_ma = target if target <= room_ma else room_ma - room_ma % leaf.step_ma
-        if limit_ma < target and not _worth_a_part(leaf, entry, limit_ma):
+        least_ma = min(target, plan.shares[position].min_ma)
+        if limit_ma < target and not _worth_a_part(leaf, entry, limit_ma, least_ma):
             waiting[position] = short_row
             limit_ma = _secure_ma(entry)
             doubtful = _in_doubt(entry) or calm[position].again
@@ -274,5 +283,7 @@ def _without_profile_ma(leaf: Leaf, entry: Entry) -> int:
     return entry.fallback_ma if entry.fallback_ma >= leaf.min_ma else 0
 
 
-def _worth_a_part(leaf: Leaf, entry: Entry, limit_ma: int) -> bool:
-    return limit_ma >= leaf.min_ma and limit_ma - (entry.asked_ma or 0) >= PARTIAL_MIN_MA
+def _worth_a_part(leaf: Leaf, entry: Entry, limit_ma: int, least_ma: int) -> bool:
+    """Whether a part of an increase does anything: its vehicle begins at `least_ma`."""
+    enough = limit_ma >= max(leaf.min_ma, least_ma)
+    return enough and limit_ma - (entry.asked_ma or 0) >= PARTIAL_MIN_MA

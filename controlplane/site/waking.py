@@ -23,7 +23,7 @@ QUIET_ROUNDS_MAX = 20
 DRAINING_ROUNDS_MAX = 5
 """While a vehicle follows a lower limit, a longer silence would look like a clock that was set."""
 
-SAMPLE_ASKED_MS = 15_000
+SAMPLE_ASKED_MS = 10_000
 """How often a station is asked to measure at most."""
 
 SAMPLE_PAUSE_MS = 5_000

@@ -437,3 +437,23 @@ def test_a_request_for_another_kind_of_actor_is_refused() -> None:
     charger = settled()
     charger.tell(Ask("ask", GetFeeder()))
     assert refusal(charger).kind == "invalid_input"
+
+
+def test_a_limit_whose_answer_is_lost_is_in_doubt_sooner_than_another_command() -> None:
+    """Others wait for it: two thirds of the time do, until this station is known to be slower."""
+    charger = settled()
+    charger.start_16()
+    charger.limit(1, 10_000, "CP1-1")
+    charger.wait(SETTINGS.call_timeout_ms * 2 // 3)
+    assert outcomes(charger)[-1] == (1, CommandState.TIMED_OUT, False)
+    first = charger.last_call()
+    charger.limit(2, 10_000, "CP1-1")
+    late = {"status": "Accepted"}
+    charger.tell(StationReplied(first.connection, first.message_id, late))
+    charger.wait(SETTINGS.call_timeout_ms * 2 // 3)
+    assert outcomes(charger)[-1][0] == 2
+    charger.limit(3, 10_000, "CP1-1")
+    charger.wait(SETTINGS.call_timeout_ms * 2 // 3)
+    assert outcomes(charger)[-1][0] == 2, "it is slow"
+    charger.wait(SETTINGS.call_timeout_ms // 3)
+    assert outcomes(charger)[-1] == (3, CommandState.TIMED_OUT, False)

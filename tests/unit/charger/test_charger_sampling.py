@@ -47,15 +47,18 @@ def test_a_station_that_cannot_is_asked_once_on_a_connection() -> None:
     assert len(charger.found(Call)) == 1
 
 
-def told_fresh(charger: Charger, context: str = "Trigger", amperes: float = 6) -> bool:
-    """The station tells a sample; whether the site may take it for newer than the limit."""
+def told_fresh(
+    charger: Charger, context: str = "Trigger", amperes: float = 6, *, clock_ms: int = 0
+) -> bool:
+    """The station, whose clock is `clock_ms` ahead, tells a sample; whether the site may take it
+    for newer than the limit."""
     charger.call(
         "MeterValues",
         connectorId=1,
         transactionId=1,
         meterValue=[
             {
-                "timestamp": charger.at(),
+                "timestamp": charger.at(clock_ms),
                 "sampledValue": [
                     {
                         "value": str(amperes),
@@ -115,5 +118,47 @@ def test_a_question_that_was_never_answered_is_forgotten() -> None:
     charger.connect()
     charger.wait(2_000)
     charger.accept_all()
+    ask(charger)
+    assert told_fresh(charger, amperes=7)
+
+
+def test_a_sample_that_was_asked_for_counts_as_taken_no_earlier_than_that() -> None:
+    """Whatever the station's clock shows: here it is 25 s behind ours."""
+    charger = charging()
+    for _ in range(3):
+        charger.wait(30_000)
+        charger.call("StatusNotification", connectorId=1, errorCode="NoError", status="Charging",
+                     timestamp=charger.at(-25_000))  # fmt: skip
+    charger.tell(SampleWanted(1))
+    asked_ms = charger.now_ms
+    charger.wait(3_000)
+    charger.answer()
+    assert told_fresh(charger, clock_ms=-25_000)
+    assert charger.told(ConnectorMetered, latest=True)[-1].at_ms == asked_ms
+
+
+def test_a_sample_that_waited_in_the_station_is_no_answer() -> None:
+    """One of a connection before, told half a minute late."""
+    charger = charging()
+    ask(charger)
+    assert not told_fresh(charger, clock_ms=-30_000)
+
+
+def test_a_sample_that_was_asked_for_is_told_though_the_clock_was_set_back() -> None:
+    charger = charging()
+    charger.wait(121_000)
+    assert not told_fresh(charger, "Sample.Periodic", clock_ms=240_000)
+    ask(charger)
+    assert told_fresh(charger, amperes=7, clock_ms=0)
+    assert charger.told(ConnectorMetered, latest=True)[-1].at_ms == charger.now_ms
+
+
+def test_what_a_host_before_asked_for_proves_nothing() -> None:
+    charger = charging().reborn()
+    charger.connect(resumed=True, name="x")
+    charger.wait(10_000)
+    ask(charger)
+    assert not told_fresh(charger), "the host before may have asked"
+    charger.wait(30_000)
     ask(charger)
     assert told_fresh(charger, amperes=7)

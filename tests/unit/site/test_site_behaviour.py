@@ -115,6 +115,32 @@ def test_what_was_learned_at_the_last_visit_costs_another_vehicle_nothing() -> N
         assert bench.limits_a() == given_a
 
 
+def test_a_part_at_which_a_vehicle_does_not_begin_is_not_offered() -> None:
+    """Room for 6 A is there at once, and for 11 A when its neighbour has followed: a vehicle that
+    begins at 8 A would decline the first and lose its place."""
+    bench = Bench(site([charger("A"), charger("B", current_max_a=16)], supply_a=22))
+    bench.plug("A", session="first", id_token="ann")
+    bench.ask(SetSiteLimit(6_000), SiteView)
+    live(bench, {"A": starts_at(8)}, minutes=10)
+    bench.ask(SetSiteLimit(8_000), SiteView)
+    live(bench, {"A": starts_at(8)}, minutes=40)
+    assert demand(bench, "A").behaviour.start_ma == 8_000
+    bench.meter("A", 8, 8, 8, energy_wh=1_200)
+    bench.unplug("A")
+    bench.ask(SetSiteLimit(None), SiteView)
+    bench.plug("B")
+    live(bench, {"B": starts_at(6)}, minutes=2)
+    assert bench.limits_a()[1] == 16
+    bench.plug("A", session="second", id_token="ann")
+    bench.answer()
+    bench.advance(6_000)
+    assert bench.limits_a() == [None, 11.0], "there are 6 A left, and it needs 8 A"
+    bench.meter("B", 11, 11, 11)
+    bench.advance(2_000)
+    bench.answer()
+    assert bench.limits_a() == [11.0, 11.0]
+
+
 def test_five_amperes_where_the_connector_can_say_so() -> None:
     bench = Bench(site([charger("A", current_min_a=5), charger("B", current_min_a=5)], supply_a=10))
     bench.plug("A")

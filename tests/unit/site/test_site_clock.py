@@ -49,6 +49,22 @@ def test_a_clock_set_back_holds_nothing_up(hours: int) -> None:
     assert bench.limits_a() == [20, 20]
 
 
+@pytest.mark.parametrize("ahead_ms", [0, 20_000, 45_000])
+def test_the_clock_of_the_next_host_confirms_no_reduction(ahead_ms: int) -> None:
+    """Whatever its clock shows, a vehicle has its ramp from when that host began."""
+    bench = shrinking()
+    bench.now_ms += ahead_ms
+    bench.crash()
+    for name in "AB":
+        bench.online(name)
+    for _ in range(14):
+        bench.advance(2_000)
+        bench.answer()
+        assert bench.counted_a("A") == 32
+    bench.advance(4_000)
+    assert bench.counted_a("A") == 20
+
+
 def test_meters_are_asked_as_before_where_the_clock_was_set_back() -> None:
     bench = Bench(site([charger("A")]))
     bench.plug("A")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+import msgspec
 import pytest
 from site_bench import Bench, charger, site
 
@@ -249,6 +250,18 @@ def test_backoff_doubles_and_the_stuck_charger_is_planned_around() -> None:
     bench.plug("B")
     bench.advance(1_000)
     assert bench.pending()["B"] == 16, "48 A less the 32 A that A may be drawing"
+
+
+def test_a_silent_charger_is_not_left_alone_for_longer_and_longer() -> None:
+    """Each time-out has lasted long enough."""
+    bench = two_chargers()
+    bench.plug("A")
+    for _ in range(5):
+        bench.answer(CommandState.TIMED_OUT)
+        bench.advance(1_500)
+        assert bench.limits == []
+        bench.advance(1_500)
+        assert len(bench.limits) == 1
 
 
 def test_superseded_was_never_sent() -> None:
@@ -522,3 +535,43 @@ def test_who_may_have_anything_is_told_what_it_may_have_where_there_is_room_for_
     assert bench.answer() == [("A", 0.0)]
     bench.advance(31_000)
     assert bench.answer() == [("A", 16.0)]
+
+
+def test_the_time_for_a_decrease_runs_on_whatever_is_told_after_it() -> None:
+    """From 32 A to 10 A at 10 s, to 14 A at 20 s and to 8 A at 25 s: each may be followed for 30 s,
+    and who had its time to come down to 10 A does not draw 32 A for a later change."""
+    entry = following_a_decrease()
+    for limit_id, (limit_ma, at_ms) in enumerate([(14_000, 20_000), (8_000, 25_000)], start=3):
+        entry.sent(limit_id, limit_ma, now_ms=at_ms)
+        accept(entry, limit_id, now_ms=at_ms)
+    counted = {}
+    for second in (39, 40, 54, 55):
+        expire(entry, now_ms=second * 1_000)
+        counted[second] = entry.liability_ma
+    assert counted == {39: 32_000, 40: 14_000, 54: 14_000, 55: 8_000}
+
+
+def test_many_decreases_are_counted_no_less_for_being_many() -> None:
+    entry = following_a_decrease()
+    for limit_id in range(3, 20):
+        entry.sent(limit_id, 10_000 - limit_id * 100, now_ms=10_000 + limit_id)
+        accept(entry, limit_id, now_ms=10_000 + limit_id)
+    expire(entry, now_ms=39_999)
+    assert entry.liability_ma == 32_000
+    expire(entry, now_ms=40_018)
+    assert entry.liability_ma == 8_200, "the last but one"
+    expire(entry, now_ms=40_019)
+    assert entry.liability_ma == 8_100
+
+
+def test_a_vehicle_that_is_followed_is_read_from_an_older_snapshot() -> None:
+    entry = following_a_decrease()
+    fields = msgspec.to_builtins(entry)
+    names = Entry.__struct_fields__
+    older = msgspec.convert(fields[: names.index("followed")], Entry)
+    assert older.liability_ma == 32_000
+    assert older.follows_until_ms(30_000) == 40_000
+    expire(older, now_ms=39_999)
+    assert older.liability_ma == 32_000
+    expire(older, now_ms=40_000)
+    assert older.liability_ma == 10_000

@@ -427,7 +427,7 @@ def test_a_vehicle_that_draws_less_lends_the_rest() -> None:
         bench.meter("B", 28, 28, 28)
         bench.settle(30_000)
     bench.meter("B", 20, 20, 20)
-    bench.settle(30_000)
+    bench.settle(90_000)
     assert bench.limits_a() == [20.0, 20.0], "it used all it was left with, so it gets its share"
 
 
