@@ -22,7 +22,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
 
 from controlplane.ids import SHARDS
-from controlplane.runtime.ray_processes import ray
+from controlplane.runtime.ray_library import ray
 
 TOKEN = os.environ["RAY_AUTH_TOKEN"]
 """Ray's, of this process: the cluster's nodes are started from here."""
