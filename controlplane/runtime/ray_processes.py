@@ -39,6 +39,8 @@ given up."""
 _PROGRESS_INTERVAL_S = 5.0
 _DRAIN_TIMEOUT_S = 120.0
 _ALIVE_INTERVAL_S = 1.0
+_AWAKE_MAX_S = 3.0
+"""Of two intervals; what they took beyond that this process did not run itself."""
 _KILL_TIMEOUT_S = 2.0
 _KILL_GRACE_S = 0.5
 
@@ -212,17 +214,33 @@ class RayHost(_RayProcess):
 
 
 async def _silence(handle: Any, silence_max_s: float) -> None:
-    """Returns once the actor's event loop has not turned for a while."""
+    """Returns once the actor's event loop has not turned for a while in which this one did: where
+    the whole machine was frozen, nobody had the time to answer."""
     loop = asyncio.get_running_loop()
-    heard_s = loop.time()
-    while (left_s := heard_s + silence_max_s - loop.time()) > 0:
-        try:
-            async with asyncio.timeout(left_s):
-                await handle.alive.remote()
-            heard_s = loop.time()
-        except (TimeoutError, RayError):
-            pass
-        await asyncio.sleep(_ALIVE_INTERVAL_S)
+    silent_s = 0.0
+    asking = loop.create_task(_answers(handle))
+    try:
+        while silent_s < silence_max_s:
+            began_s = loop.time()
+            await asyncio.wait((asking,), timeout=_ALIVE_INTERVAL_S)
+            if asking.done():
+                answered = asking.result()
+                await asyncio.sleep(_ALIVE_INTERVAL_S)
+                asking = loop.create_task(_answers(handle))
+                if answered:
+                    silent_s = 0.0
+                    continue
+            silent_s += min(loop.time() - began_s, _AWAKE_MAX_S)
+    finally:
+        asking.cancel()
+
+
+async def _answers(handle: Any) -> bool:
+    try:
+        await handle.alive.remote()
+    except RayError:
+        return False
+    return True
 
 
 async def _kill(handle: Any) -> None:
