@@ -289,16 +289,15 @@ async def test_nobody_waits_for_the_lease_of_a_host_that_has_ended(
         await all_answered(stations)
 
         # One of these finds no spare: the other node's host has everything until it is back.
-        alone = False
-        while not alone:
-            (killed,) = first.hosts
-            os.kill(killed, signal.SIGKILL)
-            await until(
-                lambda killed=killed: (
-                    len(shares_in(postgresql_url)) == 1 or first.hosts not in ([], [killed])
-                )
-            )
-            alone = len(shares_in(postgresql_url)) == 1
+        killed: list[int] = []
+
+        def alone() -> bool:
+            return len(shares_in(postgresql_url)) == 1
+
+        while not alone():
+            killed += first.hosts
+            os.kill(killed[-1], signal.SIGKILL)
+            await until(lambda: alone() or not set(first.hosts) <= set(killed))
         await all_answered(stations)
         await until(lambda: len(shares_in(postgresql_url)) == 2)
         await all_answered(stations)
