@@ -289,15 +289,16 @@ async def test_nobody_waits_for_the_lease_of_a_host_that_has_ended(
         await all_answered(stations)
 
         # One of these finds no spare: the other node's host has everything until it is back.
-        killed: list[int] = []
-
         def alone() -> bool:
             return len(shares_in(postgresql_url)) == 1
 
+        async def kill_host() -> None:
+            (killed,) = first.hosts
+            os.kill(killed, signal.SIGKILL)
+            await until(lambda: alone() or first.hosts not in ([], [killed]))
+
         while not alone():
-            killed += first.hosts
-            os.kill(killed[-1], signal.SIGKILL)
-            await until(lambda: alone() or not set(first.hosts) <= set(killed))
+            await kill_host()
         await all_answered(stations)
         await until(lambda: len(shares_in(postgresql_url)) == 2)
         await all_answered(stations)
