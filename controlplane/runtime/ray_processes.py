@@ -26,6 +26,7 @@ from controlplane.runtime.ray_library import (
 )
 from controlplane.runtime.residents import ActorFactory
 from controlplane.runtime.telemetry import log
+from controlplane.runtime.tenure import STOP_AT
 from controlplane.runtime.wire import Ports
 
 __all__ = ["RayGateway", "RayHost"]
@@ -175,8 +176,9 @@ class RayHost(_RayProcess):
         clock: Clock,
         create: ActorFactory | None,
     ) -> None:
-        # Whoever was silent for as long as a lease has lost it.
-        super().__init__(name, actor_class.remote(settings, place, clock, create), settings.lease_s)
+        # Its loop asks for every renewal: silent for so long, it may not act even if it wakes.
+        silence_max_s = settings.lease_s * STOP_AT
+        super().__init__(name, actor_class.remote(settings, place, clock, create), silence_max_s)
 
     async def prepare(self) -> None:
         await _call(self.handle.prepare.remote(), _BEGIN_TIMEOUT_S)
