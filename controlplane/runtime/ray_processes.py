@@ -114,7 +114,11 @@ class _RayProcess:
             await _kill(self.handle)
             return False
         if not self._held.gone:
-            await _kill(self.handle)
+            try:
+                await _kill(self.handle)
+            except Exception as error:
+                # Whatever keeps Ray from it does not keep the kernel.
+                log.warning("process_not_killed_by_ray", error=str(error))
         return await self._held.kill(grace_s=_KILL_GRACE_S)
 
     async def _stop(self, stopping: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import threading
 from collections.abc import Iterator
 from types import SimpleNamespace
@@ -62,6 +63,28 @@ async def test_a_refusal_of_ray_is_told(
     monkeypatch.setattr(ray_processes.ray, "kill", kill)
     with pytest.raises(ValueError, match="no such actor"):
         await host(object()).kill()
+
+
+async def test_a_process_that_ray_cannot_kill_is_killed_and_known_to_have_ended(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def kill(_: object) -> None:
+        raise RuntimeError("the head is away")
+
+    monkeypatch.setattr(ray_processes.ray, "kill", kill)
+    monkeypatch.setattr(ray_processes, "_KILL_GRACE_S", 0.0)
+    process = await asyncio.create_subprocess_exec("sleep", "600")
+    # SIGKILL ends a process that is stopped as well.
+    process.send_signal(signal.SIGSTOP)
+
+    async def begin(name: str, incarnation: str) -> int:
+        return process.pid
+
+    begun = host(SimpleNamespace(begin=SimpleNamespace(remote=begin)))
+    await begun.start()
+    assert await begun.kill()
+    assert await begun.kill(), "once more, by whoever saw it end"
+    assert await process.wait() == -signal.SIGKILL
 
 
 class Actor:
