@@ -22,8 +22,8 @@ from controlplane.network import (
     NetworkConfig,
     SiteConfig,
     feeder_faults,
-    violations,
 )
+from controlplane.network_yaml import violations
 from controlplane.site.messages import ConfigureSite, SiteConfigured
 
 __all__ = [

@@ -20,8 +20,8 @@ from controlplane.network import (
     NetworkConfig,
     SiteConfig,
     TariffConfig,
-    violations,
 )
+from controlplane.network_yaml import violations
 
 __all__ = [
     "charger_from_message",

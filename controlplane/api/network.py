@@ -9,7 +9,7 @@ from controlplane.api.configuring import Change, apply_network, network_in_force
 from controlplane.api.descriptions import network_from_message, network_to_message
 from controlplane.api.v1 import network_pb2, network_pb2_grpc
 from controlplane.ids import ActorKind
-from controlplane.network import dump_network, parse_network
+from controlplane.network_yaml import dump_network, parse_network
 
 __all__ = ["Network"]
 

@@ -32,7 +32,7 @@ from controlplane.chaos.reach import Affected, Reach
 from controlplane.chaos.schedule import CUTS, Fault, FaultKind, parse_kinds, schedule
 from controlplane.chaos.stations import Stations
 from controlplane.errors import InvalidInput
-from controlplane.network import dump_network
+from controlplane.network_yaml import dump_network
 from controlplane.sim.afterwards import Afterwards
 from controlplane.sim.postgresql import PostgresqlServer
 

@@ -118,8 +118,8 @@ def _registers(text: str) -> dict[str, list[int]]:
 def _config(**given: object) -> ModbusMeterConfig:
     from pydantic import ValidationError
 
-    from controlplane.network import violations
     from controlplane.network_power import ModbusMeterConfig
+    from controlplane.network_yaml import violations
 
     try:
         return ModbusMeterConfig.model_validate(given)

@@ -120,7 +120,7 @@ def export(
 def described(file: Path) -> NetworkConfig:
     """The network in `file`; a fault ends the command."""
     from controlplane.errors import InvalidInput
-    from controlplane.network import load_network
+    from controlplane.network_yaml import load_network
 
     try:
         return load_network(file)

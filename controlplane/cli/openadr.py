@@ -108,7 +108,7 @@ def _settings(**given: Any) -> OpenAdrSettings:
     from pydantic import ValidationError
 
     from controlplane.integrations.openadr.settings import OpenAdrSettings
-    from controlplane.network import violations
+    from controlplane.network_yaml import violations
 
     try:
         return OpenAdrSettings(**{key: value for key, value in given.items() if value is not None})

@@ -92,7 +92,7 @@ def get_site(site_id: SiteId, address: Address = DEFAULT_ADDRESS, as_json: Json 
         print_json(site)
         return
     from controlplane.api.descriptions import site_from_message
-    from controlplane.network import dump_site
+    from controlplane.network_yaml import dump_site
 
     sys.stdout.write(dump_site(site_from_message(site.description)))
 
@@ -358,7 +358,7 @@ def _stub(channel: grpc.Channel) -> SitesServiceStub:
 def _described(file: Path) -> network_pb2.SiteDescription:
     from controlplane.api.descriptions import site_to_message
     from controlplane.errors import InvalidInput
-    from controlplane.network import parse_site
+    from controlplane.network_yaml import parse_site
 
     try:
         text = sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8")

@@ -189,7 +189,7 @@ def _settings(**given: Any) -> Settings:
     from pydantic import ValidationError
 
     from controlplane.config import Settings
-    from controlplane.network import violations
+    from controlplane.network_yaml import violations
 
     try:
         return Settings(**{name: value for name, value in given.items() if value is not None})

@@ -98,7 +98,7 @@ def _add_files(
     """The tariff and the prices of files, checked before anybody is asked."""
     from controlplane.api.descriptions import tariff_to_message
     from controlplane.errors import InvalidInput
-    from controlplane.network import parse_tariff
+    from controlplane.network_yaml import parse_tariff
     from controlplane.planning.prices import PRICE_COLUMNS, read_series
 
     try:

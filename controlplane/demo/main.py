@@ -31,7 +31,7 @@ from controlplane.demo.scenario import Scenario, make_scenario
 from controlplane.demo.summary import Summary
 from controlplane.demo.view import Scene, line, picture, render, render_summary
 from controlplane.errors import LoadstarError, TimedOut
-from controlplane.network import dump_network
+from controlplane.network_yaml import dump_network
 from controlplane.runtime.clock import AcceleratedClock
 from controlplane.units import iso_from_ms
 

@@ -6,7 +6,8 @@ from pydantic import ValidationError
 
 from controlplane.errors import Refusal
 from controlplane.feeder.messages import ConfigureFeeder
-from controlplane.network import FeederConfig, violations
+from controlplane.network import FeederConfig
+from controlplane.network_yaml import violations
 
 __all__ = ["refusal", "validated"]
 

@@ -33,6 +33,7 @@ from controlplane.runtime.wire import (
     DirectoryChanged,
     Happened,
     Hello,
+    LookAgain,
     Parcel,
     Question,
     Traced,
@@ -92,6 +93,14 @@ class RoutedClient:
     def look(self) -> None:
         """There may be new hosts."""
         self._wake.set()
+
+    def have_hosts_look(self) -> None:
+        """Somebody came or went: let every host that is known look for it at once, and not within
+        a second."""
+        for name in self._links.names():
+            link = self._links.get(name)
+            if link is not None:
+                link.send(LookAgain(), urgent=True)
 
     async def close(self) -> None:
         if self._looking is not None:

@@ -36,6 +36,8 @@ LOOK_INTERVAL_S = 1.0
 CLAIMS_AT_ONCE = 512
 GIVE_BACKS_AT_ONCE = 512
 _HEARD_TIMEOUT_S = 2.0
+_MEMBER_INTERVAL_S = 0.5
+"""How often it is looked whether a gateway that does not answer is still a member."""
 _RETRY_S = 0.2
 _SETTLE_TIMEOUT_S = 2.0
 """How long a hand-over waits for open answers, and then for what is queued."""
@@ -370,6 +372,21 @@ class Balance:
         """Until the gateway has heard, is no member any more, or a whole lease has passed: one that
         trusts hosts after that has read the epochs since (`gateway_member.py`)."""
         until_s = self._loop.time() + self._lease_s
+        telling = self._loop.create_task(self._tell_again_and_again(member, parcel))
+        try:
+            while not (await asyncio.wait((telling,), timeout=_MEMBER_INTERVAL_S))[0]:
+                if self._loop.time() >= until_s:
+                    log.error("gateway_not_told", gateway=member.name)
+                    return
+                reading = await self._patiently(lambda: self._reader.read(ClusterReading.read))
+                still = reading.members.get(member.name)
+                if still is None or still.incarnation != member.incarnation:
+                    return
+            telling.result()
+        finally:
+            telling.cancel()
+
+    async def _tell_again_and_again(self, member: Member, parcel: Callable[[int], Parcel]) -> None:
         while True:
             self._serial += 1
             serial = self._serial
@@ -379,17 +396,11 @@ class Balance:
                     (await self._gateway(member)).send(parcel(serial), urgent=True)
                     await heard
             except (ConnectionError, TimeoutError):
-                self._heard.pop(serial, None)
+                await asyncio.sleep(_RETRY_S)
             else:
                 return
-            if self._loop.time() >= until_s:
-                log.error("gateway_not_told", gateway=member.name)
-                return
-            reading = await self._patiently(lambda: self._reader.read(ClusterReading.read))
-            still = reading.members.get(member.name)
-            if still is None or still.incarnation != member.incarnation:
-                return
-            await asyncio.sleep(_RETRY_S)
+            finally:
+                self._heard.pop(serial, None)
 
     async def _patiently(self, work: Callable[[], Awaitable[Result]]) -> Result:
         while True:

@@ -20,7 +20,7 @@ from controlplane.errors import Unavailable
 from controlplane.runtime.members import MemberKind, MemberRow
 from controlplane.runtime.ownership import boottime_s
 from controlplane.runtime.telemetry import log
-from controlplane.runtime.tenure import Tenure
+from controlplane.runtime.tenure import RENEW_AT, STOP_AT, Tenure
 from controlplane.store.engine import connected, open_engine
 
 __all__ = ["GatewayMember"]
@@ -60,7 +60,11 @@ class GatewayMember:
         self._in_force = in_force
         self._version = -1
         """The sum of the epochs that were read: it grows with every claim."""
-        self._engine = open_engine(settings.database, writer=True)
+        # A renewal that is begun in time and not done by the end of the lease is of no use; what is
+        # cut off on its way would be sent again ever more seldom, long after the cut was mended.
+        self._engine = open_engine(
+            settings.database, writer=True, timeout_s=settings.lease_s * (STOP_AT - RENEW_AT)
+        )
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="membership")
         self._renewing: asyncio.Task[None] | None = None
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
-import uuid
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -82,6 +81,7 @@ class ShardHost:
 
     Args:
         name: lasting; a new incarnation of the same name takes over at once.
+        incarnation: unique for all time.
         reach: from where and how it links to others.
         on_lapse: called by the watchdog's thread when the lease is over.
     """
@@ -93,12 +93,13 @@ class ShardHost:
         clock: Clock,
         create: ActorFactory,
         *,
+        incarnation: str,
         reach: Reach,
         on_lapse: Callable[[], None],
     ) -> None:
         sys.setswitchinterval(_THREAD_SWITCH_S)
         self.name = name
-        self.incarnation = uuid.uuid4().hex[:12]
+        self.incarnation = incarnation
         self.ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         """Why this host serves no more."""
         self._settings = settings

@@ -7,7 +7,6 @@ of the database's clock."""
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -18,7 +17,6 @@ __all__ = [
     "Member",
     "MemberKind",
     "MemberRow",
-    "forget_hosts",
     "forget_member",
     "now_ms_sql",
     "shards_of_hosts",
@@ -114,29 +112,21 @@ class MemberRow:
         )
 
 
-def forget_member(connection: Connection, name: str) -> int:
-    """Strike a member that is dead, or that cannot be reached. Returns how many milliseconds it may
-    still believe to be there."""
-    now_ms = connection.execute(text(f"SELECT {now_ms_sql(connection)}")).scalar_one()
-    until_ms = connection.execute(
-        text("DELETE FROM member WHERE name = :name RETURNING lease_until_ms"), {"name": name}
-    ).scalar_one_or_none()
-    return 0 if until_ms is None else max(0, until_ms - now_ms)
+def forget_member(connection: Connection, name: str, incarnation: str) -> None:
+    """Strike a host or gateway that has ended from the members, and let others claim what the host
+    owned at once. Whatever another incarnation of its name has meanwhile is left alone: this
+    statement may take effect long after it was sent.
 
-
-def forget_hosts(connection: Connection, names: Iterable[str]) -> None:
-    """Strike hosts from the members, and let others claim their shards at once. Call when every
-    process that ever had one of these names has ended."""
-    for name in names:
-        prefix = f"{name}/"
-        connection.execute(
-            text(
-                "UPDATE shard_owner SET lease_until_ms = 0"
-                " WHERE substr(owner, 1, :prefix_length) = :prefix"
-            ),
-            {"prefix": prefix, "prefix_length": len(prefix)},
-        )
-        connection.execute(text("DELETE FROM member WHERE name = :name"), {"name": name})
+    Call only when nothing of it can be written or sent any more."""
+    # What it had on its way to the database is undone, or holds the rows until it has happened.
+    connection.execute(
+        text("UPDATE shard_owner SET lease_until_ms = 0 WHERE owner = :owner"),
+        {"owner": f"{name}/{incarnation}"},
+    )
+    connection.execute(
+        text("DELETE FROM member WHERE name = :name AND incarnation = :incarnation"),
+        {"name": name, "incarnation": incarnation},
+    )
 
 
 def shards_of_hosts(connection: Connection) -> Counter[str]:

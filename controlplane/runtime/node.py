@@ -12,8 +12,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from sqlalchemy import Connection
-
 from controlplane.config import Settings
 from controlplane.errors import InvalidInput, Precondition
 from controlplane.runtime.asking import RoutedClient
@@ -23,7 +21,7 @@ from controlplane.runtime.cluster_token import read_token
 from controlplane.runtime.data_directory import DataDirectory
 from controlplane.runtime.garbage import keep_what_is_loaded
 from controlplane.runtime.links import Reach, listen
-from controlplane.runtime.members import ClusterReading, forget_hosts, forget_member
+from controlplane.runtime.members import ClusterReading, forget_member
 from controlplane.runtime.monitor import Measured
 from controlplane.runtime.processes import GatewayProcess, HostProcess, LocalGateway, LocalHost
 from controlplane.runtime.residents import ActorFactory
@@ -36,7 +34,7 @@ from controlplane.store.reader import StoreReader
 from controlplane.units import ms_from_datetime
 
 if TYPE_CHECKING:
-    from controlplane.runtime.ray_processes import RayNode
+    from controlplane.runtime.ray_node import RayNode
 
 __all__ = ["Node", "start_node"]
 
@@ -155,10 +153,9 @@ class Node:
         hosts = self._supervisor.hosts
         pids = [self._gateway_pid(), *(host.pid for host in hosts)]
         await asyncio.to_thread(self._ray_node.end_processes, [pid for pid in pids if pid])
-        names = [host.name for host in hosts]
-        await _in_database(self.settings, lambda connection: forget_hosts(connection, names))
-        if self._supervisor.gateway is not None:
-            await _strike(self.settings, self._supervisor.gateway.name)
+        gateway = self._supervisor.gateway
+        for process in [*hosts, *([] if gateway is None else [gateway])]:
+            await _strike(self.settings, process)
 
     def _gateway_pid(self) -> int:
         return 0 if self._supervisor.gateway is None else self._supervisor.gateway.pid
@@ -302,21 +299,22 @@ async def _refuse_strangers(settings: Settings, node: str, reader: StoreReader) 
         await asyncio.sleep(_RETRY_S)
 
 
-async def _strike(settings: Settings, gateway: str) -> None:
-    """Take a dead gateway from the members."""
-    await _in_database(settings, lambda connection: forget_member(connection, gateway))
+async def _strike(settings: Settings, process: GatewayProcess | HostProcess) -> None:
+    """Take a process that has ended from the members, and let others have its shards.
 
+    Raises:
+        Unavailable: the database is away.
+    """
 
-async def _in_database(settings: Settings, work: Callable[[Connection], object]) -> None:
-    def run() -> None:
-        engine = open_engine(settings.database, writer=True)
+    def strike() -> None:
+        engine = open_engine(settings.database, writer=True, timeout_s=settings.lease_s)
         try:
             with connected(engine) as connection:
-                work(connection)
+                forget_member(connection, process.name, process.incarnation)
         finally:
             engine.dispose()
 
-    await asyncio.to_thread(run)
+    await asyncio.to_thread(strike)
 
 
 def _not_taken(error: Exception) -> None:
@@ -325,12 +323,12 @@ def _not_taken(error: Exception) -> None:
 
 async def _start_ray(settings: Settings, node: str, closing: AsyncExitStack) -> RayNode:
     """Start Ray while the database is brought up to date; both take a second or two."""
-    from controlplane.runtime import ray_processes  # noqa: PLC0415 - Ray takes a second to import
+    from controlplane.runtime import ray_node as ray_nodes  # noqa: PLC0415 - Ray takes a second to import
 
     starting = asyncio.create_task(
-        asyncio.to_thread(ray_processes.join_ray, node, settings)
+        asyncio.to_thread(ray_nodes.join_ray, node, settings)
         if settings.address
-        else asyncio.to_thread(ray_processes.start_ray, node)
+        else asyncio.to_thread(ray_nodes.start_ray, node)
     )
     try:
         await asyncio.to_thread(migrate, settings.database)

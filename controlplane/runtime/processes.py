@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import uuid
 from typing import Protocol
 
 from controlplane.config import Settings
@@ -22,9 +23,10 @@ __all__ = ["GatewayProcess", "HostProcess", "LocalGateway", "LocalHost"]
 
 
 class GatewayProcess(Protocol):
-    """A gateway, here or elsewhere."""
+    """A gateway, here or elsewhere. `incarnation` is what its row among the members says."""
 
     name: str
+    incarnation: str
     pid: int
 
     async def start(self, ports: Ports | None) -> Ports:
@@ -38,7 +40,10 @@ class GatewayProcess(Protocol):
         """What the gateway measures. Raises ConnectionError or TimeoutError."""
 
     async def ended(self) -> str:
-        """Returns when the gateway is gone, with the reason."""
+        """Returns when the gateway is gone, or does nothing any more, with the reason."""
+
+    async def kill(self) -> bool:
+        """End it without notice. Returns whether nothing of it is left, for certain."""
 
     async def stop(self) -> None: ...
 
@@ -47,6 +52,8 @@ class HostProcess(Protocol):
     """A shard host, here or elsewhere. Its name may be changed until it starts."""
 
     name: str
+    incarnation: str
+    """Of its name, unique for all time."""
     pid: int
 
     async def prepare(self) -> None:
@@ -60,9 +67,6 @@ class HostProcess(Protocol):
         """Claim shards and serve them, now and from now on. Takes as long as there is something to
         bring back; raises as `start` does."""
 
-    async def look(self) -> None:
-        """There are new members."""
-
     async def readings(self) -> list[Reading]:
         """What the host measures. Raises ConnectionError or TimeoutError."""
 
@@ -70,10 +74,11 @@ class HostProcess(Protocol):
         """Hand every shard over to other hosts, if there are any."""
 
     async def ended(self) -> str:
-        """Returns when the host is gone, with the reason."""
+        """Returns when the host is gone, or does nothing any more, with the reason."""
 
-    async def kill(self) -> None:
-        """End it without notice."""
+    async def kill(self) -> bool:
+        """End it without notice. Returns whether nothing of it is left, for certain: others may
+        have its shards then."""
 
     async def stop(self, *, successor: bool = False) -> None:
         """Let it finish and give its shards back. For a `successor` of its name its place among the
@@ -85,7 +90,7 @@ class LocalGateway:
 
     def __init__(self, settings: Settings, reach: Reach) -> None:
         self.gateway = Gateway(settings, reach)
-        self.name = self.gateway.name
+        self.name = self.incarnation = self.gateway.name
         self.pid = os.getpid()
         self._inlet = Inlet(self.gateway.receive, failed=_not_taken)
         self._address = f"{reach.node} {self._inlet.listen_locally()}"
@@ -105,6 +110,10 @@ class LocalGateway:
     async def ended(self) -> str:
         await self._stopped.wait()
         return "stopped"
+
+    async def kill(self) -> bool:
+        """It ends in order only, and has when anybody asks for this."""
+        return self._stopped.is_set()
 
     async def stop(self) -> None:
         await self.gateway.stop()
@@ -129,9 +138,16 @@ class LocalHost:
             loop.call_soon_threadsafe(self.host.end, "lease lapsed")
 
         self.name = name
+        self.incarnation = uuid.uuid4().hex[:12]
         self.pid = os.getpid()
         self.host = ShardHost(
-            name, settings, clock, create or default_factory(), reach=reach, on_lapse=on_lapse
+            name,
+            settings,
+            clock,
+            create or default_factory(),
+            incarnation=self.incarnation,
+            reach=reach,
+            on_lapse=on_lapse,
         )
         actors = self.host.actors
         self._inlet = Inlet(actors.receive, failed=_not_taken, behind=lambda: actors.mailbox.full)
@@ -147,9 +163,6 @@ class LocalHost:
     async def serve(self) -> None:
         await self.host.serve()
 
-    async def look(self) -> None:
-        self.host.balance.wake()
-
     async def readings(self) -> list[Reading]:
         return await self.host.readings()
 
@@ -159,8 +172,9 @@ class LocalHost:
     async def ended(self) -> str:
         return await asyncio.shield(self.host.ended)
 
-    async def kill(self) -> None:
+    async def kill(self) -> bool:
         self.host.kill()
+        return True
 
     async def stop(self, *, successor: bool = False) -> None:
         if not self.host.ended.done():

@@ -3,14 +3,17 @@
 They find each other among the members (`members.py`); the supervisor only starts them, and starts
 anew what dies: at once, and when it dies again and again ever more slowly, up to a few seconds. A
 host comes back under its name and so takes its shards back at once; a spare process that has loaded
-everything waits for that. How long a host takes to bring its actors back nobody here decides: it is
-given up when it stands still. Invariant: no two incarnations of one name are let run at the same
-time, but for a replacement that has not become a member yet."""
+everything waits for that. Where none is ready, other hosts have the shards at once, until the host
+is back. How long a host takes to bring its actors back nobody here decides: it is given up when it
+stands still. Invariants: no two incarnations of one name are let run at the same time, but for a
+replacement that has not become a member yet; nobody is struck from the members, and no lease cut
+short, unless the process is certain to have ended."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import Any
 
 from controlplane.errors import Precondition, Unavailable
 from controlplane.runtime.asking import RoutedClient
@@ -38,7 +41,8 @@ class Supervisor:
         spawn_gateway: makes a gateway that has not started.
         spawn_hosts: for each host what makes one of its name that has not started.
         spare: whether to keep a host ready that takes the place of one that dies.
-        strike: takes a dead gateway from the members, so that nobody waits for it.
+        strike: takes a process that has ended from the members, so that nobody waits for it, and
+            lets others have its shards.
     """
 
     def __init__(
@@ -48,7 +52,7 @@ class Supervisor:
         spawn_gateway: Callable[[], GatewayProcess],
         spawn_hosts: Sequence[Callable[[], HostProcess]],
         spare: bool,
-        strike: Callable[[str], Awaitable[None]],
+        strike: Callable[[GatewayProcess | HostProcess], Awaitable[None]],
     ) -> None:
         self.hosts: list[HostProcess] = []
         self.gateway: GatewayProcess | None = None
@@ -63,6 +67,7 @@ class Supervisor:
         """The spare that is being loaded."""
         self._spare_taken = asyncio.Event()
         self._strike = strike
+        self._striking: set[asyncio.Task[None]] = set()
         self._watchers: list[asyncio.Task[None]] = []
         """Of the hosts, in their order, of the gateway, and of the spare."""
         self._rolling = asyncio.Lock()
@@ -158,9 +163,10 @@ class Supervisor:
 
     async def stop(self) -> None:
         """End all, the hosts after they have committed what they have."""
-        for watcher in self._watchers:
-            watcher.cancel()
-        await asyncio.gather(*self._watchers, return_exceptions=True)
+        tasks = [*self._watchers, *self._striking]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         for spare in (self._spare, self._coming):
             if spare is not None:
                 await spare.kill()
@@ -170,16 +176,25 @@ class Supervisor:
 
     async def _watch_host(self, index: int) -> None:
         backoff = _Backoff()
+        dead: list[HostProcess] = []
+        """Whose shards nobody can have before their leases end."""
         while True:
             host = self.hosts[index]
             reason = await host.ended()
             log.error("host_died", host=host.name, reason=reason)
             # It may have ended by its own decision: let nothing of it remain.
-            await host.kill()
+            if await host.kill():
+                dead.append(host)
+            if self._spare is None:
+                # Its successor takes some seconds to start: others have the shards until then.
+                self._in_background(self._strike_patiently(dead))
+                dead = []
             await backoff.wait()
-            await self._replace_host(index)
+            if await self._replace_host(index):
+                dead = []
 
-    async def _replace_host(self, index: int) -> None:
+    async def _replace_host(self, index: int) -> bool:
+        """Whether there is another now."""
         # At once in its place: it is stopped with the others, wherever it has got to.
         host = self.hosts[index] = self._another(index)
         try:
@@ -190,9 +205,10 @@ class Supervisor:
             # Whatever it was: the supervisor goes on trying.
             log.exception("host_not_started", host=host.name)
             await host.kill()
-            return
+            return False
         self.restarts += 1
         log.info("host_replaced", host=host.name, pid=host.pid)
+        return True
 
     def _another(self, index: int) -> HostProcess:
         """A host of this name that has not started: the spare, where there is one, or else the one
@@ -234,10 +250,10 @@ class Supervisor:
             gateway = self.gateway
             assert gateway is not None
             log.error("gateway_died", gateway=gateway.name, reason=await gateway.ended())
-            striking = asyncio.create_task(self._strike_patiently(gateway.name))
+            if await gateway.kill():
+                self._in_background(self._strike_patiently([gateway]))
             await backoff.wait()
             await self._replace_gateway()
-            await striking
 
     async def _replace_gateway(self) -> None:
         gateway = self._spawn_gateway()
@@ -252,21 +268,24 @@ class Supervisor:
         self.gateway = gateway
         self.restarts += 1
         log.info("gateway_replaced", gateway=gateway.name, pid=gateway.pid)
-        told = await asyncio.gather(*(h.look() for h in self.hosts), return_exceptions=True)
-        for result in told:
-            if isinstance(result, Exception):
-                # It looks by itself within a second, or is being replaced.
-                log.info("host_not_told", error=str(result))
+        self._client.have_hosts_look()
 
-    async def _strike_patiently(self, gateway: str) -> None:
-        for _ in range(_STRIKE_TRIES):
-            try:
-                await self._strike(gateway)
-            except Unavailable as error:
-                log.warning("gateway_not_struck", gateway=gateway, error=str(error))
-                await asyncio.sleep(_BACKOFF_S)
-            else:
-                return
+    async def _strike_patiently(self, dead: Sequence[GatewayProcess | HostProcess]) -> None:
+        for process in dead:
+            for _ in range(_STRIKE_TRIES):
+                try:
+                    await self._strike(process)
+                except Unavailable as error:
+                    log.warning("member_not_struck", member=process.name, error=str(error))
+                    await asyncio.sleep(_BACKOFF_S)
+                else:
+                    self._client.have_hosts_look()
+                    break
+
+    def _in_background(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._striking.add(task)
+        task.add_done_callback(self._striking.discard)
 
 
 class _Backoff:

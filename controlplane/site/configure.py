@@ -14,7 +14,8 @@ from controlplane.charger.messages import ChargerAssigned, ChargerUnassigned, Fe
 from controlplane.errors import Refusal
 from controlplane.feeder.messages import SiteLeft
 from controlplane.ids import ActorKind, ActorRef, ChargerId, FeederId, SiteId
-from controlplane.network import ChargerConfig, SiteConfig, violations
+from controlplane.network import ChargerConfig, SiteConfig
+from controlplane.network_yaml import violations
 from controlplane.site.ledger import Entry
 from controlplane.site.live import LiveConnector, LiveSite
 from controlplane.site.messages import ConfigureSite

@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Engine, event
+from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DataError, IntegrityError
 
 from controlplane.errors import Fenced, Unavailable
@@ -62,8 +62,6 @@ class StoreWriter:
         self._locking = " FOR SHARE" if engine.dialect.name == "postgresql" else ""
         self._writes = Writes(engine.dialect)
         self._samples = SampleWriter(engine.dialect)
-        if self._locking:
-            event.listen(engine, "connect", _let_go_when_silent)
 
     def commit(self, batch: CommitBatch) -> int:
         """Write `batch`; returns the cursor of its first event (the following ones count up), or 0
@@ -169,16 +167,6 @@ class StoreWriter:
                 by_statement.setdefault(type(record), []).append(record)
             for statement, replaced in by_statement.items():
                 self._writes.write(connection, statement, replaced)
-
-
-_SILENT_MS = 5_000
-
-
-def _let_go_when_silent(connection: Any, _record: Any) -> None:
-    """A writer that is frozen or cut off within a transaction must not keep its shards locked:
-    nobody could claim them."""
-    connection.execute(f"SET idle_in_transaction_session_timeout = {_SILENT_MS}")
-    connection.commit()
 
 
 def _listed(shards: Iterable[int]) -> str:

@@ -45,7 +45,8 @@ MB."""
 
 
 def open_engine(url: str, *, writer: bool, timeout_s: float | None = None) -> Engine:
-    """An engine for `url`. The writer's connections take the write lock when they begin.
+    """An engine for `url`. The writer's connections take the write lock when they begin, and let go
+    of it within 5 s where this process is frozen, or cut off from the server.
 
     Args:
         timeout_s: how long a transaction with a server may last (`patience.py`); None is for ever.
@@ -68,6 +69,8 @@ def open_engine(url: str, *, writer: bool, timeout_s: float | None = None) -> En
         )
         if timeout_s is not None:
             Patience(engine, timeout_s)
+        if writer:
+            event.listen(engine, "connect", _let_go_when_silent)
         return engine
     if backend != "sqlite" or not parsed.database or parsed.database == ":memory:":
         raise InvalidInput(
@@ -95,6 +98,22 @@ def open_snapshot_engine(url: str) -> Engine:
     if engine.dialect.name == "postgresql":
         return engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
     return engine
+
+
+_LET_GO = """
+SET idle_in_transaction_session_timeout = 5000;
+SET tcp_keepalives_idle = 2; SET tcp_keepalives_interval = 1; SET tcp_keepalives_count = 3;
+SET tcp_user_timeout = 5000
+"""
+
+
+def _let_go_when_silent(connection: Any, _record: Any) -> None:
+    """A writer that is frozen or cut off within a transaction must not keep its rows locked: nobody
+    could claim its shards. The server ends a transaction whose client says nothing between two
+    statements, and one of whose machine it hears nothing: a cut in the middle of what a statement
+    sends is no silence to the first of these rules."""
+    connection.execute(_LET_GO)
+    connection.commit()
 
 
 def _configure_sqlite(engine: Engine, *, writer: bool) -> None:

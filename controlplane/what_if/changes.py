@@ -12,7 +12,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from controlplane.errors import InvalidInput
-from controlplane.network import ChargerConfig, SiteConfig, TariffConfig, violations
+from controlplane.network import ChargerConfig, SiteConfig, TariffConfig
+from controlplane.network_yaml import violations
 from controlplane.what_if.question import Visit
 
 __all__ = ["CHARGERS_MAX", "changed"]

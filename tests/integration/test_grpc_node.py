@@ -37,7 +37,7 @@ from controlplane.api.v1 import (
 )
 from controlplane.config import Settings
 from controlplane.errors import Precondition
-from controlplane.network import load_network, parse_network
+from controlplane.network_yaml import load_network, parse_network
 from controlplane.runtime.node import Node, start_node
 
 EXAMPLE = Path(__file__).parents[2] / "deploy/examples/network.yaml"

@@ -1,5 +1,5 @@
-"""Two nodes of a real Ray cluster on one PostgreSQL, linked over TLS: hosts killed and frozen,
-Ray's head lost, a node drained, while stations talk."""
+"""Two nodes of a real Ray cluster on one PostgreSQL, linked over TLS: hosts killed and frozen, a
+supervisor killed, Ray's head lost, a node drained, while stations talk."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
 
 from controlplane.ids import SHARDS
-from controlplane.runtime.ray_processes import ray
+from controlplane.runtime.ray_library import ray
 
 TOKEN = os.environ["RAY_AUTH_TOKEN"]
 """Ray's, of this process: the cluster's nodes are started from here."""
@@ -73,7 +73,7 @@ async def loadstar(node: NodeProcess, *command: str) -> str:
 class NodeProcess:
     """`loadstar up` on one node of the cluster."""
 
-    def __init__(self, folder: Path, name: str, *options: str) -> None:
+    def __init__(self, folder: Path, name: str, *options: str, lease_s: float = LEASE_S) -> None:
         self.ready_file = folder / f"{name}.ready"
         self.log = folder / f"{name}.out"
         with self.log.open("wb") as out:
@@ -84,7 +84,7 @@ class NodeProcess:
                     *("--ready-file", str(self.ready_file), *options),
                 ],
                 cwd=folder,
-                env=os.environ | {"LOADSTAR_LEASE_S": str(LEASE_S), "LOADSTAR_DRAIN_S": "1"},
+                env=os.environ | {"LOADSTAR_LEASE_S": str(lease_s), "LOADSTAR_DRAIN_S": "1"},
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=out,
@@ -159,6 +159,18 @@ async def all_answered(stations: list[Station], more: int = 5) -> None:
     await until(lambda: all(s.answers >= n for s, n in zip(stations, enough, strict=True)))
 
 
+def shares_in(database_url: str) -> list[int]:
+    """How many shards each host owns that owns any."""
+    with psycopg.connect(database_url) as connection:
+        return [
+            count
+            for owner, count in connection.execute(
+                "SELECT owner, COUNT(*) FROM shard_owner GROUP BY owner"
+            )
+            if owner
+        ]
+
+
 @pytest.fixture
 def ray_cluster() -> Iterator[Any]:
     from ray.cluster_utils import Cluster  # noqa: PLC0415 - part of Ray's own tests
@@ -192,14 +204,7 @@ async def test_two_nodes_serve_each_others_stations_through_every_loss(
     first, second = nodes
 
     def shares() -> list[int]:
-        with psycopg.connect(postgresql_url) as connection:
-            return [
-                count
-                for owner, count in connection.execute(
-                    "SELECT owner, COUNT(*) FROM shard_owner GROUP BY owner"
-                )
-                if owner
-            ]
+        return shares_in(postgresql_url)
 
     try:
         for node in nodes:
@@ -252,6 +257,60 @@ async def test_two_nodes_serve_each_others_stations_through_every_loss(
         await until(lambda: first.process.poll() is not None)
         assert first.process.returncode == 72
         assert "Ray is gone from this machine" in first.log.read_text()
+    finally:
+        for node in nodes:
+            node.end()
+
+
+@pytest.mark.cluster
+@pytest.mark.timeout(300)
+async def test_nobody_waits_for_the_lease_of_a_host_that_has_ended(
+    tmp_path: Path, postgresql_url: str, ray_cluster: Any
+) -> None:
+    """Leases are longer than anything here is waited for."""
+    token_file = tmp_path / "token"
+    token_file.write_text(TOKEN)
+    token_file.chmod(0o600)
+    common = (
+        *("--address", ray_cluster.address, "--cluster-token-file", str(token_file)),
+        *("--database-url", postgresql_url, "--hosts", "1"),
+    )
+    nodes = [
+        NodeProcess(tmp_path, name, *common, "--link-host", address, lease_s=600.0)
+        for name, address in (("a", "127.0.0.2"), ("b", "127.0.0.3"))
+    ]
+    first = nodes[0]
+    try:
+        for node in nodes:
+            await node.started()
+        await until(lambda: len(shares_in(postgresql_url)) == 2)
+        await loadstar(first, "network", "apply", str(network(tmp_path)))
+        stations = [Station(nodes[number % 2], f"CP{number}") for number in range(SITES)]
+        await all_answered(stations)
+
+        # One of these finds no spare: the other node's host has everything until it is back.
+        def alone() -> bool:
+            return len(shares_in(postgresql_url)) == 1
+
+        async def kill_host() -> None:
+            (killed,) = first.hosts
+            os.kill(killed, signal.SIGKILL)
+            await until(lambda: alone() or first.hosts not in ([], [killed]))
+
+        while not alone():
+            await kill_host()
+        await all_answered(stations)
+        await until(lambda: len(shares_in(postgresql_url)) == 2)
+        await all_answered(stations)
+        assert [station.sockets for station in stations] == [1] * SITES
+
+        orphans = [pid for role in ("host", "gateway") for pid in first.ready["pids"][role]]
+        first.process.kill()
+        await until(lambda: len(shares_in(postgresql_url)) == 1)
+        await until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in orphans))
+        await all_answered(stations[1::2])
+        for station in stations:
+            station.task.cancel()
     finally:
         for node in nodes:
             node.end()

@@ -19,7 +19,7 @@ from controlplane.config import Settings
 from controlplane.errors import InvalidInput
 from controlplane.ids import ActorKind, ActorRef, SessionId
 from controlplane.runtime.node import start_node
-from controlplane.runtime.ray_processes import ray
+from controlplane.runtime.ray_library import ray
 from controlplane.site.messages import ConfigureSite, SiteConfigured
 
 # The processes that Ray starts cannot import this folder.

@@ -12,7 +12,7 @@ from controlplane.charger.messages import ChargerView, GetCharger
 from controlplane.config import Settings
 from controlplane.errors import InvalidInput
 from controlplane.ids import ActorKind, ActorRef, SiteId
-from controlplane.network import parse_network
+from controlplane.network_yaml import parse_network
 from controlplane.ocpp.events import ConnectorStatus
 from controlplane.runtime.node import Node, start_node
 from controlplane.sim.console import Console, ShiftedClock, StationShape, make_station

@@ -38,7 +38,7 @@ from ocpp.v201 import call_result as result201
 from controlplane.charger.messages import ChargerView, GetCharger
 from controlplane.config import Settings
 from controlplane.ids import ActorKind, ActorRef, SiteId
-from controlplane.network import parse_network
+from controlplane.network_yaml import parse_network
 from controlplane.runtime.node import Node, start_node
 from controlplane.site.messages import ConfigureSite, SiteConfigured
 from controlplane.store.records import SessionState

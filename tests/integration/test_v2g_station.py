@@ -18,7 +18,7 @@ from controlplane.charger.messages import DischargeConsent, SetSessionNeed
 from controlplane.config import Settings
 from controlplane.grid_events import GetGridEvent, GridEvent
 from controlplane.ids import ActorKind, ActorRef, SessionId
-from controlplane.network import parse_network
+from controlplane.network_yaml import parse_network
 from controlplane.runtime.node import Node, start_node
 from controlplane.sim.console import Console, ShiftedClock, StationShape, make_station
 from controlplane.sim.station_v21 import DialectV21

@@ -112,11 +112,13 @@ MISTAKES: dict[str, tuple[dict[str, Any], str, int]] = {
     "a claim while the lease runs": ({"claimable": lambda lease, me, now_ms: True}, "all", 26),
     "a gateway accepts every epoch": ({"owners": AcceptsAll}, "all", 1),
     "announced after service": ({"announce_first": False}, "succession", 1),
-    "a gateway delivers without its membership": ({"gateway_tenure": False}, "succession", 52),
+    "a gateway delivers without its membership": ({"gateway_tenure": False}, "succession", 90),
     "given back before commits are done": ({"finish_first": False}, "all", 1),
     "actors are kept when their shard is given back": ({"forget_on_return": False}, "all", 1),
     "acknowledged before the commit": ({"answer_after_commit": False}, "all", 1),
     "read back while a commit is in doubt": ({"settle": False}, "database", 1),
+    "a host is struck that may still live": ({"certain_end": False}, "freeze", 1),
+    "whoever has the name of a dead host is struck": ({"strike_incarnation": False}, "all", 1),
     "silent transactions stay open": ({"idle_timeout": False}, "all", 1),
 }
 """What is changed, the faults under which it shows, and the first seed to try."""

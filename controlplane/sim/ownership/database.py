@@ -106,6 +106,12 @@ class LeaseTable:
             if row.owner == owner:
                 row.lease_until_ms = 0
 
+    def forget(self, name: str, incarnation: str) -> None:
+        self.release(f"{name}/{incarnation}")
+        member = self.members.get(name)
+        if member is not None and member.incarnation == incarnation:
+            del self.members[name]
+
     def owned(self, owner: str) -> dict[int, int]:
         return {shard: row.epoch for shard, row in self.owners.items() if row.owner == owner}
 

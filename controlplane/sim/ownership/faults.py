@@ -143,6 +143,7 @@ class Faults:
 
         def freeze() -> None:
             process.freeze()
+            self._world.silent(process)
             self._world.clockwork.after(self._lasting_ms(), process.thaw)
 
         self._befalls(process, freeze)

@@ -50,3 +50,7 @@ class Rules:
     """A shard is given back when all that was done for it is committed."""
     forget_on_return: bool = True
     """Actors of a shard that is given back are dropped, and read anew after the next claim."""
+    certain_end: bool = True
+    """A supervisor strikes nobody who may still live."""
+    strike_incarnation: bool = True
+    """It strikes the incarnation that ended, and not whoever has its name by then."""

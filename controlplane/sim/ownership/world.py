@@ -17,6 +17,7 @@ from controlplane.sim.ownership.gateway import Gateway, Station
 from controlplane.sim.ownership.host import Host
 from controlplane.sim.ownership.network import Network
 from controlplane.sim.ownership.rules import Rules
+from controlplane.sim.ownership.supervisor import Supervisor
 
 __all__ = ["RECOVERY_MAX_MS", "World", "run", "run_many"]
 
@@ -73,6 +74,7 @@ class World:
         self.every_host: list[Host] = []
         """Also those that were replaced and do not know it."""
         self._incarnations = 0
+        self._supervisors: dict[str, Supervisor] = {}
         for number in range(gateways):
             self._start_gateway(f"g{number}")
         self._hosts_max = hosts + _JOINING
@@ -154,12 +156,17 @@ class World:
             elif isinstance(process, Gateway):
                 self.gateway_ended(process)
 
+    def silent(self, process: Process) -> None:
+        """It does nothing for a while."""
+        self._supervisor(process).silent(process)
+
     def host_ended(self, host: Host) -> None:
         """Another incarnation follows."""
         if not host.alive:
             return
         host.kill()
         self.database.disconnected(host)
+        self._supervisor(host).ended(host)
         between = _AWAY_MS if host.draining or self._random.random() < 0.2 else _RESTART_MS
         self.clockwork.after(self._random.randrange(*between), self._start_host, host.name)
 
@@ -168,11 +175,18 @@ class World:
         if not gateway.alive:
             return
         gateway.kill()
+        self._supervisor(gateway).ended(gateway)
         for station in self.stations:
             self.clockwork.after(self._random.randrange(200), station.gateway_lost, gateway)
         self.clockwork.after(
             self._random.randrange(*_RESTART_MS), self._start_gateway, gateway.name
         )
+
+    def _supervisor(self, process: Process) -> Supervisor:
+        found = self._supervisors.get(process.name)
+        if found is None:
+            found = self._supervisors[process.name] = Supervisor(self, self._source(), process.name)
+        return found
 
     def _start_host(self, name: str) -> None:
         self._incarnations += 1

@@ -30,7 +30,6 @@ from controlplane.network import (
     NetworkConfig,
     Phase,
     SiteConfig,
-    load_network,
 )
 from controlplane.network_tariff import (
     DayAheadConfig,
@@ -38,6 +37,7 @@ from controlplane.network_tariff import (
     PeriodConfig,
     TariffConfig,
 )
+from controlplane.network_yaml import load_network
 from controlplane.rules import HoursConfig, RuleConfig, Weekday
 
 EXAMPLE = Path(__file__).parents[3] / "deploy/examples/network.yaml"

@@ -16,7 +16,8 @@ from controlplane.demo.reports import SessionReport, SiteReport
 from controlplane.demo.scenario import Scenario, make_scenario
 from controlplane.demo.view import Scene, line, picture, render
 from controlplane.errors import InvalidInput
-from controlplane.network import NetworkConfig, dump_network
+from controlplane.network import NetworkConfig
+from controlplane.network_yaml import dump_network
 
 HOUR_MS = 3_600_000
 NOWHERE = "ws://127.0.0.1:9/ocpp"

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from controlplane.errors import InvalidInput
-from controlplane.network import (
+from controlplane.network_yaml import (
     dump_network,
     dump_site,
     load_network,

@@ -6,7 +6,7 @@ import re
 from datetime import UTC, datetime
 from pathlib import Path
 
-from controlplane.network import parse_site
+from controlplane.network_yaml import parse_site
 from controlplane.site.policy import Policy
 
 PAGE = Path(__file__).parents[3] / "docs/sites.md"

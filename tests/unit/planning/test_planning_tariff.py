@@ -12,8 +12,8 @@ from zoneinfo import ZoneInfo
 import pytest
 from pydantic import ValidationError
 
-from controlplane.network import dump_site, parse_site
 from controlplane.network_tariff import TariffConfig
+from controlplane.network_yaml import dump_site, parse_site
 from controlplane.planning.series import Interval, Series
 from controlplane.planning.tariff import Tariff
 from controlplane.sim.day.tariff import load_tariff

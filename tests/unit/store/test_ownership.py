@@ -9,7 +9,7 @@ from sqlalchemy import Engine, text
 
 from controlplane.errors import Fenced, Unavailable
 from controlplane.ids import SHARDS
-from controlplane.runtime.members import ClusterReading, forget_hosts
+from controlplane.runtime.members import ClusterReading, forget_member
 from controlplane.runtime.ownership import Ownership
 from controlplane.store.commit import StoreWriter
 from controlplane.store.engine import open_engine
@@ -85,9 +85,42 @@ def test_a_dead_host_is_forgotten_and_its_shards_are_free_at_once(engine: Engine
     owner(engine, "a", "1", clock).claim({1, 2})
     owner(engine, "ab", "1", clock).claim({3})
     with engine.begin() as connection:
-        forget_hosts(connection, ["a"])
+        forget_member(connection, "a", "1")
         assert {each.name for each in ClusterReading.read(connection).hosts()} == {"ab"}
     assert owner(engine, "b", "1", clock).claim({1, 2, 3}) == {1: 2, 2: 2}
+
+
+def test_a_dead_host_that_is_forgotten_late_takes_nothing_from_its_successor(
+    engine: Engine,
+) -> None:
+    clock = Boottime()
+    owner(engine, "a", "1", clock).claim({1, 2})
+    successor = owner(engine, "a", "2", clock)
+    successor.claim({1})
+    with engine.begin() as connection:
+        forget_member(connection, "a", "1")
+        assert {each.name for each in ClusterReading.read(connection).hosts()} == {"a"}
+    assert owner(engine, "b", "1", clock).claim({1, 2}) == {2: 2}
+    assert successor.renew() == {1: 2}
+
+
+def test_a_server_lets_go_of_what_a_writer_locks_who_is_silent(engine: Engine) -> None:
+    """Within some seconds, between two statements as well as in the middle of one."""
+    if engine.dialect.name == "sqlite":
+        pytest.skip("there is no server")
+    with engine.connect() as connection:
+        told = {
+            name: connection.execute(text(f"SHOW {name}")).scalar_one()
+            for name in (
+                "idle_in_transaction_session_timeout",
+                "tcp_keepalives_idle",
+                "tcp_keepalives_interval",
+                "tcp_keepalives_count",
+                "tcp_user_timeout",
+            )
+        }
+    # Over TCP; a Unix socket has none of the last four.
+    assert list(told.values()) == ["5s", "2", "1", "3", "5000"]
 
 
 def test_released_shards_are_free_at_once(engine: Engine) -> None:

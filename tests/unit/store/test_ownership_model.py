@@ -6,6 +6,7 @@ from random import Random
 
 from sqlalchemy import text
 
+from controlplane.runtime.members import forget_member
 from controlplane.runtime.ownership import Ownership
 from controlplane.sim.ownership.database import LeaseTable
 from controlplane.sim.ownership.rules import Rules
@@ -16,9 +17,9 @@ LEASE_S = 3_600.0
 
 
 def test_the_model_of_the_lease_table_does_what_the_sql_does(database_url: str) -> None:
-    """Claims, renewals and give-backs of two incarnations of one host and one of another, and
-    leases that end, in an order drawn from a seed. The clock of the model stands still: a lease
-    runs, or it has ended."""
+    """Claims, renewals and give-backs of two incarnations of one host and one of another, which are
+    struck now and then, and leases that end, in an order drawn from a seed. The clock of the model
+    stands still: a lease runs, or it has ended."""
     migrate(database_url)
     engine = open_engine(database_url, writer=True)
     random = Random(7)
@@ -33,7 +34,7 @@ def test_the_model_of_the_lease_table_does_what_the_sql_does(database_url: str) 
     for _ in range(120):
         name, owner = random.choice(list(owners.items()))
         shards = random.sample(SHARDS, 3)
-        match random.randrange(4):
+        match random.randrange(5):
             case 0 | 1:
                 owner.tenure.epochs = table.owned(name)
                 owner.member.entered = False
@@ -45,6 +46,11 @@ def test_the_model_of_the_lease_table_does_what_the_sql_does(database_url: str) 
                 owner.tenure.epochs = held
                 table.give_back(name, {s: held[s] for s in shards if s in held})
                 owner.give_back(shards)
+            case 3:
+                host, incarnation = owner.host, owner.incarnation
+                with engine.begin() as connection:
+                    forget_member(connection, host, incarnation)
+                table.forget(host, incarnation)
             case _:
                 with engine.begin() as connection:
                     connection.execute(
