@@ -76,13 +76,11 @@ def wishes_w(
 
 
 def _unable_w(account: Account, voltage_v: int, *, now_ms: int, patience_ms: int) -> int:
-    """What somebody draws that is given no more than its floor: measured, once it is there."""
-    if account.silent(now_ms=now_ms, patience_ms=patience_ms):
-        return w_from_ma(account.counted_ma, voltage_v=voltage_v, phases=3)
-    floor_w = w_from_ma(account.floor_ma, voltage_v=voltage_v, phases=3)
-    if account.measured_w is None or account.liability_ma > account.floor_ma:
-        return floor_w
-    return min(floor_w, account.measured_w)
+    """What somebody may draw of whom nothing is wished: the cap that it is given, or all that
+    counts while it is silent."""
+    silent = account.silent(now_ms=now_ms, patience_ms=patience_ms)
+    current_ma = account.counted_ma if silent else account.needed_ma
+    return w_from_ma(current_ma, voltage_v=voltage_v, phases=3)
 
 
 def _shared_w(able: Mapping[Member, FeedIn], over_w: int) -> dict[Member, int]:
