@@ -31,9 +31,7 @@ def live_v2g(
     from controlplane.sim.v2g.world import run
 
     try:
-        result = run(
-            seed=seed, vehicles=vehicles, hours=hours, faults=faults, on_feeder=on_feeder
-        )
+        result = run(seed=seed, vehicles=vehicles, hours=hours, faults=faults, on_feeder=on_feeder)
     except LoadstarError as error:
         fail(error.message)
     document = json.dumps(result, indent=2) + "\n"

@@ -30,12 +30,11 @@ Member = TypeVar("Member")
 SPARES_MAX = 16
 """Prices that a feeder tells apart towards the one above it; the dearest stand together."""
 
-_CALM_PERMILLE = 5
+_CALM_PERMILLE = 3
 """Of what is to be fed in, so much may be amiss without anybody being told anew."""
-_ABOVE_PERMILLE = 1_005
-"""So much of what is over the limit is shared out, for the same reason: what is amiss is to be more,
-not less."""
 _CALM_MIN_W = 100
+_ABOVE_PERMILLE = 1_003
+"""So much of what is over is shared out: what is amiss is to be more, not less."""
 _UNEVEN_PERCENT = 5
 """Of what it can spare, somebody may give so much more or less than its share."""
 _UNEVEN_MIN_W = 1_000
@@ -88,7 +87,9 @@ def _shared_w(able: Mapping[Member, FeedIn], over_w: int) -> dict[Member, int]:
     gives_w = dict.fromkeys(able, 0)
     if over_w <= 0:
         return {member: -(-over_w // len(able)) for member in able}
-    offers = [(Decimal(each.price_per_kwh), each.power_w, m) for m in able for each in able[m].spare]
+    offers = [
+        (Decimal(each.price_per_kwh), each.power_w, m) for m in able for each in able[m].spare
+    ]
     rest_w = over_w
     for _, alike in groupby(sorted(offers, key=lambda offer: offer[0]), lambda offer: offer[0]):
         parts = list(alike)

@@ -220,8 +220,8 @@ class LiveFeeding:
         phases = [len(connector.leaf.phases) for connector in self._connectors]
         voltage_v = self._config.voltage_v
         must_ma = [
-            -(-drawn_w[position] * 1_000 // (voltage_v * phases[position])) if position in must else 0
-            for position in range(len(phases))
+            -(-drawn_w.get(position, 0) * 1_000 // (voltage_v * lines)) if position in must else 0
+            for position, lines in enumerate(phases)
         ]
         shared = share_out(
             self._tree,
@@ -248,9 +248,7 @@ class LiveFeeding:
         )
         return building_w + sum(self._drawn_w(must, last, now_ms).values())
 
-    def _drawn_w(
-        self, must: AbstractSet[int], last: Plan | None, now_ms: int
-    ) -> dict[int, int]:
+    def _drawn_w(self, must: AbstractSet[int], last: Plan | None, now_ms: int) -> dict[int, int]:
         """What connectors draw, by position, with everybody paused who can wait. Who must charge
         counts with what it wants where the grid's wish alone keeps it from that, else with what it
         draws or is given."""

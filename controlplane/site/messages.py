@@ -201,8 +201,8 @@ class LimitOutcome(Message, frozen=True, tag="limit_outcome"):
 class CapChanged(Message, frozen=True, tag="cap_changed"):
     """What the whole site, building included, may draw per phase; None lifts the cap. The site
     answers with `feeder.messages.SiteReport` as soon as its liability is within it, or with
-    `SiteLeft` where it does not belong to this feeder. `wish` is what it is to come down to besides,
-    feeding in; the same cap told again may prolong it."""
+    `SiteLeft` where it does not belong to this feeder. `wish` is what it is to come down to
+    besides, feeding in; the same cap told again may prolong it."""
 
     feeder_id: FeederId
     cap_id: int

@@ -58,7 +58,9 @@ def test_what_a_feeder_is_asked_to_give_its_sites_feed_in(on_feeder: dict[str, A
     assert 0 < asked["acknowledged_s"] < 120
     assert 0 < asked["met_s"] < 120
     assert asked["reported_wh"] == pytest.approx(on_feeder["delivered_wh"], rel=0.03)
-    assert asked["reported_fed_in_wh"] == pytest.approx(on_feeder["credits"]["metered_wh"], rel=0.03)
+    assert asked["reported_fed_in_wh"] == pytest.approx(
+        on_feeder["credits"]["metered_wh"], rel=0.03
+    )
 
 
 def test_a_feeders_event_keeps_needs_and_credits(on_feeder: dict[str, Any]) -> None:

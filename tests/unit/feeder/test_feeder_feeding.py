@@ -48,9 +48,7 @@ def account(needed_w: int, *offers: tuple[int, str], floor_ma: int = 0) -> Accou
 
 
 def wished(limit_w: int, **accounts: Account) -> dict[str, int] | None:
-    return wishes_w(
-        accounts, limit_w=limit_w, voltage_v=230, now_ms=NOW_MS, patience_ms=15_000
-    )
+    return wishes_w(accounts, limit_w=limit_w, voltage_v=230, now_ms=NOW_MS, patience_ms=15_000)
 
 
 # --- who gives how much ---------------------------------------------------------------------------

@@ -106,8 +106,8 @@ def test_a_clock_ahead_makes_no_wish_last_longer() -> None:
 def test_a_host_that_takes_over_knows_it() -> None:
     bench, cars = wishing()
     bench.crash()
-    for id in ("A", "B"):
-        bench.online(id)
+    for name in ("A", "B"):
+        bench.online(name)
     for car in cars:
         car.says()
         car.measure()
@@ -136,7 +136,7 @@ def test_whatever_is_wished_rows_for_export_hold(seed: int) -> None:
     for charger in config["chargers"]:
         bench.online(charger["id"])
     cap(bench, 1)
-    cars = [Car(bench, id) for id in ("A", "B", "C")]
+    cars = [Car(bench, name) for name in ("A", "B", "C")]
     bench.settle(40_000)
     highest_a = 0.0
     for number in range(12):
