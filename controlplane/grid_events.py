@@ -26,6 +26,7 @@ __all__ = [
     "EVENTS_MAX",
     "LATE_MAX_MS",
     "SAMPLES_MAX",
+    "WISH_HOLD_MS",
     "CancelGridEvent",
     "CreateGridEvent",
     "GetGridEvent",
@@ -34,6 +35,7 @@ __all__ = [
     "GridEventSample",
     "GridEventState",
     "GridEvents",
+    "GridWish",
     "Observation",
 ]
 
@@ -51,6 +53,9 @@ _AIM_PERCENT = 2
 
 LATE_MAX_MS = 3_600_000
 """How long ago an event that is taken in may have begun."""
+
+WISH_HOLD_MS = 60_000
+"""For how long a feeder's wish holds that is not told again."""
 
 
 class GridEventKind(StrEnum):
@@ -167,6 +172,24 @@ class GetGridEvent(msgspec.Struct, frozen=True, tag="get_grid_event"):
     """Answered with `GridEvent`, or refused where it is unknown or over."""
 
     event_id: str
+
+
+class GridWish(msgspec.Struct, frozen=True, array_like=True):
+    """What a feeder wishes of somebody below it in an event, beside the cap: to draw no more than
+    `power_w` in all, building included and less what is fed in; below 0: to give as much.
+
+    A cap bounds what may be drawn and never counts what is fed in; a wish does, and so ends by
+    itself: it holds until `until_ms`, unless told again, and not beyond `WISH_HOLD_MS`, whatever
+    clocks show. `end_ms` is when the event ends, None where nobody knows.
+    """
+
+    power_w: int
+    until_ms: int
+    end_ms: int | None = None
+
+    def in_force(self, now_ms: int) -> bool:
+        """Whether it still holds."""
+        return now_ms < self.until_ms <= now_ms + WISH_HOLD_MS
 
 
 class Observation(NamedTuple):
@@ -373,9 +396,12 @@ class GridEvents(msgspec.Struct):
             event.limit_w = power_w
         elif event.kind is GridEventKind.INCREASE_BY:
             event.aim_w = (event.baseline_w or 0) + power_w
-        else:
+        elif event.baseline_w is None:
             # Where nothing was ever measured, not even a reduction to nothing is too much.
-            event.limit_w = max(0, (event.baseline_w or 0) - power_w)
+            event.limit_w = 0
+        else:
+            # Below 0 where more is asked for than was drawn: the rest is to be fed in.
+            event.limit_w = event.baseline_w - power_w
         event.observed_ms = now_ms
         event.measured_w = 0 if self.observed is None else self.observed.measured_w
         return _effects("started", event, ref)

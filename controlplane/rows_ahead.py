@@ -107,11 +107,11 @@ def events_w(
             baseline_w = planned_w(event.start_ms - slots.slot_ms)
             if baseline_w is None or event.power_w is None:
                 continue
-            limit_w = max(0, baseline_w - event.power_w)
+            limit_w = baseline_w - event.power_w
         if event.kind not in _LIMITING or limit_w is None:
             continue
         touched = slots.of(event.start_ms, _ends_ms(event, events))
-        limits[touched] = np.minimum(limits[touched], limit_w)
+        limits[touched] = np.minimum(limits[touched], max(0, limit_w))
     return limits
 
 

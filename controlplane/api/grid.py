@@ -229,6 +229,8 @@ def _share_to_message(share: MemberShare, **member: str) -> grid_pb2.FeederShare
         liability_ma=share.liability_ma,
         measured_ma=share.measured_ma,
         measured_w=share.measured_w,
+        wish_w=share.wish_w,
+        spare_w=share.spare_w,
         **member,
     )
 

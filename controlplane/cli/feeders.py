@@ -144,7 +144,15 @@ def _show(feeder_id: str, state: grid_pb2.FeederState) -> None:
     from controlplane.api.v1 import grid_pb2
 
     table(
-        ["Supplies", "#Cap", "Confirmed", "#Wants", "#May draw", "#Draws"],
+        [
+            "Supplies",
+            "#Cap",
+            "Confirmed",
+            "#Wants",
+            "#May draw",
+            "#Draws",
+            "#To draw by feeding in",
+        ],
         (
             [
                 share.site_id or f"feeder {share.feeder_id}",
@@ -153,6 +161,7 @@ def _show(feeder_id: str, state: grid_pb2.FeederState) -> None:
                 amperes(share.wanted_ma),
                 amperes(share.liability_ma),
                 amperes(share.measured_ma),
+                f"{share.wish_w / 1_000:g} kW" if share.HasField("wish_w") else "",
             ]
             for share in [*state.sites, *state.feeders]
         ),

@@ -16,14 +16,22 @@ __all__ = ["live_v2g"]
 _TOLERANCE_PERCENT = 2.0
 
 
-def live_v2g(*, seed: int, vehicles: int, hours: float, faults: str, json_path: str | None) -> None:
+def live_v2g(
+    *,
+    seed: int,
+    vehicles: int,
+    hours: float,
+    faults: str,
+    on_feeder: bool,
+    json_path: str | None,
+) -> None:
     """Live through the event, write what came of it, and end with status 1 where anything was
     violated, somebody left with too little or less was delivered than asked."""
     from controlplane.errors import LoadstarError
     from controlplane.sim.v2g.world import run
 
     try:
-        result = run(seed=seed, vehicles=vehicles, hours=hours, faults=faults)
+        result = run(seed=seed, vehicles=vehicles, hours=hours, faults=faults, on_feeder=on_feeder)
     except LoadstarError as error:
         fail(error.message)
     document = json.dumps(result, indent=2) + "\n"
@@ -37,12 +45,12 @@ def live_v2g(*, seed: int, vehicles: int, hours: float, faults: str, json_path: 
             ["Asked of", "#Wh asked", "#Wh delivered", "#Per cent"],
             (
                 [
-                    part.get("site", "all sites"),
+                    part.get("site") or part.get("feeder") or "together",
                     str(part["asked_wh"]),
                     str(part["delivered_wh"]),
                     f"{part['delivered_percent']:.2f}",
                 ]
-                for part in [*result["sites"], result]
+                for part in [*result["asked"], result]
             ),
         )
         typer.echo(

@@ -415,6 +415,9 @@ def sim(
         bool, typer.Option("--v2g", help="Let vehicles feed in, in a grid event of --hours.")
     ] = False,
     vehicles: Annotated[int, typer.Option(help="How many, with --v2g.", min=1, max=2_000)] = 200,
+    on_feeder: Annotated[
+        bool, typer.Option("--on-feeder", help="With --v2g: ask the feeder above all sites.")
+    ] = False,
     depots: Annotated[
         int | None,
         typer.Option(help="Live through a night of depots below one feeder.", min=2, max=8),
@@ -440,7 +443,9 @@ def sim(
     `--hours` (4 unless given), that vehicles have to feed in; 200 of them, unless `--vehicles` says
     otherwise, at stations of OCPP 2.1. Some leave meanwhile. It prints what was asked and delivered
     against the stated baselines, who left with less than was needed, and the credits beside the
-    metered energy; without faults unless `--faults` names some. More in docs/v2g.md.
+    metered energy; without faults unless `--faults` names some. With `--on-feeder` not each site is
+    asked but the feeder above all of them, which has half of them below a second one, and shares
+    out what is to be fed in. More in docs/v2g.md.
 
     With `--depots` vans come to so many depots below one feeder that carries one depot at a time.
     They are lived with three times: sharing alike, each depot planning with an equal part of the
@@ -450,6 +455,7 @@ def sim(
     loadstar sim --seed 1 --hours 2 --chargers 1000 --faults none --json -
     loadstar sim --depots 3
     loadstar sim --v2g --json -
+    loadstar sim --v2g --on-feeder --vehicles 40 --hours 1
     loadstar sim --v2g --vehicles 60 --hours 1 --faults lost,crash
     loadstar sim --seed 7 --faults crash,lost,ignore
     loadstar sim --seed 7 --hours 48 --faults all
@@ -481,9 +487,16 @@ def sim(
         _refuse(context, "chargers", why="has no meaning with --v2g: give --vehicles")
         hours = hours if _given(context, "hours") else 4.0
         faults = faults if _given(context, "faults") else "none"
-        live_v2g(seed=seed, vehicles=vehicles, hours=hours, faults=faults, json_path=json_path)
+        live_v2g(
+            seed=seed,
+            vehicles=vehicles,
+            hours=hours,
+            faults=faults,
+            on_feeder=on_feeder,
+            json_path=json_path,
+        )
         return
-    _refuse(context, "vehicles", why="needs --v2g")
+    _refuse(context, "vehicles", "on_feeder", why="needs --v2g")
     from controlplane.sim.world import run
 
     result = _measured(

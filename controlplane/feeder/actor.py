@@ -8,6 +8,8 @@ capacity at once when that falls, and never brought above it."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import msgspec
 
 from controlplane.actor import (
@@ -45,7 +47,13 @@ from controlplane.feeder.plan_messages import GetFeederPlan
 from controlplane.feeder.planning import Planning
 from controlplane.feeder.reporting import Reports
 from controlplane.feeder.state import FeederState, Sums
-from controlplane.grid_events import CancelGridEvent, CreateGridEvent, GetGridEvent, GridEvent
+from controlplane.grid_events import (
+    CancelGridEvent,
+    CreateGridEvent,
+    GetGridEvent,
+    GridEvent,
+    GridWish,
+)
 from controlplane.ids import ActorKind, ActorRef, FeederId
 from controlplane.limit_schedule import (
     WINDOWS_MAX,
@@ -176,6 +184,7 @@ class FeederActor:
             self._state = FeederState(config=stored, listens_until_ms=listens_until_ms)
         if before is not None and before.parent != config.parent:
             self._state.parent_cap_id, self._state.parent_cap_ma = 0, None
+            self._state.parent_wish = None
             self._reports = Reports()
             if before.parent is not None:
                 self._leave(FeederId(before.parent), now_ms)
@@ -293,6 +302,8 @@ class FeederActor:
             measured_w=account.drawn_w(
                 voltage_v=config.voltage_v, now_ms=now_ms, patience_ms=self._patience_ms
             ),
+            wish_w=_power_w(account.wish),
+            spare_w=0 if account.feed_in is None else account.feed_in.spare_w,
         )
 
     # --- from below -------------------------------------------------------------------------------
@@ -354,13 +365,25 @@ class FeederActor:
             self._leave(message.feeder_id, now_ms)
             return
         if message.cap_id == state.parent_cap_id:
+            self._wish_prolonged(state, config, message.wish, now_ms)
             # The feeder did not hear our report.
             self._report(state, config, self._sums(state, config, now_ms))
         if message.cap_id <= state.parent_cap_id:
             return
         state.parent_cap_id, state.parent_cap_ma = message.cap_id, message.cap_ma
+        state.parent_wish = message.wish
         self._durable = True
         self._divide(state, config, now_ms)
+
+    def _wish_prolonged(
+        self, state: FeederState, config: FeederConfig, wish: GridWish | None, now_ms: int
+    ) -> None:
+        """The feeder above told its wish again."""
+        known = state.parent_wish
+        if wish is not None and known is not None and wish.until_ms > known.until_ms:
+            state.parent_wish = wish
+            self._durable = True
+            self._divide(state, config, now_ms)
 
     def _leave(self, feeder_id: FeederId, now_ms: int) -> None:
         """Tell a feeder that it does not supply this one, again if it did not hear that before."""
@@ -387,7 +410,9 @@ class FeederActor:
         interval_ms = self._settings.site_report_interval_ms
         members = state.members()
         sums = None if config.parent is None else self._sums(state, config, now_ms)
-        capacity_ma = state.capacity_ma(config, sums, now_ms)
+        wishes = state.wishes(config, now_ms=now_ms, patience_ms=self._patience_ms)
+        # What is fed in is on no cap: with wishes, caps keep to the rating and to what is needed.
+        capacity_ma = state.capacity_ma(config, sums, now_ms, asked=wishes is None)
         caps = caps_to_send(
             members,
             self._curves,
@@ -395,15 +420,9 @@ class FeederActor:
             now_ms=now_ms,
             patience_ms=self._patience_ms,
             division=self._division,
+            needed=wishes is not None,
         )
-        reducing = False
-        for member, cap_ma in caps:
-            state.cap_id += 1
-            account = members[member]
-            reducing |= account.cap_id > 0 and cap_ma < account.cap_ma
-            account.sent(state.cap_id, cap_ma, now_ms=now_ms)
-            self._durable = True
-            self._send_cap(member, account)
+        reducing = self._send_caps(state, dict(caps), wishes or {}, now_ms)
         for member, account in members.items():
             # A silent one may have left without our hearing of it; asked again, it says so.
             silent = account.silent(now_ms=now_ms, patience_ms=self._patience_ms)
@@ -424,6 +443,33 @@ class FeederActor:
         if members:
             self._divide_by(now_ms + interval_ms)
         self._tell(state, config, now_ms, reducing=reducing)
+
+    def _send_caps(
+        self,
+        state: FeederState,
+        caps: Mapping[ActorRef, int],
+        wishes: Mapping[ActorRef, GridWish],
+        now_ms: int,
+    ) -> bool:
+        """Send everybody whose cap or wish is another than before what it is to have; whether that
+        is less for anybody."""
+        members, reducing = state.members(), False
+        for member in (*caps, *(each for each in members if each not in caps)):
+            account, wish = members[member], wishes.get(member)
+            before = account.wish
+            silent = account.silent(now_ms=now_ms, patience_ms=self._patience_ms)
+            if member not in caps and (before == wish or silent or account.cap_id == 0):
+                continue
+            cap_ma = caps.get(member, account.cap_ma)
+            lower = account.cap_id > 0 and cap_ma < account.cap_ma
+            reducing |= lower or (wish is not None and before is None)
+            account.wish = wish
+            self._durable = True
+            if member in caps or _power_w(before) != _power_w(wish):
+                state.cap_id += 1
+                account.sent(state.cap_id, cap_ma, now_ms=now_ms)
+            self._send_cap(member, account)
+        return reducing
 
     def _tell(
         self,
@@ -451,7 +497,7 @@ class FeederActor:
         return Sums.of(state, config, now_ms=now_ms, patience_ms=self._patience_ms)
 
     def _send_cap(self, member: ActorRef, account: Account) -> None:
-        message = CapChanged(FeederId(self.ref.id), account.cap_id, account.cap_ma)
+        message = CapChanged(FeederId(self.ref.id), account.cap_id, account.cap_ma, account.wish)
         self._effects.append(Send(member, message))
 
     def _divide_by(self, at_ms: int) -> None:
@@ -474,6 +520,10 @@ class FeederActor:
         at_ms = state.grid.next_due_ms(now_ms)
         if at_ms is not None:
             self._effects.append(SetTimer("grid", at_ms))
+
+
+def _power_w(wish: GridWish | None) -> int | None:
+    return None if wish is None else wish.power_w
 
 
 def _sender(message: SiteReport | FeederReport | SiteLeft | FeederLeft) -> ActorRef:

@@ -13,7 +13,9 @@ from typing import TypeVar
 import msgspec
 
 from controlplane.demand_curve import Curve, plain_curve, rise, shares
-from controlplane.feeder.messages import OVERTAKEN_MAX_MS, FeederReport, SiteReport
+from controlplane.feeder.messages import OVERTAKEN_MAX_MS, FeederReport, FeedIn, SiteReport
+from controlplane.grid_events import GridWish
+from controlplane.units import w_from_ma
 
 __all__ = ["Account", "Division", "caps_to_send", "divide", "fair_shares"]
 
@@ -41,6 +43,10 @@ class Account(msgspec.Struct, array_like=True):
     measured_w: int | None = None
     at_ms: int = 0
     """The clock of the sender when it wrote the last report."""
+    feed_in: FeedIn | None = None
+    """What it said last of feeding in; None where it may not."""
+    wish: GridWish | None = None
+    """What was wished of it last."""
 
     @property
     def counted_ma(self) -> int:
@@ -50,6 +56,15 @@ class Account(msgspec.Struct, array_like=True):
     @property
     def confirmed(self) -> bool:
         return self.cap_id == self.confirmed_id and self.cap_id > 0
+
+    @property
+    def needed_ma(self) -> int:
+        """What it draws with everybody paused who can wait, and as much more as buildings move
+        while nobody is told; of those who may not feed in, nobody can be told from the others, and
+        all are paused."""
+        said = self.feed_in
+        least_ma = self.floor_ma if said is None else max(self.floor_ma, said.needed_ma)
+        return least_ma + max(CHANGE_MIN_MA, least_ma // 50) * 3 // 2
 
     def silent(self, *, now_ms: int, patience_ms: int) -> bool:
         """Whether it was not heard for longer than `patience_ms`."""
@@ -66,7 +81,7 @@ class Account(msgspec.Struct, array_like=True):
         self.at_ms = report.at_ms
         self.floor_ma, self.wanted_ma = report.floor_ma, report.wanted_ma
         self.liability_ma, self.measured_ma = report.liability_ma, report.measured_ma
-        self.measured_w = report.measured_w
+        self.measured_w, self.feed_in = report.measured_w, report.feed_in
         self.reported_ms = now_ms
         if self.confirmed and report.cap_id != self.cap_id:
             # It has lost the cap (described anew, say), and is to hear it again.
@@ -86,6 +101,17 @@ class Account(msgspec.Struct, array_like=True):
         """A cap leaves: it counts from now, beside the one before it."""
         self.held_ma = max(self.held_ma, self.cap_ma, cap_ma)
         self.cap_id, self.cap_ma, self.sent_ms = cap_id, cap_ma, now_ms
+
+    def allowed_w(self, *, voltage_v: int, now_ms: int, patience_ms: int) -> int:
+        """What it may draw in all: what counts, or less as it says itself where it has heard a wish
+        and keeps to it."""
+        counted_w = w_from_ma(self.counted_ma, voltage_v=voltage_v, phases=3)
+        said, wish = self.feed_in, self.wish
+        if said is None or wish is None or not (wish.in_force(now_ms) and self.confirmed):
+            return counted_w
+        if self.silent(now_ms=now_ms, patience_ms=patience_ms):
+            return counted_w
+        return min(counted_w, said.allowed_w)
 
     def drawn_w(self, *, voltage_v: int, now_ms: int, patience_ms: int) -> int:
         """What it draws, as far as its meters say; what it may draw where they say nothing."""
@@ -142,10 +168,14 @@ def caps_to_send(
     now_ms: int,
     patience_ms: int,
     division: Division,
+    needed: bool = False,
 ) -> list[tuple[Member, int]]:
     """The caps that may leave now: every reduction, and increases while confirmed room lasts.
 
     Whoever has no entry in `curves` wants what its account says, all alike.
+
+    Args:
+        needed: nobody gets more than what it must draw, and nothing is lent.
     """
     heard = {
         member: account
@@ -154,14 +184,16 @@ def caps_to_send(
     }
     away_ma = sum(account.counted_ma for member, account in accounts.items() if member not in heard)
     share_ma = max(0, capacity_ma - away_ma)
-    fair = division.caps_ma(
-        [account.floor_ma for account in heard.values()],
-        [
+    floors = [account.floor_ma for account in heard.values()]
+    if needed:
+        least = [plain_curve(each.floor_ma, each.needed_ma) for each in heard.values()]
+        fair = fair_shares(floors, least, capacity_ma=share_ma)
+    else:
+        wanted = [
             curves.get(member) or plain_curve(account.floor_ma, account.wanted_ma)
             for member, account in heard.items()
-        ],
-        capacity_ma=share_ma,
-    )
+        ]
+        fair = division.caps_ma(floors, wanted, capacity_ma=share_ma)
     caps = [_calm(account, cap) for account, cap in zip(heard.values(), fair, strict=True)]
     if sum(caps) > share_ma:
         caps = [min(pair) for pair in zip(caps, fair, strict=True)]

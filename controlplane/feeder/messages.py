@@ -14,6 +14,7 @@ __all__ = [
     "OVERTAKEN_MAX_MS",
     "ConfigureFeeder",
     "DeleteFeeder",
+    "FeedIn",
     "FeederConfigured",
     "FeederDeleted",
     "FeederLeft",
@@ -27,12 +28,41 @@ __all__ = [
     "SetFeederLimit",
     "SiteLeft",
     "SiteReport",
+    "Spare",
 ]
 
 
 OVERTAKEN_MAX_MS = 60_000
 """News that are older than those before them by no more than this were overtaken by them; where the
 difference is larger, the sender's clock was set back."""
+
+
+class Spare(msgspec.Struct, frozen=True, array_like=True):
+    """So much could be fed in at this moment, at a price that is a decimal number."""
+
+    power_w: int
+    price_per_kwh: str
+
+
+class FeedIn(msgspec.Struct, frozen=True, array_like=True):
+    """What somebody below a feeder says of feeding in, building included.
+
+    `needed_w`, and per phase `needed_ma`, would be drawn with everybody paused who can wait and
+    nobody feeding in; `spare` is what could be fed in then, the cheapest first, within needs,
+    reserves and rows for export. `allowed_w` may be drawn at this moment, less what is surely fed
+    in; `fed_w` is, by the meters.
+    """
+
+    needed_w: int
+    needed_ma: int
+    allowed_w: int
+    fed_w: int = 0
+    spare: tuple[Spare, ...] = ()
+
+    @property
+    def spare_w(self) -> int:
+        """All that could be fed in."""
+        return sum(each.power_w for each in self.spare)
 
 
 class SiteReport(Message, frozen=True, tag="site_report"):
@@ -43,7 +73,7 @@ class SiteReport(Message, frozen=True, tag="site_report"):
 
     `measured_w` is what its meters show in all, and what may be drawn where they are silent; None
     where the sender does not say. `at_ms` is the sender's clock, by which a report that was
-    overtaken is known; 0 where it does not say.
+    overtaken is known; 0 where it does not say. `feed_in` is None where nobody may feed in.
     """
 
     site_id: SiteId
@@ -55,6 +85,7 @@ class SiteReport(Message, frozen=True, tag="site_report"):
     measured_w: int | None = None
     curve: Curve = ()
     at_ms: int = 0
+    feed_in: FeedIn | None = None
 
 
 class FeederReport(Message, frozen=True, tag="feeder_report"):
@@ -69,6 +100,7 @@ class FeederReport(Message, frozen=True, tag="feeder_report"):
     measured_w: int | None = None
     curve: Curve = ()
     at_ms: int = 0
+    feed_in: FeedIn | None = None
 
 
 class SiteLeft(Message, frozen=True, tag="site_left"):
@@ -140,6 +172,10 @@ class MemberShare(msgspec.Struct, frozen=True):
     liability_ma: int
     measured_ma: int
     measured_w: int
+    wish_w: int | None = None
+    """What it is to come down to by feeding in; None where nothing like that is wished of it."""
+    spare_w: int = 0
+    """What it could feed in."""
 
 
 class OverloadShare(msgspec.Struct, frozen=True):

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 import msgspec
 
 from controlplane.demand_curve import Curve, plain_curve, summed
+from controlplane.feeder.feeding import below, renewed, wishes_w
 from controlplane.feeder.ledger import Account
-from controlplane.feeder.messages import FeederReport
+from controlplane.feeder.messages import FeederReport, FeedIn
 from controlplane.feeder.overload import Overloads
-from controlplane.grid_events import GridEvents, Observation
+from controlplane.grid_events import WISH_HOLD_MS, GridEvents, GridWish, Observation
 from controlplane.ids import ActorKind, ActorRef, FeederId, SiteId
 from controlplane.limit_schedule import LimitWindow, limit_at
 from controlplane.network import FeederConfig
@@ -43,6 +44,8 @@ class FeederState(msgspec.Struct):
     parent_cap_ma: int | None = None
     grid: GridEvents = msgspec.field(default_factory=GridEvents)
     overloads: Overloads = msgspec.field(default_factory=Overloads)
+    parent_wish: GridWish | None = None
+    """What the feeder above wished last of all below this one."""
 
     def members(self) -> dict[ActorRef, Account]:
         """All accounts, sites first."""
@@ -60,20 +63,75 @@ class FeederState(msgspec.Struct):
         else:
             self.feeders.pop(FeederId(member.id), None)
 
-    def own_capacity_ma(self, config: FeederConfig, now_ms: int) -> int:
-        """The balanced per-phase current that the feeder itself carries at an instant."""
-        limits = [limit_at(self.windows, now_ms), self.grid.limit_w(), config.power_max_w]
-        power_w = min(limit for limit in limits if limit is not None)
+    def asked_w(self, config: FeederConfig, now_ms: int) -> int | None:
+        """What the grid wants all below to stay below together, by the feeder's own events and by
+        the wish of the one above; None: nothing. Below 0 it is fed in, within the rating."""
+        asked = [self.grid.limit_w()]
+        if self.parent_wish is not None and self.parent_wish.in_force(now_ms):
+            asked.append(self.parent_wish.power_w)
+        lowest = min((each for each in asked if each is not None), default=None)
+        return None if lowest is None else max(lowest, -config.power_max_w)
+
+    def _asked_until_ms(self, now_ms: int) -> tuple[int | None, int]:
+        """When what the grid asks ends (None: there is no telling), and until when it surely
+        holds."""
+        ends_ms, until_ms = self.grid.limited_until_ms(now_ms), now_ms + WISH_HOLD_MS
+        wish = self.parent_wish
+        if wish is not None and wish.in_force(now_ms):
+            known = ends_ms is not None and wish.end_ms is not None
+            ends_ms = max(ends_ms or 0, wish.end_ms or 0) if known else None
+            if self.grid.limit_w() is None:
+                until_ms = wish.until_ms
+        return ends_ms, until_ms if ends_ms is None else min(until_ms, ends_ms)
+
+    def wishes(
+        self, config: FeederConfig, *, now_ms: int, patience_ms: int
+    ) -> dict[ActorRef, GridWish] | None:
+        """What is wished of those who can feed in; None where the caps alone do what the grid
+        asks."""
+        limit_w = self.asked_w(config, now_ms)
+        if limit_w is None:
+            return None
+        members = self.members()
+        found = wishes_w(
+            members,
+            limit_w=limit_w,
+            voltage_v=config.voltage_v,
+            now_ms=now_ms,
+            patience_ms=patience_ms,
+        )
+        if found is None:
+            return None
+        ends_ms, until_ms = self._asked_until_ms(now_ms)
+        return {
+            member: renewed(
+                members[member].wish, power_w, ends_ms=ends_ms, until_ms=until_ms, now_ms=now_ms
+            )
+            for member, power_w in found.items()
+        }
+
+    def own_capacity_ma(self, config: FeederConfig, now_ms: int, *, asked: bool = True) -> int:
+        """The balanced per-phase current that the feeder itself carries at an instant.
+
+        Args:
+            asked: what the grid asks for counts as well.
+        """
+        limits = [limit_at(self.windows, now_ms), config.power_max_w]
+        limits.append(self.asked_w(config, now_ms) if asked else None)
+        power_w = max(0, min(limit for limit in limits if limit is not None))
         return ma_from_w(power_w, voltage_v=config.voltage_v, phases=3)
 
-    def capacity_ma(self, config: FeederConfig, sums: Sums | None, now_ms: int) -> int:
+    def capacity_ma(
+        self, config: FeederConfig, sums: Sums | None, now_ms: int, *, asked: bool = True
+    ) -> int:
         """What it may let its sites draw: no more than the feeder above allows, and as long as that
         has not spoken, only what cannot be shed.
 
         Args:
             sums: None is enough for a feeder that none supplies.
+            asked: as in `own_capacity_ma`.
         """
-        own_ma = self.own_capacity_ma(config, now_ms)
+        own_ma = self.own_capacity_ma(config, now_ms, asked=asked)
         if config.parent is None or sums is None:
             return own_ma
         if self.parent_cap_id == 0:
@@ -93,6 +151,9 @@ class Sums:
     measured_ma: int
     measured_w: int
     allowed_w: int
+    """Less what is surely fed in by those of whom that is wished."""
+    fed_w: int = 0
+    feed_in: FeedIn | None = None
 
     @classmethod
     def of(cls, state: FeederState, config: FeederConfig, *, now_ms: int, patience_ms: int) -> Sums:
@@ -110,6 +171,7 @@ class Sums:
                 measured_w += w_from_ma(may_ma, voltage_v=config.voltage_v, phases=3)
             else:
                 measured_w += account.measured_w
+        voltage_v = config.voltage_v
         own_ma = state.own_capacity_ma(config, now_ms)
         return cls(
             at_ms=now_ms,
@@ -118,11 +180,23 @@ class Sums:
             counted_ma=counted_ma,
             measured_ma=measured_ma,
             measured_w=measured_w,
-            allowed_w=w_from_ma(counted_ma, voltage_v=config.voltage_v, phases=3),
+            allowed_w=sum(
+                account.allowed_w(voltage_v=voltage_v, now_ms=now_ms, patience_ms=patience_ms)
+                for account in members
+            ),
+            fed_w=sum(each.feed_in.fed_w for each in members if each.feed_in is not None),
+            feed_in=below(
+                members,
+                power_max_w=config.power_max_w,
+                voltage_v=voltage_v,
+                limit_w=state.grid.limit_w(),
+                now_ms=now_ms,
+                patience_ms=patience_ms,
+            ),
         )
 
     def observation(self, *, reducing: bool = False) -> Observation:
-        return Observation(self.at_ms, self.measured_w, self.allowed_w, reducing)
+        return Observation(self.at_ms, self.measured_w, self.allowed_w, reducing, self.fed_w)
 
     def report(self, state: FeederState, config: FeederConfig) -> FeederReport:
         """What the feeder above is told, but for the curve."""
@@ -135,6 +209,7 @@ class Sums:
             measured_ma=self.measured_ma,
             measured_w=self.measured_w,
             at_ms=self.at_ms,
+            feed_in=self.feed_in,
         )
 
     def curve(

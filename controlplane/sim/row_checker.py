@@ -83,6 +83,7 @@ class RowChecker:
         self._names: list[str] = []
         self._node: dict[str, int] = {}
         ratings_a: list[float] = []
+        self._feeder_above = {feeder.id: feeder.parent for feeder in feeders}
         for feeder in feeders:
             self._add_node(f"feeder {feeder.id}")
             ratings_a.append(feeder.current_max_ma / 1_000 / (1 - FEEDER_MARGIN))
@@ -158,7 +159,11 @@ class RowChecker:
         while circuit:
             nodes.append(self._node[f"{site.id}/{circuit}"])
             circuit = parents[circuit]
-        return nodes + ([self._node[f"feeder {site.feeder}"]] if site.feeder else [])
+        feeder = site.feeder
+        while feeder:
+            nodes.append(self._node[f"feeder {feeder}"])
+            feeder = self._feeder_above[feeder]
+        return nodes
 
     # --- news -------------------------------------------------------------------------------------
 

@@ -254,7 +254,7 @@ class SiteActor:
             return answer
         state = SiteState(config=b"") if before is None else before.state
         if before is not None and before.config.feeder != config.feeder:
-            state.cap_id, state.cap_ma = 0, None
+            state.cap_id, state.cap_ma, state.wish = 0, None, None
             self._rounds.reports = Reports()
             self._rounds.planning.feeder_changed()
         load = config.building_load
@@ -594,11 +594,15 @@ class SiteActor:
             self._leave(message, now_ms)
             return
         if message.cap_id == state.cap_id:
+            self._rounds.wish_prolonged(site, message.wish, now_ms)
             # The feeder did not hear our report.
             self._rounds.report(site, site.budget(now_ms), now_ms)
         if message.cap_id <= state.cap_id:
             return
-        if state.cap_ma != message.cap_ma or state.cap_id == 0:
-            self._rounds.effects.append(Emit("site.cap_changed", {"cap_ma": message.cap_ma}))
-        self._rounds.cap_moved(site, message.cap_id, message.cap_ma, now_ms)
+        wish_w = None if message.wish is None else message.wish.power_w
+        wished_w = None if state.wish is None else state.wish.power_w
+        if (state.cap_ma, wished_w) != (message.cap_ma, wish_w) or state.cap_id == 0:
+            news = {"cap_ma": message.cap_ma, "wish_w": wish_w}
+            self._rounds.effects.append(Emit("site.cap_changed", news))
+        self._rounds.cap_moved(site, message, now_ms)
         self._rounds.effects += self._rounds.planning.cap_changed(site, now_ms)

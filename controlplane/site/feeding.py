@@ -29,6 +29,7 @@ from controlplane.site.tree import Leaf, SiteTree
 from controlplane.units import MS_PER_HOUR, ma_from_w
 
 __all__ = [
+    "ALL_MA",
     "GUARD_MS",
     "HOLD_MS",
     "LEAST_MA",
@@ -61,6 +62,8 @@ _STORED_PERMILLE = 900
 _STICKY_PERMILLE = 5
 """What is wanted may move so little without anybody being told something new."""
 _WEIGHT_MAX = 1_000
+ALL_MA = 10**11
+"""More than any site can feed in."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from controlplane.ids import SiteId
 from controlplane.site.budget import Budget
-from controlplane.site.feeding import share_out
+from controlplane.site.feeding import ALL_MA, share_out
 from controlplane.site.live import LiveSite
 from controlplane.site.messages import FlexibilityOffer, OfferedPart
 from controlplane.site.report import site_observation
@@ -19,8 +19,6 @@ __all__ = ["DURATION_MAX_MS", "DURATION_MIN_MS", "offer"]
 
 DURATION_MIN_MS = 300_000
 DURATION_MAX_MS = 24 * MS_PER_HOUR
-_ALL_MA = 10**11
-"""More than any site can feed in."""
 
 
 def offer(site: LiveSite, rows: Budget, *, now_ms: int, duration_ms: int) -> FlexibilityOffer:
@@ -57,7 +55,7 @@ def _fed_in(site: LiveSite, rows: Budget, now_ms: int, *, duration_ms: int) -> t
     tree, voltage_v = site.tree, site.config.voltage_v
     able = site.feed.abilities(rows.building_ma, now_ms, until_ms=now_ms + duration_ms)
     shared = share_out(
-        tree, site.entries, able, wanted_ma=_ALL_MA, planned_ma={}, export_ma=rows.export_ma
+        tree, site.entries, able, wanted_ma=ALL_MA, planned_ma={}, export_ma=rows.export_ma
     )
     power_w = 0
     for position, feed_ma in shared.feed_ma.items():

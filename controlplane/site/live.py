@@ -346,8 +346,10 @@ class LiveSite:
 
     def next_change_ms(self, now_ms: int) -> int | None:
         """The next instant at which limits, hours or boosts are others than now."""
+        wish = self.state.wish
         instants = [
             next_change_ms(self.state.windows, now_ms),
+            None if wish is None else wish.until_ms,
             self.state.overrides.next_change_ms(now_ms),
             self.policy.standing(now_ms).until_ms,
             *(demand.session.boost_until_ms for demand in self.demands if demand is not None),
@@ -374,19 +376,24 @@ class LiveSite:
         l1, l2, l3 = building.current_ma
         return self.tree.building_ma((max(floor_ma, l1), max(floor_ma, l2), max(floor_ma, l3)))
 
-    def limit_ma(self, now_ms: int) -> int | None:
-        """The lower of what was set and of what the grid asked of this site; None: neither."""
-        if not (self.state.windows or self.state.grid.events):
+    def limit_ma(self, now_ms: int, *, wished: bool = True) -> int | None:
+        """The lower of what was set and of what the grid asked of this site, by its feeder's wish
+        where `wished`; None: neither."""
+        state = self.state
+        if not (state.windows or state.grid.events or state.wish):
             return None
-        limits = [limit_at(self.state.windows, now_ms), self.grid_ma()]
+        asked_w = state.asked_w(now_ms) if wished else state.grid.limit_w()
+        limits = [limit_at(state.windows, now_ms), self._line_ma(asked_w)]
         return min((each for each in limits if each is not None), default=None)
 
-    def grid_ma(self) -> int | None:
+    def grid_ma(self, now_ms: int) -> int | None:
         """What the grid asked this site to stay below, per phase; None: nothing."""
-        limit_w = self.state.grid.limit_w()
-        if limit_w is None:
+        return self._line_ma(self.state.asked_w(now_ms))
+
+    def _line_ma(self, power_w: int | None) -> int | None:
+        if power_w is None:
             return None
-        return ma_from_w(limit_w, voltage_v=self.config.voltage_v, phases=3)
+        return ma_from_w(power_w, voltage_v=self.config.voltage_v, phases=3)
 
     def limits(self, now_ms: int) -> tuple[int | None, dict[int, int]]:
         """What limits the rows below their ratings at this instant, but for building and sun: the
@@ -394,7 +401,7 @@ class LiveSite:
         may feed in is counted apart."""
         limits = [limit_at(self.state.windows, now_ms), self.state.cap_ma]
         if not self.feed.possible:
-            limits.append(self.grid_ma())
+            limits.append(self.grid_ma(now_ms))
         lowest = min((each for each in limits if each is not None), default=None)
         return lowest, self.circuit_limits_ma(now_ms)
 
@@ -406,7 +413,7 @@ class LiveSite:
         """The rows as they are now."""
         supply_limit_ma, circuit_limits_ma = self.limits(now_ms)
         building_ma = self.building_ma(now_ms)
-        grid_ma = self.grid_ma() if self.feed.possible else None
+        grid_ma = self.grid_ma(now_ms) if self.feed.possible else None
         return budget(
             self.tree,
             self.entries,
@@ -437,7 +444,7 @@ class LiveSite:
         return uncapped(
             self.tree,
             rows,
-            limit_ma=self.limit_ma(now_ms),
+            limit_ma=self.limit_ma(now_ms, wished=False),
             circuit_limits_ma=self.circuit_limits_ma(now_ms),
         )
 

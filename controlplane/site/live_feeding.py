@@ -15,6 +15,7 @@ from controlplane.network import SiteConfig
 from controlplane.site.budget import Budget
 from controlplane.site.demand import Demand
 from controlplane.site.feeding import (
+    ALL_MA,
     GUARD_MS,
     NOBODY,
     SAMPLES_MISSED_MAX,
@@ -67,13 +68,12 @@ class LiveFeeding:
         """Whether the site's owner has terms for it."""
         return self._config.vehicle_to_grid is not None
 
-    @property
-    def active(self) -> bool:
+    def active(self, now_ms: int) -> bool:
         """Whether somebody feeds in, or may have to at any moment."""
         if not self.possible:
             return False
         feeds = self.feeding.feed_ma or any(each.entry.feed_ma for each in self._connectors)
-        return bool(feeds) or self._state.grid.limit_w() is not None
+        return bool(feeds) or self._state.asked_w(now_ms) is not None
 
     def consider(self, rows: Budget, last: Plan | None, now_ms: int) -> None:
         """Work out who feeds in; once in each round, before it is solved.
@@ -85,7 +85,7 @@ class LiveFeeding:
         self.feeding, self.waits, self.awaited = NOBODY, frozenset(), False
         if not self.possible:
             return
-        limit_w = self._state.grid.limit_w()
+        limit_w = self._state.asked_w(now_ms)
         targets_ma = {
             position: connector.demand.target_ma or 0
             for position, connector in enumerate(self._connectors)
@@ -176,7 +176,7 @@ class LiveFeeding:
         *,
         until_ms: int | None = None,
     ) -> dict[int, Ability]:
-        busy_until_ms = self._state.grid.limited_until_ms(now_ms)
+        busy_until_ms = self._state.asked_until_ms(now_ms)
         if busy_until_ms is not None and until_ms is not None:
             busy_until_ms = max(busy_until_ms, until_ms)
         found = {}
@@ -210,15 +210,50 @@ class LiveFeeding:
         ]
         return self._tree.row_sums(proven) if any(proven) else None
 
+    def standing(self, rows: Budget, last: Plan | None, now_ms: int) -> tuple[int, list[int], int]:
+        """What the site would draw with everybody paused who can wait, in W; of that, what those
+        who must charge draw, per connector and phase, in mA; and what all who can would feed in
+        together, in W."""
+        refills_w = self._refills_w(rows.building_ma)
+        must = self._must_charge(refills_w, now_ms)
+        drawn_w = self._drawn_w(must, last, now_ms)
+        phases = [len(connector.leaf.phases) for connector in self._connectors]
+        voltage_v = self._config.voltage_v
+        must_ma = [
+            -(-drawn_w.get(position, 0) * 1_000 // (voltage_v * lines)) if position in must else 0
+            for position, lines in enumerate(phases)
+        ]
+        shared = share_out(
+            self._tree,
+            [connector.entry for connector in self._connectors],
+            self._abilities(refills_w, must, now_ms),
+            wanted_ma=ALL_MA,
+            planned_ma={},
+            export_ma=rows.export_ma,
+        )
+        spare_w = sum(
+            w_from_ma(feed_ma, voltage_v=voltage_v, phases=phases[position])
+            for position, feed_ma in shared.feed_ma.items()
+        )
+        return self._needed_w(rows.building_ma, must, last, now_ms), must_ma, spare_w
+
     def _needed_w(
         self, building_ma: Sequence[int], must: AbstractSet[int], last: Plan | None, now_ms: int
     ) -> int:
-        """What the site draws with everybody paused who can wait. Who must charge counts with what
-        it wants where the grid's wish alone keeps it from that, else with what it draws or is
-        given."""
+        """What the site draws with everybody paused who can wait."""
+        building_w = w_from_ma(
+            sum(building_ma[row] for row in self._tree.supply_rows),
+            voltage_v=self._config.voltage_v,
+            phases=1,
+        )
+        return building_w + sum(self._drawn_w(must, last, now_ms).values())
+
+    def _drawn_w(self, must: AbstractSet[int], last: Plan | None, now_ms: int) -> dict[int, int]:
+        """What connectors draw, by position, with everybody paused who can wait. Who must charge
+        counts with what it wants where the grid's wish alone keeps it from that, else with what it
+        draws or is given."""
         voltage_v = self._config.voltage_v
-        needed_ma = sum(building_ma[row] for row in self._tree.supply_rows)
-        needed_w = w_from_ma(needed_ma, voltage_v=voltage_v, phases=1)
+        drawn_w = {}
         for position, connector in enumerate(self._connectors):
             entry, leaf, demand = connector.entry, connector.leaf, connector.demand
             if entry.idle:
@@ -226,10 +261,10 @@ class LiveFeeding:
             metered_w = connector.metered_w(now_ms=now_ms, stale_ms=self.fresh_ms)
             if demand is None or not (entry.online and entry.settled) or entry.stuck:
                 may_w = w_from_ma(entry.liability_ma, voltage_v=voltage_v, phases=len(leaf.phases))
-                needed_w += may_w if metered_w is None else max(0, metered_w)
+                drawn_w[position] = may_w if metered_w is None else max(0, metered_w)
             elif position in must:
-                needed_w += self._wants_w(position, last, metered_w)
-        return needed_w
+                drawn_w[position] = self._wants_w(position, last, metered_w)
+        return drawn_w
 
     def _wants_w(self, position: int, last: Plan | None, metered_w: int | None) -> int:
         """What a session that must charge would draw, were it not for the grid's wish."""

@@ -8,7 +8,7 @@ from enum import StrEnum
 import msgspec
 
 from controlplane.actor import Message
-from controlplane.grid_events import CancelGridEvent, CreateGridEvent, GetGridEvent
+from controlplane.grid_events import CancelGridEvent, CreateGridEvent, GetGridEvent, GridWish
 from controlplane.ids import ChargerId, FeederId, SessionId, SiteId
 from controlplane.ocpp.commands import CommandState
 from controlplane.ocpp.events import ConnectorStatus, DischargeAbility
@@ -202,11 +202,13 @@ class LimitOutcome(Message, frozen=True, tag="limit_outcome"):
 class CapChanged(Message, frozen=True, tag="cap_changed"):
     """What the whole site, building included, may draw per phase; None lifts the cap. The site
     answers with `feeder.messages.SiteReport` as soon as its liability is within it, or with
-    `SiteLeft` where it does not belong to this feeder."""
+    `SiteLeft` where it does not belong to this feeder. `wish` is what it is to come down to
+    besides, feeding in; the same cap told again may prolong it."""
 
     feeder_id: FeederId
     cap_id: int
     cap_ma: int | None
+    wish: GridWish | None = None
 
 
 # --- from the registry of tokens ------------------------------------------------------------------

@@ -11,7 +11,8 @@ from operator import add
 import msgspec
 
 from controlplane.demand_curve import Curve, Part, demand_curve
-from controlplane.feeder.messages import SiteReport
+from controlplane.feeder.feeding import less_own
+from controlplane.feeder.messages import FeedIn, SiteReport, Spare
 from controlplane.grid_events import Observation
 from controlplane.ids import SiteId
 from controlplane.site.budget import Budget
@@ -24,6 +25,7 @@ __all__ = [
     "CurveQuestion",
     "completed",
     "curve_question",
+    "feed_in",
     "site_curve",
     "site_observation",
     "site_report",
@@ -66,15 +68,37 @@ def site_report(site: LiveSite, rows: Budget, *, now_ms: int) -> SiteReport:
     )
 
 
-def completed(report: SiteReport, now: Observation, curve: tuple[int, Curve] | None) -> SiteReport:
-    """The report with the power that is drawn and, where the site has a plan, with its floor and
-    curve."""
+def completed(
+    report: SiteReport, now: Observation, curve: tuple[int, Curve] | None, feed_in: FeedIn | None
+) -> SiteReport:
+    """The report with the power that is drawn, with what could be fed in and, where the site has a
+    plan, with its floor and curve."""
+    report = msgspec.structs.replace(report, measured_w=now.measured_w, feed_in=feed_in)
     if curve is None:
-        return msgspec.structs.replace(report, measured_w=now.measured_w)
+        return report
     floor_ma, stages = curve
-    return msgspec.structs.replace(
-        report, measured_w=now.measured_w, floor_ma=floor_ma, curve=stages
+    return msgspec.structs.replace(report, floor_ma=floor_ma, curve=stages)
+
+
+def feed_in(site: LiveSite, rows: Budget, now: Observation) -> FeedIn | None:
+    """What the feeder is told of feeding in; None where the owner has no terms for it."""
+    terms = site.config.vehicle_to_grid
+    if terms is None:
+        return None
+    needed_w, must_ma, spare_w = site.feed.standing(rows, site.plan, now.at_ms)
+    least_ma = rows.own_fallback_ma
+    if site.plan is not None:
+        least_ma = [share.least_ma for share in site.plan.shares]
+    lines_ma = site.tree.supply_sums(list(map(max, least_ma, must_ma)))
+    building_ma = [rows.building_ma[row] for row in site.tree.supply_rows]
+    said = FeedIn(
+        needed_w=needed_w,
+        needed_ma=max(map(add, building_ma, lines_ma)),
+        allowed_w=now.allowed_w,
+        fed_w=now.fed_w,
+        spare=(Spare(spare_w, str(terms.credit_per_kwh)),) if spare_w > 0 else (),
     )
+    return less_own(said, site.state.grid.limit_w())
 
 
 def site_curve(

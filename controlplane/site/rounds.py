@@ -18,6 +18,7 @@ from controlplane.config import ActorSettings
 from controlplane.demand_curve import Curve
 from controlplane.feeder.messages import SiteReport
 from controlplane.feeder.reporting import Reports
+from controlplane.grid_events import GridWish
 from controlplane.ids import ActorRef, ConnectorKey
 from controlplane.site.alarms import alarm_changes, present_alarms
 from controlplane.site.budget import Budget
@@ -30,12 +31,14 @@ from controlplane.site.feeding import HOLD_MS, SAMPLES_MISSED_MAX
 from controlplane.site.foresight import see_draw
 from controlplane.site.live import LiveConnector, LiveSite
 from controlplane.site.live_power import window_event
+from controlplane.site.messages import CapChanged
 from controlplane.site.planning import Planning
 from controlplane.site.release import release
 from controlplane.site.report import (
     CurveQuestion,
     completed,
     curve_question,
+    feed_in,
     site_curve,
     site_observation,
     site_report,
@@ -186,7 +189,7 @@ class Rounds:
     def _known(self, site: LiveSite, now_ms: int) -> Budget | None:
         if not self.quiet or self._rows is None or site.tree.power_row is not None:
             return None
-        if site.feed.active:
+        if site.feed.active(now_ms):
             # What is fed in moves with everything that is measured.
             return None
         rows, of, circumstances = self._rows
@@ -199,15 +202,34 @@ class Rounds:
         self.save_building(site, load)
         return self._moved(site, before, now_ms)
 
-    def cap_moved(self, site: LiveSite, cap_id: int, cap_ma: int | None, now_ms: int) -> None:
-        """Take in what the feeder allows the site."""
+    def cap_moved(self, site: LiveSite, cap: CapChanged, now_ms: int) -> None:
+        """Take in what the feeder allows the site, and wishes of it."""
         before = self._known(site, now_ms)
-        site.state.cap_id, site.state.cap_ma = cap_id, cap_ma
+        wished = (site.state.wish, cap.wish) != (None, None)
+        site.state.cap_id, site.state.cap_ma, site.state.wish = cap.cap_id, cap.cap_ma, cap.wish
         self.durable = True
+        if wished:
+            self.quiet = False
+            self.set_limit_timer(site, now_ms)
+            self.run(site, now_ms)
+            return
         rows = self._moved(site, before, now_ms)
         if self.quiet and not any(rows.over(site.tree.lines)):
             self.report(site, rows, now_ms, only_urgent=True)
         else:
+            self.run(site, now_ms)
+
+    def wish_prolonged(self, site: LiveSite, wish: GridWish | None, now_ms: int) -> None:
+        """The feeder told its wish again."""
+        known = site.state.wish
+        if wish is None or known is None or wish.until_ms <= known.until_ms:
+            return
+        lapsed = not known.in_force(now_ms)
+        site.state.wish = wish
+        self.durable = True
+        self.set_limit_timer(site, now_ms)
+        if lapsed:
+            self.quiet = False
             self.run(site, now_ms)
 
     def _moved(self, site: LiveSite, before: Budget | None, now_ms: int) -> Budget:
@@ -248,7 +270,7 @@ class Rounds:
         site.consider(now_ms, self._pace)
         site.feed.consider(rows, site.plan, now_ms)
         self._renew_feeds(site, now_ms)
-        known = None if site.feed.active else known
+        known = None if site.feed.active(now_ms) else known
         stands = known is not None and site.stands(rows, now_ms=now_ms, pace=self._pace)
         if site.plan is None or not stands:
             site.plan = site.solve(rows, now_ms=now_ms, pace=self._pace)
@@ -438,7 +460,8 @@ class Rounds:
             return
         now = site_observation(site, rows, now_ms=now_ms, stale_ms=self._sample_stale_ms)
         curve = None if site.plan is None else self._site_curve(site, site.plan, rows, now_ms)
-        report = self.reports.stamped(completed(report, now, curve))
+        report = completed(report, now, curve, feed_in(site, rows, now))
+        report = self.reports.stamped(report)
         self.effects.append(Send(feeder_ref(site.config.feeder), report))
 
     def _site_curve(

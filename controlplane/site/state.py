@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import msgspec
 
-from controlplane.grid_events import GridEvents
+from controlplane.grid_events import GridEvents, GridWish
 from controlplane.ids import ConnectorKey
 from controlplane.limit_schedule import LimitWindow
 from controlplane.network import SiteConfig
@@ -75,6 +75,23 @@ class SiteState(msgspec.Struct):
     overrides: Overrides = msgspec.field(default_factory=Overrides)
     outlook: bytes = b""
     """`planning.outlook.Outlook` as it was last saved: it changes by the hour, and with pushes."""
+    wish: GridWish | None = None
+    """What the feeder wished last of the site as a whole."""
+
+    def asked_w(self, now_ms: int) -> int | None:
+        """What the grid wants the site to stay below, by its own events and by its feeder's wish;
+        None: nothing."""
+        asked = [self.grid.limit_w()]
+        if self.wish is not None and self.wish.in_force(now_ms):
+            asked.append(self.wish.power_w)
+        return min((each for each in asked if each is not None), default=None)
+
+    def asked_until_ms(self, now_ms: int) -> int | None:
+        """Until when that lasts, `now_ms` where nothing is asked; None: there is no telling."""
+        until_ms = self.grid.limited_until_ms(now_ms)
+        if until_ms is None or self.wish is None or not self.wish.in_force(now_ms):
+            return until_ms
+        return None if self.wish.end_ms is None else max(until_ms, self.wish.end_ms)
 
     def describe(self, config: SiteConfig) -> None:
         """Take a new description: what stays keeps its account and its limits."""

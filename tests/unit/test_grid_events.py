@@ -131,11 +131,11 @@ def test_a_reduction_is_against_the_quarter_hour_before_and_frozen() -> None:
     assert event.reduced_wh == pytest.approx(60_000 / 4, rel=0.02)
 
 
-def test_more_than_there_is_cannot_be_reduced() -> None:
+def test_a_reduction_by_more_than_is_drawn_asks_to_feed_in_the_rest() -> None:
     book = Book()
     book.measured_w = 5_000
     book.create("a", GridEventKind.REDUCE_BY, 20_000)
-    assert book.events.limit_w() == 0
+    assert book.events.limit_w() == -15_000
 
 
 def test_an_increase_is_met_when_so_much_more_is_drawn_and_limits_nothing() -> None:

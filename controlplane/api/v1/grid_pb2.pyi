@@ -238,7 +238,7 @@ class GridEventResponse(_message.Message):
     reduced_wh: _builtins.int
     """Energy below the baseline since the start; 0 where no baseline is known."""
     fed_in_wh: _builtins.int
-    """Of a site: what vehicles fed in since the start, by their power; part of `reduced_wh`."""
+    """What vehicles fed in since the start, by their power; part of `reduced_wh`."""
     aim_w: _builtins.int
     """Of an increase: what is to be drawn at least, `power_w` above the baseline; absent before the start."""
     increased_wh: _builtins.int
@@ -456,6 +456,8 @@ class FeederShare(_message.Message):
     LIABILITY_MA_FIELD_NUMBER: _builtins.int
     MEASURED_MA_FIELD_NUMBER: _builtins.int
     MEASURED_W_FIELD_NUMBER: _builtins.int
+    WISH_W_FIELD_NUMBER: _builtins.int
+    SPARE_W_FIELD_NUMBER: _builtins.int
     site_id: _builtins.str
     """A site."""
     feeder_id: _builtins.str
@@ -472,6 +474,12 @@ class FeederShare(_message.Message):
     """What its meters show."""
     measured_w: _builtins.int
     """What it draws: measured, and what it may draw where nothing is measured or it is silent."""
+    wish_w: _builtins.int
+    """What it is wished to come down to in a grid event by having vehicles feed in, building included; below
+    0: to give as much. Absent where nothing like that is wished of it.
+    """
+    spare_w: _builtins.int
+    """What its vehicles could feed in at this moment."""
     def __init__(
         self,
         *,
@@ -483,17 +491,23 @@ class FeederShare(_message.Message):
         liability_ma: _builtins.int = ...,
         measured_ma: _builtins.int = ...,
         measured_w: _builtins.int = ...,
+        wish_w: _builtins.int | None = ...,
+        spare_w: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_cap_ma", b"_cap_ma", "cap_ma", b"cap_ma", "feeder_id", b"feeder_id", "member", b"member", "site_id", b"site_id"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_cap_ma", b"_cap_ma", "_wish_w", b"_wish_w", "cap_ma", b"cap_ma", "feeder_id", b"feeder_id", "member", b"member", "site_id", b"site_id", "wish_w", b"wish_w"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cap_ma", b"_cap_ma", "acknowledged", b"acknowledged", "cap_ma", b"cap_ma", "feeder_id", b"feeder_id", "liability_ma", b"liability_ma", "measured_ma", b"measured_ma", "measured_w", b"measured_w", "member", b"member", "site_id", b"site_id", "wanted_ma", b"wanted_ma"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cap_ma", b"_cap_ma", "_wish_w", b"_wish_w", "acknowledged", b"acknowledged", "cap_ma", b"cap_ma", "feeder_id", b"feeder_id", "liability_ma", b"liability_ma", "measured_ma", b"measured_ma", "measured_w", b"measured_w", "member", b"member", "site_id", b"site_id", "spare_w", b"spare_w", "wanted_ma", b"wanted_ma", "wish_w", b"wish_w"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__cap_ma: _TypeAlias = _typing.Literal["cap_ma"]  # noqa: Y015
     _WhichOneofArgType__cap_ma: _TypeAlias = _typing.Literal["_cap_ma", b"_cap_ma"]  # noqa: Y015
+    _WhichOneofReturnType__wish_w: _TypeAlias = _typing.Literal["wish_w"]  # noqa: Y015
+    _WhichOneofArgType__wish_w: _TypeAlias = _typing.Literal["_wish_w", b"_wish_w"]  # noqa: Y015
     _WhichOneofReturnType_member: _TypeAlias = _typing.Literal["site_id", "feeder_id"]  # noqa: Y015
     _WhichOneofArgType_member: _TypeAlias = _typing.Literal["member", b"member"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__cap_ma) -> _WhichOneofReturnType__cap_ma | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__wish_w) -> _WhichOneofReturnType__wish_w | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType_member) -> _WhichOneofReturnType_member | None: ...
 

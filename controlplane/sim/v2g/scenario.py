@@ -15,6 +15,7 @@ from controlplane.network import (
     CircuitConfig,
     ConnectorConfig,
     CurrentType,
+    FeederConfig,
     LimitUnit,
     SiteConfig,
     VehicleToGridConfig,
@@ -30,6 +31,7 @@ __all__ = [
     "CURRENCY",
     "LEAD_MS",
     "STAYS_AFTER_MS",
+    "TOWN",
     "Driver",
     "Scenario",
     "draw_scenario",
@@ -45,6 +47,8 @@ STAYS_AFTER_MS = 6 * MS_PER_HOUR
 """Nobody stays for longer after it."""
 CREDIT_PER_KWH = Decimal("0.31")
 CURRENCY = "EUR"
+TOWN, STREET = "town", "street"
+_CARRIED = 0.8
 _AGREES = 0.8
 """The share of drivers who let their vehicles feed in."""
 _LEAVES_DURING = 0.25
@@ -77,34 +81,60 @@ class Driver:
 
 @dataclass(frozen=True)
 class Scenario:
-    """`event_share` is to what part of its building's load each site is asked to come down."""
+    """`feeders` is empty where each site is asked for itself."""
 
     sites: tuple[SiteConfig, ...]
     stations: dict[str, StationSpec]
     buildings: tuple[BuildingLoad, ...]
     drivers: tuple[Driver, ...]
-    event_share: float = 0.65
+    feeders: tuple[FeederConfig, ...] = ()
 
 
-def draw_scenario(random: Random, *, vehicles: int, event_ms: int, start_ms: int) -> Scenario:
-    """Sites of up to fifty chargers, two in three of direct current, one vehicle at each."""
+def draw_scenario(
+    random: Random, *, vehicles: int, event_ms: int, start_ms: int, below_feeder: bool = False
+) -> Scenario:
+    """Sites of up to fifty chargers, two in three of direct current, one vehicle at each.
+
+    Args:
+        below_feeder: they hang on a feeder, at least two of them, and every other one on a second
+            feeder below it.
+    """
     sites, stations, buildings, drivers = [], {}, [], []
-    for first in range(0, vehicles, VEHICLES_PER_SITE):
-        count = min(VEHICLES_PER_SITE, vehicles - first)
+    each = min(VEHICLES_PER_SITE, -(-vehicles // 2)) if below_feeder else VEHICLES_PER_SITE
+    for first in range(0, vehicles, each):
+        count = min(each, vehicles - first)
         chargers = [_charger(random, first + number) for number in range(count)]
-        site = _site(f"site{first // VEHICLES_PER_SITE}", chargers)
+        feeder = (TOWN, STREET)[first // each % 2] if below_feeder else None
+        site = _site(f"site{first // each}", chargers, feeder=feeder)
         sites.append(site)
         buildings.append(_building(random, start_ms, count))
         for charger in chargers:
             stations[charger.id] = _station(charger)
             drivers.append(_driver(random, charger, event_ms=event_ms))
-    return Scenario(tuple(sites), stations, tuple(buildings), tuple(drivers))
+    feeders = _feeders(sites) if below_feeder else ()
+    return Scenario(tuple(sites), stations, tuple(buildings), tuple(drivers), feeders)
 
 
-def _site(id: str, chargers: list[ChargerConfig]) -> SiteConfig:
+def _feeders(sites: list[SiteConfig]) -> tuple[FeederConfig, ...]:
+    """The one that is asked, and one below it; each carries four fifths of its sites' ratings."""
+
+    def carried_w(below: list[SiteConfig]) -> int:
+        rated_a = sum(site.supply.rating_ma for site in below) / 1_000
+        return round(_CARRIED * rated_a * 3 * VOLTAGE_V)
+
+    street = [site for site in sites if site.feeder == STREET]
+    town = FeederConfig(id=TOWN, power_max_w=carried_w(sites), voltage_v=VOLTAGE_V)
+    if not street:
+        return (town,)
+    power_max_w = carried_w(street)
+    return town, FeederConfig(id=STREET, parent=TOWN, power_max_w=power_max_w, voltage_v=VOLTAGE_V)
+
+
+def _site(id: str, chargers: list[ChargerConfig], *, feeder: str | None) -> SiteConfig:
     share = len(chargers) / VEHICLES_PER_SITE
     return SiteConfig(
         id=id,
+        feeder=feeder,
         voltage_v=VOLTAGE_V,
         margin_percent=3.0,
         circuits=(

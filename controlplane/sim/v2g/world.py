@@ -12,7 +12,7 @@ import time
 from decimal import Decimal
 from functools import partial
 from random import Random
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -20,6 +20,7 @@ from controlplane.actor import Emit
 from controlplane.charger.messages import DischargeConsent, SetSessionNeed
 from controlplane.config import ActorSettings
 from controlplane.errors import InvalidInput, Refusal
+from controlplane.feeder.messages import ConfigureFeeder
 from controlplane.grid_events import CreateGridEvent, GetGridEvent, GridEvent, GridEventKind
 from controlplane.ids import ActorKind, ActorRef, SessionId
 from controlplane.sim.buildings import Buildings
@@ -27,7 +28,7 @@ from controlplane.sim.checkers import EnergyChecker
 from controlplane.sim.network_faults import NetworkFaults, parse_faults
 from controlplane.sim.row_checker import RowChecker
 from controlplane.sim.v2g.checkers import BatteryChecker, ExportChecker, SiteMeters, credit_faults
-from controlplane.sim.v2g.scenario import LEAD_MS, STAYS_AFTER_MS, Driver, draw_scenario
+from controlplane.sim.v2g.scenario import LEAD_MS, STAYS_AFTER_MS, TOWN, Driver, draw_scenario
 from controlplane.sim.violations import Violations
 from controlplane.sim.virtual_host import Scheduler, VirtualHost
 from controlplane.sim.virtual_line import VirtualLine
@@ -48,14 +49,37 @@ _REST_MS = 900_000
 _RETRY_MS = 5_000
 _REPORT_MS = 15_000
 _EVENT_ID = "v2g-{}"
+EVENT_SHARE = 0.65
+"""To what part of what buildings draw they are asked to come down."""
 _VIOLATIONS_SHOWN = 20
 _SETTINGS = ActorSettings(
-    round_interval_ms=2_000, meter_interval_ms=60_000, heartbeat_interval_ms=3_600_000
+    round_interval_ms=2_000,
+    meter_interval_ms=60_000,
+    heartbeat_interval_ms=3_600_000,
+    site_report_interval_ms=10_000,
 )
 
 
+class _Target(NamedTuple):
+    """Somebody who is asked: one site for itself, or a feeder for all of them."""
+
+    ref: ActorRef
+    numbers: tuple[int, ...]
+    """Of the sites that are meant."""
+
+    @property
+    def event_id(self) -> str:
+        return _EVENT_ID.format(self.ref.id)
+
+
 def run(
-    *, seed: int = 1, vehicles: int = 200, hours: float = 4.0, faults: str = "none"
+    *,
+    seed: int = 1,
+    vehicles: int = 200,
+    hours: float = 4.0,
+    faults: str = "none",
+    on_feeder: bool = False,
+    share: float = EVENT_SHARE,
 ) -> dict[str, Any]:
     """Live through one event.
 
@@ -64,10 +88,14 @@ def run(
         vehicles: how many there are, each at a charger of its own, 1 to 2,000.
         hours: how long the event lasts, above 0 to 12.
         faults: `none`, `all`, or some of `FAULTS` with commas between.
+        on_feeder: the feeder above all sites is asked, and not each of them; half of them hang on
+            another feeder below it.
+        share: to what part of what the buildings draw; below 0, so much is to be given back.
 
     Returns:
         What was asked of the sites together and what was delivered, in watt-hours below the stated
-        baselines and in per cent; `charged_wh` by those who had to meanwhile; `left_short`, who
+        baselines and in per cent; `charged_wh` by those who had to meanwhile; of everybody who was
+        asked, when that was acknowledged and met, in seconds from the start; `left_short`, who
         left with less than was needed; `credits` with the watt-hours metered and credited;
         `violations`, how many, and the first `details`.
 
@@ -80,12 +108,18 @@ def run(
     if not names <= set(FAULTS):
         raise InvalidInput(f"faults of this world are {', '.join(FAULTS)}, all or none")
     world = V2gWorld(
-        seed=seed, vehicles=vehicles, event_ms=round(hours * MS_PER_HOUR), faults=names
+        seed=seed,
+        vehicles=vehicles,
+        event_ms=round(hours * MS_PER_HOUR),
+        faults=names,
+        on_feeder=on_feeder,
+        share=share,
     )
     begun_s = time.perf_counter()
     world.live()
     spent_s = time.perf_counter() - begun_s
     replay = f"loadstar sim --v2g --seed {seed} --vehicles {vehicles} --hours {hours:g}"
+    replay += " --on-feeder" if on_feeder else ""
     passed_s = (world.scheduler.now_ms - _START_MS) / MS_PER_S
     return {
         "seed": seed,
@@ -101,14 +135,32 @@ def run(
 class V2gWorld:
     """Everything of one run; `live` runs it, `report` says what came of it."""
 
-    def __init__(self, *, seed: int, vehicles: int, event_ms: int, faults: frozenset[str]) -> None:
+    def __init__(
+        self,
+        *,
+        seed: int,
+        vehicles: int,
+        event_ms: int,
+        faults: frozenset[str],
+        on_feeder: bool = False,
+        share: float = EVENT_SHARE,
+    ) -> None:
         self.scheduler = Scheduler(_START_MS)
         self.violations = Violations()
         self.faults = NetworkFaults(faults, Random(f"{seed}/faults"))
         self.event_ms = event_ms
+        self._share = share
         self.scenario = scenario = draw_scenario(
-            Random(f"{seed}/v2g"), vehicles=vehicles, event_ms=event_ms, start_ms=_START_MS
+            Random(f"{seed}/v2g"),
+            vehicles=vehicles,
+            event_ms=event_ms,
+            start_ms=_START_MS,
+            below_feeder=on_feeder,
         )
+        sites = [ActorRef(ActorKind.SITE, site.id) for site in scenario.sites]
+        self._targets = [_Target(ref, (number,)) for number, ref in enumerate(sites)]
+        if on_feeder:
+            self._targets = [_Target(ActorRef(ActorKind.FEEDER, TOWN), tuple(range(len(sites))))]
         self.line = VirtualLine(self.scheduler, self.faults, self.violations)
         self.host = VirtualHost(
             self.scheduler,
@@ -134,7 +186,7 @@ class V2gWorld:
         self._buildings = Buildings(scenario.buildings)
         self.rows = RowChecker(
             scenario.sites,
-            [],
+            scenario.feeders,
             self.stations,
             self.violations,
             buildings=self._buildings,
@@ -144,7 +196,7 @@ class V2gWorld:
         self.meters = SiteMeters(scenario.sites, self._buildings, self.stations)
         self.batteries = BatteryChecker(self.violations)
         self._drivers = {driver.charger_id: driver for driver in scenario.drivers}
-        self._ended: dict[str, GridEvent] = {}
+        self._ended: dict[ActorRef, GridEvent] = {}
         self.accrued: dict[str, Decimal] = {}
         """What the journal says was credited, by session."""
 
@@ -157,6 +209,9 @@ class V2gWorld:
 
     def live(self) -> None:
         """Commission, let vehicles come, let the event pass, let them leave, compare the books."""
+        for feeder in self.scenario.feeders:
+            ref = ActorRef(ActorKind.FEEDER, feeder.id)
+            self._request(ref, ConfigureFeeder(feeder.model_dump_json().encode()))
         for site in self.scenario.sites:
             ref = ActorRef(ActorKind.SITE, site.id)
             self._request(ref, ConfigureSite(site.model_dump_json().encode()))
@@ -188,33 +243,32 @@ class V2gWorld:
         )
 
     def _begin_event(self) -> None:
-        """Ask every site to come down to a part of what its building draws at this moment."""
+        """Ask everybody who is asked to come down to a part of what buildings draw now."""
         now_ms = self.scheduler.now_ms
         for station in self.stations.values():
             station.settle()
-        for number, site in enumerate(self.scenario.sites):
-            drawn_w, building_w = self.meters.power_w(number, now_ms)
+        for target in self._targets:
+            powers_w = [self.meters.power_w(number, now_ms) for number in target.numbers]
+            drawn_w, buildings_w = (sum(each) for each in zip(*powers_w, strict=True))
             wish = CreateGridEvent(
-                event_id=_EVENT_ID.format(site.id),
+                event_id=target.event_id,
                 kind=GridEventKind.REDUCE_BY,
-                power_w=round(drawn_w - self.scenario.event_share * building_w),
+                power_w=round(drawn_w - self._share * buildings_w),
                 end_ms=now_ms + self.event_ms,
                 source="operator",
             )
-            self._request(ActorRef(ActorKind.SITE, site.id), wish)
-            self.scheduler.after(
-                self.event_ms - 5_000, partial(self._look_at_event, site.id, wish.event_id)
-            )
+            self._request(target.ref, wish)
+            self.scheduler.after(self.event_ms - 5_000, partial(self._look_at_event, target))
         self.meters.begin(now_ms)
 
-    def _look_at_event(self, site_id: str, event_id: str) -> None:
+    def _look_at_event(self, target: _Target) -> None:
         def answered(answer: msgspec.Struct) -> None:
             if isinstance(answer, GridEvent):
-                self._ended[site_id] = answer
+                self._ended[target.ref] = answer
 
-        self.host.ask(ActorRef(ActorKind.SITE, site_id), GetGridEvent(event_id), answered)
-        if site_id not in self._ended:
-            self.scheduler.after(1_000, partial(self._look_at_event, site_id, event_id))
+        self.host.ask(target.ref, GetGridEvent(target.event_id), answered)
+        if target.ref not in self._ended:
+            self.scheduler.after(1_000, partial(self._look_at_event, target))
 
     def _pass(self, duration_ms: int) -> None:
         scheduler, rows, answers = self.scheduler, self.rows, self.line.answers
@@ -320,31 +374,9 @@ class V2gWorld:
 
     def report(self) -> dict[str, Any]:
         """See `run`."""
-        hours = self.event_ms / MS_PER_HOUR
-        sites: list[dict[str, Any]] = []
-        for number, site in enumerate(self.scenario.sites):
-            event = self._ended.get(site.id)
-            if event is None or event.baseline_w is None or event.power_w is None:
-                self.violations.record(self.scheduler.now_ms, "no event", site.id)
-                continue
-            mean_w = self.meters.mean_w(number)
-            asked_wh = event.power_w * hours
-            delivered_wh = (event.baseline_w - mean_w) * hours
-            sites.append(
-                {
-                    "site": site.id,
-                    "baseline_w": event.baseline_w,
-                    "asked_w": event.power_w,
-                    "drawn_mean_w": round(mean_w),
-                    "fed_in_max_w": round(self.meters.fed_max_w[number]),
-                    "asked_wh": round(asked_wh),
-                    "delivered_wh": round(delivered_wh),
-                    "delivered_percent": round(100 * delivered_wh / asked_wh, 2),
-                    "reported_wh": event.reduced_wh,
-                }
-            )
-        asked_wh = sum(site["asked_wh"] for site in sites)
-        delivered_wh = sum(site["delivered_wh"] for site in sites)
+        asked = [self._outcome(target) for target in self._targets]
+        asked_wh = sum(part["asked_wh"] for part in asked)
+        delivered_wh = sum(part["delivered_wh"] for part in asked)
         faults, owed = credit_faults(
             self.stations.values(), self.host.store.sessions.values(), self.accrued
         )
@@ -356,7 +388,15 @@ class V2gWorld:
             "delivered_wh": delivered_wh,
             "delivered_percent": round(100 * delivered_wh / asked_wh, 2) if asked_wh else 0.0,
             "charged_wh": round(self.meters.charged_wh),
-            "sites": sites,
+            "asked": asked,
+            "sites": [
+                {
+                    "site": site.id,
+                    "drawn_mean_w": round(self.meters.mean_w(number)),
+                    "fed_in_max_w": round(self.meters.fed_max_w[number]),
+                }
+                for number, site in enumerate(self.scenario.sites)
+            ],
             "left": len(self.batteries.left_with),
             "left_short": self.batteries.left_short,
             "credits": owed,
@@ -367,3 +407,32 @@ class V2gWorld:
             "digest": self.host.digest,
             "details": [str(violation) for violation in found[:_VIOLATIONS_SHOWN]],
         }
+
+    def _outcome(self, target: _Target) -> dict[str, Any]:
+        """What was asked of somebody, what came of it, and what Loadstar says of it."""
+        hours = self.event_ms / MS_PER_HOUR
+        event = self._ended.get(target.ref)
+        if event is None or event.baseline_w is None or event.power_w is None:
+            self.violations.record(self.scheduler.now_ms, "no event", str(target.ref))
+            return {target.ref.kind.value: target.ref.id, "asked_wh": 0, "delivered_wh": 0}
+        mean_w = sum(self.meters.mean_w(number) for number in target.numbers)
+        asked_wh = event.power_w * hours
+        delivered_wh = (event.baseline_w - mean_w) * hours
+        return {
+            target.ref.kind.value: target.ref.id,
+            "baseline_w": event.baseline_w,
+            "asked_w": event.power_w,
+            "limit_w": event.limit_w,
+            "drawn_mean_w": round(mean_w),
+            "asked_wh": round(asked_wh),
+            "delivered_wh": round(delivered_wh),
+            "delivered_percent": round(100 * delivered_wh / asked_wh, 2),
+            "reported_wh": event.reduced_wh,
+            "reported_fed_in_wh": event.fed_wh,
+            "acknowledged_s": _after_s(event, event.acknowledged_ms),
+            "met_s": _after_s(event, event.met_ms),
+        }
+
+
+def _after_s(event: GridEvent, at_ms: int | None) -> float | None:
+    return None if at_ms is None else (at_ms - event.start_ms) / MS_PER_S
