@@ -77,6 +77,7 @@ class _Programs:
                 "RAY_AUTH_TOKEN": self.token,
                 "RAY_USAGE_STATS_ENABLED": "0",
                 "RAY_gcs_rpc_server_reconnect_timeout_s": "604800",
+                "RAY_worker_niceness": "0",
                 "RAY_gcs_storage": "rocksdb",
                 "RAY_gcs_storage_path": str(self.folder / "gcs"),
                 "LOADSTAR_CLOCK_OFFSET_FILE": str(self.clock_file(machine)),

@@ -153,9 +153,10 @@ class Node:
         hosts = self._supervisor.hosts
         pids = [self._gateway_pid(), *(host.pid for host in hosts)]
         await asyncio.to_thread(self._ray_node.end_processes, [pid for pid in pids if pid])
-        gateway = self._supervisor.gateway
-        for process in [*hosts, *([] if gateway is None else [gateway])]:
-            await _strike(self.settings, process)
+        for host in hosts:
+            await _strike(self.settings, host)
+        if self._supervisor.gateway is not None:
+            await _strike(self.settings, self._supervisor.gateway)
 
     def _gateway_pid(self) -> int:
         return 0 if self._supervisor.gateway is None else self._supervisor.gateway.pid

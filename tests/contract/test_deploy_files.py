@@ -69,6 +69,8 @@ def test_the_ray_cluster_keeps_the_rules_for_ray(manifests: dict[str, Any]) -> N
         secret = environment["RAY_AUTH_TOKEN"]["valueFrom"]["secretKeyRef"]
         assert secret == {"name": "loadstar-token", "key": "token"}
         assert int(environment["RAY_gcs_rpc_server_reconnect_timeout_s"]["value"]) >= 86_400
+        if container["name"] != "ray-head":
+            assert environment["RAY_worker_niceness"]["value"] == "0"
         assert "$KUBERAY_GEN_RAY_START_CMD" in " ".join(container["args"])
 
 

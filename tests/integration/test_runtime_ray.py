@@ -59,6 +59,8 @@ async def test_a_killed_host_process_loses_nothing_and_no_socket(
         await answered(50)
         (host,) = node.processes()["host"]
         assert set(node.processes()) == {"gateway", "host", "supervisor", "ray"}
+        own = os.getpriority(os.PRIO_PROCESS, 0)
+        assert os.getpriority(os.PRIO_PROCESS, host) == own, "it is what the machine is for"
         os.kill(host, signal.SIGKILL)
         await until(lambda: node.host_restarts == 1)
         await answered(50)

@@ -15,6 +15,7 @@ from controlplane.config import Settings
 from controlplane.runtime import ray_processes
 from controlplane.runtime.clock import SystemClock
 from controlplane.runtime.links import Place
+from controlplane.runtime.ray_library import ray
 from controlplane.runtime.ray_processes import RayHost
 
 
@@ -44,7 +45,7 @@ async def test_nobody_waits_for_the_end_of_a_process_of_which_the_head_has_not_h
         killed.append(handle)
         done.set()
 
-    monkeypatch.setattr(ray_processes.ray, "kill", kill)
+    monkeypatch.setattr(ray, "kill", kill)
     handle = object()
     await host(handle).kill()
     assert not killed
@@ -60,7 +61,7 @@ async def test_a_refusal_of_ray_is_told(
         raise ValueError("no such actor")
 
     monkeypatch.setattr(ray_processes, "_KILL_TIMEOUT_S", 10.0)
-    monkeypatch.setattr(ray_processes.ray, "kill", kill)
+    monkeypatch.setattr(ray, "kill", kill)
     with pytest.raises(ValueError, match="no such actor"):
         await host(object()).kill()
 
@@ -71,7 +72,7 @@ async def test_a_process_that_ray_cannot_kill_is_killed_and_known_to_have_ended(
     def kill(_: object) -> None:
         raise RuntimeError("the head is away")
 
-    monkeypatch.setattr(ray_processes.ray, "kill", kill)
+    monkeypatch.setattr(ray, "kill", kill)
     monkeypatch.setattr(ray_processes, "_KILL_GRACE_S", 0.0)
     process = await asyncio.create_subprocess_exec("sleep", "600")
     # SIGKILL ends a process that is stopped as well.
