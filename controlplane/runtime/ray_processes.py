@@ -44,6 +44,7 @@ from controlplane.runtime.clock import Clock
 from controlplane.runtime.garbage import keep_what_is_loaded
 from controlplane.runtime.gateway import Gateway
 from controlplane.runtime.host import ShardHost
+from controlplane.runtime.huge_pages import keep_on_huge_pages
 from controlplane.runtime.links import Place, Reach, listen
 from controlplane.runtime.metrics import Reading
 from controlplane.runtime.processes import GatewayProcess, HostProcess
@@ -95,6 +96,7 @@ class _Peer:
         self._place = place
         self._inlet: Inlet
         self._watching: asyncio.Task[None] | None = None
+        self._on_huge_pages = asyncio.get_running_loop().create_task(keep_on_huge_pages())
 
     async def listen(
         self,
@@ -130,6 +132,7 @@ class _Peer:
         loop.add_reader(descriptor, gone)
 
     def close(self) -> None:
+        self._on_huge_pages.cancel()
         self._inlet.close()
         self.signs.close()
 
