@@ -13,7 +13,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from functools import lru_cache
 from typing import Any, Final
 
 import msgspec
@@ -187,44 +186,31 @@ def _reading(at_ms: int | None, sampled: Sequence[Any], *, outlet: bool) -> Mete
     total: list[float | None] = [None] * 7
     lines: dict[int, list[float | None]] = {}
     for sample in sampled:
-        unit, multiplier = sample.unit, 0
+        unit, measurand, multiplier = sample.unit, sample.measurand, 0
         if unit is UNSET and sample.unit_of_measure is not UNSET:
             unit = sample.unit_of_measure.unit
             multiplier = sample.unit_of_measure.multiplier
-        meaning = _meaning(sample.measurand, unit, sample.phase)
-        if meaning is None or not -9 <= multiplier <= 9:
+        kind = _KINDS_BY_UNIT.get(unit) if measurand is UNSET else _KINDS.get(measurand)
+        if kind is None or not -9 <= multiplier <= 9:
             continue
-        kind, line, factor = meaning
         if outlet and sample.location not in _OUTLET and kind != _SOC:
             continue
         value = _number(sample.value)
         if value is None:
             continue
-        if factor != 1:
-            value *= factor
+        if unit in _KILO or measurand in _KILO:
+            value *= 1_000
         if multiplier:
             value *= 10.0**multiplier
-        if line is None:
+        phase = sample.phase
+        if phase is UNSET:
             total[kind] = value
-        elif kind in lines:
-            lines[kind][line] = value
-        else:
-            lines[kind] = [None, None, None]
-            lines[kind][line] = value
+        elif phase in _LINE:
+            if kind not in lines:
+                lines[kind] = [None, None, None]
+            lines[kind][_LINE[phase]] = value
     context = sampled[0].context if sampled else UNSET
     return _assemble(at_ms, total, lines, "" if context is UNSET else str(context))
-
-
-@lru_cache(maxsize=1_024)
-def _meaning(measurand: Any, unit: Any, phase: Any) -> tuple[int, int | None, int] | None:
-    """What a sample with these words measures, on which line (None: on all of them together), and
-    how many of our units one of its own is; None where that is nothing we know. Stations use the
-    same few words again and again."""
-    kind = _KINDS_BY_UNIT.get(unit) if measurand is UNSET else _KINDS.get(measurand)
-    if kind is None or not (phase is UNSET or phase in _LINE):
-        return None
-    factor = 1_000 if unit in _KILO or measurand in _KILO else 1
-    return kind, None if phase is UNSET else _LINE[phase], factor
 
 
 def _assemble(
