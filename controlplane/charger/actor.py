@@ -273,6 +273,7 @@ def _remembered(ref: ActorRef, snapshot: bytes | None) -> ChargerMemory:
     if snapshot is None:
         return ChargerMemory(ChargerId(ref.id))
     memory = _decoder.decode(snapshot)
+    memory.share_words()
     for connector in memory.connectors.values():
         # A limit may have changed since the snapshot; only the station and the site know.
         connector.limit_ma = connector.wanted_ma = None

@@ -22,7 +22,9 @@ _TOLD_WH: Final = 1_000
 def worth_accruing(memory: ChargerMemory, session: Session) -> bool:
     """Whether what was fed in since the last time is to be credited now: the vehicle has stopped,
     the session is over, or it has become much."""
-    new_wh = session.exported.energy_wh - session.credit.energy_wh
+    exported_wh = session.exported.energy_wh
+    # What feeds nothing in has no credit to be looked at.
+    new_wh = exported_wh and exported_wh - session.credit.energy_wh
     if not new_wh:
         return False
     connector = memory.connectors.get(session.connector_id)

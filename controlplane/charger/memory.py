@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from decimal import Decimal
 from itertools import chain
+from sys import intern
 from typing import Final, Literal
 
 import msgspec
@@ -478,6 +479,15 @@ class ChargerMemory(msgspec.Struct, omit_defaults=True):
         self.streams.clear()
         self.dynamic_profiles.clear()
         self.own_defaults.clear()
+
+    def share_words(self) -> None:
+        """Keep one copy of the words that many chargers have alike: they are looked at with each
+        message, and what all share is at hand."""
+        self.ocpp_version = intern(self.ocpp_version)
+        self.vendor, self.model = intern(self.vendor), intern(self.model)
+        self.firmware = intern(self.firmware)
+        if self.site_id is not None:
+            self.site_id = SiteId(intern(self.site_id))
 
     def quirks(self) -> tuple[tuple[str, ...], Quirks]:
         """The profiles of quirks that hold for this charger, and what they say."""

@@ -104,6 +104,7 @@ class Station:
         exchanged = any(known) and known != (event.vendor, event.model, event.serial_number)
         memory.vendor, memory.model = event.vendor, event.model
         memory.firmware, memory.serial_number = event.firmware, event.serial_number
+        memory.share_words()
         memory.cleared &= not exchanged
         if memory.probing.booted(turn.now_ms, event.firmware):
             turn.deviation("boots_when_sampling_is_set")

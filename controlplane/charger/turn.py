@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+
 from controlplane.actor import Effect, Emit, Message, Persist, Send
 from controlplane.charger.messages import StationCalled
 from controlplane.ids import ActorKind, ActorRef, ChargerId, SiteId
@@ -14,35 +16,22 @@ from controlplane.store.records import QuarantineRecord, QuarantineState
 __all__ = ["Turn"]
 
 
-class Turn:
+class Turn(msgspec.Struct):
     """What one step collects. `changed` asks for a snapshot at its end; `call` is the station's
     CALL that is being handled, kept for quarantine."""
 
-    __slots__ = (
-        "call",
-        "changed",
-        "charger_id",
-        "effects",
-        "history",
-        "now_ms",
-        "routine",
-        "settled",
-        "site_id",
-    )
-
-    def __init__(self, charger_id: ChargerId, site_id: SiteId | None, now_ms: int) -> None:
-        self.charger_id = charger_id
-        self.site_id = site_id
-        self.now_ms = now_ms
-        self.effects: list[Effect] = []
-        self.changed = False
-        self.call: StationCalled | None = None
-        self.history = False
-        """The station tells of what happened before it was connected."""
-        self.routine = False
-        """Nothing follows from it beyond its effects: no other part need be asked."""
-        self.settled = True
-        """It has been left in peace for long enough to have told all of that."""
+    charger_id: ChargerId
+    site_id: SiteId | None
+    now_ms: int
+    effects: list[Effect] = []
+    changed: bool = False
+    call: StationCalled | None = None
+    history: bool = False
+    """The station tells of what happened before it was connected."""
+    routine: bool = False
+    """Nothing follows from it beyond its effects: no other part need be asked."""
+    settled: bool = True
+    """It has been left in peace for long enough to have told all of that."""
 
     def emit(self, kind: str, **data: Any) -> None:
         """Append to the journal; every event names the charger and its site."""

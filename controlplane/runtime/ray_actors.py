@@ -18,6 +18,7 @@ from controlplane.runtime.clock import Clock
 from controlplane.runtime.garbage import keep_what_is_loaded
 from controlplane.runtime.gateway import Gateway
 from controlplane.runtime.host import ShardHost
+from controlplane.runtime.huge_pages import keep_on_huge_pages
 from controlplane.runtime.links import Place, Reach, listen
 from controlplane.runtime.metrics import Reading
 from controlplane.runtime.process_ends import HeldProcess
@@ -77,6 +78,7 @@ class _Peer:
         self.reach = Reach.of(place, self._tls)
         self._place = place
         self._inlet: Inlet
+        self._on_huge_pages = asyncio.get_running_loop().create_task(keep_on_huge_pages())
 
     async def listen(
         self,
@@ -91,6 +93,7 @@ class _Peer:
         return await listen(self._inlet, self._place, self._tls)
 
     def close(self) -> None:
+        self._on_huge_pages.cancel()
         self._inlet.close()
         self.signs.close()
 

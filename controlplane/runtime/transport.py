@@ -32,7 +32,7 @@ __all__ = ["Handler", "Inlet", "Link", "LocalLink", "StreamLink", "connect"]
 Handler = Callable[[list[Parcel]], None]
 
 FLUSH_INTERVAL_MIN_S = 0.001
-FLUSH_INTERVAL_MAX_S = 0.012
+FLUSH_INTERVAL_MAX_S = 0.025
 FLUSH_INTERVAL_PER_PARCEL_S = 0.000_25
 """Waking the other process costs as much as several parcels do. The more parcels the last batch
 held, the longer the next one is filled, so that the waking costs each little. A parcel after a

@@ -223,7 +223,9 @@ class Behaviour:
         highest_ma = max(known)
         if highest_ma < SURE_MA:
             return
-        used = len([None for current in known if 3 * current >= highest_ma])
+        used = len(known)
+        if 3 * min(known) < highest_ma:
+            used = len([None for current in known if 3 * current >= highest_ma])
         # A vehicle that uses all of fewer than three may be able to use more elsewhere.
         tells = used < len(known) or len(known) == 3
         if tells and used == self._phases_seen and used != self.known.phases:

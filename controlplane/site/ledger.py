@@ -169,9 +169,12 @@ class Entry(msgspec.Struct, array_like=True):
     @property
     def feed_ma(self) -> int:
         """The most that may be fed in: told, in flight, in doubt, or still on its way to less."""
-        feed_ma = max(self.uncertain_feed_ma, self.fading_ma, self.feed_excess_ma)
-        if self.acknowledged_ma is not None:
-            feed_ma = max(feed_ma, -self.acknowledged_ma)
+        feed_ma = 0
+        if self.uncertain_feed_ma or self.fading_ma or self.feed_excess_ma:
+            feed_ma = max(self.uncertain_feed_ma, self.fading_ma, self.feed_excess_ma)
+        acknowledged_ma = self.acknowledged_ma
+        if acknowledged_ma is not None and -acknowledged_ma > feed_ma:
+            feed_ma = -acknowledged_ma
         for pending in self.pending:
             feed_ma = max(feed_ma, -pending.limit_ma)
         return feed_ma
@@ -398,8 +401,10 @@ class Entry(msgspec.Struct, array_like=True):
         over = current_ma > allowed_ma + tolerance_ma(allowed_ma)
         self.excess_ma = current_ma if over else 0
         self.feed_excess_ma = 0
-        over = fed_ma > self.feed_ma + tolerance_ma(self.feed_ma)
-        self.feed_excess_ma = fed_ma if over else 0
+        if fed_ma:
+            feed_ma = self.feed_ma
+            over = fed_ma > feed_ma + tolerance_ma(feed_ma)
+            self.feed_excess_ma = fed_ma if over else 0
         return (
             self.draining_ma != draining_ma
             or self.receding_ma != receding_ma
