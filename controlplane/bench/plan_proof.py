@@ -76,10 +76,15 @@ def judge(given: Horizon) -> tuple[Verdict, Verdict]:
         slot_s=given.slot_s,
         late_price=given.late_price,
     )
-    # The last milliampere of the dearest vehicle in a slot or two.
+    # The last milliampere of the dearest vehicle in a slot or two. One whose battery takes less and
+    # less is held back by its own row in every slot, and loses up to a milliampere in each.
     fleet = given.fleet
     kwh = fleet["volts"] * given.slot_s / 3.6e9
-    grain = float((2 * kwh * (fleet["penalty"] / 1e6 + 2.0)).max())
+    tapers = fleet.get("taper_from_wh", fleet["room_wh"]) < fleet["room_wh"]
+    begin_s, end_s = fleet["arrival_s"].clip(0), fleet["departure_s"].clip(0)
+    stay = np.minimum(end_s // given.slot_s - begin_s // given.slot_s + 1, given.slots)
+    lost = np.where(tapers, stay.clip(2), 2)
+    grain = float((lost * kwh * (fleet["penalty"] / 1e6 + 2.0)).max())
 
     def verdict(plan: _core.Plan) -> Verdict:
         faults = tuple(_core.check_plan(problem, plan.current_ma))

@@ -18,6 +18,15 @@ def test_the_optimum_lies_between_the_bound_and_the_plan(block: int) -> None:
             assert verdict.closed, (seed, verdict)
 
 
+@pytest.mark.parametrize("seed", [1_000_091, 1_000_189, 1_002_861])
+def test_a_horizon_that_was_not_closed_once_is_closed(seed: int) -> None:
+    """A demand charge of nothing, a battery that tapers all day, a peak that costs more than all
+    energy."""
+    for verdict in judge(horizon(seed, large=seed % 10 == 9)):
+        assert verdict.proven, verdict
+        assert verdict.closed, verdict
+
+
 def test_a_day_of_real_sessions_is_planned_to_a_thousandth_of_the_optimum() -> None:
     day = plan_problem.build(100, slots=24)
     plan = _core.plan(day.problem())

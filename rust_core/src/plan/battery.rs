@@ -129,14 +129,19 @@ pub(super) fn battery_gives(car: &Car, current: &[i32], slot: usize) -> i64 {
     if !car.two_way {
         return i64::MAX;
     }
-    let (mut has, mut most) = (car.spare_uj, i64::MAX);
+    battery_spares(car, current, slot).div_euclid(car.unit)
+}
+
+/// How many microjoules less could be in the battery from a slot on.
+pub(super) fn battery_spares(car: &Car, current: &[i32], slot: usize) -> i64 {
+    let (mut has, mut least) = (car.spare_uj, i64::MAX);
     for at in 0..car.count {
         has += i64::from(current[at]) * car.unit - car.taken(current[car.stride + at]);
         if at >= slot {
-            most = most.min(has.div_euclid(car.unit));
+            least = least.min(has);
         }
     }
-    most
+    least
 }
 
 impl Taper {

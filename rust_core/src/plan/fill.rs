@@ -5,7 +5,9 @@
 
 use std::ops::Range;
 
-use super::battery::{battery_gives, battery_room, drawn_before_taper, gained, wanted};
+use super::battery::{
+    battery_gives, battery_room, battery_spares, drawn_before_taper, gained, wanted,
+};
 use super::car::Car;
 use super::layout::{KINDS, Layout, POWER};
 use super::schedule::{Scheduler, milliwatts};
@@ -27,6 +29,49 @@ struct Short {
 }
 
 impl Scheduler {
+    /// Give those that feed in back the milliampere that rounding took, where a peak lacks it: a watt
+    /// above a peak may cost more than all the energy that it is about.
+    pub(super) fn feed_down_to_peaks(&mut self, layout: &Layout, current: &mut [i32]) {
+        for (index, class) in layout.classes.iter().enumerate().filter(|(_, class)| class.two_way) {
+            for car in layout.cars[class.cars.clone()].iter().filter(|car| car.two_way) {
+                for slot in 0..car.count {
+                    let meter = class.meter as usize * layout.slots + car.first + slot;
+                    let load = self.base[meter] + self.meter[meter];
+                    if load > self.peak[meter] {
+                        self.feed_one_more(layout, (index, car, slot), current);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Let a vehicle that feeds in feed in a milliampere more, if its battery and every row allow.
+    fn feed_one_more(
+        &mut self,
+        layout: &Layout,
+        (index, car, slot): (usize, &Car, usize),
+        current: &mut [i32],
+    ) {
+        let element = car.fed().start + slot;
+        let fed = current[element];
+        let taken = car.taken(fed + 1) - car.taken(fed);
+        if fed == 0
+            || fed >= layout.most_ma[element]
+            || battery_spares(car, &current[car.all()], slot) < taken
+        {
+            return;
+        }
+        let mut node = layout.classes[index].node[1];
+        while node != NONE {
+            if self.node_room(layout, index, (1, car.first + slot), car.volts, node) <= 0 {
+                return;
+            }
+            node = layout.sides[1].parent[node as usize];
+        }
+        current[element] += 1;
+        self.add_load(layout, index, (1, car.first + slot), 1, car.volts);
+    }
+
     /// Give vehicles back what they lost; where there is no room below a peak, above it.
     pub(super) fn fill(
         &mut self,
@@ -148,7 +193,7 @@ impl Scheduler {
         let class = &layout.classes[index];
         let mut node = class.node[0];
         while node != NONE {
-            if self.node_room(layout, index, car, slot, node) <= 0 {
+            if self.node_room(layout, index, (0, car.first + slot), car.volts, node) <= 0 {
                 return layout.sides[0].classes[node as usize].clone();
             }
             node = layout.sides[0].parent[node as usize];
@@ -156,19 +201,25 @@ impl Scheduler {
         layout.meter_classes[class.meter as usize].clone()
     }
 
-    /// What the rows of one node leave a vehicle in a slot.
-    fn node_room(&self, layout: &Layout, index: usize, car: &Car, slot: usize, node: u32) -> i64 {
+    /// What the rows of one node leave a vehicle of some voltage on a side in a slot, in milliamperes.
+    fn node_room(
+        &self,
+        layout: &Layout,
+        index: usize,
+        (side, at): (usize, usize),
+        volts: i64,
+        node: u32,
+    ) -> i64 {
         let (slots, lines) = (layout.slots, layout.classes[index].lines);
-        let at = car.first + slot;
         let row = node as usize * KINDS * slots + at;
         let mut room = i64::MAX;
-        for (kind, &block) in layout.sides[0].block[node as usize].iter().enumerate() {
+        for (kind, &block) in layout.sides[side].block[node as usize].iter().enumerate() {
             if block == NONE || (kind != POWER && lines >> kind & 1 == 0) {
                 continue;
             }
-            let left =
-                layout.limit_exact[block as usize * slots + at] - self.node[0][row + kind * slots];
-            room = room.min(if kind == POWER { left.div_euclid(car.volts) } else { left });
+            let left = layout.limit_exact[block as usize * slots + at]
+                - self.node[side][row + kind * slots];
+            room = room.min(if kind == POWER { left.div_euclid(volts) } else { left });
         }
         room
     }
@@ -194,7 +245,7 @@ impl Scheduler {
         }
         let mut node = class.node[0];
         while node != NONE && room > 0 {
-            room = room.min(self.node_room(layout, index, car, slot, node));
+            room = room.min(self.node_room(layout, index, (0, car.first + slot), car.volts, node));
             node = layout.sides[0].parent[node as usize];
         }
         if room <= 0 {
@@ -238,18 +289,30 @@ impl Scheduler {
         more_ma: i64,
         current: &mut [i32],
     ) {
-        let (slots, class) = (layout.slots, &layout.classes[index]);
-        let at = car.first + slot;
         current[car.offset + slot] += i32::try_from(more_ma).unwrap_or(0);
-        self.meter[class.meter as usize * slots + at] += more_ma * car.volts;
-        let mut node = class.node[0];
+        self.add_load(layout, index, (0, car.first + slot), more_ma, car.volts);
+    }
+
+    /// Count so much more, or less, on the meter and the rows of one side in a slot.
+    fn add_load(
+        &mut self,
+        layout: &Layout,
+        index: usize,
+        (side, at): (usize, usize),
+        more_ma: i64,
+        volts: i64,
+    ) {
+        let (slots, class) = (layout.slots, &layout.classes[index]);
+        let power = more_ma * volts;
+        self.meter[class.meter as usize * slots + at] += if side == 0 { power } else { -power };
+        let mut node = class.node[side];
         while node != NONE {
             let row = node as usize * KINDS * slots + at;
             for line in (0..PHASES).filter(|line| class.lines >> line & 1 == 1) {
-                self.node[0][row + line * slots] += more_ma;
+                self.node[side][row + line * slots] += more_ma;
             }
-            self.node[0][row + POWER * slots] += more_ma * car.volts;
-            node = layout.sides[0].parent[node as usize];
+            self.node[side][row + POWER * slots] += power;
+            node = layout.sides[side].parent[node as usize];
         }
     }
 }

@@ -56,6 +56,7 @@ impl Scheduler {
             }
         }
         self.load(layout, &schedule.current);
+        self.feed_down_to_peaks(layout, &mut schedule.current);
         self.fill(layout, answer, prices, &mut schedule.current);
         schedule.cost = self.cost(layout, &schedule.current);
         schedule
@@ -148,9 +149,12 @@ impl Scheduler {
         self.peak.resize(layout.meters * slots, i64::MAX);
         for (block, kind) in layout.kinds.iter().enumerate() {
             let Kind::Demand { charge } = *kind else { continue };
-            let (_, meter, so_far) = layout.demand[charge];
+            let (charged, meter, so_far) = layout.demand[charge];
+            if charged <= 0.0 {
+                continue;
+            }
             let price = &dual[block * slots..][..slots];
-            let (mut paid, mut load, mut least) = (0.0, 0.0, so_far);
+            let (mut paid, mut load, mut highest) = (0.0, 0.0, so_far);
             for slot in 0..slots {
                 if !layout.demand_slot[charge * slots + slot] {
                     continue;
@@ -163,11 +167,9 @@ impl Scheduler {
                 }
                 paid += price[slot];
                 load += price[slot] * net;
-                if paid <= 0.0 {
-                    least = least.max(net);
-                }
+                highest = highest.max(net);
             }
-            let peak = if paid > 1e-9 { (load / paid).max(so_far) } else { least };
+            let peak = if paid > 1e-9 { (load / paid).max(so_far) } else { highest };
             for slot in 0..slots {
                 if layout.demand_slot[charge * slots + slot] {
                     let row = &mut self.peak[meter * slots + slot];
