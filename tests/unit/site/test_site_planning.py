@@ -93,7 +93,8 @@ def test_a_vehicle_waits_for_cheaper_power_and_is_ready_in_time() -> None:
 def test_a_peak_has_a_price_and_chargers_are_told_little() -> None:
     """Three vehicles of one night under a demand charge: the peak stays near the mean, everybody is
     ready, and limits are few though averages would lie below any minimum."""
-    charge = {"name": "peak", "price_per_kw": "12"}
+    # Seventeen days of the month are left, and of each of them nothing is known: 12 for tonight.
+    charge = {"name": "peak", "price_per_kw": "204"}
     tariff = TARIFF | {"demand_charges": [charge]}
     bench = Planned([charger(name, current_max_a=16) for name in "ABC"], tariff=tariff)
     for late, name in enumerate("ABC"):
@@ -232,7 +233,7 @@ def test_gathering_keeps_the_sum_and_leaves_nothing_below_a_minimum(seed: int) -
             min_ma=6_000,
             most_ma=random.choice([16_000, 32_000]),
             w_per_ma=random.choice([0.23, 0.69]),
-            rank=random.randrange(5),
+            rank=(random.random() < 0.5, random.randrange(5)),
         )
         for _ in range(random.randint(1, 12))
     ]
