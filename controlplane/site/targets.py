@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -38,8 +39,11 @@ Slots = NDArray[np.intp]
 STICK_MS = 3_600_000
 """Who charges goes on before those that can wait up to so much less."""
 
-PEAK_PRICE_MIN = 1e-3
+PEAK_PRICE_MIN = Decimal("0.001")
 """Of a kilowatt, in the currency; a peak for less is not held."""
+
+PEAK_NEAR_PERCENT = 90
+"""Of what can be drawn for no more; who comes within a slot could well take it beyond."""
 
 _CORRECT_MS = 180_000
 """How long a current is kept before it is corrected within a slot."""
@@ -88,6 +92,9 @@ class Sought(msgspec.Struct, frozen=True, kw_only=True):
     inputs: SiteInputs
     limit_w: tuple[int, ...]
     """By slot, what the supply leaves for vehicles."""
+    metered_w: int
+    """What flows through the meter in the running slot, on average over all of it, beside what the
+    plan gives: what was drawn before, and the building where it is metered."""
     sessions: dict[str, SoughtSession]
     """By the names that vehicles have in the schedule."""
     feeder_id: str = ""
@@ -135,7 +142,7 @@ class Targets:
         Args:
             anew: from this moment on. Otherwise those who pursue what the last plan gave them in
                 the running slot go on until it ends, unless somebody came who would draw beside
-                them and raise a peak that is paid for.
+                them and take the site beyond a peak that is free.
         """
         self.schedule, self.sought = schedule, sought
         self.valid_until_ms = valid_until_ms
@@ -210,13 +217,32 @@ class Targets:
                 and connector.demand.session.session_id not in self._pursuits
             ]
             found = self._set_out(others, slot, now_ms, before={})
-            if found and _raises_peak(schedule, slot):
+            if found and self._near_peak(slot):
                 found = self._set_out(connectors, slot, now_ms, before=self._pursuits)
             self._pursuits |= found
         self._begun_ms, self._adopted = begins_ms, False
         for connector in connectors:
             if connector.demand is not None:
                 connector.demand.target_ma = self._target_ma(connector, slot, now_ms, pace)
+
+    def _near_peak(self, slot: int) -> bool:
+        """Whether what the plan has for the slot in which it was asked is about as much as can be
+        drawn without paying for another peak."""
+        schedule, sought = self.schedule, self.sought
+        assert schedule is not None and sought is not None
+        free_w = [
+            charge.so_far_w
+            for charge in sought.inputs.demand
+            if charge.price_per_kw > PEAK_PRICE_MIN and (not charge.slots or charge.slots[slot])
+        ]
+        if not free_w:
+            return False
+        planned_w = sum(
+            int(schedule.current_ma[place, slot]) * sought.sessions[name].grid_w_per_ma
+            for name, place in schedule.index.items()
+            if name in sought.sessions
+        )
+        return (sought.metered_w + planned_w) * 100 >= min(free_w) * PEAK_NEAR_PERCENT
 
     def _set_out(
         self,
@@ -368,11 +394,6 @@ class Targets:
         if target_ma < 0:
             return target_ma
         return _steady(connector, demand, target_ma, now_ms=now_ms, pace=pace)
-
-
-def _raises_peak(schedule: Schedule, slot: int) -> bool:
-    """Whether one more kilowatt in a slot raises a peak that is paid for."""
-    return any(price[slot] > PEAK_PRICE_MIN for price in schedule.demand_price.values())
 
 
 def _steady(
