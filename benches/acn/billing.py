@@ -29,7 +29,6 @@ __all__ = [
     "bill",
     "demand_price",
     "optimum",
-    "peak_worth",
     "prices",
     "tariff",
 ]
@@ -37,6 +36,7 @@ __all__ = [
 REVENUE_PER_KWH = 0.3
 _TARIFF = "sce_tou_ev_4_march_2019"
 _TIMEOUT_S = 60.0
+_PEAK_MAX_KW = 10_000.0
 _PERIOD_H = PERIOD_MIN / 60
 
 
@@ -140,12 +140,11 @@ class _Program:
         self._rows = sparse.vstack([self._rows, rows[binding]]).tocsc()
         self._limits = np.concatenate([self._limits, limit_a[binding]])
 
-    def solve(self, peak_price: float, peak_kw: tuple[float, float]) -> tuple[float, float, float]:
-        """The most that can be earned, the peak of that, and what one more kilowatt of the bounds
-        on it would bring."""
+    def solve(self, peak_price: float) -> tuple[float, float]:
+        """The most that can be earned, and the peak of that."""
         pieces = len(self._gain)
         bounds = np.stack([np.zeros(pieces + 1), np.full(pieces + 1, POWER_KW)], axis=1)
-        bounds[-1] = peak_kw
+        bounds[-1] = (0.0, _PEAK_MAX_KW)
         result = linprog(
             np.append(-self._gain, peak_price),
             A_ub=self._rows,
@@ -156,22 +155,10 @@ class _Program:
         )
         if result.status != 0:
             raise RuntimeError(f"the linear program has no optimum: {result.message}")
-        worth = -(result.upper.marginals[-1] + result.lower.marginals[-1])
-        return -float(result.fun), float(result.x[-1]), float(worth)
+        return -float(result.fun), float(result.x[-1])
 
 
 def optimum(month: Month, electrical: Electrical | None = None) -> tuple[float, float]:
     """The profit that nobody exceeds behind this network, or any, and its peak in kilowatts."""
     program = _Program(month.stays, prices(month), electrical)
-    profit, peak_kw, _ = program.solve(demand_price(month), (0.0, 10_000.0))
-    return profit, peak_kw
-
-
-def peak_worth(
-    stays: Sequence[Stay], price: NDArray[np.float64], grid_kw: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """What one more kilowatt would have brought these sessions in USD, at each peak of a grid."""
-    if not stays:
-        return np.zeros(len(grid_kw))
-    program = _Program(stays, price)
-    return np.array([program.solve(0.0, (peak, peak))[2] for peak in grid_kw])
+    return program.solve(demand_price(month))

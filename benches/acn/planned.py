@@ -11,14 +11,8 @@ of the energy and power. On the first days of a site of which nothing is known, 
 Nobody is expected before the next plan is due: what a plan gives to somebody who does not come is
 lost, and who does come is planned for at once.
 
-The demand charge is the month's, and a plan sees half a day. What it must pay for a kilowatt above
-the peak so far is the charge less what that kilowatt will be worth tomorrow. That is learned: for
-every day that is over, a linear program says what one more kilowatt would have brought
-(`billing.peak_worth`), at this month's prices. Going back from the month's end, a kilowatt is worth
-on a day what it brings then and is worth on the next, and never more than the charge, for which it
-could still be had; the mean of that over the days that were seen is what it is worth the evening
-before. As the first kilowatts bring more than later ones, this makes several charges, one above the
-other."""
+What a kilowatt above the month's peak costs today is the rule that sites follow,
+`controlplane.planning.month_peak`, over the days that are over, at this month's prices."""
 
 from __future__ import annotations
 
@@ -35,6 +29,7 @@ from scenario import PERIOD_MIN, VOLTAGE_V
 
 from controlplane import _core
 from controlplane.planning import DemandCharge, Horizon, Meter, Node, Plan, Vehicle, solve
+from controlplane.planning.month_peak import Need, Step, peak_worth, price_steps
 
 __all__ = ["Planned"]
 
@@ -81,29 +76,33 @@ class _Experience:
         first = [weekday >= 5 for weekday in self._month.weekdays].index(weekend)
         price = self._prices[first * DAY : (first + 1) * DAY]
         self._days[weekend].append(stays)
+        needs = [
+            Need(stay.arrival * _SLOT_S, stay.departure * _SLOT_S, stay.energy_kwh, POWER_KW)
+            for stay in stays
+        ]
         self._worth[weekend].append(
-            billing.peak_worth(stays, np.concatenate([price, price]), self.grid_kw)
+            peak_worth(
+                needs,
+                np.concatenate([price, price]),
+                slot_s=_SLOT_S,
+                grid_kw=self.grid_kw,
+                missing_per_kwh=billing.REVENUE_PER_KWH,
+            )
         )
 
     def expected(self, *, weekend: bool) -> list[tuple[Stay, ...]]:
         """The last days of a kind."""
         return self._days[weekend][-_DAYS_EXPECTED:]
 
-    def worth(self, days: tuple[int, ...], charge: float) -> NDArray[np.float64] | None:
-        """What one more kilowatt is worth before days of these weekdays, where it could be had for
-        `charge` on each of them, at each peak of the grid; None before any workday is known."""
+    def steps(self, rest: tuple[int, ...], charge: float) -> list[Step] | None:
+        """What a kilowatt costs before days of these weekdays; None before any workday is known."""
         if not self._worth[False]:
             return None
-        nothing = np.zeros(len(self.grid_kw))
-        # One day on which nothing was short is added to those that were seen: few say little.
-        seen = {
-            weekend: np.array([*worth[-_DAYS_WORTH:], nothing])
-            for weekend, worth in self._worth.items()
+        worth = {
+            weekend: np.array(each[-_DAYS_WORTH:]).reshape(-1, len(self.grid_kw))
+            for weekend, each in self._worth.items()
         }
-        total = nothing
-        for weekday in reversed(days):
-            total = np.minimum(charge, seen[weekday >= 5] + total).mean(axis=0)
-        return np.minimum.accumulate(total)
+        return price_steps(worth, [weekday >= 5 for weekday in rest], charge, self.grid_kw)
 
 
 def _of_day(month: Month, day: int) -> tuple[Stay, ...]:
@@ -263,19 +262,16 @@ class Planned(BaseAlgorithm):
         """What a kilowatt above the peak so far must bring today to be worth its charge."""
         so_far_w = round(self._peak_kw * 1_000)
         rest = self._month.weekdays[day + 1 :]
-        worth = self._experience.worth(rest, self._charge)
-        if worth is None:
+        steps = self._experience.steps(rest, self._charge)
+        if steps is None:
             workdays = sum(weekday < 5 for weekday in self._month.weekdays[day:])
-            price = self._charge / max(1, workdays)
-            return (DemandCharge(price_per_kw=_usd(price), so_far_w=so_far_w),)
-        price = np.maximum(0.0, self._charge - worth)
-        # Between two peaks of the grid a kilowatt costs the mean of both.
-        price[:-1] = (price[:-1] + price[1:]) / 2
-        steps = np.diff(price, prepend=0.0)
+            steps = [Step(0.0, self._charge / max(1, workdays))]
         return tuple(
-            DemandCharge(price_per_kw=_usd(step), so_far_w=max(so_far_w, round(from_kw * 1_000)))
-            for step, from_kw in zip(steps, self._experience.grid_kw, strict=True)
-            if step > 1e-4
+            DemandCharge(
+                price_per_kw=_usd(step.price_per_kw),
+                so_far_w=max(so_far_w, round(step.from_kw * 1_000)),
+            )
+            for step in steps
         )
 
 

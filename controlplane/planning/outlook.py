@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import tzinfo
+from functools import cached_property, partial
 from typing import Final
 
 import msgspec
@@ -18,6 +19,7 @@ from controlplane.network_tariff import TariffConfig
 from controlplane.planning.arrivals import Arrivals
 from controlplane.planning.history import HELD_MAX_MS, Calendar, Hours, Mean, hour_of
 from controlplane.planning.inputs import SiteInputs
+from controlplane.planning.month_ahead import MonthAhead, stepped
 from controlplane.planning.peaks import Peaks
 from controlplane.planning.problem import DemandCharge
 from controlplane.planning.scores import SessionScore
@@ -143,8 +145,8 @@ class Power(msgspec.Struct, array_like=True):
         return f"{what} was last heard {hours} hours ago: it is assumed to be as usual"
 
 
-class Outlook(msgspec.Struct):
-    """See the module's docstring."""
+class Outlook(msgspec.Struct, dict=True):
+    """See the module's docstring. What is only derived is not part of a snapshot."""
 
     prices: Series = msgspec.field(default_factory=Series)
     """Day-ahead prices, in millionths of the currency per kilowatt-hour."""
@@ -282,15 +284,38 @@ class Outlook(msgspec.Struct):
             import_price_per_kwh=found.import_price_per_kwh,
             export_price_per_kwh=found.export_price_per_kwh,
             base_w=base if any(base) else (),
-            demand=self._demand(clock, start_ms=start_ms, slot_s=slot_s, slots=slots),
+            demand=self._demand(
+                clock, calendar, start_ms=start_ms, slot_s=slot_s, slots=slots, now_ms=now_ms
+            ),
             expected=tuple(self.arrivals.expected(now_ms, end_ms, calendar)),
             stale=tuple(each for each in words if each),
         )
 
+    @cached_property
+    def _ahead(self) -> MonthAhead:
+        return MonthAhead()
+
+    def _base_w(self, hour: int, *, before: int, calendar: Calendar) -> float:
+        """What building less sun will have in an hour; nothing where nothing is known of it."""
+        building, sun = (
+            power.learned_w(hour, _EXPECTED_PERCENT, before=before, calendar=calendar)
+            for power in (self.building, self.sun)
+        )
+        return max(0, (building or 0) - (sun or 0))
+
     def _demand(
-        self, clock: Tariff, *, start_ms: int, slot_s: int, slots: int
+        self,
+        clock: Tariff,
+        calendar: Calendar,
+        *,
+        start_ms: int,
+        slot_s: int,
+        slots: int,
+        now_ms: int,
     ) -> tuple[DemandCharge, ...]:
-        """Each charge once for every month that the horizon touches: months do not share peaks."""
+        """Each charge for every month that the horizon touches, as months do not share peaks: what
+        a kilowatt costs that raises its peak today; see `month_peak`."""
+        base_w = partial(self._base_w, before=hour_of(now_ms), calendar=calendar)
         slot_ms = slot_s * MS_PER_S
         starts = range(start_ms, start_ms + slots * slot_ms, slot_ms)
         months = [month_of(at, clock.zone) for at in starts]
@@ -303,12 +328,22 @@ class Outlook(msgspec.Struct):
                 in_month = tuple(
                     counts and each == month for counts, each in zip(counted, months, strict=True)
                 )
-                if any(in_month):
-                    found.append(
-                        DemandCharge(
-                            price_per_kw=charge.price_per_kw,
-                            so_far_w=self.peaks.highest_w(charge.name, month),
-                            slots=() if all(in_month) else in_month,
-                        )
-                    )
+                if not any(in_month):
+                    continue
+                whole = DemandCharge(
+                    price_per_kw=charge.price_per_kw,
+                    so_far_w=self.peaks.highest_w(charge.name, month),
+                    slots=() if all(in_month) else in_month,
+                )
+                steps = self._ahead.steps(
+                    charge,
+                    month,
+                    clock=clock,
+                    calendar=calendar,
+                    arrivals=self.arrivals,
+                    base_w=base_w,
+                    pushed=self.prices,
+                    now_ms=now_ms,
+                )
+                found += stepped(whole, steps)
         return tuple(found)

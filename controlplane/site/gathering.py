@@ -30,8 +30,9 @@ class Wish(msgspec.Struct, frozen=True, kw_only=True):
     must_ma: int = 0
     """Without this it will not be ready even at full power from then on."""
     w_per_ma: float
-    rank: int
-    """Who charges first: lowest first."""
+    rank: tuple[bool, int]
+    """Who charges first: lowest first. Whether the plan gives it nothing at such a price; by when
+    it must charge at full power."""
     group: Hashable = None
     """Power moves between vehicles of one group only."""
 

@@ -98,11 +98,12 @@ def question(
         for vehicle, each in expected_vehicles(site.config, inputs, slots, next_ms)
     }
     rows = _Rows(site, inputs, slots, now_ms, planned=sessions.keys())
+    meter = _meter(site, inputs, drawn_wh)
     horizon = Horizon(
         slots=slots.count,
         slot_s=inputs.slot_s,
         nodes=tuple(rows.nodes()),
-        meters=(_meter(site, inputs, drawn_wh),),
+        meters=(meter,),
         vehicles=(*vehicles, *(vehicle for vehicle, _ in expected.values())),
         tier_penalties_per_kwh=penalties(inputs),
         late_price_per_kwh=dearest(inputs) / EARLY_PARTS,
@@ -111,6 +112,7 @@ def question(
         asked_ms=now_ms,
         inputs=inputs,
         limit_w=tuple(rows.supply_w(above).tolist()),
+        metered_w=meter.base_w[0],
         sessions={name: session for name, (_, session) in sessions.items()}
         | {name: session for name, (_, session) in expected.items()},
         feeder_id=above.feeder_id if above is not None and above.allotted else "",

@@ -13,9 +13,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 from controlplane.ids import ConnectorKey
 from controlplane.planning.inputs import SiteInputs
@@ -30,8 +33,17 @@ if TYPE_CHECKING:
 
 __all__ = ["Sought", "SoughtSession", "Targets", "least_charging_ma"]
 
+Slots = NDArray[np.intp]
+"""Their numbers, ascending."""
+
 STICK_MS = 3_600_000
-"""Who charges goes on before those that leave up to so much earlier."""
+"""Who charges goes on before those that can wait up to so much less."""
+
+PEAK_PRICE_MIN = Decimal("0.001")
+"""Of a kilowatt, in the currency; a peak for less is not held."""
+
+PEAK_NEAR_PERCENT = 90
+"""Of what can be drawn for no more; who comes within a slot could well take it beyond."""
 
 _CORRECT_MS = 180_000
 """How long a current is kept before it is corrected within a slot."""
@@ -80,6 +92,9 @@ class Sought(msgspec.Struct, frozen=True, kw_only=True):
     inputs: SiteInputs
     limit_w: tuple[int, ...]
     """By slot, what the supply leaves for vehicles."""
+    metered_w: int
+    """What flows through the meter in the running slot, on average over all of it, beside what the
+    plan gives: what was drawn before, and the building where it is metered."""
     sessions: dict[str, SoughtSession]
     """By the names that vehicles have in the schedule."""
     feeder_id: str = ""
@@ -126,7 +141,8 @@ class Targets:
 
         Args:
             anew: from this moment on. Otherwise those who pursue what the last plan gave them in
-                the running slot go on until it ends.
+                the running slot go on until it ends, unless somebody came who would draw beside
+                them and take the site beyond a peak that is free.
         """
         self.schedule, self.sought = schedule, sought
         self.valid_until_ms = valid_until_ms
@@ -200,11 +216,33 @@ class Targets:
                 if connector.demand is not None
                 and connector.demand.session.session_id not in self._pursuits
             ]
-            self._pursuits |= self._set_out(others, slot, now_ms, before={})
+            found = self._set_out(others, slot, now_ms, before={})
+            if found and self._near_peak(slot):
+                found = self._set_out(connectors, slot, now_ms, before=self._pursuits)
+            self._pursuits |= found
         self._begun_ms, self._adopted = begins_ms, False
         for connector in connectors:
             if connector.demand is not None:
                 connector.demand.target_ma = self._target_ma(connector, slot, now_ms, pace)
+
+    def _near_peak(self, slot: int) -> bool:
+        """Whether what the plan has for the slot in which it was asked is about as much as can be
+        drawn without paying for another peak."""
+        schedule, sought = self.schedule, self.sought
+        assert schedule is not None and sought is not None
+        free_w = [
+            charge.so_far_w
+            for charge in sought.inputs.demand
+            if charge.price_per_kw > PEAK_PRICE_MIN and (not charge.slots or charge.slots[slot])
+        ]
+        if not free_w:
+            return False
+        planned_w = sum(
+            int(schedule.current_ma[place, slot]) * sought.sessions[name].grid_w_per_ma
+            for name, place in schedule.index.items()
+            if name in sought.sessions
+        )
+        return (sought.metered_w + planned_w) * 100 >= min(free_w) * PEAK_NEAR_PERCENT
 
     def _set_out(
         self,
@@ -218,6 +256,7 @@ class Targets:
         schedule, sought = self.schedule, self.sought
         assert schedule is not None and sought is not None
         span_h = (schedule.start_ms + (slot + 1) * schedule.slot_ms - now_ms) / MS_PER_HOUR
+        cheap = self._no_dearer(slot)
         known: list[tuple[str, SoughtSession, float]] = []
         wishes = []
         for connector in connectors:
@@ -229,7 +268,9 @@ class Targets:
             if name in schedule.index and session.arrival_ms <= now_ms:
                 energy_wh = _energy_wh(connector, now_ms)
                 known.append((name, session, energy_wh))
-                wishes.append(self._wish(connector, session, slot, energy_wh, span_h))
+                wishes.append(
+                    self._wish(connector, session, slot, cheap, energy_wh=energy_wh, span_h=span_h)
+                )
         pursuits = {}
         for (name, session, energy_wh), wish, given_ma in zip(
             known, wishes, gathered(wishes), strict=True
@@ -251,6 +292,8 @@ class Targets:
         connector: LiveConnector,
         session: SoughtSession,
         slot: int,
+        cheap: Slots,
+        *,
         energy_wh: float,
         span_h: float,
     ) -> Wish:
@@ -266,20 +309,52 @@ class Targets:
             slot_h = schedule.slot_ms / MS_PER_HOUR
             due_wh = float(row[: slot + 1].sum()) * session.wh_per_mah * slot_h
             planned_ma = round(max(0.0, due_wh - gained_wh) / per_ma)
+        planned_ma = min(planned_ma, session.max_ma)
         full_wh = session.max_ma * session.wh_per_mah
         left_wh = max(0.0, session.need_wh - gained_wh)
         ends_ms = schedule.start_ms + (slot + 1) * schedule.slot_ms
         later_wh = full_wh * max(0, session.aims_ms - ends_ms) / MS_PER_HOUR
         most_wh = min(left_wh, full_wh * span_h)
+        due_wh, cheap_ms = self._as_cheap(session, row, cheap)
+        due_wh = min(left_wh, due_wh + max(0, planned_ma) * per_ma)
+        must_wh = max(left_wh - later_wh, due_wh - full_wh * cheap_ms / MS_PER_HOUR)
+        latest_ms = ends_ms + cheap_ms - round(due_wh / full_wh * MS_PER_HOUR)
         return Wish(
-            planned_ma=min(planned_ma, session.max_ma),
+            planned_ma=planned_ma,
             min_ma=least_charging_ma(connector, demand),
             most_ma=math.ceil(most_wh / per_ma),
-            must_ma=max(0, math.ceil(min(left_wh - later_wh, most_wh) / per_ma)),
+            must_ma=max(0, math.ceil(min(must_wh, most_wh) / per_ma)),
             w_per_ma=session.grid_w_per_ma,
-            rank=session.aims_ms - (STICK_MS if demand.turn.on else 0),
+            rank=(due_wh < per_ma, latest_ms - (STICK_MS if demand.turn.on else 0)),
             group=(session.tier, self._full_rows(session, slot)),
         )
+
+    def _no_dearer(self, slot: int) -> Slots:
+        """The slots after one at whose price or less energy can be had, ascending."""
+        sought = self.sought
+        assert sought is not None
+        price, *later = (float(each) for each in sought.inputs.import_price_per_kwh[slot:])
+        return np.flatnonzero(np.array(later) <= price) + slot + 1
+
+    def _as_cheap(
+        self, session: SoughtSession, row: NDArray[np.int32], cheap: Slots
+    ) -> tuple[float, int]:
+        """What the plan gives a vehicle in `cheap` slots before it is to be ready, and how long
+        these last.
+
+        Whoever charges in its place now, it has only those left: at full power they must suffice,
+        or something is charged at a dearer time than planned."""
+        schedule = self.schedule
+        assert schedule is not None
+        until, rest_ms = divmod(session.aims_ms - schedule.start_ms, schedule.slot_ms)
+        later = cheap[: np.searchsorted(cheap, until)]
+        planned = float(row[later].clip(0).sum())
+        cheap_ms = len(later) * schedule.slot_ms
+        if rest_ms and len(later) < len(cheap) and cheap[len(later)] == until:
+            planned += max(0, int(row[until]))
+            cheap_ms += rest_ms
+        slot_h = schedule.slot_ms / MS_PER_HOUR
+        return planned * session.wh_per_mah * slot_h, cheap_ms
 
     def _full_rows(self, session: SoughtSession, slot: int) -> tuple[tuple[str, int], ...]:
         """The rows above a session that are full in a slot."""

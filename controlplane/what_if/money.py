@@ -7,7 +7,7 @@ exact from the watt-hours on."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import tzinfo
 from decimal import Decimal
 from typing import NamedTuple
@@ -16,7 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from controlplane.network_tariff import TariffConfig
+from controlplane.planning.arrivals import Arrivals
 from controlplane.planning.inputs import ExpectedSession, SiteInputs
+from controlplane.planning.month_ahead import MonthAhead, stepped
+from controlplane.planning.outlook import calendar_of
 from controlplane.planning.problem import DemandCharge
 from controlplane.planning.series import Interval, Series
 from controlplane.planning.tariff import Tariff, month_of
@@ -32,6 +35,7 @@ Integers = NDArray[np.int64]
 _SLOT_MS = SLOT_S * MS_PER_S
 _STEPS_A_SLOT = _SLOT_MS // STEP_MS
 _SLOT_H = SLOT_S / 3_600
+_WEEK = 7 * 24 * MS_PER_HOUR // _SLOT_MS
 AHEAD = 96 * 2
 """Slots beyond the end of the question: a plan that is made in its last hour looks as far."""
 
@@ -70,8 +74,9 @@ class Money:
         self.start_ms, self.slots = start_ms, slots
         self._clock = Tariff(tariff, zone)
         ahead = slots + AHEAD
+        self._market, self._ahead = Series(list(market)), MonthAhead()
         found = self._clock.prices(
-            start_ms=start_ms, slot_s=SLOT_S, slots=ahead, pushed=Series(list(market))
+            start_ms=start_ms, slot_s=SLOT_S, slots=ahead, pushed=self._market
         )
         self.stale = found.stale
         self.import_price, self.export_price = (
@@ -101,12 +106,18 @@ class Money:
         *,
         peaks_w: Mapping[tuple[str, int], int],
         expected: tuple[ExpectedSession, ...] = (),
+        arrivals: Arrivals | None = None,
     ) -> SiteInputs:
         """What a plan of so many slots from `first` on starts from.
 
         Args:
             peaks_w: the highest window so far, by demand charge and month.
+            arrivals: what is known of those who came before. With it demand charges cost what they
+                cost a plan that minds the rest of the month.
         """
+        demand: Iterable[DemandCharge] = self.demand(first, count, peaks_w=peaks_w)
+        if arrivals is not None:
+            demand = self._spread(first, count, peaks_w=peaks_w, arrivals=arrivals)
         span = slice(first, first + count)
         base_w = self.base_w[span].tolist()
         return SiteInputs(
@@ -117,9 +128,37 @@ class Money:
             import_price_per_kwh=self.import_price[span],
             export_price_per_kwh=self.export_price[span],
             base_w=tuple(base_w) if any(base_w) else (),
-            demand=tuple(self.demand(first, count, peaks_w=peaks_w)),
+            demand=tuple(demand),
             expected=expected,
         )
+
+    def _spread(
+        self, first: int, count: int, *, peaks_w: Mapping[tuple[str, int], int], arrivals: Arrivals
+    ) -> Iterator[DemandCharge]:
+        """Each demand charge as a site plans with it; see `planning.month_peak`."""
+        calendar = calendar_of(self.tariff, self.zone)
+        by_name = {charge.name: charge for charge in self.tariff.demand_charges}
+        for month in np.unique(self.month[first : first + count]).tolist():
+            for name, charge in self._of_month(first, count, peaks_w=peaks_w, month=month):
+                steps = self._ahead.steps(
+                    by_name[name],
+                    month,
+                    clock=self._clock,
+                    calendar=calendar,
+                    arrivals=arrivals,
+                    base_w=self._base_of_hour,
+                    pushed=self._market,
+                    now_ms=self.start_ms + first * _SLOT_MS,
+                )
+                yield from stepped(charge, steps)
+
+    def _base_of_hour(self, hour: int) -> float:
+        """What building less sun has in an hour; beyond what is known, as in the weeks before."""
+        slot = max(0, (hour * MS_PER_HOUR - self.start_ms) // _SLOT_MS)
+        beyond = slot - len(self.base_w) + 1
+        if beyond > 0:
+            slot = max(0, slot - -(-beyond // _WEEK) * _WEEK)
+        return float(self.base_w[min(slot, len(self.base_w) - 1)])
 
     def demand(
         self,
@@ -131,18 +170,26 @@ class Money:
     ) -> Iterator[DemandCharge]:
         """Each demand charge once for every month that these slots touch, or for one of them
         alone."""
+        months = self.month[first : first + count]
+        for each in np.unique(months).tolist() if month is None else [month]:
+            for _, charge in self._of_month(first, count, peaks_w=peaks_w, month=each):
+                yield charge
+
+    def _of_month(
+        self, first: int, count: int, *, peaks_w: Mapping[tuple[str, int], int], month: int
+    ) -> Iterator[tuple[str, DemandCharge]]:
         span = slice(first, first + count)
-        months = self.month[span]
         for charge in self.tariff.demand_charges:
-            counted = self._counted[charge.name][span]
-            for each in np.unique(months).tolist() if month is None else [month]:
-                in_month = counted & (months == each)
-                if in_month.any():
-                    yield DemandCharge(
+            in_month = self._counted[charge.name][span] & (self.month[span] == month)
+            if in_month.any():
+                yield (
+                    charge.name,
+                    DemandCharge(
                         price_per_kw=charge.price_per_kw,
-                        so_far_w=peaks_w.get((charge.name, each), 0),
+                        so_far_w=peaks_w.get((charge.name, month), 0),
                         slots=() if in_month.all() else tuple(in_month.tolist()),
-                    )
+                    ),
+                )
 
     @property
     def window_ms(self) -> int:

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from controlplane import _core
+from controlplane.planning.arrivals import Arrivals
 from controlplane.planning.history import hour_of
 from controlplane.planning.inputs import ExpectedSession
 from controlplane.planning.outlook import Outlook, calendar_of
@@ -259,6 +260,7 @@ class _Replay:
             SLOTS,
             peaks_w=self._peaks_w,
             expected=tuple(self._learned.expected(at_ms, slots.at(SLOTS))),
+            arrivals=self._learned.arrivals,
         )
         left = (slots.at(1) - at_ms) / _SLOT_MS
         base_w = list(inputs.base_w or (0,) * SLOTS)
@@ -451,6 +453,11 @@ class _Learned:
                 self.ended(visit, visit.energy_wh)
             else:
                 self.arrived(visit)
+
+    @property
+    def arrivals(self) -> Arrivals:
+        """Those who came before."""
+        return self._outlook.arrivals
 
     def arrived(self, visit: Visit) -> None:
         self._outlook.arrived(visit.arrival_ms)

@@ -33,13 +33,17 @@ from controlplane.config import ActorSettings
 from controlplane.errors import Refusal
 from controlplane.feeder.messages import ConfigureFeeder
 from controlplane.ids import ActorKind, ActorRef
+from controlplane.network import SiteConfig
+from controlplane.planning.month_peak import Need, peak_worth
 from controlplane.planning.outlook import Outlook, calendar_of
+from controlplane.planning.peaks import Peak
+from controlplane.planning.tariff import month_of
 from controlplane.sim.checkers import EnergyChecker
 from controlplane.sim.day.outcome import Outcome, plugged_in, ready
 from controlplane.sim.day.rows import RowMeter, Rows
 from controlplane.sim.day.scenario import FeederDay, SitePlan, Visit
-from controlplane.sim.day.sessions import weeks_before
-from controlplane.sim.day.tariff import SLOT_MS, SLOTS
+from controlplane.sim.day.sessions import TIME_ZONE, SiteDay, midnight_ms, weeks_before
+from controlplane.sim.day.tariff import SLOT_MS, SLOTS, load_tariff
 from controlplane.sim.network_faults import NetworkFaults
 from controlplane.sim.violations import Violations
 from controlplane.sim.virtual_host import Scheduler, VirtualHost
@@ -48,6 +52,7 @@ from controlplane.sim.virtual_station import Frame, VirtualStation
 from controlplane.site.forecast import History
 from controlplane.site.messages import ConfigureSite, ReportBuildingLoad
 from controlplane.site.state import SiteState
+from controlplane.units import MS_PER_S
 
 __all__ = ["SETTINGS", "ActorsDay"]
 
@@ -65,6 +70,10 @@ _TRAVEL_MS = 20
 _BUILDING_REPORT_MS = 120_000
 _EXPERIENCE_WEEKS = 5
 """What a site has seen that plans."""
+_PEAKS = 60
+_MISSING_USD = 60.0
+"""For a kilowatt-hour that is not charged, about as plans count it: a last quarter of an hour at
+the whole charge."""
 _TELLS_AFTER_MS = 60_000
 """How long a driver takes to enter what is needed."""
 
@@ -301,6 +310,7 @@ def _experienced(plan: SitePlan, day: date) -> bytes:
     outlook, history = Outlook(), History()
     zone = ZoneInfo(plan.config.time_zone)
     calendar = calendar_of(tariff, zone)
+    power_w = _station_w(plan.config)
     for before in weeks_before(plan.source, day, weeks=_EXPERIENCE_WEEKS):
         for session in before.sessions:
             outlook.arrived(session.arrival_ms)
@@ -309,7 +319,7 @@ def _experienced(plan: SitePlan, day: date) -> bytes:
                 started_ms=session.arrival_ms,
                 ended_ms=session.departure_ms,
                 energy_wh=session.requested_wh,
-                power_max_w=0,
+                power_max_w=power_w,
                 calendar=calendar,
             )
             history.ended(
@@ -319,8 +329,63 @@ def _experienced(plan: SitePlan, day: date) -> bytes:
                 energy_wh=session.requested_wh,
                 zone=zone,
             )
+    outlook.peaks.by_charge = _peaks_so_far(plan, day)
     state.outlook, state.history = outlook.snapshot(), history.snapshot()
     return state.snapshot()
+
+
+def _peaks_so_far(plan: SitePlan, day: date) -> dict[str, Peak]:
+    """What a site that plans has drawn at most on the days of the month that are over: as much as
+    was worth its charge, had all days of the month been as they were."""
+    tariff, month_begins = load_tariff(day), day.replace(day=1)
+    assert plan.config.tariff is not None
+    power_w, stations = _station_w(plan.config), len(plan.config.chargers)
+    grid_kw = np.linspace(0.0, 1.0, _PEAKS + 1)[1:] * power_w * stations / 1_000
+    worth = np.zeros(_PEAKS)
+    over = [
+        each
+        for each in weeks_before(plan.source, day, weeks=_EXPERIENCE_WEEKS)
+        if each.day >= month_begins
+    ]
+    for each in over:
+        worth += peak_worth(
+            _needs(each, power_w),
+            np.tile(load_tariff(each.day).energy_usd_per_kwh, 2),
+            slot_s=SLOT_MS // MS_PER_S,
+            grid_kw=grid_kw,
+            missing_per_kwh=_MISSING_USD,
+        )
+    # A day's share of the charge was worth paying where the mean of what it brought is higher.
+    worth_while = np.flatnonzero(worth > tariff.demand_usd_per_kw * len(over))
+    if not len(worth_while):
+        return {}
+    begins_ms = midnight_ms(day)
+    peak = Peak(
+        month_of(begins_ms - 1, ZoneInfo(TIME_ZONE)),
+        round(grid_kw[worth_while[-1]] * 1_000),
+        begins_ms - SLOT_MS,
+    )
+    return {charge.name: peak for charge in plan.config.tariff.demand_charges}
+
+
+def _needs(before: SiteDay, power_w: int) -> list[Need]:
+    begins_ms = midnight_ms(before.day)
+    return [
+        Need(
+            (session.arrival_ms - begins_ms) / MS_PER_S,
+            (session.departure_ms - begins_ms) / MS_PER_S,
+            session.requested_wh / 1_000,
+            power_w / 1_000,
+        )
+        for session in before.sessions
+    ]
+
+
+def _station_w(config: SiteConfig) -> int:
+    """What a vehicle takes at most at the site's stations, on average."""
+    connectors = [each for charger in config.chargers for each in charger.connectors]
+    current_a = sum(len(each.phases) * each.current_max_a for each in connectors)
+    return round(config.voltage_v * current_a / len(connectors))
 
 
 def _ref(station: VirtualStation) -> ActorRef:

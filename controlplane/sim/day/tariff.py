@@ -11,7 +11,6 @@ from bisect import bisect_right
 from calendar import monthrange
 from dataclasses import dataclass
 from datetime import date
-from decimal import Decimal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,10 +65,8 @@ def load_tariff(day: date) -> Tariff:
 
 
 def described(day: date) -> TariffConfig:
-    """The same tariff as a site is described with, all seasons and hours of it; the demand charge
-    is the day's share."""
+    """The same tariff as a site is described with, all seasons and hours of it."""
     document = json.loads((DATA / "sce_tou_ev_4_march_2019.json").read_text(encoding="utf-8"))
-    _, days_of_month = monthrange(day.year, day.month)
     seasons: dict[tuple[str, str], str] = {}
     periods = []
     for schedule in document["schedule"]:
@@ -86,7 +83,6 @@ def described(day: date) -> TariffConfig:
                 }
             )
     charge = {"name": "peak", "price_per_kw": str(document["schedule"][0]["demand_charge"])}
-    charge["price_per_kw"] = f"{Decimal(charge['price_per_kw']) / days_of_month:.6f}"
     return TariffConfig.model_validate(
         {
             "currency": "USD",

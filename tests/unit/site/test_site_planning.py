@@ -16,6 +16,8 @@ from controlplane.ids import ChargerId, FeederId
 from controlplane.planning import Desk
 from controlplane.planning.joint import SitePart
 from controlplane.planning.outlook import calendar_of
+from controlplane.planning.peaks import Peak
+from controlplane.planning.tariff import month_of
 from controlplane.site.gathering import Wish, gathered
 from controlplane.site.messages import (
     CapChanged,
@@ -93,7 +95,8 @@ def test_a_vehicle_waits_for_cheaper_power_and_is_ready_in_time() -> None:
 def test_a_peak_has_a_price_and_chargers_are_told_little() -> None:
     """Three vehicles of one night under a demand charge: the peak stays near the mean, everybody is
     ready, and limits are few though averages would lie below any minimum."""
-    charge = {"name": "peak", "price_per_kw": "12"}
+    # Seventeen days of the month are left, and of each of them nothing is known: 12 for tonight.
+    charge = {"name": "peak", "price_per_kw": "204"}
     tariff = TARIFF | {"demand_charges": [charge]}
     bench = Planned([charger(name, current_max_a=16) for name in "ABC"], tariff=tariff)
     for late, name in enumerate("ABC"):
@@ -193,6 +196,37 @@ def test_whoever_is_there_has_the_power_of_those_who_are_only_expected() -> None
     assert bench.connector("A").target_ma > 15_000
 
 
+def test_who_leaves_first_takes_no_cheap_hours_from_who_needs_them_all() -> None:
+    """A needs the cheap hours whole; B leaves before it and needs two of them."""
+    chargers = [charger(name, current_max_a=16) for name in "AB"]
+    bench = Planned(chargers, supply_a=24)
+    bench.drive(100 * 60_000)
+    bench.arrive("A", need_wh=64_000, departure_ms=START_MS + 15 * HOUR_MS)
+    bench.arrive("B", need_wh=22_000, departure_ms=START_MS + 13 * HOUR_MS)
+    bench.drive(370 * 60_000)  # until three minutes past six
+    assert bench.energy_wh["A"] > 61_000
+    assert bench.energy_wh["B"] > 20_000
+
+
+def test_who_comes_within_a_slot_does_not_raise_the_peak() -> None:
+    """Eleven kilowatts were drawn this month already; A draws them when B comes."""
+    charge = {"name": "peak", "price_per_kw": "200"}
+    tariff = {"currency": "EUR", "import_price_per_kwh": "0.40", "demand_charges": [charge]}
+    bench = Planned([charger(name, current_max_a=16) for name in "AB"], tariff=tariff)
+    live = bench.actor._site
+    assert live is not None
+    live.outlook.peaks.by_charge["peak"] = Peak(month_of(START_MS, live.zone), 11_000, START_MS)
+    bench.arrive("A", need_wh=30_000, departure_ms=START_MS + 10 * HOUR_MS)
+    bench.drive(1_900_000)  # until 22:45
+    before_wh = bench.energy_wh["A"]
+    bench.drive(240_000)
+    assert bench.energy_wh["A"] - before_wh > 600
+    bench.arrive("B", need_wh=30_000, departure_ms=START_MS + 10 * HOUR_MS)
+    bench.drive(660_000)
+    window_w = (bench.energy_wh["A"] + bench.energy_wh["B"] - before_wh) * 4
+    assert 9_500 < window_w < 11_800
+
+
 def test_a_grid_event_to_come_is_planned_around() -> None:
     """The cheap hours fall out; what must be had is had before or after them."""
     bench = Planned([charger("A", current_max_a=16)])
@@ -232,7 +266,7 @@ def test_gathering_keeps_the_sum_and_leaves_nothing_below_a_minimum(seed: int) -
             min_ma=6_000,
             most_ma=random.choice([16_000, 32_000]),
             w_per_ma=random.choice([0.23, 0.69]),
-            rank=random.randrange(5),
+            rank=(random.random() < 0.5, random.randrange(5)),
         )
         for _ in range(random.randint(1, 12))
     ]
