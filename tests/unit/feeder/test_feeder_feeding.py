@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_feeder_actor import REF, W_PER_A, FeederBench
 
-from controlplane.actor import TimerFired
+from controlplane.actor import Send, TimerFired
 from controlplane.config import ActorSettings
 from controlplane.feeder.actor import FeederActor
 from controlplane.feeder.feeding import less_own, wishes_w
@@ -278,11 +278,8 @@ def below_another() -> FeederBench:
 def test_a_feeder_says_what_all_below_it_say_and_passes_on_what_is_wished() -> None:
     bench = below_another()
     bench.advance(10_000)
-    report = next(
-        each.message
-        for each in reversed(bench.effects)
-        if isinstance(message := getattr(each, "message", None), FeederReport) and message
-    )
+    sent = [each.message for each in bench.effects if isinstance(each, Send)]
+    report = [each for each in sent if isinstance(each, FeederReport)][-1]
     assert report.feed_in is not None
     assert (report.feed_in.needed_w, report.feed_in.spare_w) == (32_085, 40_000)
     reports(bench)
