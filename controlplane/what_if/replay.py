@@ -55,6 +55,10 @@ _SLOT_H = _SLOT_MS / MS_PER_HOUR
 _REPLAN_MS = MS_PER_HOUR
 """A plan is made anew after so long though nothing happened: prices beyond its end are known."""
 
+_STEPS = 400
+"""The search for a plan ends after so many, where a site gives it 1,000: over months what is left
+in a plan is lost among what nobody could know (docs/what-if.md has the figures)."""
+
 _TIER_SATISFIED = STEPS * 10
 """Who has what its driver asked for takes what all others leave."""
 
@@ -302,7 +306,9 @@ class _Replay:
             tier_penalties_per_kwh=penalties(inputs),
             late_price_per_kwh=dearest(inputs) / EARLY_PARTS,
         )
-        asked = PlanQuestion(horizon=horizon, start_ms=slots.start_ms, gap=GAP_MANY)
+        asked = PlanQuestion(
+            horizon=horizon, start_ms=slots.start_ms, gap=GAP_MANY, steps=_STEPS
+        )
         self._schedule = self._desk.answer("site", asked)
         self._planned_ms = at_ms
         self._plans += 1

@@ -228,3 +228,13 @@ def test_prices_of_a_market_are_those_that_were_given() -> None:
     found = money(tariff, days=1, market=[spot])
     assert found.bill(np.full(288, 100.0)).energy_cost == Decimal("28.8") * Decimal("0.15")
     assert "stand in for them" in " ".join(money(tariff, days=3, market=[spot]).stale)
+
+
+def test_nothing_is_planned_where_nobody_could_be_held_back() -> None:
+    flat = site(tariff={"currency": "EUR", "import_price_per_kwh": "0.40"})
+    stranger = asked(flat, flat, [visit("stranger", 0, 8, 20)])
+    assert stranger.as_is.plans == 0, "nobody knows what it needs"
+    assert stranger.as_is.missing_wh == 0
+    guest = asked(flat, flat, [told("guest", 0, 8, 20, wh=5_000)])
+    assert 1 <= guest.as_is.plans <= 3, "it is ready within the hour"
+    assert guest.as_is.missing_wh == 0
