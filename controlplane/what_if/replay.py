@@ -198,8 +198,8 @@ class _Replay:
             self._next_window(at_ms)
             if self._guests:
                 due = self._schedule is None or at_ms - self._planned_ms >= _REPLAN_MS
-                if (news or due) and any(guest.known(at_ms) for guest in self._guests):
-                    self._plan(at_ms, slot)
+                if news or due:
+                    self._plan_or_not(at_ms, slot)
                 step_wh[step] = self._flow(at_ms, slot)
                 self._slot_wh += step_wh[step]
                 self._window_wh += step_wh[step]
@@ -268,6 +268,15 @@ class _Replay:
 
     # --- the plan ---------------------------------------------------------------------------------
 
+    def _plan_or_not(self, at_ms: int, slot: int) -> None:
+        """Plan where that could hold anybody back; else nobody is."""
+        if any(guest.known(at_ms) for guest in self._guests):
+            self._plan(at_ms, slot)
+            return
+        self._schedule = None
+        for guest in self._guests:
+            guest.goal_wh = None
+
     def _plan(self, at_ms: int, slot: int) -> None:
         money, tree = self._money, self._tree
         slots = Slots(money.start_ms + slot * _SLOT_MS, _SLOT_MS, SLOTS)
@@ -306,9 +315,7 @@ class _Replay:
             tier_penalties_per_kwh=penalties(inputs),
             late_price_per_kwh=dearest(inputs) / EARLY_PARTS,
         )
-        asked = PlanQuestion(
-            horizon=horizon, start_ms=slots.start_ms, gap=GAP_MANY, steps=_STEPS
-        )
+        asked = PlanQuestion(horizon=horizon, start_ms=slots.start_ms, gap=GAP_MANY, steps=_STEPS)
         self._schedule = self._desk.answer("site", asked)
         self._planned_ms = at_ms
         self._plans += 1
