@@ -16,14 +16,12 @@ from decimal import Decimal
 from itertools import groupby
 from typing import TypeVar
 
-import msgspec
-
 from controlplane.feeder.ledger import Account
 from controlplane.feeder.messages import FeedIn, Spare
 from controlplane.grid_events import WISH_HOLD_MS, GridWish
 from controlplane.units import w_from_ma
 
-__all__ = ["below", "less_own", "renewed", "wishes_w"]
+__all__ = ["below", "renewed", "wishes_w"]
 
 Member = TypeVar("Member")
 
@@ -185,23 +183,7 @@ def below(
     if not found:
         return None
     spare = _least(_merged(offers), max(0, needed_w + power_max_w))
-    return less_own(FeedIn(needed_w, needed_ma, allowed_w, fed_w, spare), limit_w)
-
-
-def less_own(said: FeedIn, limit_w: int | None) -> FeedIn:
-    """What is left where somebody's own events take a part of it already."""
-    if limit_w is None or limit_w >= said.needed_w:
-        return said
-    taken_w = min(said.needed_w - limit_w, said.spare_w)
-    left: list[Spare] = []
-    rest_w = taken_w
-    for each in said.spare:
-        used_w = min(rest_w, each.power_w)
-        rest_w -= used_w
-        if each.power_w > used_w:
-            left.append(Spare(each.power_w - used_w, each.price_per_kwh))
-    needed_w = said.needed_w - taken_w
-    return msgspec.structs.replace(said, needed_w=needed_w, spare=tuple(left))
+    return FeedIn(needed_w, needed_ma, allowed_w, fed_w, spare).beyond(limit_w)
 
 
 def _merged(offers: Iterable[Spare]) -> list[Spare]:

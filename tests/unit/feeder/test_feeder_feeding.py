@@ -10,7 +10,7 @@ from test_feeder_actor import REF, W_PER_A, FeederBench
 from controlplane.actor import Send, TimerFired
 from controlplane.config import ActorSettings
 from controlplane.feeder.actor import FeederActor
-from controlplane.feeder.feeding import less_own, wishes_w
+from controlplane.feeder.feeding import wishes_w
 from controlplane.feeder.ledger import Account
 from controlplane.feeder.messages import (
     ConfigureFeeder,
@@ -139,10 +139,10 @@ def test_nobody_is_asked_for_more_than_it_can_and_all_give_what_is_missing(
 
 def test_what_its_own_event_takes_a_site_does_not_offer_again() -> None:
     said = FeedIn(20_000, 30_000, 0, 0, (Spare(8_000, "0.2"), Spare(9_000, "0.3")))
-    left = less_own(said, 10_000)
+    left = said.beyond(10_000)
     assert (left.needed_w, left.spare) == (10_000, (Spare(7_000, "0.3"),))
-    assert less_own(said, 25_000) == said
-    assert less_own(said, -50_000).spare == ()
+    assert said.beyond(25_000) == said
+    assert said.beyond(-50_000).spare == ()
 
 
 # --- the actor ------------------------------------------------------------------------------------
