@@ -63,7 +63,11 @@ def wishes_w(
         else:
             able[member] = said
     over_w = others_w + sum(each.needed_w for each in able.values()) - limit_w
-    before = _in_force(accounts, now_ms)
+    before = {
+        member: wish.power_w
+        for member in able
+        if (wish := accounts[member].wish) is not None and wish.in_force(now_ms)
+    }
     least_w = -abs(limit_w) * _LEAVE_PERCENT // 100 if before else 0
     if over_w <= least_w or not any(each.spare_w for each in able.values()):
         return None
@@ -97,15 +101,6 @@ def _shared_w(able: Mapping[Member, FeedIn], over_w: int) -> dict[Member, int]:
             gives_w[member] += -(-power_w * wanted_w // max(1, total_w))
         rest_w -= wanted_w
     return gives_w
-
-
-def _in_force(accounts: Mapping[Member, Account], now_ms: int) -> dict[Member, int]:
-    """The wishes that hold."""
-    return {
-        member: account.wish.power_w
-        for member, account in accounts.items()
-        if account.wish is not None and account.wish.in_force(now_ms)
-    }
 
 
 def _stands(
