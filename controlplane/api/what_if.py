@@ -1,8 +1,9 @@
 """`WhatIfService`: what would have been with another description of a site.
 
-The service reads what the store knows and has the question worked out by a process of its own
-(`controlplane.what_if`), one at a time, which ends with its caller, with the deadline and with the
-server. Invariant: however long a question is, it costs this process's loop nothing."""
+The service reads what the store knows and has the question worked out by two processes of its own
+(`controlplane.what_if`), one for each half, one question at a time; they end with the caller, with
+the deadline and with the server. Invariant: however long a question is, it costs this process's
+loop nothing."""
 
 from __future__ import annotations
 
@@ -42,7 +43,7 @@ from controlplane.site.foresight_messages import GetForecasts
 from controlplane.store.records import SessionRecord
 from controlplane.units import MS_PER_HOUR, MS_PER_S
 from controlplane.what_if.changes import changed
-from controlplane.what_if.question import Answer, Fault, Outcome, Progress, Question, Visit
+from controlplane.what_if.question import Fault, Half, Outcome, Progress, Question, Visit
 
 __all__ = ["WhatIf"]
 
@@ -62,6 +63,8 @@ _STAY_MIN_MS = 60_000
 _WEEK_H = 7 * 24
 _SLOT_S = 900
 _LINE_MAX_BYTES = 16 * 1024 * 1024
+_TOLD_MAX = 16
+"""Lines of both processes that wait for a caller who reads slowly."""
 _log = structlog.get_logger(__name__)
 
 
@@ -88,12 +91,17 @@ class WhatIf(what_if_pb2_grpc.WhatIfServiceServicer):
             async with asyncio.timeout_at(until_s):
                 question, told = await self._question(request, context)
             async with aclosing(_worked_out(question, until_s)) as lines:
-                async for line in lines:
-                    if isinstance(line, Progress):
-                        yield what_if_pb2.AskWhatIfResponse(progress=_progress(line))
+                halves: dict[bool, Half] = {}
+                done_percent = {False: 0.0, True: 0.0}
+                async for what_if, line in lines:
+                    if isinstance(line, Half):
+                        halves[what_if] = line
                     else:
-                        _fill(told, line)
-                        yield what_if_pb2.AskWhatIfResponse(answer=told)
+                        done_percent[what_if] = line.done_percent
+                        progress = _progress(line, what_if, sum(done_percent.values()) / 2)
+                        yield what_if_pb2.AskWhatIfResponse(progress=progress)
+            _fill(told, halves[False], halves[True])
+            yield what_if_pb2.AskWhatIfResponse(answer=told)
         except TimeoutError as error:
             raise TimedOut(
                 f"not answered within {budget_s:.0f} s: ask for fewer days",
@@ -280,18 +288,49 @@ def _visit(session: SessionRecord, powers: dict[SessionId, int]) -> Visit:
 
 async def _worked_out(
     question: Question, until_s: float
-) -> AsyncGenerator[Progress | Answer, None]:
-    """What the process tells, one after the other, the answer last.
+) -> AsyncGenerator[tuple[bool, Progress | Half], None]:
+    """What the two processes tell, and which of them, each its half last.
 
     Raises:
-        TimeoutError: it was not done by then, on the loop's clock.
-        LoadstarError: it says so, or ended without an answer.
+        TimeoutError: they were not done by then, on the loop's clock.
+        LoadstarError: one says so, or ended without an answer.
     """
+    told: asyncio.Queue[tuple[bool, Progress | Half] | Exception] = asyncio.Queue(_TOLD_MAX)
+    encoded = msgspec.msgpack.encode(question)
+
+    async def follow(what_if: bool) -> None:
+        try:
+            async with aclosing(_half(encoded, what_if, until_s)) as lines:
+                async for line in lines:
+                    await told.put((what_if, line))
+        except Exception as error:
+            await told.put(error)
+
+    following = [asyncio.create_task(follow(what_if)) for what_if in (False, True)]
+    missing = len(following)
+    try:
+        while missing:
+            line = await told.get()
+            if isinstance(line, Exception):
+                raise line
+            yield line
+            missing -= isinstance(line[1], Half)
+    finally:
+        for task in following:
+            task.cancel()
+        await asyncio.gather(*following, return_exceptions=True)
+
+
+async def _half(
+    question: bytes, what_if: bool, until_s: float
+) -> AsyncGenerator[Progress | Half, None]:
+    """What the process of one half tells, one after the other, its outcome last."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-P",
         "-m",
         "controlplane.what_if",
+        "what-if" if what_if else "as-is",
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
@@ -304,7 +343,7 @@ async def _worked_out(
     try:
         async with asyncio.timeout_at(until_s):
             with suppress(ConnectionError):  # what it says below tells why
-                stdin.write(msgspec.msgpack.encode(question))
+                stdin.write(question)
                 await stdin.drain()
             stdin.close()
         while True:
@@ -313,11 +352,11 @@ async def _worked_out(
                 if not line:
                     _log.error("what_if_died", complaint=(await complaint).decode()[-4_000:])
                     raise LoadstarError("the replay failed; the log says why", reason="INTERNAL")
-            told = msgspec.json.decode(line, type=Progress | Answer | Fault)
+            told = msgspec.json.decode(line, type=Progress | Half | Fault)
             if isinstance(told, Fault):
                 raise_refusal(Refusal(told.kind, told.reason, told.message))
             yield told
-            if isinstance(told, Answer):
+            if isinstance(told, Half):
                 return
     finally:
         if process.returncode is None:
@@ -336,16 +375,16 @@ def _environment() -> dict[str, str]:
 # --- the answer -----------------------------------------------------------------------------------
 
 
-def _progress(told: Progress) -> what_if_pb2.WhatIfProgress:
+def _progress(told: Progress, what_if: bool, done_percent: float) -> what_if_pb2.WhatIfProgress:
     return what_if_pb2.WhatIfProgress(
-        done_percent=told.done_percent, day=told.day.isoformat(), what_if=told.what_if
+        done_percent=done_percent, day=told.day.isoformat(), what_if=what_if
     )
 
 
-def _fill(message: what_if_pb2.WhatIfAnswer, answer: Answer) -> None:
-    message.as_is.CopyFrom(_outcome(answer.as_is))
-    message.what_if.CopyFrom(_outcome(answer.what_if))
-    message.assumptions.extend(answer.assumptions)
+def _fill(message: what_if_pb2.WhatIfAnswer, as_is: Half, what_if: Half) -> None:
+    message.as_is.CopyFrom(_outcome(as_is.outcome))
+    message.what_if.CopyFrom(_outcome(what_if.outcome))
+    message.assumptions.extend(as_is.assumptions)
 
 
 def _outcome(outcome: Outcome) -> what_if_pb2.WhatIfOutcome:

@@ -16,14 +16,12 @@ from decimal import Decimal
 from itertools import groupby
 from typing import TypeVar
 
-import msgspec
-
 from controlplane.feeder.ledger import Account
 from controlplane.feeder.messages import FeedIn, Spare
 from controlplane.grid_events import WISH_HOLD_MS, GridWish
 from controlplane.units import w_from_ma
 
-__all__ = ["below", "less_own", "renewed", "wishes_w"]
+__all__ = ["below", "renewed", "wishes_w"]
 
 Member = TypeVar("Member")
 
@@ -65,7 +63,11 @@ def wishes_w(
         else:
             able[member] = said
     over_w = others_w + sum(each.needed_w for each in able.values()) - limit_w
-    before = _in_force(accounts, now_ms)
+    before = {
+        member: wish.power_w
+        for member in able
+        if (wish := accounts[member].wish) is not None and wish.in_force(now_ms)
+    }
     least_w = -abs(limit_w) * _LEAVE_PERCENT // 100 if before else 0
     if over_w <= least_w or not any(each.spare_w for each in able.values()):
         return None
@@ -99,15 +101,6 @@ def _shared_w(able: Mapping[Member, FeedIn], over_w: int) -> dict[Member, int]:
             gives_w[member] += -(-power_w * wanted_w // max(1, total_w))
         rest_w -= wanted_w
     return gives_w
-
-
-def _in_force(accounts: Mapping[Member, Account], now_ms: int) -> dict[Member, int]:
-    """The wishes that hold."""
-    return {
-        member: account.wish.power_w
-        for member, account in accounts.items()
-        if account.wish is not None and account.wish.in_force(now_ms)
-    }
 
 
 def _stands(
@@ -185,23 +178,7 @@ def below(
     if not found:
         return None
     spare = _least(_merged(offers), max(0, needed_w + power_max_w))
-    return less_own(FeedIn(needed_w, needed_ma, allowed_w, fed_w, spare), limit_w)
-
-
-def less_own(said: FeedIn, limit_w: int | None) -> FeedIn:
-    """What is left where somebody's own events take a part of it already."""
-    if limit_w is None or limit_w >= said.needed_w:
-        return said
-    taken_w = min(said.needed_w - limit_w, said.spare_w)
-    left: list[Spare] = []
-    rest_w = taken_w
-    for each in said.spare:
-        used_w = min(rest_w, each.power_w)
-        rest_w -= used_w
-        if each.power_w > used_w:
-            left.append(Spare(each.power_w - used_w, each.price_per_kwh))
-    needed_w = said.needed_w - taken_w
-    return msgspec.structs.replace(said, needed_w=needed_w, spare=tuple(left))
+    return FeedIn(needed_w, needed_ma, allowed_w, fed_w, spare).beyond(limit_w)
 
 
 def _merged(offers: Iterable[Spare]) -> list[Spare]:

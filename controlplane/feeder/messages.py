@@ -64,6 +64,19 @@ class FeedIn(msgspec.Struct, frozen=True, array_like=True):
         """All that could be fed in."""
         return sum(each.power_w for each in self.spare)
 
+    def beyond(self, limit_w: int | None) -> FeedIn:
+        """What is left where its own events, which ask for `limit_w`, take a part of it already."""
+        if limit_w is None or limit_w >= self.needed_w:
+            return self
+        taken_w = rest_w = min(self.needed_w - limit_w, self.spare_w)
+        left: list[Spare] = []
+        for each in self.spare:
+            used_w = min(rest_w, each.power_w)
+            rest_w -= used_w
+            if each.power_w > used_w:
+                left.append(Spare(each.power_w - used_w, each.price_per_kwh))
+        return msgspec.structs.replace(self, needed_w=self.needed_w - taken_w, spare=tuple(left))
+
 
 class SiteReport(Message, frozen=True, tag="site_report"):
     """A site's sums, per phase on its worst phase, building included: `floor_ma` cannot be shed,

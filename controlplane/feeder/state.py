@@ -114,10 +114,10 @@ class FeederState(msgspec.Struct):
         """The balanced per-phase current that the feeder itself carries at an instant.
 
         Args:
-            asked: what the grid asks for counts as well.
+            asked: what its own events ask for counts as well.
         """
         limits = [limit_at(self.windows, now_ms), config.power_max_w]
-        limits.append(self.asked_w(config, now_ms) if asked else None)
+        limits.append(self.grid.limit_w() if asked else None)
         power_w = max(0, min(limit for limit in limits if limit is not None))
         return ma_from_w(power_w, voltage_v=config.voltage_v, phases=3)
 
@@ -129,11 +129,15 @@ class FeederState(msgspec.Struct):
 
         Args:
             sums: None is enough for a feeder that none supplies.
-            asked: as in `own_capacity_ma`.
+            asked: what the grid asks for counts as well, by the wish of the one above too.
         """
         own_ma = self.own_capacity_ma(config, now_ms, asked=asked)
         if config.parent is None or sums is None:
             return own_ma
+        asked_w = self.asked_w(config, now_ms) if asked else None
+        if asked_w is not None:
+            asked_ma = ma_from_w(asked_w, voltage_v=config.voltage_v, phases=3)
+            own_ma = max(0, min(own_ma, asked_ma))
         if self.parent_cap_id == 0:
             return min(own_ma, sums.floor_ma)
         return own_ma if self.parent_cap_ma is None else min(own_ma, self.parent_cap_ma)

@@ -11,7 +11,6 @@ from operator import add
 import msgspec
 
 from controlplane.demand_curve import Curve, Part, demand_curve
-from controlplane.feeder.feeding import less_own
 from controlplane.feeder.messages import FeedIn, SiteReport, Spare
 from controlplane.grid_events import Observation
 from controlplane.ids import SiteId
@@ -98,7 +97,7 @@ def feed_in(site: LiveSite, rows: Budget, now: Observation) -> FeedIn | None:
         fed_w=now.fed_w,
         spare=(Spare(spare_w, str(terms.credit_per_kwh)),) if spare_w > 0 else (),
     )
-    return less_own(said, site.state.grid.limit_w())
+    return said.beyond(site.state.grid.limit_w())
 
 
 def site_curve(

@@ -1,8 +1,9 @@
-"""The process in which a question is worked out: the question as msgpack on standard input, a line
-of JSON on standard output for each progress, and the answer or a fault as the last.
+"""The process in which one half of a question is worked out, `as-is` or `what-if`: the question as
+msgpack on standard input, a line of JSON on standard output for each progress, and the outcome or a
+fault as the last.
 
-A process of its own keeps the server's loop free, can be ended at any moment, and gives way to
-everything else on the machine."""
+A process of its own for each half uses two cores where there are two, keeps the server's loop free,
+can be ended at any moment, and gives way to everything else on the machine."""
 
 from __future__ import annotations
 
@@ -12,23 +13,23 @@ import sys
 import msgspec
 
 from controlplane.errors import LoadstarError
-from controlplane.what_if.question import Answer, Fault, Progress, Question
+from controlplane.what_if.question import Fault, Half, Progress, Question
 from controlplane.what_if.work import answer
 
 _NICE = 10
 
 
 def main() -> None:
-    """Answer the one question."""
+    """Answer one half of the one question."""
     os.nice(_NICE)
     question = msgspec.msgpack.decode(sys.stdin.buffer.read(), type=Question)
     try:
-        _tell(answer(question, _tell))
+        _tell(answer(question, _tell, what_if=sys.argv[1] == "what-if"))
     except LoadstarError as error:
         _tell(Fault(kind=error.kind, reason=error.reason, message=error.message))
 
 
-def _tell(told: Progress | Answer | Fault) -> None:
+def _tell(told: Progress | Half | Fault) -> None:
     sys.stdout.buffer.write(msgspec.json.encode(told) + b"\n")
     sys.stdout.buffer.flush()
 

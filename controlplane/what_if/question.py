@@ -14,9 +14,9 @@ from controlplane.planning.series import Interval
 
 __all__ = [
     "STEP_MS",
-    "Answer",
     "DemandCost",
     "Fault",
+    "Half",
     "MonthOutcome",
     "Outcome",
     "Progress",
@@ -71,11 +71,9 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Progress(msgspec.Struct, frozen=True, kw_only=True, tag="progress"):
-    """How far it is."""
+    """How far one of the two is."""
 
     done_percent: float
-    what_if: bool
-    """Which of the two is being replayed."""
     day: date
     """On the site's clock."""
 
@@ -141,13 +139,12 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """In words, what stood in for prices that were not given."""
 
 
-class Answer(msgspec.Struct, frozen=True, kw_only=True, tag="answer"):
-    """Both outcomes."""
+class Half(msgspec.Struct, frozen=True, kw_only=True, tag="half"):
+    """The outcome of one of the two."""
 
-    as_is: Outcome
-    what_if: Outcome
+    outcome: Outcome
     assumptions: tuple[str, ...]
-    """In words, what had to be taken for granted."""
+    """In words, what had to be taken for granted; the same of both."""
 
 
 class Fault(msgspec.Struct, frozen=True, kw_only=True, tag="fault"):

@@ -1,10 +1,11 @@
 """The months of a question lived through, step by step, knowing only what a site would have known.
 
-At each arrival and departure, and every hour, the next day is planned anew with the production
-planner, from what is known of those who are there (their drivers' word, else forecasts learned from
-sessions that are over), those expected by the same forecasts, prices, the building and the peak of
-the month so far. In each step everybody follows the plan and the production allocation shares out
-the rows, by priority and urgency, as in a site's rounds. When a vehicle really leaves nobody knows
+At each arrival, whenever somebody leaves who lacked something, and every hour, the next day is
+planned anew with the production planner, as long as it could hold anybody back: from what is known
+of those who are there (their drivers' word, else forecasts learned from sessions that are over),
+those expected by the same forecasts, prices, the building and the peak of the month so far. In each
+step everybody follows the plan and the production allocation shares out the rows, by priority and
+urgency, as in a site's rounds. When a vehicle really leaves nobody knows
 before it does. Invariants: in every step all rows hold; nothing that lies ahead is used but what
 happens within the running step of five minutes."""
 
@@ -55,6 +56,10 @@ _SLOT_H = _SLOT_MS / MS_PER_HOUR
 _REPLAN_MS = MS_PER_HOUR
 """A plan is made anew after so long though nothing happened: prices beyond its end are known."""
 
+_STEPS = 400
+"""The search for a plan ends after so many, where a site gives it 1,000: over months what is left
+in a plan is lost among what nobody could know (docs/what-if.md has the figures)."""
+
 _TIER_SATISFIED = STEPS * 10
 """Who has what its driver asked for takes what all others leave."""
 
@@ -98,6 +103,15 @@ class _Guest:
     def served(self) -> bool:
         """Whether it has what its driver asked for."""
         return self.visit.need_wh is not None and self.got_wh >= self.visit.need_wh
+
+    @property
+    def wants(self) -> bool:
+        """Whether a plan has to do with it."""
+        return not self.served and self.got_wh < self.stay.want_wh
+
+    def known(self, now_ms: int) -> bool:
+        """Whether a plan could hold it back: it is known what it lacks, and for how long."""
+        return self.wants and bool(self.lacks_wh()) and self.leaves_ms(now_ms) is not None
 
     @property
     def full_w(self) -> float:
@@ -160,9 +174,8 @@ class _Replay:
         self._window_ms = 0
         """When the running window of the demand charges began."""
         self._window_wh = 0.0
-        self._kept_ma = np.array(
-            self._tree.row_sums([leaf.offline_ma for leaf in self._tree.leaves]), np.int64
-        )
+        self._offline_ma = [leaf.offline_ma for leaf in self._tree.leaves]
+        self._kept_ma = np.array(self._tree.row_sums(self._offline_ma), np.int64)
         leaves = len(self._tree.leaves)
         self._there = [0] * leaves
         self._nothing = np.zeros(leaves, np.int64)
@@ -185,8 +198,9 @@ class _Replay:
                     told(slot)
             self._next_window(at_ms)
             if self._guests:
-                if news or self._schedule is None or at_ms - self._planned_ms >= _REPLAN_MS:
-                    self._plan(at_ms, slot)
+                due = self._schedule is None or at_ms - self._planned_ms >= _REPLAN_MS
+                if news or due:
+                    self._plan_or_not(at_ms, slot)
                 step_wh[step] = self._flow(at_ms, slot)
                 self._slot_wh += step_wh[step]
                 self._window_wh += step_wh[step]
@@ -196,8 +210,11 @@ class _Replay:
     # --- who is there -----------------------------------------------------------------------------
 
     def _come_and_go(self, at_ms: int) -> bool:
-        """Let those go who have left by now, and those in who come within this step."""
+        """Let those go who have left by now, and those in who come within this step; whether a plan
+        would be another now. One that has what it wants is in no plan, whether it is there or
+        not."""
         gone = [guest for guest in self._guests if guest.visit.departure_ms <= at_ms]
+        freed = any(guest.wants or self._offline_ma[guest.stay.position] for guest in gone)
         for guest in gone:
             self._guests.remove(guest)
             self._taken(guest.stay.position, -1)
@@ -218,7 +235,7 @@ class _Replay:
             known = guest.forecast
             if known is not None and known.departure_ms is not None and known.departure_ms <= at_ms:
                 guest.forecast = self._learned.forecast(guest.visit, at_ms)
-        return came or bool(gone)
+        return came or freed
 
     def _taken(self, position: int, more: int) -> None:
         """So many more stand at a connector, at which one may go and the next come within a step;
@@ -251,6 +268,15 @@ class _Replay:
             self._set_out(guest, schedule, place)
 
     # --- the plan ---------------------------------------------------------------------------------
+
+    def _plan_or_not(self, at_ms: int, slot: int) -> None:
+        """Plan where that could hold anybody back; else nobody is."""
+        if any(guest.known(at_ms) for guest in self._guests):
+            self._plan(at_ms, slot)
+            return
+        self._schedule = None
+        for guest in self._guests:
+            guest.goal_wh = None
 
     def _plan(self, at_ms: int, slot: int) -> None:
         money, tree = self._money, self._tree
@@ -291,7 +317,7 @@ class _Replay:
             tier_penalties_per_kwh=penalties(inputs),
             late_price_per_kwh=dearest(inputs) / EARLY_PARTS,
         )
-        asked = PlanQuestion(horizon=horizon, start_ms=slots.start_ms, gap=GAP_MANY)
+        asked = PlanQuestion(horizon=horizon, start_ms=slots.start_ms, gap=GAP_MANY, steps=_STEPS)
         self._schedule = self._desk.answer("site", asked)
         self._planned_ms = at_ms
         self._plans += 1
@@ -304,7 +330,7 @@ class _Replay:
     def _vehicle(self, guest: _Guest, slots: Slots, now_ms: int) -> tuple[Vehicle | None, bool]:
         """What a plan is told of somebody who is there, and whether it may hold it back."""
         stay, visit = guest.stay, guest.visit
-        if guest.served or guest.got_wh >= stay.want_wh:
+        if not guest.wants:
             return None, False
         leaf = self._tree.leaves[stay.position]
         lacks_wh, leaves = guest.lacks_wh(), guest.leaves_ms(now_ms)

@@ -1,4 +1,5 @@
-"""Works a question out: both descriptions, replayed and bounded, and what had to be assumed."""
+"""Works out one half of a question: a description, replayed and bounded, and what had to be
+assumed."""
 
 from __future__ import annotations
 
@@ -15,7 +16,7 @@ from controlplane.site.tree import SiteTree
 from controlplane.units import MS_PER_S, datetime_from_ms
 from controlplane.what_if.money import AHEAD, Money
 from controlplane.what_if.optimum import PARTS, least
-from controlplane.what_if.question import Answer, Outcome, Progress, Question, Visit
+from controlplane.what_if.question import Half, Outcome, Progress, Question, Visit
 from controlplane.what_if.replay import Replayed, replay
 from controlplane.what_if.rows import Rows
 from controlplane.what_if.stays import Placed, place, unseen
@@ -27,19 +28,18 @@ SHORT_PERCENT = 1
 
 _SLOT_MS = SLOT_S * MS_PER_S
 _STEPS_A_SLOT = 3
-_REPLAY_PERCENT = 46.0
-"""Of the work, one replay; the bound takes the rest of a half."""
+_REPLAY_PERCENT = 92.0
+"""Of the work, the replay; the bound takes the rest."""
 
 
-def answer(question: Question, told: Callable[[Progress], None]) -> Answer:
-    """What came, and what would have come.
+def answer(question: Question, told: Callable[[Progress], None], *, what_if: bool) -> Half:
+    """What came or, where `what_if`, what would have come: each of the two by itself.
 
     Raises:
         InvalidInput: the planner refuses what is described.
     """
-    as_is, what_if = (
-        SiteConfig.model_validate_json(each) for each in (question.as_is, question.what_if)
-    )
+    as_is = SiteConfig.model_validate_json(question.as_is)
+    site = SiteConfig.model_validate_json(question.what_if) if what_if else as_is
     zone = ZoneInfo(as_is.time_zone)
     calendar = calendar_of(as_is.tariff, zone)
     away, unknown_hours = unseen(
@@ -51,12 +51,10 @@ def answer(question: Question, told: Callable[[Progress], None]) -> Answer:
     )
     away = [visit for visit in away if visit.departure_ms <= question.end_ms]
     visits = [*question.visits, *away]
-    outcomes = [
-        _Case(question, site, visits, what_if=number == 1, told=told).outcome()
-        for number, site in enumerate((as_is, what_if))
-    ]
-    words = tuple(_assumptions(question, len(away), unknown_hours))
-    return Answer(as_is=outcomes[0], what_if=outcomes[1], assumptions=words)
+    return Half(
+        outcome=_Case(question, site, visits, told=told).outcome(),
+        assumptions=tuple(_assumptions(question, len(away), unknown_hours)),
+    )
 
 
 class _Case:
@@ -68,10 +66,9 @@ class _Case:
         site: SiteConfig,
         visits: Sequence[Visit],
         *,
-        what_if: bool,
         told: Callable[[Progress], None],
     ) -> None:
-        self._question, self._what_if, self._told = question, what_if, told
+        self._question, self._told = question, told
         self._tree = SiteTree(site)
         self._zone = ZoneInfo(site.time_zone)
         self._placed: Placed = place(self._tree, visits)
@@ -102,13 +99,10 @@ class _Case:
             found.append(week[local.weekday() * 24 + local.hour])
         return found
 
-    def _progress(self, slot: int, of_half_percent: float) -> None:
-        half = 50.0 if self._what_if else 0.0
+    def _progress(self, slot: int, done_percent: float) -> None:
         at_ms = self._question.start_ms + slot * _SLOT_MS - 1
         day = datetime_from_ms(at_ms).astimezone(self._zone).date()
-        self._told(
-            Progress(done_percent=round(half + of_half_percent, 2), what_if=self._what_if, day=day)
-        )
+        self._told(Progress(done_percent=round(done_percent, 2), day=day))
 
     def outcome(self) -> Outcome:
         money, slots = self._money, self._money.slots
@@ -129,7 +123,7 @@ class _Case:
             missing_wh=sum(missing_wh),
             price_max=penalties(money.inputs(0, slots, peaks_w={}))[0],
             told=lambda parts: self._progress(
-                slots, _REPLAY_PERCENT + (50 - _REPLAY_PERCENT) * parts / PARTS
+                slots, _REPLAY_PERCENT + (100 - _REPLAY_PERCENT) * parts / PARTS
             ),
         )
         bill = money.bill(replayed.step_wh)

@@ -7,10 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_feeder_actor import REF, W_PER_A, FeederBench
 
-from controlplane.actor import TimerFired
+from controlplane.actor import Send, TimerFired
 from controlplane.config import ActorSettings
 from controlplane.feeder.actor import FeederActor
-from controlplane.feeder.feeding import less_own, wishes_w
+from controlplane.feeder.feeding import wishes_w
 from controlplane.feeder.ledger import Account
 from controlplane.feeder.messages import (
     ConfigureFeeder,
@@ -139,10 +139,10 @@ def test_nobody_is_asked_for_more_than_it_can_and_all_give_what_is_missing(
 
 def test_what_its_own_event_takes_a_site_does_not_offer_again() -> None:
     said = FeedIn(20_000, 30_000, 0, 0, (Spare(8_000, "0.2"), Spare(9_000, "0.3")))
-    left = less_own(said, 10_000)
+    left = said.beyond(10_000)
     assert (left.needed_w, left.spare) == (10_000, (Spare(7_000, "0.3"),))
-    assert less_own(said, 25_000) == said
-    assert less_own(said, -50_000).spare == ()
+    assert said.beyond(25_000) == said
+    assert said.beyond(-50_000).spare == ()
 
 
 # --- the actor ------------------------------------------------------------------------------------
@@ -278,11 +278,8 @@ def below_another() -> FeederBench:
 def test_a_feeder_says_what_all_below_it_say_and_passes_on_what_is_wished() -> None:
     bench = below_another()
     bench.advance(10_000)
-    report = next(
-        each.message
-        for each in reversed(bench.effects)
-        if isinstance(message := getattr(each, "message", None), FeederReport) and message
-    )
+    sent = [each.message for each in bench.effects if isinstance(each, Send)]
+    report = [each for each in sent if isinstance(each, FeederReport)][-1]
     assert report.feed_in is not None
     assert (report.feed_in.needed_w, report.feed_in.spare_w) == (32_085, 40_000)
     reports(bench)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from decimal import Decimal
 from random import Random
-from typing import Any
+from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -17,7 +17,7 @@ from controlplane.planning.series import Interval
 from controlplane.units import MS_PER_HOUR
 from controlplane.what_if.changes import changed
 from controlplane.what_if.money import AHEAD, Money
-from controlplane.what_if.question import Answer, Progress, Question, Visit
+from controlplane.what_if.question import Outcome, Progress, Question, Visit
 from controlplane.what_if.work import answer
 
 DAY_MS = 24 * MS_PER_HOUR
@@ -30,6 +30,14 @@ TARIFF: dict[str, Any] = {
     "import_price_per_kwh": "0.40",
     "periods": [{"hours": [{"from": "00:00", "to": "06:00"}], "import_price_per_kwh": "0.10"}],
 }
+
+
+class Answer(NamedTuple):
+    """Both halves."""
+
+    as_is: Outcome
+    what_if: Outcome
+    assumptions: tuple[str, ...]
 
 
 def site(chargers: int = 3, **values: Any) -> SiteConfig:
@@ -78,12 +86,15 @@ def asked(
         before=(),
         **values,
     )
-    progress: list[Progress] = []
     crossed = msgspec.msgpack.decode(msgspec.msgpack.encode(question), type=Question)
-    found = answer(crossed, progress.append)
-    done = [each.done_percent for each in progress]
-    assert done == sorted(done) and done[-1] == 100
-    return found
+    halves = []
+    for other in (False, True):
+        progress: list[Progress] = []
+        halves.append(answer(crossed, progress.append, what_if=other))
+        done = [each.done_percent for each in progress]
+        assert done == sorted(done) and done[-1] == 100
+    assert halves[0].assumptions == halves[1].assumptions
+    return Answer(halves[0].outcome, halves[1].outcome, halves[0].assumptions)
 
 
 def test_who_is_known_waits_for_cheap_power_as_the_optimum_does() -> None:
@@ -217,3 +228,13 @@ def test_prices_of_a_market_are_those_that_were_given() -> None:
     found = money(tariff, days=1, market=[spot])
     assert found.bill(np.full(288, 100.0)).energy_cost == Decimal("28.8") * Decimal("0.15")
     assert "stand in for them" in " ".join(money(tariff, days=3, market=[spot]).stale)
+
+
+def test_nothing_is_planned_where_nobody_could_be_held_back() -> None:
+    flat = site(tariff={"currency": "EUR", "import_price_per_kwh": "0.40"})
+    stranger = asked(flat, flat, [visit("stranger", 0, 8, 20)])
+    assert stranger.as_is.plans == 0, "nobody knows what it needs"
+    assert stranger.as_is.missing_wh == 0
+    guest = asked(flat, flat, [told("guest", 0, 8, 20, wh=5_000)])
+    assert 1 <= guest.as_is.plans <= 3, "it is ready within the hour"
+    assert guest.as_is.missing_wh == 0
