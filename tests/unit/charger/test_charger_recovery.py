@@ -325,6 +325,25 @@ def test_a_missing_event_is_flagged_and_unflagged_when_it_comes() -> None:
     assert len(charger.journal("session.events_complete")) == 1
 
 
+def test_what_another_host_may_have_heard_is_not_missing() -> None:
+    """Readings alone are no reason for a snapshot: the next host does not know how far the
+    station has counted, until it hears of something that happened since it took over."""
+    charger = settled("ocpp2.0.1")
+    for number in range(5):
+        kind = "Updated" if number else "Started"
+        charger.call("TransactionEvent", **event(kind, number, charger.now_ms))
+        charger.wait(MINUTE_MS)
+    other = charger.reborn()
+    other.connect("ocpp2.0.1")
+    other.call("TransactionEvent", **event("Updated", 5, other.now_ms - 1_000))
+    other.call("TransactionEvent", **event("Updated", 7, other.now_ms - 500))
+    assert other.journal("session.events_missing") == []
+    other.call("TransactionEvent", **event("Updated", 8, other.now_ms))
+    other.call("TransactionEvent", **event("Updated", 10, other.now_ms + 1_000))
+    (flag,) = other.journal("session.events_missing")
+    assert flag["gaps"] == [(9, 9)]
+
+
 def test_a_lost_start_is_flagged() -> None:
     charger = settled("ocpp2.0.1")
     charger.call("TransactionEvent", **event("Updated", 1, charger.now_ms))
