@@ -30,7 +30,7 @@ from controlplane.ids import ChargerId, SessionId, SiteId
 from controlplane.network import ChargerConfig, CurrentType, LimitUnit
 from controlplane.ocpp.commands import LogKind
 from controlplane.ocpp.costs import CostDetails, TransactionLimit
-from controlplane.ocpp.der import DerAlarm, DerControl
+from controlplane.ocpp.der import DerAlarm, DerControl, DerKind
 from controlplane.ocpp.event_streams import Stream
 from controlplane.ocpp.events import ConnectorStatus, TransactionEnded
 from controlplane.ocpp.v2x import ScheduleValues
@@ -44,6 +44,7 @@ __all__ = [
     "ChargerMemory",
     "Connector",
     "Credit",
+    "DerReportAsked",
     "Described",
     "DescribedConnector",
     "DynamicProfile",
@@ -157,6 +158,17 @@ class Connector(msgspec.Struct, array_like=True):
     def default_certain_ma(self) -> int | None:
         """The default profile that it has; None while that is in doubt."""
         return None if self.default_sent_ma else self.default_ma
+
+
+class DerReportAsked(msgspec.Struct, array_like=True):
+    """A report of those DER controls that match what is given."""
+
+    request_id: int
+    is_default: bool | None
+    kind: DerKind | None
+    control_id: str | None
+    told: list[str] = []
+    """Of which controls it has told so far."""
 
 
 class OwnDefault(msgspec.Struct, frozen=True, array_like=True):
@@ -467,6 +479,8 @@ class ChargerMemory(msgspec.Struct, omit_defaults=True):
     """Of the words of `described`, as the site told them."""
     update_ordered: FirmwareUpdate | None = None
     """What a campaign had the station told, while no answer to it is known."""
+    der_report: DerReportAsked | None = None
+    """The latest report of DER controls that the station has promised, until its end."""
     own_defaults: dict[int, tuple[OwnDefault, ...]] = {}
     """An operator's default profiles that the station may have, by their number; several of one
     while it is not known which."""
@@ -478,6 +492,7 @@ class ChargerMemory(msgspec.Struct, omit_defaults=True):
         self.streams.clear()
         self.dynamic_profiles.clear()
         self.own_defaults.clear()
+        self.der_report = None
 
     def quirks(self) -> tuple[tuple[str, ...], Quirks]:
         """The profiles of quirks that hold for this charger, and what they say."""

@@ -225,3 +225,63 @@ def test_what_was_remembered_before_21_is_read() -> None:
 )
 def test_vat_numbers_have_the_form_of_their_country(typed: str, compact: str | None) -> None:
     assert compact_vat_number(typed) == compact
+
+
+def test_what_a_report_leaves_out_is_gone(charger: Charger) -> None:
+    """Whoever took it out of the station: in two parts here, of all default controls."""
+    for control_id, is_default in (("a", True), ("b", True), ("timed", False)):
+        setting = der.Gradient()
+        command = commands.SetDerControl(control_id, der.DerKind.GRADIENTS, is_default, setting)
+        charger.execute(command)
+        charger.answer(status="Accepted")
+    charger.execute(commands.GetDerControls(request_id=9, is_default=True))
+    charger.answer(status="Accepted")
+    gradient = {"id": "b", "gradient": {"priority": 0, "gradient": 1.0, "softGradient": 1.0}}
+    charger.call("ReportDERControl", requestId=9, tbc=True, gradient=[gradient])
+    assert len(answer(charger, GetDerState()).controls) == 3
+    charger.call("ReportDERControl", requestId=9)
+    assert told(charger, "der.cleared")[0]["control_ids"] == ["a"]
+    assert {each.control_id for each in answer(charger, GetDerState()).controls} == {"b", "timed"}
+    charger.execute(commands.GetDerControls(request_id=10, is_default=False))
+    charger.answer(status="NotFound")
+    assert {each.control_id for each in answer(charger, GetDerState()).controls} == {"b"}
+
+
+# --- batteries ------------------------------------------------------------------------------------
+
+
+def swap(charger: Charger, step: str, serial_number: str) -> None:
+    battery = {"evseId": 1, "serialNumber": serial_number, "soC": 20, "soH": 90}
+    charger.call(
+        "BatterySwap",
+        eventType=step,
+        requestId=1,
+        idToken={"idToken": "TAG", "type": "Central"},
+        batteryData=[battery],
+    )
+
+
+def test_a_swap_that_is_told_again_is_one_and_the_next_of_the_same_battery_another(
+    charger: Charger,
+) -> None:
+    """Stations begin to count their requests at 1 again after a restart."""
+    for _ in range(2):
+        swap(charger, "BatteryIn", "A")
+        swap(charger, "BatteryOut", "B")
+    assert len(charger.journal("battery.swap")) == 2
+    swap(charger, "BatteryIn", "B")
+    swap(charger, "BatteryOut", "A")
+    swap(charger, "BatteryIn", "A")
+    steps = [each["batteries"][0]["serial_number"] for each in charger.journal("battery.swap")]
+    assert steps == ["A", "B", "B", "A", "A"]
+
+
+def test_a_swap_from_afar_is_for_a_token_that_counts() -> None:
+    charger = TokenCharger()
+    charger.settle_known("ocpp2.1")
+    charger.store(Token("TAG"), Token("LOST", state=TokenState.BLOCKED))
+    charger.execute(commands.RequestBatterySwap("LOST"))
+    (refused,) = charger.answered()
+    assert isinstance(refused, Refusal)
+    charger.execute(commands.RequestBatterySwap("TAG"), "ask-2")
+    assert charger.last_call().action == "RequestBatterySwap"
