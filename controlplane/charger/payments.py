@@ -104,7 +104,7 @@ def swapped(turn: Turn, memory: ChargerMemory, event: BatterySwapped) -> Answer:
 
 
 def _overtaken(known: str, step: SwapStep, serial_numbers: Iterable[str]) -> bool:
-    """Whether this was another step of one of the batteries: what comes after it is not it again."""
+    """Whether this was another step of one of the batteries: the next like it is a new one."""
     kind, *parts = known.split("\n")
     return (
         kind == "swap" and parts[0] != step.value and not set(parts[3:]).isdisjoint(serial_numbers)

@@ -24,6 +24,7 @@ from controlplane.charger.vat_numbers import compact_vat_number
 from controlplane.charging_tariff import Tariff
 from controlplane.errors import Refusal
 from controlplane.ocpp import commands, der
+from controlplane.ocpp.event_streams import StreamRate
 from controlplane.tokens import Token, TokenState
 
 TARIFF = msgspec.convert(
@@ -91,6 +92,27 @@ def test_a_pack_of_values_is_bounded(charger: Charger) -> None:
     assert len(line["values"]) + line["left_out"] == 1_000
     assert len(msgspec.json.encode(line)) < 32_000
     assert not any(isinstance(effect, Reply) for effect in charger.effects)
+
+
+def test_a_monitor_begins_a_stream_and_takes_it_along(charger: Charger) -> None:
+    rate = StreamRate(interval_s=5, values=10)
+    monitor = commands.MonitorWanted("EVSE{1}.Power", "TargetDelta", 2.0, 7, stream=rate)
+    charger.execute(commands.SetVariableMonitoring((monitor,)))
+    (told_of,) = charger.last_call().payload["setMonitoringData"]
+    assert told_of["periodicEventStream"] == {"interval": 5, "values": 10}
+    place = {"component": told_of["component"], "variable": told_of["variable"]}
+    result = {"id": 1, "status": "Accepted", "type": "TargetDelta", "severity": 7} | place
+    charger.answer(setMonitoringResult=[result])
+    open_stream(charger, 3, interval=5, values=10)
+    charger.execute(commands.ClearVariableMonitoring((1,)))
+    charger.answer(clearMonitoringResult=[{"id": 1, "status": "Accepted"}])
+    assert told(charger, "stream.closed")[0]["stream_id"] == 3
+    old = Charger()
+    old.settle("ocpp2.0.1")
+    old.execute(commands.SetVariableMonitoring((monitor,)))
+    (refused,) = old.answered()
+    assert isinstance(refused, Refusal)
+    assert refused.reason == "COMMAND_INVALID"
 
 
 def test_values_of_another_connection_are_nothing(charger: Charger) -> None:
