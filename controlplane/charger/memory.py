@@ -65,6 +65,15 @@ __all__ = [
 CONNECTORS_MAX: Final = 64
 """Connectors that are kept for a charger; a station that invents more is not followed."""
 
+_PLUGS_MAX: Final = 8
+_PLUGS_FIRST: Final = (
+    ConnectorStatus.OCCUPIED,
+    ConnectorStatus.RESERVED,
+    ConnectorStatus.AVAILABLE,
+    ConnectorStatus.FAULTED,
+    ConnectorStatus.UNAVAILABLE,
+)
+
 
 class DescribedConnector(msgspec.Struct, frozen=True, array_like=True):
     """A connector as its owner described it; `phases` is how many of its conductors are lines."""
@@ -147,6 +156,15 @@ class Connector(msgspec.Struct, array_like=True):
     """The limit that the site wanted last for the running session, None while unknown."""
     default_sent_ma: tuple[int, ...] = ()
     """Default profiles that were sent and not answered: one of them may be in force instead."""
+    plugs: dict[int, ConnectorStatus] = {}
+    """What a 2.x station says of each connector of its EVSE: only one of them is used at a time."""
+
+    def plugged(self, plug: int, status: ConnectorStatus) -> ConnectorStatus:
+        """The status of the whole, now that one of its connectors has this one: in use if one is,
+        and out of use only if all are."""
+        if plug in self.plugs or len(self.plugs) < _PLUGS_MAX:
+            self.plugs[plug] = status
+        return min(self.plugs.values(), key=_PLUGS_FIRST.index)
 
     @property
     def default_most_ma(self) -> int | None:

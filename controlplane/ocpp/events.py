@@ -89,12 +89,14 @@ class Heartbeat(Event, frozen=True, tag="heartbeat"):
 
 
 class StatusChanged(Event, frozen=True, tag="status"):
-    """`connector_id` 0 is the charger as a whole."""
+    """`connector_id` 0 is the charger as a whole. `plug` is the connector of a 2.x EVSE that the
+    word is about, 0 for the EVSE as a whole."""
 
     connector_id: int
     status: ConnectorStatus
     error_code: str
     at_ms: int | None
+    plug: int = 0
 
 
 class Authorize(Event, frozen=True, tag="authorize"):

@@ -121,6 +121,43 @@ def test_a_2x_transaction_before_the_cable_does_not_end_because_the_connector_is
     assert charger.actor.open_sessions == ("CP1-1",)
 
 
+def plug(charger: Charger, number: int, status: str) -> None:
+    charger.call(
+        "StatusNotification",
+        evseId=1,
+        connectorId=number,
+        connectorStatus=status,
+        timestamp=charger.at(),
+    )
+
+
+def test_the_other_plug_of_an_evse_says_nothing_about_the_one_in_use() -> None:
+    """CCS and CHAdeMO of one EVSE: the free one frees, and the broken one breaks, neither the
+    session nor the EVSE."""
+    charger = settled("ocpp2.0.1")
+    plug(charger, 1, "Available")
+    plug(charger, 2, "Available")
+    plug(charger, 1, "Occupied")
+    started = event("Started", 0, charger.now_ms)
+    started["transactionInfo"]["chargingState"] = "SuspendedEV"
+    charger.call("TransactionEvent", **started)
+    plug(charger, 2, "Unavailable")
+    plug(charger, 2, "Available")
+    charger.wait(10 * MINUTE_MS)
+    assert sessions(charger)["CP1-1"].state is SessionState.ACTIVE
+    plug(charger, 2, "Faulted")
+    assert len(charger.journal("charger.fault")) == 1
+    assert [each["status"] for each in charger.journal("connector.status")] == [
+        "available",
+        "occupied",
+    ]
+    charger.call("TransactionEvent", **event("Ended", 1, charger.now_ms))
+    plug(charger, 1, "Available")
+    assert charger.journal("connector.status")[-1]["status"] == "available"
+    plug(charger, 1, "Unavailable")
+    assert charger.journal("connector.status")[-1]["status"] == "faulted"
+
+
 def test_connector_0_says_nothing_about_the_others() -> None:
     charger = settled(connectors=2)
     charger.start_16(0)
