@@ -159,6 +159,8 @@ class Station:
                 connector_id=connector.id,
                 status=event.status.value,
                 error_code=event.error_code,
+                vendor_error_code=event.vendor_error_code,
+                info=event.info,
             )
         if same:
             return Done()
@@ -177,7 +179,12 @@ class Station:
         return Done()
 
     def _authorize(self, turn: Turn, event: events.Authorize) -> Answer:
-        """A charger that belongs to nobody serves nobody; else the token is looked up."""
+        """A charger that belongs to nobody serves nobody; else the token is looked up. Of a
+        contract whose certificate is to be verified here (C07) nothing is believed: no authority
+        of contracts is known, and a name alone is no proof."""
+        if event.unproven:
+            turn.emit("token.contract_unproven", id_token=event.id_token)
+            return TokenAnswer(TokenStatus.INVALID, certificate_status="CertChainError")
         if turn.site_id is not None:
             tariff = costs.driver_tariff(self._memory, event.id_token)
             return TokenCheck(event.id_token, Purpose.AUTHORIZE, tariff=tariff)

@@ -121,6 +121,17 @@ def test_a_2x_transaction_before_the_cable_does_not_end_because_the_connector_is
     assert charger.actor.open_sessions == ("CP1-1",)
 
 
+def test_a_fault_is_told_in_the_makers_own_words() -> None:
+    charger = settled()
+    words = {"vendorId": "Maker", "vendorErrorCode": "E-17", "info": "relay 2 welded"}
+    charger.call(
+        "StatusNotification", connectorId=1, errorCode="OtherError", status="Faulted", **words
+    )
+    (fault,) = charger.journal("charger.fault")
+    assert (fault["error_code"], fault["vendor_error_code"]) == ("OtherError", "E-17")
+    assert fault["info"] == "relay 2 welded"
+
+
 def plug(charger: Charger, number: int, status: str) -> None:
     charger.call(
         "StatusNotification",
