@@ -161,7 +161,15 @@ class Chargers(chargers_pb2_grpc.ChargersServiceServicer):
     ) -> chargers_pb2.ResetChargerResponse:
         if request.kind not in chargers_pb2.ResetKind.values():
             raise invalid("kind", "not a kind of reset")
-        command = commands.Reset(hard=request.kind == chargers_pb2.RESET_KIND_HARD)
+        resume = request.kind == chargers_pb2.RESET_KIND_HARD_AND_RESUME
+        connector_id = None
+        if request.HasField("connector_id"):
+            connector_id = connector_number(request.connector_id, least=1)
+        command = commands.Reset(
+            hard=resume or request.kind == chargers_pb2.RESET_KIND_HARD,
+            connector_id=connector_id,
+            resume=resume,
+        )
         result = await execute(self._backend, command, request, context)
         return chargers_pb2.ResetChargerResponse(outcome=outcome_of(result))
 
@@ -194,7 +202,11 @@ class Chargers(chargers_pb2_grpc.ChargersServiceServicer):
         connector_id = None
         if request.HasField("connector_id"):
             connector_id = connector_number(request.connector_id, least=1)
-        command = commands.Trigger(message=request.message, connector_id=connector_id)
+        if bool(request.custom) != (request.message == "CustomTrigger"):
+            raise invalid("custom", "is given with a CustomTrigger, and with nothing else")
+        command = commands.Trigger(
+            message=request.message, connector_id=connector_id, custom=request.custom
+        )
         result = await execute(self._backend, command, request, context)
         return chargers_pb2.TriggerMessageResponse(outcome=outcome_of(result))
 

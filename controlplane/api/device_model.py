@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable
 from typing import Any, Literal
 
 from controlplane.api.backend import Backend, invalid, page_size, timestamp
+from controlplane.api.event_streams import stream_rate
 from controlplane.api.executing import execute, outcome_of, require_charger
 from controlplane.api.v1 import device_model_pb2, device_model_pb2_grpc
 from controlplane.ids import ChargerId
@@ -22,7 +23,13 @@ _CLEARED_MAX = 1_000
 _SEVERITY_MAX = 9
 
 MonitorKind = Literal[
-    "UpperThreshold", "LowerThreshold", "Delta", "Periodic", "PeriodicClockAligned"
+    "UpperThreshold",
+    "LowerThreshold",
+    "Delta",
+    "Periodic",
+    "PeriodicClockAligned",
+    "TargetDelta",
+    "TargetDeltaRelative",
 ]
 _KINDS: dict[device_model_pb2.MonitorKind.ValueType, MonitorKind] = {
     device_model_pb2.MONITOR_KIND_UPPER_THRESHOLD: "UpperThreshold",
@@ -30,6 +37,8 @@ _KINDS: dict[device_model_pb2.MonitorKind.ValueType, MonitorKind] = {
     device_model_pb2.MONITOR_KIND_DELTA: "Delta",
     device_model_pb2.MONITOR_KIND_PERIODIC: "Periodic",
     device_model_pb2.MONITOR_KIND_PERIODIC_CLOCK_ALIGNED: "PeriodicClockAligned",
+    device_model_pb2.MONITOR_KIND_TARGET_DELTA: "TargetDelta",
+    device_model_pb2.MONITOR_KIND_TARGET_DELTA_RELATIVE: "TargetDeltaRelative",
 }
 _KIND_NUMBERS: dict[str, device_model_pb2.MonitorKind.ValueType] = {
     word: number for number, word in _KINDS.items()
@@ -182,6 +191,9 @@ def _monitor_wanted(monitor: device_model_pb2.Monitor, place: str) -> commands.M
         severity=_severity(monitor.severity, f"{place}.severity"),
         transaction=monitor.transaction,
         monitor_id=monitor.monitor_id if monitor.HasField("monitor_id") else None,
+        stream=stream_rate(monitor.stream, f"{place}.stream")
+        if monitor.HasField("stream")
+        else None,
     )
 
 

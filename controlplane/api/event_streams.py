@@ -11,7 +11,7 @@ from controlplane.api.v1 import event_streams_pb2, event_streams_pb2_grpc
 from controlplane.ocpp import answers, commands
 from controlplane.ocpp.event_streams import VALUES_MAX, StreamRate
 
-__all__ = ["EventStreams"]
+__all__ = ["EventStreams", "stream_rate"]
 
 _INTERVAL_MAX_S = 86_400
 
@@ -38,13 +38,23 @@ class EventStreams(event_streams_pb2_grpc.EventStreamsServiceServicer):
         self, request: event_streams_pb2.AdjustEventStreamRequest, context: Any
     ) -> event_streams_pb2.AdjustEventStreamResponse:
         required(request, "rate")
-        rate = struct_of(StreamRate, request.rate, "rate")
-        if rate == StreamRate():
-            raise invalid("rate", "give interval_s, values or both")
-        if rate.interval_s is not None and not 1 <= rate.interval_s <= _INTERVAL_MAX_S:
-            raise invalid("rate.interval_s", f"1 to {_INTERVAL_MAX_S} s")
-        if rate.values is not None and not 1 <= rate.values <= VALUES_MAX:
-            raise invalid("rate.values", f"1 to {VALUES_MAX}")
+        rate = stream_rate(request.rate, "rate")
         command = commands.AdjustStream(request.stream_id, rate)
         result = await execute(self._backend, command, request, context)
         return event_streams_pb2.AdjustEventStreamResponse(outcome=outcome_of(result))
+
+
+def stream_rate(message: event_streams_pb2.StreamRate, field: str) -> StreamRate:
+    """The rate in a request.
+
+    Raises:
+        InvalidInput: nothing would bound the stream, or it is out of range.
+    """
+    rate = struct_of(StreamRate, message, field)
+    if rate == StreamRate():
+        raise invalid(field, "give interval_s, values or both")
+    if rate.interval_s is not None and not 1 <= rate.interval_s <= _INTERVAL_MAX_S:
+        raise invalid(f"{field}.interval_s", f"1 to {_INTERVAL_MAX_S} s")
+    if rate.values is not None and not 1 <= rate.values <= VALUES_MAX:
+        raise invalid(f"{field}.values", f"1 to {VALUES_MAX}")
+    return rate

@@ -133,14 +133,15 @@ def _problem(notice: VariableNotice) -> bool | None:
 
 
 def _availability(notice: VariableNotice) -> StatusChanged | None:
-    """The state of a connector that a notice tells. One EVSE has one connector here, so that of an
-    EVSE as a whole is its connector's."""
+    """The state of an EVSE, or of one of its connectors, that a notice tells."""
     if notice.name.variable.casefold() != "availabilitystate" or not notice.name.evse_id:
         return None
     status = _AVAILABILITY.get(notice.value.casefold())
     if status is None:
         return None
-    return StatusChanged(notice.name.evse_id, status, "", notice.at_ms)
+    return StatusChanged(
+        notice.name.evse_id, status, "", notice.at_ms, plug=notice.name.connector_id
+    )
 
 
 def _facts(notice: VariableNotice) -> dict[str, object]:

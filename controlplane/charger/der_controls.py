@@ -1,18 +1,20 @@
 """The DER controls that a charger has, as far as it accepted, reported and began them.
 
 The invariants: a control is known once the station accepted or reported it and until it says that
-it is gone; an alarm stands until the station ends it; every alarm, begin and end is in the journal
-before it is acknowledged, and a repetition of one is not there twice."""
+it is gone, also by leaving it out of a report that it belongs in; an alarm stands until the station
+ends it; every alarm, begin and end is in the journal before it is acknowledged, and a repetition of
+one is not there twice."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, Final
 
 import msgspec
 
-from controlplane.charger.memory import ChargerMemory
+from controlplane.charger.memory import ChargerMemory, DerReportAsked
 from controlplane.charger.turn import Turn
-from controlplane.ocpp.commands import ClearDerControl, SetDerControl
+from controlplane.ocpp.commands import ClearDerControl, GetDerControls, SetDerControl
 from controlplane.ocpp.der import (
     CONTROLS_MAX,
     DerAlarm,
@@ -23,7 +25,19 @@ from controlplane.ocpp.der import (
 )
 from controlplane.ocpp.dialect import Answer, Done
 
-__all__ = ["alarmed", "control_cleared", "control_set", "reported", "started"]
+__all__ = [
+    "alarmed",
+    "control_cleared",
+    "control_set",
+    "none_found",
+    "report_promised",
+    "reported",
+    "started",
+]
+
+
+_TOLD_MAX: Final = 1_000
+"""Controls in one report; of a longer one nobody can say what is left out."""
 
 
 def alarmed(turn: Turn, memory: ChargerMemory, event: DerAlarmed) -> Answer:
@@ -68,8 +82,32 @@ def started(turn: Turn, memory: ChargerMemory, event: DerStarted) -> Answer:
     return Done()
 
 
+def report_promised(turn: Turn, memory: ChargerMemory, command: GetDerControls) -> None:
+    """The station will report what matches."""
+    memory.der_report = DerReportAsked(
+        command.request_id, command.is_default, command.kind, command.control_id
+    )
+    turn.changed = True
+
+
+def none_found(
+    turn: Turn, memory: ChargerMemory, command: ClearDerControl | GetDerControls
+) -> None:
+    """The station has no control that matches."""
+    _forget(turn, memory, command, told=())
+
+
 def reported(turn: Turn, memory: ChargerMemory, event: DerReported) -> Answer:
-    """What the station has counts, whoever set it."""
+    """What the station has counts, whoever set it, and so does what it has not."""
+    asked = memory.der_report
+    if asked is not None and asked.request_id == event.request_id:
+        asked.told = [*asked.told, *(each.control_id for each in event.controls)]
+        turn.changed = True
+        if len(asked.told) > _TOLD_MAX:
+            memory.der_report = None
+        elif not event.more:
+            memory.der_report = None
+            _forget(turn, memory, asked, told=asked.told)
     for control in event.controls:
         known = memory.der_controls.get(control.control_id)
         begun = None if known is None else known.started
@@ -97,17 +135,30 @@ def control_set(
 
 def control_cleared(turn: Turn, memory: ChargerMemory, command: ClearDerControl) -> None:
     """The station accepted that controls are gone."""
+    _forget(turn, memory, command, told=())
+
+
+def _forget(
+    turn: Turn,
+    memory: ChargerMemory,
+    which: ClearDerControl | GetDerControls | DerReportAsked,
+    *,
+    told: Iterable[str],
+) -> None:
+    """What matches and was not told of is not in the station."""
     gone = [
         control.control_id
         for control in memory.der_controls.values()
-        if control.is_default == command.is_default
-        and command.kind in (None, control.kind)
-        and command.control_id in (None, control.control_id)
+        if which.is_default in (None, control.is_default)
+        and which.kind in (None, control.kind)
+        and which.control_id in (None, control.control_id)
+        and control.control_id not in told
     ]
     for control_id in gone:
         del memory.der_controls[control_id]
         turn.changed = True
-    turn.emit("der.cleared", control_ids=gone)
+    if gone:
+        turn.emit("der.cleared", control_ids=gone)
 
 
 def _keep(turn: Turn, memory: ChargerMemory, control: DerControl) -> None:

@@ -23,7 +23,7 @@ from controlplane.ocpp.event_streams import (
     StreamValues,
 )
 
-__all__ = ["closed", "opened", "rate_adjusted", "streams_told", "valued"]
+__all__ = ["closed", "monitor_cleared", "opened", "rate_adjusted", "streams_told", "valued"]
 
 STREAMS_MAX: Final = 16
 _INTERVAL_MIN_S: Final = 1
@@ -68,10 +68,21 @@ def _refusal(memory: ChargerMemory, stream: Stream) -> str:
 
 def closed(turn: Turn, memory: ChargerMemory, event: StreamClosed) -> Answer:
     """The station will send no more of it (N13)."""
-    if memory.streams.pop(event.stream_id, None) is not None:
-        turn.changed = True
-        turn.emit("stream.closed", stream_id=event.stream_id)
+    _close(turn, memory, event.stream_id)
     return Done()
+
+
+def monitor_cleared(turn: Turn, memory: ChargerMemory, monitor_id: int) -> None:
+    """A monitor is gone, and its streams with it (N06)."""
+    for stream_id, known in list(memory.streams.items()):
+        if known.stream.monitor_id == monitor_id:
+            _close(turn, memory, stream_id)
+
+
+def _close(turn: Turn, memory: ChargerMemory, stream_id: int) -> None:
+    if memory.streams.pop(stream_id, None) is not None:
+        turn.changed = True
+        turn.emit("stream.closed", stream_id=stream_id)
 
 
 def valued(turn: Turn, memory: ChargerMemory, event: StreamValues) -> Answer:

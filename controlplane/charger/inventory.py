@@ -15,6 +15,7 @@ import msgspec
 
 from controlplane.actor import CancelTimer, Persist, SetTimer
 from controlplane.charger.capability import Fact
+from controlplane.charger.event_streams import monitor_cleared
 from controlplane.charger.memory import ChargerMemory
 from controlplane.charger.turn import Turn
 from controlplane.ocpp import commands
@@ -408,6 +409,7 @@ class Inventory:
         for told in result.payload.get("clearMonitoringResult", ()):
             if told["status"] in ("Accepted", "NotFound"):
                 self._memory.monitor_severity.pop(told["id"], None)
+                monitor_cleared(turn, self._memory, told["id"])
                 turn.effects.append(Persist(MonitorRemoved(self._memory.charger_id, told["id"])))
                 turn.changed = True
 

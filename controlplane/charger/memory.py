@@ -31,7 +31,7 @@ from controlplane.ids import ChargerId, SessionId, SiteId
 from controlplane.network import ChargerConfig, CurrentType, LimitUnit
 from controlplane.ocpp.commands import LogKind
 from controlplane.ocpp.costs import CostDetails, TransactionLimit
-from controlplane.ocpp.der import DerAlarm, DerControl
+from controlplane.ocpp.der import DerAlarm, DerControl, DerKind
 from controlplane.ocpp.event_streams import Stream
 from controlplane.ocpp.events import ConnectorStatus, TransactionEnded
 from controlplane.ocpp.v2x import ScheduleValues
@@ -45,6 +45,7 @@ __all__ = [
     "ChargerMemory",
     "Connector",
     "Credit",
+    "DerReportAsked",
     "Described",
     "DescribedConnector",
     "DynamicProfile",
@@ -64,6 +65,15 @@ __all__ = [
 
 CONNECTORS_MAX: Final = 64
 """Connectors that are kept for a charger; a station that invents more is not followed."""
+
+_PLUGS_MAX: Final = 8
+_PLUGS_FIRST: Final = (
+    ConnectorStatus.OCCUPIED,
+    ConnectorStatus.RESERVED,
+    ConnectorStatus.AVAILABLE,
+    ConnectorStatus.FAULTED,
+    ConnectorStatus.UNAVAILABLE,
+)
 
 
 class DescribedConnector(msgspec.Struct, frozen=True, array_like=True):
@@ -147,6 +157,15 @@ class Connector(msgspec.Struct, array_like=True):
     """The limit that the site wanted last for the running session, None while unknown."""
     default_sent_ma: tuple[int, ...] = ()
     """Default profiles that were sent and not answered: one of them may be in force instead."""
+    plugs: dict[int, ConnectorStatus] = {}
+    """What a 2.x station says of each connector of its EVSE: only one of them is used at a time."""
+
+    def plugged(self, plug: int, status: ConnectorStatus) -> ConnectorStatus:
+        """The status of the whole, now that one of its connectors has this one: in use if one is,
+        and out of use only if all are."""
+        if plug in self.plugs or len(self.plugs) < _PLUGS_MAX:
+            self.plugs[plug] = status
+        return min(self.plugs.values(), key=_PLUGS_FIRST.index)
 
     @property
     def default_most_ma(self) -> int | None:
@@ -158,6 +177,17 @@ class Connector(msgspec.Struct, array_like=True):
     def default_certain_ma(self) -> int | None:
         """The default profile that it has; None while that is in doubt."""
         return None if self.default_sent_ma else self.default_ma
+
+
+class DerReportAsked(msgspec.Struct, array_like=True):
+    """A report of those DER controls that match what is given."""
+
+    request_id: int
+    is_default: bool | None
+    kind: DerKind | None
+    control_id: str | None
+    told: list[str] = []
+    """Of which controls it has told so far."""
 
 
 class OwnDefault(msgspec.Struct, frozen=True, array_like=True):
@@ -468,6 +498,8 @@ class ChargerMemory(msgspec.Struct, omit_defaults=True):
     """Of the words of `described`, as the site told them."""
     update_ordered: FirmwareUpdate | None = None
     """What a campaign had the station told, while no answer to it is known."""
+    der_report: DerReportAsked | None = None
+    """The latest report of DER controls that the station has promised, until its end."""
     own_defaults: dict[int, tuple[OwnDefault, ...]] = {}
     """An operator's default profiles that the station may have, by their number; several of one
     while it is not known which."""
@@ -479,6 +511,7 @@ class ChargerMemory(msgspec.Struct, omit_defaults=True):
         self.streams.clear()
         self.dynamic_profiles.clear()
         self.own_defaults.clear()
+        self.der_report = None
 
     def share_words(self) -> None:
         """Keep one copy of the words that many chargers have alike: they are looked at with each

@@ -17,7 +17,10 @@ __all__ = ["command_answered"]
 def command_answered(
     turn: Turn, memory: ChargerMemory, command: Command, result: CommandResult
 ) -> None:
-    """Take in a command that the station accepted; any other changes nothing."""
+    """Take in a command that the station accepted, or what it has none of; any other changes
+    nothing."""
+    if result.status == "NotFound" and isinstance(command, _ABOUT_CONTROLS):
+        der_controls.none_found(turn, memory, command)
     take = _TAKEN.get(type(command))
     if take is not None and result.state is CommandState.ACCEPTED:
         take(turn, memory, command, result.payload)
@@ -39,6 +42,12 @@ def _control_cleared(
     turn: Turn, memory: ChargerMemory, command: commands.ClearDerControl, _: dict[str, Any]
 ) -> None:
     der_controls.control_cleared(turn, memory, command)
+
+
+def _report_promised(
+    turn: Turn, memory: ChargerMemory, command: commands.GetDerControls, _: dict[str, Any]
+) -> None:
+    der_controls.report_promised(turn, memory, command)
 
 
 def _rate_adjusted(
@@ -85,6 +94,7 @@ def _tariffs_cleared(
     )
 
 
+_ABOUT_CONTROLS: Final = (commands.ClearDerControl, commands.GetDerControls)
 _TAKEN: Final[dict[type[Command], Callable[[Turn, ChargerMemory, Any, dict[str, Any]], None]]] = {
     commands.AdjustStream: _rate_adjusted,
     commands.ChangeTransactionTariff: _transaction_tariff_changed,
@@ -92,6 +102,7 @@ _TAKEN: Final[dict[type[Command], Callable[[Turn, ChargerMemory, Any, dict[str, 
     commands.ClearTariffs: _tariffs_cleared,
     commands.GetStreams: _streams_told,
     commands.SetDefaultTariff: _default_tariff_set,
+    commands.GetDerControls: _report_promised,
     commands.SetDerControl: der_controls.control_set,
     commands.SetPowerProfile: _profile_set,
     commands.UpdateSchedule: _schedule_updated,

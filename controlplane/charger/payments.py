@@ -1,21 +1,25 @@
 """Payments at the station, and batteries that change hands: what a driver owes or has in hand.
 
 The invariant: each settlement and each step of a swap is in the journal once, before it is
-acknowledged, however often the station repeats it; an amount that cannot be one is quarantined."""
+acknowledged, however often the station repeats it; an amount that cannot be one is quarantined. A
+step names no time, and stations begin to count their requests again: a battery that is handed in
+once more after it was taken is another step, whatever its number."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final
 
 from controlplane.charger.memory import ChargerMemory
 from controlplane.charger.turn import Turn
 from controlplane.charger.vat_numbers import compact_vat_number
-from controlplane.ocpp.battery_swap import BatterySwapped
+from controlplane.ocpp.battery_swap import BatterySwapped, SwapStep
 from controlplane.ocpp.dialect import Answer, Done, VatNumberAnswer
 from controlplane.ocpp.payment import Settled, VatNumberAsked
 
 __all__ = ["settled", "swapped", "vat_number_asked"]
 
+_KEY_MAX: Final = 1_024
 _REMEMBERED_MAX: Final = 64
 """Settlements and steps of swaps by which a repetition is recognised; an offline queue seldom has
 more."""
@@ -72,9 +76,12 @@ def vat_number_asked(turn: Turn, memory: ChargerMemory, event: VatNumberAsked) -
 
 def swapped(turn: Turn, memory: ChargerMemory, event: BatterySwapped) -> Answer:
     """Batteries were handed in, taken, or left in their slots (S01 to S04)."""
-    serial_numbers = ",".join(battery.serial_number for battery in event.batteries)
-    key = f"swap/{event.request_id}/{event.step.value}/{event.id_token}/{serial_numbers}"
-    if _told_before(turn, memory, key[:512]):
+    serial_numbers = [battery.serial_number for battery in event.batteries]
+    memory.told_once = [
+        known for known in memory.told_once if not _overtaken(known, event.step, serial_numbers)
+    ]
+    parts = ("swap", event.step.value, str(event.request_id), event.id_token, *serial_numbers)
+    if _told_before(turn, memory, "\n".join(parts)[:_KEY_MAX]):
         return Done()
     turn.emit(
         "battery.swap",
@@ -94,6 +101,14 @@ def swapped(turn: Turn, memory: ChargerMemory, event: BatterySwapped) -> Answer:
         ],
     )
     return Done()
+
+
+def _overtaken(known: str, step: SwapStep, serial_numbers: Iterable[str]) -> bool:
+    """Whether this was another step of one of the batteries: the next like it is a new one."""
+    kind, *parts = known.split("\n")
+    return (
+        kind == "swap" and parts[0] != step.value and not set(parts[3:]).isdisjoint(serial_numbers)
+    )
 
 
 def _told_before(turn: Turn, memory: ChargerMemory, key: str) -> bool:

@@ -58,6 +58,7 @@ from controlplane.ocpp.commands import (
     CommandState,
     RemoteStart,
     ReportCommand,
+    RequestBatterySwap,
     SetPassword,
     UpdateFirmware,
 )
@@ -198,14 +199,15 @@ class Requests:
         refusal = own_profile_refusal(self._memory, command)
         if refusal is not None:
             return refusal
-        if isinstance(command, RemoteStart) and not judged:
+        if isinstance(command, RemoteStart | RequestBatterySwap) and not judged:
+            connector_id = command.connector_id if isinstance(command, RemoteStart) else None
             return self._access.authoriser.check_first(
                 turn,
                 ask_id,
                 request,
                 command.id_token,
                 Purpose.START,
-                connector_id=command.connector_id or 0,
+                connector_id=connector_id or 0,
             )
         command = completed(turn, self._memory, command)
         refusal = self._order(turn, ask_id, command, request.timeout_ms)

@@ -150,7 +150,8 @@ class Reservations:
 
     def kept_from(self, connector_id: int, id_token: str, group_id: str | None) -> bool:
         """Whether a start with this token would take what is kept for somebody else. Of those that
-        keep any connector, one of each must stay free."""
+        keep any connector, one of each must stay free: usable, and kept for nobody in
+        particular."""
         memory = self._memory
         others = 0
         for reservation in self._standing():
@@ -162,10 +163,13 @@ class Reservations:
         described = memory.described
         if not others or described is None:
             return False
+        kept = {each.connector_id for each in self._standing()}
         free = sum(
             1
             for connector in described.connectors
-            if connector.id != connector_id and memory.open_session_on(connector.id) is None
+            if connector.id not in {connector_id, *kept}
+            and memory.open_session_on(connector.id) is None
+            and memory.status(connector.id) not in _ENDING
         )
         return free < others
 

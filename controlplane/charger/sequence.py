@@ -2,7 +2,9 @@
 
 Events come in any order, some never. The invariant: a number is missing exactly if a higher one was
 heard, the transaction's first one is not above it, and it was not heard itself. Stations that never
-count, that count across transactions, or that begin again after a reboot, miss nothing by that."""
+count, that count across transactions, or that begin again after a reboot, miss nothing by that. Nor
+is missing what a host before this one may have heard: no snapshot is written for an event that says
+nothing but a reading."""
 
 from __future__ import annotations
 
@@ -24,20 +26,25 @@ class Sequence(msgspec.Struct, array_like=True):
     """The event that began the transaction was heard."""
     gaps: list[tuple[int, int]] = []
     """Numbers below `next` that were not heard: first and last of each run, ascending."""
+    resumed_ms: int = 0
+    """When another host took over: of what happened before, numbers from `next` on may have been
+    heard there. 0 once something was heard that happened since."""
 
     @property
     def missing(self) -> int:
         """How many events are missing."""
         return sum(last - first + 1 for first, last in self.gaps)
 
-    def take(self, seq_no: int, *, begins: bool) -> int:
-        """Take in an event's number, 0 or more; `begins` where the event began the transaction.
-        Returns by how much the number of missing events changed."""
+    def take(self, seq_no: int, *, begins: bool, at_ms: int | None = None) -> int:
+        """Take in an event's number, 0 or more; `begins` where the event began the transaction,
+        `at_ms` when it happened. Returns by how much the number of missing events changed."""
         before = self.missing
         if seq_no >= self.next:
-            if seq_no > self.next:
+            if seq_no > self.next and not self.resumed_ms:
                 self._miss(self.next, seq_no - 1)
             self.next = seq_no + 1
+            if at_ms is None or at_ms >= self.resumed_ms:
+                self.resumed_ms = 0
         else:
             self._fill(seq_no)
         if begins and not self.begun:

@@ -329,7 +329,12 @@ class Sessions:
             turn.changed = True
 
     def activated(self, turn: Turn) -> None:
-        """Go on waiting where another host stopped."""
+        """Go on where another host stopped, which may have heard more than it wrote down."""
+        for session in self._memory.open_sessions():
+            session.sequence.resumed_ms = turn.now_ms
+        self._arm(turn)
+
+    def _arm(self, turn: Turn) -> None:
         since_ms = self._free_since_ms()
         if since_ms:
             turn.effects.append(SetTimer(LOST_TIMER, min(since_ms) + _LOST_AFTER_MS))
@@ -340,7 +345,7 @@ class Sessions:
             since_ms = session.free_since_ms
             if since_ms is not None and turn.now_ms - since_ms >= _LOST_AFTER_MS:
                 self.close(turn, session, since_ms, LOST)
-        self.activated(turn)
+        self._arm(turn)
 
     def _free_since_ms(self) -> list[int]:
         return [

@@ -115,6 +115,7 @@ class Station:
             connector.limit_ma = None
             if exchanged:
                 connector.default_ma, connector.default_sent_ma = None, ()
+                connector.plugs = {}
         if event.reason != "Triggered":
             self._smart_charging.booted(turn)
         turn.changed = True
@@ -143,25 +144,35 @@ class Station:
         if connector is None:
             return Done()
         before = self._memory.status(connector.id)
-        if event.status is ConnectorStatus.AVAILABLE:
+        told = connector.plugs.get(event.plug)
+        status = event.status
+        if event.plug:
+            status = connector.plugged(event.plug, event.status)
+            turn.changed |= told is not event.status
+        faulted = ConnectorStatus.FAULTED in connector.plugs.values()
+        if status is ConnectorStatus.AVAILABLE and not faulted:
             self._device.alarms.available(turn, connector.id)
-        if (connector.status, connector.error_code) == (event.status, event.error_code):
-            return Done()
-        if event.status is ConnectorStatus.FAULTED or event.error_code:
+        same = (connector.status, connector.error_code) == (status, event.error_code)
+        news = told is not event.status if event.plug else not same
+        if news and (event.status is ConnectorStatus.FAULTED or event.error_code):
             turn.emit(
                 "charger.fault",
                 connector_id=connector.id,
                 status=event.status.value,
                 error_code=event.error_code,
+                vendor_error_code=event.vendor_error_code,
+                info=event.info,
             )
-        connector.status, connector.error_code = event.status, event.error_code
+        if same:
+            return Done()
+        connector.status, connector.error_code = status, event.error_code
         turn.changed = True
-        self._reservations.status_changed(turn, connector.id, before, event.status)
-        self._transactions.sessions.status_changed(turn, connector, event.status)
+        self._reservations.status_changed(turn, connector.id, before, status)
+        self._transactions.sessions.status_changed(turn, connector, status)
         turn.emit(
             "connector.status",
             connector_id=connector.id,
-            status=event.status.value,
+            status=status.value,
             before=None if before is None else before.value,
             error_code=event.error_code,
         )
@@ -169,7 +180,12 @@ class Station:
         return Done()
 
     def _authorize(self, turn: Turn, event: events.Authorize) -> Answer:
-        """A charger that belongs to nobody serves nobody; else the token is looked up."""
+        """A charger that belongs to nobody serves nobody; else the token is looked up. Of a
+        contract whose certificate is to be verified here (C07) nothing is believed: no authority
+        of contracts is known, and a name alone is no proof."""
+        if event.unproven:
+            turn.emit("token.contract_unproven", id_token=event.id_token)
+            return TokenAnswer(TokenStatus.INVALID, certificate_status="CertChainError")
         if turn.site_id is not None:
             tariff = costs.driver_tariff(self._memory, event.id_token)
             return TokenCheck(event.id_token, Purpose.AUTHORIZE, tariff=tariff)

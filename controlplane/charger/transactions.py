@@ -357,7 +357,7 @@ class Transactions:
         if key in session.events_seen:
             return False
         session.events_seen = [*session.events_seen[-_EVENTS_SEEN_MAX + 1 :], key]
-        change = session.sequence.take(seq_no, begins=begins)
+        change = session.sequence.take(seq_no, begins=begins, at_ms=at_ms)
         if change:
             self._missing_changed(turn, session, more=change > 0)
         return True

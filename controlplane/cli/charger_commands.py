@@ -101,6 +101,12 @@ def reset(
     hard: Annotated[
         bool, typer.Option("--hard", help="Restart now, whatever is running (2.x: Immediate).")
     ] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Restart now, and go on with what runs (2.1).")
+    ] = False,
+    connector: Annotated[
+        int | None, typer.Option(help="Only this connector, 1 and up (2.x).")
+    ] = None,
     timeout_s: Timeout = 30.0,
     address: Address = DEFAULT_ADDRESS,
     as_json: Json = False,
@@ -110,13 +116,19 @@ def reset(
     \b
     loadstar chargers reset CP-1
     loadstar chargers reset CP-1 --hard
+    loadstar chargers reset CP-2 --resume --connector 1
     """
     from controlplane.api.v1 import chargers_pb2
 
     with connected(address) as channel:
         request = chargers_pb2.ResetChargerRequest(
             charger_id=charger_id,
-            kind=chargers_pb2.RESET_KIND_HARD if hard else chargers_pb2.RESET_KIND_SOFT,
+            kind=chargers_pb2.RESET_KIND_HARD_AND_RESUME
+            if resume
+            else chargers_pb2.RESET_KIND_HARD
+            if hard
+            else chargers_pb2.RESET_KIND_SOFT,
+            connector_id=connector,
             timeout_s=timeout_s,
             request_id=new_request_id(),
         )
@@ -186,6 +198,7 @@ def trigger(
     charger_id: ChargerId,
     message: Annotated[str, typer.Argument(help="The OCPP name of the message.")],
     connector: Annotated[int | None, typer.Option(help="Of which connector.")] = None,
+    custom: Annotated[str, typer.Option(help="What a CustomTrigger is for (2.1).")] = "",
     timeout_s: Timeout = 30.0,
     address: Address = DEFAULT_ADDRESS,
     as_json: Json = False,
@@ -203,6 +216,7 @@ def trigger(
             charger_id=charger_id,
             message=message,
             connector_id=connector,
+            custom=custom,
             timeout_s=timeout_s,
             request_id=new_request_id(),
         )

@@ -101,7 +101,8 @@ class TokenAnswer(Answer, frozen=True):
     """What became of an id token. `status` is None where the event named no token; each version
     says it in the words it has. `transaction_number` is the 1.6 transactionId that is handed out, 1
     to 2^31 - 1. Until `expires_ms` the station may believe an acceptance (None: it is not said).
-    `tariff` is the driver's own (2.1), for the answer to Authorize only."""
+    `tariff` is the driver's own (2.1), for the answer to Authorize only, as is
+    `certificate_status`, of the contract's certificate."""
 
     status: TokenStatus | None
     transaction_number: int | None = None
@@ -110,6 +111,7 @@ class TokenAnswer(Answer, frozen=True):
     group_id: str | None = None
     language: str = ""
     message: str = ""
+    certificate_status: str = ""
 
 
 class TransferAnswer(Answer, frozen=True):

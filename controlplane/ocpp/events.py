@@ -89,17 +89,26 @@ class Heartbeat(Event, frozen=True, tag="heartbeat"):
 
 
 class StatusChanged(Event, frozen=True, tag="status"):
-    """`connector_id` 0 is the charger as a whole."""
+    """`connector_id` 0 is the charger as a whole. `plug` is the connector of a 2.x EVSE that the
+    word is about, 0 for the EVSE as a whole. `vendor_error_code` and `info` are the maker's own
+    words for a fault (1.6)."""
 
     connector_id: int
     status: ConnectorStatus
     error_code: str
     at_ms: int | None
+    plug: int = 0
+    vendor_error_code: str = ""
+    info: str = ""
 
 
 class Authorize(Event, frozen=True, tag="authorize"):
+    """`unproven`: a vehicle's contract, whose certificate the station could not verify and has
+    passed on instead (2.x part 2 C07)."""
+
     id_token: str
     id_token_type: str = "Central"
+    unproven: bool = False
 
 
 class MeterReading(msgspec.Struct, frozen=True):

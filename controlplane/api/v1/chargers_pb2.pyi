@@ -178,6 +178,8 @@ class _ResetKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ResetKind.V
     """1.6 Soft: end transactions in order, then restart. 2.x OnIdle: restart once nobody charges."""
     RESET_KIND_HARD: _ResetKind.ValueType  # 2
     """1.6 Hard, 2.x Immediate: restart now."""
+    RESET_KIND_HARD_AND_RESUME: _ResetKind.ValueType  # 3
+    """Since 2.1, ImmediateAndResume: restart now, and go on with the transactions that run."""
 
 class ResetKind(_ResetKind, metaclass=_ResetKindEnumTypeWrapper):
     """How to restart."""
@@ -188,6 +190,8 @@ RESET_KIND_SOFT: ResetKind.ValueType  # 1
 """1.6 Soft: end transactions in order, then restart. 2.x OnIdle: restart once nobody charges."""
 RESET_KIND_HARD: ResetKind.ValueType  # 2
 """1.6 Hard, 2.x Immediate: restart now."""
+RESET_KIND_HARD_AND_RESUME: ResetKind.ValueType  # 3
+"""Since 2.1, ImmediateAndResume: restart now, and go on with the transactions that run."""
 Global___ResetKind: _TypeAlias = ResetKind  # noqa: Y015
 
 class _Availability:
@@ -862,6 +866,7 @@ class ResetChargerRequest(_message.Message):
     KIND_FIELD_NUMBER: _builtins.int
     TIMEOUT_S_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    CONNECTOR_ID_FIELD_NUMBER: _builtins.int
     charger_id: _builtins.str
     """The charger."""
     kind: Global___ResetKind.ValueType
@@ -870,6 +875,8 @@ class ResetChargerRequest(_message.Message):
     """How long to wait for the charger, 1 to 300 s; 0 means 30 s."""
     request_id: _builtins.str
     """See the head of `electrical.proto`."""
+    connector_id: _builtins.int
+    """Only this connector, 1 and up (2.x); absent for the whole charger."""
     def __init__(
         self,
         *,
@@ -877,12 +884,15 @@ class ResetChargerRequest(_message.Message):
         kind: Global___ResetKind.ValueType = ...,
         timeout_s: _builtins.float = ...,
         request_id: _builtins.str = ...,
+        connector_id: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_connector_id", b"_connector_id", "connector_id", b"connector_id"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["charger_id", b"charger_id", "kind", b"kind", "request_id", b"request_id", "timeout_s", b"timeout_s"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_connector_id", b"_connector_id", "charger_id", b"charger_id", "connector_id", b"connector_id", "kind", b"kind", "request_id", b"request_id", "timeout_s", b"timeout_s"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__connector_id: _TypeAlias = _typing.Literal["connector_id"]  # noqa: Y015
+    _WhichOneofArgType__connector_id: _TypeAlias = _typing.Literal["_connector_id", b"_connector_id"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__connector_id) -> _WhichOneofReturnType__connector_id | None: ...
 
 Global___ResetChargerRequest: _TypeAlias = ResetChargerRequest  # noqa: Y015
 
@@ -1041,6 +1051,7 @@ class TriggerMessageRequest(_message.Message):
     CONNECTOR_ID_FIELD_NUMBER: _builtins.int
     TIMEOUT_S_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    CUSTOM_FIELD_NUMBER: _builtins.int
     charger_id: _builtins.str
     """The charger."""
     message: _builtins.str
@@ -1051,6 +1062,8 @@ class TriggerMessageRequest(_message.Message):
     """How long to wait for the charger, 1 to 300 s; 0 means 30 s."""
     request_id: _builtins.str
     """See the head of `electrical.proto`."""
+    custom: _builtins.str
+    """What a `CustomTrigger` is for, in the maker's words, at most 50 characters (2.1)."""
     def __init__(
         self,
         *,
@@ -1059,10 +1072,11 @@ class TriggerMessageRequest(_message.Message):
         connector_id: _builtins.int | None = ...,
         timeout_s: _builtins.float = ...,
         request_id: _builtins.str = ...,
+        custom: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_connector_id", b"_connector_id", "connector_id", b"connector_id"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_connector_id", b"_connector_id", "charger_id", b"charger_id", "connector_id", b"connector_id", "message", b"message", "request_id", b"request_id", "timeout_s", b"timeout_s"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_connector_id", b"_connector_id", "charger_id", b"charger_id", "connector_id", b"connector_id", "custom", b"custom", "message", b"message", "request_id", b"request_id", "timeout_s", b"timeout_s"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__connector_id: _TypeAlias = _typing.Literal["connector_id"]  # noqa: Y015
     _WhichOneofArgType__connector_id: _TypeAlias = _typing.Literal["_connector_id", b"_connector_id"]  # noqa: Y015

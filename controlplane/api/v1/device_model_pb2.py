@@ -23,62 +23,63 @@ _sym_db = _symbol_database.Default()
 
 
 from controlplane.api.v1 import chargers_pb2 as controlplane_dot_api_dot_v1_dot_chargers__pb2
+from controlplane.api.v1 import event_streams_pb2 as controlplane_dot_api_dot_v1_dot_event__streams__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&controlplane/api/v1/device_model.proto\x12\x13\x63ontrolplane.api.v1\x1a\"controlplane/api/v1/chargers.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd7\x03\n\x08Variable\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x11\n\tattribute\x18\x02 \x01(\t\x12\x11\n\tcomponent\x18\x03 \x01(\t\x12\x1a\n\x12\x63omponent_instance\x18\x04 \x01(\t\x12\x0f\n\x07\x65vse_id\x18\x05 \x01(\x05\x12\x14\n\x0c\x63onnector_id\x18\x06 \x01(\x05\x12\x10\n\x08variable\x18\x07 \x01(\t\x12\x19\n\x11variable_instance\x18\x08 \x01(\t\x12\x12\n\x05value\x18\t \x01(\tH\x00\x88\x01\x01\x12\x12\n\nmutability\x18\n \x01(\t\x12\x12\n\npersistent\x18\x0b \x01(\x08\x12\x10\n\x08\x63onstant\x18\x0c \x01(\x08\x12\x11\n\tdata_type\x18\r \x01(\t\x12\x0c\n\x04unit\x18\x0e \x01(\t\x12\x16\n\tlimit_min\x18\x0f \x01(\x01H\x01\x88\x01\x01\x12\x16\n\tlimit_max\x18\x10 \x01(\x01H\x02\x88\x01\x01\x12\x13\n\x0bvalues_list\x18\x11 \x01(\t\x12\x1b\n\x13supports_monitoring\x18\x12 \x01(\x08\x12\x31\n\rreported_time\x18\x13 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x08\n\x06_valueB\x0c\n\n_limit_minB\x0c\n\n_limit_max\"b\n\x15GetDeviceModelRequest\x12\x12\n\ncharger_id\x18\x01 \x01(\t\x12\x0e\n\x06\x66ilter\x18\x02 \x01(\t\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\t\"c\n\x16GetDeviceModelResponse\x12\x30\n\tvariables\x18\x01 \x03(\x0b\x32\x1d.controlplane.api.v1.Variable\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"V\n\x19RefreshDeviceModelRequest\x12\x12\n\ncharger_id\x18\x01 \x01(\t\x12\x11\n\ttimeout_s\x18\x02 \x01(\x01\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"R\n\x1aRefreshDeviceModelResponse\x12\x34\n\x07outcome\x18\x01 \x01(\x0b\x32#.controlplane.api.v1.CommandOutcome\"m\n\x10GetReportRequest\x12\x12\n\ncharger_id\x18\x01 \x01(\t\x12\x10\n\x08\x63riteria\x18\x02 \x03(\t\x12\x0c\n\x04keys\x18\x03 \x03(\t\x12\x11\n\ttimeout_s\x18\x04 \x01(\x01\x12\x12\n\nrequest_id\x18\x05 \x01(\t\"I\n\x11GetReportResponse\x12\x34\n\x07outcome\x18\x01 \x01(\x0b\x32#.controlplane.api.v1.CommandOutcome\"\xd7\x01\n\x07Monitor\x12\x17\n\nmonitor_id\x18\x01 \x01(\x03H\x00\x88\x01\x01\x12\x0b\n\x03key\x18\x02 \x01(\t\x12.\n\x04kind\x18\x03 \x01(\x0e\x32 .controlplane.api.v1.MonitorKind\x12\r\n\x05value\x18\x04 \x01(\x01\x12\x10\n\x08severity\x18\x05 \x01(\x05\x12\x13\n\x0btransaction\x18\x06 \x01(\x08\x12\x31\n\rreported_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\r\n\x0b_monitor_id\"P\n\x13ListMonitorsRequest\x12\x12\n\ncharger_id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"_\n\x14ListMonitorsResponse\x12.\n\x08monitors\x18\x01 \x03(\x0b\x32\x1c.controlplane.api.v1.Monitor\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"s\n\x16RefreshMonitorsRequest\x12\x12\n\ncharger_id\x18\x01 \x01(\t\x12\x10\n\x08\x63riteria\x18\x02 \x03(\t\x12\x0c\n\x04keys\x18\x03 \x03(\t\x12\x11\n\ttimeout_s\x18\x04 \x01(\x01\x12\x12\n\nrequest_id\x18\x05 \x01(\t\"O\n\x17RefreshMonitorsResponse\x12\x34\n\x07outcome\x18\x01 \x01(\x0b\x32#.controlplane.api.v1.CommandOutcome\"\x89\x01\n\x1cSetVariableMonitoringRequest\x12\x12\n\ncharger_id\x18\x01 \x01(\t\x12.\n\x08monitors\x18\x02 \x03(\x0b\x32\x1c.controlplane.api.v1.Monitor\x12\x11\n\ttimeout_s\x18\x03 \x01(\x01\x12\x12\n\nrequest_id\x18\x04 \x01(\t\"G\n\rMonitorResult\x12\x17\n\nmonitor_id\x18\x01 \x01(\x03H\x00\x88\x01\x01\x12\x0e\n\x06status\x18\x02 \x01(\tB\r\n\x0b_monitor_id\"\x8a\x01\n\x1dSetVariableMonitoringResponse\x12\x34\n\x07outcome\x18\x01 \x01(\x0b\x32#.controlplane.api.v1.CommandOutcome\x12\x33\n\x07results\x18\x02 \x03(\x0b\x32\".controlplane.api.v1.MonitorResult\"p\n\x1e\x43learVariableMonitoringRequest\x12\x12\n\ncharger_id\x18\x01 \x01(\t\x12\x13\n\x0bmonitor_ids\x18\x02 \x03(\x03\x12\x11\n\ttimeout_s\x18\x03 \x01(\x01\x12\x12\n\nrequest_id\x18\x04 \x01(\t\"\x8c\x01\n\x1f\x43learVariableMonitoringResponse\x12\x34\n\x07outcome\x18\x01 \x01(\x0b\x32#.controlplane.api.v1.CommandOutcome\x12\x33\n\x07results\x18\x02 \x03(\x0b\x32\".controlplane.api.v1.MonitorResult\"\x88\x01\n\x18SetMonitoringBaseRequest\x12\x12\n\ncharger_id\x18\x01 \x01(\t\x12\x31\n\x04\x62\x61se\x18\x02 \x01(\x0e\x32#.controlplane.api.v1.MonitoringBase\x12\x11\n\ttimeout_s\x18\x03 \x01(\x01\x12\x12\n\nrequest_id\x18\x04 \x01(\t\"Q\n\x19SetMonitoringBaseResponse\x12\x34\n\x07outcome\x18\x01 \x01(\x0b\x32#.controlplane.api.v1.CommandOutcome\"h\n\x19SetMonitoringLevelRequest\x12\x12\n\ncharger_id\x18\x01 \x01(\t\x12\x10\n\x08severity\x18\x02 \x01(\x05\x12\x11\n\ttimeout_s\x18\x03 \x01(\x01\x12\x12\n\nrequest_id\x18\x04 \x01(\t\"R\n\x1aSetMonitoringLevelResponse\x12\x34\n\x07outcome\x18\x01 \x01(\x0b\x32#.controlplane.api.v1.CommandOutcome*\xcb\x01\n\x0bMonitorKind\x12\x1c\n\x18MONITOR_KIND_UNSPECIFIED\x10\x00\x12 \n\x1cMONITOR_KIND_UPPER_THRESHOLD\x10\x01\x12 \n\x1cMONITOR_KIND_LOWER_THRESHOLD\x10\x02\x12\x16\n\x12MONITOR_KIND_DELTA\x10\x03\x12\x19\n\x15MONITOR_KIND_PERIODIC\x10\x04\x12\'\n#MONITOR_KIND_PERIODIC_CLOCK_ALIGNED\x10\x05*\x87\x01\n\x0eMonitoringBase\x12\x1f\n\x1bMONITORING_BASE_UNSPECIFIED\x10\x00\x12\x17\n\x13MONITORING_BASE_ALL\x10\x01\x12\x1b\n\x17MONITORING_BASE_FACTORY\x10\x02\x12\x1e\n\x1aMONITORING_BASE_HARD_WIRED\x10\x03\x32\x97\x08\n\x12\x44\x65viceModelService\x12i\n\x0eGetDeviceModel\x12*.controlplane.api.v1.GetDeviceModelRequest\x1a+.controlplane.api.v1.GetDeviceModelResponse\x12u\n\x12RefreshDeviceModel\x12..controlplane.api.v1.RefreshDeviceModelRequest\x1a/.controlplane.api.v1.RefreshDeviceModelResponse\x12Z\n\tGetReport\x12%.controlplane.api.v1.GetReportRequest\x1a&.controlplane.api.v1.GetReportResponse\x12\x63\n\x0cListMonitors\x12(.controlplane.api.v1.ListMonitorsRequest\x1a).controlplane.api.v1.ListMonitorsResponse\x12l\n\x0fRefreshMonitors\x12+.controlplane.api.v1.RefreshMonitorsRequest\x1a,.controlplane.api.v1.RefreshMonitorsResponse\x12~\n\x15SetVariableMonitoring\x12\x31.controlplane.api.v1.SetVariableMonitoringRequest\x1a\x32.controlplane.api.v1.SetVariableMonitoringResponse\x12\x84\x01\n\x17\x43learVariableMonitoring\x12\x33.controlplane.api.v1.ClearVariableMonitoringRequest\x1a\x34.controlplane.api.v1.ClearVariableMonitoringResponse\x12r\n\x11SetMonitoringBase\x12-.controlplane.api.v1.SetMonitoringBaseRequest\x1a..controlplane.api.v1.SetMonitoringBaseResponse\x12u\n\x12SetMonitoringLevel\x12..controlplane.api.v1.SetMonitoringLevelRequest\x1a/.controlplane.api.v1.SetMonitoringLevelResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&controlplane/api/v1/device_model.proto\x12\x13\x63ontrolplane.api.v1\x1a\"controlplane/api/v1/chargers.proto\x1a\'controlplane/api/v1/event_streams.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd7\x03\n\x08Variable\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x11\n\tattribute\x18\x02 \x01(\t\x12\x11\n\tcomponent\x18\x03 \x01(\t\x12\x1a\n\x12\x63omponent_instance\x18\x04 \x01(\t\x12\x0f\n\x07\x65vse_id\x18\x05 \x01(\x05\x12\x14\n\x0c\x63onnector_id\x18\x06 \x01(\x05\x12\x10\n\x08variable\x18\x07 \x01(\t\x12\x19\n\x11variable_instance\x18\x08 \x01(\t\x12\x12\n\x05value\x18\t \x01(\tH\x00\x88\x01\x01\x12\x12\n\nmutability\x18\n \x01(\t\x12\x12\n\npersistent\x18\x0b \x01(\x08\x12\x10\n\x08\x63onstant\x18\x0c \x01(\x08\x12\x11\n\tdata_type\x18\r \x01(\t\x12\x0c\n\x04unit\x18\x0e \x01(\t\x12\x16\n\tlimit_min\x18\x0f \x01(\x01H\x01\x88\x01\x01\x12\x16\n\tlimit_max\x18\x10 \x01(\x01H\x02\x88\x01\x01\x12\x13\n\x0bvalues_list\x18\x11 \x01(\t\x12\x1b\n\x13supports_monitoring\x18\x12 \x01(\x08\x12\x31\n\rreported_time\x18\x13 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x08\n\x06_valueB\x0c\n\n_limit_minB\x0c\n\n_limit_max\"b\n\x15GetDeviceModelRequest\x12\x12\n\ncharger_id\x18\x01 \x01(\t\x12\x0e\n\x06\x66ilter\x18\x02 \x01(\t\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\t\"c\n\x16GetDeviceModelResponse\x12\x30\n\tvariables\x18\x01 \x03(\x0b\x32\x1d.controlplane.api.v1.Variable\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"V\n\x19RefreshDeviceModelRequest\x12\x12\n\ncharger_id\x18\x01 \x01(\t\x12\x11\n\ttimeout_s\x18\x02 \x01(\x01\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"R\n\x1aRefreshDeviceModelResponse\x12\x34\n\x07outcome\x18\x01 \x01(\x0b\x32#.controlplane.api.v1.CommandOutcome\"m\n\x10GetReportRequest\x12\x12\n\ncharger_id\x18\x01 \x01(\t\x12\x10\n\x08\x63riteria\x18\x02 \x03(\t\x12\x0c\n\x04keys\x18\x03 \x03(\t\x12\x11\n\ttimeout_s\x18\x04 \x01(\x01\x12\x12\n\nrequest_id\x18\x05 \x01(\t\"I\n\x11GetReportResponse\x12\x34\n\x07outcome\x18\x01 \x01(\x0b\x32#.controlplane.api.v1.CommandOutcome\"\x88\x02\n\x07Monitor\x12\x17\n\nmonitor_id\x18\x01 \x01(\x03H\x00\x88\x01\x01\x12\x0b\n\x03key\x18\x02 \x01(\t\x12.\n\x04kind\x18\x03 \x01(\x0e\x32 .controlplane.api.v1.MonitorKind\x12\r\n\x05value\x18\x04 \x01(\x01\x12\x10\n\x08severity\x18\x05 \x01(\x05\x12\x13\n\x0btransaction\x18\x06 \x01(\x08\x12\x31\n\rreported_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x06stream\x18\x08 \x01(\x0b\x32\x1f.controlplane.api.v1.StreamRateB\r\n\x0b_monitor_id\"P\n\x13ListMonitorsRequest\x12\x12\n\ncharger_id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"_\n\x14ListMonitorsResponse\x12.\n\x08monitors\x18\x01 \x03(\x0b\x32\x1c.controlplane.api.v1.Monitor\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"s\n\x16RefreshMonitorsRequest\x12\x12\n\ncharger_id\x18\x01 \x01(\t\x12\x10\n\x08\x63riteria\x18\x02 \x03(\t\x12\x0c\n\x04keys\x18\x03 \x03(\t\x12\x11\n\ttimeout_s\x18\x04 \x01(\x01\x12\x12\n\nrequest_id\x18\x05 \x01(\t\"O\n\x17RefreshMonitorsResponse\x12\x34\n\x07outcome\x18\x01 \x01(\x0b\x32#.controlplane.api.v1.CommandOutcome\"\x89\x01\n\x1cSetVariableMonitoringRequest\x12\x12\n\ncharger_id\x18\x01 \x01(\t\x12.\n\x08monitors\x18\x02 \x03(\x0b\x32\x1c.controlplane.api.v1.Monitor\x12\x11\n\ttimeout_s\x18\x03 \x01(\x01\x12\x12\n\nrequest_id\x18\x04 \x01(\t\"G\n\rMonitorResult\x12\x17\n\nmonitor_id\x18\x01 \x01(\x03H\x00\x88\x01\x01\x12\x0e\n\x06status\x18\x02 \x01(\tB\r\n\x0b_monitor_id\"\x8a\x01\n\x1dSetVariableMonitoringResponse\x12\x34\n\x07outcome\x18\x01 \x01(\x0b\x32#.controlplane.api.v1.CommandOutcome\x12\x33\n\x07results\x18\x02 \x03(\x0b\x32\".controlplane.api.v1.MonitorResult\"p\n\x1e\x43learVariableMonitoringRequest\x12\x12\n\ncharger_id\x18\x01 \x01(\t\x12\x13\n\x0bmonitor_ids\x18\x02 \x03(\x03\x12\x11\n\ttimeout_s\x18\x03 \x01(\x01\x12\x12\n\nrequest_id\x18\x04 \x01(\t\"\x8c\x01\n\x1f\x43learVariableMonitoringResponse\x12\x34\n\x07outcome\x18\x01 \x01(\x0b\x32#.controlplane.api.v1.CommandOutcome\x12\x33\n\x07results\x18\x02 \x03(\x0b\x32\".controlplane.api.v1.MonitorResult\"\x88\x01\n\x18SetMonitoringBaseRequest\x12\x12\n\ncharger_id\x18\x01 \x01(\t\x12\x31\n\x04\x62\x61se\x18\x02 \x01(\x0e\x32#.controlplane.api.v1.MonitoringBase\x12\x11\n\ttimeout_s\x18\x03 \x01(\x01\x12\x12\n\nrequest_id\x18\x04 \x01(\t\"Q\n\x19SetMonitoringBaseResponse\x12\x34\n\x07outcome\x18\x01 \x01(\x0b\x32#.controlplane.api.v1.CommandOutcome\"h\n\x19SetMonitoringLevelRequest\x12\x12\n\ncharger_id\x18\x01 \x01(\t\x12\x10\n\x08severity\x18\x02 \x01(\x05\x12\x11\n\ttimeout_s\x18\x03 \x01(\x01\x12\x12\n\nrequest_id\x18\x04 \x01(\t\"R\n\x1aSetMonitoringLevelResponse\x12\x34\n\x07outcome\x18\x01 \x01(\x0b\x32#.controlplane.api.v1.CommandOutcome*\x92\x02\n\x0bMonitorKind\x12\x1c\n\x18MONITOR_KIND_UNSPECIFIED\x10\x00\x12 \n\x1cMONITOR_KIND_UPPER_THRESHOLD\x10\x01\x12 \n\x1cMONITOR_KIND_LOWER_THRESHOLD\x10\x02\x12\x16\n\x12MONITOR_KIND_DELTA\x10\x03\x12\x19\n\x15MONITOR_KIND_PERIODIC\x10\x04\x12\'\n#MONITOR_KIND_PERIODIC_CLOCK_ALIGNED\x10\x05\x12\x1d\n\x19MONITOR_KIND_TARGET_DELTA\x10\x06\x12&\n\"MONITOR_KIND_TARGET_DELTA_RELATIVE\x10\x07*\x87\x01\n\x0eMonitoringBase\x12\x1f\n\x1bMONITORING_BASE_UNSPECIFIED\x10\x00\x12\x17\n\x13MONITORING_BASE_ALL\x10\x01\x12\x1b\n\x17MONITORING_BASE_FACTORY\x10\x02\x12\x1e\n\x1aMONITORING_BASE_HARD_WIRED\x10\x03\x32\x97\x08\n\x12\x44\x65viceModelService\x12i\n\x0eGetDeviceModel\x12*.controlplane.api.v1.GetDeviceModelRequest\x1a+.controlplane.api.v1.GetDeviceModelResponse\x12u\n\x12RefreshDeviceModel\x12..controlplane.api.v1.RefreshDeviceModelRequest\x1a/.controlplane.api.v1.RefreshDeviceModelResponse\x12Z\n\tGetReport\x12%.controlplane.api.v1.GetReportRequest\x1a&.controlplane.api.v1.GetReportResponse\x12\x63\n\x0cListMonitors\x12(.controlplane.api.v1.ListMonitorsRequest\x1a).controlplane.api.v1.ListMonitorsResponse\x12l\n\x0fRefreshMonitors\x12+.controlplane.api.v1.RefreshMonitorsRequest\x1a,.controlplane.api.v1.RefreshMonitorsResponse\x12~\n\x15SetVariableMonitoring\x12\x31.controlplane.api.v1.SetVariableMonitoringRequest\x1a\x32.controlplane.api.v1.SetVariableMonitoringResponse\x12\x84\x01\n\x17\x43learVariableMonitoring\x12\x33.controlplane.api.v1.ClearVariableMonitoringRequest\x1a\x34.controlplane.api.v1.ClearVariableMonitoringResponse\x12r\n\x11SetMonitoringBase\x12-.controlplane.api.v1.SetMonitoringBaseRequest\x1a..controlplane.api.v1.SetMonitoringBaseResponse\x12u\n\x12SetMonitoringLevel\x12..controlplane.api.v1.SetMonitoringLevelRequest\x1a/.controlplane.api.v1.SetMonitoringLevelResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'controlplane.api.v1.device_model_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_MONITORKIND']._serialized_start=2784
-  _globals['_MONITORKIND']._serialized_end=2987
-  _globals['_MONITORINGBASE']._serialized_start=2990
-  _globals['_MONITORINGBASE']._serialized_end=3125
-  _globals['_VARIABLE']._serialized_start=133
-  _globals['_VARIABLE']._serialized_end=604
-  _globals['_GETDEVICEMODELREQUEST']._serialized_start=606
-  _globals['_GETDEVICEMODELREQUEST']._serialized_end=704
-  _globals['_GETDEVICEMODELRESPONSE']._serialized_start=706
-  _globals['_GETDEVICEMODELRESPONSE']._serialized_end=805
-  _globals['_REFRESHDEVICEMODELREQUEST']._serialized_start=807
-  _globals['_REFRESHDEVICEMODELREQUEST']._serialized_end=893
-  _globals['_REFRESHDEVICEMODELRESPONSE']._serialized_start=895
-  _globals['_REFRESHDEVICEMODELRESPONSE']._serialized_end=977
-  _globals['_GETREPORTREQUEST']._serialized_start=979
-  _globals['_GETREPORTREQUEST']._serialized_end=1088
-  _globals['_GETREPORTRESPONSE']._serialized_start=1090
-  _globals['_GETREPORTRESPONSE']._serialized_end=1163
-  _globals['_MONITOR']._serialized_start=1166
-  _globals['_MONITOR']._serialized_end=1381
-  _globals['_LISTMONITORSREQUEST']._serialized_start=1383
-  _globals['_LISTMONITORSREQUEST']._serialized_end=1463
-  _globals['_LISTMONITORSRESPONSE']._serialized_start=1465
-  _globals['_LISTMONITORSRESPONSE']._serialized_end=1560
-  _globals['_REFRESHMONITORSREQUEST']._serialized_start=1562
-  _globals['_REFRESHMONITORSREQUEST']._serialized_end=1677
-  _globals['_REFRESHMONITORSRESPONSE']._serialized_start=1679
-  _globals['_REFRESHMONITORSRESPONSE']._serialized_end=1758
-  _globals['_SETVARIABLEMONITORINGREQUEST']._serialized_start=1761
-  _globals['_SETVARIABLEMONITORINGREQUEST']._serialized_end=1898
-  _globals['_MONITORRESULT']._serialized_start=1900
-  _globals['_MONITORRESULT']._serialized_end=1971
-  _globals['_SETVARIABLEMONITORINGRESPONSE']._serialized_start=1974
-  _globals['_SETVARIABLEMONITORINGRESPONSE']._serialized_end=2112
-  _globals['_CLEARVARIABLEMONITORINGREQUEST']._serialized_start=2114
-  _globals['_CLEARVARIABLEMONITORINGREQUEST']._serialized_end=2226
-  _globals['_CLEARVARIABLEMONITORINGRESPONSE']._serialized_start=2229
-  _globals['_CLEARVARIABLEMONITORINGRESPONSE']._serialized_end=2369
-  _globals['_SETMONITORINGBASEREQUEST']._serialized_start=2372
-  _globals['_SETMONITORINGBASEREQUEST']._serialized_end=2508
-  _globals['_SETMONITORINGBASERESPONSE']._serialized_start=2510
-  _globals['_SETMONITORINGBASERESPONSE']._serialized_end=2591
-  _globals['_SETMONITORINGLEVELREQUEST']._serialized_start=2593
-  _globals['_SETMONITORINGLEVELREQUEST']._serialized_end=2697
-  _globals['_SETMONITORINGLEVELRESPONSE']._serialized_start=2699
-  _globals['_SETMONITORINGLEVELRESPONSE']._serialized_end=2781
-  _globals['_DEVICEMODELSERVICE']._serialized_start=3128
-  _globals['_DEVICEMODELSERVICE']._serialized_end=4175
+  _globals['_MONITORKIND']._serialized_start=2874
+  _globals['_MONITORKIND']._serialized_end=3148
+  _globals['_MONITORINGBASE']._serialized_start=3151
+  _globals['_MONITORINGBASE']._serialized_end=3286
+  _globals['_VARIABLE']._serialized_start=174
+  _globals['_VARIABLE']._serialized_end=645
+  _globals['_GETDEVICEMODELREQUEST']._serialized_start=647
+  _globals['_GETDEVICEMODELREQUEST']._serialized_end=745
+  _globals['_GETDEVICEMODELRESPONSE']._serialized_start=747
+  _globals['_GETDEVICEMODELRESPONSE']._serialized_end=846
+  _globals['_REFRESHDEVICEMODELREQUEST']._serialized_start=848
+  _globals['_REFRESHDEVICEMODELREQUEST']._serialized_end=934
+  _globals['_REFRESHDEVICEMODELRESPONSE']._serialized_start=936
+  _globals['_REFRESHDEVICEMODELRESPONSE']._serialized_end=1018
+  _globals['_GETREPORTREQUEST']._serialized_start=1020
+  _globals['_GETREPORTREQUEST']._serialized_end=1129
+  _globals['_GETREPORTRESPONSE']._serialized_start=1131
+  _globals['_GETREPORTRESPONSE']._serialized_end=1204
+  _globals['_MONITOR']._serialized_start=1207
+  _globals['_MONITOR']._serialized_end=1471
+  _globals['_LISTMONITORSREQUEST']._serialized_start=1473
+  _globals['_LISTMONITORSREQUEST']._serialized_end=1553
+  _globals['_LISTMONITORSRESPONSE']._serialized_start=1555
+  _globals['_LISTMONITORSRESPONSE']._serialized_end=1650
+  _globals['_REFRESHMONITORSREQUEST']._serialized_start=1652
+  _globals['_REFRESHMONITORSREQUEST']._serialized_end=1767
+  _globals['_REFRESHMONITORSRESPONSE']._serialized_start=1769
+  _globals['_REFRESHMONITORSRESPONSE']._serialized_end=1848
+  _globals['_SETVARIABLEMONITORINGREQUEST']._serialized_start=1851
+  _globals['_SETVARIABLEMONITORINGREQUEST']._serialized_end=1988
+  _globals['_MONITORRESULT']._serialized_start=1990
+  _globals['_MONITORRESULT']._serialized_end=2061
+  _globals['_SETVARIABLEMONITORINGRESPONSE']._serialized_start=2064
+  _globals['_SETVARIABLEMONITORINGRESPONSE']._serialized_end=2202
+  _globals['_CLEARVARIABLEMONITORINGREQUEST']._serialized_start=2204
+  _globals['_CLEARVARIABLEMONITORINGREQUEST']._serialized_end=2316
+  _globals['_CLEARVARIABLEMONITORINGRESPONSE']._serialized_start=2319
+  _globals['_CLEARVARIABLEMONITORINGRESPONSE']._serialized_end=2459
+  _globals['_SETMONITORINGBASEREQUEST']._serialized_start=2462
+  _globals['_SETMONITORINGBASEREQUEST']._serialized_end=2598
+  _globals['_SETMONITORINGBASERESPONSE']._serialized_start=2600
+  _globals['_SETMONITORINGBASERESPONSE']._serialized_end=2681
+  _globals['_SETMONITORINGLEVELREQUEST']._serialized_start=2683
+  _globals['_SETMONITORINGLEVELREQUEST']._serialized_end=2787
+  _globals['_SETMONITORINGLEVELRESPONSE']._serialized_start=2789
+  _globals['_SETMONITORINGLEVELRESPONSE']._serialized_end=2871
+  _globals['_DEVICEMODELSERVICE']._serialized_start=3289
+  _globals['_DEVICEMODELSERVICE']._serialized_end=4336
 # @@protoc_insertion_point(module_scope)

@@ -5,6 +5,7 @@ isort:skip_file
 
 from collections import abc as _abc
 from controlplane.api.v1 import chargers_pb2 as _chargers_pb2
+from controlplane.api.v1 import event_streams_pb2 as _event_streams_pb2
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
@@ -39,6 +40,10 @@ class _MonitorKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_MonitorKi
     """The monitor's value has passed, in seconds."""
     MONITOR_KIND_PERIODIC_CLOCK_ALIGNED: _MonitorKind.ValueType  # 5
     """The same, counted from midnight."""
+    MONITOR_KIND_TARGET_DELTA: _MonitorKind.ValueType  # 6
+    """The value differs from the variable's target by more than the monitor's; since 2.1."""
+    MONITOR_KIND_TARGET_DELTA_RELATIVE: _MonitorKind.ValueType  # 7
+    """The same, as a share of the target; since 2.1."""
 
 class MonitorKind(_MonitorKind, metaclass=_MonitorKindEnumTypeWrapper):
     """What a monitor waits for."""
@@ -55,6 +60,10 @@ MONITOR_KIND_PERIODIC: MonitorKind.ValueType  # 4
 """The monitor's value has passed, in seconds."""
 MONITOR_KIND_PERIODIC_CLOCK_ALIGNED: MonitorKind.ValueType  # 5
 """The same, counted from midnight."""
+MONITOR_KIND_TARGET_DELTA: MonitorKind.ValueType  # 6
+"""The value differs from the variable's target by more than the monitor's; since 2.1."""
+MONITOR_KIND_TARGET_DELTA_RELATIVE: MonitorKind.ValueType  # 7
+"""The same, as a share of the target; since 2.1."""
 Global___MonitorKind: _TypeAlias = MonitorKind  # noqa: Y015
 
 class _MonitoringBase:
@@ -389,6 +398,7 @@ class Monitor(_message.Message):
     SEVERITY_FIELD_NUMBER: _builtins.int
     TRANSACTION_FIELD_NUMBER: _builtins.int
     REPORTED_TIME_FIELD_NUMBER: _builtins.int
+    STREAM_FIELD_NUMBER: _builtins.int
     monitor_id: _builtins.int
     """The charger's number for it; when a monitor is set, absent makes a new one."""
     key: _builtins.str
@@ -405,6 +415,12 @@ class Monitor(_message.Message):
     def reported_time(self) -> _timestamp_pb2.Timestamp:
         """When the charger told of it; not set in requests."""
 
+    @_builtins.property
+    def stream(self) -> _event_streams_pb2.StreamRate:
+        """In requests, since 2.1: the values come in a stream that the charger opens (`stream.values` in the
+        journal), and not in events. `EventStreamsService` shows and adjusts it.
+        """
+
     def __init__(
         self,
         *,
@@ -415,10 +431,11 @@ class Monitor(_message.Message):
         severity: _builtins.int = ...,
         transaction: _builtins.bool = ...,
         reported_time: _timestamp_pb2.Timestamp | None = ...,
+        stream: _event_streams_pb2.StreamRate | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_monitor_id", b"_monitor_id", "monitor_id", b"monitor_id", "reported_time", b"reported_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_monitor_id", b"_monitor_id", "monitor_id", b"monitor_id", "reported_time", b"reported_time", "stream", b"stream"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_monitor_id", b"_monitor_id", "key", b"key", "kind", b"kind", "monitor_id", b"monitor_id", "reported_time", b"reported_time", "severity", b"severity", "transaction", b"transaction", "value", b"value"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_monitor_id", b"_monitor_id", "key", b"key", "kind", b"kind", "monitor_id", b"monitor_id", "reported_time", b"reported_time", "severity", b"severity", "stream", b"stream", "transaction", b"transaction", "value", b"value"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__monitor_id: _TypeAlias = _typing.Literal["monitor_id"]  # noqa: Y015
     _WhichOneofArgType__monitor_id: _TypeAlias = _typing.Literal["_monitor_id", b"_monitor_id"]  # noqa: Y015

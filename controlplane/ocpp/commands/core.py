@@ -58,9 +58,12 @@ class RemoteStop(Command, frozen=True, tag="remote_stop"):
 
 
 class Reset(Command, frozen=True, tag="reset"):
-    """`hard` is 1.6 Hard / 2.x Immediate; otherwise 1.6 Soft / 2.x OnIdle."""
+    """`hard` is 1.6 Hard / 2.x Immediate; otherwise 1.6 Soft / 2.x OnIdle. `resume`, since 2.1, has
+    the transactions that run go on after a hard one. `connector_id`: only this one (2.x)."""
 
     hard: bool = False
+    connector_id: int | None = None
+    resume: bool = False
 
 
 class UnlockConnector(Command, frozen=True, tag="unlock"):
@@ -73,10 +76,12 @@ class ChangeAvailability(Command, frozen=True, tag="availability"):
 
 
 class Trigger(Command, frozen=True, tag="trigger"):
-    """`message` is the OCPP name, such as `MeterValues` or `StatusNotification`."""
+    """`message` is the OCPP name, such as `MeterValues` or `StatusNotification`. `custom` says what
+    a `CustomTrigger` is for (2.1)."""
 
     message: str
     connector_id: int | None = None
+    custom: str = ""
 
 
 class GetSettings(Command, frozen=True, tag="get_settings"):

@@ -8,6 +8,7 @@ from typing import Literal
 import msgspec
 
 from controlplane.ocpp.commands.core import Command
+from controlplane.ocpp.event_streams import StreamRate
 
 __all__ = [
     "ClearVariableMonitoring",
@@ -40,15 +41,26 @@ class GetReport(Command, frozen=True, tag="get_report"):
 
 class MonitorWanted(msgspec.Struct, frozen=True):
     """A monitor on a variable. `value` is the threshold, the change or the period in seconds that
-    `kind` calls for; `severity` is 0, danger, to 9, debug. An id replaces that monitor."""
+    `kind` calls for; `severity` is 0, danger, to 9, debug. An id replaces that monitor. The kinds
+    that watch the distance to a target, and `stream`, came with 2.1."""
 
     key: str
-    kind: Literal["UpperThreshold", "LowerThreshold", "Delta", "Periodic", "PeriodicClockAligned"]
+    kind: Literal[
+        "UpperThreshold",
+        "LowerThreshold",
+        "Delta",
+        "Periodic",
+        "PeriodicClockAligned",
+        "TargetDelta",
+        "TargetDeltaRelative",
+    ]
     value: float
     severity: int
     transaction: bool = False
     """Only during transactions."""
     monitor_id: int | None = None
+    stream: StreamRate | None = None
+    """Values are to come in a stream that the station opens, and not in events (N11)."""
 
 
 class SetVariableMonitoring(Command, frozen=True, tag="set_monitoring"):

@@ -41,6 +41,8 @@ def _status_changed(payload: dict[str, Any]) -> Event:
         status=_STATUS[payload["status"]],
         error_code="" if error == "NoError" else error,
         at_ms=instant_ms(payload.get("timestamp")),
+        vendor_error_code=payload.get("vendorErrorCode", ""),
+        info=payload.get("info", ""),
     )
 
 

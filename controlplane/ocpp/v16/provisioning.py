@@ -54,7 +54,9 @@ def _set_setting(command: commands.SetSettings, _: int) -> dict[str, Any] | Faul
     return {"key": key, "value": value}
 
 
-def _reset(command: commands.Reset, _: int) -> dict[str, Any]:
+def _reset(command: commands.Reset, _: int) -> dict[str, Any] | Fault:
+    if command.connector_id is not None or command.resume:
+        return Fault("NotImplemented", "OCPP 1.6 restarts the whole charger, and resumes nothing")
     return {"type": "Hard" if command.hard else "Soft"}
 
 

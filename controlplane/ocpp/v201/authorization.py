@@ -31,7 +31,11 @@ _TYPES: Final = {
 
 def _authorize(payload: dict[str, Any]) -> Event:
     token = payload["idToken"]
-    return events.Authorize(id_token=token["idToken"], id_token_type=token["type"])
+    return events.Authorize(
+        id_token=token["idToken"],
+        id_token_type=token["type"],
+        unproven=bool(payload.get("certificate")),
+    )
 
 
 def id_token_of(id_token: str, type: TokenType) -> dict[str, Any]:
@@ -63,11 +67,14 @@ def id_token_info(
 def _token_reply(answer: TokenAnswer) -> dict[str, Any]:
     if answer.status is None:
         return {}
-    return {
+    written: dict[str, Any] = {
         "idTokenInfo": id_token_info(
             answer.status, answer.expires_ms, answer.group_id, answer.language, answer.message
         )
     }
+    if answer.certificate_status:
+        written["certificateStatus"] = answer.certificate_status
+    return written
 
 
 AUTHORIZATION = Block(

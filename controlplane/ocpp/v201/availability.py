@@ -36,6 +36,7 @@ def _status_changed(payload: dict[str, Any]) -> Event:
         status=_STATUS[payload["connectorStatus"]],
         error_code="",
         at_ms=instant_ms(payload["timestamp"]),
+        plug=evse_number(payload["connectorId"]),
     )
 
 

@@ -192,6 +192,12 @@ def _set_monitoring(command: commands.SetVariableMonitoring, _: int) -> dict[str
         }
         if monitor.monitor_id is not None:
             item["id"] = monitor.monitor_id
+        if monitor.stream is not None:
+            # Since 2.1; the schema of 2.0.1 refuses it.
+            rate = {"interval": monitor.stream.interval_s, "values": monitor.stream.values}
+            item["periodicEventStream"] = {
+                name: value for name, value in rate.items() if value is not None
+            }
         data.append(item)
     return {"setMonitoringData": data}
 

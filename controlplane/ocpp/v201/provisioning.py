@@ -76,7 +76,13 @@ def _variables_set(_: commands.SetSettings, payload: dict[str, Any]) -> CommandR
 
 
 def _reset(command: commands.Reset, _: int) -> dict[str, Any]:
-    return {"type": "Immediate" if command.hard else "OnIdle"}
+    payload: dict[str, Any] = {"type": "Immediate" if command.hard else "OnIdle"}
+    if command.resume:
+        # Since 2.1; the schema of 2.0.1 refuses it.
+        payload["type"] = "ImmediateAndResume"
+    if command.connector_id is not None:
+        payload["evseId"] = command.connector_id
+    return payload
 
 
 PROVISIONING = Block(

@@ -31,6 +31,8 @@ def _trigger(command: commands.Trigger, _: int) -> dict[str, Any]:
         if command.message == "StatusNotification":
             # F06.FR.12: a status is that of a connector.
             payload["evse"]["connectorId"] = 1
+    if command.custom:
+        payload["customTrigger"] = command.custom
     return payload
 
 

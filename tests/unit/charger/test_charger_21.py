@@ -24,6 +24,7 @@ from controlplane.charger.vat_numbers import compact_vat_number
 from controlplane.charging_tariff import Tariff
 from controlplane.errors import Refusal
 from controlplane.ocpp import commands, der
+from controlplane.ocpp.event_streams import StreamRate
 from controlplane.tokens import Token, TokenState
 
 TARIFF = msgspec.convert(
@@ -91,6 +92,27 @@ def test_a_pack_of_values_is_bounded(charger: Charger) -> None:
     assert len(line["values"]) + line["left_out"] == 1_000
     assert len(msgspec.json.encode(line)) < 32_000
     assert not any(isinstance(effect, Reply) for effect in charger.effects)
+
+
+def test_a_monitor_begins_a_stream_and_takes_it_along(charger: Charger) -> None:
+    rate = StreamRate(interval_s=5, values=10)
+    monitor = commands.MonitorWanted("EVSE{1}.Power", "TargetDelta", 2.0, 7, stream=rate)
+    charger.execute(commands.SetVariableMonitoring((monitor,)))
+    (told_of,) = charger.last_call().payload["setMonitoringData"]
+    assert told_of["periodicEventStream"] == {"interval": 5, "values": 10}
+    place = {"component": told_of["component"], "variable": told_of["variable"]}
+    result = {"id": 1, "status": "Accepted", "type": "TargetDelta", "severity": 7} | place
+    charger.answer(setMonitoringResult=[result])
+    open_stream(charger, 3, interval=5, values=10)
+    charger.execute(commands.ClearVariableMonitoring((1,)))
+    charger.answer(clearMonitoringResult=[{"id": 1, "status": "Accepted"}])
+    assert told(charger, "stream.closed")[0]["stream_id"] == 3
+    old = Charger()
+    old.settle("ocpp2.0.1")
+    old.execute(commands.SetVariableMonitoring((monitor,)))
+    (refused,) = old.answered()
+    assert isinstance(refused, Refusal)
+    assert refused.reason == "COMMAND_INVALID"
 
 
 def test_values_of_another_connection_are_nothing(charger: Charger) -> None:
@@ -225,3 +247,63 @@ def test_what_was_remembered_before_21_is_read() -> None:
 )
 def test_vat_numbers_have_the_form_of_their_country(typed: str, compact: str | None) -> None:
     assert compact_vat_number(typed) == compact
+
+
+def test_what_a_report_leaves_out_is_gone(charger: Charger) -> None:
+    """Whoever took it out of the station: in two parts here, of all default controls."""
+    for control_id, is_default in (("a", True), ("b", True), ("timed", False)):
+        setting = der.Gradient()
+        command = commands.SetDerControl(control_id, der.DerKind.GRADIENTS, is_default, setting)
+        charger.execute(command)
+        charger.answer(status="Accepted")
+    charger.execute(commands.GetDerControls(request_id=9, is_default=True))
+    charger.answer(status="Accepted")
+    gradient = {"id": "b", "gradient": {"priority": 0, "gradient": 1.0, "softGradient": 1.0}}
+    charger.call("ReportDERControl", requestId=9, tbc=True, gradient=[gradient])
+    assert len(answer(charger, GetDerState()).controls) == 3
+    charger.call("ReportDERControl", requestId=9)
+    assert told(charger, "der.cleared")[0]["control_ids"] == ["a"]
+    assert {each.control_id for each in answer(charger, GetDerState()).controls} == {"b", "timed"}
+    charger.execute(commands.GetDerControls(request_id=10, is_default=False))
+    charger.answer(status="NotFound")
+    assert {each.control_id for each in answer(charger, GetDerState()).controls} == {"b"}
+
+
+# --- batteries ------------------------------------------------------------------------------------
+
+
+def swap(charger: Charger, step: str, serial_number: str) -> None:
+    battery = {"evseId": 1, "serialNumber": serial_number, "soC": 20, "soH": 90}
+    charger.call(
+        "BatterySwap",
+        eventType=step,
+        requestId=1,
+        idToken={"idToken": "TAG", "type": "Central"},
+        batteryData=[battery],
+    )
+
+
+def test_a_swap_that_is_told_again_is_one_and_the_next_of_the_same_battery_another(
+    charger: Charger,
+) -> None:
+    """Stations begin to count their requests at 1 again after a restart."""
+    for _ in range(2):
+        swap(charger, "BatteryIn", "A")
+        swap(charger, "BatteryOut", "B")
+    assert len(charger.journal("battery.swap")) == 2
+    swap(charger, "BatteryIn", "B")
+    swap(charger, "BatteryOut", "A")
+    swap(charger, "BatteryIn", "A")
+    steps = [each["batteries"][0]["serial_number"] for each in charger.journal("battery.swap")]
+    assert steps == ["A", "B", "B", "A", "A"]
+
+
+def test_a_swap_from_afar_is_for_a_token_that_counts() -> None:
+    charger = TokenCharger()
+    charger.settle_known("ocpp2.1")
+    charger.store(Token("TAG"), Token("LOST", state=TokenState.BLOCKED))
+    charger.execute(commands.RequestBatterySwap("LOST"))
+    (refused,) = charger.answered()
+    assert isinstance(refused, Refusal)
+    charger.execute(commands.RequestBatterySwap("TAG"), "ask-2")
+    assert charger.last_call().action == "RequestBatterySwap"

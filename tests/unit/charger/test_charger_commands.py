@@ -457,3 +457,16 @@ def test_a_limit_whose_answer_is_lost_is_in_doubt_sooner_than_another_command() 
     assert outcomes(charger)[-1][0] == 2, "it is slow"
     charger.wait(SETTINGS.call_timeout_ms // 3)
     assert outcomes(charger)[-1] == (3, CommandState.TIMED_OUT, False)
+
+
+def test_what_only_later_versions_can_restart_is_refused_by_the_others() -> None:
+    resume = commands.Reset(hard=True, connector_id=2, resume=True)
+    new, middle, old = settled("ocpp2.1"), settled("ocpp2.0.1"), settled()
+    new.execute(resume)
+    assert new.last_call().payload == {"type": "ImmediateAndResume", "evseId": 2}
+    middle.execute(resume)
+    assert refusal(middle).reason == "COMMAND_INVALID"
+    middle.execute(commands.Reset(connector_id=2), "ask-2")
+    assert middle.last_call().payload == {"type": "OnIdle", "evseId": 2}
+    old.execute(commands.Reset(connector_id=2))
+    assert refusal(old).reason == "COMMAND_INVALID"

@@ -121,6 +121,54 @@ def test_a_2x_transaction_before_the_cable_does_not_end_because_the_connector_is
     assert charger.actor.open_sessions == ("CP1-1",)
 
 
+def test_a_fault_is_told_in_the_makers_own_words() -> None:
+    charger = settled()
+    words = {"vendorId": "Maker", "vendorErrorCode": "E-17", "info": "relay 2 welded"}
+    charger.call(
+        "StatusNotification", connectorId=1, errorCode="OtherError", status="Faulted", **words
+    )
+    (fault,) = charger.journal("charger.fault")
+    assert (fault["error_code"], fault["vendor_error_code"]) == ("OtherError", "E-17")
+    assert fault["info"] == "relay 2 welded"
+
+
+def plug(charger: Charger, number: int, status: str) -> None:
+    charger.call(
+        "StatusNotification",
+        evseId=1,
+        connectorId=number,
+        connectorStatus=status,
+        timestamp=charger.at(),
+    )
+
+
+def test_the_other_plug_of_an_evse_says_nothing_about_the_one_in_use() -> None:
+    """CCS and CHAdeMO of one EVSE: the free one frees, and the broken one breaks, neither the
+    session nor the EVSE."""
+    charger = settled("ocpp2.0.1")
+    plug(charger, 1, "Available")
+    plug(charger, 2, "Available")
+    plug(charger, 1, "Occupied")
+    started = event("Started", 0, charger.now_ms)
+    started["transactionInfo"]["chargingState"] = "SuspendedEV"
+    charger.call("TransactionEvent", **started)
+    plug(charger, 2, "Unavailable")
+    plug(charger, 2, "Available")
+    charger.wait(10 * MINUTE_MS)
+    assert sessions(charger)["CP1-1"].state is SessionState.ACTIVE
+    plug(charger, 2, "Faulted")
+    assert len(charger.journal("charger.fault")) == 1
+    assert [each["status"] for each in charger.journal("connector.status")] == [
+        "available",
+        "occupied",
+    ]
+    charger.call("TransactionEvent", **event("Ended", 1, charger.now_ms))
+    plug(charger, 1, "Available")
+    assert charger.journal("connector.status")[-1]["status"] == "available"
+    plug(charger, 1, "Unavailable")
+    assert charger.journal("connector.status")[-1]["status"] == "faulted"
+
+
 def test_connector_0_says_nothing_about_the_others() -> None:
     charger = settled(connectors=2)
     charger.start_16(0)
@@ -323,6 +371,25 @@ def test_a_missing_event_is_flagged_and_unflagged_when_it_comes() -> None:
     charger.call("TransactionEvent", **event("Updated", 2, now_ms + 2_000))
     assert sessions(charger)["CP1-1"].events_missing == 0
     assert len(charger.journal("session.events_complete")) == 1
+
+
+def test_what_another_host_may_have_heard_is_not_missing() -> None:
+    """Readings alone are no reason for a snapshot: the next host does not know how far the
+    station has counted, until it hears of something that happened since it took over."""
+    charger = settled("ocpp2.0.1")
+    for number in range(5):
+        kind = "Updated" if number else "Started"
+        charger.call("TransactionEvent", **event(kind, number, charger.now_ms))
+        charger.wait(MINUTE_MS)
+    other = charger.reborn()
+    other.connect("ocpp2.0.1")
+    other.call("TransactionEvent", **event("Updated", 5, other.now_ms - 1_000))
+    other.call("TransactionEvent", **event("Updated", 7, other.now_ms - 500))
+    assert other.journal("session.events_missing") == []
+    other.call("TransactionEvent", **event("Updated", 8, other.now_ms))
+    other.call("TransactionEvent", **event("Updated", 10, other.now_ms + 1_000))
+    (flag,) = other.journal("session.events_missing")
+    assert flag["gaps"] == [(9, 9)]
 
 
 def test_a_lost_start_is_flagged() -> None:

@@ -65,6 +65,19 @@ def test_a_reservation_of_any_connector_leaves_one_free() -> None:
     assert ends(charger) == ["used"]
 
 
+def test_a_connector_that_nobody_can_use_is_not_the_one_that_is_left() -> None:
+    charger = ready(connectors=3)
+    kept(charger, 0)
+    charger.status_16("Faulted", connector=3)
+    assert charger.start("CARL", connector=1)["status"] == "Accepted"
+    assert charger.start("DORA", connector=2)["status"] == "Blocked"
+    # Nor is one that is kept for somebody in particular.
+    other = ready(connectors=2)
+    kept(other, 0)
+    kept(other, 2)
+    assert other.start("CARL", connector=1)["status"] == "Blocked"
+
+
 def test_it_is_over_at_its_expiry_whether_the_station_tells_or_not() -> None:
     charger = ready()
     kept(charger, seconds=60)

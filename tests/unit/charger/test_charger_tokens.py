@@ -273,3 +273,17 @@ def test_what_was_read_before_a_change_does_not_count_after_it() -> None:
     (reply,) = charger.found(Reply)
     assert reply.payload["idTagInfo"]["status"] == "Blocked"
     assert charger.session().token_status == "Blocked"
+
+
+@pytest.mark.parametrize("version", ["ocpp2.0.1", "ocpp2.1"])
+def test_a_contract_that_the_station_could_not_verify_is_no_proof(version: str) -> None:
+    """C07: whoever makes a certificate of his own may write any contract's id into it."""
+    charger = TokenCharger()
+    charger.settle_known(version)
+    charger.store(Token("DE8ABC123"))
+    contract = {"idToken": "DE8ABC123", "type": "eMAID"}
+    answer = charger.call("Authorize", idToken=contract, certificate="-----BEGIN CERTIFICATE-----")
+    assert answer["certificateStatus"] == "CertChainError"
+    assert answer["idTokenInfo"]["status"] == "Invalid"
+    assert charger.journal("token.contract_unproven")[0]["id_token"] == "DE8ABC123"
+    assert charger.call("Authorize", idToken=contract)["idTokenInfo"]["status"] == "Accepted"

@@ -130,6 +130,7 @@ _OF_16: Sequence[AnyCommand] = (
 )
 
 _OF_2X: Sequence[AnyCommand] = (
+    commands.Reset(connector_id=1),
     commands.Trigger("TransactionEvent", 1),
     commands.Trigger("SignV2GCertificate"),
     commands.Trigger("SignCombinedCertificate"),
@@ -224,6 +225,11 @@ _TARIFF = Tariff("T", "EUR", energy=(EnergyPrice(Decimal("0.39")),))
 _POWER = ScheduleValues(limit=PhaseValues(11_000.0), discharge_limit=PhaseValues(-5_000.0))
 
 _OF_21: Sequence[AnyCommand] = (
+    commands.Trigger("CustomTrigger", custom="SelfTest"),
+    commands.Reset(hard=True, connector_id=1, resume=True),
+    commands.SetVariableMonitoring(
+        (commands.MonitorWanted("EVSE.Power", "TargetDelta", 1, 0, stream=StreamRate(5, 10)),)
+    ),
     commands.AllowEnergyTransfer("f3a1", tuple(EnergyTransfer)),
     commands.SendFrequencySignal(_AT_MS, -3),
     commands.SetPowerProfile(
