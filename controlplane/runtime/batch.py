@@ -29,8 +29,8 @@ _INTERVAL_PER_ACTOR_S = 0.000_15
 _INTERVAL_MAX_S = 0.05
 """A commit costs more than half a millisecond of processor time, whatever is in it, and a page of
 the samples' index for nearly each session: twice as many rows cost a quarter less each. The more
-actors the last one was for, the longer the next one is filled; below 6,000 messages a second that
-is some milliseconds."""
+actors the last one was for, the longer the next one is filled; up to some 6,000 messages a second
+that is a few milliseconds."""
 
 _ROWS_MAX = 50_000
 """What a batch may hold before actors step no further: a store that stands still must not fill the

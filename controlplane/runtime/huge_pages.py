@@ -73,8 +73,9 @@ def use_huge_pages() -> bool:
 
 
 async def keep_on_huge_pages() -> None:
-    """Do so now and then, for what has come to stay; returns where the kernel does not let us."""
+    """Do so now and then, for what has come to stay, but not at once: a process that takes over
+    what another one left has no time. Returns where the kernel does not let us."""
     while True:
+        await asyncio.sleep(_INTERVAL_S)
         if not await asyncio.to_thread(use_huge_pages):
             return
-        await asyncio.sleep(_INTERVAL_S)
