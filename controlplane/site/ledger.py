@@ -154,9 +154,12 @@ class Entry(msgspec.Struct, array_like=True):
     @property
     def feed_ma(self) -> int:
         """The most that may be fed in: told, in flight, in doubt, or still on its way to less."""
-        feed_ma = max(self.uncertain_feed_ma, self.fading_ma, self.feed_excess_ma)
-        if self.acknowledged_ma is not None:
-            feed_ma = max(feed_ma, -self.acknowledged_ma)
+        feed_ma, fading_ma, excess_ma = self.uncertain_feed_ma, self.fading_ma, self.feed_excess_ma
+        feed_ma = fading_ma if fading_ma > feed_ma else feed_ma
+        feed_ma = excess_ma if excess_ma > feed_ma else feed_ma
+        acknowledged_ma = self.acknowledged_ma
+        if acknowledged_ma is not None and -acknowledged_ma > feed_ma:
+            feed_ma = -acknowledged_ma
         for pending in self.pending:
             feed_ma = max(feed_ma, -pending.limit_ma)
         return feed_ma
