@@ -169,9 +169,9 @@ class Entry(msgspec.Struct, array_like=True):
     @property
     def feed_ma(self) -> int:
         """The most that may be fed in: told, in flight, in doubt, or still on its way to less."""
-        feed_ma = 0
-        if self.uncertain_feed_ma or self.fading_ma or self.feed_excess_ma:
-            feed_ma = max(self.uncertain_feed_ma, self.fading_ma, self.feed_excess_ma)
+        feed_ma, fading_ma, excess_ma = self.uncertain_feed_ma, self.fading_ma, self.feed_excess_ma
+        feed_ma = fading_ma if fading_ma > feed_ma else feed_ma
+        feed_ma = excess_ma if excess_ma > feed_ma else feed_ma
         acknowledged_ma = self.acknowledged_ma
         if acknowledged_ma is not None and -acknowledged_ma > feed_ma:
             feed_ma = -acknowledged_ma

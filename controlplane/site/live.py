@@ -402,7 +402,7 @@ class LiveSite:
         limits = [limit_at(self.state.windows, now_ms), self.state.cap_ma]
         if not self.feed.possible:
             limits.append(self.grid_ma(now_ms))
-        lowest = min((each for each in limits if each is not None), default=None)
+        lowest = min([each for each in limits if each is not None], default=None)
         return lowest, self.circuit_limits_ma(now_ms)
 
     @property

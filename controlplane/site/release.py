@@ -86,11 +86,13 @@ def release(
     raises: dict[int, int] = {}
     for position, (leaf, entry) in enumerate(zip(tree.leaves, entries, strict=True)):
         target = plan.target_ma[position]
-        if target is None or target < 0 or (entry.asked_ma or 0) < 0:
+        if target is None or target < 0:
+            continue
+        asked = entry.asked_ma
+        if asked is not None and asked < 0:
             continue
         if entry.reassert and any(over[row] for row in leaf.rows):
             target = min(target, _without_profile_ma(leaf, entry))
-        asked = entry.asked_ma
         change = 0 if asked is None else target - asked
         again = calm[position].again
         patient = calm[position].differs(change, now_ms=now_ms) >= patience_ms or again
@@ -180,8 +182,11 @@ def _release_feeds(
         export = [have - may for have, may in zip(export, rows.feed_ma, strict=False)]
     limits: list[tuple[int, int]] = []
     for position, (leaf, entry) in enumerate(zip(tree.leaves, entries, strict=True)):
-        target, asked = plan.target_ma[position], entry.asked_ma
-        if target is None or (target >= 0 and (asked or 0) >= 0):
+        target = plan.target_ma[position]
+        if target is None:
+            continue
+        asked = entry.asked_ma
+        if target >= 0 and (asked is None or asked >= 0):
             continue
         again, change = calm[position].again, 0 if asked is None else target - asked
         patient = calm[position].differs(change, now_ms=now_ms) >= patience_ms or again
