@@ -22,7 +22,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Need", "Step", "peak_worth", "price_steps"]
+__all__ = ["Need", "Step", "peak_worth", "price_steps", "unknown_step"]
 
 Floats = NDArray[np.float64]
 
@@ -90,6 +90,12 @@ def price_steps(
             steps.append(Step(from_kw, each - paid))
             paid = each
     return steps
+
+
+def unknown_step(rest_days: int, charge: float) -> Step:
+    """What a kilowatt is to cost where no day was seen yet: every other day to come is taken to
+    need as much as today, because a peak can still be set tomorrow, and never taken back."""
+    return Step(0.0, charge / (1 + rest_days / 2))
 
 
 def _weights(days: int) -> Floats:
