@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
 from itertools import pairwise
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 __all__ = ["Need", "Step", "peak_worth", "price_steps", "unknown_step"]
 
 Floats = NDArray[np.float64]
+KindOfDay = TypeVar("KindOfDay", bound=Hashable)
 
 FRESHNESS = 0.94
 """Of a day's weight, what the day of its kind before it has: months differ. See `benches/acn`: from
@@ -57,8 +58,8 @@ class Step(NamedTuple):
 
 
 def price_steps(
-    worth: Mapping[Hashable, Floats],
-    rest: Sequence[Hashable],
+    worth: Mapping[KindOfDay, Floats],
+    rest: Sequence[KindOfDay],
     charge: float,
     grid_kw: Floats,
 ) -> list[Step]:
