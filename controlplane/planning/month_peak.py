@@ -94,9 +94,9 @@ def price_steps(
 
 
 def unknown_step(rest_days: int, charge: float) -> Step:
-    """What a kilowatt is to cost where no day was seen yet: every other day to come is taken to
-    need as much as today, because a peak can still be set tomorrow, and never taken back."""
-    return Step(0.0, charge / (1 + rest_days / 2))
+    """What a kilowatt is to cost where no day was seen yet: all days to come are taken to need as
+    much as today, which bears its part."""
+    return Step(0.0, charge / (1 + rest_days))
 
 
 def _weights(days: int) -> Floats:
