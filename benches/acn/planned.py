@@ -29,7 +29,7 @@ from scenario import PERIOD_MIN, VOLTAGE_V
 
 from controlplane import _core
 from controlplane.planning import DemandCharge, Horizon, Meter, Node, Plan, Vehicle, solve
-from controlplane.planning.month_peak import Need, Step, peak_worth, price_steps
+from controlplane.planning.month_peak import Need, Step, peak_worth, price_steps, unknown_step
 
 __all__ = ["Planned"]
 
@@ -264,8 +264,7 @@ class Planned(BaseAlgorithm):
         rest = self._month.weekdays[day + 1 :]
         steps = self._experience.steps(rest, self._charge)
         if steps is None:
-            workdays = sum(weekday < 5 for weekday in self._month.weekdays[day:])
-            steps = [Step(0.0, self._charge / max(1, workdays))]
+            steps = [unknown_step(sum(weekday < 5 for weekday in rest), self._charge)]
         return tuple(
             DemandCharge(
                 price_per_kw=_usd(step.price_per_kw),

@@ -3,8 +3,7 @@ charges for today.
 
 The rule is `month_peak`'s. A day to come is as days of its kind: so many sessions in each hour,
 with stays and energies of those that came then, beside what building and sun usually have. Days
-differ by how many came. Until anything was seen, every day left of the month is taken to need the
-same peak, so that today bears its part of the charge. What was found holds for a day of the site.
+differ by how many came. What was found holds for a day of the site.
 Invariant: nothing is used that is not over."""
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from numpy.typing import NDArray
 from controlplane.network_tariff import DemandChargeConfig
 from controlplane.planning.arrivals import Arrivals, Visit
 from controlplane.planning.history import DAY_H, Calendar, Kind, hour_of
-from controlplane.planning.month_peak import Need, Step, peak_worth, price_steps
+from controlplane.planning.month_peak import Need, Step, peak_worth, price_steps, unknown_step
 from controlplane.planning.problem import DemandCharge
 from controlplane.planning.series import Series
 from controlplane.planning.tariff import Tariff
@@ -91,7 +90,7 @@ class MonthAhead:
         ]
         grid_kw = self._days.grid_kw
         if not len(grid_kw):
-            return [Step(0.0, price / (1 + len(rest)))]
+            return [unknown_step(len(rest), price)]
         worth = {kind: self._days.worth(charge, kind) for kind in dict.fromkeys(rest)}
         return price_steps(worth, rest, price, grid_kw)
 

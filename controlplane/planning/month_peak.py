@@ -17,14 +17,15 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
 from itertools import pairwise
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Need", "Step", "peak_worth", "price_steps"]
+__all__ = ["Need", "Step", "peak_worth", "price_steps", "unknown_step"]
 
 Floats = NDArray[np.float64]
+KindOfDay = TypeVar("KindOfDay", bound=Hashable)
 
 FRESHNESS = 0.94
 """Of a day's weight, what the day of its kind before it has: months differ. See `benches/acn`: from
@@ -57,8 +58,8 @@ class Step(NamedTuple):
 
 
 def price_steps(
-    worth: Mapping[Hashable, Floats],
-    rest: Sequence[Hashable],
+    worth: Mapping[KindOfDay, Floats],
+    rest: Sequence[KindOfDay],
     charge: float,
     grid_kw: Floats,
 ) -> list[Step]:
@@ -90,6 +91,12 @@ def price_steps(
             steps.append(Step(from_kw, each - paid))
             paid = each
     return steps
+
+
+def unknown_step(rest_days: int, charge: float) -> Step:
+    """What a kilowatt is to cost where no day was seen yet: all days to come are taken to need as
+    much as today, which bears its part."""
+    return Step(0.0, charge / (1 + rest_days))
 
 
 def _weights(days: int) -> Floats:

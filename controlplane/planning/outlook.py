@@ -319,7 +319,7 @@ class Outlook(msgspec.Struct, dict=True):
         slot_ms = slot_s * MS_PER_S
         starts = range(start_ms, start_ms + slots * slot_ms, slot_ms)
         months = [month_of(at, clock.zone) for at in starts]
-        found = []
+        found: list[DemandCharge] = []
         for charge in clock.config.demand_charges:
             counted = [
                 clock.measured(charge.hours, start_ms=at, length_ms=slot_ms) for at in starts

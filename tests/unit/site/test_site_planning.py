@@ -95,7 +95,7 @@ def test_a_vehicle_waits_for_cheaper_power_and_is_ready_in_time() -> None:
 def test_a_peak_has_a_price_and_chargers_are_told_little() -> None:
     """Three vehicles of one night under a demand charge: the peak stays near the mean, everybody is
     ready, and limits are few though averages would lie below any minimum."""
-    # Seventeen days of the month are left, and of each of them nothing is known: 12 for tonight.
+    # Seventeen days are left, of which nothing is known: tonight a kilowatt costs 12.
     charge = {"name": "peak", "price_per_kw": "204"}
     tariff = TARIFF | {"demand_charges": [charge]}
     bench = Planned([charger(name, current_max_a=16) for name in "ABC"], tariff=tariff)
