@@ -29,8 +29,9 @@ from acnportal import acnsim, algorithms
 from acnportal.acnsim.interface import SessionInfo
 from acnportal.algorithms import sorted_algorithms
 from checking import feasibility, largest_load
-from lookahead import Lookahead, Steered
+from lookahead import Lookahead
 from policies import POLICIES, RealTimeRound
+from steering import Steered
 
 _PEERS = ("fcfs", "edf", "llf", "round_robin")
 _LOOKAHEAD = "lookahead"

@@ -5,15 +5,7 @@ linear program plans the currents of all that are plugged in until the last of t
 energy is worth more the sooner it is delivered (the published "quick charge" objective). Until the
 next arrival the plan is followed. It is not part of Loadstar: it measures what a horizon plan can
 add. Vector rows are bounded by tangents a few degrees apart, and each slot of a plan is scaled down
-until every row holds exactly.
-
-`Steered` is the real-time round with such a plan above it, made anew every hour as well and in
-finer slots. Of the plan it takes only what a round cannot see: how much each pair of lines is to
-have beside the others. Within a pair who leaves first is served first. Under a transformer so small
-that no vehicle's own limit binds, no order delivers more, whatever a pair is given over time:
-periods are matched to vehicles in order of time, each to the one that leaves first (Glover's rule
-for convex bipartite graphs), which needs no knowledge of arrivals. The linear program is HiGHS's
-and not `controlplane.planning`'s, whose rows are sums and no vectors."""
+until every row holds exactly."""
 
 from __future__ import annotations
 
@@ -27,17 +19,11 @@ from numpy.typing import NDArray
 from scipy import sparse
 from scipy.optimize import linprog
 
-from controlplane import _core
-
-__all__ = ["Lookahead", "Steered"]
+__all__ = ["Lookahead"]
 
 _TIMEOUT_S = 60.0
 _SLOT_GROWTH = 4
 """A slot is at most a quarter as long as the time that lies before it."""
-_STEERED_GROWTH = 8
-_STEERED_PERIODS = 12
-"""The longest slot and the oldest plan of `Steered`."""
-_WEIGHT_MAX = 1_000
 
 
 @dataclass(frozen=True)
@@ -61,19 +47,16 @@ class _Slots:
         return 1 - middle / self.edge[-1]
 
 
-def _slots(left: NDArray[np.int64], growth: int, longest: int | None) -> _Slots:
+def _slots(left: NDArray[np.int64]) -> _Slots:
     edges, end, edge = {0, *left.tolist()}, int(left.max()), 1
     while edge < end:
         edges.add(edge)
-        edge += max(1, min(edge // growth, longest or edge))
+        edge += max(1, edge // _SLOT_GROWTH)
     return _Slots(np.array(sorted(edges)))
 
 
 class Lookahead(BaseAlgorithm):
     """Plans at every arrival, follows the plan in between."""
-
-    growth = _SLOT_GROWTH
-    longest: int | None = None
 
     def __init__(self, electrical: Electrical) -> None:
         super().__init__()
@@ -109,7 +92,7 @@ class Lookahead(BaseAlgorithm):
         left = np.array([session.estimated_departure - now for session in sessions])
         need = np.array([self.interface.remaining_amp_periods(session) for session in sessions])
         max_a = electrical.max_ma[station] / 1000
-        slots = _slots(left, self.growth, self.longest)
+        slots = _slots(left)
         periods, count, kinds = slots.periods, len(slots.periods), electrical.coefficient.shape[1]
         session, slot = np.nonzero(slots.edge[:-1] < left[:, None])
         column = np.arange(len(session))
@@ -138,53 +121,3 @@ class Lookahead(BaseAlgorithm):
         self._current_a = {
             one.session_id: currents for one, currents in zip(sessions, plan, strict=True)
         }
-
-
-class Steered(Lookahead):
-    """The core's round: queues by departure on each pair of lines, with a plan's weights."""
-
-    growth = _STEERED_GROWTH
-    longest = _STEERED_PERIODS
-
-    def schedule(self, active_sessions: list[SessionInfo]) -> dict[str, list[float]]:
-        """The currents of this period, in amperes."""
-        if not active_sessions:
-            return {}
-        now = self.interface.current_time
-        unknown = any(each.session_id not in self._current_a for each in active_sessions)
-        if unknown or now - self._planned_at >= _STEERED_PERIODS:
-            self._plan(active_sessions, now)
-        given_ma = self._round(active_sessions, self._planned(active_sessions, now))
-        return {
-            session.station_id: [float(given_ma[self._position[session.station_id]]) / 1_000]
-            for session in active_sessions
-        }
-
-    def _round(
-        self, sessions: list[SessionInfo], planned_a: NDArray[np.float64]
-    ) -> NDArray[np.int64]:
-        electrical, stations = self._electrical, len(self._electrical.station_ids)
-        at = np.array([self._position[session.station_id] for session in sessions])
-        pair = electrical.line_pair[at]
-        order = np.argsort([session.estimated_departure for session in sessions], kind="stable")
-        share = np.bincount(pair, planned_a)
-        weights = np.round(share / max(share.max(), 1e-9) * _WEIGHT_MAX).astype(np.int64)
-        need_a = np.array([self.interface.remaining_amp_periods(session) for session in sessions])
-        max_ma, weight = np.zeros(stations, np.int64), np.ones(stations, np.int64)
-        tier, rank = np.zeros(stations, np.uint8), np.full(stations, stations, np.int64)
-        # Up to the next milliampere: the vehicle stops by itself when it is full.
-        max_ma[at] = np.minimum(np.ceil(need_a * 1_000).astype(np.int64), electrical.max_ma[at])
-        weight[at] = np.maximum(1, weights[pair])
-        rank[at[order]] = np.arange(len(at))
-        for one in np.unique(pair):
-            queue = at[order[pair[order] == one]]
-            tier[queue] = np.arange(len(queue))
-        demand = _core.Demand(
-            min_ma=np.zeros(stations, np.int64),
-            max_ma=max_ma,
-            step_ma=np.ones(stations, np.int64),
-            weight=weight,
-            tier=tier,
-            rank=rank,
-        )
-        return _core.allocate(electrical.network, electrical.capacity, demand).current_ma
