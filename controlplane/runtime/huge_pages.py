@@ -50,7 +50,8 @@ def full_mappings(smaps: Iterable[str]) -> Iterator[tuple[int, int]]:
         elif not name.endswith(":"):
             access, _, _, _, *path = rest.split(maxsplit=4)
             own = access == "rw-p" and "".join(path).strip() in _OWN
-            start, end = (int(each, 16) for each in name.split("-")) if own else (0, 0)
+            begin, _, until = name.partition("-")
+            start, end = (int(begin, 16), int(until, 16)) if own else (0, 0)
 
 
 def use_huge_pages() -> bool:
