@@ -86,10 +86,8 @@ def _instants(
     room waits for what others give back, and a charger that is away is sent nothing until it is
     back: of both news comes."""
     entry, calm = connector.entry, connector.calm
-    if entry.outdated(now_ms=now_ms, ramp_ms=settings.ramp_ms):
-        # It is asked to measure again.
-        pause_ms = max(entry.acknowledged_ms, entry.measured_ms) + SAMPLE_PAUSE_MS
-        yield max(connector.sample_asked_ms + SAMPLE_ASKED_MS, pause_ms)
+    if entry.excess_ma:
+        yield connector.sample_asked_ms + SAMPLE_ASKED_MS
     if (entry.asked_ma or 0) < 0:
         # One whose meter has fallen silent feeds in no longer.
         yield connector.measured_at_ms + SAMPLES_MISSED_MAX * settings.meter_interval_ms + 1
@@ -97,9 +95,7 @@ def _instants(
         yield entry.acknowledged_ms + settings.ramp_ms
     follows_ms = entry.follows_until_ms(settings.ramp_ms)
     if follows_ms is not None:
-        # After that time it is for the meter to say that it has followed.
-        if follows_ms > now_ms:
-            yield follows_ms
+        yield follows_ms
         yield now_ms + DRAINING_ROUNDS_MAX * settings.round_interval_ms
     if entry.pending:
         yield entry.pending[0].sent_ms + 4 * settings.call_timeout_ms
