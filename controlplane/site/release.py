@@ -2,14 +2,15 @@
 
 Reductions that safety needs go out at once. An increase goes out only where every row it shares has
 room for it beside what everybody may still draw, and beside everybody's fallback; in part where
-only part fits. Small changes wait until they have lasted.
+only part fits. Small changes wait until they have lasted, reductions less long where others wait for
+what they give back.
 
 Invariant: sending what `release` returns raises no row's liability above its capacity, whatever
 chargers do with it; nor what may be fed in above what a row for export carries."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Container, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -20,10 +21,13 @@ from controlplane.site.ledger import Entry
 from controlplane.site.round import Plan
 from controlplane.site.tree import Leaf, SiteTree
 
-__all__ = ["DEADBAND_MA", "Calm", "Released", "release"]
+__all__ = ["DEADBAND_MA", "Calm", "Released", "lasting_ms", "release"]
 
 DEADBAND_MA = 500
 """Changes below this are sent only once they were wanted for a while."""
+
+AWAITED_MS = 5_000
+"""For so long it is, at most, where it is a reduction and somebody waits for room on its rows."""
 
 PARTIAL_MIN_MA = 1_000
 """A part of an increase is worth a message from here on."""
@@ -52,6 +56,17 @@ class Calm:
         return now_ms - self.differs_since_ms
 
 
+def lasting_ms(leaf: Leaf, change_ma: int, awaited: Container[int], *, patience_ms: int) -> int:
+    """How long a small change must have been wanted before it is sent.
+
+    Args:
+        awaited: rows on which somebody waits for room.
+        patience_ms: how long where nobody waits for it.
+    """
+    helps = change_ma < 0 and any(row in awaited for row, _ in leaf.loads)
+    return min(AWAITED_MS, patience_ms) if helps else patience_ms
+
+
 @dataclass(frozen=True, slots=True)
 class Released:
     """What may be sent, and who has to wait for room that others have not yet given back: the row
@@ -68,6 +83,7 @@ def release(
     rows: Budget,
     calm: Sequence[Calm],
     *,
+    awaited: Collection[int],
     now_ms: int,
     patience_ms: int,
     raise_interval_ms: int,
@@ -75,6 +91,7 @@ def release(
     """Choose the limits to send now, reductions first.
 
     Args:
+        awaited: the rows on which somebody waited for room in the last round.
         patience_ms: after how long a small change is sent all the same.
         raise_interval_ms: the least time between two increases of one connector that runs, where
             the second is less than a quarter of what its hardware can.
@@ -95,7 +112,8 @@ def release(
             target = min(target, _without_profile_ma(leaf, entry))
         change = 0 if asked is None else target - asked
         again = calm[position].again
-        patient = calm[position].differs(change, now_ms=now_ms) >= patience_ms or again
+        after_ms = lasting_ms(leaf, change, awaited, patience_ms=patience_ms)
+        patient = calm[position].differs(change, now_ms=now_ms) >= after_ms or again
         if change > 0 or (asked is None and target > _secure_ma(entry)):
             if asked is None or patient or change >= DEADBAND_MA:
                 raises[position] = target

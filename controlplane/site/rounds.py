@@ -318,6 +318,7 @@ class Rounds:
             plan,
             rows,
             [connector.calm for connector in site.connectors],
+            awaited=frozenset(site.waiting.values()),
             now_ms=now_ms,
             patience_ms=settings.ramp_ms,
             raise_interval_ms=RAISE_ROUNDS * settings.round_interval_ms,

@@ -6,13 +6,13 @@ its instant here; where one is not known, the round after the usual interval loo
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 
 from controlplane.config import ActorSettings
 from controlplane.site.demand import Pace
 from controlplane.site.feeding import SAMPLES_MISSED_MAX
 from controlplane.site.live import LiveConnector, LiveSite
-from controlplane.site.release import DEADBAND_MA
+from controlplane.site.release import DEADBAND_MA, lasting_ms
 from controlplane.site.why import Cause
 
 __all__ = ["QUIET_ROUNDS_MAX", "RAISE_ROUNDS", "SAMPLE_ASKED_MS", "SAMPLE_PAUSE_MS", "wake_ms"]
@@ -44,6 +44,7 @@ def wake_ms(site: LiveSite, *, settings: ActorSettings, pace: Pace, now_ms: int)
     plan = site.plan
     if plan is None:
         return now_ms + interval_ms
+    awaited = frozenset(site.waiting.values())
     for position, connector in enumerate(site.connectors):
         target_ma = plan.target_ma[position]
         if target_ma is None and not connector.entry.settling:
@@ -52,6 +53,7 @@ def wake_ms(site: LiveSite, *, settings: ActorSettings, pace: Pace, now_ms: int)
             connector,
             target_ma,
             waits=position in site.waiting,
+            awaited=awaited,
             settings=settings,
             now_ms=now_ms,
         ):
@@ -79,6 +81,7 @@ def _instants(
     target_ma: int | None,
     *,
     waits: bool,
+    awaited: Container[int],
     settings: ActorSettings,
     now_ms: int,
 ) -> Iterator[int]:
@@ -105,9 +108,11 @@ def _instants(
     if entry.retry_ms > now_ms:
         yield entry.retry_ms
     elif target_ma is not None and target_ma != entry.asked_ma and not waits:
-        small = abs(target_ma - (entry.asked_ma or 0)) < DEADBAND_MA
-        if small and calm.differs_since_ms is not None:
-            yield calm.differs_since_ms + settings.ramp_ms
+        change_ma = target_ma - (entry.asked_ma or 0)
+        if abs(change_ma) < DEADBAND_MA and calm.differs_since_ms is not None:
+            yield calm.differs_since_ms + lasting_ms(
+                connector.leaf, change_ma, awaited, patience_ms=settings.ramp_ms
+            )
         elif calm.raised_ms is not None:
             yield calm.raised_ms + RAISE_ROUNDS * settings.round_interval_ms
         else:

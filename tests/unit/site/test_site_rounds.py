@@ -485,6 +485,28 @@ def test_small_reductions_that_safety_needs_go_at_once() -> None:
     assert bench.pending() == {"A": 19.8}
 
 
+def test_a_small_reduction_does_not_wait_long_where_another_waits_for_it() -> None:
+    """A has come down to its share, and B waits until C has; then the site may draw 0.6 A less, and
+    a fifth of an ampere of A's is part of what B needs."""
+    chargers = [charger("A"), charger("C"), charger("B", current_min_a=16)]
+    bench = Bench(site(chargers, supply_a=60))
+    bench.plug("A")
+    bench.plug("C")
+    bench.settle(60_000)
+    assert bench.limits_a()[:2] == [30, 30]
+    bench.plug("B")
+    bench.answer()
+    bench.advance(6_000)
+    bench.meter("A", 20, 20, 20)
+    bench.advance(1_000)
+    bench.answer()
+    bench.ask(SetSiteLimit(59_400), SiteView)
+    bench.advance(2_000)
+    assert bench.pending() == {}
+    bench.advance(4_000)
+    assert bench.pending() == {"A": 19.8, "C": 19.8}
+
+
 def test_only_changed_limits_are_sent() -> None:
     bench = Bench(site([charger(f"CP{number}") for number in range(10)]))
     for number in range(10):
