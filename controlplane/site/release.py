@@ -2,8 +2,8 @@
 
 Reductions that safety needs go out at once. An increase goes out only where every row it shares has
 room for it beside what everybody may still draw, and beside everybody's fallback; in part where
-only part fits. Small changes wait until they have lasted, reductions less long where others wait for
-what they give back.
+only part fits. Small changes wait until they have lasted, reductions less long where others wait
+for what they give back.
 
 Invariant: sending what `release` returns raises no row's liability above its capacity, whatever
 chargers do with it; nor what may be fed in above what a row for export carries."""
