@@ -165,10 +165,16 @@ def site_observation(
             phases = len(connector.leaf.phases)
             may_w = w_from_ma(liability_ma, voltage_v=voltage_v, phases=phases)
         metered_w = connector.metered_w(now_ms=now_ms, stale_ms=stale_ms)
-        drawn_w += may_w if metered_w is None else metered_w
-        fed_w += max(0, -(metered_w or 0))
-        proven_ma = connector.entry.proven_feed_ma(now_ms=now_ms, fresh_ms=stale_ms)
-        if proven_ma:
-            may_w = -w_from_ma(proven_ma, voltage_v=voltage_v, phases=len(connector.leaf.phases))
+        if metered_w is None:
+            drawn_w += may_w
+        else:
+            drawn_w += metered_w
+            if metered_w < 0:
+                fed_w -= metered_w
+        if connector.entry.fed_ma:
+            proven_ma = connector.entry.proven_feed_ma(now_ms=now_ms, fresh_ms=stale_ms)
+            if proven_ma:
+                phases = len(connector.leaf.phases)
+                may_w = -w_from_ma(proven_ma, voltage_v=voltage_v, phases=phases)
         allowed_w += may_w
     return Observation(now_ms, drawn_w, allowed_w, reducing, fed_w)
