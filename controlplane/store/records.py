@@ -460,7 +460,7 @@ class HandOver(StrEnum):
 
 class CertificateRecord(Record, frozen=True, tag="certificate"):
     """A certificate that was signed for a charger, or that an operator handed over to it. Upserted
-    by `serial`, which is hexadecimal."""
+    by `serial`, which is hexadecimal; one that was revoked stays so, whatever is written later."""
 
     serial: str
     charger_id: ChargerId

@@ -12,7 +12,7 @@ from operator import attrgetter
 from typing import Any, NamedTuple
 
 import msgspec
-from sqlalchemy import Connection, Dialect, Table, and_, bindparam, delete, insert, update
+from sqlalchemy import Connection, Dialect, Table, and_, bindparam, case, delete, insert, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql.dml import UpdateBase
 
@@ -154,18 +154,20 @@ def _statements(dialect: str) -> dict[type, UpdateBase]:
         postgresql.insert if dialect == "postgresql" else sqlite.insert
     )
 
-    def upsert(table: Table) -> UpdateBase:
+    def upsert(table: Table, *, final: tuple[str, ...] = ()) -> UpdateBase:
+        """`final`: columns that are never changed again once the first of them is set."""
         statement = dialect_insert(table)
         keys = [column.name for column in table.primary_key]
-        statement = statement.on_conflict_do_update(
-            index_elements=keys,
-            set_={
-                column.name: statement.excluded[column.name]
-                for column in table.columns
-                if column.name not in keys
-            },
+        values: dict[str, Any] = {
+            column.name: statement.excluded[column.name]
+            for column in table.columns
+            if column.name not in keys
+        }
+        for name in final:
+            values[name] = case((table.c[final[0]].is_(None), values[name]), else_=table.c[name])
+        return statement.on_conflict_do_update(  # type: ignore[no-any-return]
+            index_elements=keys, set_=values
         )
-        return statement  # type: ignore[no-any-return]
 
     def removal(table: Table) -> UpdateBase:
         keys = table.primary_key
@@ -206,7 +208,7 @@ def _statements(dialect: str) -> dict[type, UpdateBase]:
         CredentialRecord: upsert(schema.credential),
         CandidateRecord: upsert(schema.candidate),
         CandidateRemoved: removal(schema.candidate),
-        CertificateRecord: upsert(schema.certificate),
+        CertificateRecord: upsert(schema.certificate, final=("revoked_ms", "revocation_reason")),
         SigningRecord: upsert(schema.signing),
         SecurityEventRecord: insert(schema.security_event),
         LimitDecision: insert(schema.limit_decision),

@@ -197,18 +197,23 @@ def ray_cluster() -> Iterator[Any]:
     cluster.shutdown()
 
 
+def joining(tmp_path: Path, database_url: str, ray_cluster: Any) -> tuple[str, ...]:
+    """The options of a node that joins the cluster."""
+    token_file = tmp_path / "token"
+    token_file.write_text(TOKEN)
+    token_file.chmod(0o600)
+    return (
+        *("--address", ray_cluster.address, "--cluster-token-file", str(token_file)),
+        *("--database-url", database_url, "--hosts", "1"),
+    )
+
+
 @pytest.mark.cluster
 @pytest.mark.timeout(300)
 async def test_two_nodes_serve_each_others_stations_through_every_loss(
     tmp_path: Path, postgresql_url: str, ray_cluster: Any
 ) -> None:
-    token_file = tmp_path / "token"
-    token_file.write_text(TOKEN)
-    token_file.chmod(0o600)
-    common = (
-        *("--address", ray_cluster.address, "--cluster-token-file", str(token_file)),
-        *("--database-url", postgresql_url, "--hosts", "1"),
-    )
+    common = joining(tmp_path, postgresql_url, ray_cluster)
     nodes = [
         NodeProcess(tmp_path, "a", *common, "--link-host", "127.0.0.2"),
         NodeProcess(tmp_path, "b", *common, "--link-host", "127.0.0.3"),
@@ -280,13 +285,7 @@ async def test_nobody_waits_for_the_lease_of_a_host_that_has_ended(
     tmp_path: Path, postgresql_url: str, ray_cluster: Any
 ) -> None:
     """Leases are longer than anything here is waited for."""
-    token_file = tmp_path / "token"
-    token_file.write_text(TOKEN)
-    token_file.chmod(0o600)
-    common = (
-        *("--address", ray_cluster.address, "--cluster-token-file", str(token_file)),
-        *("--database-url", postgresql_url, "--hosts", "1"),
-    )
+    common = joining(tmp_path, postgresql_url, ray_cluster)
     nodes = [
         NodeProcess(tmp_path, name, *common, "--link-host", address, lease_s=600.0)
         for name, address in (("a", "127.0.0.2"), ("b", "127.0.0.3"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 from sqlalchemy import text
 
 from controlplane.errors import Fenced, InvalidInput
@@ -14,10 +15,12 @@ from controlplane.store.engine import migrate, open_engine
 from controlplane.store.reader import StoreReader
 from controlplane.store.records import (
     ActorSnapshot,
+    CertificateRecord,
     ChargerRecord,
     ChargerRemoved,
     FeederRecord,
     FeederRemoved,
+    HandOver,
     LimitDecision,
     MeterSample,
     QuarantineRecord,
@@ -99,6 +102,26 @@ async def test_the_last_word_on_a_key_counts(writer: StoreWriter, reader: StoreR
     assert await reader.chargers() == ([moved], "")
     writer.commit(CommitBatch(records=[ChargerRemoved(ChargerId("CP1")), first]))
     assert await reader.chargers() == ([first], "")
+
+
+async def test_a_certificate_that_was_revoked_stays_so(
+    writer: StoreWriter, reader: StoreReader
+) -> None:
+    """A host that takes over may tell of its hand-over without having heard of the revocation."""
+    handed = CertificateRecord(
+        "ab", ChargerId("CP1"), "x", "pem", 0, 1, handed_over=HandOver.UNANSWERED
+    )
+    revoked = replace(handed, revoked_ms=5, revocation_reason="sold")
+    for record in (
+        handed,
+        revoked,
+        replace(handed, handed_over=HandOver.ACCEPTED),
+        replace(revoked, revoked_ms=9, revocation_reason="again"),
+    ):
+        writer.commit(CommitBatch(records=[record]))
+    assert await reader.certificate("ab") == revoked
+    writer.commit(CommitBatch(records=[replace(handed, handed_over=HandOver.ACCEPTED)]))
+    assert await reader.certificate("ab") == replace(revoked, handed_over=HandOver.ACCEPTED)
 
 
 async def test_sites_and_feeders_are_removed(writer: StoreWriter, reader: StoreReader) -> None:
