@@ -11,8 +11,9 @@ from typing import Final
 
 from controlplane.charger.commands import Origin
 from controlplane.charger.credits import accrue
+from controlplane.charger.described import Described
 from controlplane.charger.line import Line
-from controlplane.charger.memory import ChargerMemory, Described
+from controlplane.charger.memory import ChargerMemory
 from controlplane.charger.messages import ChargerAssigned, ChargerUnassigned
 from controlplane.charger.preparing import Preparation
 from controlplane.charger.security import Security
