@@ -98,16 +98,17 @@ def feed_in(site: LiveSite, rows: Budget, now: Observation) -> FeedIn | None:
 
 
 def site_curve(
-    site: LiveSite, plan: Plan, rows: Budget, *, now_ms: int, pace: Pace
+    site: LiveSite, plan: Plan, rows: Budget, uncapped: Budget, *, now_ms: int, pace: Pace
 ) -> tuple[int, Curve]:
     """The floor and the curve of a site: what its connectors would be given, were there no cap.
+    `uncapped` are the `rows` without it.
 
     Vehicles count with what they have shown to take, because it is room for others that is decided
     here.
     """
     free = plan
     if plan.order:
-        free = site.solve(site.uncapped(rows, now_ms), now_ms=now_ms, pace=pace, narrowed=True)
+        free = site.solve(uncapped, now_ms=now_ms, pace=pace, narrowed=True)
     # Who is not planned with takes what it takes, as the building does.
     fixed = [0 if share.planned else share.fixed_ma for share in free.shares]
     building_ma = rows.building_ma[site.tree.supply_lines]
@@ -115,17 +116,18 @@ def site_curve(
     return demand_curve(below_ma, [_part(free, position) for position in free.order])
 
 
-def curve_question(site: LiveSite, plan: Plan, rows: Budget, now_ms: int) -> CurveQuestion | None:
+def curve_question(
+    site: LiveSite, plan: Plan, rows: Budget, uncapped: Budget
+) -> CurveQuestion | None:
     """What the curve follows from while nothing was heard since the round of `plan`: the shares of
     that round, as far as no row that the feeder's cap makes short has changed them; None where one
     may have."""
-    if rows.surplus_ma is not None or any(rows.tight) or any(each.first for each in plan.shares):
+    if rows.surplus_ma is not None or any(rows.tight) or any(uncapped.tight):
         return None
-    free = site.uncapped(rows, now_ms)
-    if any(free.tight):
+    if any([each.first for each in plan.shares]):
         return None
     shown = [None if each is None else each.behaviour.cap_ma for each in site.demands]
-    return plan.shares, plan.order, plan.shortfalls, shown, free.capacity_ma, rows.building_ma
+    return plan.shares, plan.order, plan.shortfalls, shown, uncapped.capacity_ma, rows.building_ma
 
 
 def _part(free: Plan, position: int) -> Part:

@@ -471,9 +471,10 @@ class Rounds:
         self, site: LiveSite, plan: Plan, rows: Budget, now_ms: int
     ) -> tuple[int, Curve]:
         """The floor and the curve of the site: those of before where they follow from the same."""
-        question = curve_question(site, plan, rows, now_ms) if self.quiet else None
+        uncapped = site.uncapped(rows, now_ms) if plan.order or self.quiet else rows
+        question = curve_question(site, plan, rows, uncapped) if self.quiet else None
         if question is None or question != self._curve_of:
-            self._curve = site_curve(site, plan, rows, now_ms=now_ms, pace=self._pace)
+            self._curve = site_curve(site, plan, rows, uncapped, now_ms=now_ms, pace=self._pace)
             self._curve_of = question
         return self._curve
 
