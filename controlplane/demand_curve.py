@@ -221,6 +221,31 @@ def plain_curve(low_ma: int, high_ma: int) -> Curve:
     return (Stage(False, 0, tuple((each * LEVEL_PER_MA, each) for each in ends)),)
 
 
+def levelled(least_ma: Sequence[int], most_ma: int, room_ma: int) -> list[int]:
+    """`shares` of the plain curves from each of `least_ma` up to `most_ma`, without drawing any:
+    whoever has least rises to the next, all that have as much rise alike, and of what is left in
+    the end the first have a milliampere more."""
+    full = [max(0, most_ma - each_ma) for each_ma in least_ma]
+    left_ma = max(0, room_ma)
+    if sum(full) <= left_ma:
+        return full
+    turns_ma = sorted(each_ma for each_ma in least_ma if each_ma < most_ma)
+    level_ma = rest = 0
+    for rising, (low_ma, high_ma) in enumerate(pairwise([*turns_ma, most_ma]), start=1):
+        if rising * (high_ma - low_ma) > left_ma:
+            more_ma, rest = divmod(left_ma, rising)
+            level_ma = low_ma + more_ma
+            break
+        left_ma -= rising * (high_ma - low_ma)
+    risen = []
+    for each_ma in least_ma:
+        rises = each_ma <= level_ma and each_ma < most_ma
+        first = rises and rest > 0
+        rest -= first
+        risen.append(level_ma - each_ma + first if rises else 0)
+    return risen
+
+
 def rise(curve: Curve) -> int:
     """By how much a curve rises in all, in mA."""
     return sum(stage.rise_ma for stage in curve)

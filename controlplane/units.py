@@ -8,6 +8,7 @@ limit must never round up."""
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import lru_cache
 
 __all__ = [
     "MS_PER_HOUR",
@@ -85,5 +86,10 @@ def iso_s_from_ms(instant_ms: int) -> str:
 
 def iso_from_ms(instant_ms: int) -> str:
     """RFC 3339 with milliseconds and `Z`, the form that OCPP stations accept most widely."""
-    whole_s = datetime.fromtimestamp(instant_ms // MS_PER_S, tz=UTC).isoformat()[:19]
-    return f"{whole_s}.{instant_ms % MS_PER_S:03d}Z"
+    return f"{_whole_s(instant_ms // MS_PER_S)}.{instant_ms % MS_PER_S:03d}Z"
+
+
+@lru_cache(maxsize=64)
+def _whole_s(instant_s: int) -> str:
+    """A second as RFC 3339 has it, without a zone: of many messages it is the same."""
+    return datetime.fromtimestamp(instant_s, tz=UTC).isoformat()[:19]

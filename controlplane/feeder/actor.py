@@ -422,12 +422,14 @@ class FeederActor:
             division=self._division,
             needed=wishes is not None,
         )
-        reducing = self._send_caps(state, dict(caps), wishes or {}, now_ms)
+        reducing = self._send_caps(state, members, dict(caps), wishes or {}, now_ms)
         for member, account in members.items():
             # A silent one may have left without our hearing of it; asked again, it says so.
-            silent = account.silent(now_ms=now_ms, patience_ms=self._patience_ms)
-            late = now_ms - account.sent_ms >= interval_ms
-            if account.cap_id and late and (silent or not account.confirmed):
+            late = account.cap_id and now_ms - account.sent_ms >= interval_ms
+            if late and (
+                not account.confirmed
+                or account.silent(now_ms=now_ms, patience_ms=self._patience_ms)
+            ):
                 account.sent_ms = now_ms
                 self._send_cap(member, account)
         events = state.overloads.changes(
@@ -447,18 +449,22 @@ class FeederActor:
     def _send_caps(
         self,
         state: FeederState,
+        members: Mapping[ActorRef, Account],
         caps: Mapping[ActorRef, int],
         wishes: Mapping[ActorRef, GridWish],
         now_ms: int,
     ) -> bool:
         """Send everybody whose cap or wish is another than before what it is to have; whether that
         is less for anybody."""
-        members, reducing = state.members(), False
+        reducing = False
         for member in (*caps, *(each for each in members if each not in caps)):
             account, wish = members[member], wishes.get(member)
             before = account.wish
-            silent = account.silent(now_ms=now_ms, patience_ms=self._patience_ms)
-            if member not in caps and (before == wish or silent or account.cap_id == 0):
+            if member not in caps and (
+                before == wish
+                or account.cap_id == 0
+                or account.silent(now_ms=now_ms, patience_ms=self._patience_ms)
+            ):
                 continue
             cap_ma = caps.get(member, account.cap_ma)
             lower = account.cap_id > 0 and cap_ma < account.cap_ma

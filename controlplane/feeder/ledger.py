@@ -12,7 +12,7 @@ from typing import TypeVar
 
 import msgspec
 
-from controlplane.demand_curve import Curve, plain_curve, rise, shares
+from controlplane.demand_curve import Curve, levelled, plain_curve, rise, shares
 from controlplane.feeder.messages import OVERTAKEN_MAX_MS, FeederReport, FeedIn, SiteReport
 from controlplane.grid_events import GridWish
 from controlplane.units import w_from_ma
@@ -51,7 +51,10 @@ class Account(msgspec.Struct, array_like=True):
     @property
     def counted_ma(self) -> int:
         """What counts against the feeder."""
-        return max(self.cap_ma, self.held_ma, self.liability_ma, self.floor_ma)
+        # Asked for all members again and again: comparisons cost a third of what `max` does.
+        counted_ma = self.cap_ma if self.cap_ma > self.held_ma else self.held_ma
+        counted_ma = self.liability_ma if self.liability_ma > counted_ma else counted_ma
+        return self.floor_ma if self.floor_ma > counted_ma else counted_ma
 
     @property
     def confirmed(self) -> bool:
@@ -138,10 +141,7 @@ def divide(floors: Sequence[int], curves: Sequence[Curve], *, capacity_ma: int) 
     wanted_ma = sum(floors) + sum(rise(curve) for curve in curves)
     if wanted_ma >= capacity_ma:
         return fair
-    lent = shares(
-        [plain_curve(least_ma, max(capacity_ma, least_ma)) for least_ma in fair],
-        capacity_ma - sum(fair),
-    )
+    lent = levelled(fair, capacity_ma, capacity_ma - sum(fair))
     return [least_ma + more_ma for least_ma, more_ma in zip(fair, lent, strict=True)]
 
 

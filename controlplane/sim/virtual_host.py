@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from itertools import count
 from random import Random
+from typing import Any, Final
 
 import msgspec
 
@@ -68,19 +69,29 @@ class Scheduler:
 
     def __init__(self, start_ms: int) -> None:
         self.now_ms = start_ms
-        self._due: list[tuple[int, int, Callable[[], None]]] = []
-        self._numbers = count()
+        self._due: dict[int, list[Callable[[], None]]] = {}
+        """By instant, in order of planning."""
+        self._instants: list[int] = []
+        """A heap of the keys of `_due`."""
 
     def after(self, delay_ms: int, action: Callable[[], None]) -> None:
         at_ms = self.now_ms + delay_ms if delay_ms > 0 else self.now_ms
-        heapq.heappush(self._due, (at_ms, next(self._numbers), action))
+        due = self._due.get(at_ms)
+        if due is None:
+            self._due[at_ms] = [action]
+            heapq.heappush(self._instants, at_ms)
+        else:
+            due.append(action)
 
     def run_until(self, end_ms: int) -> None:
         """Do everything that is due before `end_ms`, and arrive there."""
-        due = self._due
-        while due and due[0][0] < end_ms:
-            self.now_ms, _, action = heapq.heappop(due)
-            action()
+        instants = self._instants
+        while instants and instants[0] < end_ms:
+            self.now_ms = instants[0]
+            # What is planned for this instant meanwhile is appended, and done as well.
+            for action in self._due[self.now_ms]:
+                action()
+            del self._due[heapq.heappop(instants)]
         self.now_ms = end_ms
 
 
@@ -243,9 +254,14 @@ class VirtualHost:
         collected: list[list[tuple[ActorRef, Effect]]] = []
         while True:
             for ref, effects in steps:
+                if not effects:
+                    continue
                 kept: list[tuple[ActorRef, Effect]] = []
+                # Chargers live with their site, feeders elsewhere; every world has one charging
+                # shard.
+                feeder = ref.kind is ActorKind.FEEDER
                 for effect in effects:
-                    if type(effect) is Send and _share_a_shard(ref, effect.to):
+                    if type(effect) is Send and (effect.to.kind is ActorKind.FEEDER) is feeder:
                         messages.append((effect.to, effect.message))
                     else:
                         kept.append((ref, effect))
@@ -284,30 +300,35 @@ class VirtualHost:
 
     def _carry_out(self, ref: ActorRef, effect: Effect) -> None:
         """Whatever is to be done besides the commit."""
-        match effect:
-            case SetTimer(key, at_ms):
-                number = next(self._timer_numbers)
-                self._timers[ref, key] = number
-                self._scheduler.after(at_ms - self._now_ms, lambda: self._fire(ref, key, number))
-            case Emit():
-                self._noticed(ref, effect)
-            case CancelTimer(key):
-                self._timers.pop((ref, key), None)
-            case LookUp(look_up_id, query):
-                answer = LookedUp(look_up_id, self.store.look_up(query))
-                # As slow, and as often lost, as news between shards.
-                delay_ms = self._between_shards_ms()
-                if delay_ms is not None:
-                    self._scheduler.after(delay_ms, lambda: self.tell(ref, answer))
-            case PlanWanted():
-                self._plan(ref, effect)
-            case Send(to, message):
-                self._post(ref, to, message)
-            case Answer(ask_id, response):
-                if (answered := self._asks.pop(ask_id, None)) is not None:
-                    answered(response)
-            case _:
-                self._released(effect)
+        carry_out = _CARRIED_OUT.get(type(effect))
+        if carry_out is None:
+            self._released(effect)
+        else:
+            carry_out(self, ref, effect)
+
+    def _set_timer(self, ref: ActorRef, effect: SetTimer) -> None:
+        key, number = effect.key, next(self._timer_numbers)
+        self._timers[ref, key] = number
+        delay_ms = effect.at_ms - self._now_ms
+        self._scheduler.after(delay_ms, lambda: self._fire(ref, key, number))
+
+    def _cancel_timer(self, ref: ActorRef, effect: CancelTimer) -> None:
+        self._timers.pop((ref, effect.key), None)
+
+    def _emit(self, ref: ActorRef, effect: Emit) -> None:
+        self._noticed(ref, effect)
+
+    def _look_up(self, ref: ActorRef, effect: LookUp) -> None:
+        answer = LookedUp(effect.look_up_id, self.store.look_up(effect.query))
+        # As slow, and as often lost, as news between shards.
+        delay_ms = self._between_shards_ms()
+        if delay_ms is not None:
+            self._scheduler.after(delay_ms, lambda: self.tell(ref, answer))
+
+    def _answer(self, _: ActorRef, effect: Answer) -> None:
+        answered = self._asks.pop(effect.ask_id, None)
+        if answered is not None:
+            answered(effect.response)
 
     def _plan(self, ref: ActorRef, wanted: PlanWanted) -> None:
         """Worked out at once, by steps and not by time, and heard of later."""
@@ -317,8 +338,9 @@ class VirtualHost:
             found = PlanFound(wanted.plan_id, None, error.message)
         self._scheduler.after(_PLAN_MS, lambda: self.tell(ref, found))
 
-    def _post(self, sender: ActorRef, to: ActorRef, message: Message) -> None:
+    def _post(self, sender: ActorRef, effect: Send) -> None:
         """News for another shard."""
+        to, message = effect.to, effect.message
         delay_ms = self._between_shards_ms()
         if delay_ms is None:
             return
@@ -338,6 +360,13 @@ class VirtualHost:
         self._died()
 
 
-def _share_a_shard(one: ActorRef, other: ActorRef) -> bool:
-    """Chargers live with their site, feeders elsewhere; every world has one charging shard."""
-    return (one.kind is ActorKind.FEEDER) == (other.kind is ActorKind.FEEDER)
+_CARRIED_OUT: Final[dict[type[Effect], Callable[[VirtualHost, ActorRef, Any], None]]] = {
+    Answer: VirtualHost._answer,
+    CancelTimer: VirtualHost._cancel_timer,
+    Emit: VirtualHost._emit,
+    LookUp: VirtualHost._look_up,
+    PlanWanted: VirtualHost._plan,
+    Send: VirtualHost._post,
+    SetTimer: VirtualHost._set_timer,
+}
+"""What a host sees to by itself; the rest leaves it."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import gt
 
 import numpy as np
 
@@ -53,7 +54,8 @@ class LedgerCheck:
         self._reserves: list[int] = []
         """Per connector, in the round before."""
         self._within: tuple[list[int], list[int]] | None = None
-        """Liabilities and building load under which every row was within its rating lately."""
+        """Liabilities and building load under which every row was within its rating lately, and so
+        is under any that are nowhere above them."""
         self._ours: frozenset[int] = frozenset()
         self._export_ma = np.array(
             [circuit.export_ma for circuit in config.circuits for _ in range(3)], dtype=np.int64
@@ -99,9 +101,11 @@ class LedgerCheck:
         fallbacks = [entry.fallback_ma for entry in entries]
         reserves = list(map(max, liabilities, fallbacks))
         before, self._reserves = self._reserves or reserves, reserves
-        loads = (liabilities, list(building_ma))
-        if loads == self._within:
+        if self._within is not None and not (
+            any(map(gt, liabilities, self._within[0])) or any(map(gt, building_ma, self._within[1]))
+        ):
             return []
+        loads = (liabilities, list(building_ma))
         liability_ma = self._sums(liabilities)
         over = (liability_ma + building_ma > self._rating_ma).nonzero()[0].tolist()
         self._within = None if over else loads

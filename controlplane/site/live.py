@@ -399,10 +399,13 @@ class LiveSite:
         """What limits the rows below their ratings at this instant, but for building and sun: the
         site as a whole (None: nothing), and its circuits by node. What the grid asks of a site that
         may feed in is counted apart."""
-        limits = [limit_at(self.state.windows, now_ms), self.state.cap_ma]
-        if not self.feed.possible:
-            limits.append(self.grid_ma(now_ms))
-        lowest = min([each for each in limits if each is not None], default=None)
+        state = self.state
+        lowest = state.cap_ma
+        if state.windows or state.grid.events or state.wish is not None:
+            limits = [limit_at(state.windows, now_ms), lowest]
+            if not self.feed.possible:
+                limits.append(self.grid_ma(now_ms))
+            lowest = min([each for each in limits if each is not None], default=None)
         return lowest, self.circuit_limits_ma(now_ms)
 
     @property

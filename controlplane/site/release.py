@@ -99,14 +99,17 @@ def release(
     # Only lines overload. The row of the total power bounds a mean, and a small reduction for its
     # sake may wait.
     over = rows.over(tree.lines)
-    limits = _release_feeds(tree, entries, plan, rows, calm, now_ms=now_ms, patience_ms=patience_ms)
+    limits: list[tuple[int, int]] = []
     raises: dict[int, int] = {}
-    for position, (leaf, entry) in enumerate(zip(tree.leaves, entries, strict=True)):
-        target = plan.target_ma[position]
-        if target is None or target < 0:
+    feeding: list[tuple[int, int]] = []
+    for position, (leaf, entry, target) in enumerate(
+        zip(tree.leaves, entries, plan.target_ma, strict=True)
+    ):
+        if target is None:
             continue
         asked = entry.asked_ma
-        if asked is not None and asked < 0:
+        if target < 0 or (asked is not None and asked < 0):
+            feeding.append((position, target))
             continue
         if entry.reassert and any(over[row] for row in leaf.rows):
             target = min(target, _without_profile_ma(leaf, entry))
@@ -121,6 +124,11 @@ def release(
             target, now_ms=now_ms
         ):
             limits.append((position, target))
+    if feeding:
+        feeds = _release_feeds(
+            tree, entries, feeding, rows, calm, now_ms=now_ms, patience_ms=patience_ms
+        )
+        limits = feeds + limits
     if not plan.checked:
         return Released(limits, waiting={})
     if plan.power_ma is not None:
@@ -187,25 +195,21 @@ def _raise(
 def _release_feeds(
     tree: SiteTree,
     entries: Sequence[Entry],
-    plan: Plan,
+    targets: Sequence[tuple[int, int]],
     rows: Budget,
     calm: Sequence[Calm],
     *,
     now_ms: int,
     patience_ms: int,
 ) -> list[tuple[int, int]]:
-    """The limits of those that feed in or are to."""
+    """The limits of those that feed in or are to, by the targets of their positions."""
     export = list(tree.export_ma if rows.export_ma is None else rows.export_ma)
     if rows.feed_ma is not None:
         export = [have - may for have, may in zip(export, rows.feed_ma, strict=False)]
     limits: list[tuple[int, int]] = []
-    for position, (leaf, entry) in enumerate(zip(tree.leaves, entries, strict=True)):
-        target = plan.target_ma[position]
-        if target is None:
-            continue
+    for position, target in targets:
+        leaf, entry = tree.leaves[position], entries[position]
         asked = entry.asked_ma
-        if target >= 0 and (asked is None or asked >= 0):
-            continue
         again, change = calm[position].again, 0 if asked is None else target - asked
         patient = calm[position].differs(change, now_ms=now_ms) >= patience_ms or again
         limit_ma = _feeds(leaf, entry, target, export, patient=patient, again=again)

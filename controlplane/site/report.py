@@ -38,33 +38,33 @@ def site_report(site: LiveSite, rows: Budget, *, now_ms: int) -> SiteReport:
     """The site's sums on its worst phase, building included: all that tells whether the feeder is
     to hear of it now. What else it is told, `completed` adds."""
     tree = site.tree
-    supply = tree.supply_rows
-    building_ma = [rows.building_ma[row] for row in supply]
+    building_ma = rows.building_ma[tree.supply_lines]
     if site.plan is None:
         wanted, least = rows.own_reserve_ma, rows.own_fallback_ma
     else:
-        wanted, least = site.plan.wanted_ma, [share.least_ma for share in site.plan.shares]
-    measured = [0, 0, 0]
+        wanted, least = site.plan.wanted_ma, site.plan.least_ma
+    l1_ma = l2_ma = l3_ma = 0
     for connector in site.connectors:
-        if connector.measured_ma is not None:
-            for line, current_ma in enumerate(connector.measured_ma):
-                measured[line] += current_ma
-
-    def worst(lines_ma: Sequence[int]) -> int:
-        highest: int = max(map(add, building_ma, lines_ma))
-        return highest
-
-    floor_ma = worst(tree.supply_sums(least))
-    able_ma = max(tree.rating_ma[row] - tree.margin_ma[row] for row in supply)
+        measured = connector.measured_ma
+        if measured is not None:
+            l1_ma, l2_ma, l3_ma = l1_ma + measured[0], l2_ma + measured[1], l3_ma + measured[2]
+    floor_ma = _worst(building_ma, tree.supply_sums(least))
+    wanted_ma = _worst(building_ma, tree.supply_sums(wanted))
     return SiteReport(
         site_id=SiteId(tree.config.id),
         cap_id=site.state.cap_id,
         floor_ma=floor_ma,
-        wanted_ma=max(floor_ma, min(worst(tree.supply_sums(wanted)), able_ma)),
-        liability_ma=worst([rows.liability_ma[row] for row in supply]),
-        measured_ma=worst(measured),
+        wanted_ma=max(floor_ma, min(wanted_ma, tree.able_ma)),
+        liability_ma=_worst(building_ma, rows.liability_ma[tree.supply_lines]),
+        measured_ma=_worst(building_ma, (l1_ma, l2_ma, l3_ma)),
         at_ms=now_ms,
     )
+
+
+def _worst(building_ma: Sequence[int], lines_ma: Sequence[int]) -> int:
+    """The load of the line that carries most, building included."""
+    highest: int = max(map(add, building_ma, lines_ma))
+    return highest
 
 
 def completed(
@@ -85,14 +85,11 @@ def feed_in(site: LiveSite, rows: Budget, now: Observation) -> FeedIn | None:
     if terms is None:
         return None
     needed_w, must_ma, spare_w = site.feed.standing(rows, site.plan, now.at_ms)
-    least_ma = rows.own_fallback_ma
-    if site.plan is not None:
-        least_ma = [share.least_ma for share in site.plan.shares]
+    least_ma = rows.own_fallback_ma if site.plan is None else site.plan.least_ma
     lines_ma = site.tree.supply_sums(list(map(max, least_ma, must_ma)))
-    building_ma = [rows.building_ma[row] for row in site.tree.supply_rows]
     said = FeedIn(
         needed_w=needed_w,
-        needed_ma=max(map(add, building_ma, lines_ma)),
+        needed_ma=_worst(rows.building_ma[site.tree.supply_lines], lines_ma),
         allowed_w=now.allowed_w,
         fed_w=now.fed_w,
         spare=(Spare(spare_w, str(terms.credit_per_kwh)),) if spare_w > 0 else (),
@@ -101,34 +98,36 @@ def feed_in(site: LiveSite, rows: Budget, now: Observation) -> FeedIn | None:
 
 
 def site_curve(
-    site: LiveSite, plan: Plan, rows: Budget, *, now_ms: int, pace: Pace
+    site: LiveSite, plan: Plan, rows: Budget, uncapped: Budget, *, now_ms: int, pace: Pace
 ) -> tuple[int, Curve]:
     """The floor and the curve of a site: what its connectors would be given, were there no cap.
+    `uncapped` are the `rows` without it.
 
     Vehicles count with what they have shown to take, because it is room for others that is decided
     here.
     """
     free = plan
     if plan.order:
-        free = site.solve(site.uncapped(rows, now_ms), now_ms=now_ms, pace=pace, narrowed=True)
+        free = site.solve(uncapped, now_ms=now_ms, pace=pace, narrowed=True)
     # Who is not planned with takes what it takes, as the building does.
     fixed = [0 if share.planned else share.fixed_ma for share in free.shares]
-    building_ma = [rows.building_ma[row] for row in site.tree.supply_rows]
+    building_ma = rows.building_ma[site.tree.supply_lines]
     below_ma = list(map(add, building_ma, site.tree.supply_sums(fixed)))
     return demand_curve(below_ma, [_part(free, position) for position in free.order])
 
 
-def curve_question(site: LiveSite, plan: Plan, rows: Budget, now_ms: int) -> CurveQuestion | None:
+def curve_question(
+    site: LiveSite, plan: Plan, rows: Budget, uncapped: Budget
+) -> CurveQuestion | None:
     """What the curve follows from while nothing was heard since the round of `plan`: the shares of
     that round, as far as no row that the feeder's cap makes short has changed them; None where one
     may have."""
-    if rows.surplus_ma is not None or any(rows.tight) or any(each.first for each in plan.shares):
+    if rows.surplus_ma is not None or any(rows.tight) or any(uncapped.tight):
         return None
-    free = site.uncapped(rows, now_ms)
-    if any(free.tight):
+    if any([each.first for each in plan.shares]):
         return None
     shown = [None if each is None else each.behaviour.cap_ma for each in site.demands]
-    return plan.shares, plan.order, plan.shortfalls, shown, free.capacity_ma, rows.building_ma
+    return plan.shares, plan.order, plan.shortfalls, shown, uncapped.capacity_ma, rows.building_ma
 
 
 def _part(free: Plan, position: int) -> Part:
@@ -152,18 +151,18 @@ def site_observation(
 ) -> Observation:
     """What the whole site draws, building included, and what it may draw; less what is fed in, as
     far as meters say so."""
-    voltage_v = site.config.voltage_v
-    building_w = sum(
-        w_from_ma(rows.building_ma[row], voltage_v=voltage_v, phases=1)
-        for row in site.tree.supply_rows
-    )
+    tree, voltage_v = site.tree, site.config.voltage_v
+    building_w = 0
+    for current_ma in rows.building_ma[tree.supply_lines]:
+        building_w += w_from_ma(current_ma, voltage_v=voltage_v, phases=1)
     drawn_w = allowed_w = building_w
     fed_w = 0
-    for connector, liability_ma in zip(site.connectors, rows.own_liability_ma, strict=True):
-        may_w = 0
-        if liability_ma:
-            phases = len(connector.leaf.phases)
-            may_w = w_from_ma(liability_ma, voltage_v=voltage_v, phases=phases)
+    for connector, liability_ma, volts in zip(
+        site.connectors, rows.own_liability_ma, tree.volts, strict=True
+    ):
+        # As `w_from_ma` rounds; most connectors stand idle, and this is asked all the time.
+        may_w = liability_ma * volts // 1_000
+        entry = connector.entry
         metered_w = connector.metered_w(now_ms=now_ms, stale_ms=stale_ms)
         if metered_w is None:
             drawn_w += may_w
@@ -171,10 +170,9 @@ def site_observation(
             drawn_w += metered_w
             if metered_w < 0:
                 fed_w -= metered_w
-        if connector.entry.fed_ma:
-            proven_ma = connector.entry.proven_feed_ma(now_ms=now_ms, fresh_ms=stale_ms)
+        if entry.fed_ma:
+            proven_ma = entry.proven_feed_ma(now_ms=now_ms, fresh_ms=stale_ms)
             if proven_ma:
-                phases = len(connector.leaf.phases)
-                may_w = -w_from_ma(proven_ma, voltage_v=voltage_v, phases=phases)
+                may_w = -(proven_ma * volts // 1_000)
         allowed_w += may_w
     return Observation(now_ms, drawn_w, allowed_w, reducing, fed_w)

@@ -51,6 +51,8 @@ class Plan(msgspec.Struct, frozen=True):
     summed over conductors; None where the site has no such row."""
     shares: Sequence[Share] = ()
     """What went into the solver, in the order of the tree."""
+    least_ma: Sequence[int] = ()
+    """What each connector takes off its rows if it is given nothing."""
     contended: bool = False
     """Whether somebody could not have all that it would take."""
     asked: tuple[object, ...] = ()
@@ -133,6 +135,7 @@ def plan(
         shortfalls=shortfalls,
         power_ma=None if tree.power_row is None else rows.capacity_ma[tree.power_row],
         shares=shares,
+        least_ma=[share.least_ma for share in shares],
         contended=contended,
         asked=asked,
     )

@@ -123,9 +123,11 @@ class Rounds:
         if heard_ms is None:
             return
         elapsed_ms, interval_ms = now_ms - heard_ms, self._settings.round_interval_ms
-        stalled = elapsed_ms > STALL_ROUNDS_MAX * interval_ms and (
-            elapsed_ms > (STALL_ROUNDS_MAX + QUIET_ROUNDS_MAX) * interval_ms
-            or any(entry.draining_ma or entry.receding_ma for entry in site.entries)
+        if -interval_ms < elapsed_ms <= STALL_ROUNDS_MAX * interval_ms:
+            return
+        stalled = elapsed_ms > (STALL_ROUNDS_MAX + QUIET_ROUNDS_MAX) * interval_ms or (
+            elapsed_ms > 0
+            and any([entry.draining_ma or entry.receding_ma for entry in site.entries])
         )
         if stalled and not since_crash:
             site.clock_set(elapsed_ms - interval_ms, now_ms)
@@ -367,7 +369,7 @@ class Rounds:
         asked for proves what they draw since."""
         for connector in site.connectors:
             entry, asked_ms = connector.entry, connector.sample_asked_ms
-            if now_ms - asked_ms < SAMPLE_ASKED_MS:
+            if entry.session_id is None or now_ms - asked_ms < SAMPLE_ASKED_MS:
                 continue
             if now_ms - entry.acknowledged_ms < SAMPLE_PAUSE_MS:
                 continue
@@ -469,9 +471,10 @@ class Rounds:
         self, site: LiveSite, plan: Plan, rows: Budget, now_ms: int
     ) -> tuple[int, Curve]:
         """The floor and the curve of the site: those of before where they follow from the same."""
-        question = curve_question(site, plan, rows, now_ms) if self.quiet else None
+        uncapped = site.uncapped(rows, now_ms) if plan.order or self.quiet else rows
+        question = curve_question(site, plan, rows, uncapped) if self.quiet else None
         if question is None or question != self._curve_of:
-            self._curve = site_curve(site, plan, rows, now_ms=now_ms, pace=self._pace)
+            self._curve = site_curve(site, plan, rows, uncapped, now_ms=now_ms, pace=self._pace)
             self._curve_of = question
         return self._curve
 

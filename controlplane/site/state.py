@@ -81,6 +81,8 @@ class SiteState(msgspec.Struct):
     def asked_w(self, now_ms: int) -> int | None:
         """What the grid wants the site to stay below, by its own events and by its feeder's wish;
         None: nothing."""
+        if self.wish is None and not self.grid.events:
+            return None
         asked = [self.grid.limit_w()]
         if self.wish is not None and self.wish.in_force(now_ms):
             asked.append(self.wish.power_w)

@@ -60,6 +60,9 @@ class SiteTree:
         ]
         paths = [_path(node, parents) for node in range(len(parents))]
         self.supply = parents.index(-1)
+        self.supply_rows = range(self.supply * 3, self.supply * 3 + 3)
+        self.supply_lines = slice(self.supply * 3, self.supply * 3 + 3)
+        """The same, to take these rows out of a list that has an entry per row."""
         self.lines = 3 * len(config.circuits)
         """How many rows are lines; these come first."""
         powered = config.contract is not None or config.surplus_only
@@ -86,6 +89,11 @@ class SiteTree:
             for _ in range(3)
         ]
         """What may be fed in through every line."""
+        self.able_ma = max(self.rating_ma[row] - self.margin_ma[row] for row in self.supply_rows)
+        """What the supply carries at most on a line, with its margin kept."""
+        self.volts = tuple(config.voltage_v * len(leaf.phases) for leaf in self.leaves)
+        """Per connector, what a current on each of its conductors is multiplied by for its power:
+        the line-to-neutral voltage of all of them together."""
         building = config.building_load
         self.building_nodes = () if building is None else paths[index[building.circuit]]
         self.below_meter = tuple(
@@ -122,10 +130,6 @@ class SiteTree:
     def rows(self) -> int:
         return self.lines + (self.power_row is not None)
 
-    @property
-    def supply_rows(self) -> range:
-        return range(self.supply * 3, self.supply * 3 + 3)
-
     def row_name(self, row: int) -> str:
         """The row in words, such as `circuit panel-1 phase L2`."""
         if row == self.power_row:
@@ -154,7 +158,7 @@ class SiteTree:
 
     def supply_sums(self, leaf_ma: Sequence[int]) -> list[int]:
         """The same on the three lines of the supply alone."""
-        return self.row_sums(leaf_ma)[self.supply * 3 : self.supply * 3 + 3]
+        return self.row_sums(leaf_ma)[self.supply_lines]
 
 
 class _Carried:
