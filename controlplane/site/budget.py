@@ -52,9 +52,15 @@ class Budget(msgspec.Struct, frozen=True):
         pairs = zip(self.liability_ma[:lines], self.capacity_ma[:lines], strict=True)
         return [used > may for used, may in pairs]
 
+    @staticmethod
+    def kept_ma(fallback_ma: int, drawn_ma: int) -> int:
+        """What lines that are not tight keep for a connector besides what it draws: its session may
+        end at any moment."""
+        return fallback_ma - drawn_ma if fallback_ma > drawn_ma else 0
+
     def room(self, tree: SiteTree, drawn_ma: Sequence[int], kept_ma: Sequence[int]) -> Room:
-        """What is left where each connector draws `drawn_ma` and is to find `kept_ma` besides when
-        its session ends. Plan and release both ask here: what one gives the other can send."""
+        """What is left where each connector draws `drawn_ma` and `kept_ma` is kept for it. Plan and
+        release both ask here, so that what one gives the other can send."""
         used = tree.row_sums(drawn_ma)
         if any(kept_ma):
             used = [

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Container, Sequence
 from dataclasses import dataclass
-from operator import sub
 
 import msgspec
 
@@ -155,7 +154,7 @@ def _raise(
 ) -> tuple[list[tuple[int, int]], dict[int, int]]:
     """Release increases, in the order given, while there is room; each takes its room at once."""
     liability = list(rows.liability_ma)
-    kept = list(map(sub, rows.own_reserve_ma, rows.own_liability_ma))
+    kept = list(map(rows.kept_ma, rows.own_fallback_ma, rows.own_liability_ma))
     room = rows.room(tree, rows.own_liability_ma, kept)
     # On a tight line nobody is raised above what is reserved for it.
     free = [0 if tight else left for left, tight in zip(room.left_ma, room.tight, strict=True)]

@@ -67,9 +67,8 @@ class Share(msgspec.Struct):
         return self.fixed_ma + self.fallback_ma if self.planned else self.fixed_ma
 
     def kept_ma(self, given_ma: int) -> int:
-        """What its lines, but for tight ones, keep for it besides what it is given: its session may
-        end at any moment."""
-        return max(0, self.fallback_ma - given_ma) if self.planned else 0
+        """What its lines, but for tight ones, keep for it besides what it is given."""
+        return Budget.kept_ma(self.fallback_ma, given_ma) if self.planned else 0
 
     @property
     def secured_ma(self) -> int:

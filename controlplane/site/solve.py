@@ -164,8 +164,7 @@ class _Sharing:
             self._tree.network, capacity, self._demand, np.array(current_ma, dtype=np.int64)
         )
         contended = any(
-            shares[each].max_ma > current_ma[each] and not shares[each].last
-            for each in self._order
+            shares[each].max_ma > current_ma[each] and not shares[each].last for each in self._order
         )
         return Result(current_ma, binding_row, contended, checked=over.size == 0)
 
