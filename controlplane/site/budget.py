@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from operator import gt, sub
 
 import msgspec
 
 from controlplane.site.ledger import Entry
-from controlplane.site.tree import SiteTree
+from controlplane.site.tree import Leaf, SiteTree
 
-__all__ = ["POWER_MAX_MA", "Budget", "budget", "moved", "uncapped"]
+__all__ = ["POWER_MAX_MA", "Budget", "Room", "budget", "moved", "uncapped"]
 
 POWER_MAX_MA = 10**12
 """The capacity of the row of the total power where nothing limits it."""
@@ -29,12 +30,16 @@ class Budget(msgspec.Struct, frozen=True):
     reserve_ma: list[int]
     fallback_ma: list[int]
     tight: list[bool]
+    """Lines that cannot even hold the fallbacks: there nobody is given more than its own, and what
+    one does not take of it, others may."""
     own_fallback_ma: list[int]
     """Per connector, as `Entry.fallback_ma`."""
     own_liability_ma: list[int]
     """Per connector, as `Entry.liability_ma`."""
     own_reserve_ma: list[int]
     """Per connector, as `Entry.reserve_ma`."""
+    own_idle: list[bool]
+    """Per connector, as `Entry.idle`."""
     surplus_ma: int | None = None
     """What may be charged without urgency, summed over conductors; None: no such limit."""
     feed_ma: list[int] | None = None
@@ -46,6 +51,56 @@ class Budget(msgspec.Struct, frozen=True):
         """For each of the first `lines` rows, whether more may be drawn than it can give."""
         pairs = zip(self.liability_ma[:lines], self.capacity_ma[:lines], strict=True)
         return [used > may for used, may in pairs]
+
+    @staticmethod
+    def kept_ma(fallback_ma: int, drawn_ma: int) -> int:
+        """What lines that are not tight keep for a connector besides what it draws: its session may
+        end at any moment."""
+        return fallback_ma - drawn_ma if fallback_ma > drawn_ma else 0
+
+    def room(self, tree: SiteTree, drawn_ma: Sequence[int], kept_ma: Sequence[int]) -> Room:
+        """What is left where each connector draws `drawn_ma` and `kept_ma` is kept for it. Plan and
+        release both ask here, so that what one gives the other can send."""
+        used = tree.row_sums(drawn_ma)
+        if any(kept_ma):
+            used = [
+                drawn if tight else drawn + kept
+                for drawn, kept, tight in zip(used, tree.row_sums(kept_ma), self.tight, strict=True)
+            ]
+        if tree.power_row is not None:
+            draws = [0 if idle else ma for idle, ma in zip(self.own_idle, drawn_ma, strict=True)]
+            used[tree.power_row] = tree.power_sum(draws)
+        return Room(list(map(sub, self.capacity_ma, used)), self.tight)
+
+
+@dataclass(slots=True)
+class Room:
+    """What every row has left, while one connector after the other is given something out of it
+    and out of what lines that are not tight keep for it."""
+
+    left_ma: list[int]
+    tight: list[bool]
+
+    def more_ma(self, row: int, given_ma: int, kept_ma: int) -> int:
+        """What a line has to add to what it keeps for one that is given `given_ma`."""
+        return given_ma if self.tight[row] else max(0, given_ma - kept_ma)
+
+    def short_row(self, leaf: Leaf, given_ma: int, kept_ma: int) -> int | None:
+        """The first line that has too little left for it."""
+        for row in leaf.rows:
+            if self.left_ma[row] < self.more_ma(row, given_ma, kept_ma):
+                return row
+        return None
+
+    def most_ma(self, leaf: Leaf, kept_ma: int) -> tuple[int, int]:
+        """The most that all its lines can bear, and the line that bears no more."""
+        return min(
+            (self.left_ma[row] + (0 if self.tight[row] else kept_ma), row) for row in leaf.rows
+        )
+
+    def take(self, leaf: Leaf, given_ma: int, kept_ma: int) -> None:
+        for row in leaf.rows:
+            self.left_ma[row] -= self.more_ma(row, given_ma, kept_ma)
 
 
 def budget(
@@ -96,12 +151,13 @@ def budget(
             room_ma = grid_limit_ma - building_ma[row] + fed_ma
             capacity[row] = min(capacity[row], room_ma)
             tight[row] = tight[row] or fallback[row] > room_ma
+    own_idle = [entry.idle for entry in entries]
     if tree.power_row is not None:
         capacity.append(POWER_MAX_MA if contract_ma is None else contract_ma)
         tight.append(False)
         draws = [
-            0 if entry.idle else liability_ma
-            for entry, liability_ma in zip(entries, own_liability, strict=True)
+            0 if idle else liability_ma
+            for idle, liability_ma in zip(own_idle, own_liability, strict=True)
         ]
         liability[tree.power_row] = reserve[tree.power_row] = tree.power_sum(draws)
     feeds = [entry.feed_ma for entry in entries]
@@ -115,6 +171,7 @@ def budget(
         own_fallback_ma=own_fallback,
         own_liability_ma=own_liability,
         own_reserve_ma=own_reserve,
+        own_idle=own_idle,
         surplus_ma=surplus_ma,
         feed_ma=tree.row_sums(feeds) if any(feeds) else None,
         export_ma=_limited_export(tree, circuit_limits_ma) if circuit_limits_ma else None,

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from controlplane.site.behaviour import Nudge
-from controlplane.site.budget import Budget
+from controlplane.site.budget import Budget, Room
 from controlplane.site.demand import Demand
 from controlplane.site.share import Share, is_guarantee
 from controlplane.site.tree import SiteTree
@@ -64,8 +64,9 @@ def grant(
         wish_ma = min(max(wish_ma, leaf.min_ma, share.min_ma), leaf.max_ma)
         if share.ceiling_ma is not None:
             wish_ma = min(wish_ma, share.ceiling_ma)
-        short_row = min(leaf.rows, key=room.__getitem__)
-        room_ma = max(0, share.kept_ma + room[short_row])
+        kept_ma = share.kept_ma(0)
+        most_ma, short_row = room.most_ma(leaf, kept_ma)
+        room_ma = max(0, most_ma)
         granted_ma = min(wish_ma, share.max_ma, room_ma)
         if granted_ma < wish_ma:
             granted_ma -= granted_ma % leaf.step_ma
@@ -75,15 +76,14 @@ def grant(
             shortfalls.append(Shortfall(position, wish_ma, granted_ma, row))
         if granted_ma > 0:
             share.min_ma, share.first = granted_ma, True
-            for row in leaf.rows:
-                room[row] -= max(0, granted_ma - share.kept_ma)
+            room.take(leaf, granted_ma, kept_ma)
     return tuple(shortfalls)
 
 
-def _room_beside_kept(tree: SiteTree, shares: Sequence[Share], rows: Budget) -> list[int]:
+def _room_beside_kept(tree: SiteTree, shares: Sequence[Share], rows: Budget) -> Room:
     """What is left on every row when nobody has more than is kept for it."""
-    kept = tree.row_sums([share.fixed_ma + share.kept_ma for share in shares])
-    return [have - taken for have, taken in zip(rows.capacity_ma, kept, strict=True)]
+    fixed = [share.fixed_ma for share in shares]
+    return rows.room(tree, fixed, [share.kept_ma(0) for share in shares])
 
 
 def stand_back(
@@ -97,15 +97,13 @@ def stand_back(
     left_out: dict[int, int] = {}
     for position in order:
         share = shares[position]
-        more_ma = share.min_ma - share.kept_ma
-        if more_ma <= 0:
+        if share.min_ma <= share.secured_ma:
             continue
-        short_row = next((row for row in share.leaf.rows if room[row] < more_ma), None)
+        short_row = room.short_row(share.leaf, share.min_ma, share.kept_ma(0))
         if short_row is not None:
             left_out[position] = short_row
             continue
-        for row in share.leaf.rows:
-            room[row] -= more_ma
+        room.take(share.leaf, share.min_ma, share.kept_ma(0))
     return left_out
 
 
@@ -127,9 +125,7 @@ def with_guarantees(tree: SiteTree, shares: Sequence[Share], rows: Budget) -> Bu
     if tree.power_row is None:
         return rows
     kept = [
-        0
-        if share.idle
-        else share.fixed_ma - share.unused_ma + (share.min_ma if is_guarantee(share) else 0)
+        0 if share.idle else share.fixed_ma + (share.min_ma if is_guarantee(share) else 0)
         for share in shares
     ]
     floor_ma = tree.power_sum(kept)

@@ -161,12 +161,16 @@ def _raise(
     raise_interval_ms: int,
 ) -> tuple[list[tuple[int, int]], dict[int, int]]:
     """Release increases, in the order given, while there is room; each takes its room at once."""
-    liability, reserve = list(rows.liability_ma), list(rows.reserve_ma)
+    liability = list(rows.liability_ma)
+    kept = list(map(rows.kept_ma, rows.own_fallback_ma, rows.own_liability_ma))
+    room = rows.room(tree, rows.own_liability_ma, kept)
+    # On a tight line nobody is raised above what is reserved for it.
+    free = [0 if tight else left for left, tight in zip(room.left_ma, room.tight, strict=True)]
     limits: list[tuple[int, int]] = []
     waiting: dict[int, int] = {}
     for position, target in raises:
         leaf, entry = tree.leaves[position], entries[position]
-        room_ma, short_row = _room(leaf, entry, rows.capacity_ma, liability, reserve)
+        room_ma, short_row = _room(leaf, entry, rows.capacity_ma, liability, free)
         limit_ma = target if target <= room_ma else room_ma - room_ma % leaf.step_ma
         least_ma = min(target, plan.shares[position].min_ma)
         if limit_ma < target and not _worth_a_part(leaf, entry, limit_ma, least_ma):
@@ -188,7 +192,7 @@ def _raise(
         calm[position].raised_ms = now_ms
         for row, times in leaf.loads:
             liability[row] += times * max(0, limit_ma - entry.liability_ma)
-            reserve[row] += times * max(0, limit_ma - entry.reserve_ma)
+            free[row] -= times * max(0, limit_ma - entry.reserve_ma)
     return limits, waiting
 
 
@@ -270,9 +274,13 @@ def _room(
     entry: Entry,
     capacity: Sequence[int],
     liability: Sequence[int],
-    reserve: Sequence[int],
+    free: Sequence[int],
 ) -> tuple[int, int]:
-    """The highest limit that every row can bear, and the row that allows no more."""
+    """The highest limit that every row can bear, and the row that allows no more.
+
+    Args:
+        free: what every row has left beside what is drawn and kept.
+    """
     room_ma, short_row = leaf.max_ma, -1
     for row, times in leaf.loads:
         # Up to what it may draw already, a limit costs its rows nothing; up to its reserve, it
@@ -283,7 +291,7 @@ def _room(
             may_draw = min(entry.liability_ma, _secure_ma(entry))
         else:
             may_draw = entry.liability_ma + (capacity[row] - liability[row]) // times
-        may_reserve = entry.reserve_ma + max(0, capacity[row] - reserve[row]) // times
+        may_reserve = entry.reserve_ma + max(0, free[row]) // times
         if min(may_draw, may_reserve) < room_ma:
             room_ma, short_row = min(may_draw, may_reserve), row
     return room_ma, short_row

@@ -54,22 +54,25 @@ class Share(msgspec.Struct):
     """The cause where not a row but `max_ma` stops it."""
     planned: bool = False
     idle: bool = False
-    unused_ma: int = 0
-    """The part of `fixed_ma` that keeps room on its lines and is not drawn."""
     tries_ma: int | None = None
     """From here on it is given what is left over where its minimum is not to be had; None: it is
     not."""
     guaranteed: bool = False
-    """Its fallback is reserved on all its rows, so that giving it less frees nothing."""
+    """None of its lines is tight: its fallback is reserved on all of them, so that giving it less
+    frees nothing."""
 
     @property
     def least_ma(self) -> int:
         """What it takes off its rows if it is given nothing."""
         return self.fixed_ma + self.fallback_ma if self.planned else self.fixed_ma
 
+    def kept_ma(self, given_ma: int) -> int:
+        """What its lines, but for tight ones, keep for it besides what it is given."""
+        return Budget.kept_ma(self.fallback_ma, given_ma) if self.planned else 0
+
     @property
-    def kept_ma(self) -> int:
-        """What its rows keep for it while it is not admitted."""
+    def secured_ma(self) -> int:
+        """Up to here, what it is given costs nobody anything."""
         return self.fallback_ma if self.planned and self.guaranteed else 0
 
 
@@ -117,11 +120,7 @@ def share_of(
         share.why = _HOLDING
         share.last, share.rests = demand.dormant, demand.dormancy.rests
     _hold(share, demand)
-    if tight_row is not None:
-        _limit(share, share.fallback_ma, Why(Cause.TIGHT, tight_row))
-    elif share.fallback_ma >= leaf.min_ma:
-        share.min_ma = max(share.min_ma, share.fallback_ma)
-        share.max_ma = share.full_ma = max(share.max_ma, share.min_ma)
+    _lean(share, tight_row)
     if demand.target_ma is not None and demand.behaviour.nudge is Nudge.NONE:
         _limit(share, max(0, demand.target_ma), _PLAN)
         share.full_ma = min(share.full_ma, share.max_ma)
@@ -143,18 +142,26 @@ def _limit(share: Share, max_ma: int, why: Why) -> None:
 
 
 def _hold(share: Share, demand: Demand) -> None:
-    """Offer no more than rules, operators and others allow. What its rows keep for its default
-    profile beyond that stays kept, because the session may end at any moment."""
+    """Offer no more than rules, operators and others allow."""
     ceiling_ma = share.ceiling_ma
     if ceiling_ma is None:
         return
-    if ceiling_ma < share.fallback_ma:
-        if share.guaranteed:
-            share.unused_ma = share.fallback_ma - ceiling_ma
-            share.fixed_ma += share.unused_ma
-        share.fallback_ma = ceiling_ma
     share.full_ma = min(share.full_ma, ceiling_ma)
     _limit(share, ceiling_ma, Why(demand.held_by))
+
+
+def _lean(share: Share, tight_row: int | None) -> None:
+    """A tight line gives it no more than its fallback; any other no less, where it may have that
+    and charges with it."""
+    if tight_row is not None:
+        _limit(share, share.fallback_ma, Why(Cause.TIGHT, tight_row))
+        return
+    least_ma = share.fallback_ma
+    if share.ceiling_ma is not None:
+        least_ma = min(least_ma, share.ceiling_ma)
+    if least_ma >= share.leaf.min_ma:
+        share.min_ma = max(share.min_ma, least_ma)
+        share.max_ma = share.full_ma = max(share.max_ma, share.min_ma)
 
 
 def _narrow(share: Share, demand: Demand) -> bool:
@@ -170,20 +177,17 @@ def _narrow(share: Share, demand: Demand) -> bool:
 
 
 def give_way(share: Share, why: Why) -> None:
-    """Offer it nothing at present. What its rows keep for its default profile stays kept."""
-    if share.fallback_ma and share.guaranteed:
-        share.unused_ma += share.fallback_ma
-        share.fixed_ma += share.fallback_ma
-    share.fallback_ma = share.full_ma = 0
+    """Offer it nothing at present."""
+    share.full_ma = 0
     _limit(share, 0, why)
 
 
 def waits_for_rest(share: Share) -> bool:
     """Whether it gets only what the others leave. A fallback that its rows keep anyway costs
     nobody anything."""
-    return share.last and share.min_ma > share.kept_ma
+    return share.last and share.min_ma > share.secured_ma
 
 
 def is_guarantee(share: Share) -> bool:
     """Whether its minimum is its fallback, which its lines guarantee, or what a rule guarantees."""
-    return share.first or 0 < share.min_ma <= share.kept_ma
+    return share.first or 0 < share.min_ma <= share.secured_ma

@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
-from operator import add, sub
+from operator import add
 
 import msgspec
 import numpy as np
 
 from controlplane import _core
-from controlplane.site.budget import POWER_MAX_MA, Budget
+from controlplane.site.budget import POWER_MAX_MA, Budget, Room
 from controlplane.site.guarantees import last_without_guarantee, made_way, stand_back
 from controlplane.site.share import Share, is_guarantee, waits_for_rest
 from controlplane.site.tree import SiteTree
@@ -57,102 +57,139 @@ def solve(
     if all_fit(tree, shares, rows, order):
         most = [share.max_ma for share in shares]
         return Result(most, [-1] * len(shares), contended=False, checked=True)
-    asked = (list(map(msgspec.structs.astuple, shares)), list(order), rows.capacity_ma)
+    asked = (list(map(msgspec.structs.astuple, shares)), list(order), rows.capacity_ma, rows.tight)
     result = answers.find(asked)
     if result is None:
-        fixed = [share.fixed_ma for share in shares]
-        result = _shared_out(tree, shares, rows, fixed, order)
+        result = _Sharing(tree, shares, rows, order).result()
         _give_left_over(tree, shares, rows, order, result.current_ma)
         answers.keep(asked, result)
     return result
 
 
-def _shared_out(
-    tree: SiteTree, shares: Sequence[Share], rows: Budget, fixed: list[int], order: Sequence[int]
-) -> Result:
-    """Share the rows out beside what is `fixed` per connector.
+class _Sharing:
+    """Sharing the rows out beside what is fixed.
 
     Guaranteed minimums come first, whatever their tier, and who has no room beside them stands
-    back. A connector that is not admitted still takes its fallback, if its rows guarantee that. So
-    the others share what is left without it: solved again until nobody else falls out, which each
-    time takes at least one connector more out of play. Who fell out comes back where room is left
-    after all, and those that want nothing at present come in only then.
+    back. Lines that are not tight keep a connector's fallback, whatever it is given. So where it is
+    not admitted, or a tight line gives it less, the others share what is left without it: solved
+    again until that happens to nobody else, which each time settles one connector more at least.
+    Who fell out comes back where room is left after all, and those that want nothing at present
+    come in only then.
     """
-    count = len(shares)
-    rank = [count] * count
-    for place, position in enumerate(order):
-        rank[position] = place
-    min_ma = np.array([share.min_ma for share in shares], dtype=np.int64)
-    max_ma = np.array([share.max_ma for share in shares], dtype=np.int64)
-    weight = np.array([share.weight for share in shares], dtype=np.int64)
-    tier = np.array([share.tier for share in shares], dtype=np.uint8)
-    demand = _core.Demand(
-        min_ma=min_ma,
-        max_ma=max_ma,
-        step_ma=tree.step_ma,
-        weight=weight,
-        tier=tier,
-        rank=np.array(rank, dtype=np.int64),
-    )
-    left_out = stand_back(tree, shares, rows, order)
-    left_out.update((position, -1) for position in order if waits_for_rest(shares[position]))
-    for position in left_out:
-        fixed[position] += shares[position].kept_ma
-        min_ma[position] = max_ma[position] = 0
-    while True:
-        capacity = _capacity(tree, shares, rows, fixed)
-        solved = _core.allocate(tree.network, capacity, demand)
-        binding_row, admitted = solved.binding_row.tolist(), solved.admitted.tolist()
-        if all(admitted):
-            break
-        fallen = [
-            position
-            for position in order
-            if not admitted[position]
-            and max_ma[position] > 0
-            and (shares[position].kept_ma > 0 or is_guarantee(shares[position]))
-        ]
-        if not fallen:
-            break
-        squeezed = any(
-            binding_row[position] == tree.power_row and is_guarantee(shares[position])
-            for position in fallen
+
+    def __init__(
+        self, tree: SiteTree, shares: Sequence[Share], rows: Budget, order: Sequence[int]
+    ) -> None:
+        self._tree, self._shares, self._rows, self._order = tree, shares, rows, order
+        rank = [len(shares)] * len(shares)
+        for place, position in enumerate(order):
+            rank[position] = place
+        self._min_ma = np.array([share.min_ma for share in shares], dtype=np.int64)
+        self._max_ma = np.array([share.max_ma for share in shares], dtype=np.int64)
+        self._kept = [share.kept_ma(share.max_ma) for share in shares]
+        self._demand = _core.Demand(
+            min_ma=self._min_ma,
+            max_ma=self._max_ma,
+            step_ma=tree.step_ma,
+            weight=np.array([share.weight for share in shares], dtype=np.int64),
+            tier=np.array([share.tier for share in shares], dtype=np.uint8),
+            rank=np.array(rank, dtype=np.int64),
         )
+        self._left_out = stand_back(tree, shares, rows, order)
+        self._left_out.update((each, -1) for each in order if waits_for_rest(shares[each]))
+        for position in self._left_out:
+            self._settle(position, 0)
+        self._lowered: dict[int, int] = {}
+        self._share_out()
+        while self._fall_out() or self._lower():
+            self._share_out()
+
+    def _settle(self, position: int, given_ma: int) -> None:
+        """It is given just this, and its lines keep the rest of its fallback."""
+        self._min_ma[position] = self._max_ma[position] = given_ma
+        self._kept[position] = self._shares[position].kept_ma(given_ma)
+
+    def _share_out(self) -> None:
+        capacity = _capacity(self._tree, self._shares, self._rows, self._kept)
+        solved = _core.allocate(self._tree.network, capacity, self._demand)
+        self._current_ma: list[int] = solved.current_ma.tolist()
+        self._binding_row: list[int] = solved.binding_row.tolist()
+        self._admitted: list[bool] = solved.admitted.tolist()
+
+    def _fall_out(self) -> bool:
+        """Leave those out who were not admitted and take room all the same, or make it."""
+        if all(self._admitted):
+            return False
+        shares, binding_row, power_row = self._shares, self._binding_row, self._tree.power_row
+        fallen = [
+            each
+            for each in self._order
+            if not self._admitted[each]
+            and self._max_ma[each] > 0
+            and (shares[each].kept_ma(0) > self._kept[each] or is_guarantee(shares[each]))
+        ]
         # On the power row a guarantee is not reserved: who has none makes way, the last one first.
-        last = last_without_guarantee(shares, order, admitted, min_ma) if squeezed else None
-        if last is not None:
-            fallen = [last]
-            binding_row[last] = tree.lines
+        if any(binding_row[each] == power_row and is_guarantee(shares[each]) for each in fallen):
+            last = last_without_guarantee(shares, self._order, self._admitted, self._min_ma)
+            if last is not None:
+                fallen = [last]
+                binding_row[last] = self._tree.lines
         for position in fallen:
-            left_out[position] = binding_row[position]
-            fixed[position] += shares[position].kept_ma
-            min_ma[position] = max_ma[position] = 0
-    current_ma = solved.current_ma.tolist()
-    if left_out:
-        room = _left(tree, shares, rows, fixed, current_ma)
+            self._left_out[position] = binding_row[position]
+            self._settle(position, 0)
+        return bool(fallen)
+
+    def _lower(self) -> bool:
+        """Keep for those what a tight line does not give them of their fallback."""
+        below = [
+            each
+            for each in self._order
+            if self._current_ma[each] > 0
+            and self._shares[each].kept_ma(self._current_ma[each]) > self._kept[each]
+        ]
+        for position in below:
+            self._lowered[position] = self._binding_row[position]
+            self._settle(position, self._current_ma[position])
+        return bool(below)
+
+    def result(self) -> Result:
+        """What everybody is given, with those back that fit again."""
+        shares, current_ma, binding_row = self._shares, self._current_ma, self._binding_row
+        for position, row in self._lowered.items():
+            binding_row[position] = row
+        if self._left_out:
+            self._readmit()
+        capacity = _capacity(self._tree, shares, self._rows, self._kept)
+        over = _core.check(
+            self._tree.network, capacity, self._demand, np.array(current_ma, dtype=np.int64)
+        )
+        contended = any(
+            shares[each].max_ma > current_ma[each] and not shares[each].last for each in self._order
+        )
+        return Result(current_ma, binding_row, contended, checked=over.size == 0)
+
+    def _readmit(self) -> None:
+        tree, shares, current_ma = self._tree, self._shares, self._current_ma
+        room = _left(tree, shares, self._rows, self._kept, current_ma)
         candidates = [
             each
-            for each in order
-            if each in left_out and not (shares[each].last and shares[each].rests)
+            for each in self._order
+            if each in self._left_out and not (shares[each].last and shares[each].rests)
         ]
         for position in _readmitted(tree, shares, room, candidates):
             share = shares[position]
-            fixed[position] -= share.kept_ma
-            current_ma[position] = min_ma[position] = share.min_ma
-            max_ma[position] = share.max_ma
-        for position in made_way(tree, shares, room, current_ma, min_ma=min_ma, order=order):
-            binding_row[position] = tree.lines
-        capacity = _capacity(tree, shares, rows, fixed)
-    over = _core.check(tree.network, capacity, demand, np.array(current_ma, dtype=np.int64))
-    for position, row in left_out.items():
-        binding_row[position] = (
-            min(shares[position].leaf.rows, key=room.__getitem__) if row < 0 else row
+            self._settle(position, share.min_ma)
+            current_ma[position] = share.min_ma
+            self._max_ma[position] = share.max_ma
+        lost = made_way(
+            tree, shares, room.left_ma, current_ma, min_ma=self._min_ma, order=self._order
         )
-    contended = any(
-        shares[position].max_ma > current_ma[position] and not shares[position].last
-        for position in order
-    )
-    return Result(current_ma, binding_row, contended, checked=over.size == 0)
+        for position, row in self._left_out.items():
+            shortest = min(shares[position].leaf.rows, key=room.left_ma.__getitem__)
+            self._binding_row[position] = shortest if row < 0 else row
+        for position in lost:
+            if position not in self._left_out:
+                self._binding_row[position] = tree.lines
 
 
 def _give_left_over(
@@ -167,27 +204,23 @@ def _give_left_over(
     trying = [each for each in order if shares[each].tries_ma and not current_ma[each]]
     if not trying:
         return
-    # While somebody gets nothing, his rows keep his fallback.
-    fixed = [
-        share.fixed_ma + (0 if given_ma else share.kept_ma)
-        for share, given_ma in zip(shares, current_ma, strict=True)
-    ]
-    room = _left(tree, shares, rows, fixed, current_ma)
+    kept = [share.kept_ma(ma) for share, ma in zip(shares, current_ma, strict=True)]
+    room = _left(tree, shares, rows, kept, current_ma)
     for position in trying:
         share = shares[position]
-        left_ma = min(room[row] for row in share.leaf.rows)
-        if share.last or share.first or left_ma < 0:
+        kept_ma = share.kept_ma(0)
+        if share.last or share.first or room.short_row(share.leaf, 0, kept_ma) is not None:
             continue
-        tried_ma = min(share.max_ma, share.kept_ma + left_ma)
+        tried_ma = min(share.max_ma, room.most_ma(share.leaf, kept_ma)[0])
         if tree.power_row is not None:
-            tried_ma = min(tried_ma, room[tree.power_row] // len(share.leaf.phases))
+            tried_ma = min(tried_ma, room.left_ma[tree.power_row] // len(share.leaf.phases))
         tried_ma -= tried_ma % share.leaf.step_ma
         if tried_ma < (share.tries_ma or 0):
             continue
         current_ma[position] = tried_ma
-        for row, times in share.leaf.loads:
-            line = row != tree.power_row
-            room[row] -= times * (tried_ma - share.kept_ma if line else tried_ma)
+        room.take(share.leaf, tried_ma, kept_ma)
+        if tree.power_row is not None:
+            room.left_ma[tree.power_row] -= len(share.leaf.phases) * tried_ma
 
 
 def all_fit(tree: SiteTree, shares: Sequence[Share], rows: Budget, order: Sequence[int]) -> bool:
@@ -199,19 +232,19 @@ def all_fit(tree: SiteTree, shares: Sequence[Share], rows: Budget, order: Sequen
         share = shares[position]
         if share.first or waits_for_rest(share):
             return False
-    fixed = [share.fixed_ma for share in shares]
     most = [share.max_ma for share in shares]
-    return min(_left(tree, shares, rows, fixed, most)) >= 0
+    kept = [share.kept_ma(share.max_ma) for share in shares]
+    return min(_left(tree, shares, rows, kept, most).left_ma) >= 0
 
 
 def _capacity(
-    tree: SiteTree, shares: Sequence[Share], rows: Budget, fixed: list[int]
+    tree: SiteTree, shares: Sequence[Share], rows: Budget, kept: Sequence[int]
 ) -> _core.Capacity:
-    """What is left on every row, once `fixed` per connector is taken off; never below 0, nor more
-    than the core takes."""
+    """What is left on every row beside what is fixed, and `kept` per connector; never below 0, nor
+    more than the core takes."""
     left = [
         each if 0 <= each <= POWER_MAX_MA else min(max(0, each), POWER_MAX_MA)
-        for each in _left(tree, shares, rows, fixed)
+        for each in _left(tree, shares, rows, kept).left_ma
     ]
     power = left[tree.lines :]
     return _core.Capacity(
@@ -224,25 +257,17 @@ def _left(
     tree: SiteTree,
     shares: Sequence[Share],
     rows: Budget,
-    fixed: Sequence[int],
+    kept: Sequence[int],
     current_ma: Sequence[int] | None = None,
-) -> list[int]:
-    """What is left on every row beside `fixed` and `current_ma` (None: 0) per connector. A fallback
-    whose room is kept free on the lines draws no power."""
-    used = tree.row_sums(fixed if current_ma is None else list(map(add, fixed, current_ma)))
-    if tree.power_row is not None:
-        given = [0] * len(fixed) if current_ma is None else current_ma
-        used[tree.power_row] = tree.power_sum(
-            [
-                0 if share.idle else share.fixed_ma - share.unused_ma + given_ma
-                for share, given_ma in zip(shares, given, strict=True)
-            ]
-        )
-    return list(map(sub, rows.capacity_ma, used))
+) -> Room:
+    """What is left on every row beside what is fixed, and `kept` and `current_ma` (None: 0) per
+    connector."""
+    drawn = [share.fixed_ma for share in shares]
+    return rows.room(tree, drawn if current_ma is None else list(map(add, drawn, current_ma)), kept)
 
 
 def _readmitted(
-    tree: SiteTree, shares: Sequence[Share], room: list[int], candidates: Sequence[int]
+    tree: SiteTree, shares: Sequence[Share], room: Room, candidates: Sequence[int]
 ) -> list[int]:
     """Those of `candidates`, in their order, whose minimum fits into what is kept for them and the
     `room` that is left per row; takes it from there. A line that is short already, because somebody
@@ -251,17 +276,15 @@ def _readmitted(
     found = []
     for position in candidates:
         share = shares[position]
-        more_ma = max(0, share.min_ma - share.kept_ma)
-        fits = all(room[row] >= more_ma for row in share.leaf.rows)
+        fits = room.short_row(share.leaf, share.min_ma, share.kept_ma(0)) is None
         power_ma = 0
         if tree.power_row is not None:
             power_ma = share.min_ma * len(share.leaf.phases)
-            fits &= is_guarantee(share) or room[tree.power_row] >= power_ma
+            fits &= is_guarantee(share) or room.left_ma[tree.power_row] >= power_ma
         if not fits:
             continue
         found.append(position)
-        for row in share.leaf.rows:
-            room[row] -= more_ma
+        room.take(share.leaf, share.min_ma, share.kept_ma(0))
         if tree.power_row is not None:
-            room[tree.power_row] -= power_ma
+            room.left_ma[tree.power_row] -= power_ma
     return found

@@ -47,7 +47,7 @@ class Sunshine:
         if share.idle:
             return cls()
         if free or demand is None or not share.planned:
-            may_ma = current_ma if share.planned else share.fixed_ma - share.unused_ma
+            may_ma = current_ma if share.planned else share.fixed_ma
             measured_ma = None if entry.settling else entry.measured_ma
             return cls(taken_ma=may_ma if measured_ma is None else min(may_ma, measured_ma))
         least_ma = share.min_ma if share.first else share.leaf.min_ma

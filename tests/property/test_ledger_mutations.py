@@ -12,6 +12,7 @@ from ledger_world import World
 from test_ledger_safety import live
 
 from controlplane.site import release
+from controlplane.site.budget import Budget
 from controlplane.site.ledger import Entry
 from controlplane.site.tree import Leaf
 
@@ -86,8 +87,8 @@ MUTATIONS = {
         14,
     ),
     "no room is kept for the end of a session": (
-        counting("reserve_ma", lambda e: e.liability_ma),
-        928,
+        (Budget, "kept_ma", staticmethod(lambda _fallback_ma, _drawn_ma: 0)),
+        166,
     ),
     "an idle connector counts nothing": (counting("fallback_ma", lambda _: 0), 0),
     "an unknown default counts as described": (counting("fallback_ma", lambda e: e.offline_ma), 1),

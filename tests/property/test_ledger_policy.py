@@ -43,6 +43,7 @@ def settled(seed: int) -> tuple[World, Policy]:
 
 @settings(max_examples=25, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1))
+@example(seed=12954)  # a guarantee beside one that is paused for the sake of another line
 def test_once_faults_stop_rules_and_limits_are_kept(seed: int) -> None:
     world, policy = settled(seed)
     view, found = world.view(), world.given()

@@ -92,6 +92,18 @@ def test_a_vehicle_waits_for_cheaper_power_and_is_ready_in_time() -> None:
     assert len(bench.told["A"]) <= 8
 
 
+def test_nobody_is_promised_the_default_profile_of_one_who_waits_for_cheaper_power() -> None:
+    bench = Planned([charger("A", offline_a=8), charger("B")], supply_a=20)
+    bench.arrive("A", need_wh=20_000, departure_ms=START_MS + 9 * HOUR_MS)
+    bench.drive(600_000)
+    assert bench.connector("A").reason == "waits for cheaper power until 00:00"
+    bench.arrive("B", need_wh=20_000, departure_ms=START_MS + HOUR_MS)
+    bench.drive(600_000)
+    other = bench.connector("B")
+    assert (other.target_ma, other.limit_ma) == (12_000, 12_000)
+    assert "waiting" not in other.reason
+
+
 def test_a_peak_has_a_price_and_chargers_are_told_little() -> None:
     """Three vehicles of one night under a demand charge: the peak stays near the mean, everybody is
     ready, and limits are few though averages would lie below any minimum."""

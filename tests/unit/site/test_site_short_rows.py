@@ -72,3 +72,39 @@ def test_a_guarantee_is_begun_as_it_is_kept_where_the_building_takes_all_of_the_
     bench.settle(60_000)
     assert bench.limits_a() == [16, 0]
     assert bench.alarms() == ["contract_exceeded"]
+
+
+def _beside_idle_default_profiles(limit_ma: int, *others: dict[str, Any], **values: Any) -> Bench:
+    """Two idle chargers of 10 A each on L2, and P with a default profile of 8 A on L1 and L2, of
+    which L2 cannot hold all default profiles within the operator's limit."""
+    idle = [charger(name, offline_a=10, phases=["L2"]) for name in ("I", "J")]
+    two_phases = charger("P", offline_a=8, phases=["L1", "L2"])
+    bench = Bench(site([*idle, two_phases, *others], **values))
+    bench.plug("P")
+    bench.settle()
+    bench.ask(SetCircuitLimit("supply", limit_ma), SiteView)
+    bench.settle(60_000)
+    return bench
+
+
+def test_a_guarantee_beside_one_that_is_paused_on_another_line_is_given_what_fits() -> None:
+    """P is paused for the sake of L2; on L1 its default profile is kept free all the same."""
+    rule = {"id": "fleet", "id_tokens": ["FLEET"], "guaranteed_a": 8}
+    guaranteed = charger("G", offline_a=4, **ONE_PHASE)
+    bench = _beside_idle_default_profiles(14_000, guaranteed, rules=[rule])
+    bench.plug("G", id_token="FLEET")
+    bench.settle(60_000)
+    assert bench.connector("P").limit_ma == 0
+    assert bench.connector("G").limit_ma == 6_000
+    assert "guarantee_unmet" in bench.alarms()
+
+
+def test_what_one_line_does_not_give_of_a_default_profile_is_kept_free_on_the_others() -> None:
+    """L2 leaves P 7 A of its 8 A; whoever shares L1 with it is promised nothing of the last."""
+    bench = _beside_idle_default_profiles(27_000, charger("Q", **ONE_PHASE))
+    bench.plug("Q")
+    bench.settle(60_000)
+    assert bench.connector("P").limit_ma == 7_000
+    other = bench.connector("Q")
+    assert (other.target_ma, other.limit_ma) == (19_000, 19_000)
+    assert "circuit supply phase L1" in other.reason and "waiting" not in other.reason
