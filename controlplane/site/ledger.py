@@ -124,6 +124,8 @@ class Entry(msgspec.Struct, array_like=True):
     """Of each decrease that may still be followed, what it was from: the oldest and highest first.
     The time for one runs from its own acknowledgement, whatever is told after it: a vehicle that
     had its time to come down to a limit draws no more than that, or than a later, higher one."""
+    doubted_ma: int | None = None
+    """The smallest limit that was sent, failed, and may be in force all the same; None: none."""
 
     # --- what counts ------------------------------------------------------------------------------
 
@@ -202,6 +204,16 @@ class Entry(msgspec.Struct, array_like=True):
         if self.pending and self.pending[-1].session_id == self.session_id:
             return self.pending[-1].limit_ma
         return self.acknowledged_ma
+
+    @property
+    def secure_ma(self) -> int:
+        """Up to here a limit raises nothing: what it was told last, or what it was told before that
+        and may have obeyed without a word; or else its default profile by description, whatever
+        more is counted for it."""
+        asked_ma = self.asked_ma
+        if asked_ma is None:
+            asked_ma = min(self.fallback_ma, self.offline_ma)
+        return asked_ma if self.doubted_ma is None else min(asked_ma, self.doubted_ma)
 
     @property
     def idle(self) -> bool:
@@ -319,6 +331,7 @@ class Entry(msgspec.Struct, array_like=True):
         self.acknowledged_ma = pending.limit_ma
         self.acknowledged_ms = now_ms
         self.uncertain_ma = self.uncertain_feed_ma = 0
+        self.doubted_ma = None
         self.reassert = False
         self._give_way(before_ma, max(0, pending.limit_ma), now_ms)
         self.fading_ma = fed_ma if fed_ma > max(0, -pending.limit_ma) else 0
@@ -351,6 +364,8 @@ class Entry(msgspec.Struct, array_like=True):
         """A limit may be in force or not."""
         self.uncertain_ma = max(self.uncertain_ma, limit_ma)
         self.uncertain_feed_ma = max(self.uncertain_feed_ma, -limit_ma)
+        least_ma = max(0, limit_ma)
+        self.doubted_ma = least_ma if self.doubted_ma is None else min(self.doubted_ma, least_ma)
 
     def metered(
         self,
@@ -483,6 +498,7 @@ class Entry(msgspec.Struct, array_like=True):
         self.session_id = session_id
         self.acknowledged_ma = None
         self.uncertain_ma = self.draining_ma = self.excess_ma = 0
+        self.doubted_ma = None
         self.followed = []
         self.uncertain_feed_ma = self.fading_ma = self.feed_excess_ma = self.fed_ma = 0
         self.failures = self.retry_ms = 0
@@ -509,11 +525,8 @@ class Entry(msgspec.Struct, array_like=True):
         online."""
         if self.session_id is not None:
             # Those of a session that is over as well: see `outcome`.
-            in_flight = [pending.limit_ma for pending in self.pending]
-            self.uncertain_ma = max(self.uncertain_ma, *in_flight, 0)
-            self.uncertain_feed_ma = max(
-                self.uncertain_feed_ma, *(-limit_ma for limit_ma in in_flight), 0
-            )
+            for pending in self.pending:
+                self._doubt(pending.limit_ma)
         self.pending = []
         self.online = self.settled = False
         self.retry_ms = 0

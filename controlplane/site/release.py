@@ -111,13 +111,13 @@ def release(
         if target < 0 or (asked is not None and asked < 0):
             feeding.append((position, target))
             continue
-        if entry.reassert and any(over[row] for row in leaf.rows):
-            target = min(target, _without_profile_ma(leaf, entry))
+        if _in_doubt(entry) and any(over[row] for row in leaf.rows):
+            target = min(target, _doubtless_ma(leaf, entry))
         change = 0 if asked is None else target - asked
         again = calm[position].again
         after_ms = lasting_ms(leaf, change, awaited, patience_ms=patience_ms)
         patient = calm[position].differs(change, now_ms=now_ms) >= after_ms or again
-        if change > 0 or (asked is None and target > _secure_ma(entry)):
+        if change > 0 or (asked is None and target > entry.secure_ma):
             if asked is None or patient or change >= DEADBAND_MA:
                 raises[position] = target
         elif _goes_down(leaf, entry, target, over, patient=patient, again=again) and entry.may_send(
@@ -175,7 +175,7 @@ def _raise(
         least_ma = min(target, plan.shares[position].min_ma)
         if limit_ma < target and not _worth_a_part(leaf, entry, limit_ma, least_ma):
             waiting[position] = short_row
-            limit_ma = _secure_ma(entry)
+            limit_ma = entry.secure_ma
             doubtful = _in_doubt(entry) or calm[position].again
             if doubtful and not entry.pending and entry.may_send(limit_ma, now_ms=now_ms):
                 # It cannot have more yet; that it has no more than it may is worth knowing.
@@ -288,21 +288,13 @@ def _room(
         # A row that bears too much bears no raise at all, not even within what is counted: that may
         # be more than the charger was ever told, and telling it would make it true.
         if liability[row] > capacity[row]:
-            may_draw = min(entry.liability_ma, _secure_ma(entry))
+            may_draw = min(entry.liability_ma, entry.secure_ma)
         else:
             may_draw = entry.liability_ma + (capacity[row] - liability[row]) // times
         may_reserve = entry.reserve_ma + max(0, free[row]) // times
         if min(may_draw, may_reserve) < room_ma:
             room_ma, short_row = min(may_draw, may_reserve), row
     return room_ma, short_row
-
-
-def _secure_ma(entry: Entry) -> int:
-    """Up to here a limit raises nothing: what it was told last, or else its default profile by
-    description, whatever more is counted for it."""
-    if entry.asked_ma is not None:
-        return entry.asked_ma
-    return min(entry.fallback_ma, entry.offline_ma)
 
 
 def _in_doubt(entry: Entry) -> bool:
@@ -312,10 +304,14 @@ def _in_doubt(entry: Entry) -> bool:
     return entry.reassert or entry.uncertain_ma > 0 or entry.failures > 0 or unknown
 
 
-def _without_profile_ma(leaf: Leaf, entry: Entry) -> int:
-    """What a charger that was away runs at if it lost its profile meanwhile: on a row that bears
-    too much, to give it back what it had would be a raise."""
-    return entry.fallback_ma if entry.fallback_ma >= leaf.min_ma else 0
+def _doubtless_ma(leaf: Leaf, entry: Entry) -> int:
+    """What one in doubt can be told on a row that bears too much, where to tell it again what it
+    had may be a raise: it may have obeyed a lower limit whose answer was lost, or, if it was away,
+    have lost its profile."""
+    if not entry.reassert:
+        return entry.secure_ma
+    least_ma = entry.fallback_ma if entry.fallback_ma >= leaf.min_ma else 0
+    return min(least_ma, entry.secure_ma)
 
 
 def _worth_a_part(leaf: Leaf, entry: Entry, limit_ma: int, least_ma: int) -> bool:

@@ -163,6 +163,22 @@ def test_nobody_is_told_more_while_a_row_bears_too_much() -> None:
     assert bench.pending() == {"A": 6}, "though 12 A would be within what is counted"
 
 
+def test_a_lower_limit_whose_answer_was_lost_is_not_taken_back_while_a_row_bears_too_much() -> None:
+    bench = Bench(site([charger("A"), charger("B")], supply_a=80, building_load=BUILDING))
+    bench.building(10, 10, 10)
+    bench.plug("A")
+    bench.plug("B")
+    bench.settle(5_000)
+    bench.building(40, 40, 40)
+    assert bench.pending() == {"A": 20, "B": 20}
+    bench.limits = [each for each in bench.limits if each[0] == "A"]
+    bench.answer(CommandState.TIMED_OUT)
+    bench.building(20, 20, 20)
+    bench.advance(5_000)
+    assert (bench.counted_a("A"), bench.counted_a("B")) == (32, 32), "84 A in all"
+    assert bench.limits[-1][1].limit_ma == 20_000, "it may draw no more than that already"
+
+
 def test_a_limit_that_is_a_default_profile_takes_room_once() -> None:
     bench = Bench(site([charger("A") | {"connectors": [{"id": 1}, {"id": 2}]}]))
     bench.tell(ChargerPresence(ChargerId("A"), True, True, 16_000, {2: 0}))
