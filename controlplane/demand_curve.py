@@ -18,6 +18,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
+from operator import add
 
 import msgspec
 import numpy as np
@@ -171,13 +172,14 @@ def _growth(tier: int, parts: Sequence[Part], lines: list[int]) -> list[Stage]:
     levels = sorted(turns)
     points = [(levels[0], max(lines))]
     for before, level in pairwise(levels):
-        for line in range(3):
-            slopes[line] += turns[before][line]
-        crossing = _crossing(now, slopes, level - before)
-        for reached in sorted({crossing, level - before} - {0}):
-            highest = max(each + slope * reached for each, slope in zip(now, slopes, strict=True))
-            points.append((before + reached, highest // LEVEL_PER_MA))
-        now = [each + slope * (level - before) for each, slope in zip(now, slopes, strict=True)]
+        slopes = list(map(add, slopes, turns[before]))
+        length = level - before
+        crossing = _crossing(now, slopes, length)
+        if 0 < crossing < length:
+            highest = max([each + slope * crossing for each, slope in zip(now, slopes, strict=True)])
+            points.append((before + crossing, highest // LEVEL_PER_MA))
+        now = [each + slope * length for each, slope in zip(now, slopes, strict=True)]
+        points.append((level, max(now) // LEVEL_PER_MA))
     lines[:] = ends
     points[-1] = (points[-1][0], max(*ends, points[-2][1]))
     return _stage(points, tier, admits=False)
@@ -185,8 +187,11 @@ def _growth(tier: int, parts: Sequence[Part], lines: list[int]) -> list[Stage]:
 
 def _crossing(now: Sequence[int], slopes: Sequence[int], length: int) -> int:
     """After how much of a stretch of levels another phase becomes the most loaded; 0: never."""
-    first = max(range(3), key=lambda line: (now[line], slopes[line]))
-    last = max(range(3), key=lambda line: now[line] + slopes[line] * length)
+    ends = [each + slope * length for each, slope in zip(now, slopes, strict=True)]
+    # The steepest of those that are most loaded now, and the first of those that are in the end.
+    highest = max(now)
+    first = max([line for line in range(3) if now[line] == highest], key=slopes.__getitem__)
+    last = ends.index(max(ends))
     if slopes[last] <= slopes[first]:
         return 0
     return min(length, (now[first] - now[last]) // (slopes[last] - slopes[first]))

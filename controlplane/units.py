@@ -81,7 +81,7 @@ def ms_from_datetime(instant: datetime) -> int:
 def iso_s_from_ms(instant_ms: int) -> str:
     """RFC 3339 in whole seconds, rounded down, with `Z`: the form that every OCPP station reads.
     Some take no fraction."""
-    return datetime_from_ms(instant_ms).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return f"{_whole_s(instant_ms // MS_PER_S)}Z"
 
 
 def iso_from_ms(instant_ms: int) -> str:

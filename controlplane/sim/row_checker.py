@@ -100,8 +100,10 @@ class RowChecker:
         slots = self._first_slot[-1]
         self._slots_a = np.zeros((3, slots + 1))
         """What flows in each conductor, what counts of it, and the larger; a last one is empty."""
-        self._rows_a = np.zeros((3, len(self._rating_a)))
-        """The sums of that on every row, unless `_dirty`; of the larger only with liars."""
+        self._most_a = np.zeros(len(self._rating_a))
+        """On every row the sum of what counts, or with liars of the larger, unless `_dirty`."""
+        self._rows_a: Floats | None = None
+        """The sums of what flows and of what counts; None until somebody asks."""
         self._room_a = self._rating_a
         """What they leave to buildings without any doubt, unless `_dirty`."""
         self._loads_a = np.zeros(3 * len(sites) + 1)
@@ -232,11 +234,7 @@ class RowChecker:
             self._span_end_ms = max(ticks_ms[-1], ticks_ms[0] + _SPAN_MS)
             highest_a = self._buildings.highest_a(ticks_ms[0], self._span_end_ms)
             self._span_a = self._building_a(highest_a).copy()
-        drawn = float(np.maximum.reduce((self._span_a + self._rows_a[0]) / self._rating_a))
-        if drawn > self.utilisation_max:
-            building_a = self._building_a(self._buildings.highest_a(ticks_ms[0], ticks_ms[-1]))
-            drawn = float(((building_a + self._rows_a[0]) / self._rating_a).max())
-            self.utilisation_max = max(self.utilisation_max, drawn)
+        self._see_utilisation(ticks_ms)
         if np.logical_and.reduce(self._span_a <= self._room_a):
             self._found(ticks_ms[0], {}, set())
             return
@@ -246,14 +244,35 @@ class RowChecker:
     def _add_up(self) -> None:
         self._dirty = False
         # Where all that liars take leaves a row within its rating, they have taken nobody's room.
-        kinds = 3 if self._liars else 2
-        self._rows_a = self._carried.of(self._slots_a[:kinds])
-        self._room_a = self._rating_a + (self._tolerance_a - _NEAR_A) - self._rows_a[-1]
+        self._most_a = self._carried.of(self._slots_a[2 if self._liars else 1])
+        self._rows_a = None
+        self._room_a = self._rating_a + (self._tolerance_a - _NEAR_A) - self._most_a
+
+    def _see_utilisation(self, ticks_ms: Sequence[int]) -> None:
+        """Note the highest share of a rating that is drawn. As much as counts is never less than
+        what flows, so that mostly nobody need know how much that is."""
+
+        def highest(building_a: Floats, rows_a: Floats) -> float:
+            return float(np.maximum.reduce((building_a + rows_a) / self._rating_a))
+
+        if highest(self._span_a, self._most_a) <= self.utilisation_max:
+            return
+        flows_a = self._sums_a[0]
+        if highest(self._span_a, flows_a) > self.utilisation_max:
+            building_a = self._building_a(self._buildings.highest_a(ticks_ms[0], ticks_ms[-1]))
+            self.utilisation_max = max(self.utilisation_max, highest(building_a, flows_a))
+
+    @property
+    def _sums_a(self) -> Floats:
+        """What flows and what counts on every row."""
+        if self._rows_a is None:
+            self._rows_a = self._carried.of(self._slots_a[:2])
+        return self._rows_a
 
     def _look(self, now_ms: int) -> None:
         """Look at one instant."""
         building_a = self._building_a(self._buildings.current_a(now_ms))
-        drawn_a, counted_a = building_a + self._rows_a[:2]
+        drawn_a, counted_a = building_a + self._sums_a
         over = counted_a > self._rating_a + self._tolerance_a + 1e-9
         words = {
             self._row_name(row): f"{counted_a[row]:.3f} A, of which {drawn_a[row]:.3f} A flow, "

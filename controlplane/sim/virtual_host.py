@@ -243,7 +243,7 @@ class VirtualHost:
         if actor is None:
             activated = self._activate(ref)
             return activated + self._actors[ref].step(message, self._now_ms)
-        return actor.step(message, self._now_ms)
+        return actor.step(message, self._scheduler.now_ms + self._clock_off_ms)
 
     def _batch(
         self,

@@ -73,7 +73,7 @@ _VERSIONS: tuple[tuple[Version, Version], tuple[Version, Version]] = (
 )
 """Both of a pair make the same sense of the same words, so either takes the same course."""
 _VIOLATIONS_SHOWN = 20
-_NEW_OBJECTS_MAX = 100_000
+_NEW_OBJECTS_MAX = 500_000
 """After so many more objects, rings among them are looked for."""
 
 LARGE = 100

@@ -50,6 +50,8 @@ class LedgerCheck:
                 for phase in connector.phases:
                     self._carries[position[circuit] + int(phase.value[1]) - 1, leaf] = 1
                 circuit = above[circuit]
+        self._below = [np.flatnonzero(row).tolist() for row in self._carries]
+        """The connectors that every row carries."""
         self._rating_ma = np.array([rating for _, _, rating in self._rows], dtype=np.int64)
         self._reserves: list[int] = []
         """Per connector, in the round before."""
@@ -78,8 +80,7 @@ class LedgerCheck:
         found: list[Overload] = []
         for row in (feed_ma > self._export_ma).nonzero()[0].tolist():
             circuit_id, phase, _ = self._rows[row]
-            below = np.flatnonzero(self._carries[row]).tolist()
-            excess = any(entries[leaf].feed_excess_ma for leaf in below)
+            excess = any(entries[leaf].feed_excess_ma for leaf in self._below[row])
             cause = "vehicles feed in more than they were told" if excess else ""
             found.append(
                 Overload(
@@ -143,7 +144,7 @@ class LedgerCheck:
         return sums
 
     def _outside_cause(self, row: int, entries: Sequence[Entry], building_ma: int) -> str | None:
-        below = [entries[leaf] for leaf in np.flatnonzero(self._carries[row]).tolist()]
+        below = [entries[leaf] for leaf in self._below[row]]
         if any(entry.default_ma is None for entry in below):
             return "chargers whose default profile is unknown count at their rating"
         if any(entry.excess_ma for entry in below):

@@ -155,6 +155,8 @@ class Entry(msgspec.Struct, array_like=True):
     def allowed_ma(self) -> int:
         """The largest limit that may be in force: held, in doubt, in flight, or still followed."""
         allowed_ma, uncertain_ma, draining_ma = self.held_ma, self.uncertain_ma, self.draining_ma
+        if not (uncertain_ma or draining_ma or self.receding_ma or self.pending):
+            return allowed_ma
         allowed_ma = uncertain_ma if uncertain_ma > allowed_ma else allowed_ma
         allowed_ma = draining_ma if draining_ma > allowed_ma else allowed_ma
         allowed_ma = self.receding_ma if self.receding_ma > allowed_ma else allowed_ma

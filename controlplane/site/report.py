@@ -72,11 +72,10 @@ def completed(
 ) -> SiteReport:
     """The report with the power that is drawn, with what could be fed in and, where the site has a
     plan, with its floor and curve."""
-    report = msgspec.structs.replace(report, measured_w=now.measured_w, feed_in=feed_in)
-    if curve is None:
-        return report
-    floor_ma, stages = curve
-    return msgspec.structs.replace(report, floor_ma=floor_ma, curve=stages)
+    floor_ma, stages = (report.floor_ma, report.curve) if curve is None else curve
+    return msgspec.structs.replace(
+        report, measured_w=now.measured_w, feed_in=feed_in, floor_ma=floor_ma, curve=stages
+    )
 
 
 def feed_in(site: LiveSite, rows: Budget, now: Observation) -> FeedIn | None:

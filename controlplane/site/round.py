@@ -56,7 +56,8 @@ class Plan(msgspec.Struct, frozen=True):
     contended: bool = False
     """Whether somebody could not have all that it would take."""
     asked: tuple[object, ...] = ()
-    """What the plan follows from besides the rows, and may change by the passing of time."""
+    """What the plan follows from besides the rows, and may change by the passing of time; nothing
+    of one that is narrowed, which nobody asks whether it stands."""
 
 
 def plan(
@@ -95,7 +96,7 @@ def plan(
     for position in feed_ma:
         give_way(shares[position], _FEEDS)
     order = _order(shares, demands, now_ms=now_ms, pace=pace)
-    asked = _asked(shares, demands, order)
+    asked = () if narrowed else _asked(shares, demands, order)
     shortfalls = grant(tree, shares, demands, rows, order)
     order.sort(key=lambda position: not shares[position].first)
     rows = with_guarantees(tree, shares, rows)

@@ -87,11 +87,10 @@ def narrow_all(shares: Sequence[Share], demands: Sequence[Demand | None]) -> boo
 def share_of(
     position: int, leaf: Leaf, entry: Entry, demand: Demand | None, rows: Budget, *, stale: bool
 ) -> Share:
-    share = Share(
-        leaf, rows.own_fallback_ma[position], rows.own_reserve_ma[position], idle=entry.idle
-    )
+    fallback_ma, reserve_ma = rows.own_fallback_ma[position], rows.own_reserve_ma[position]
     if entry.session_id is None and entry.online and entry.default_ma is not None:
-        return share
+        return Share(leaf, fallback_ma, reserve_ma, idle=True)
+    share = Share(leaf, fallback_ma, reserve_ma, idle=entry.idle)
     ceiling_ma = None if demand is None else demand.ceiling_ma
     if ceiling_ma is not None:
         whole_ma = ceiling_ma - ceiling_ma % leaf.step_ma
