@@ -5,7 +5,7 @@ die meanwhile."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Final
 
 from controlplane.actor import Emit
@@ -92,23 +92,8 @@ def present_alarms(
     `lasting_alarms` found."""
     present = dict(lasting)
     for leaf, entry in zip(tree.leaves, entries, strict=True):
-        if entry.default_ma is None and entry.online and entry.settled:
-            present["default_unknown", leaf.name] = (
-                f"{leaf.name} has not taken its default profile: it counts with its rating of "
-                f"{entry.hardware_ma / 1_000:g} A"
-            )
-        if entry.excess_ma:
-            present["limit_exceeded", leaf.name] = (
-                f"{leaf.name} draws {entry.excess_ma / 1_000:g} A, more than any limit it was sent"
-            )
-        if entry.feed_excess_ma:
-            present["limit_exceeded", leaf.name] = (
-                f"{leaf.name} feeds in {entry.feed_excess_ma / 1_000:g} A, more than it was told to"
-            )
-        if entry.stuck:
-            present["limit_refused", leaf.name] = (
-                f"{leaf.name} did not take {entry.failures} limits in a row"
-            )
+        for alarm, words in _of_connector(leaf.name, entry):
+            present[alarm, leaf.name] = words
     for key in undescribed:
         present["connector_undescribed", str(key)] = (
             f"a session runs on {key}, which the site's description does not have: nothing steers "
@@ -142,3 +127,25 @@ def present_alarms(
             "the check of the round found a row over its capacity; nobody is raised"
         )
     return present
+
+
+def _of_connector(name: str, entry: Entry) -> Iterator[tuple[str, str]]:
+    """What is wrong with one connector, in words."""
+    if entry.default_ma is None and entry.online and entry.settled:
+        yield (
+            "default_unknown",
+            f"{name} has not taken its default profile: it counts with its rating of "
+            f"{entry.hardware_ma / 1_000:g} A",
+        )
+    if entry.excess_ma:
+        yield (
+            "limit_exceeded",
+            f"{name} draws {entry.excess_ma / 1_000:g} A, more than any limit it was sent",
+        )
+    if entry.feed_excess_ma:
+        yield (
+            "limit_exceeded",
+            f"{name} feeds in {entry.feed_excess_ma / 1_000:g} A, more than it was told to",
+        )
+    if entry.stuck:
+        yield "limit_refused", f"{name} did not take {entry.failures} limits in a row"
