@@ -197,6 +197,12 @@ class BuildingLoadConfig(DescribedModel):
     def assumed_ma(self) -> int:
         return ma_from_a(self.assumed_a)
 
+    @property
+    def awaited(self) -> bool:
+        """Whether measurements must come: who assumes a load and describes no meter may mean that
+        to be all."""
+        return self.meter is not None or self.assumed_ma == 0
+
 
 # --- contract, sun and battery --------------------------------------------------------------------
 

@@ -179,8 +179,8 @@ class Sites(sites_pb2_grpc.SitesServiceServicer):
         await require_site(self._backend, request.site_id)
         currents = (request.current.l1_ma, request.current.l2_ma, request.current.l3_ma)
         for line, current_ma in zip(("l1_ma", "l2_ma", "l3_ma"), currents, strict=True):
-            if not 0 <= current_ma <= CURRENT_MAX_MA:
-                raise invalid(f"current.{line}", f"0 to {CURRENT_MAX_MA} mA")
+            if not -CURRENT_MAX_MA <= current_ma <= CURRENT_MAX_MA:
+                raise invalid(f"current.{line}", f"-{CURRENT_MAX_MA} to {CURRENT_MAX_MA} mA")
         at_ms = instant_ms(request, "measure_time")
         view = await self._backend.ask(
             _ref(request.site_id),

@@ -286,16 +286,19 @@ def _connector(name: str) -> dict[str, Any]:
 @app.command("report-load")
 def report_load(
     site_id: SiteId,
-    l1_a: Annotated[float, typer.Argument(help="Amperes on L1.", min=0)],
-    l2_a: Annotated[float, typer.Argument(help="Amperes on L2.", min=0)],
-    l3_a: Annotated[float, typer.Argument(help="Amperes on L3.", min=0)],
+    l1_a: Annotated[float, typer.Argument(help="Amperes on L1.")],
+    l2_a: Annotated[float, typer.Argument(help="Amperes on L2.")],
+    l3_a: Annotated[float, typer.Argument(help="Amperes on L3.")],
     address: Address = DEFAULT_ADDRESS,
     as_json: Json = False,
 ) -> None:
     """Report what the building itself draws; a meter does this every few seconds.
 
+    Below 0 where more is fed back than is drawn: vehicles are given nothing of that.
+
     \b
     loadstar sites report-load depot 12.5 10 11.2
+    loadstar sites report-load depot -- -4.2 -3.9 1.5
     """
     from controlplane.api.v1 import electrical_pb2, sites_pb2
     from controlplane.units import ma_from_a

@@ -263,7 +263,7 @@ class SiteActor:
             state.meter_fault, self._rounds.building_saved = "", None
         if load is None or load_before is None or load.circuit != load_before.circuit:
             # Where only the meter is another, what was measured last counts until it speaks.
-            state.building = None
+            state.building = self._rounds.listens_since_ms = None
         state.describe(config)
         site = self._site = LiveSite(state, self._settings)
         self._rounds.undescribed -= site.by_key.keys()

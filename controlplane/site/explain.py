@@ -17,6 +17,7 @@ from controlplane.site.view import (
     closed_words,
     connector_allocation,
     external_words,
+    holding_words,
     override_words,
     row_words,
 )
@@ -63,7 +64,7 @@ def _own(picture: Picture, position: int, why: Why, target_ma: int) -> Iterator[
         Cause.HABIT: "the vehicle draws less than it was offered; the rest is lent to others",
         Cause.VEHICLE_MAXIMUM: "the vehicle said that it takes no more",
         Cause.NUDGED: "the vehicle sleeps; it is paused for a moment to wake it",
-        Cause.HOLDING: "the vehicle takes no more at present; others go first",
+        Cause.HOLDING: f"{holding_words(picture, position)}; others go first",
         Cause.STALE: "the building meter has fallen silent; nobody is raised",
     }.get(why.cause)
     if words is not None:

@@ -64,6 +64,9 @@ def grant(
         wish_ma = min(max(wish_ma, leaf.min_ma, share.min_ma), leaf.max_ma)
         if share.ceiling_ma is not None:
             wish_ma = min(wish_ma, share.ceiling_ma)
+        # Nobody falls short of what its own vehicle does not take.
+        takes_ma = demand.current_max_ma(leaf)
+        wish_ma = min(wish_ma, max(takes_ma - takes_ma % leaf.step_ma, share.min_ma))
         kept_ma = share.kept_ma(0)
         most_ma, short_row = room.most_ma(leaf, kept_ma)
         room_ma = max(0, most_ma)

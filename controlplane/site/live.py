@@ -55,6 +55,8 @@ class LiveConnector:
     leaf: Leaf
     entry: Entry
     demand: Demand | None = None
+    status: ConnectorStatus | None = None
+    """As its station said last; None while it has not."""
     calm: Calm = field(default_factory=Calm)
     measured_ma: PhaseCurrents | None = None
     """On the lines of the site; below 0: it feeds in."""
@@ -167,6 +169,7 @@ class LiveSite:
         for key, connector in self.by_key.items():
             if key in before.by_key:
                 connector.demand = before.by_key[key].demand
+                connector.status = before.by_key[key].status
                 connector.measured_ma = before.by_key[key].measured_ma
                 connector.measured_w = before.by_key[key].measured_w
                 connector.measured_at_ms = before.by_key[key].measured_at_ms
@@ -180,6 +183,7 @@ class LiveSite:
         differently, and whether something was learned that is durable."""
         before, session = connector.demand, message.session
         had_session, learned = before is not None, False
+        connector.status = message.status
         if before is not None and (
             session is None or before.session.session_id != session.session_id
         ):
@@ -500,10 +504,12 @@ class LiveSite:
             entries=self.entries,
             demands=self.demands,
             measured_ma=[connector.measured_ma for connector in self.connectors],
+            statuses=[connector.status for connector in self.connectors],
             rows=rows,
             plan=self.plan,
             waiting=self.waiting,
             limit_ma=self.limit_ma(now_ms),
+            grid_ma=self.grid_ma(now_ms),
             stale=self.stale(now_ms),
             power=self.power.view(now_ms, building_ma=rows.building_ma, stale=self.stale(now_ms)),
             circuit_limits_ma=self.circuit_limits_ma(now_ms),

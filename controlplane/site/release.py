@@ -3,7 +3,8 @@
 Reductions that safety needs go out at once. An increase goes out only where every row it shares has
 room for it beside what everybody may still draw, and beside everybody's fallback; in part where
 only part fits. Small changes wait until they have lasted, reductions less long where others wait
-for what they give back.
+for what they give back. Where a row has taken raises back again and again, because a building comes
+and goes beside it, its chargers are not raised before it has let them be for a while.
 
 Invariant: sending what `release` returns raises no row's liability above its capacity, whatever
 chargers do with it; nor what may be fed in above what a row for export carries."""
@@ -32,6 +33,13 @@ AWAITED_MS = 5_000
 PARTIAL_MIN_MA = 1_000
 """A part of an increase is worth a message from here on."""
 
+SHORT_LIVED_MS = 60_000
+"""A raise that is taken back within this was worth little."""
+
+TAKEN_BACK_MAX = 3
+"""So many of them in a row hold up the next one for longest: `raise_interval_ms`, doubled with each
+but the first."""
+
 
 @dataclass(slots=True)
 class Calm:
@@ -39,11 +47,31 @@ class Calm:
     raised: what keeps chargers from being told something new every second."""
 
     raised_ms: int | None = None
+    taken_back: int = 0
+    """How many raises in a row were soon taken back by a row that was over, so far as it counts."""
+    taken_back_ms: int | None = None
+    """When a row that was over lowered it last."""
     differs_up: bool = False
     differs_since_ms: int | None = None
     again: bool = False
     """Its limit is to be sent once more, though it may not have changed: its vehicle waits for an
     answer, or for news that wakes it."""
+
+    def take_back(self, now_ms: int) -> None:
+        """A row that is over lowers it."""
+        raised_ms, before_ms = self.raised_ms, self.taken_back_ms
+        if raised_ms is None or now_ms - raised_ms > SHORT_LIVED_MS:
+            self.taken_back = 0
+        elif before_ms is None or before_ms < raised_ms:
+            self.taken_back = min(self.taken_back + 1, TAKEN_BACK_MAX)
+        self.taken_back_ms = now_ms
+
+    def rests_until_ms(self, raise_interval_ms: int) -> int:
+        """Until when its rows must have let it be before it is raised again; 0 where they need
+        not."""
+        if self.taken_back_ms is None or self.taken_back < 2:
+            return 0
+        return self.taken_back_ms + (raise_interval_ms << (self.taken_back - 1))
 
     def differs(self, change_ma: int, *, now_ms: int) -> int:
         """How long the target has differed in this direction, in ms."""
@@ -94,7 +122,8 @@ def release(
         awaited: the rows on which somebody waited for room in the last round.
         patience_ms: after how long a small change is sent all the same.
         raise_interval_ms: the least time between two increases of one connector that runs, where
-            the second is less than a quarter of what its hardware can.
+            the second is less than a quarter of what its hardware can; longer where raises were
+            taken back.
     """
     # Only lines overload. The row of the total power bounds a mean, and a small reduction for its
     # sake may wait.
@@ -102,9 +131,8 @@ def release(
     limits: list[tuple[int, int]] = []
     raises: dict[int, int] = {}
     feeding: list[tuple[int, int]] = []
-    for position, (leaf, entry, target) in enumerate(
-        zip(tree.leaves, entries, plan.target_ma, strict=True)
-    ):
+    for position, (leaf, entry) in enumerate(zip(tree.leaves, entries, strict=True)):
+        target = plan.target_ma[position]
         if target is None:
             continue
         asked = entry.asked_ma
@@ -124,6 +152,8 @@ def release(
             target, now_ms=now_ms
         ):
             limits.append((position, target))
+            if change < 0 and any(over[row] for row in leaf.rows):
+                calm[position].take_back(now_ms)
     if feeding:
         feeds = _release_feeds(
             tree, entries, feeding, rows, calm, now_ms=now_ms, patience_ms=patience_ms
@@ -185,6 +215,8 @@ def _raise(
         # Chargers are spared a trickle of small raises; one worth having does not wait.
         paced = bool(entry.asked_ma) and limit_ma - (entry.asked_ma or 0) < leaf.max_ma // 4
         if paced and raised_ms is not None and now_ms - raised_ms < raise_interval_ms:
+            continue
+        if entry.asked_ma and now_ms < calm[position].rests_until_ms(raise_interval_ms):
             continue
         if not entry.may_send(limit_ma, now_ms=now_ms):
             continue

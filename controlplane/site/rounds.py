@@ -20,7 +20,7 @@ from controlplane.feeder.messages import SiteReport
 from controlplane.feeder.reporting import Reports
 from controlplane.grid_events import GridWish
 from controlplane.ids import ActorRef, ConnectorKey
-from controlplane.site.alarms import alarm_changes, present_alarms
+from controlplane.site.alarms import Alarms, alarm_changes, lasting_alarms, present_alarms
 from controlplane.site.budget import Budget
 from controlplane.site.configure import (
     charger_ref,
@@ -106,6 +106,8 @@ class Rounds:
         self._rounded_ms: int | None = None
         self._late = False
         """Whether the last timer of a round fired late."""
+        self.listens_since_ms: int | None = None
+        """Since when the building's meter could have been heard; None: from the next round on."""
         self._window_saved_ms = 0
         self._rows: tuple[Budget, LiveSite, tuple[object, ...]] | None = None
         """The rows that the last round left, of which site, and under which circumstances."""
@@ -281,8 +283,9 @@ class Rounds:
         self._ask_meters(site, rows, now_ms)
         site.observe(now_ms)
         left = site.budget(now_ms) if limits else rows
-        if limits or not stands or self.planning.news(site, now_ms):
-            self._look(site, site.plan, left, now_ms)
+        lasting, news = self._lasting(site, now_ms)
+        if limits or not stands or news or self.planning.news(site, now_ms):
+            self._look(site, site.plan, left, lasting, now_ms)
         self._keep_rows(site, left, now_ms)
         # Of an idle site, nothing is heard until somebody comes.
         if site.state.grid.wants_observation(now_ms) or not (stands or site.busy):
@@ -332,7 +335,16 @@ class Rounds:
             self._send_limit(site, site.connectors[position], limit_ma, reason, now_ms)
         return len(released.limits)
 
-    def _look(self, site: LiveSite, plan: Plan, rows: Budget, now_ms: int) -> None:
+    def _lasting(self, site: LiveSite, now_ms: int) -> tuple[Alarms, bool]:
+        """See `lasting_alarms`."""
+        if self.listens_since_ms is None or now_ms < self.listens_since_ms:
+            self.listens_since_ms = now_ms
+        grace_ms = self._settings.call_timeout_ms + self._settings.ramp_ms
+        return lasting_alarms(
+            site.state, site.tree, since_ms=self.listens_since_ms, now_ms=now_ms, grace_ms=grace_ms
+        )
+
+    def _look(self, site: LiveSite, plan: Plan, rows: Budget, lasting: Alarms, now_ms: int) -> None:
         """See what the ledger comes to, and tell of alarms that begin or end."""
         overloads = site.check.overloads(site.entries, rows.building_ma)
         if any(overload.ours for overload in overloads):
@@ -350,6 +362,7 @@ class Rounds:
                 meter_fault=site.state.meter_fault,
                 contract=site.power.contract_words(now_ms, rows.building_ma),
                 late=self.planning.late_words(site, now_ms),
+                lasting=lasting,
             ),
         )
         self.durable |= bool(events)

@@ -102,6 +102,7 @@ class SiteTree:
         )
         """Whether each connector hangs below the circuit on which the building is measured."""
         self.building_assumed_ma = 0 if building is None else building.assumed_ma
+        self.meter_awaited = building is not None and building.awaited
         self.stale_after_ms = 0 if building is None else round(building.stale_after_s * MS_PER_S)
         self._parents = parents
         self._nodes = [index[charger.circuit] for _, charger, _ in config.connectors()]

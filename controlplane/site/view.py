@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 import msgspec
 
 from controlplane.ids import SiteId
+from controlplane.ocpp.events import ConnectorStatus
 from controlplane.site.budget import Budget
 from controlplane.site.demand import Demand
 from controlplane.site.ledger import Entry
@@ -32,6 +33,7 @@ __all__ = [
     "connector_allocation",
     "decision_words",
     "external_words",
+    "holding_words",
     "measured_rows",
     "override_words",
     "row_words",
@@ -48,11 +50,15 @@ class Picture(msgspec.Struct, frozen=True):
     demands: Sequence[Demand | None]
     measured_ma: Sequence[PhaseCurrents | None]
     """Per connector, on the lines of the site."""
+    statuses: Sequence[ConnectorStatus | None]
+    """Per connector, as its station said last."""
     rows: Budget
     plan: Plan | None
     waiting: Mapping[int, int]
     """Connectors whose increase waits for room, and the row that is short."""
     limit_ma: int | None
+    grid_ma: int | None
+    """What the grid asks the site to stay below, per phase."""
     stale: bool
     circuit_limits_ma: Mapping[int, int]
     """Operators' limits in force, by node."""
@@ -154,9 +160,14 @@ def _reason(picture: Picture, position: int, target_ma: int) -> str:
     if not entry.settled:
         return f"charger not settled after its boot: {_counted(entry)}"
     if entry.session_id is None:
-        return f"no session: {_counted(entry)}, its default profile"
+        status = picture.statuses[position] or ConnectorStatus.AVAILABLE
+        return f"{_IDLE_WORDS.get(status, 'no session')}: {_counted(entry)}, its default profile"
     if entry.stuck:
         return f"{entry.failures} limits failed in a row: {_counted(entry)}, tried again"
+    doubtful_ma = entry.uncertain_ma if entry.failures and not entry.pending else 0
+    if doubtful_ma > max(entry.held_ma, entry.draining_ma):
+        told = f"its limit of {amperes(doubtful_ma)} was not answered or not taken"
+        return f"{told}: {_counted(entry)}, tried again"
     if entry.reducing and entry.asked_ma is not None:
         return f"reduction to {amperes(entry.asked_ma)} not confirmed yet: {_counted(entry)}"
     if position in picture.waiting:
@@ -198,12 +209,22 @@ def _waiting(picture: Picture, row: int) -> str:
     return f"waiting for {blockers[0]}{more} to confirm its reduction"
 
 
+_IDLE_WORDS = {
+    ConnectorStatus.FAULTED: "its station reports a fault",
+    ConnectorStatus.FINISHING: "its session is over, its vehicle is still plugged in",
+    ConnectorStatus.OCCUPIED: "plugged in, no session yet",
+    ConnectorStatus.PREPARING: "plugged in, no session yet",
+    ConnectorStatus.RESERVED: "reserved, no session",
+    ConnectorStatus.UNAVAILABLE: "out of service",
+}
+"""What there is instead of a session."""
+
+UNAUTHORISED_WORDS = "its token is not accepted"
+"""Why a session without authorisation is given nothing."""
+
 _FIXED_WORDS = {
+    Cause.UNAUTHORISED: UNAUTHORISED_WORDS,
     Cause.NUDGED: "vehicle did not resume after a pause: paused once more to wake it",
-    Cause.HOLDING: (
-        "vehicle takes no more at present: offered its minimum in case it wakes, "
-        "where others leave room"
-    ),
     Cause.SURPLUS: "waits for the sun: the solar surplus allows no more",
     Cause.FEEDS: "feeds in: the grid or the plan wants it",
     Cause.GRID: "waits: the grid wants the site to draw less, and there is time",
@@ -230,10 +251,11 @@ def _words(picture: Picture, why: Why, leaf: Leaf, target_ma: int) -> str:
             return f"paused: no room for its minimum on {row}"
         case Cause.TIGHT:
             return f"held at its default: {row} has no room beyond the default profiles"
+        case Cause.HOLDING:
+            holds = holding_words(picture, picture.tree.index[leaf.key])
+            return f"{holds}: offered its minimum in case it wakes, where others leave room"
         case Cause.CLOSED:
             return closed_words(picture)
-        case Cause.UNAUTHORISED:
-            return UNAUTHORISED_WORDS
         case Cause.OVERRIDE:
             return override_words(picture, leaf)
         case Cause.EXTERNAL:
@@ -242,8 +264,14 @@ def _words(picture: Picture, why: Why, leaf: Leaf, target_ma: int) -> str:
             return _FIXED_WORDS[why.cause]
 
 
-UNAUTHORISED_WORDS = "its token is not accepted"
-"""Why a session without authorisation is given nothing."""
+def holding_words(picture: Picture, position: int) -> str:
+    """Why a session is offered its minimum at most."""
+    demand = picture.demands[position]
+    if picture.statuses[position] is ConnectorStatus.FAULTED:
+        return _IDLE_WORDS[ConnectorStatus.FAULTED]
+    if demand is not None and demand.satisfied:
+        return "it has what its driver asked for"
+    return "vehicle takes no more at present"
 
 
 def closed_words(picture: Picture) -> str:
@@ -277,7 +305,12 @@ def row_words(picture: Picture, row: int) -> str:
         return name
     given = {"the operator's limit": picture.circuit_limits_ma.get(row // 3)}
     if row in picture.tree.supply_rows:
+        if picture.tree.config.feeder is not None and picture.state.cap_id == 0:
+            return f"{name} (its feeder has not said yet what the site may draw)"
         given |= {"the feeder's cap": picture.state.cap_ma, "the site's limit": picture.limit_ma}
+        if picture.grid_ma is not None and picture.grid_ma == picture.limit_ma:
+            del given["the site's limit"]
+            given["the grid event's limit"] = picture.grid_ma
     known = [(limit_ma, source) for source, limit_ma in given.items() if limit_ma is not None]
     rating_ma = picture.tree.rating_ma[row] - picture.tree.margin_ma[row]
     least_ma, source = min(known, default=(rating_ma, ""))

@@ -114,6 +114,7 @@ def _instants(
                 connector.leaf, change_ma, awaited, patience_ms=settings.ramp_ms
             )
         elif calm.raised_ms is not None:
-            yield calm.raised_ms + RAISE_ROUNDS * settings.round_interval_ms
+            interval_ms = RAISE_ROUNDS * settings.round_interval_ms
+            yield max(calm.raised_ms + interval_ms, calm.rests_until_ms(interval_ms))
         else:
             yield now_ms

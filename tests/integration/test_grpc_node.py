@@ -646,6 +646,21 @@ async def test_the_allocation_counts_building_load_and_limits(example: Loadstar)
         )
     )
     assert not reported.allocation.building_load_stale
+    sunny = await example.sites.ReportBuildingLoad(
+        sites_pb2.ReportBuildingLoadRequest(
+            site_id="depot",
+            current=electrical_pb2.PhaseCurrents(l1_ma=-5_000, l2_ma=31_000, l3_ma=32_000),
+        )
+    )
+    given_back = sunny.allocation.circuits[0]
+    assert given_back.building.l1_ma == 0, "what is fed back counts for nobody"
+    assert given_back.capacity.l1_ma <= given_back.rating.l1_ma
+    await example.sites.ReportBuildingLoad(
+        sites_pb2.ReportBuildingLoadRequest(
+            site_id="depot",
+            current=electrical_pb2.PhaseCurrents(l1_ma=30_000, l2_ma=31_000, l3_ma=32_000),
+        )
+    )
     await example.grid.SetSiteLimit(
         grid_pb2.SetSiteLimitRequest(site_id="depot", limit_ma=40_000, request_id="limit")
     )

@@ -792,7 +792,9 @@ class ReportBuildingLoadRequest(_message.Message):
     """See the head of `electrical.proto`."""
     @_builtins.property
     def current(self) -> _electrical_pb2.PhaseCurrents:
-        """What the building draws, chargers not included."""
+        """What the meter shows: the building without the chargers, unless the description says that the meter
+        measures the supply. Below 0 where a plant behind it gives more than is drawn: nobody may draw that.
+        """
 
     @_builtins.property
     def measure_time(self) -> _timestamp_pb2.Timestamp:

@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+import pytest
 from site_bench import Bench, charger, site
 
 from controlplane.errors import Refusal
-from controlplane.ids import ChargerId
-from controlplane.site.messages import ConnectorExplanation, ExplainConnector
+from controlplane.grid_events import CreateGridEvent, GridEvent, GridEventKind
+from controlplane.ids import ChargerId, FeederId
+from controlplane.ocpp.commands import CommandState
+from controlplane.ocpp.events import ConnectorStatus
+from controlplane.site.messages import (
+    CapChanged,
+    ConnectorExplanation,
+    ConnectorState,
+    ExplainConnector,
+    SetSiteLimit,
+    SiteView,
+)
 from controlplane.store.records import LimitDecision
 
 
@@ -108,3 +119,83 @@ def test_who_waits_for_the_sun_is_told_so() -> None:
     bench.settle(5_000)
     binding = explain(bench, "A").factors[0]
     assert (binding.kind, binding.limit_ma, binding.binding) == ("surplus", 0, True)
+
+
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [
+        (ConnectorStatus.AVAILABLE, "no session"),
+        (ConnectorStatus.PREPARING, "plugged in, no session yet"),
+        (ConnectorStatus.RESERVED, "reserved, no session"),
+        (ConnectorStatus.UNAVAILABLE, "out of service"),
+        (ConnectorStatus.FAULTED, "its station reports a fault"),
+    ],
+)
+def test_who_has_no_session_is_told_what_there_is_instead(
+    status: ConnectorStatus, words: str
+) -> None:
+    bench = Bench(site([charger("A", offline_a=6)]))
+    bench.tell(ConnectorState(ChargerId("A"), 1, status, None))
+    assert bench.connector("A").reason == f"{words}: counted at 6 A, its default profile"
+    bench.configure(site([charger("A", offline_a=6)], name="another"))
+    assert bench.connector("A").reason.startswith(words), "a new description changes no status"
+
+
+def test_a_fault_is_not_taken_for_a_full_vehicle() -> None:
+    bench = Bench(site([charger("A")]))
+    bench.plug("A")
+    bench.settle(5_000)
+    bench.plug("A", status=ConnectorStatus.FAULTED, charging=False)
+    bench.settle()
+    found = explain(bench, "A")
+    assert found.allocation.reason.startswith("its station reports a fault: offered its minimum")
+    assert found.factors[0].words == "its station reports a fault; others go first"
+
+
+def test_who_is_served_is_told_so() -> None:
+    bench = Bench(site([charger("A")]))
+    bench.plug("A", need_wh=10_000, energy_wh=10_000)
+    bench.settle()
+    reason = explain(bench, "A").allocation.reason
+    assert reason.startswith("it has what its driver asked for: offered its minimum")
+
+
+def test_a_grid_event_is_not_taken_for_the_owners_limit() -> None:
+    bench = Bench(site([charger("A"), charger("B")]))
+    bench.plug("A")
+    bench.plug("B")
+    bench.ask(SetSiteLimit(30_000), SiteView)
+    bench.settle()
+    row = "limited by circuit supply phase L1"
+    assert bench.connector("A").reason == f"{row} (the site's limit of 30 A)"
+    bench.ask(CreateGridEvent("peak", GridEventKind.LIMIT, 13_800), GridEvent)
+    bench.settle()
+    assert bench.connector("A").reason == f"{row} (the grid event's limit of 20 A)"
+
+
+def test_an_increase_that_was_refused_is_no_reduction() -> None:
+    bench = Bench(site([charger("A"), charger("B")], supply_a=40))
+    bench.plug("A")
+    bench.plug("B")
+    bench.settle()
+    bench.unplug("B")
+    assert bench.pending() == {"A": 32}
+    bench.answer(CommandState.REJECTED)
+    assert bench.connector("A").reason == (
+        "its limit of 32 A was not answered or not taken: counted at 32 A, tried again"
+    )
+
+
+def test_a_site_whose_feeder_is_silent_says_so() -> None:
+    bench = Bench(site([charger("A")], feeder="street"))
+    bench.plug("A")
+    bench.settle(5_000)
+    assert bench.connector("A").reason == (
+        "paused: no room for its minimum on circuit supply phase L1 "
+        "(its feeder has not said yet what the site may draw)"
+    )
+    bench.tell(CapChanged(FeederId("street"), 1, 20_000))
+    bench.settle()
+    assert bench.connector("A").reason == (
+        "limited by circuit supply phase L1 (the feeder's cap of 20 A)"
+    )

@@ -679,3 +679,24 @@ def test_a_building_that_leaves_everybody_all_they_want_sets_off_no_round() -> N
     bench.building(70, 70, 70)
     bench.settle(40_000)
     assert bench.limits_a()[0] == 30.0, "and what it leaves is given back"
+
+
+def test_a_building_that_comes_and_goes_does_not_wear_a_charger_out() -> None:
+    bench = Bench(site([charger("A")], supply_a=40, building_load={"circuit": "supply"}))
+    bench.building(0, 0, 0)
+    bench.plug("A")
+    bench.settle(10_000)
+    told = 0
+    for second in range(600):
+        drawn_a = 20 if second // 5 % 2 else 0
+        bench.building(drawn_a, drawn_a, drawn_a)
+        told += len(bench.answer())
+        limit_a = bench.limits_a()[0] or 0
+        bench.meter("A", limit_a, limit_a, limit_a)
+        bench.advance(1_000)
+    # Every five seconds would be 120.
+    assert told <= 70
+    for _ in range(25):
+        bench.building(0, 0, 0)
+        bench.settle(1_000)
+    assert bench.limits_a() == [32.0]

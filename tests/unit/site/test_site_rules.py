@@ -15,6 +15,7 @@ from controlplane.site.messages import (
     SetConnectorLimit,
     SetSiteLimit,
     SiteView,
+    VehicleLimits,
 )
 from controlplane.site.overrides import OVERRIDES_MAX
 
@@ -213,6 +214,18 @@ def test_a_vehicle_that_holds_takes_no_guarantee_from_others() -> None:
     bench.plug("B")
     bench.settle()
     assert bench.limits_a() == [6.0, 30.0]
+
+
+@pytest.mark.parametrize("step_a", [0.1, 4])
+def test_a_vehicle_that_takes_less_than_its_guarantee_falls_short_of_nothing(step_a: float) -> None:
+    chargers = [charger("A", current_step_a=step_a), charger("B")]
+    bench = Bench(site(chargers, supply_a=36, rules=GUARANTEED))
+    vehicle = VehicleLimits(current_max_ma=10_000)
+    bench.plug("A", id_token="FLEET-1", vehicle=vehicle)
+    bench.plug("B")
+    bench.settle()
+    assert bench.connector("A").reason == "the vehicle's own maximum of 10 A"
+    assert bench.alarms() == []
 
 
 def test_a_guarantee_is_not_lent() -> None:
