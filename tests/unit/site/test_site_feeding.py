@@ -14,12 +14,15 @@ from controlplane.ids import ChargerId
 from controlplane.network import SiteConfig
 from controlplane.ocpp.commands import CommandState
 from controlplane.ocpp.events import DischargeAbility
-from controlplane.planning import Horizon, Meter, Node, Vehicle, solve
+from controlplane.planning import Desk, Horizon, Meter, Node, Vehicle, solve
 from controlplane.site.ledger import Entry
 from controlplane.site.live import LiveConnector
 from controlplane.site.messages import (
     FlexibilityOffer,
     GetFlexibility,
+    GetPlan,
+    PlanState,
+    PlanView,
     SetCircuitLimit,
     SetConnectorLimit,
     SiteView,
@@ -360,6 +363,37 @@ def test_a_plan_feeds_in_while_power_is_dear_and_charges_again() -> None:
     assert min(current_ma[:6] + current_ma[7:]) >= 0, "no price but the peak's pays for the wear"
     charged_wh = sum(each for each in current_ma if each > 0) * 690 // 1_000
     assert charged_wh * 0.92 >= 5_000 + 11_040 / 0.8 - 50
+
+
+@pytest.mark.parametrize(
+    ("said", "energy_wh"),
+    [
+        pytest.param({"need_wh": 60_000}, 0, id="more than fits in"),
+        pytest.param({"reserve_percent": 75}, 10_000, id="had more than it needs"),
+        pytest.param(
+            {"vehicle": VehicleLimits(need_wh=2**31), "need_wh": None, "reserve_percent": None},
+            0,
+            id="more than any battery holds",
+        ),
+        pytest.param({"departure_ms": 10**17}, 0, id="leaves in three million years"),
+    ],
+)
+def test_whatever_one_driver_says_others_are_planned_for(
+    said: dict[str, Any], energy_wh: int
+) -> None:
+    tariff = {"currency": "EUR", "import_price_per_kwh": "0.40"}
+    tariff["periods"] = [  # type: ignore[assignment]
+        {"hours": [{"from": "00:00", "to": "06:00"}], "import_price_per_kwh": "0.10"}
+    ]
+    bench = bench_of("A", "B", tariff=tariff)
+    bench.desk = Desk()
+    Car(bench, "A", **said)
+    bench.meter("A", 0, 0, 0, soc_percent=80, energy_wh=energy_wh)
+    bench.plug("B", need_wh=5_000, departure_ms=bench.now_ms + 9 * MS_PER_HOUR)
+    bench.settle(40_000)
+    view = bench.ask(GetPlan(), PlanView)
+    assert (view.state, view.words) == (PlanState.FOLLOWED, "")
+    assert "waits for cheaper power until 00:00" in bench.connector("B").reason
 
 
 def test_a_credit_below_the_wear_is_refused() -> None:

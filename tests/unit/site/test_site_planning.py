@@ -132,6 +132,30 @@ def test_a_plan_that_does_not_come_is_an_alarm_and_urgency_decides() -> None:
     assert bench.connector("A").limit_ma == 16_000
 
 
+def test_a_planner_that_is_asked_all_the_time_is_late_all_the_same() -> None:
+    """Somebody is there whom no plan knows, so a question leaves with every other round."""
+    bench = Planned([charger("A", current_max_a=16), charger("B", current_max_a=16)])
+    bench.desk = Desk()
+    bench.arrive("A", need_wh=20_000, departure_ms=START_MS + 9 * HOUR_MS)
+    bench.drive(120_000)
+    bench.desk = None
+    bench.arrive("B", need_wh=20_000, departure_ms=START_MS + 9 * HOUR_MS)
+    bench.drive(90_000)
+    states = set()
+    for _ in range(60):
+        bench.drive(STEP_MS)
+        view = bench.ask(GetPlan(), PlanView)
+        states.add(view.state)
+        assert view.words.startswith("the plan that was asked for at 22:15 has not come; ")
+    assert states == {"followed", "late"}
+    told = [each.data["active"] for each in bench.events if each.kind == "site.alarm"]
+    assert told == [True], "one alarm, which stays"
+    bench.desk = Desk()
+    bench.answer_plans()
+    bench.drive(60_000)
+    assert (bench.alarms(), bench.ask(GetPlan(), PlanView).words) == ([], "")
+
+
 def test_a_fault_of_the_question_is_told_in_words() -> None:
     bench = Planned([charger("A")])
     bench.desk = None
