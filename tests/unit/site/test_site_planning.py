@@ -232,6 +232,30 @@ def test_who_leaves_first_takes_no_cheap_hours_from_who_needs_them_all() -> None
     assert bench.energy_wh["B"] > 20_000
 
 
+@pytest.mark.parametrize(
+    ("need_wh", "leaves_in_min", "charges"),
+    [(12_000, 85, True), (30_000, 180, True), (5_000, 9 * 60, False)],
+)
+def test_who_wants_something_else_does_not_wait_for_the_next_slot(
+    need_wh: int, leaves_in_min: int, charges: bool
+) -> None:
+    """It would wait for midnight, and at 22:31 its driver calls."""
+    bench = Planned([charger("A", current_max_a=16)])
+    bench.arrive("A", need_wh=20_000, departure_ms=START_MS + 9 * HOUR_MS)
+    bench.drive(18 * 60_000)
+    assert bench.connector("A").target_ma == 0
+    bench.needs_wh["A"] = need_wh
+    bench.plug(
+        "A",
+        started_ms=START_MS,
+        need_wh=need_wh,
+        departure_ms=bench.now_ms + leaves_in_min * 60_000,
+        energy_wh=round(bench.energy_wh["A"]),
+    )
+    bench.drive(120_000)
+    assert (bench.allowed_a["A"] == 16.0) == charges
+
+
 def test_who_comes_within_a_slot_does_not_raise_the_peak() -> None:
     """Eleven kilowatts were drawn this month already; A draws them when B comes."""
     charge = {"name": "peak", "price_per_kw": "200"}
