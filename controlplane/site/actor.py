@@ -476,7 +476,8 @@ class SiteActor:
             before_wh = demand.energy_wh
             demand.energy_wh = message.energy_wh or before_wh
             site.delivered_wh += max(0, demand.energy_wh - before_wh)
-            demand.soc_percent = message.soc_percent or demand.soc_percent
+            if message.soc_percent is not None:
+                demand.soc_percent = message.soc_percent
             demand.exported_wh = message.exported_wh or demand.exported_wh
             # What its battery holds decides what it feeds in.
             self._rounds.quiet &= not site.feed.concerns(demand)

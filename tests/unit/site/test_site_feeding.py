@@ -193,6 +193,20 @@ def test_who_would_not_be_ready_charges_on_and_others_feed_in_the_more() -> None
     assert cars[0].feed_a * 690 > 2_300 + 6 * 690 * 0.9
 
 
+def test_an_empty_battery_gives_nothing_though_the_driver_keeps_no_reserve() -> None:
+    bench = bench_of("A")
+    car = Car(bench, "A", reserve_percent=0)
+    car.soc_percent = 1.0
+    car.measure()
+    bench.settle(40_000)
+    ask(bench, BUILDING_W - 6_900)
+    live(bench, car)
+    assert car.feed_a > 1
+    car.soc_percent = 0.0
+    live(bench, car)
+    assert car.feed_a == 0
+
+
 @pytest.mark.parametrize(
     "ending", ["cancelled", "withdrawn", "reserve", "limit", "circuit", "silent meter"]
 )
@@ -425,6 +439,22 @@ def test_an_offer_is_who_can_wait_and_what_can_be_spared_for_so_long() -> None:
     assert short["feed_in"] == (11_040 - 11_040 % 69, 1)
     assert long["pause"][1] == 2
     assert long["feed_in"][0] < 2_600, "what is above the reserve, over ten hours"
+
+
+def test_what_is_fed_in_already_is_not_on_offer_again() -> None:
+    bench = bench_of("A", "B")
+    cars = [Car(bench, name) for name in "AB"]
+    bench.settle(40_000)
+    whole = offered(bench, minutes=60)["feed_in"]
+    ask(bench, BUILDING_W - 6_900)
+    live(bench, *cars)
+    fed_w = round(sum(car.feed_a for car in cars) * 690)
+    assert fed_w >= 6_900
+    left_w, sessions = offered(bench, minutes=60)["feed_in"]
+    assert (left_w, sessions) == (pytest.approx(whole[0] - fed_w, abs=70), 2)
+    ask(bench, BUILDING_W - whole[0], id="F")
+    live(bench, *cars)
+    assert offered(bench, minutes=60)["feed_in"][0] < 140, "a step or so of each"
 
 
 def test_an_offer_over_no_time_is_refused() -> None:
