@@ -323,6 +323,7 @@ ALARMS = Metric(
         "limit_refused",
         "meter_unreachable",
         "overload",
+        "plan_late",
         "plan_refused",
         "violation",
     ),
