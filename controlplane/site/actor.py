@@ -276,8 +276,8 @@ class SiteActor:
         event = {"site_id": config.id, "chargers": len(config.chargers)}
         self._rounds.effects.append(Emit("site.configured", event))
         self._rounds.set_report_timer(site, now_ms)
-        self._limit_due(site, now_ms)
         self._plan_soon(site, now_ms, anew=True)
+        self._limit_due(site, now_ms)
         return answer
 
     def _delete(self, site: LiveSite, now_ms: int) -> SiteDeleted | Refusal:

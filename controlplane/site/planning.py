@@ -96,6 +96,8 @@ class Planning:
             anew: what everybody is given at present may no longer be right.
         """
         if site.config.tariff is None:
+            # What was planned with one that is described no more holds nobody back.
+            self.forget(site)
             return []
         self._news = True
         return self._soon(now_ms, anew=anew, pause_ms=pause_ms)

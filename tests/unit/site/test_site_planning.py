@@ -132,6 +132,17 @@ def test_a_plan_that_does_not_come_is_an_alarm_and_urgency_decides() -> None:
     assert bench.connector("A").limit_ma == 16_000
 
 
+def test_a_site_that_has_no_tariff_any_more_follows_no_plan() -> None:
+    bench = Planned([charger("A", current_max_a=16)])
+    bench.arrive("A", need_wh=20_000, departure_ms=START_MS + 9 * HOUR_MS)
+    bench.drive(18 * 60_000)
+    assert bench.connector("A").limit_ma == 0
+    bench.configure(site([charger("A", current_max_a=16)]))
+    bench.drive(60_000)
+    assert bench.connector("A").limit_ma == 16_000
+    assert bench.ask(GetPlan(), PlanView).state == "none"
+
+
 def test_a_planner_that_is_asked_all_the_time_is_late_all_the_same() -> None:
     """Somebody is there whom no plan knows, so a question leaves with every other round."""
     bench = Planned([charger("A", current_max_a=16), charger("B", current_max_a=16)])
