@@ -51,11 +51,11 @@ class PlanningCalls(ForesightCalls, planning_pb2_grpc.PlanningServiceServicer):
         interval_s = seconds(
             "interval_s", request.interval_s, default_s=_WATCH_S, least_s=1.0, most_s=3_600.0
         )
-        told: tuple[PlanState, int | None] | None = None
+        told: tuple[PlanState, int | None, str] | None = None
         while True:
             view = await self._view(request, context)
-            if (view.state, view.plan_ms) != told:
-                told = view.state, view.plan_ms
+            if (view.state, view.plan_ms, view.words) != told:
+                told = view.state, view.plan_ms, view.words
                 yield planning_pb2.WatchPlanResponse(plan=_to_message(view))
             await asyncio.sleep(interval_s)
 

@@ -25,6 +25,9 @@ BOOST_MAX_MS: Final = 24 * MS_PER_HOUR
 _STAY_MAX_MS: Final = 7 * 24 * MS_PER_HOUR
 """A vehicle that says it leaves later than this has not understood the question."""
 
+_CLOCKS_MS: Final = 60_000
+"""How far clocks may lie apart."""
+
 
 class Needs:
     """What is wanted of the sessions of one charger."""
@@ -85,6 +88,9 @@ class Needs:
         reserve_percent = None if wish.discharge is None else wish.discharge.reserve_percent
         if reserve_percent is not None and not 0 <= reserve_percent <= 100:
             return Refusal("invalid_input", "RESERVE_INVALID", "reserve_percent is 0 to 100", facts)
+        if wish.departure_ms is not None and wish.departure_ms < turn.now_ms - _CLOCKS_MS:
+            words = "the departure is past: nobody would know when the vehicle leaves"
+            return Refusal("invalid_input", "DEPARTURE_PAST", words, facts)
         if (wish.boost_until_ms or 0) > turn.now_ms + BOOST_MAX_MS:
             return Refusal("invalid_input", "BOOST_TOO_LONG", "a boost lasts a day at most", facts)
         if wish.need_wh is not None:

@@ -16,10 +16,21 @@ if TYPE_CHECKING:
     import grpc
     from google.protobuf.timestamp_pb2 import Timestamp
 
-__all__ = ["DEFAULT_ADDRESS", "Address", "Json", "connected", "fail", "instant", "new_request_id"]
+__all__ = [
+    "DEFAULT_ADDRESS",
+    "POWER_MAX_KW",
+    "Address",
+    "Json",
+    "connected",
+    "fail",
+    "instant",
+    "new_request_id",
+]
 
 DEFAULT_ADDRESS = "127.0.0.1:9090"
 CALL_TIMEOUT_S = 30.0
+POWER_MAX_KW = 1e9
+"""More than any service takes."""
 _MESSAGE_MAX_BYTES = 64 * 1024 * 1024
 
 Address = Annotated[

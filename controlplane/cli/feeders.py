@@ -9,6 +9,7 @@ import typer
 from controlplane.cli.connection import (
     CALL_TIMEOUT_S,
     DEFAULT_ADDRESS,
+    POWER_MAX_KW,
     Address,
     Json,
     connected,
@@ -93,7 +94,8 @@ def get_feeder(
 def limit(
     feeder_id: FeederId,
     power_kw: Annotated[
-        float | None, typer.Option("--power", help="kW for all its sites together.", min=0)
+        float | None,
+        typer.Option("--power", help="kW for all its sites together.", min=0, max=POWER_MAX_KW),
     ] = None,
     clear: Annotated[bool, typer.Option("--clear", help="Lift whatever limit was set.")] = False,
     start: Annotated[str | None, typer.Option("--from", help="RFC 3339; now by default.")] = None,

@@ -9,6 +9,7 @@ import typer
 from controlplane.cli.connection import (
     CALL_TIMEOUT_S,
     DEFAULT_ADDRESS,
+    POWER_MAX_KW,
     Address,
     Json,
     connected,
@@ -68,7 +69,9 @@ def offer(
 @app.command("activate")
 def activate(
     site: Site,
-    power_kw: Annotated[float, typer.Option("--power", help="By how many kW.", min=0.001)],
+    power_kw: Annotated[
+        float, typer.Option("--power", help="By how many kW.", min=0.001, max=POWER_MAX_KW)
+    ],
     minutes: Minutes = 60,
     more: More = False,
     source: Annotated[str, typer.Option("--source", help="Who asks.")] = "",

@@ -9,6 +9,7 @@ import typer
 from controlplane.cli.connection import (
     CALL_TIMEOUT_S,
     DEFAULT_ADDRESS,
+    POWER_MAX_KW,
     Address,
     Json,
     connected,
@@ -39,12 +40,16 @@ def create(
     feeder: Feeder = None,
     site: Site = None,
     limit_kw: Annotated[
-        float | None, typer.Option("--limit", help="Draw no more than so many kW.", min=0)
+        float | None,
+        typer.Option("--limit", help="Draw no more than so many kW.", min=0, max=POWER_MAX_KW),
     ] = None,
     reduce_by_kw: Annotated[
         float | None,
         typer.Option(
-            "--reduce-by", help="Draw so many kW less than in the 15 min before the start.", min=0
+            "--reduce-by",
+            help="Draw so many kW less than in the 15 min before the start.",
+            min=0,
+            max=POWER_MAX_KW,
         ),
     ] = None,
     increase_by_kw: Annotated[
@@ -53,6 +58,7 @@ def create(
             "--increase-by",
             help="Draw so many kW more than in the 15 min before the start; of a site.",
             min=0,
+            max=POWER_MAX_KW,
         ),
     ] = None,
     restore: Annotated[

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
 from datetime import datetime
-from itertools import groupby
+from itertools import groupby, pairwise
+from math import ceil
 from pathlib import Path
+from shutil import get_terminal_size
 from typing import TYPE_CHECKING, Annotated
 from zoneinfo import ZoneInfo
 
@@ -77,7 +80,8 @@ def plan(
                     echo_json(told.plan)
                 else:
                     _show(told.plan)
-                _draw(told.plan, svg)
+                if told.plan.slots:
+                    _draw(told.plan, svg)
             return
     if as_json:
         print_json(found)
@@ -93,7 +97,8 @@ def _draw(found: planning_pb2.Plan, file: Path | None) -> None:
     if file is None:
         return
     if not found.slots:
-        fail(f"Nothing is drawn: site {found.site_id} has no plan.")
+        who = f"site {found.site_id}" if found.site_id else f"feeder {found.feeder_id}"
+        fail(f"Nothing is drawn: {who} has no plan.")
     try:
         file.write_text(draw(found), encoding="utf-8")
     except OSError as error:
@@ -146,7 +151,7 @@ def _show(found: planning_pb2.Plan) -> None:
     )
     for guess in found.stale:
         typer.echo(f"guessed: {guess}")
-    typer.echo("\n" + "\n".join(chart(found, zone)) + "\n")
+    typer.echo("\n" + "\n".join(chart(found, zone, _terminal_width())) + "\n")
     _show_sessions(found, zone)
     _show_rows(found, zone)
 
@@ -173,7 +178,7 @@ def _show_feeder(found: planning_pb2.Plan) -> None:
             f"{_money(found.bound, found.currency)} (gap {found.gap_percent:.3f} %)"
         )
     typer.echo(f"planned {_clock(found.plan_time, zone)} ({found.time_zone}){by}{cost}")
-    typer.echo("\n" + "\n".join(chart(found, zone)) + "\n")
+    typer.echo("\n" + "\n".join(chart(found, zone, _terminal_width())) + "\n")
     _show_sites(found, zone)
     _show_rows(found, zone)
 
@@ -206,16 +211,22 @@ def _show_sites(found: planning_pb2.Plan, zone: ZoneInfo) -> None:
     )
 
 
-def chart(found: planning_pb2.Plan, zone: ZoneInfo) -> list[str]:
-    """Lines of a chart: a column for each slot. Vehicles stand on the building; a slot whose supply
-    they fill has a mark on top."""
-    base_kw = [max(0, slot.base_w) / 1_000 for slot in found.slots]
-    planned_kw = [max(0, slot.planned_w) / 1_000 for slot in found.slots]
-    fed_kw = [max(0, -slot.planned_w) / 1_000 for slot in found.slots]
+def chart(found: planning_pb2.Plan, zone: ZoneInfo, width: int | None = None) -> list[str]:
+    """Lines of a chart: a column for each slot, or for as many slots together as bring it within
+    `width` characters. Vehicles stand on the building; a column whose supply they fill has a mark
+    on top. Of several slots the highest powers, the lowest limit and the mean price are shown."""
+    columns = _columns(found, zone, width)
+
+    def highest_kw(powers_w: Sequence[int]) -> list[float]:
+        return [max(0, *(powers_w[at] for at in slots)) / 1_000 for slots in columns]
+
+    base_kw = highest_kw([slot.base_w for slot in found.slots])
+    fed_kw = highest_kw([-slot.planned_w for slot in found.slots])
+    top_kw = highest_kw([max(0, slot.base_w) + max(0, slot.planned_w) for slot in found.slots])
     limit_kw = [
-        base + slot.limit_w / 1_000 for base, slot in zip(base_kw, found.slots, strict=True)
+        min(max(0, found.slots[at].base_w) + found.slots[at].limit_w for at in slots) / 1_000
+        for slots in columns
     ]
-    top_kw = [base + planned for base, planned in zip(base_kw, planned_kw, strict=True)]
     highest = max(*top_kw, *fed_kw, 1.0) * 1.05
     lines = [f"{'kW':>{_AXIS - 2}}"]
     for level in range(_HEIGHT, 0, -1):
@@ -225,7 +236,7 @@ def chart(found: planning_pb2.Plan, zone: ZoneInfo) -> list[str]:
             for base, top, limit in zip(base_kw, top_kw, limit_kw, strict=True)
         ]
         lines.append(f"{high:>{_AXIS - 2}.1f} ┤" + "".join(cells))
-    lines.append(_hours(found, zone))
+    lines.append(_hours(found, zone, columns)[:width])
     if any(fed_kw):
         lines.append(f"{'fed in':>{_AXIS - 2}}  " + _bars(fed_kw, 0.0, max(fed_kw)))
     lines.append("")
@@ -234,14 +245,43 @@ def chart(found: planning_pb2.Plan, zone: ZoneInfo) -> list[str]:
     else:
         prices, of = _worths(found), "kW"
     if any(prices):
-        lines += _prices(prices, f"{found.currency}/{of}")
+        means = [sum(prices[at] for at in slots) / len(slots) for slots in columns]
+        lines += _prices(means, f"{found.currency}/{of}")
     others, what = "building", "supply"
     if not found.site_id:
         others, what = "buildings and who does not plan", "feeder"
-    lines.append(
-        " " * _AXIS + f"█ vehicles  ░ {others}  ─ what the {what} carries (by ratings and limits)"
+    lines += _legend(
+        ("█ vehicles", f"░ {others}", f"─ what the {what} carries (by ratings and limits)"), width
     )
     return lines
+
+
+def _legend(words: Sequence[str], width: int | None) -> Iterator[str]:
+    """On one line, or where that is too long one below the other."""
+    line = " " * _AXIS + "  ".join(words)
+    if width is None or len(line) <= width:
+        yield line
+    else:
+        yield from (" " * _AXIS + each for each in words)
+
+
+def _columns(found: planning_pb2.Plan, zone: ZoneInfo, width: int | None) -> list[range]:
+    """The slots of each column; columns of several begin at even times of day."""
+    count = len(found.slots)
+    # One more for the first, which may be cut.
+    most = count if width is None else max(1, width - _AXIS - 1)
+    each = next((n for n in (1, 2, 4, 8, 12) if n * most >= count), ceil(count / most))
+    if each == 1:
+        return [range(at, at + 1) for at in range(count)]
+    local = _local(found.slots[0].start_time, zone)
+    passed = (local.hour * 3_600 + local.minute * 60) // found.slot_s % each
+    edges = [0, *range(each - passed, count, each), count]
+    return [range(*pair) for pair in pairwise(edges)]
+
+
+def _terminal_width() -> int | None:
+    """How wide the terminal is; a pipe has no width."""
+    return get_terminal_size().columns if sys.stdout.isatty() else None
 
 
 def _worths(found: planning_pb2.Plan) -> list[float]:
@@ -286,11 +326,11 @@ def _bars(values: Sequence[float], low: float, high: float) -> str:
     return "".join(_EIGHTHS[max(0, min(8, round((each - low) / span * 8)))] for each in values)
 
 
-def _hours(found: planning_pb2.Plan, zone: ZoneInfo) -> str:
+def _hours(found: planning_pb2.Plan, zone: ZoneInfo, columns: Sequence[range]) -> str:
     """Times of day below the columns in which they begin."""
     line = " " * _AXIS
-    for at, slot in enumerate(found.slots):
-        local = _local(slot.start_time, zone)
+    for at, slots in enumerate(columns):
+        local = _local(found.slots[slots.start].start_time, zone)
         begins = local.hour % _TICK_H == 0 and local.minute * 60 < found.slot_s
         if begins and len(line) <= _AXIS + at:
             line = line.ljust(_AXIS + at) + f"╵{local:%H:%M}"

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from controlplane.api.v1.planning_pb2_grpc import PlanningServiceStub
     from controlplane.planning.prices import Told
 
-__all__ = ["app"]
+__all__ = ["Zone", "app", "zone_of"]
 
 app = typer.Typer(
     no_args_is_help=True, help="Push day-ahead prices and forecasts, see what sites expect."
@@ -179,7 +179,7 @@ def show(
     """
     from controlplane.api.v1 import planning_pb2
 
-    zone = _zone(time_zone)
+    zone = zone_of(time_zone)
     request = planning_pb2.GetForecastsRequest(
         site_id=site_id,
         slot_s=slot_minutes * 60,
@@ -243,7 +243,7 @@ def _read(file: str, columns: dict[str, Decimal], time_zone: str) -> list[Told]:
     from controlplane.errors import InvalidInput
     from controlplane.planning.prices import read_series
 
-    zone = _zone(time_zone) if time_zone else None
+    zone = zone_of(time_zone) if time_zone else None
     try:
         text = sys.stdin.read() if file == "-" else Path(file).read_text(encoding="utf-8")
         return read_series(text, columns, source=file, zone=zone)
@@ -271,7 +271,8 @@ def _useful(told: list[Told], channel: grpc.Channel, file: str) -> list[Told]:
     return useful[:_PUSHED_MAX]
 
 
-def _zone(name: str) -> ZoneInfo:
+def zone_of(name: str) -> ZoneInfo:
+    """The clock of that name, or the usage error that says that there is none."""
     try:
         return ZoneInfo(name)
     except (OSError, ValueError, KeyError):

@@ -174,7 +174,8 @@ def watch(
 def need(
     session_id: SessionId,
     energy_kwh: Annotated[
-        float | None, typer.Option("--energy", help="kWh in this session, in total.", min=0)
+        float | None,
+        typer.Option("--energy", help="kWh in this session, in total.", min=0, max=10_000),
     ] = None,
     departure: Annotated[
         str | None, typer.Option(help="When the vehicle leaves, RFC 3339.")

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from datetime import UTC
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from controlplane.cli.connection import DEFAULT_ADDRESS, Address, connected, fail
+from controlplane.cli.connection import DEFAULT_ADDRESS, POWER_MAX_KW, Address, connected, fail
 from controlplane.cli.output import energy, plain, table
+from controlplane.cli.prices import Zone, zone_of
 from controlplane.cli.results import JsonPath, write_json
 
 if TYPE_CHECKING:
+    from zoneinfo import ZoneInfo
+
     from controlplane.api.v1 import what_if_pb2
 
 __all__ = ["what_if"]
@@ -26,10 +28,20 @@ def what_if(
     end: Annotated[str, typer.Option("--to", help="The last day, included.")],
     cap_kw: Annotated[
         float | None,
-        typer.Option(help="What the whole site may draw, in place of its contract.", min=0.001),
+        typer.Option(
+            help="What the whole site may draw, in place of its contract.",
+            min=0.001,
+            max=POWER_MAX_KW,
+        ),
     ] = None,
     chargers: Annotated[
-        int, typer.Option(help="So many more, such as +4, or fewer, such as -2.", metavar="+N|-N")
+        int,
+        typer.Option(
+            help="So many more, such as +4, or fewer, such as -2.",
+            metavar="+N|-N",
+            min=-1_000_000,
+            max=1_000_000,
+        ),
     ] = 0,
     circuit: Annotated[
         str, typer.Option(help="Where they would hang; that of most chargers by default.")
@@ -46,6 +58,7 @@ def what_if(
             metavar="FILE",
         ),
     ] = None,
+    time_zone: Zone = "",
     timeout_s: Annotated[
         float, typer.Option("--timeout", help="Seconds to wait at most.", min=1, max=600)
     ] = 600,
@@ -75,7 +88,7 @@ def what_if(
         circuit_id=circuit,
         cap_w=None if cap_kw is None else round(cap_kw * 1_000),
     )
-    _add_files(request, tariff, prices)
+    _add_files(request, tariff, prices, zone_of(time_zone) if time_zone else None)
     with connected(address) as channel:
         stub = what_if_pb2_grpc.WhatIfServiceStub(channel)
         answer = None
@@ -93,9 +106,13 @@ def what_if(
 
 
 def _add_files(
-    request: what_if_pb2.AskWhatIfRequest, tariff: Path | None, prices: Path | None
+    request: what_if_pb2.AskWhatIfRequest,
+    tariff: Path | None,
+    prices: Path | None,
+    zone: ZoneInfo | None,
 ) -> None:
-    """The tariff and the prices of files, checked before anybody is asked."""
+    """The tariff and the prices of files, checked before anybody is asked; times without an offset
+    are those of `zone`, and refused without one."""
     from controlplane.api.descriptions import tariff_to_message
     from controlplane.errors import InvalidInput
     from controlplane.network_yaml import parse_tariff
@@ -107,7 +124,7 @@ def _add_files(
             request.tariff.CopyFrom(tariff_to_message(described))
         if prices is not None:
             text = prices.read_text(encoding="utf-8")
-            for each in read_series(text, PRICE_COLUMNS, source=str(prices), zone=UTC):
+            for each in read_series(text, PRICE_COLUMNS, source=str(prices), zone=zone):
                 interval = request.prices.add(price_per_kwh=f"{each.value:f}")
                 interval.start_time.FromSeconds(each.start_s)
                 interval.end_time.FromSeconds(each.end_s)

@@ -52,7 +52,7 @@ from controlplane.planning.joint import (
 from controlplane.planning.schedule import Schedule
 from controlplane.rows_ahead import SLOT_S, events_w, slots_at, windows_limit
 from controlplane.site.messages import PlanRowView, PlanState
-from controlplane.units import MS_PER_S, ma_from_w, w_from_ma
+from controlplane.units import MS_PER_S, datetime_from_ms, ma_from_w, w_from_ma
 
 __all__ = ["Planning"]
 
@@ -101,6 +101,8 @@ class Planning:
         self._plan_ms = 0
         """When it came."""
         self._open: _Open | None = None
+        self._unanswered_ms: int | None = None
+        """When the first plan was asked for that has not come, nor any since."""
         self._fault = ""
         self._due_ms: int | None = None
         self._planned_ms: int | None = None
@@ -249,8 +251,11 @@ class Planning:
         feeders = {name: self._feeders[name] for name in sorted(names)}
         joint = Joint(config.id, parts, {config.id: own} | feeders, now_ms)
         if not joint.binds or len(joint.parts) == 1:
+            self._open = self._unanswered_ms = None
             return self._share_out(config, joint, None, now_ms)
         self._open = _Open(f"{now_ms}", now_ms, joint)
+        if self._unanswered_ms is None:
+            self._unanswered_ms = now_ms
         return [PlanWanted(self._open.plan_id, joint.question())]
 
     def _unable(self) -> str:
@@ -277,7 +282,7 @@ class Planning:
         asked = self._open
         if asked is None or message.plan_id != asked.plan_id or config.parent is not None:
             return []
-        self._open, self._fault = None, message.fault
+        self._open, self._unanswered_ms, self._fault = None, None, message.fault
         if message.answer is None:
             return []
         return self._share_out(config, asked.joint, message.answer, now_ms)
@@ -419,6 +424,12 @@ class Planning:
         holds = plan is not None and now_ms - self._plan_ms < self._valid_ms
         if self._fault:
             return PlanState.LATE, f"sites plan alone: {self._fault}"
+        asked_ms = self._unanswered_ms
+        if asked_ms is not None and now_ms - asked_ms >= PATIENCE_MS:
+            words = f"the plan that was asked for at {datetime_from_ms(asked_ms):%H:%M} has not come"
+            if holds:
+                return PlanState.FOLLOWED, f"{words}; the last one holds for a while"
+            return PlanState.LATE, f"{words}; sites plan alone"
         if plan is None:
             if not self._heard:
                 return PlanState.NONE, ""

@@ -5,14 +5,16 @@ prove them."""
 
 from __future__ import annotations
 
+import math
 from enum import IntEnum
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from controlplane import _core
+from controlplane.errors import InvalidInput
 from controlplane.planning.arrays import KINDS, Arrays, arrays_of, refuse
 from controlplane.planning.problem import Horizon
 
@@ -20,6 +22,8 @@ __all__ = ["Plan", "Shortfall", "ShortfallReason", "solve"]
 
 _Value = TypeVar("_Value", bound=np.generic)
 _LINES = ("phase L1", "phase L2", "phase L3")
+_EFFORTS: Final = {"gap": math.inf, "steps": 2**32 - 1, "timeout_s": math.inf, "threads": 256}
+"""The most of each that a search can be given; the least is 0, and one thread."""
 
 
 class ShortfallReason(IntEnum):
@@ -119,8 +123,10 @@ def solve(
         threads: the plan does not depend on it.
 
     Raises:
-        InvalidInput: the horizon contradicts itself; the message names the element.
+        InvalidInput: the horizon contradicts itself, or one of these cannot be; the message names
+            it.
     """
+    _check_effort(gap=gap, steps=steps, timeout_s=timeout_s, threads=threads)
     arrays = arrays_of(horizon)
     start = None if last is None else _start(arrays, last, slots_since)
     try:
@@ -130,6 +136,15 @@ def solve(
     except _core.NetworkError as error:
         refuse(horizon, error)
     return Plan(horizon, found)
+
+
+def _check_effort(**given: float | None) -> None:
+    """Refuse efforts that would be none, or endless: no comparison is true of what is no number."""
+    for name, most in _EFFORTS.items():
+        value = given[name]
+        if value is not None and not (name == "threads") <= value <= most:
+            words = f"{name} is {value}, must be {int(name == 'threads')} to {most:g}"
+            raise InvalidInput(words, reason="PLAN_INVALID")
 
 
 def _start(arrays: Arrays, last: Plan, slots_since: int) -> _core.PlanStart:

@@ -24,6 +24,9 @@ KINDS = 4
 _UNLIMITED = 10**12
 _MICRO = 10**6
 _PRICE_MAX = 10**6
+_SLOTS_MAX, _SLOT_MAX_S = 3_072, 86_400
+"""As the core has them: arrays are not laid out for more."""
+_INT64_MAX = 2**63 - 1
 _ELEMENT = re.compile(r"(\w+)\[(\d+)\]")
 
 
@@ -41,6 +44,8 @@ def arrays_of(horizon: Horizon) -> Arrays:
         InvalidInput: an unknown name or one that is taken, a number out of range or of slots that
             are not there; the message names the element.
     """
+    _within("slots", horizon.slots, _SLOTS_MAX)
+    _within("slot_s", horizon.slot_s, _SLOT_MAX_S)
     nodes = _index("node", [node.id for node in horizon.nodes])
     _index("vehicle", [vehicle.id for vehicle in horizon.vehicles])
     _index("meter", [meter.id for meter in horizon.meters])
@@ -69,8 +74,6 @@ def arrays_of(horizon: Horizon) -> Arrays:
         )
     except _core.NetworkError as error:
         refuse(horizon, error)
-    except OverflowError as error:
-        raise InvalidInput(f"a number is out of range: {error}", reason="PLAN_INVALID") from error
     return Arrays(horizon=horizon, problem=problem)
 
 
@@ -90,7 +93,7 @@ def refuse(horizon: Horizon, error: _core.NetworkError) -> NoReturn:
 
 def _element(horizon: Horizon, column: str, index: int) -> str:
     """What an entry of a column is about."""
-    slots = max(1, horizon.slots)
+    slots = horizon.slots
     if column in {"import_ma", "export_ma"}:
         row, slot = divmod(index, slots)
         return f"node {horizon.nodes[row // 3].id!r} L{row % 3 + 1} slot {slot}"
@@ -110,6 +113,11 @@ def _element(horizon: Horizon, column: str, index: int) -> str:
 
 def _invalid(message: str) -> NoReturn:
     raise InvalidInput(message, reason="PLAN_INVALID")
+
+
+def _within(what: str, value: int, most: int) -> None:
+    if not 1 <= value <= most:
+        _invalid(f"{what} is {value}, must be 1 to {most}")
 
 
 def _index(what: str, names: Sequence[str]) -> dict[str, int]:
@@ -143,13 +151,21 @@ def _micro(price: Decimal, who: str) -> int:
 
 
 def _column(values: Sequence[int]) -> NDArray[np.int64]:
-    return np.array(values, np.int64)
+    try:
+        return np.array(values, np.int64)
+    except OverflowError:
+        # No column may have as much: the core names the element.
+        return np.array([_bounded(each) for each in values], np.int64)
+
+
+def _bounded(value: int) -> int:
+    return max(-_INT64_MAX, min(value, _INT64_MAX))
 
 
 def _limits(horizon: Horizon) -> _core.PlanLimits:
     slots, count = horizon.slots, len(horizon.nodes)
-    lines = np.full((2, count, 3, max(0, slots)), _UNLIMITED, np.int64)
-    powers = np.full((2, count, max(0, slots)), _UNLIMITED, np.int64)
+    lines = np.full((2, count, 3, slots), _UNLIMITED, np.int64)
+    powers = np.full((2, count, slots), _UNLIMITED, np.int64)
     for index, node in enumerate(horizon.nodes):
         export_ma = (0, 0, 0) if node.export_ma is None else node.export_ma
         for side, current_ma in enumerate((node.import_ma, export_ma)):
@@ -157,7 +173,7 @@ def _limits(horizon: Horizon) -> _core.PlanLimits:
                 lines[side, index] = _three(node, current_ma)[:, None]
         for side, power_w in enumerate((node.power_max_w, node.export_power_max_w)):
             if power_w is not None:
-                powers[side, index] = power_w
+                powers[side, index] = _bounded(power_w)
         _apply_caps(horizon, node, lines[:, index], powers[:, index])
     return _core.PlanLimits(
         import_ma=lines[0].ravel(),
@@ -181,7 +197,7 @@ def _apply_caps(
         for side, power_w in enumerate((cap.power_max_w, cap.export_power_max_w)):
             if power_w is not None:
                 part = powers[side, during]
-                np.minimum(part, power_w, out=part)
+                np.minimum(part, _bounded(power_w), out=part)
 
 
 def _three(node: Node, current_ma: Sequence[int]) -> NDArray[np.int64]:

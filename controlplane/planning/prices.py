@@ -15,7 +15,7 @@ import csv
 import io
 import json
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime, tzinfo
+from datetime import UTC, datetime, timedelta, tzinfo
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final, NamedTuple, NoReturn
 
@@ -127,7 +127,9 @@ def _json_rows(text: str, source: str) -> Iterator[_Row]:
         document = document.get(name)
     if not isinstance(document, list):
         _fault(source, "must be a list of values, or an object with such a list under `prices`")
-    for at, fields in enumerate(document[:_ROWS_MAX]):
+    if len(document) > _ROWS_MAX:
+        _fault(source, f"more than {_ROWS_MAX} values")
+    for at, fields in enumerate(document):
         place = f"{source}: {name}[{at}]"
         if not isinstance(fields, dict):
             _fault(place, "must be an object with `start` and a value")
@@ -141,7 +143,7 @@ def _timed(rows: Sequence[_Row], column: str, unit: Decimal, zone: tzinfo | None
         starts.append(_instant(row, "start", zone, starts[-1] if starts else None))
     for at, row in enumerate(rows):
         if row.fields.get("end") is not None:
-            end = _instant(row, "end", zone, starts[at])
+            end = _end(row, zone, starts[at])
         elif at + 1 < len(rows):
             end = starts[at + 1]
         elif at:
@@ -169,10 +171,30 @@ def _instant(row: _Row, name: str, zone: tzinfo | None, after: datetime | None) 
     if zone is None:
         _fault(row.place, f"{name} {given!r} has no offset: name the clock it is read on")
     found = found.replace(tzinfo=zone)
+    if name == "start" and _shown(found) != found.replace(tzinfo=None):
+        _fault(row.place, f"{name} {given!r} does not exist: the clock is set forward over it")
     if after is not None and found.timestamp() <= after.timestamp():
         # The second of an hour that comes twice.
         return found.replace(fold=1)
     return found
+
+
+def _end(row: _Row, zone: tzinfo | None, start: datetime) -> datetime:
+    """When a value ends. Of one that begins in the first of an hour that comes twice, an end by
+    which the second would be part of it is one by the first."""
+    found = _instant(row, "end", zone, start)
+    if found.tzinfo is not zone or start.tzinfo is not zone or start.fold:
+        return found
+    twice = start.replace(fold=1).utcoffset() != start.utcoffset()
+    shown = found.replace(tzinfo=None) - start.replace(tzinfo=None)
+    if not twice or shown <= timedelta(0):
+        return found
+    return (start.astimezone(UTC) + shown).astimezone(zone)
+
+
+def _shown(written: datetime) -> datetime:
+    """What the clock really shows at an instant: what was written, unless it skips that."""
+    return written.astimezone(UTC).astimezone(written.tzinfo).replace(tzinfo=None)
 
 
 def _number(row: _Row, column: str) -> Decimal:

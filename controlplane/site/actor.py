@@ -276,8 +276,8 @@ class SiteActor:
         event = {"site_id": config.id, "chargers": len(config.chargers)}
         self._rounds.effects.append(Emit("site.configured", event))
         self._rounds.set_report_timer(site, now_ms)
-        self._limit_due(site, now_ms)
         self._plan_soon(site, now_ms, anew=True)
+        self._limit_due(site, now_ms)
         return answer
 
     def _delete(self, site: LiveSite, now_ms: int) -> SiteDeleted | Refusal:
@@ -476,7 +476,8 @@ class SiteActor:
             before_wh = demand.energy_wh
             demand.energy_wh = message.energy_wh or before_wh
             site.delivered_wh += max(0, demand.energy_wh - before_wh)
-            demand.soc_percent = message.soc_percent or demand.soc_percent
+            if message.soc_percent is not None:
+                demand.soc_percent = message.soc_percent
             demand.exported_wh = message.exported_wh or demand.exported_wh
             # What its battery holds decides what it feeds in.
             self._rounds.quiet &= not site.feed.concerns(demand)

@@ -25,6 +25,7 @@ from controlplane import _core
 from controlplane.site.budget import POWER_MAX_MA
 from controlplane.site.demand import ROUND_TRIP_PERMILLE, Demand
 from controlplane.site.ledger import Entry
+from controlplane.site.plan_terms import ENERGY_MAX_WH
 from controlplane.site.tree import Leaf, SiteTree
 from controlplane.units import MS_PER_HOUR, ma_from_w
 
@@ -91,7 +92,8 @@ class Feeding:
 class PlanTerms(NamedTuple):
     """The fields of `planning.Vehicle` that make it one that feeds in. Energies are counted as they
     are charged, at the meter: `spare_wh` below what is in the battery now, `need_wh` above it, or
-    below 0 where it may leave with less. What is lost both ways is in `discharge_permille`."""
+    below 0 where it may leave with less; never below `-spare_wh` nor above `room_wh`, whatever a
+    driver says. What is lost both ways is in `discharge_permille`."""
 
     discharge_ma: int
     spare_wh: int
@@ -182,11 +184,14 @@ def plan_terms(
     if able is None or promised is None or capacity_wh is None or demand.soc_percent is None:
         return None
     given_wh = _given_wh(entry, demand, leaf, voltage_v=voltage_v, since_ms=now_ms - sample_ms)
+    spare_wh = min(max(0, demand.charged_wh_of(given_wh)), ENERGY_MAX_WH)
+    room_wh = min(max(0, int(capacity_wh * (100 - demand.soc_percent) / 100)), ENERGY_MAX_WH)
     return PlanTerms(
         discharge_ma=able.most_ma,
-        spare_wh=demand.charged_wh_of(given_wh),
-        need_wh=promised.missing_wh,
-        room_wh=max(0, int(capacity_wh * (100 - demand.soc_percent) / 100)),
+        spare_wh=spare_wh,
+        # Drivers ask for more than fits in, and have more than they asked for.
+        need_wh=min(max(promised.missing_wh, -spare_wh), room_wh),
+        room_wh=room_wh,
         discharge_permille=ROUND_TRIP_PERMILLE,
     )
 

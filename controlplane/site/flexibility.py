@@ -51,14 +51,22 @@ def offer(site: LiveSite, rows: Budget, *, now_ms: int, duration_ms: int) -> Fle
 
 
 def _fed_in(site: LiveSite, rows: Budget, now_ms: int, *, duration_ms: int) -> tuple[int, int]:
-    """What vehicles could feed in all the time, in W, and how many."""
+    """What vehicles could feed in all the time beside what they feed in already, in W, and how
+    many."""
     tree, voltage_v = site.tree, site.config.voltage_v
     able = site.feed.abilities(rows.building_ma, now_ms, until_ms=now_ms + duration_ms)
     shared = share_out(
         tree, site.entries, able, wanted_ma=ALL_MA, planned_ma={}, export_ma=rows.export_ma
     )
-    power_w = 0
+    power_w = feeding = 0
     for position, feed_ma in shared.feed_ma.items():
-        most_w = w_from_ma(feed_ma, voltage_v=voltage_v, phases=len(tree.leaves[position].phases))
-        power_w += min(most_w, able[position].spare_wh * MS_PER_HOUR // duration_ms)
-    return power_w, len(shared.feed_ma)
+        phases, connector = len(tree.leaves[position].phases), site.connectors[position]
+        most_w = w_from_ma(feed_ma, voltage_v=voltage_v, phases=phases)
+        metered_w = connector.metered_w(now_ms=now_ms, stale_ms=site.feed.fresh_ms)
+        told_w = w_from_ma(connector.entry.feed_ma, voltage_v=voltage_v, phases=phases)
+        # What it was told for another event is sold already, be it that it still gives less.
+        sold_w = max(told_w, 0 if metered_w is None else -metered_w)
+        more_w = min(most_w, able[position].spare_wh * MS_PER_HOUR // duration_ms) - sold_w
+        if more_w > 0:
+            power_w, feeding = power_w + more_w, feeding + 1
+    return power_w, feeding

@@ -24,11 +24,13 @@ from controlplane.site.feeding import PlanTerms
 from controlplane.site.live import LiveConnector, LiveSite
 from controlplane.site.plan_terms import (
     EARLY_PARTS,
+    ENERGY_MAX_WH,
     FEW,
     GAP_FEW,
     GAP_MANY,
     NEED_LEAST_WH,
     NEED_USUAL_WH,
+    STAY_MAX_MS,
     STAY_MIN_MS,
     TIER_EXPECTED,
     aims_ms,
@@ -165,6 +167,7 @@ def _session(
         missing_wh = max(NEED_USUAL_WH - demand.energy_wh, NEED_LEAST_WH)
     elif missing_wh == 0:
         missing_wh = NEED_LEAST_WH
+    missing_wh = min(missing_wh, ENERGY_MAX_WH)
     efficiency = _efficiency_permille(site, connector) / 1_000
     wh_per_mah = grid_w_per_ma * efficiency
     fastest_ms = round(missing_wh * MS_PER_HOUR / (max_ma * wh_per_mah))
@@ -172,7 +175,7 @@ def _session(
     leaves_ms = now_ms + fastest_ms if departure is None else departure[0]
     if closes_ms is not None:
         leaves_ms = min(leaves_ms, closes_ms)
-    leaves_ms = max(leaves_ms, arrival_ms + STAY_MIN_MS)
+    leaves_ms = min(max(leaves_ms, arrival_ms + STAY_MIN_MS), arrival_ms + STAY_MAX_MS)
     return demand.session.session_id, SoughtSession(
         key=leaf.key,
         arrival_ms=arrival_ms if arrival_ms > now_ms else demand.session.started_ms,

@@ -15,16 +15,18 @@ from controlplane.network import SiteConfig
 from controlplane.planning.inputs import ExpectedSession, SiteInputs
 from controlplane.planning.problem import Vehicle
 from controlplane.rows_ahead import SLOT_S, Slots
-from controlplane.units import MS_PER_S, ma_from_w
+from controlplane.units import MS_PER_HOUR, MS_PER_S, ma_from_w
 
 __all__ = [
     "EARLY_PARTS",
+    "ENERGY_MAX_WH",
     "FEW",
     "GAP_FEW",
     "GAP_MANY",
     "LAXITY_MIN_MS",
     "NEED_LEAST_WH",
     "NEED_USUAL_WH",
+    "STAY_MAX_MS",
     "STAY_MIN_MS",
     "TIER_EXPECTED",
     "aims_ms",
@@ -57,7 +59,13 @@ NEED_LEAST_WH = 2_000
 LAXITY_MIN_MS = 300_000
 """A session that can wait no longer than this is not held back by any plan."""
 
+ENERGY_MAX_WH: Final = 10_000_000
+"""No battery holds more, whatever a vehicle says of itself."""
+
 STAY_MIN_MS = 60_000
+STAY_MAX_MS: Final = 31 * 24 * MS_PER_HOUR
+"""A session is planned for as leaving by then, whatever is said."""
+
 _PRIORITIES = 10
 TIER_EXPECTED: Final = _PRIORITIES + 1
 

@@ -72,6 +72,8 @@ class Planning:
         """Whether the next plan is followed from its first moment on."""
         self._open: dict[str, tuple[Sought, bool]] = {}
         """By the ids of the questions; and whether the answers are to be followed at once."""
+        self._unanswered_ms: int | None = None
+        """When the first question was asked that has had no answer, nor any asked after it."""
         self._allotted: Allotted | None = None
         """What the feeder allotted last."""
         self._allotted_ms = 0
@@ -94,6 +96,8 @@ class Planning:
             anew: what everybody is given at present may no longer be right.
         """
         if site.config.tariff is None:
+            # What was planned with one that is described no more holds nobody back.
+            self.forget(site)
             return []
         self._news = True
         return self._soon(now_ms, anew=anew, pause_ms=pause_ms)
@@ -165,6 +169,8 @@ class Planning:
             del self._open[next(iter(self._open))]
         self._open[plan_id] = sought, self._anew
         self._anew = False
+        if self._unanswered_ms is None:
+            self._unanswered_ms = now_ms
         return [*effects, PlanWanted(plan_id, asked), *self._by(next_ms)]
 
     def _tell(self, part: SitePart, currency: str, now_ms: int) -> list[Effect]:
@@ -211,6 +217,7 @@ class Planning:
         sought, anew = self._open[message.plan_id]
         # Answers to older questions tell nothing any more.
         self._open = {key: each for key, each in self._open.items() if key > message.plan_id}
+        self._unanswered_ms = min((each.asked_ms for each, _ in self._open.values()), default=None)
         self.fault = message.fault
         if message.answer is None:
             return False
@@ -222,7 +229,7 @@ class Planning:
         """There is nothing to plan."""
         self._open.clear()
         self.fault = ""
-        self._asked_ms = None
+        self._asked_ms = self._unanswered_ms = None
         site.targets.drop()
 
     def clock_set(self, site: LiveSite, now_ms: int) -> list[Effect]:
@@ -254,10 +261,10 @@ class Planning:
         if self.fault:
             words = f"no plan could be made: {self.fault}"
         else:
-            oldest = next((sought for sought, _ in self._open.values()), None)
-            if oldest is None or now_ms - oldest.asked_ms < PATIENCE_MS:
+            since_ms = self._unanswered_ms
+            if since_ms is None or now_ms - since_ms < PATIENCE_MS:
                 return self._alone_words(site, now_ms)
-            asked = datetime.fromtimestamp(oldest.asked_ms // MS_PER_S, site.zone)
+            asked = datetime.fromtimestamp(since_ms // MS_PER_S, site.zone)
             words = f"the plan that was asked for at {asked:%H:%M} has not come"
         if site.targets.followed(now_ms):
             until = datetime.fromtimestamp(site.targets.valid_until_ms // MS_PER_S, site.zone)

@@ -51,6 +51,11 @@ _CORRECT_MS = 180_000
 _CORRECT_PERMILLE = 50
 """The part of a slot's energy at full power by which a slot may be missed without a correction."""
 
+_OTHER_DEPARTURE_MS = 60_000
+_OTHER_NEED_WH = 1_000
+"""Who leaves at a time so different, or needs so much more or less in all, wants something else
+than when the last plan was made; states of charge are rounded, and jump by less."""
+
 _GUESS_MAX_MS = 60_000
 """For how long a sample's power is counted on as energy."""
 
@@ -127,6 +132,8 @@ class Targets:
         """The beginning of the slot that is pursued."""
         self._adopted = False
         """Whether the plan is new since pursuits were set out last."""
+        self._changed: frozenset[str] = frozenset()
+        """Sessions of which the plan that is new has been told something else than the last."""
         self._pursuits: dict[str, _Pursuit] = {}
 
     def adopt(
@@ -141,9 +148,12 @@ class Targets:
 
         Args:
             anew: from this moment on. Otherwise those who pursue what the last plan gave them in
-                the running slot go on until it ends, unless somebody came who would draw beside
-                them and take the site beyond a peak that is free.
+                the running slot go on until it ends, unless their needs or departures are others
+                now, or somebody came who would draw beside them and take the site beyond a peak
+                that is free.
         """
+        if self.sought is not None:
+            self._changed |= _changed(self.sought, sought)
         self.schedule, self.sought = schedule, sought
         self.valid_until_ms = valid_until_ms
         self._adopted = True
@@ -153,7 +163,7 @@ class Targets:
     def drop(self) -> None:
         """Follow no plan."""
         self.schedule = self.sought = self._begun_ms = None
-        self.valid_until_ms = 0
+        self.valid_until_ms, self._changed = 0, frozenset()
         self._pursuits = {}
 
     def followed(self, now_ms: int) -> bool:
@@ -214,13 +224,14 @@ class Targets:
                 connector
                 for connector in connectors
                 if connector.demand is not None
-                and connector.demand.session.session_id not in self._pursuits
+                and (name := connector.demand.session.session_id)
+                and (name not in self._pursuits or name in self._changed)
             ]
             found = self._set_out(others, slot, now_ms, before={})
             if found and self._near_peak(slot):
                 found = self._set_out(connectors, slot, now_ms, before=self._pursuits)
             self._pursuits |= found
-        self._begun_ms, self._adopted = begins_ms, False
+        self._begun_ms, self._adopted, self._changed = begins_ms, False, frozenset()
         for connector in connectors:
             if connector.demand is not None:
                 connector.demand.target_ma = self._target_ma(connector, slot, now_ms, pace)
@@ -435,6 +446,22 @@ def _correct(
     if missed_wh * 1_000 > most_wh * _CORRECT_PERMILLE:
         pursuit.current_ma = max(min_ma, min(round(wanted_ma), session.max_ma))
         pursuit.since_ms = now_ms
+
+
+def _changed(before: Sought, after: Sought) -> frozenset[str]:
+    """The sessions that want clearly something else, or until another time, than they did."""
+    return frozenset(
+        name
+        for name, session in after.sessions.items()
+        if (known := before.sessions.get(name)) is not None
+        and known.held
+        and session.held
+        and (
+            abs(session.departure_ms - known.departure_ms) >= _OTHER_DEPARTURE_MS
+            or abs(session.need_wh + session.energy_wh - known.need_wh - known.energy_wh)
+            >= _OTHER_NEED_WH
+        )
+    )
 
 
 def _kept(last: _Pursuit | None, current_ma: int, session: SoughtSession) -> int:

@@ -427,6 +427,40 @@ fn what_is_missing_is_explained() {
 }
 
 #[test]
+fn a_battery_that_takes_less_has_too_short_a_stay() {
+    let network = Network::new(&[-1], &[0, 0], &[0b001, 0b001]).unwrap();
+    let problem = Problem {
+        network: &network,
+        slots: 4,
+        slot_s: 900,
+        late_price: 0,
+        limits: Limits { import_ma: &[100_000; 12], ..Limits::default() },
+        meters: Meters {
+            node: &[0],
+            base_w: &[0; 4],
+            import_price: &[300_000; 4],
+            export_price: &[0; 4],
+            ..Meters::default()
+        },
+        fleet: Fleet {
+            volts: &[230; 2],
+            max_ma: &[16_000; 2],
+            arrival_s: &[0; 2],
+            departure_s: &[3_600; 2],
+            need_wh: &[3_600, 1_000],
+            room_wh: &[3_600; 2],
+            penalty: &[5_000_000, 100_000],
+            taper_from_wh: &[1_000; 2],
+            taper_ma: &[500; 2],
+            ..Fleet::default()
+        },
+    };
+    let plan = solve(&problem, &Start::default(), &Effort::default(), &|| false).unwrap();
+    assert_eq!(plan.reason, [Shortfall::Stay, Shortfall::Price]);
+    assert!(check(&problem, &plan.current_ma).unwrap().is_empty());
+}
+
+#[test]
 fn a_battery_takes_less_as_it_fills() {
     let network = Network::new(&[-1], &[0], &[0b001]).unwrap();
     let problem = Problem {

@@ -14,6 +14,7 @@ import typer
 import yaml
 
 from controlplane.cli.root import app
+from controlplane.runtime.catalogue import ALARMS
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
@@ -106,3 +107,14 @@ def test_units_are_valid(unit: Path, tmp_path: Path) -> None:
     )
     complaints = [line for line in done.stderr.splitlines() if "loadstar" in line]
     assert not complaints
+
+
+def test_every_alarm_of_a_site_is_measured_and_alarmed_on() -> None:
+    source = (ROOT / "controlplane" / "site" / "alarms.py").read_text()
+    raised = set(re.findall(r'present\["(\w+)"', source))
+    assert {"plan_late", "overload"} <= raised
+    assert raised <= set(ALARMS.values)
+    groups = yaml.safe_load((DEPLOY / "prometheus" / "alerts.yml").read_text())["groups"]
+    rules = [rule["expr"] for group in groups for rule in group["rules"]]
+    watched = " ".join(expression for expression in rules if "loadstar_site_alarms" in expression)
+    assert {alarm for alarm in ALARMS.values if not re.search(rf"\b{alarm}\b", watched)} == set()

@@ -531,7 +531,7 @@ Global___WatchPlanRequest: _TypeAlias = WatchPlanRequest  # noqa: Y015
 
 @_typing.final
 class WatchPlanResponse(_message.Message):
-    """Another plan is followed."""
+    """Another plan is followed, or something else is said of it."""
 
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -85,8 +85,8 @@ class PlanningServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def WatchPlan(self, request, context):
-        """The same whenever another plan is followed, beginning with the present one, until the caller ends the
-        stream.
+        """The same whenever another plan is followed or something else is said of it (`state`, `words`), beginning
+        with the present one, until the caller ends the stream.
 
         Errors: NOT_FOUND.
         """

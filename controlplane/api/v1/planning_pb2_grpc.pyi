@@ -45,8 +45,8 @@ class PlanningServiceStub:
     Errors: NOT_FOUND.
     """
     WatchPlan: _grpc.UnaryStreamMultiCallable[_planning_pb2.WatchPlanRequest, _planning_pb2.WatchPlanResponse]
-    """The same whenever another plan is followed, beginning with the present one, until the caller ends the
-    stream.
+    """The same whenever another plan is followed or something else is said of it (`state`, `words`), beginning
+    with the present one, until the caller ends the stream.
 
     Errors: NOT_FOUND.
     """
@@ -87,8 +87,8 @@ class PlanningServiceAsyncStub(PlanningServiceStub):
     Errors: NOT_FOUND.
     """
     WatchPlan: _aio.UnaryStreamMultiCallable[_planning_pb2.WatchPlanRequest, _planning_pb2.WatchPlanResponse]  # type: ignore[assignment]
-    """The same whenever another plan is followed, beginning with the present one, until the caller ends the
-    stream.
+    """The same whenever another plan is followed or something else is said of it (`state`, `words`), beginning
+    with the present one, until the caller ends the stream.
 
     Errors: NOT_FOUND.
     """
@@ -138,8 +138,8 @@ class PlanningServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _planning_pb2.WatchPlanRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_planning_pb2.WatchPlanResponse], _abc.AsyncIterator[_planning_pb2.WatchPlanResponse]]:
-        """The same whenever another plan is followed, beginning with the present one, until the caller ends the
-        stream.
+        """The same whenever another plan is followed or something else is said of it (`state`, `words`), beginning
+        with the present one, until the caller ends the stream.
 
         Errors: NOT_FOUND.
         """

@@ -107,7 +107,7 @@ class SessionsServiceServicer:
         """Says what the driver needs. The allocation serves the vehicle that has least time to spare first.
 
         Errors: NOT_FOUND; FAILED_PRECONDITION where the session has ended; INVALID_ARGUMENT where no value is
-        given, or the boost is longer than a day.
+        given, the departure is past (reason `DEPARTURE_PAST`), or the boost is longer than a day.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -50,7 +50,7 @@ class SessionsServiceStub:
     """Says what the driver needs. The allocation serves the vehicle that has least time to spare first.
 
     Errors: NOT_FOUND; FAILED_PRECONDITION where the session has ended; INVALID_ARGUMENT where no value is
-    given, or the boost is longer than a day.
+    given, the departure is past (reason `DEPARTURE_PAST`), or the boost is longer than a day.
     """
     AbandonSession: _grpc.UnaryUnaryMultiCallable[_sessions_pb2.AbandonSessionRequest, _sessions_pb2.AbandonSessionResponse]
     """Closes a session whose charger will not come back (burnt, stolen, taken down), on the caller's word
@@ -84,7 +84,7 @@ class SessionsServiceAsyncStub(SessionsServiceStub):
     """Says what the driver needs. The allocation serves the vehicle that has least time to spare first.
 
     Errors: NOT_FOUND; FAILED_PRECONDITION where the session has ended; INVALID_ARGUMENT where no value is
-    given, or the boost is longer than a day.
+    given, the departure is past (reason `DEPARTURE_PAST`), or the boost is longer than a day.
     """
     AbandonSession: _aio.UnaryUnaryMultiCallable[_sessions_pb2.AbandonSessionRequest, _sessions_pb2.AbandonSessionResponse]  # type: ignore[assignment]
     """Closes a session whose charger will not come back (burnt, stolen, taken down), on the caller's word
@@ -145,7 +145,7 @@ class SessionsServiceServicer(metaclass=_abc_1.ABCMeta):
         """Says what the driver needs. The allocation serves the vehicle that has least time to spare first.
 
         Errors: NOT_FOUND; FAILED_PRECONDITION where the session has ended; INVALID_ARGUMENT where no value is
-        given, or the boost is longer than a day.
+        given, the departure is past (reason `DEPARTURE_PAST`), or the boost is longer than a day.
         """
 
     @_abc_1.abstractmethod

@@ -1,6 +1,6 @@
 //! What a plan comes back with.
 
-use super::battery::{UJ_PER_WH, gained};
+use super::battery::{UJ_PER_WH, gained, keep_battery};
 use super::car::Car;
 use super::layout::{KINDS, Kind, Layout, SIDES};
 use super::problem::Problem;
@@ -105,7 +105,7 @@ pub(super) fn outcome(
             }
             plan.shortfall_wh[car.index] = missing / UJ_PER_WH;
             let row = dearest_row(problem, layout, index, car, own, dual);
-            plan.reason[car.index] = if possible(layout, car) - gained(car, own) < UJ_PER_WH {
+            plan.reason[car.index] = if possible(layout, car) - gained(car, own) < rounded(car) {
                 Shortfall::Stay
             } else if let Some(row) = row {
                 plan.short_row[car.index] = row;
@@ -131,10 +131,21 @@ fn taper_prices(layout: &Layout, saddle: &Saddle<'_>, vehicles: usize) -> Vec<f3
     prices
 }
 
-/// What full power all the time brings.
+/// What full power all the time brings, as far as the battery takes it.
 fn possible(layout: &Layout, car: &Car) -> i64 {
-    let most = &layout.most_ma[car.drawn()];
-    most.iter().map(|&most| i64::from(most)).sum::<i64>() * car.unit
+    let mut most = vec![0; car.all().len()];
+    most[..car.stride].copy_from_slice(&layout.most_ma[car.drawn()]);
+    if car.taper.is_some() {
+        keep_battery(car, &mut most);
+    }
+    gained(car, &most)
+}
+
+/// What may be missing by rounding: a watt-hour, and with a taper a milliampere in each slot, since
+/// its own row holds a vehicle back in all of them.
+fn rounded(car: &Car) -> i64 {
+    let slots = if car.taper.is_some() { car.count } else { 0 };
+    UJ_PER_WH + i64::try_from(slots).unwrap_or(0) * car.unit
 }
 
 /// Of the rows above a vehicle, the one that costs it most in the slots in which it could draw more.

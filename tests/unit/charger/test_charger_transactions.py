@@ -576,6 +576,22 @@ def test_a_boost_lasts_a_day_at_most() -> None:
     assert last_session(charger).need_wh is None, "nothing of it was taken"
 
 
+def test_a_departure_that_is_past_is_refused() -> None:
+    charger = settled()
+    charger.start_16()
+    past_ms = charger.now_ms - HOUR_MS
+    charger.tell(Ask("a", SetSessionNeed(SessionId("CP1-1"), 1_000, departure_ms=past_ms)))
+    (refusal,) = charger.answered("a")
+    assert isinstance(refusal, Refusal)
+    assert refusal.reason == "DEPARTURE_PAST"
+    assert last_session(charger).need_wh is None, "nothing of it was taken"
+    # Clocks may lie a little apart.
+    now = SetSessionNeed(SessionId("CP1-1"), departure_ms=charger.now_ms - 5_000)
+    charger.tell(Ask("b", now))
+    (taken,) = charger.answered("b")
+    assert isinstance(taken, SessionRecord)
+
+
 @pytest.mark.parametrize(
     ("session_id", "need_wh", "kind"),
     [

@@ -295,6 +295,9 @@ def test_where_no_plan_comes_the_feeder_says_so_and_asks_again() -> None:
     grid.says("late", "street", leaves_h=6)
     grid.advance(300_000)
     assert len(grid.asked) > 1
+    late = grid.view("street")
+    assert late.state is PlanState.LATE
+    assert late.words == "the plan that was asked for at 22:15 has not come; sites plan alone"
     street = ActorRef(ActorKind.FEEDER, "street")
     grid.tell(street, PlanFound(grid.asked[-1].plan_id, None, "the horizon contradicts itself"))
     view = grid.view("street")
@@ -304,6 +307,12 @@ def test_where_no_plan_comes_the_feeder_says_so_and_asks_again() -> None:
 
 def test_an_old_plan_is_late() -> None:
     grid = two_depots()
+    grid.desk = None
+    grid.says("late", "street", leaves_h=5)
+    grid.advance(3 * 60_000)
+    view = grid.view("street")
+    assert view.state is PlanState.FOLLOWED
+    assert view.words.endswith(" has not come; the last one holds for a while")
     grid.advance(16 * 60_000)
     assert grid.view("street").state is PlanState.LATE
 

@@ -84,6 +84,31 @@ def test_what_is_missing_is_said_with_its_reason() -> None:
     assert told["choosy"].missing_wh == 5_000
 
 
+@pytest.mark.parametrize("hours", [1, 2, 4])
+@pytest.mark.parametrize("late", [0, 900])
+def test_a_battery_that_takes_less_as_it_fills_needs_a_longer_stay(hours: int, late: int) -> None:
+    """Alone, at all that its battery takes; with four hours it is nearly full, and with less need
+    it is ready."""
+    vehicle = _vehicle(
+        arrival_s=late,
+        departure_s=hours * 3_600,
+        need_wh=30_000,
+        taper_from_wh=5_000,
+        taper_ma=500,
+    )
+    plan = solve(_horizon(vehicle))
+    (short,) = plan.shortfalls
+    assert short.words.endswith("its stay is too short even at full power")
+    enough = msgspec.structs.replace(vehicle, need_wh=30_000 - short.missing_wh - 200)
+    assert solve(_horizon(enough)).shortfalls == ()
+    scarce = msgspec.structs.replace(enough, tier=1)
+    horizon = _horizon(scarce)
+    penalties = (Decimal(10), Decimal("0.01"))
+    horizon = msgspec.structs.replace(horizon, tier_penalties_per_kwh=penalties)
+    (short,) = solve(horizon).shortfalls
+    assert short.reason is ShortfallReason.PRICE
+
+
 def test_a_vehicle_feeds_in_when_that_pays_and_leaves_as_full_as_it_must() -> None:
     horizon = _horizon(_vehicle(need_wh=0, discharge_ma=16_000, spare_wh=5_000))
     nodes = tuple(msgspec.structs.replace(node, export_ma=(32_000,) * 3) for node in horizon.nodes)
@@ -158,6 +183,11 @@ def test_a_long_chain_of_plans_does_not_lead_astray() -> None:
         ),
         (lambda h: _replaced(h, "nodes", import_ma=(-1, 0, 0)), "node 'S1' L1 slot 0: import_ma"),
         (lambda h: _replaced(h, "nodes", parent="P1"), "node_parent"),
+        (lambda h: _replaced(h, "vehicles", max_ma=2**63), "vehicle 'V1': max_ma is 9"),
+        (lambda h: _replaced(h, "nodes", power_max_w=-(2**70)), "node 'S1' slot 0: import_w is -9"),
+        (lambda h: _replaced(h, "meters", base_w=(2**64,) * 4), "meter 'M1' slot 0: base_w is 9"),
+        (lambda h: msgspec.structs.replace(h, slots=10**12), "slots is 1000000000000, must be"),
+        (lambda h: msgspec.structs.replace(h, slot_s=2**64), "slot_s is 18446744073709551616"),
         (
             lambda h: _replaced(h, "nodes", caps=(Cap(from_slot=3, until_slot=5),)),
             "node 'S1': there are no slots 3 to 5",
@@ -171,6 +201,25 @@ def test_what_is_impossible_is_refused_by_name(
     with pytest.raises(InvalidInput) as refused:
         solve(spoilt)
     assert told in refused.value.message
+
+
+@pytest.mark.parametrize(
+    "effort",
+    [
+        {"timeout_s": float("nan")},
+        {"timeout_s": -1.0},
+        {"gap": float("nan")},
+        {"gap": -1e-3},
+        {"steps": -1},
+        {"steps": 2**32},
+        {"threads": 0},
+        {"threads": 1_000_000},
+    ],
+)
+def test_an_effort_that_cannot_be_is_refused_by_name(effort: dict[str, float]) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        solve(_horizon(_vehicle()), **effort)  # type: ignore[arg-type]
+    assert f"{next(iter(effort))} is " in refused.value.message
 
 
 def _replaced(horizon: Horizon, what: str, **changes: object) -> Horizon:

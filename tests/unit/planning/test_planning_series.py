@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from decimal import Decimal
+from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -102,6 +104,31 @@ def test_an_hour_that_comes_twice_is_read_twice() -> None:
     found = prices("start,price_per_kwh\n" + "\n".join(lines), ZoneInfo("Europe/Berlin"))
     assert [each.end_s - each.start_s for each in found] == [3_600] * 4
     assert [each.value for each in found] == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("minutes", [15, 30, 60])
+@pytest.mark.parametrize("day", ["2026-10-25", "2026-03-29"])
+@pytest.mark.parametrize("jumps", [True, False])
+def test_ends_are_read_as_they_are_written_down(day: str, minutes: int, jumps: bool) -> None:
+    """Every value of the night on which the clock jumps, as an exchange writes it down."""
+    zone = ZoneInfo("Europe/Berlin")
+    first = datetime.fromisoformat(f"{day}T00:00").replace(tzinfo=zone)
+    edges_s = range(int(first.timestamp()), int(first.timestamp()) + 6 * 3_600 + 1, 60 * minutes)
+    clock = [datetime.fromtimestamp(each, zone).replace(tzinfo=None) for each in edges_s]
+    length = timedelta(minutes=minutes)
+    rows = [
+        f"{start:%Y-%m-%dT%H:%M},{end if jumps else start + length:%Y-%m-%dT%H:%M},{at}"
+        for at, (start, end) in enumerate(pairwise(clock))
+    ]
+    found = prices("start,end,price_per_kwh\n" + "\n".join(rows), zone)
+    assert [(each.start_s, each.end_s) for each in found] == list(pairwise(edges_s))
+
+
+def test_an_hour_that_the_clock_skips_is_named() -> None:
+    lines = [f"2026-03-29T{hour:02}:00,{hour}" for hour in (1, 2, 3)]
+    with pytest.raises(InvalidInput) as caught:
+        prices("start,price_per_kwh\n" + "\n".join(lines), ZoneInfo("Europe/Berlin"))
+    assert "line 3: start '2026-03-29T02:00' does not exist" in caught.value.message
 
 
 def test_powers_are_read_in_watts() -> None:

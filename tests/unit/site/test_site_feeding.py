@@ -14,12 +14,15 @@ from controlplane.ids import ChargerId
 from controlplane.network import SiteConfig
 from controlplane.ocpp.commands import CommandState
 from controlplane.ocpp.events import DischargeAbility
-from controlplane.planning import Horizon, Meter, Node, Vehicle, solve
+from controlplane.planning import Desk, Horizon, Meter, Node, Vehicle, solve
 from controlplane.site.ledger import Entry
 from controlplane.site.live import LiveConnector
 from controlplane.site.messages import (
     FlexibilityOffer,
     GetFlexibility,
+    GetPlan,
+    PlanState,
+    PlanView,
     SetCircuitLimit,
     SetConnectorLimit,
     SiteView,
@@ -188,6 +191,20 @@ def test_who_would_not_be_ready_charges_on_and_others_feed_in_the_more() -> None
         bench.meter("B", *(limit_a for _ in range(3)), soc_percent=50)
     assert (cars[1].limit_a() or 0) >= 6, "it charges, though the building alone draws too much"
     assert cars[0].feed_a * 690 > 2_300 + 6 * 690 * 0.9
+
+
+def test_an_empty_battery_gives_nothing_though_the_driver_keeps_no_reserve() -> None:
+    bench = bench_of("A")
+    car = Car(bench, "A", reserve_percent=0)
+    car.soc_percent = 1.0
+    car.measure()
+    bench.settle(40_000)
+    ask(bench, BUILDING_W - 6_900)
+    live(bench, car)
+    assert car.feed_a > 1
+    car.soc_percent = 0.0
+    live(bench, car)
+    assert car.feed_a == 0
 
 
 @pytest.mark.parametrize(
@@ -362,6 +379,37 @@ def test_a_plan_feeds_in_while_power_is_dear_and_charges_again() -> None:
     assert charged_wh * 0.92 >= 5_000 + 11_040 / 0.8 - 50
 
 
+@pytest.mark.parametrize(
+    ("said", "energy_wh"),
+    [
+        pytest.param({"need_wh": 60_000}, 0, id="more than fits in"),
+        pytest.param({"reserve_percent": 75}, 10_000, id="had more than it needs"),
+        pytest.param(
+            {"vehicle": VehicleLimits(need_wh=2**31), "need_wh": None, "reserve_percent": None},
+            0,
+            id="more than any battery holds",
+        ),
+        pytest.param({"departure_ms": 10**17}, 0, id="leaves in three million years"),
+    ],
+)
+def test_whatever_one_driver_says_others_are_planned_for(
+    said: dict[str, Any], energy_wh: int
+) -> None:
+    tariff = {"currency": "EUR", "import_price_per_kwh": "0.40"}
+    tariff["periods"] = [  # type: ignore[assignment]
+        {"hours": [{"from": "00:00", "to": "06:00"}], "import_price_per_kwh": "0.10"}
+    ]
+    bench = bench_of("A", "B", tariff=tariff)
+    bench.desk = Desk()
+    Car(bench, "A", **said)
+    bench.meter("A", 0, 0, 0, soc_percent=80, energy_wh=energy_wh)
+    bench.plug("B", need_wh=5_000, departure_ms=bench.now_ms + 9 * MS_PER_HOUR)
+    bench.settle(40_000)
+    view = bench.ask(GetPlan(), PlanView)
+    assert (view.state, view.words) == (PlanState.FOLLOWED, "")
+    assert "waits for cheaper power until 00:00" in bench.connector("B").reason
+
+
 def test_a_credit_below_the_wear_is_refused() -> None:
     bench = bench_of("A")
     described = SiteConfig.model_validate_json(bench.view().config).model_dump(mode="json")
@@ -391,6 +439,22 @@ def test_an_offer_is_who_can_wait_and_what_can_be_spared_for_so_long() -> None:
     assert short["feed_in"] == (11_040 - 11_040 % 69, 1)
     assert long["pause"][1] == 2
     assert long["feed_in"][0] < 2_600, "what is above the reserve, over ten hours"
+
+
+def test_what_is_fed_in_already_is_not_on_offer_again() -> None:
+    bench = bench_of("A", "B")
+    cars = [Car(bench, name) for name in "AB"]
+    bench.settle(40_000)
+    whole = offered(bench, minutes=60)["feed_in"]
+    ask(bench, BUILDING_W - 6_900)
+    live(bench, *cars)
+    fed_w = round(sum(car.feed_a for car in cars) * 690)
+    assert fed_w >= 6_900
+    left_w, sessions = offered(bench, minutes=60)["feed_in"]
+    assert (left_w, sessions) == (pytest.approx(whole[0] - fed_w, abs=70), 2)
+    ask(bench, BUILDING_W - whole[0], id="F")
+    live(bench, *cars)
+    assert offered(bench, minutes=60)["feed_in"][0] < 140, "a step or so of each"
 
 
 def test_an_offer_over_no_time_is_refused() -> None:

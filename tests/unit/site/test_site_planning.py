@@ -144,6 +144,41 @@ def test_a_plan_that_does_not_come_is_an_alarm_and_urgency_decides() -> None:
     assert bench.connector("A").limit_ma == 16_000
 
 
+def test_a_site_that_has_no_tariff_any_more_follows_no_plan() -> None:
+    bench = Planned([charger("A", current_max_a=16)])
+    bench.arrive("A", need_wh=20_000, departure_ms=START_MS + 9 * HOUR_MS)
+    bench.drive(18 * 60_000)
+    assert bench.connector("A").limit_ma == 0
+    bench.configure(site([charger("A", current_max_a=16)]))
+    bench.drive(60_000)
+    assert bench.connector("A").limit_ma == 16_000
+    assert bench.ask(GetPlan(), PlanView).state == "none"
+
+
+def test_a_planner_that_is_asked_all_the_time_is_late_all_the_same() -> None:
+    """Somebody is there whom no plan knows, so a question leaves with every other round."""
+    bench = Planned([charger("A", current_max_a=16), charger("B", current_max_a=16)])
+    bench.desk = Desk()
+    bench.arrive("A", need_wh=20_000, departure_ms=START_MS + 9 * HOUR_MS)
+    bench.drive(120_000)
+    bench.desk = None
+    bench.arrive("B", need_wh=20_000, departure_ms=START_MS + 9 * HOUR_MS)
+    bench.drive(90_000)
+    states = set()
+    for _ in range(60):
+        bench.drive(STEP_MS)
+        view = bench.ask(GetPlan(), PlanView)
+        states.add(view.state)
+        assert view.words.startswith("the plan that was asked for at 22:15 has not come; ")
+    assert states == {"followed", "late"}
+    told = [each.data["active"] for each in bench.events if each.kind == "site.alarm"]
+    assert told == [True], "one alarm, which stays"
+    bench.desk = Desk()
+    bench.answer_plans()
+    bench.drive(60_000)
+    assert (bench.alarms(), bench.ask(GetPlan(), PlanView).words) == ([], "")
+
+
 def test_a_fault_of_the_question_is_told_in_words() -> None:
     bench = Planned([charger("A")])
     bench.desk = None
@@ -218,6 +253,30 @@ def test_who_leaves_first_takes_no_cheap_hours_from_who_needs_them_all() -> None
     bench.drive(370 * 60_000)  # until three minutes past six
     assert bench.energy_wh["A"] > 61_000
     assert bench.energy_wh["B"] > 20_000
+
+
+@pytest.mark.parametrize(
+    ("need_wh", "leaves_in_min", "charges"),
+    [(12_000, 85, True), (30_000, 180, True), (5_000, 9 * 60, False)],
+)
+def test_who_wants_something_else_does_not_wait_for_the_next_slot(
+    need_wh: int, leaves_in_min: int, charges: bool
+) -> None:
+    """It would wait for midnight, and at 22:31 its driver calls."""
+    bench = Planned([charger("A", current_max_a=16)])
+    bench.arrive("A", need_wh=20_000, departure_ms=START_MS + 9 * HOUR_MS)
+    bench.drive(18 * 60_000)
+    assert bench.connector("A").target_ma == 0
+    bench.needs_wh["A"] = need_wh
+    bench.plug(
+        "A",
+        started_ms=START_MS,
+        need_wh=need_wh,
+        departure_ms=bench.now_ms + leaves_in_min * 60_000,
+        energy_wh=round(bench.energy_wh["A"]),
+    )
+    bench.drive(120_000)
+    assert (bench.allowed_a["A"] == 16.0) == charges
 
 
 def test_who_comes_within_a_slot_does_not_raise_the_peak() -> None:
