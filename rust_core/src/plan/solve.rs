@@ -49,11 +49,13 @@ pub struct Start<'a> {
 /// The least and the most that a balance may be begun with.
 const BALANCES: (f64, f64) = (1e-12, 1e12);
 
-/// A look is due after this many steps where the search sees no reason for one earlier.
-const LOOK: u32 = 40;
-/// With a gap of more than so many times what is wanted, the next look waits for half as many steps
-/// again as have been taken: it would only tell what is known already.
-const FAR: f64 = 4.0;
+/// The first look is due after so many steps, from nothing and from a start. A look takes as long as
+/// some steps, so the next one waits the longer the further the gap is from what is wanted: so many
+/// steps at least, and for each time that it is as wide a part of those taken.
+const FIRST_LOOK: [u32; 2] = [10, 4];
+const LEAST_WAIT: u32 = 4;
+const WAIT: f64 = 0.1;
+const FAR: f64 = 5.0;
 
 /// Find a plan: one that keeps every row, and a proof of how far it is from the best.
 ///
@@ -78,20 +80,18 @@ pub fn solve(
     let (drawn, dual) = (first_drawn(&layout, start), first_dual(&layout, problem, start));
     let mut saddle = Saddle::new(&layout, drawn, dual, balance, effort.threads);
     let mut found = Found::new(&layout);
-    let (mut looked, mut not_before) = (0, 0);
+    let mut next_look = FIRST_LOOK[usize::from(!start.import_price.is_empty())];
     loop {
-        let due = saddle.step();
+        saddle.step();
         let last = saddle.steps >= effort.steps || stop();
-        let told = saddle.steps == 1 && !start.import_price.is_empty();
-        let worth_it = saddle.steps >= not_before && (due || saddle.steps - looked >= LOOK);
-        if worth_it || last || told {
-            looked = saddle.steps;
+        if last || saddle.steps >= next_look {
             found.look(&saddle);
             let gap = found.gap();
             if gap <= effort.gap || last {
                 break;
             }
-            not_before = if gap > FAR * effort.gap { looked + looked / 2 } else { 0 };
+            let wait = WAIT * (gap / effort.gap).min(FAR) * f64::from(saddle.steps);
+            next_look = saddle.steps.saturating_add(LEAST_WAIT.max(wait as u32));
         }
     }
     Ok(outcome(problem, &layout, &saddle, &found.best, &found.dual, found.bound))
