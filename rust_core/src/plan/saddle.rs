@@ -133,9 +133,8 @@ impl<'a> Saddle<'a> {
         }
     }
 
-    /// One step of everyone. Returns whether to begin anew was due, a good moment to look at what
-    /// has been reached.
-    pub(crate) fn step(&mut self) -> bool {
+    /// One step of everyone.
+    pub(crate) fn step(&mut self) {
         let arch = self.arch;
         let blend = f64::from(self.since + 1) / f64::from(self.since + 2);
         arch.dispatch(|| self.sweep.take_prices(self.layout, &self.dual));
@@ -161,9 +160,7 @@ impl<'a> Saddle<'a> {
                 self.stride = (SHORTER * self.stride).max(SURE);
             }
             self.begin_anew();
-            return true;
         }
-        false
     }
 
     /// Let every vehicle answer, sum up, and move. Returns the weighted square of the moves,
