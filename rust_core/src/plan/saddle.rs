@@ -22,7 +22,11 @@ use super::sweep::{Sweep, class_rows, row_of};
 use crate::threads::Team;
 
 /// A part of the longest step that is sure to converge.
-const STEP: f64 = 0.999;
+const SURE: f64 = 0.999;
+/// The longest step that is tried, and by what part steps become shorter, down to what is sure, when
+/// they do not lead nearer. What is sure counts on everybody moving at once; most are at a limit.
+const LONG: f64 = 1.4;
+const SHORTER: f64 = 0.85;
 /// Begin anew when the distance from a fixed point has fallen to this part, or to this part and no
 /// longer falls, or after this part of all steps.
 const SUFFICIENT: f64 = 0.2;
@@ -51,11 +55,13 @@ pub(crate) struct Saddle<'a> {
     load: Vec<f64>,
     load_start: Vec<f64>,
     pub(crate) load_answer: Vec<f64>,
-    /// How far the price of a row moves at an ampere too much, before the balance.
+    /// How far the price of a row moves at an ampere too much, before stride and balance.
     pace: Vec<f64>,
     /// How much heavier a price weighs than a current.
     pub(crate) balance: f64,
     first_balance: f64,
+    /// How long steps are.
+    stride: f64,
     since: u32,
     pub(crate) steps: u32,
     first_error: f64,
@@ -89,9 +95,10 @@ impl<'a> Saddle<'a> {
             load_answer: vec![0.0; dual.len()],
             dual_start: dual.clone(),
             dual,
-            pace: layout.weight.iter().map(|&w| if w > 0.0 { STEP / w } else { 0.0 }).collect(),
+            pace: layout.weight.iter().map(|&w| if w > 0.0 { 1.0 / w } else { 0.0 }).collect(),
             balance,
             first_balance: balance,
+            stride: LONG,
             since: 0,
             steps: 0,
             first_error: f64::MAX,
@@ -126,9 +133,8 @@ impl<'a> Saddle<'a> {
         }
     }
 
-    /// One step of everyone. Returns whether to begin anew was due, a good moment to look at what
-    /// has been reached.
-    pub(crate) fn step(&mut self) -> bool {
+    /// One step of everyone.
+    pub(crate) fn step(&mut self) {
         let arch = self.arch;
         let blend = f64::from(self.since + 1) / f64::from(self.since + 2);
         arch.dispatch(|| self.sweep.take_prices(self.layout, &self.dual));
@@ -137,7 +143,8 @@ impl<'a> Saddle<'a> {
             self.sweep.loads(self.layout, &self.class_load, &mut self.load_answer);
         });
         let [priced, crossed] = arch.dispatch(|| self.rows(blend));
-        let error = (moved + priced / self.balance - 2.0 * STEP * crossed).max(0.0).sqrt();
+        let square = moved + priced / self.balance - 2.0 * crossed;
+        let error = square.max(0.0).sqrt();
         self.since += 1;
         self.steps += 1;
         if self.since == 1 {
@@ -146,12 +153,14 @@ impl<'a> Saddle<'a> {
         let due = error <= SUFFICIENT * self.first_error
             || (error <= NECESSARY * self.first_error && error > self.last_error)
             || f64::from(self.since) >= ARTIFICIAL * f64::from(self.steps) && self.since > 10;
+        let too_long = square < 0.0 || due && error > self.first_error;
         self.last_error = error;
         if due && self.since > 1 {
+            if too_long {
+                self.stride = (SHORTER * self.stride).max(SURE);
+            }
             self.begin_anew();
-            return true;
         }
-        false
     }
 
     /// Let every vehicle answer, sum up, and move. Returns the weighted square of the moves,
@@ -163,6 +172,7 @@ impl<'a> Saddle<'a> {
             sweep: &self.sweep,
             start: &self.drawn_start,
             blend: blend as f32,
+            stride: self.stride,
             balance: self.balance,
         };
         let mut jobs = Vec::with_capacity(layout.jobs.len());
@@ -194,6 +204,7 @@ impl<'a> Saddle<'a> {
     fn rows(&mut self, blend: f64) -> [f64; 2] {
         let layout = self.layout;
         let slots = layout.slots;
+        let scale = self.stride * self.balance;
         let (mut priced, mut crossed) = ([0.0; LANES], [0.0; LANES]);
         for (block, kind) in layout.kinds.iter().enumerate() {
             let rows = block * slots..(block + 1) * slots;
@@ -208,7 +219,7 @@ impl<'a> Saddle<'a> {
             let load_starts = &self.load_start[rows];
             for slot in 0..slots {
                 let ahead = 2.0 * load_answers[slot] - loads[slot] - limits[slot];
-                answers[slot] = duals[slot] + paces[slot] * self.balance * ahead;
+                answers[slot] = duals[slot] + paces[slot] * scale * ahead;
             }
             match *kind {
                 Kind::Cap => answers.iter_mut().for_each(|price| *price = price.max(0.0)),
@@ -235,7 +246,7 @@ impl<'a> Saddle<'a> {
                 }
             }
         }
-        [total(priced) / STEP, total(crossed)]
+        [total(priced) / self.stride, total(crossed)]
     }
 
     fn begin_anew(&mut self) {
@@ -294,6 +305,7 @@ struct Step<'a> {
     sweep: &'a Sweep,
     start: &'a [f32],
     blend: f32,
+    stride: f64,
     balance: f64,
 }
 
@@ -320,7 +332,7 @@ impl Step<'_> {
                 if car.count == 0 {
                     continue;
                 }
-                let scale = STEP / car.weight;
+                let scale = self.stride / car.weight;
                 let own = car.offset - first..car.all().end - first;
                 let (now, to) = (&mut job.drawn[own.clone()], &mut job.answer[own]);
                 let seen = Seen {

@@ -49,11 +49,15 @@ pub struct Start<'a> {
 /// The least and the most that a balance may be begun with.
 const BALANCES: (f64, f64) = (1e-12, 1e12);
 
-/// A look is due after this many steps where the search sees no reason for one earlier.
-const LOOK: u32 = 40;
-/// With a gap of more than so many times what is wanted, the next look waits for half as many steps
-/// again as have been taken: it would only tell what is known already.
-const FAR: f64 = 4.0;
+/// The first look is due after so many steps. A look takes about as long as they do, so the next one
+/// waits the longer the further the gap is from what is wanted: so many steps again at least, and a
+/// part of those taken for each time that it is as wide.
+const LOOK: u32 = 8;
+const WAIT: f64 = 0.1;
+const FAR: f64 = 5.0;
+/// As long as the bound alone tells that the gap is so many times too wide, a new schedule is made
+/// only at so many times the steps of the last.
+const STALE: u32 = 2;
 
 /// Find a plan: one that keeps every row, and a proof of how far it is from the best.
 ///
@@ -78,20 +82,18 @@ pub fn solve(
     let (drawn, dual) = (first_drawn(&layout, start), first_dual(&layout, problem, start));
     let mut saddle = Saddle::new(&layout, drawn, dual, balance, effort.threads);
     let mut found = Found::new(&layout);
-    let (mut looked, mut not_before) = (0, 0);
+    let mut next_look = LOOK;
     loop {
-        let due = saddle.step();
+        saddle.step();
         let last = saddle.steps >= effort.steps || stop();
-        let told = saddle.steps == 1 && !start.import_price.is_empty();
-        let worth_it = saddle.steps >= not_before && (due || saddle.steps - looked >= LOOK);
-        if worth_it || last || told {
-            looked = saddle.steps;
-            found.look(&saddle);
+        if last || saddle.steps >= next_look {
+            found.look(&saddle, FAR * effort.gap, last);
             let gap = found.gap();
             if gap <= effort.gap || last {
                 break;
             }
-            not_before = if gap > FAR * effort.gap { looked + looked / 2 } else { 0 };
+            let wait = WAIT * (gap / effort.gap).min(FAR) * f64::from(saddle.steps);
+            next_look = saddle.steps.saturating_add(LOOK.max(wait as u32));
         }
     }
     Ok(outcome(problem, &layout, &saddle, &found.best, &found.dual, found.bound))
@@ -102,6 +104,7 @@ struct Found {
     bounder: Bounder,
     scheduler: Scheduler,
     best: Schedule,
+    scheduled: u32,
     bound: f64,
     dual: Vec<f64>,
 }
@@ -112,6 +115,7 @@ impl Found {
             bounder: Bounder::new(layout),
             scheduler: Scheduler::default(),
             best: Schedule { current: Vec::new(), cost: f64::INFINITY },
+            scheduled: 0,
             bound: f64::NEG_INFINITY,
             dual: Vec::new(),
         }
@@ -123,14 +127,19 @@ impl Found {
         if apart <= 0.0 { 0.0 } else { apart / self.best.cost.abs() }
     }
 
-    /// Take the bound of the present prices and a schedule of the present answers.
-    fn look(&mut self, saddle: &Saddle<'_>) {
+    /// Take the bound of the present prices and, where the gap may be less than `far`, a schedule of
+    /// the present answers.
+    fn look(&mut self, saddle: &Saddle<'_>, far: f64, last: bool) {
         let layout = saddle.layout;
         let bound = self.bounder.bound(layout, &saddle.dual_answer, &saddle.answer);
         if bound > self.bound {
             self.bound = bound;
             self.dual.clone_from(&saddle.dual_answer);
         }
+        if self.gap() > far && saddle.steps < STALE * self.scheduled && !last {
+            return;
+        }
+        self.scheduled = saddle.steps;
         let prices = &self.bounder.prices;
         let found = self.scheduler.schedule(layout, &saddle.answer, &saddle.dual_answer, prices);
         if found.cost < self.best.cost {
