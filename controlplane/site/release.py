@@ -102,9 +102,8 @@ def release(
     limits: list[tuple[int, int]] = []
     raises: dict[int, int] = {}
     feeding: list[tuple[int, int]] = []
-    for position, (leaf, entry, target) in enumerate(
-        zip(tree.leaves, entries, plan.target_ma, strict=True)
-    ):
+    for position, (leaf, entry) in enumerate(zip(tree.leaves, entries, strict=True)):
+        target = plan.target_ma[position]
         if target is None:
             continue
         asked = entry.asked_ma
