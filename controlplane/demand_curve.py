@@ -176,7 +176,7 @@ def _growth(tier: int, parts: Sequence[Part], lines: list[int]) -> list[Stage]:
         length = level - before
         crossing = _crossing(now, slopes, length)
         if 0 < crossing < length:
-            highest = max([each + slope * crossing for each, slope in zip(now, slopes, strict=True)])
+            highest = max(each + slope * crossing for each, slope in zip(now, slopes, strict=True))
             points.append((before + crossing, highest // LEVEL_PER_MA))
         now = [each + slope * length for each, slope in zip(now, slopes, strict=True)]
         points.append((level, max(now) // LEVEL_PER_MA))

@@ -39,9 +39,8 @@ def site_report(site: LiveSite, rows: Budget, *, now_ms: int) -> SiteReport:
     to hear of it now. What else it is told, `completed` adds."""
     tree = site.tree
     building_ma = rows.building_ma[tree.supply_lines]
-    if site.plan is None:
-        wanted, least = rows.own_reserve_ma, rows.own_fallback_ma
-    else:
+    wanted, least = rows.own_reserve_ma, rows.own_fallback_ma
+    if site.plan is not None:
         wanted, least = site.plan.wanted_ma, site.plan.least_ma
     l1_ma = l2_ma = l3_ma = 0
     for connector in site.connectors:
@@ -123,7 +122,7 @@ def curve_question(
     may have."""
     if rows.surplus_ma is not None or any(rows.tight) or any(uncapped.tight):
         return None
-    if any([each.first for each in plan.shares]):
+    if any(each.first for each in plan.shares):
         return None
     shown = [None if each is None else each.behaviour.cap_ma for each in site.demands]
     return plan.shares, plan.order, plan.shortfalls, shown, uncapped.capacity_ma, rows.building_ma

@@ -51,7 +51,7 @@ class Plan(msgspec.Struct, frozen=True):
     summed over conductors; None where the site has no such row."""
     shares: Sequence[Share] = ()
     """What went into the solver, in the order of the tree."""
-    least_ma: Sequence[int] = ()
+    least_ma: list[int] = []
     """What each connector takes off its rows if it is given nothing."""
     contended: bool = False
     """Whether somebody could not have all that it would take."""

@@ -128,8 +128,7 @@ class Rounds:
         if -interval_ms < elapsed_ms <= STALL_ROUNDS_MAX * interval_ms:
             return
         stalled = elapsed_ms > (STALL_ROUNDS_MAX + QUIET_ROUNDS_MAX) * interval_ms or (
-            elapsed_ms > 0
-            and any([entry.draining_ma or entry.receding_ma for entry in site.entries])
+            elapsed_ms > 0 and any(entry.draining_ma or entry.receding_ma for entry in site.entries)
         )
         if stalled and not since_crash:
             site.clock_set(elapsed_ms - interval_ms, now_ms)

@@ -21,6 +21,8 @@ from controlplane.demand_curve import (
     Curve,
     Part,
     demand_curve,
+    levelled,
+    plain_curve,
     rise,
     shares,
     summed,
@@ -348,3 +350,15 @@ def test_a_report_is_small(count: int) -> None:
     ]
     _, curve = demand_curve([0, 0, 0], parts)
     assert len(msgspec.msgpack.encode(curve)) < 8_192
+
+
+@given(
+    least_ma=st.lists(st.integers(0, 60), max_size=8),
+    most_ma=st.integers(0, 50),
+    room_ma=st.integers(-5, 200),
+)
+def test_what_is_lent_is_what_plain_curves_would_share(
+    least_ma: list[int], most_ma: int, room_ma: int
+) -> None:
+    curves = [plain_curve(each_ma, max(most_ma, each_ma)) for each_ma in least_ma]
+    assert levelled(least_ma, most_ma, room_ma) == shares(curves, room_ma)
