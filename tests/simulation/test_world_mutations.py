@@ -78,8 +78,8 @@ _WATTS = w_from_ma
 PLANTED: dict[str, tuple[Planted, str, int]] = {
     "a decrease counts as done when sent": (
         counting("allowed_ma", lambda e: max(e.held_ma, e.uncertain_ma, _in_flight(e))),
-        "all",
-        4,
+        "none",
+        3,
     ),
     "an idle connector counts nothing": (counting("fallback_ma", lambda _: 0), "none", 3),
     "an offline charger counts its default only": (
