@@ -426,7 +426,8 @@ class Planning:
             return PlanState.LATE, f"sites plan alone: {self._fault}"
         asked_ms = self._unanswered_ms
         if asked_ms is not None and now_ms - asked_ms >= PATIENCE_MS:
-            words = f"the plan that was asked for at {datetime_from_ms(asked_ms):%H:%M} has not come"
+            asked = datetime_from_ms(asked_ms)
+            words = f"the plan that was asked for at {asked:%H:%M} has not come"
             if holds:
                 return PlanState.FOLLOWED, f"{words}; the last one holds for a while"
             return PlanState.LATE, f"{words}; sites plan alone"

@@ -66,6 +66,10 @@ STAY_MIN_MS = 60_000
 STAY_MAX_MS: Final = 31 * 24 * MS_PER_HOUR
 """A session is planned for as leaving by then, whatever is said."""
 
+_DEAREST_MAX: Final = Decimal(100_000)
+"""More is not weighed against energy that is missing: eight times that is about all that the
+planner takes."""
+
 _PRIORITIES = 10
 TIER_EXPECTED: Final = _PRIORITIES + 1
 
@@ -127,6 +131,7 @@ def penalties(inputs: SiteInputs) -> tuple[Decimal, ...]:
     Boosted sessions come first, expected ones last."""
     most = dearest(inputs)
     most += 3_600 * sum((each.price_per_kw for each in inputs.demand), Decimal(0)) / SLOT_S
+    most = min(most, _DEAREST_MAX)
     steps = [8, *(4 - 0.25 * priority for priority in range(_PRIORITIES)), 1.25]
     return tuple((most * Decimal(step)).quantize(Decimal("0.0001")) for step in steps)
 

@@ -315,9 +315,11 @@ class Targets:
         row = schedule.current_ma[schedule.index[demand.session.session_id]]
         gained_wh = energy_wh - session.energy_wh
         per_ma = session.wh_per_mah * span_h
-        planned_ma = int(row[slot])
-        if planned_ma >= 0:
-            slot_h = schedule.slot_ms / MS_PER_HOUR
+        planned_ma, slot_h = int(row[slot]), schedule.slot_ms / MS_PER_HOUR
+        if planned_ma < 0:
+            # On average over all of a slot, of which a plan has only what is left.
+            planned_ma = max(round(planned_ma * slot_h / span_h), -session.max_ma)
+        else:
             due_wh = float(row[: slot + 1].sum()) * session.wh_per_mah * slot_h
             planned_ma = round(max(0.0, due_wh - gained_wh) / per_ma)
         planned_ma = min(planned_ma, session.max_ma)

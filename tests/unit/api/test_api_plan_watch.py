@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from controlplane.api import planning
 from controlplane.api.planning import PlanningCalls
 from controlplane.api.v1 import planning_pb2
 from controlplane.ids import SiteId
@@ -34,7 +34,7 @@ async def test_who_watches_hears_at_once_that_the_planner_is_late(
     async def at_once(_: float) -> None:
         pass
 
-    monkeypatch.setattr(planning.asyncio, "sleep", at_once)
+    monkeypatch.setattr(asyncio, "sleep", at_once)
     followed = view(PlanState.FOLLOWED, "")
     late = view(PlanState.FOLLOWED, LATE + "the last one is followed until 22:28")
     alone = view(PlanState.LATE, LATE + "vehicles share by urgency")

@@ -155,6 +155,19 @@ def test_a_site_that_has_no_tariff_any_more_follows_no_plan() -> None:
     assert bench.ask(GetPlan(), PlanView).state == "none"
 
 
+def test_the_dearest_tariff_that_can_be_described_is_planned_with() -> None:
+    """On the last day of a month, when all of the charges count."""
+    charges = [{"name": f"peak-{number}", "price_per_kw": "10000"} for number in range(8)]
+    tariff = TARIFF | {"import_price_per_kwh": "10000", "demand_charges": charges}
+    bench = Planned([charger("A", current_max_a=16)], tariff=tariff)
+    bench.advance(16 * 24 * HOUR_MS)
+    bench.online("A")
+    bench.arrive("A", need_wh=20_000, departure_ms=bench.now_ms + 9 * HOUR_MS)
+    bench.drive(18 * 60_000)
+    assert bench.ask(GetPlan(), PlanView).state == "followed"
+    assert "until 00:00" in bench.connector("A").reason
+
+
 def test_a_planner_that_is_asked_all_the_time_is_late_all_the_same() -> None:
     """Somebody is there whom no plan knows, so a question leaves with every other round."""
     bench = Planned([charger("A", current_max_a=16), charger("B", current_max_a=16)])
