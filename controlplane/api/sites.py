@@ -35,6 +35,7 @@ from controlplane.site.messages import (
     DeleteSite,
     ExplainConnector,
     GetSite,
+    LoadTaken,
     PhaseCurrents,
     ReportBuildingLoad,
     ReportSitePower,
@@ -182,17 +183,21 @@ class Sites(sites_pb2_grpc.SitesServiceServicer):
             if not -CURRENT_MAX_MA <= current_ma <= CURRENT_MAX_MA:
                 raise invalid(f"current.{line}", f"-{CURRENT_MAX_MA} to {CURRENT_MAX_MA} mA")
         at_ms = instant_ms(request, "measure_time")
-        view = await self._backend.ask(
-            _ref(request.site_id),
+        site = _ref(request.site_id)
+        # The limits that follow do not wait for words about every connector.
+        await self._backend.ask(
+            site,
             ReportBuildingLoad(
                 at_ms=self._backend.clock.now_ms() if at_ms is None else at_ms,
                 current_ma=currents,
+                view=False,
             ),
-            SiteView,
+            LoadTaken,
             context,
             # Without a time of its own, a repeated report is a new measurement.
             request_id="" if at_ms is None else request.request_id,
         )
+        view = await self._backend.ask(site, GetSite(), SiteView, context)
         return sites_pb2.ReportBuildingLoadResponse(allocation=allocation_to_message(view))
 
     async def ReportSitePower(

@@ -33,6 +33,7 @@ from controlplane.runtime.node import Node, start_node
 from controlplane.site.messages import (
     ConfigureSite,
     GetSite,
+    LoadTaken,
     ReportBuildingLoad,
     SiteConfigured,
     SiteView,
@@ -206,8 +207,9 @@ async def _building(
 
 
 async def _report_load(node: Node, load_ma: int) -> None:
-    request = ReportBuildingLoad(node.clock.now_ms(), (load_ma, load_ma, load_ma))
-    await node.client.ask(_SITE, request, SiteView)
+    load = (load_ma, load_ma, load_ma)
+    request = ReportBuildingLoad(node.clock.now_ms(), load, view=False)
+    await node.client.ask(_SITE, request, LoadTaken)
 
 
 def _site(connectors: int) -> SiteConfig:

@@ -12,7 +12,7 @@ from typing import Final
 
 from controlplane.charger.memory import ChargerMemory
 from controlplane.charger.messages import ApplyLimit
-from controlplane.charger.steering import profile_form
+from controlplane.charger.steering import ProfileForm, profile_form
 from controlplane.charger.turn import Turn
 from controlplane.ocpp.commands import CommandState, LimitPurpose, SetLimit
 from controlplane.site.messages import LimitOutcome
@@ -32,8 +32,10 @@ def limit_command(
     purpose: LimitPurpose,
     transaction_id: str | None = None,
     hold_s: int | None = None,
+    form: ProfileForm | None = None,
 ) -> SetLimit | None:
-    """A limit in the form that the charger takes; None for a connector nobody described.
+    """A limit in the form that the charger takes, or in `form` where that is known; None for a
+    connector nobody described.
 
     `limit_ma` is the grid's side, where rows are counted; watts are what the vehicle may get of it,
     or below 0 has to give for it, rounded towards 0.
@@ -56,7 +58,7 @@ def limit_command(
         transaction_id=transaction_id,
         hold_s=hold_s if limit_ma < 0 else None,
     )
-    return profile_form(memory).written(command)
+    return (form or profile_form(memory)).written(command)
 
 
 def limit_wanted(memory: ChargerMemory, wanted: ApplyLimit) -> SetLimit | None:
@@ -71,16 +73,17 @@ def limit_wanted(memory: ChargerMemory, wanted: ApplyLimit) -> SetLimit | None:
         return None
     if session.connector_id != wanted.connector_id:
         return None
-    by_default = profile_form(memory).by_default
-    if by_default and wanted.limit_ma < 0:
+    form = profile_form(memory)
+    if form.by_default and wanted.limit_ma < 0:
         return None
     return limit_command(
         memory,
         wanted.connector_id,
         wanted.limit_ma,
-        purpose=LimitPurpose.DEFAULT if by_default else LimitPurpose.TRANSACTION,
+        purpose=LimitPurpose.DEFAULT if form.by_default else LimitPurpose.TRANSACTION,
         transaction_id=session.transaction_id,
         hold_s=wanted.hold_s,
+        form=form,
     )
 
 

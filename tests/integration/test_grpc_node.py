@@ -646,6 +646,7 @@ async def test_the_allocation_counts_building_load_and_limits(example: Loadstar)
         )
     )
     assert not reported.allocation.building_load_stale
+    assert reported.allocation.circuits[0].building.l2_ma == 31_000
     sunny = await example.sites.ReportBuildingLoad(
         sites_pb2.ReportBuildingLoadRequest(
             site_id="depot",
