@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from controlplane.sim.virtual_host import Scheduler
 
 
@@ -16,7 +18,7 @@ def test_an_instant_keeps_the_order_of_planning() -> None:
 
     scheduler.after(20, lambda: do("late"))
     for what in ("first", "second"):
-        scheduler.after(10, lambda what=what: do(what))
+        scheduler.after(10, partial(do, what))
     scheduler.run_until(1_020)
     assert done == [
         (1_010, "first"),
