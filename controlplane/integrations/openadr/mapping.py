@@ -108,7 +108,7 @@ _UNITS_W = {"W": 1.0, "KW": 1_000.0, "MW": 1_000_000.0}
 _LEVEL = re.compile(r"^\s*(-?)(\d+(?:\.\d+)?)\s*(W|KW|MW)\s*$", re.IGNORECASE)
 
 _NOT_OURS = {
-    "PRICE": "prices do not steer charging yet",
+    "PRICE": "prices steer charging only where they are pushed (loadstar prices push)",
     "EXPORT_PRICE": "nothing is exported",
     "GHG": "emissions do not steer charging yet",
     "CHARGE_STATE_SETPOINT": "a vehicle's state of charge is its driver's",
