@@ -31,6 +31,11 @@ def offer(site: LiveSite, rows: Budget, *, now_ms: int, duration_ms: int) -> Fle
     for position in waiting:
         connector = site.connectors[position]
         metered_w = connector.metered_w(now_ms=now_ms, stale_ms=stale_ms)
+        told_ma, phases = connector.entry.asked_ma, len(connector.leaf.phases)
+        if metered_w is not None and told_ma is not None:
+            # Who was told to pause for another event is sold already, though it still ramps.
+            told_w = w_from_ma(max(0, told_ma), voltage_v=site.config.voltage_v, phases=phases)
+            metered_w = min(metered_w, told_w)
         if metered_w is not None and metered_w > 0:
             paused_w += metered_w
             paused += 1

@@ -483,6 +483,18 @@ def test_what_is_fed_in_already_is_not_on_offer_again() -> None:
     assert offered(bench, minutes=60)["feed_in"][0] < 140, "a step or so of each"
 
 
+def test_who_was_told_to_pause_is_not_on_offer_again() -> None:
+    bench = bench_of("A", "B", vehicle_to_grid=None)
+    cars = [Car(bench, name, need_wh=20_000) for name in "AB"]
+    live(bench, *cars)
+    for name in "AB":
+        bench.meter(name, 16, 16, 16, soc_percent=80)
+    assert offered(bench, minutes=60) == {"pause": (2 * 16 * 690, 2)}
+    ask(bench, BUILDING_W + 16 * 690)
+    bench.advance(1_000)
+    assert offered(bench, minutes=60)["pause"][0] <= 16 * 690, "both still draw as before"
+
+
 def test_an_offer_over_no_time_is_refused() -> None:
     bench = bench_of("A")
     assert bench.refused(GetFlexibility(60_000)).reason == "DURATION_INVALID"
