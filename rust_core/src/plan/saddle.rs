@@ -24,9 +24,11 @@ use crate::threads::Team;
 /// A part of the longest step that is sure to converge.
 const SURE: f64 = 0.999;
 /// The longest step that is tried, and by what part steps become shorter, down to what is sure, when
-/// they do not lead nearer. What is sure counts on everybody moving at once; most are at a limit.
+/// they do not lead nearer, or have not led there after so many. What is sure counts on everybody
+/// moving at once; most are at a limit.
 const LONG: f64 = 1.4;
 const SHORTER: f64 = 0.85;
+const LONG_STEPS: u32 = 500;
 /// Begin anew when the distance from a fixed point has fallen to this part, or to this part and no
 /// longer falls, or after this part of all steps.
 const SUFFICIENT: f64 = 0.2;
@@ -153,7 +155,7 @@ impl<'a> Saddle<'a> {
         let due = error <= SUFFICIENT * self.first_error
             || (error <= NECESSARY * self.first_error && error > self.last_error)
             || f64::from(self.since) >= ARTIFICIAL * f64::from(self.steps) && self.since > 10;
-        let too_long = square < 0.0 || due && error > self.first_error;
+        let too_long = square < 0.0 || error > self.first_error || self.steps > LONG_STEPS;
         self.last_error = error;
         if due && self.since > 1 {
             if too_long {

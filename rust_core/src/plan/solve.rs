@@ -52,7 +52,7 @@ const BALANCES: (f64, f64) = (1e-12, 1e12);
 /// The first look is due after so many steps. A look takes about as long as they do, so the next one
 /// waits the longer the further the gap is from what is wanted: so many steps again at least, and a
 /// part of those taken for each time that it is as wide.
-const LOOK: u32 = 8;
+const LOOK: f64 = 8.0;
 const WAIT: f64 = 0.1;
 const FAR: f64 = 5.0;
 /// As long as the bound alone tells that the gap is so many times too wide, a new schedule is made
@@ -86,14 +86,14 @@ pub fn solve(
     loop {
         saddle.step();
         let last = saddle.steps >= effort.steps || stop();
-        if last || saddle.steps >= next_look {
+        if last || f64::from(saddle.steps) >= next_look {
             found.look(&saddle, FAR * effort.gap, last);
             let gap = found.gap();
             if gap <= effort.gap || last {
                 break;
             }
-            let wait = WAIT * (gap / effort.gap).min(FAR) * f64::from(saddle.steps);
-            next_look = saddle.steps.saturating_add(LOOK.max(wait as u32));
+            let taken = f64::from(saddle.steps);
+            next_look = taken + LOOK.max(WAIT * (gap / effort.gap).min(FAR) * taken);
         }
     }
     Ok(outcome(problem, &layout, &saddle, &found.best, &found.dual, found.bound))
