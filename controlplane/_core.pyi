@@ -39,6 +39,7 @@ __all__ = [
     "plan",
     "time_rounds",
     "total_power_row",
+    "waiting_worth",
 ]
 
 __version__: str
@@ -586,6 +587,28 @@ def check_plan(problem: PlanProblem, current_ma: NDArray[np.int32]) -> list[str]
 
     Raises:
         NetworkError: as `plan`; another size.
+    """
+
+def waiting_worth(
+    *,
+    here: int,
+    arrival_h: NDArray[np.float64],
+    departure_h: NDArray[np.float64],
+    energy_kwh: NDArray[np.float64],
+    power_kw: NDArray[np.float64],
+    group: NDArray[np.int32],
+    group_kw: NDArray[np.float64],
+    edge_h: NDArray[np.float64],
+    earns: NDArray[np.float64],
+    site_kw: float,
+) -> tuple[NDArray[np.float64], float]:
+    """What waiting is worth if the rest of a day comes like this: by each of the first `here`
+    vehicles, what a kilowatt-hour earns that is left for later; and what another kilowatt of the
+    site's power would earn. Columns are by vehicle, but for `group_kw` and `earns`, by slot, and
+    `edge_h`, where slots begin and the last one ends. A number that is none counts as nothing.
+
+    Raises:
+        NetworkError: columns of other lengths, or a group that there is not, by its index.
     """
 
 def total_power_row(volts_line_to_neutral: int) -> NDArray[np.int32]:

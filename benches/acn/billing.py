@@ -35,7 +35,7 @@ __all__ = [
 
 REVENUE_PER_KWH = 0.3
 _TARIFF = "sce_tou_ev_4_march_2019"
-_TIMEOUT_S = 60.0
+_TIMEOUT_S = 600.0
 _PEAK_MAX_KW = 10_000.0
 _PERIOD_H = PERIOD_MIN / 60
 

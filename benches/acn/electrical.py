@@ -45,7 +45,8 @@ class Electrical:
         coefficient: shape (constraints, kinds), complex, per ampere: the constraint matrix turned
             by the angles, as ACN-Sim has it.
         limit_a: shape (constraints,), the magnitudes, in amperes.
-        capacity: the same limits in the core's units.
+        combined: the same limits in the core's units.
+        capacity: nothing but these.
         max_ma: shape (stations,), what each station can be set to.
     """
 
@@ -55,6 +56,7 @@ class Electrical:
     line_pair: NDArray[np.int64]
     coefficient: NDArray[np.complex128]
     limit_a: NDArray[np.float64]
+    combined: NDArray[np.int64]
     capacity: _core.Capacity
     max_ma: NDArray[np.int64]
 
@@ -94,6 +96,7 @@ def read(charging_network: acnsim.ChargingNetwork) -> Electrical:
         line_pair=line_pair,
         coefficient=coefficient,
         limit_a=limit_a,
+        combined=combined,
         # Plain rows count arithmetically; the vectors rule here, so those never bind.
         capacity=_core.Capacity(
             import_ma=np.full((1, 3), _UNBOUNDED_MA, dtype=np.int64), combined=combined

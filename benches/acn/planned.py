@@ -31,7 +31,7 @@ from controlplane import _core
 from controlplane.planning import DemandCharge, Horizon, Meter, Node, Plan, Vehicle, solve
 from controlplane.planning.month_peak import Need, Step, peak_worth, price_steps, unknown_step
 
-__all__ = ["Planned"]
+__all__ = ["Experience", "Planned", "of_day"]
 
 _SLOTS = DAY // 2
 _SLOT_S = PERIOD_MIN * 60
@@ -49,11 +49,14 @@ _SITE = "site"
 _LATE_PRICE = Decimal("0.000002")
 
 
-class _Experience:
+class Experience:
     """Days that are over, and what another kilowatt would have brought on them."""
 
-    def __init__(self, month: Month, before: Month | None) -> None:
+    def __init__(
+        self, month: Month, before: Month | None, grid_parts: NDArray[np.float64] = _GRID_PARTS
+    ) -> None:
         self._month = month
+        self._grid_parts = grid_parts
         self._prices = billing.prices(month)
         self._days: dict[bool, list[tuple[Stay, ...]]] = {False: [], True: []}
         self._worth: dict[bool, list[NDArray[np.float64]]] = {False: [], True: []}
@@ -61,10 +64,10 @@ class _Experience:
         if before is not None:
             self._set_grid(billing.optimum(before)[1])
             for day, weekday in enumerate(before.weekdays):
-                self.add(_of_day(before, day), weekend=weekday >= 5)
+                self.add(of_day(before, day), weekend=weekday >= 5)
 
     def _set_grid(self, about_kw: float) -> None:
-        self.grid_kw = about_kw * _GRID_PARTS
+        self.grid_kw = about_kw * self._grid_parts
 
     def add(self, stays: tuple[Stay, ...], *, weekend: bool) -> None:
         """A day is over; its stays count from its midnight."""
@@ -105,7 +108,8 @@ class _Experience:
         return price_steps(worth, [weekday >= 5 for weekday in rest], charge, self.grid_kw)
 
 
-def _of_day(month: Month, day: int) -> tuple[Stay, ...]:
+def of_day(month: Month, day: int) -> tuple[Stay, ...]:
+    """Who came on a day, counted from its midnight."""
     begin = day * DAY
     return tuple(
         Stay(stay.station_id, stay.arrival - begin, stay.departure - begin, stay.energy_kwh)
@@ -144,7 +148,7 @@ class Planned(BaseAlgorithm):
         self._month = month
         self._prices = billing.prices(month)
         self._charge = billing.demand_price(month)
-        self._experience = _Experience(month, before)
+        self._experience = Experience(month, before)
         self._days_over = 0
         self._peak_kw = 0.0
         self._plan: Plan | None = None
@@ -156,7 +160,7 @@ class Planned(BaseAlgorithm):
         now = self.interface.current_time
         while self._days_over < min(now // DAY, self._month.days):
             weekend = self._month.weekdays[self._days_over] >= 5
-            self._experience.add(_of_day(self._month, self._days_over), weekend=weekend)
+            self._experience.add(of_day(self._month, self._days_over), weekend=weekend)
             self._days_over += 1
         if not active_sessions:
             return {}

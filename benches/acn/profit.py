@@ -25,11 +25,13 @@ from acnportal.algorithms import sorted_algorithms
 from checking import feasibility, largest_load
 from planned import Planned
 from scenario import PERIOD_MIN, VOLTAGE_V
+from waiting import Waiting
 
 _PLAN = "loadstar_plan"
+_WAITING = "loadstar_waiting"
 _UNCONTROLLED = "uncontrolled"
-_ALGORITHMS = (_UNCONTROLLED, "round_robin", "fcfs", "edf", "llf", _PLAN)
-_ORDER = (_PLAN, "round_robin", "llf", "edf", "fcfs", _UNCONTROLLED)
+_ALGORITHMS = (_UNCONTROLLED, "round_robin", "fcfs", "edf", "llf", _PLAN, _WAITING)
+_ORDER = (_PLAN, _WAITING, "round_robin", "llf", "edf", "fcfs", _UNCONTROLLED)
 _TOLERANCE = 1e-6
 _PUBLISHED = {"uncontrolled": 21.0, "llf": 58.0, "best online algorithm": 98.1}
 """Per cent of the offline optimum in September 2018 at Caltech, whose sessions are not at hand."""
@@ -61,6 +63,8 @@ def _scheduler(
 ) -> algorithms.BaseAlgorithm:
     if algorithm == _PLAN:
         return Planned(rows, months.transformers(network), month, _before(month))
+    if algorithm == _WAITING:
+        return Waiting(rows, months.transformers(network), month, _before(month))
     if algorithm == _UNCONTROLLED:
         return algorithms.UncontrolledCharging()
     if algorithm == "round_robin":
@@ -109,7 +113,7 @@ def simulate(site: str, number: int, algorithm: str, most: float) -> Run:
         bill=result,
         of_optimum_percent=round(100 * result.profit / most, 2),
         delivered_percent=round(100 * result.delivered_kwh / requested_kwh, 2),
-        plans=scheduler.plans if isinstance(scheduler, Planned) else None,
+        plans=scheduler.plans if isinstance(scheduler, Planned | Waiting) else None,
         cpu_s=round(time.process_time() - started, 1),
     )
 

@@ -31,6 +31,14 @@ FRESHNESS = 0.94
 """Of a day's weight, what the day of its kind before it has: months differ. See `benches/acn`: from
 0.9 to 0.96 a month's peak is worth the same to two tenths of a percent."""
 
+DOUBTS = 2
+"""On how many days nothing was short before all that were seen. Two heavy days at the beginning
+paid for a peak that a month did not need; see `benches/acn`."""
+
+_LIKE_TODAY = 2 / 3
+"""Of the days to come where none was seen. Who is not expected raises a peak further than a month
+needs: were all days like the first, it would be paid for too early."""
+
 STEP_MIN_PERCENT = 1
 """Of the charge; less is no step of its own."""
 
@@ -76,7 +84,7 @@ def price_steps(
         Steps, ascending; together `charge`, or less where even the highest peak will be needed.
     """
     nothing = np.zeros(len(grid_kw))
-    # Before all days that were seen comes one on which nothing was short: few say little.
+    # Before all days that were seen come some on which nothing was short: few say little.
     seen = {kind: (np.vstack([nothing, each]), _weights(len(each))) for kind, each in worth.items()}
     unseen = nothing[None], np.ones(1)
     ahead = nothing
@@ -94,14 +102,15 @@ def price_steps(
 
 
 def unknown_step(rest_days: int, charge: float) -> Step:
-    """What a kilowatt is to cost where no day was seen yet: all days to come are taken to need as
-    much as today, which bears its part."""
-    return Step(0.0, charge / (1 + rest_days))
+    """What a kilowatt is to cost where no day was seen yet: two of three days to come are taken to
+    need as much as today, which bears its part."""
+    return Step(0.0, charge / (1 + rest_days * _LIKE_TODAY))
 
 
 def _weights(days: int) -> Floats:
-    """Of one day more than so many, the oldest leading; together 1."""
+    """Of so many days and of what comes before them, which leads; together 1."""
     weight = FRESHNESS ** np.arange(days, -1, -1, dtype=np.float64)
+    weight[0] *= DOUBTS
     return np.asarray(weight / weight.sum(), np.float64)
 
 

@@ -47,6 +47,7 @@ mod setpoints;
 mod steps;
 mod threads;
 pub mod units;
+pub mod waiting;
 
 pub use allocate::{Capacity, Demand, Workspace, allocate};
 pub use caps::Caps;

@@ -8,6 +8,7 @@ mod inputs;
 mod plan;
 mod proof;
 mod timing;
+mod waiting;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -249,6 +250,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(electrical::imbalance_row, module)?)?;
     module.add_function(wrap_pyfunction!(electrical::line_current_row, module)?)?;
     module.add_function(wrap_pyfunction!(electrical::delta_wye_primary_row, module)?)?;
+    module.add_function(wrap_pyfunction!(waiting::waiting_worth, module)?)?;
     module.add_function(wrap_pyfunction!(proof::certify, module)?)?;
     module.add_function(wrap_pyfunction!(timing::time_rounds, module)?)
 }
