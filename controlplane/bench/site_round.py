@@ -148,12 +148,7 @@ async def _charge(node: Node, connectors: int, stations: GridStations) -> list[i
     resident = [place for place in range(connectors) if place % _PER_PANEL]
     await stations.carry_out(GridOrder("start", places=tuple(resident)), _PREPARED_TIMEOUT_S)
     await stations.carry_out(GridOrder("watch", limit_ma=rows_ma[0]))
-    expected_ma = len(resident) * _SHARE_MA
-    charging = await stations.until(
-        lambda report: report.drawn_ma >= expected_ma, _PREPARED_TIMEOUT_S
-    )
-    if charging is None:
-        raise Unavailable("the vehicles did not come to charge")
+    await _charging(len(resident), stations)
     await asyncio.sleep(_RAISES_SPACED_S)
     return resident
 
@@ -202,8 +197,18 @@ async def _building(
             report = await stations.carry_out(GridOrder("expected"))
             reports.append(GridReport(event_s=event_s, limits_s=report.limits_s))
         await _report_load(node, 0)
+        await _charging(len(resident), stations)
         await asyncio.sleep(_RAISES_SPACED_S)
     return reports
+
+
+async def _charging(vehicles: int, stations: GridStations) -> None:
+    """Wait until every vehicle draws its share; chargers whose raises were taken back by the
+    building again and again are not raised at once."""
+    whole_ma = vehicles * _SHARE_MA
+    charging = await stations.until(lambda report: report.drawn_ma >= whole_ma, _PREPARED_TIMEOUT_S)
+    if charging is None:
+        raise Unavailable("the vehicles did not come to charge")
 
 
 async def _report_load(node: Node, load_ma: int) -> None:
