@@ -60,16 +60,24 @@ class Experience:
         self._prices = billing.prices(month)
         self._days: dict[bool, list[tuple[Stay, ...]]] = {False: [], True: []}
         self._worth: dict[bool, list[NDArray[np.float64]]] = {False: [], True: []}
+        self._days_over = 0
         self.grid_kw = np.zeros(0)
         if before is not None:
             self._set_grid(billing.optimum(before)[1])
             for day, weekday in enumerate(before.weekdays):
-                self.add(of_day(before, day), weekend=weekday >= 5)
+                self._add(of_day(before, day), weekend=weekday >= 5)
 
     def _set_grid(self, about_kw: float) -> None:
         self.grid_kw = about_kw * self._grid_parts
 
-    def add(self, stays: tuple[Stay, ...], *, weekend: bool) -> None:
+    def learn(self, today: int) -> bool:
+        """Take in the days of the month that are over by midnight; whether there was one more."""
+        known, self._days_over = self._days_over, min(today, self._month.days)
+        for day in range(known, self._days_over):
+            self._add(of_day(self._month, day), weekend=self._month.weekdays[day] >= 5)
+        return known < self._days_over
+
+    def _add(self, stays: tuple[Stay, ...], *, weekend: bool) -> None:
         """A day is over; its stays count from its midnight."""
         if not len(self.grid_kw):
             if not stays:
@@ -149,7 +157,6 @@ class Planned(BaseAlgorithm):
         self._prices = billing.prices(month)
         self._charge = billing.demand_price(month)
         self._experience = Experience(month, before)
-        self._days_over = 0
         self._peak_kw = 0.0
         self._plan: Plan | None = None
         self._planned_at = 0
@@ -158,10 +165,7 @@ class Planned(BaseAlgorithm):
     def schedule(self, active_sessions: list[SessionInfo]) -> dict[str, list[float]]:
         """The currents of this period, in amperes."""
         now = self.interface.current_time
-        while self._days_over < min(now // DAY, self._month.days):
-            weekend = self._month.weekdays[self._days_over] >= 5
-            self._experience.add(of_day(self._month, self._days_over), weekend=weekend)
-            self._days_over += 1
+        self._experience.learn(now // DAY)
         if not active_sessions:
             return {}
         known = {} if self._plan is None else self._plan.current_ma

@@ -19,7 +19,7 @@ from acnportal.algorithms import BaseAlgorithm
 from electrical import Electrical
 from months import DAY, POWER_KW, Month, Stay, Transformer
 from numpy.typing import NDArray
-from planned import Experience, of_day
+from planned import Experience
 from scenario import PERIOD_MIN, VOLTAGE_V
 
 from controlplane import _core
@@ -62,7 +62,6 @@ class Waiting(BaseAlgorithm):
         self._prices = billing.prices(month)
         self._charge = billing.demand_price(month)
         self._experience = Experience(month, before, _GRID_PARTS)
-        self._days_over = 0
         self._steps: list[Step] = []
         self._so_far_kw = 0.0
         self._peak_kw = 0.0
@@ -100,13 +99,8 @@ class Waiting(BaseAlgorithm):
 
     def _learn(self, today: int) -> None:
         """What days taught that are over by the midnight before this one."""
-        over = min(today, self._month.days)
-        if self._steps and self._days_over == over:
+        if not self._experience.learn(today) and self._steps:
             return
-        for day in range(self._days_over, over):
-            weekend = self._month.weekdays[day] >= 5
-            self._experience.add(of_day(self._month, day), weekend=weekend)
-        self._days_over = over
         rest = self._month.weekdays[today + 1 :]
         self._steps = self._experience.steps(rest, self._charge) or [
             unknown_step(sum(weekday < 5 for weekday in rest), self._charge)
