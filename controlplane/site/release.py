@@ -48,9 +48,10 @@ class Calm:
 
     raised_ms: int | None = None
     taken_back: int = 0
-    """How many raises in a row were soon taken back by a row that was over, so far as it counts."""
+    """How many raises in a row were soon taken back for the sake of its rows, so far as it
+    counts."""
     taken_back_ms: int | None = None
-    """When a row that was over lowered it last."""
+    """When it was last lowered for the sake of its rows."""
     differs_up: bool = False
     differs_since_ms: int | None = None
     again: bool = False
@@ -58,7 +59,7 @@ class Calm:
     answer, or for news that wakes it."""
 
     def take_back(self, now_ms: int) -> None:
-        """A row that is over lowers it."""
+        """A row that is over, or others on its rows, lower it."""
         raised_ms, before_ms = self.raised_ms, self.taken_back_ms
         if raised_ms is None or now_ms - raised_ms > SHORT_LIVED_MS:
             self.taken_back = 0
@@ -152,7 +153,9 @@ def release(
             target, now_ms=now_ms
         ):
             limits.append((position, target))
-            if change < 0 and any(over[row] for row in leaf.rows):
+            if change < 0 and (
+                plan.why[position].row >= 0 or any(over[row] for row in leaf.rows)
+            ):
                 calm[position].take_back(now_ms)
     if feeding:
         feeds = _release_feeds(

@@ -159,6 +159,7 @@ class _Sharing:
             binding_row[position] = row
         if self._left_out:
             self._readmit()
+            current_ma, binding_row = self._current_ma, self._binding_row
         capacity = _capacity(self._tree, shares, self._rows, self._kept)
         over = _core.check(
             self._tree.network, capacity, self._demand, np.array(current_ma, dtype=np.int64)
@@ -176,7 +177,8 @@ class _Sharing:
             for each in self._order
             if each in self._left_out and not (shares[each].last and shares[each].rests)
         ]
-        for position in _readmitted(tree, shares, room, candidates):
+        readmitted = _readmitted(tree, shares, room, candidates)
+        for position in readmitted:
             share = shares[position]
             self._settle(position, share.min_ma)
             current_ma[position] = share.min_ma
@@ -190,6 +192,25 @@ class _Sharing:
         for position in lost:
             if position not in self._left_out:
                 self._binding_row[position] = tree.lines
+        if any(current_ma[each] < shares[each].max_ma for each in readmitted):
+            self._top_up()
+
+    def _top_up(self) -> None:
+        """Share out what is left, from what everybody has on. Who is back came with its minimum
+        alone, for which its lines had kept room: there may be more, that nobody else can have."""
+        had_ma, had_row = self._current_ma, self._binding_row
+        min_ma, max_ma = self._min_ma.copy(), self._max_ma.copy()
+        self._min_ma[:] = had_ma
+        self._max_ma[self._min_ma == 0] = 0
+        self._kept = [share.kept_ma(ma) for share, ma in zip(self._shares, had_ma, strict=True)]
+        self._share_out()
+        if not all(self._admitted):
+            self._current_ma = had_ma
+        self._binding_row = [
+            row if had else before
+            for had, row, before in zip(had_ma, self._binding_row, had_row, strict=True)
+        ]
+        self._min_ma[:], self._max_ma[:] = min_ma, max_ma
 
 
 def _give_left_over(
