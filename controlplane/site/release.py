@@ -48,18 +48,23 @@ class Calm:
 
     raised_ms: int | None = None
     taken_back: int = 0
-    """How many raises in a row were soon taken back for the sake of its rows, so far as it
-    counts."""
+    """How many raises in a row were soon taken back by a row that was over, so far as it counts."""
     taken_back_ms: int | None = None
-    """When it was last lowered for the sake of its rows."""
+    """When a row that was over lowered it last."""
+    made_room_ms: int | None = None
+    """When it was lowered last because others on its rows were to have more."""
     differs_up: bool = False
     differs_since_ms: int | None = None
     again: bool = False
     """Its limit is to be sent once more, though it may not have changed: its vehicle waits for an
     answer, or for news that wakes it."""
 
-    def take_back(self, now_ms: int) -> None:
-        """A row that is over, or others on its rows, lower it."""
+    def lowered(self, now_ms: int, *, over: bool, for_others: bool) -> None:
+        """Its limit falls, because a row of it is over or for the sake of others on its rows."""
+        if for_others:
+            self.made_room_ms = now_ms
+        if not over:
+            return
         raised_ms, before_ms = self.raised_ms, self.taken_back_ms
         if raised_ms is None or now_ms - raised_ms > SHORT_LIVED_MS:
             self.taken_back = 0
@@ -68,11 +73,17 @@ class Calm:
         self.taken_back_ms = now_ms
 
     def rests_until_ms(self, raise_interval_ms: int) -> int:
-        """Until when its rows must have let it be before it is raised again; 0 where they need
-        not."""
+        """Until when it is not raised again; 0 where it may be at any moment. Who was lowered for
+        others keeps that for an interval: a station that was away may tell one old session after
+        the other, and each raise in between would count for as long as a vehicle takes to follow.
+        Where raises were taken back, its rows must have let it be for longer."""
+        rests_until_ms = 0
+        if self.made_room_ms is not None:
+            rests_until_ms = self.made_room_ms + raise_interval_ms
         if self.taken_back_ms is None or self.taken_back < 2:
-            return 0
-        return self.taken_back_ms + (raise_interval_ms << (self.taken_back - 1))
+            return rests_until_ms
+        taken_back_until_ms = self.taken_back_ms + (raise_interval_ms << (self.taken_back - 1))
+        return max(rests_until_ms, taken_back_until_ms)
 
     def differs(self, change_ma: int, *, now_ms: int) -> int:
         """How long the target has differed in this direction, in ms."""
@@ -153,10 +164,12 @@ def release(
             target, now_ms=now_ms
         ):
             limits.append((position, target))
-            if change < 0 and (
-                plan.why[position].row >= 0 or any(over[row] for row in leaf.rows)
-            ):
-                calm[position].take_back(now_ms)
+            if change < 0:
+                calm[position].lowered(
+                    now_ms,
+                    over=any(over[row] for row in leaf.rows),
+                    for_others=plan.why[position].row >= 0,
+                )
     if feeding:
         feeds = _release_feeds(
             tree, entries, feeding, rows, calm, now_ms=now_ms, patience_ms=patience_ms

@@ -113,8 +113,7 @@ def _instants(
             yield calm.differs_since_ms + lasting_ms(
                 connector.leaf, change_ma, awaited, patience_ms=settings.ramp_ms
             )
-        elif calm.raised_ms is not None:
-            interval_ms = RAISE_ROUNDS * settings.round_interval_ms
-            yield max(calm.raised_ms + interval_ms, calm.rests_until_ms(interval_ms))
         else:
-            yield now_ms
+            interval_ms = RAISE_ROUNDS * settings.round_interval_ms
+            paced_ms = now_ms if calm.raised_ms is None else calm.raised_ms + interval_ms
+            yield max(paced_ms, calm.rests_until_ms(interval_ms))
