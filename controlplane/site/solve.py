@@ -204,12 +204,13 @@ class _Sharing:
         self._max_ma[self._min_ma == 0] = 0
         self._kept = [share.kept_ma(ma) for share, ma in zip(self._shares, had_ma, strict=True)]
         self._share_out()
-        if not all(self._admitted):
-            self._current_ma = had_ma
-        self._binding_row = [
-            row if had else before
-            for had, row, before in zip(had_ma, self._binding_row, had_row, strict=True)
-        ]
+        if all(self._admitted):
+            self._binding_row = [
+                row if had else before
+                for had, row, before in zip(had_ma, self._binding_row, had_row, strict=True)
+            ]
+        else:
+            self._current_ma, self._binding_row = had_ma, had_row
         self._min_ma[:], self._max_ma[:] = min_ma, max_ma
 
 

@@ -179,6 +179,23 @@ def test_a_lower_limit_whose_answer_was_lost_is_not_taken_back_while_a_row_bears
     assert bench.limits[-1][1].limit_ma == 20_000, "it may draw no more than that already"
 
 
+def test_nobody_is_raised_for_each_old_session_that_a_station_tells() -> None:
+    """B was away and tells six sessions that are over, one after the other, within a second."""
+    bench = Bench(site([charger("A"), charger("B")], supply_a=40))
+    bench.plug("A")
+    bench.settle(60_000)
+    told, begun_ms = [], bench.now_ms - 7_200_000
+    for number in range(6):
+        bench.plug("B", session=f"past-{number}", started_ms=begun_ms + number * 900_000)
+        told += bench.answer()
+        bench.unplug("B")
+        told += bench.answer()
+    limits_a = [limit_a for name, limit_a in told if name == "A"]
+    assert limits_a == [20], "it makes room once, and keeps that until B is done"
+    bench.settle(10_000)
+    assert bench.limits_a()[0] == 32
+
+
 def test_a_limit_that_is_a_default_profile_takes_room_once() -> None:
     bench = Bench(site([charger("A") | {"connectors": [{"id": 1}, {"id": 2}]}]))
     bench.tell(ChargerPresence(ChargerId("A"), True, True, 16_000, {2: 0}))

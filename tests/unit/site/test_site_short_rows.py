@@ -56,6 +56,28 @@ def test_who_comes_back_for_his_default_profile_takes_power_from_those_without()
     assert 10_000 <= (bench.connector("W").limit_ma or 0) <= 15_000
 
 
+def test_who_comes_back_for_its_default_profile_gets_what_nobody_else_can_use() -> None:
+    """Z goes before X, whose default profile leaves it no room on their panel: all of it is X's."""
+    panel = {"id": "panel", "parent": "supply", "rating_a": 20}
+    bench = Bench(
+        site(
+            [
+                charger("X", "panel", offline_a=6, **ONE_PHASE),
+                charger("Y", "panel", current_max_a=8, **ONE_PHASE),
+                charger("Z", "panel", current_min_a=16, priority=3, **ONE_PHASE),
+            ],
+            panels=[panel],
+        )
+    )
+    for name in ("X", "Z"):
+        bench.plug(name)
+    bench.settle()
+    assert bench.limits_a() == [20, 0, 0]
+    bench.plug("Y")
+    bench.settle()
+    assert bench.limits_a() == [12, 8, 0], "Y is shared with, as far as it takes"
+
+
 def test_a_guarantee_is_begun_as_it_is_kept_where_the_building_takes_all_of_the_contract() -> None:
     rule = {"id": "fleet", "id_tokens": ["FLEET"], "guaranteed_a": 16}
     bench = Bench(
