@@ -151,7 +151,8 @@ class GridEvent(msgspec.Struct, tag="grid_event"):
 
 class CreateGridEvent(msgspec.Struct, frozen=True, tag="create_grid_event"):
     """Take a wish in; `start_ms` None means now, `end_ms` None until it is restored or called off.
-    Answered with `GridEvent`."""
+    `baseline_w` is what it is counted from, below 0 where more was given than drawn; None: what was
+    drawn in the quarter of an hour before it begins. Answered with `GridEvent`."""
 
     event_id: str
     kind: GridEventKind
@@ -159,6 +160,7 @@ class CreateGridEvent(msgspec.Struct, frozen=True, tag="create_grid_event"):
     start_ms: int | None = None
     end_ms: int | None = None
     source: str = ""
+    baseline_w: int | None = None
 
 
 class CancelGridEvent(msgspec.Struct, frozen=True, tag="cancel_grid_event"):
@@ -312,6 +314,7 @@ class GridEvents(msgspec.Struct):
             end_ms=request.end_ms,
             source=request.source,
             received_ms=now_ms,
+            baseline_w=request.baseline_w,
         )
         self.events.append(event)
         return event, [*_effects("created", event, ref)]
@@ -390,7 +393,8 @@ class GridEvents(msgspec.Struct):
             event.applied_ms = event.acknowledged_ms = event.met_ms = now_ms
             return [*effects, *self._finish(event, ref, now_ms)]
         event.state = GridEventState.ACTIVE
-        event.baseline_w = self._baseline_w(now_ms)
+        if event.baseline_w is None:
+            event.baseline_w = self._baseline_w(now_ms)
         power_w = event.power_w or 0
         if event.kind is GridEventKind.LIMIT:
             event.limit_w = power_w

@@ -270,6 +270,11 @@ def _wish(request: grid_pb2.CreateGridEventRequest) -> CreateGridEvent:
             raise invalid("event.power_w", "must be given")
         if not 0 <= event.power_w <= POWER_MAX_W:
             raise invalid("event.power_w", f"0 to {POWER_MAX_W} W")
+    if request.HasField("baseline_w"):
+        if kind is GridEventKind.RESTORE:
+            raise invalid("baseline_w", "not for RESTORE")
+        if abs(request.baseline_w) > POWER_MAX_W:
+            raise invalid("baseline_w", f"-{POWER_MAX_W} to {POWER_MAX_W} W")
     if len(event.source) > _SOURCE_MAX:
         raise invalid("event.source", f"at most {_SOURCE_MAX} characters")
     if event.event_id and not _EVENT_ID.fullmatch(event.event_id):
@@ -284,6 +289,7 @@ def _wish(request: grid_pb2.CreateGridEventRequest) -> CreateGridEvent:
         start_ms=start_ms,
         end_ms=end_ms,
         source=event.source,
+        baseline_w=request.baseline_w if request.HasField("baseline_w") else None,
     )
 
 

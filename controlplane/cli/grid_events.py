@@ -61,6 +61,15 @@ def create(
             max=POWER_MAX_KW,
         ),
     ] = None,
+    baseline_kw: Annotated[
+        float | None,
+        typer.Option(
+            "--baseline",
+            help="Count from so many kW, and not from the 15 min before the start.",
+            min=-POWER_MAX_KW,
+            max=POWER_MAX_KW,
+        ),
+    ] = None,
     restore: Annotated[
         bool, typer.Option("--restore", help="End what the same source asked before.")
     ] = False,
@@ -76,6 +85,7 @@ def create(
     \b
     loadstar grid-events create --feeder north --limit 100
     loadstar grid-events create --site depot --reduce-by 30 --until 2026-05-01T20:00Z
+    loadstar grid-events create --site depot --reduce-by 50 --baseline 120
     loadstar grid-events create --site depot --increase-by 20 --until 2026-05-01T14:00Z
     loadstar grid-events create --feeder north --restore
     """
@@ -94,6 +104,8 @@ def create(
     ]
     if len(asked) + restore != 1:
         raise typer.BadParameter("give one of --limit, --reduce-by, --increase-by and --restore")
+    if restore and baseline_kw is not None:
+        raise typer.BadParameter("--restore is counted from nothing")
     kind, power_kw = asked[0] if asked else (grid_pb2.GRID_EVENT_KIND_RESTORE, None)
     event = grid_pb2.GridEvent(
         event_id=event_id,
@@ -105,7 +117,11 @@ def create(
         **_target(feeder, site),
     )
     with connected(address) as channel:
-        request = grid_pb2.CreateGridEventRequest(event=event, request_id=new_request_id())
+        request = grid_pb2.CreateGridEventRequest(
+            event=event,
+            request_id=new_request_id(),
+            baseline_w=None if baseline_kw is None else int(baseline_kw * 1_000),
+        )
         response = _stub(channel).CreateGridEvent(request, timeout=CALL_TIMEOUT_S)
     if as_json:
         print_json(response.event)

@@ -76,7 +76,12 @@ async def until(check: Callable[[], Awaitable[Any]]) -> Any:
 
 
 async def create(
-    loadstar: Loadstar, power_w: int, *, request_id: str = "", **fields: Any
+    loadstar: Loadstar,
+    power_w: int,
+    *,
+    request_id: str = "",
+    baseline_w: int | None = None,
+    **fields: Any,
 ) -> grid_pb2.GridEvent:
     if "site_id" not in fields:
         fields.setdefault("feeder_id", "town")
@@ -84,7 +89,7 @@ async def create(
         power_w=power_w, kind=fields.pop("kind", grid_pb2.GRID_EVENT_KIND_LIMIT), **fields
     )
     response = await loadstar.grid.CreateGridEvent(
-        grid_pb2.CreateGridEventRequest(event=event, request_id=request_id)
+        grid_pb2.CreateGridEventRequest(event=event, request_id=request_id, baseline_w=baseline_w)
     )
     return response.event
 
@@ -190,6 +195,7 @@ async def test_an_event_is_taken_in_once_and_called_off(loadstar: Loadstar) -> N
         ({"start_time": Timestamp(seconds=5)}, grpc.StatusCode.INVALID_ARGUMENT),
         ({"event_id": "with blank"}, grpc.StatusCode.INVALID_ARGUMENT),
         ({"source": "x" * 129}, grpc.StatusCode.INVALID_ARGUMENT),
+        ({"baseline_w": 10**13}, grpc.StatusCode.INVALID_ARGUMENT),
     ],
 )
 async def test_bad_events_are_refused(
@@ -198,6 +204,12 @@ async def test_bad_events_are_refused(
     assert await refused(create(loadstar, 1_000, **fields)) is code
     missing = loadstar.grid.GetGridEvent(grid_pb2.GetGridEventRequest(event_id="none"))
     assert await refused(missing) is grpc.StatusCode.NOT_FOUND
+
+
+async def test_a_reduction_is_counted_from_the_baseline_that_is_told(loadstar: Loadstar) -> None:
+    kind = grid_pb2.GRID_EVENT_KIND_REDUCE_BY
+    event = await create(loadstar, 30_000, kind=kind, site_id="depot", baseline_w=50_000)
+    assert (event.response.baseline_w, event.response.limit_w) == (50_000, 20_000)
 
 
 async def test_feeders_are_nested_only_where_that_has_an_end(loadstar: Loadstar) -> None:

@@ -251,8 +251,8 @@ async def test_a_reduction_that_is_changed_keeps_its_baseline(
     vtn.change(event, intervals=intervals)
     await ven.cycle()
     (found,) = await grid.events(open_only=True)
-    assert found.kind == grid_pb2.GRID_EVENT_KIND_LIMIT
-    assert found.power_w == max(0, baseline_w[0] - 1)
+    assert (found.kind, found.power_w) == (grid_pb2.GRID_EVENT_KIND_REDUCE_BY, 1)
+    assert found.response.baseline_w == baseline_w[0]
     assert not (await start().cycle()).create
 
 

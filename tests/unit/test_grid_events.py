@@ -128,6 +128,18 @@ def test_a_reduction_is_against_the_quarter_hour_before_and_frozen() -> None:
     book.measured_w = 10_000
     book.run(BASELINE_MS)
     assert event.baseline_w == pytest.approx(70_000, rel=0.01), "stays as it was at the start"
+
+
+def test_a_reduction_is_counted_from_the_baseline_that_was_agreed_on() -> None:
+    book = Book()
+    book.measured_w = 40_000
+    book.run(BASELINE_MS)
+    book.create("a", GridEventKind.REDUCE_BY, 60_000, baseline_w=100_000)
+    book.run(BASELINE_MS)
+    event = book.events.get("a")
+    assert event is not None
+    assert (event.baseline_w, event.limit_w) == (100_000, 40_000)
+    assert event.reduced_wh == pytest.approx(15_000, rel=0.01), "60 kW for a quarter of an hour"
     assert event.reduced_wh == pytest.approx(60_000 / 4, rel=0.02)
 
 

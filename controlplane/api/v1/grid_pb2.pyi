@@ -1078,8 +1078,14 @@ class CreateGridEventRequest(_message.Message):
 
     EVENT_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    BASELINE_W_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """See the head of `electrical.proto`."""
+    baseline_w: _builtins.int
+    """What it is counted from, where whoever asks has agreed on a baseline of its own, or changes an
+    event that is in force; below 0 W where more is given than drawn. Absent: the mean of the 15 min
+    before the start. Not for RESTORE.
+    """
     @_builtins.property
     def event(self) -> Global___GridEvent:
         """The event."""
@@ -1089,12 +1095,15 @@ class CreateGridEventRequest(_message.Message):
         *,
         event: Global___GridEvent | None = ...,
         request_id: _builtins.str = ...,
+        baseline_w: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_baseline_w", b"_baseline_w", "baseline_w", b"baseline_w", "event", b"event"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["event", b"event", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_baseline_w", b"_baseline_w", "baseline_w", b"baseline_w", "event", b"event", "request_id", b"request_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__baseline_w: _TypeAlias = _typing.Literal["baseline_w"]  # noqa: Y015
+    _WhichOneofArgType__baseline_w: _TypeAlias = _typing.Literal["_baseline_w", b"_baseline_w"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__baseline_w) -> _WhichOneofReturnType__baseline_w | None: ...
 
 Global___CreateGridEventRequest: _TypeAlias = CreateGridEventRequest  # noqa: Y015
 

@@ -97,7 +97,9 @@ class GridClient:
             event.feeder_id = self._target.id
         else:
             event.site_id = self._target.id
-        request = grid_pb2.CreateGridEventRequest(event=event, request_id=creation.event_id)
+        request = grid_pb2.CreateGridEventRequest(
+            event=event, request_id=creation.event_id, baseline_w=creation.baseline_w
+        )
         await _answered(self._stub.CreateGridEvent(request, timeout=_TIMEOUT_S))
 
     async def withdraw(self, withdrawal: Withdrawal) -> None:

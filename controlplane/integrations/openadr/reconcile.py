@@ -57,7 +57,8 @@ class Held:
 
 @dataclass(frozen=True)
 class Creation:
-    """A grid event to be created. `start_ms` None begins at once, `end_ms` None has no end."""
+    """A grid event to be created. `start_ms` None begins at once, `end_ms` None has no end,
+    `baseline_w` None counts from what is drawn before it begins."""
 
     event_id: str
     source: str
@@ -65,6 +66,7 @@ class Creation:
     power_w: int | None = None
     start_ms: int | None = None
     end_ms: int | None = None
+    baseline_w: int | None = None
 
 
 @dataclass(frozen=True)
@@ -153,32 +155,28 @@ def _stem(event_id: str) -> str:
 
 
 def _creation(wish: Wish, past: Sequence[Held], *, now_ms: int) -> Creation:
-    kind, power_w = wish.kind, wish.power_w
     begun = wish.begun(now_ms)
-    baseline_w = _baseline_w(past)
-    if kind is Kind.REDUCE_BY and begun and baseline_w is not None:
-        # A reduction that was changed while in force: what is measured now is already reduced, so
-        # its new size counts from the baseline that was frozen then.
-        kind, power_w = Kind.LIMIT, max(0, baseline_w - wish.power_w)
     stem = grid_event_id(wish)
     before = sum(1 for event in past if _stem(event.event_id) == stem)
     return Creation(
         event_id=f"{stem}.{before}" if before else stem,
         source=wish.source,
-        kind=kind,
-        power_w=power_w,
+        kind=wish.kind,
+        power_w=wish.power_w,
         start_ms=None if begun else wish.start_ms,
         end_ms=None if wish.end_ms >= FOREVER_MS else wish.end_ms,
+        # Where it was changed while in force, what is measured now is already reduced.
+        baseline_w=_baseline_w(past) if begun and wish.kind is not Kind.RESTORE else None,
     )
 
 
 def _baseline_w(past: Sequence[Held]) -> int | None:
-    """What a reduction that has gone on since its source was last restored reduces from."""
+    """What a source's wish that has gone on since it was last restored is counted from."""
     baseline_w: int | None = None
     for event in past:
         if event.kind is Kind.RESTORE:
             baseline_w = None
-        elif event.kind is Kind.REDUCE_BY and baseline_w is None:
+        elif baseline_w is None:
             baseline_w = event.baseline_w
     return baseline_w
 

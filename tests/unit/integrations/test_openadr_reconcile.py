@@ -130,12 +130,12 @@ def test_a_reduction_that_is_changed_in_force_counts_from_its_old_baseline() -> 
     wish = replace(RUNNING, kind=Kind.REDUCE_BY, power_w=40_000)
     old = taken_in(plan([wish], [], now_ms=NOW_MS).create[0], baseline_w=300_000)
     past = [old]
-    for power_w, limit_w in ((60_000, 240_000), (400_000, 0)):
+    for power_w in (60_000, 400_000):
         wish = replace(wish, power_w=power_w, version=str(power_w))
         (creation,) = plan([wish], [old], now_ms=NOW_MS, past={wish.source: past}).create
-        assert (creation.kind, creation.power_w) == (Kind.LIMIT, limit_w)
-        # Its own baseline is what was drawn while reduced, and does not count.
-        old = taken_in(creation, baseline_w=1)
+        assert (creation.kind, creation.power_w) == (Kind.REDUCE_BY, power_w)
+        assert creation.baseline_w == 300_000
+        old = taken_in(creation, baseline_w=creation.baseline_w)
         past.append(old)
         assert plan([wish], [old], now_ms=NOW_MS) == Plan()
 
