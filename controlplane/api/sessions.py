@@ -124,10 +124,16 @@ class Sessions(sessions_pb2_grpc.SessionsServiceServicer):
         boost_until_ms = instant_ms(request, "boost_until_time")
         discharge = _consent(request)
         given = (need_wh, departure_ms, boost_until_ms, discharge)
-        if all(each is None for each in given):
+        forgets = request.forget_need or request.forget_departure
+        if not forgets and all(each is None for each in given):
             raise invalid(
-                "need_wh", "need_wh, departure_time, boost_until_time or discharge must be given"
+                "need_wh",
+                "a need, departure, boost, discharge or what to forget must be given",
             )
+        if request.forget_need and need_wh is not None:
+            raise invalid("forget_need", "not beside need_wh")
+        if request.forget_departure and departure_ms is not None:
+            raise invalid("forget_departure", "not beside departure_time")
         if need_wh is not None and not 0 <= need_wh <= _NEED_MAX_WH:
             raise invalid("need_wh", f"0 to {_NEED_MAX_WH} Wh")
         session = await require_session(self._backend, request.session_id)
@@ -139,6 +145,8 @@ class Sessions(sessions_pb2_grpc.SessionsServiceServicer):
                 departure_ms=departure_ms,
                 boost_until_ms=boost_until_ms,
                 discharge=discharge,
+                forget_need=request.forget_need,
+                forget_departure=request.forget_departure,
             ),
             SessionRecord,
             context,

@@ -262,13 +262,16 @@ class DischargeConsent(msgspec.Struct, frozen=True):
 class SetSessionNeed(msgspec.Struct, frozen=True, tag="set_session_need"):
     """The driver's wish for a running session; None leaves a value as it is. Until
     `boost_until_ms`, at most a day ahead, it goes first; an instant that is past ends that.
-    `discharge` lets it feed in, or no more. Answered with `SessionRecord`."""
+    `discharge` lets it feed in, or no more. What is forgotten counts as never said. Answered with
+    `SessionRecord`."""
 
     session_id: SessionId
     need_wh: int | None = None
     departure_ms: int | None = None
     boost_until_ms: int | None = None
     discharge: DischargeConsent | None = None
+    forget_need: bool = False
+    forget_departure: bool = False
 
 
 class AbandonSession(msgspec.Struct, frozen=True, tag="abandon_session"):

@@ -93,9 +93,9 @@ class Needs:
             return Refusal("invalid_input", "DEPARTURE_PAST", words, facts)
         if (wish.boost_until_ms or 0) > turn.now_ms + BOOST_MAX_MS:
             return Refusal("invalid_input", "BOOST_TOO_LONG", "a boost lasts a day at most", facts)
-        if wish.need_wh is not None:
+        if wish.need_wh is not None or wish.forget_need:
             session.need_wh = wish.need_wh
-        if wish.departure_ms is not None:
+        if wish.departure_ms is not None or wish.forget_departure:
             session.departure_ms = wish.departure_ms
         if wish.discharge is not None:
             session.reserve_percent = wish.discharge.reserve_percent

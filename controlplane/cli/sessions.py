@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -33,6 +34,13 @@ app = typer.Typer(
 SessionId = Annotated[str, typer.Argument(help="The session's id.")]
 Site = Annotated[str, typer.Option(help="Only in this site.")]
 Charger = Annotated[str, typer.Option(help="Only at this charger.")]
+
+
+class _Forgotten(StrEnum):
+    """What a driver may take back."""
+
+    ENERGY = "energy"
+    DEPARTURE = "departure"
 
 
 @app.command("list")
@@ -180,6 +188,10 @@ def need(
     departure: Annotated[
         str | None, typer.Option(help="When the vehicle leaves, RFC 3339.")
     ] = None,
+    forget: Annotated[
+        list[_Forgotten] | None,
+        typer.Option(help="Take back what was said of it; may be repeated."),
+    ] = None,
     boost_min: Annotated[
         int | None,
         typer.Option(
@@ -214,13 +226,16 @@ def need(
 
     \b
     loadstar sessions need S-17 --energy 22.5 --departure 2026-05-01T17:30:00+02:00
+    loadstar sessions need S-17 --forget departure
     loadstar sessions need S-17 --boost 30
     loadstar sessions need S-17 --feed-in --reserve 40
     """
     from controlplane.api.v1 import sessions_pb2
 
-    if energy_kwh is None and departure is None and boost_min is None and feed_in is None:
-        raise typer.BadParameter("give --energy, --departure, --boost or --feed-in")
+    forgotten = set(forget or ())
+    given = (energy_kwh, departure, boost_min, feed_in)
+    if not forgotten and all(each is None for each in given):
+        raise typer.BadParameter("give --energy, --departure, --boost, --feed-in or --forget")
     if reserve is not None and not feed_in:
         raise typer.BadParameter("--reserve needs --feed-in")
     discharge = None
@@ -234,6 +249,8 @@ def need(
             boost_until_time=None if boost_min is None else _from_now(channel, minutes=boost_min),
             request_id=new_request_id(),
             discharge=discharge,
+            forget_need=_Forgotten.ENERGY in forgotten,
+            forget_departure=_Forgotten.DEPARTURE in forgotten,
         )
         session = _stub(channel).SetSessionNeed(request, timeout=CALL_TIMEOUT_S).session
     if as_json:

@@ -413,6 +413,15 @@ async def test_a_session_from_start_to_stop(example: Loadstar) -> None:
             )
         )
         assert need.session.need_wh == 20_000
+        both = sessions_pb2.SetSessionNeedRequest(
+            session_id=session.session_id, need_wh=1, forget_need=True
+        )
+        assert (await refused(example.sessions.SetSessionNeed(both))).fields == ["forget_need"]
+        taken_back = await example.sessions.SetSessionNeed(
+            sessions_pb2.SetSessionNeedRequest(session_id=session.session_id, forget_departure=True)
+        )
+        assert taken_back.session.need_wh == 20_000
+        assert not taken_back.session.HasField("departure_time")
 
         boost = sessions_pb2.SetSessionNeedRequest(
             session_id=session.session_id, boost_until_time=Timestamp(seconds=4_000_000_000)

@@ -558,12 +558,18 @@ class SetSessionNeedRequest(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     BOOST_UNTIL_TIME_FIELD_NUMBER: _builtins.int
     DISCHARGE_FIELD_NUMBER: _builtins.int
+    FORGET_NEED_FIELD_NUMBER: _builtins.int
+    FORGET_DEPARTURE_FIELD_NUMBER: _builtins.int
     session_id: _builtins.str
     """The session."""
     need_wh: _builtins.int
     """The energy to be delivered in this session, in total; absent leaves it as it is."""
     request_id: _builtins.str
     """See the head of `electrical.proto`."""
+    forget_need: _builtins.bool
+    """The driver takes back what was said of the energy: the vehicle's word counts, or what is usual."""
+    forget_departure: _builtins.bool
+    """The same of the departure."""
     @_builtins.property
     def departure_time(self) -> _timestamp_pb2.Timestamp:
         """When the vehicle leaves; absent leaves it as it is."""
@@ -589,10 +595,12 @@ class SetSessionNeedRequest(_message.Message):
         request_id: _builtins.str = ...,
         boost_until_time: _timestamp_pb2.Timestamp | None = ...,
         discharge: Global___DischargeConsent | None = ...,
+        forget_need: _builtins.bool = ...,
+        forget_departure: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_need_wh", b"_need_wh", "boost_until_time", b"boost_until_time", "departure_time", b"departure_time", "discharge", b"discharge", "need_wh", b"need_wh"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_need_wh", b"_need_wh", "boost_until_time", b"boost_until_time", "departure_time", b"departure_time", "discharge", b"discharge", "need_wh", b"need_wh", "request_id", b"request_id", "session_id", b"session_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_need_wh", b"_need_wh", "boost_until_time", b"boost_until_time", "departure_time", b"departure_time", "discharge", b"discharge", "forget_departure", b"forget_departure", "forget_need", b"forget_need", "need_wh", b"need_wh", "request_id", b"request_id", "session_id", b"session_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__need_wh: _TypeAlias = _typing.Literal["need_wh"]  # noqa: Y015
     _WhichOneofArgType__need_wh: _TypeAlias = _typing.Literal["_need_wh", b"_need_wh"]  # noqa: Y015

@@ -550,6 +550,21 @@ def test_a_need_is_stored_journalled_and_told() -> None:
     assert demand.need_wh == 20_000
 
 
+def test_a_need_that_is_taken_back_counts_as_never_said() -> None:
+    charger = settled()
+    charger.start_16()
+    leaves_ms = START_MS + HOUR_MS
+    charger.tell(Ask("a", SetSessionNeed(SessionId("CP1-1"), 20_000, departure_ms=leaves_ms)))
+    charger.tell(Ask("b", SetSessionNeed(SessionId("CP1-1"), forget_departure=True)))
+    demand = charger.told(ConnectorState)[-1].session
+    assert demand is not None
+    assert (demand.need_wh, demand.departure_ms) == (20_000, None)
+    charger.tell(Ask("c", SetSessionNeed(SessionId("CP1-1"), forget_need=True)))
+    (record,) = charger.answered("c")
+    assert isinstance(record, SessionRecord)
+    assert (record.need_wh, record.departure_ms) == (None, None)
+
+
 def test_a_boost_is_stored_told_and_survives_the_host() -> None:
     charger = settled()
     charger.start_16()
