@@ -250,7 +250,7 @@ class Demand:
     def tries_ma(self, leaf: Leaf) -> int | None:
         """The least that it may begin at after all, where what was learned of its driver's vehicle
         says that it does not: worth what nobody else can use. None where nothing is worth that."""
-        if self.holding or self.behaviour.known.faults:
+        if self.holding or self.behaviour.known.faults or self.dormancy.declined:
             return None
         tries_ma = max(leaf.min_ma, self.vehicle.current_min_ma or 0, self.behaviour.untried_ma)
         return tries_ma if tries_ma < self.current_min_ma(leaf) else None
@@ -376,6 +376,13 @@ class Demand:
         draws = offered and not entry.draining_ma and drawn_ma >= IDLE_MA
         if draws and entry.measured_ms > entry.acknowledged_ms:
             self.dormancy.wake()
+        self.dormancy.see_try(
+            declines=leaf.min_ma <= offered_ma < self.current_min_ma(leaf)
+            and self.status is ConnectorStatus.SUSPENDED_EV
+            and not draws,
+            now_ms=now_ms,
+            pace=pace,
+        )
         nudged = self.behaviour.nudge is not Nudge.NONE
         self.dormancy.consider(
             idle=not self.charging,

@@ -36,8 +36,11 @@ class Dormancy:
     """It had drawn what it wanted: nobody's pause put it to sleep."""
     rests: bool = False
     """It was paused lately: it is not given what is left over, which may be gone in a moment."""
+    declined: bool = False
+    """Lately it took nothing of an offer below what its vehicle is known to begin at."""
     _waits: int = 1
     _offered_since_ms: int | None = None
+    _declined_ms: int = 0
 
     def wake(self, *, probe: bool = False) -> None:
         """It charges, or somebody wants more for it.
@@ -46,7 +49,19 @@ class Dormancy:
             probe: its station says that it takes nothing, so its minimum has to do at first.
         """
         self.asleep, self.probed, self.stopped, self.rests = False, probe, False, False
+        self.declined = False
         self._waits, self._offered_since_ms = 1, None
+
+    def see_try(self, *, declines: bool, now_ms: int, pace: Pace) -> None:
+        """Let time pass for one that may be offered less than its vehicle is known to begin at.
+
+        Args:
+            declines: it is offered that, and its station says that it takes nothing.
+        """
+        if declines:
+            self.declined, self._declined_ms = True, now_ms
+        elif not 0 <= now_ms - self._declined_ms < pace.probe_ms:
+            self.declined = False
 
     def consider(
         self,

@@ -115,6 +115,29 @@ def test_what_was_learned_at_the_last_visit_costs_another_vehicle_nothing() -> N
         assert bench.limits_a() == given_a
 
 
+def test_a_vehicle_that_declined_less_than_it_begins_at_is_not_asked_again_and_again() -> None:
+    """Its station says SuspendedEV while it offers 7 A, and SuspendedEVSE while it offers nothing:
+    it would be told 7 A and 0 A in turn, every few seconds."""
+    bench = Bench(site([charger("A")], supply_a=20))
+    bench.ask(SetSiteLimit(6_000), SiteView)
+    bench.plug("A", session="first", id_token="ann")
+    live(bench, {"A": starts_at(8)}, minutes=10)
+    bench.ask(SetSiteLimit(8_000), SiteView)
+    live(bench, {"A": starts_at(8)}, minutes=40)
+    bench.meter("A", 8, 8, 8, energy_wh=1_200)
+    bench.unplug("A")
+    bench.ask(SetSiteLimit(7_000), SiteView)
+    second = {"session": "second", "id_token": "ann", "charging": False}
+    status, told = ConnectorStatus.SUSPENDED_EVSE, 0
+    for _ in range(150):
+        bench.plug("A", **second, status=status)
+        told += len(bench.answer())
+        bench.advance(2_000)
+        offered = bool(bench.connector("A").limit_ma)
+        status = ConnectorStatus.SUSPENDED_EV if offered else ConnectorStatus.SUSPENDED_EVSE
+    assert 1 <= told <= 4, "it is tried, and then let be for minutes"
+
+
 def test_a_part_at_which_a_vehicle_does_not_begin_is_not_offered() -> None:
     """Room for 6 A is there at once, and for 11 A when its neighbour has followed: a vehicle that
     begins at 8 A would decline the first and lose its place."""
