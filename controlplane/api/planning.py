@@ -192,6 +192,7 @@ def _row_to_message(row: PlanRowView) -> planning_pb2.PlanRow:
             planning_pb2.RowWorth(start_time=timestamp(at_ms), price=_decimal(price))
             for at_ms, price in row.worths
         ],
+        feeds_in=row.feeds,
     )
 
 

@@ -289,7 +289,7 @@ def _worths(found: planning_pb2.Plan) -> list[float]:
     start_s = found.start_time.ToSeconds()
     worths = [0.0] * len(found.slots)
     for row in found.full_rows:
-        if row.subject == found.feeder_id:
+        if row.subject == found.feeder_id and not row.feeds_in:
             for each in row.worths:
                 at = (each.start_time.ToSeconds() - start_s) // found.slot_s
                 worths[at] = float(each.price)
@@ -377,7 +377,8 @@ def _show_rows(found: planning_pb2.Plan, zone: ZoneInfo) -> None:
         (
             [
                 f"{row.kind} {row.subject}"
-                + (f" {electrical_pb2.Phase.Name(row.phase)[-2:]}" if row.phase else ""),
+                + (f" {electrical_pb2.Phase.Name(row.phase)[-2:]}" if row.phase else "")
+                + (", fed in" if row.feeds_in else ""),
                 ", ".join(_spans(row, found.slot_s, zone)),
                 f"{max(float(each.price) for each in row.worths):.3f} {found.currency}",
                 "ampere and slot" if row.phase else "kilowatt and slot",

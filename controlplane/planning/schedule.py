@@ -63,6 +63,8 @@ class Schedule(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     bound: float
     shortfalls: tuple[Shortfall, ...] = ()
     rows: tuple[RowPrice, ...] = ()
+    export_rows: tuple[RowPrice, ...] = ()
+    """Rows that carry no more of what is fed in."""
     demand_price: dict[str, tuple[float, ...]] = {}
     """By meter and slot, what one more kilowatt adds to all its demand charges; meters without a
     charge, or without a peak, are left out."""
@@ -80,7 +82,8 @@ class Schedule(msgspec.Struct, frozen=True, kw_only=True, dict=True):
             cost=plan.cost,
             bound=plan.bound,
             shortfalls=plan.shortfalls,
-            rows=tuple(_full_rows(plan)),
+            rows=tuple(_full_rows(plan, plan.core.import_price)),
+            export_rows=tuple(_full_rows(plan, plan.core.export_price)),
             demand_price=_demand_prices(plan),
         )
 
@@ -155,8 +158,8 @@ class Desk:
         return Schedule.of(plan, question.start_ms)
 
 
-def _full_rows(plan: Plan) -> Iterator[RowPrice]:
-    prices = plan.core.import_price.reshape(-1, KINDS, plan.horizon.slots)
+def _full_rows(plan: Plan, row_prices: NDArray[np.float64]) -> Iterator[RowPrice]:
+    prices = row_prices.reshape(-1, KINDS, plan.horizon.slots)
     for node, kind in np.argwhere(prices.max(axis=2, initial=0.0) > _WORTH_MIN).tolist():
         named = plan.horizon.nodes[node]
         price = tuple(float(each) for each in prices[node, kind])

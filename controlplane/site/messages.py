@@ -551,6 +551,8 @@ class PlanRowView(msgspec.Struct, frozen=True):
     line: int
     worths: tuple[tuple[int, float], ...]
     """The beginning of the slot and the worth."""
+    feeds: bool = False
+    """Full of what is fed in, and not of what is drawn."""
 
 
 class PlanView(msgspec.Struct, frozen=True, tag="plan_view"):

@@ -122,10 +122,13 @@ def _order(name: str, session: SoughtSession) -> tuple[bool, str, int, int]:
 
 
 def _rows(schedule: Schedule) -> Iterator[PlanRowView]:
-    for row in schedule.rows:
+    both = [(row, False) for row in schedule.rows] + [(row, True) for row in schedule.export_rows]
+    for row, feeds in both:
         worths = tuple(
             (schedule.start_ms + slot * schedule.slot_ms, price)
             for slot, price in enumerate(row.price)
             if price > _WORTH_MIN
         )
-        yield PlanRowView(subject=row.node, kind=row.kind, line=row.line, worths=worths)
+        yield PlanRowView(
+            subject=row.node, kind=row.kind, line=row.line, worths=worths, feeds=feeds
+        )

@@ -254,12 +254,15 @@ class PlanRow(_message.Message):
     KIND_FIELD_NUMBER: _builtins.int
     PHASE_FIELD_NUMBER: _builtins.int
     WORTHS_FIELD_NUMBER: _builtins.int
+    FEEDS_IN_FIELD_NUMBER: _builtins.int
     subject: _builtins.str
     """The circuit or feeder."""
     kind: _builtins.str
     """What it is, such as `circuit`."""
     phase: _electrical_pb2.Phase.ValueType
     """The line; not given: the power on all lines."""
+    feeds_in: _builtins.bool
+    """Whether it is full of what is fed in; else of what is drawn."""
     @_builtins.property
     def worths(self) -> _containers.RepeatedCompositeFieldContainer[Global___RowWorth]:
         """The slots in which it is full."""
@@ -271,10 +274,11 @@ class PlanRow(_message.Message):
         kind: _builtins.str = ...,
         phase: _electrical_pb2.Phase.ValueType = ...,
         worths: _abc.Iterable[Global___RowWorth] | None = ...,
+        feeds_in: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind", "phase", b"phase", "subject", b"subject", "worths", b"worths"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["feeds_in", b"feeds_in", "kind", b"kind", "phase", b"phase", "subject", b"subject", "worths", b"worths"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

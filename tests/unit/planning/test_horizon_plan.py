@@ -13,6 +13,7 @@ from controlplane.planning import (
     Horizon,
     Meter,
     Node,
+    Schedule,
     ShortfallReason,
     Vehicle,
     solve,
@@ -122,6 +123,22 @@ def test_a_vehicle_feeds_in_when_that_pays_and_leaves_as_full_as_it_must() -> No
     below_reserve = _vehicle(need_wh=0, discharge_ma=16_000, spare_wh=-1)
     kept = solve(msgspec.structs.replace(horizon, vehicles=(below_reserve,)))
     assert kept.current_ma["V1"].min() == 0
+
+
+def test_a_row_that_carries_no_more_of_what_is_fed_in_has_a_price() -> None:
+    horizon = _horizon(_vehicle(need_wh=0, room_wh=0, discharge_ma=16_000, spare_wh=20_000))
+    panel = msgspec.structs.replace(horizon.nodes[1], export_ma=(4_000,) * 3)
+    site = msgspec.structs.replace(horizon.nodes[0], export_ma=(63_000,) * 3)
+    meter = msgspec.structs.replace(
+        horizon.meters[0], export_price_per_kwh=(DEAR, CHEAP, Decimal(0), Decimal(0))
+    )
+    horizon = msgspec.structs.replace(horizon, nodes=(site, panel), meters=(meter,))
+    told = Schedule.of(solve(horizon), 0)
+    assert told.rows == ()
+    assert {(row.node, row.line) for row in told.export_rows} <= {("P1", n) for n in (1, 2, 3)}
+    worth = sum(row.price[0] for row in told.export_rows)
+    # An ampere more on all lines for the dearest hour, drawn again in a cheap one with both losses.
+    assert worth == pytest.approx(0.690 * (0.30 - 0.10 / 0.92**2), rel=0.02)
 
 
 def test_the_last_plan_serves_the_next_by_name() -> None:

@@ -127,10 +127,9 @@ def test_a_vehicle_that_declined_less_than_it_begins_at_is_not_asked_again_and_a
     bench.meter("A", 8, 8, 8, energy_wh=1_200)
     bench.unplug("A")
     bench.ask(SetSiteLimit(7_000), SiteView)
-    second = {"session": "second", "id_token": "ann", "charging": False}
     status, told = ConnectorStatus.SUSPENDED_EVSE, 0
     for _ in range(150):
-        bench.plug("A", **second, status=status)
+        bench.plug("A", session="second", id_token="ann", charging=False, status=status)
         told += len(bench.answer())
         bench.advance(2_000)
         offered = bool(bench.connector("A").limit_ma)
