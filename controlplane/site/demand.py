@@ -108,6 +108,8 @@ class Demand:
     """What a system other than Loadstar holds its connector to."""
     exported_wh: int = 0
     """What it has fed in."""
+    idle_since_ms: int | None = None
+    """Since when its station says that the vehicle takes nothing of what is offered."""
     target_ma: int | None = None
     """What a plan wants of it on average for the rest of its slot; below 0: to feed in. None: no
     plan says anything."""
@@ -373,6 +375,9 @@ class Demand:
         offered_ma = min(entry.acknowledged_ma or 0, entry.asked_ma or 0)
         offered = entry.online and offered_ma >= self.current_min_ma(leaf)
         drawn_ma = entry.measured_ma or 0
+        if self.idle_since_ms is not None and entry.measured_ms <= self.idle_since_ms:
+            # What was measured before its station said that it stopped tells nothing any more.
+            drawn_ma = 0
         draws = offered and not entry.draining_ma and drawn_ma >= IDLE_MA
         if draws and entry.measured_ms > entry.acknowledged_ms:
             self.dormancy.wake()

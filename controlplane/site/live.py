@@ -212,6 +212,10 @@ class LiveSite:
             if message.status is faulted and before.status is not faulted:
                 demand.behaviour.faulted(now_ms=now_ms, pace=pace)
         demand.external_ma = message.external_ma
+        if message.status is not ConnectorStatus.SUSPENDED_EV:
+            demand.idle_since_ms = None
+        elif demand.idle_since_ms is None:
+            demand.idle_since_ms = now_ms
         connector.demand = demand
         if before is None or before.session.id_token != session.id_token:
             self._forecast(demand, now_ms)
@@ -286,6 +290,8 @@ class LiveSite:
                 demand = connector.demand
                 if demand is not None:
                     demand.turn.since_ms = min(demand.turn.since_ms, now_ms)
+                    if demand.idle_since_ms is not None:
+                        demand.idle_since_ms = min(demand.idle_since_ms, now_ms)
                     known, nudges = demand.behaviour.known, demand.behaviour.nudges
                     demand.behaviour = Behaviour(known=known, nudges=nudges)
         building = self.state.building

@@ -99,6 +99,26 @@ def hungry(name: str) -> Parked:
     return Parked(name, left_wh=1e9)
 
 
+def test_who_stops_between_two_samples_is_not_told_two_limits_in_turn() -> None:
+    """A draws 14 A by its last sample when its station says that it takes nothing any more; B waits
+    for room. At 0 A that station says what it would say if the vehicle wanted to go on."""
+    bench = Bench(site([charger("A", priority=3), charger("B", current_min_a=10)], supply_a=14))
+    bench.plug("A")
+    bench.settle(5_000)
+    bench.meter("A", 14, 14, 14)
+    bench.plug("B")
+    bench.settle(15_000)
+    bench.meter("A", 14, 14, 14)
+    told, offered = 0, True
+    for _ in range(12):
+        status = ConnectorStatus.SUSPENDED_EV if offered else ConnectorStatus.SUSPENDED_EVSE
+        bench.plug("A", status=status, charging=not offered)
+        told += sum(name == "A" for name, _ in bench.answer())
+        offered = bool(bench.connector("A").limit_ma)
+        bench.advance(2_000)
+    assert told <= 2
+
+
 def test_full_vehicles_give_way_and_get_it_back() -> None:
     park = CarPark(
         [*(full(f"F{each}") for each in range(4)), hungry("A"), hungry("B")], supply_a=60
