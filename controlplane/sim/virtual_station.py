@@ -10,7 +10,7 @@ nothing about it changes."""
 from __future__ import annotations
 
 import math
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -85,6 +85,8 @@ class VirtualStation:
         self.outlets = [VirtualOutlet(outlet) for outlet in spec.outlets]
         self.book = ProfileBook()
         """The profiles that it accepted."""
+        self.told: Counter[int] = Counter()
+        """How many limits of a transaction it accepted, by connector."""
         self.quirks = self._nature = quirks
         self.connection = ""
         """Empty while the line is down; the world sets it."""
@@ -463,6 +465,8 @@ class VirtualStation:
             return "Rejected"
         if profile.purpose is Purpose.TRANSACTION and not self._fits(profile):
             return "Rejected"
+        if profile.purpose is Purpose.TRANSACTION:
+            self.told[profile.connector_id] += 1
         self.book.install(profile)
         if self._in_force is not self.book and not self._faults.chance(self.quirks.ignores):
             self._scheduler.after(self.quirks.late_ms, lambda: self._bring_into_force(profile))

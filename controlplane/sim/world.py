@@ -41,6 +41,7 @@ from controlplane.sim.virtual_line import VirtualLine
 from controlplane.sim.virtual_outlet import VirtualOutlet
 from controlplane.sim.virtual_quirks import draw_quirks
 from controlplane.sim.virtual_station import VirtualStation
+from controlplane.sim.wear import WearWatch
 from controlplane.sim.world_events import WorldEvents
 from controlplane.sim.world_network import (
     draw_building,
@@ -110,7 +111,8 @@ def run(
         `seed`, `hours`, `faults`; `violations`, how many; `messages` on the line; `delivered_wh` to
         vehicles; `speed`, virtual over real time; besides them `chargers`, `sessions`,
         `utilisation_max` of any row, `optimum_s`, the longest that the optimum took to be reached
-        once faults had stopped, `digest`, the first `details` and the `replay` command.
+        once faults had stopped, `told_per_minute`, the most limits that a connector was told in a
+        minute of calm, `digest`, the first `details` and the `replay` command.
 
     Raises:
         InvalidInput: an argument out of range, or an unknown fault.
@@ -140,6 +142,7 @@ def run(
         "delivered_wh": world.delivered_wh,
         "utilisation_max": round(world.rows.utilisation_max, 4),
         "optimum_s": world.optimum.longest_ms // MS_PER_S,
+        "told_per_minute": world.wear.most,
         "lending_s": world.lending.longest_ms // MS_PER_S,
         "speed": round((world.scheduler.now_ms - _START_MS) / MS_PER_S / spent_s, 1),
         "digest": world.host.digest,
@@ -226,6 +229,7 @@ class World:
         self.lending = OptimumWatch(
             "not lent what is left", self.violations, lent=True, within_ms=None
         )
+        self.wear = WearWatch(self.stations, self.violations)
         self._events = WorldEvents(self)
 
     def _station(self, charger: ChargerConfig, random: Random) -> VirtualStation:
@@ -297,12 +301,14 @@ class World:
         watches, moment = (self.optimum, self.lending), self.moment()
         for watch in watches:
             watch.begin(self.scheduler.now_ms, moment)
+        self.wear.begin(self.scheduler.now_ms)
         end_ms = self.scheduler.now_ms + _CALM_MS
         while self.scheduler.now_ms < end_ms:
             self._pass(_LOOK_LARGE_MS if self.large else _LOOK_MS)
             moment = self.moment()
             for watch in watches:
                 watch.look(self.scheduler.now_ms, moment)
+            self.wear.look(self.scheduler.now_ms)
         for station in self.stations.values():
             station.behave(honest=False)
 

@@ -22,6 +22,7 @@ from controlplane.sim.row_checker import RowChecker
 from controlplane.sim.vehicle import Draw, Vehicle, VehicleSpec
 from controlplane.sim.violations import Violations
 from controlplane.sim.virtual_quirks import Quirks
+from controlplane.sim.wear import WearWatch
 from controlplane.sim.world import World, run
 from controlplane.units import MS_PER_HOUR
 
@@ -240,6 +241,21 @@ def test_room_counts_as_left_once_the_meter_no_longer_shows_it_taken() -> None:
     assert violations.found == []
     watch.look(361_000, world.moment())
     assert [violation.rule for violation in violations.found] == ["less than the optimum"]
+
+
+def test_a_station_that_is_told_limits_in_turn_is_seen() -> None:
+    world, violations = _world(), Violations()
+    watch = WearWatch(world.stations, violations)
+    watch.begin(0)
+    for now_ms in range(0, 300_000, 5_000):
+        world.stations["CP0"].told[1] += 1
+        # What is told in the first minute settles what faults left behind.
+        world.stations["CP1"].told[1] += 5 if now_ms < 60_000 else 0
+        watch.look(now_ms)
+    assert [str(each) for each in violations.found] == [
+        "1970-01-01T00:01:45.000Z told too often: CP0/1 was told 9 limits within 45 s"
+    ]
+    assert watch.most == 12
 
 
 def test_the_answer_checker_sees_silence_and_chatter() -> None:
