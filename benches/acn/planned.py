@@ -29,7 +29,14 @@ from scenario import PERIOD_MIN, VOLTAGE_V
 
 from controlplane import _core
 from controlplane.planning import DemandCharge, Horizon, Meter, Node, Plan, Vehicle, solve
-from controlplane.planning.month_peak import Need, Step, peak_worth, price_steps, unknown_step
+from controlplane.planning.month_peak import (
+    DOUBTS,
+    Need,
+    Step,
+    peak_worth,
+    price_steps,
+    unknown_step,
+)
 
 __all__ = ["Experience", "Planned", "of_day"]
 
@@ -53,10 +60,15 @@ class Experience:
     """Days that are over, and what another kilowatt would have brought on them."""
 
     def __init__(
-        self, month: Month, before: Month | None, grid_parts: NDArray[np.float64] = _GRID_PARTS
+        self,
+        month: Month,
+        before: Month | None,
+        *,
+        grid_parts: NDArray[np.float64] = _GRID_PARTS,
+        doubts: float = DOUBTS,
     ) -> None:
         self._month = month
-        self._grid_parts = grid_parts
+        self._grid_parts, self._doubts = grid_parts, doubts
         self._prices = billing.prices(month)
         self._days: dict[bool, list[tuple[Stay, ...]]] = {False: [], True: []}
         self._worth: dict[bool, list[NDArray[np.float64]]] = {False: [], True: []}
@@ -113,7 +125,8 @@ class Experience:
             weekend: np.array(each[-_DAYS_WORTH:]).reshape(-1, len(self.grid_kw))
             for weekend, each in self._worth.items()
         }
-        return price_steps(worth, [weekday >= 5 for weekday in rest], charge, self.grid_kw)
+        kinds = [weekday >= 5 for weekday in rest]
+        return price_steps(worth, kinds, charge, self.grid_kw, self._doubts)
 
 
 def of_day(month: Month, day: int) -> tuple[Stay, ...]:

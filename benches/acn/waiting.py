@@ -35,6 +35,13 @@ _GAIN_DIGITS = 4
 _GRID_PARTS = np.arange(0.4, 1.62, 0.03)
 """Peaks, as parts of what the month before would have had: between two a kilowatt costs the same,
 and a peak may rise to the next."""
+_DOUBTS = 2
+"""On how many days nothing was short before all that were seen. This rule knows no mean day, on
+which nothing is short either: two heavy days at the beginning paid for a peak that a month did not
+need."""
+_LIKE_TODAY = 2 / 3
+"""Of the days to come where none was seen. Nobody is expected then: were all days like the first,
+a peak would be paid for too early."""
 _NO_GAIN = -1e-6
 """USD per kilowatt-hour: who gains nothing either way charges, for days differ from those that
 were seen."""
@@ -61,7 +68,7 @@ class Waiting(BaseAlgorithm):
         self._month = month
         self._prices = billing.prices(month)
         self._charge = billing.demand_price(month)
-        self._experience = Experience(month, before, _GRID_PARTS)
+        self._experience = Experience(month, before, grid_parts=_GRID_PARTS, doubts=_DOUBTS)
         self._steps: list[Step] = []
         self._so_far_kw = 0.0
         self._peak_kw = 0.0
@@ -103,7 +110,7 @@ class Waiting(BaseAlgorithm):
             return
         rest = self._month.weekdays[today + 1 :]
         self._steps = self._experience.steps(rest, self._charge) or [
-            unknown_step(sum(weekday < 5 for weekday in rest), self._charge)
+            unknown_step(sum(weekday < 5 for weekday in rest), self._charge, _LIKE_TODAY)
         ]
 
     def _left_kwh(self, session: SessionInfo) -> float:

@@ -168,9 +168,9 @@ def test_a_site_pays_early_for_no_peak_that_will_come_anyway() -> None:
     assert price_at_w(last, 20_000) == pytest.approx(12.0, abs=0.2)
 
 
-def test_of_a_site_of_which_nothing_is_known_two_of_three_days_need_as_much_as_the_first() -> None:
+def test_of_a_site_of_which_nothing_is_known_all_days_need_as_much_as_the_first() -> None:
     (first,) = charged(Outlook(), at_ms(6, 1))
-    assert float(first.price_per_kw) == pytest.approx(12 / (1 + 29 * 2 / 3), abs=1e-6)
+    assert float(first.price_per_kw) == pytest.approx(12 / (1 + 29), abs=1e-6)
     assert [float(each.price_per_kw) for each in charged(Outlook(), at_ms(6, 30))] == [12.0]
 
 
@@ -194,10 +194,15 @@ def test_the_rule_is_not_part_of_a_snapshot() -> None:
     assert outlook.snapshot() == before
 
 
-def test_two_heavy_days_do_not_pay_for_the_peak_of_a_whole_month() -> None:
-    (two, many) = (
-        price_at(price_steps({0: np.repeat(NEEDS_50, days, axis=0)}, [0], 12.0, GRID_KW), 20.0)
+@pytest.mark.parametrize(("doubts", "seen"), [(1, 2 / 3), (2, 1 / 2)])
+def test_two_heavy_days_pay_for_a_months_peak_as_far_as_they_are_not_doubted(
+    doubts: float, seen: float
+) -> None:
+    two, many = (
+        price_at(
+            price_steps({0: np.repeat(NEEDS_50, days, axis=0)}, [0], 12.0, GRID_KW, doubts), 20.0
+        )
         for days in (2, 30)
     )
-    assert two == pytest.approx(12.0 - 5.0 / 2, abs=0.25)
+    assert two == pytest.approx(12.0 - 5.0 * seen, abs=0.25)
     assert many == pytest.approx(12.0 - 5.0, abs=0.75)
