@@ -9,6 +9,7 @@ where they lie in one piece (C order, aligned) and copied where not; another typ
 dimensions is a TypeError. Nobody may write to them during a call. A single integer that fits no
 machine word of its kind, such as an index below 0, is an OverflowError."""
 
+from collections.abc import Sequence
 from typing import final
 
 import numpy as np
@@ -28,6 +29,7 @@ __all__ = [
     "PlanMeters",
     "PlanProblem",
     "PlanStart",
+    "RowSums",
     "__version__",
     "allocate",
     "certify",
@@ -299,6 +301,27 @@ def check(
 
     Also refuses (NetworkError) a current outside {0} or [min_ma, max_ma].
     """
+
+@final
+class RowSums:
+    """Which rows each connector is on, for rows that are added up again and again."""
+
+    def __new__(cls, rows: int, above: Sequence[Sequence[int]]) -> RowSums:
+        """
+        Args:
+            rows: how many there are.
+            above: the rows of each connector, one that counts it several times as often.
+
+        Raises:
+            NetworkError: a row that is not there.
+        """
+
+    def of(self, leaf_ma: Sequence[int]) -> list[int]:
+        """The sum on every row of one current per connector; one beyond 64 bits stays at their end.
+
+        Raises:
+            NetworkError: not as many currents as connectors.
+        """
 
 def time_rounds(
     network: Network, capacity: Capacity, demand: Demand, *, rounds: int, threads: int = 1

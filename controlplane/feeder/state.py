@@ -49,12 +49,11 @@ class FeederState(msgspec.Struct):
 
     def members(self) -> dict[ActorRef, Account]:
         """All accounts, sites first."""
-        return {
-            ActorRef(ActorKind.SITE, site_id): account for site_id, account in self.sites.items()
-        } | {
-            ActorRef(ActorKind.FEEDER, feeder_id): account
-            for feeder_id, account in self.feeders.items()
-        }
+        site, feeder = ActorKind.SITE, ActorKind.FEEDER
+        members = {ActorRef(site, site_id): account for site_id, account in self.sites.items()}
+        for feeder_id, account in self.feeders.items():
+            members[ActorRef(feeder, feeder_id)] = account
+        return members
 
     def forget(self, member: ActorRef) -> None:
         """Close an account."""

@@ -142,14 +142,15 @@ class Vehicle:
     def acceptable_a(self) -> float:
         """Most per phase that the vehicle takes at its state of charge: its on-board limit and,
         near full, the linear taper of its battery."""
-        if self.full:
+        spec, soc = self.spec, self.soc
+        if soc >= spec.charge_limit_soc:
             return 0.0
-        power_w = self.spec.power_max_w
-        if self.soc > self.spec.taper_soc:
+        power_w = spec.power_max_w
+        if soc > spec.taper_soc:
             # A twentieth is left at the top: with a taper down to zero no battery would get full.
-            power_w *= max((1 - self.soc) / (1 - self.spec.taper_soc), 0.05)
-        from_battery_a = power_w / self.spec.efficiency / (self.voltage_v * self.phases)
-        return min(self.spec.current_max_a, from_battery_a)
+            power_w *= max((1 - soc) / (1 - spec.taper_soc), 0.05)
+        from_battery_a = power_w / spec.efficiency / (self.voltage_v * self.phases)
+        return min(spec.current_max_a, from_battery_a)
 
     def step(self, duration_s: float, offered_a: float) -> Draw:
         """Live for `duration_s` with `offered_a` per phase on the pilot, or as a setpoint below

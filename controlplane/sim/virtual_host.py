@@ -14,6 +14,7 @@ import heapq
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import count
 from random import Random
 from typing import Any, Final
@@ -62,6 +63,7 @@ __all__ = ["Scheduler", "VirtualHost", "VirtualStore"]
 _BATCH_STEPS_MAX = 10_000
 _PLAN_MS = 1_000
 """How long a plan takes here, whatever it takes."""
+_FEEDER: Final = ActorKind.FEEDER
 
 
 class Scheduler:
@@ -259,9 +261,9 @@ class VirtualHost:
                 kept: list[tuple[ActorRef, Effect]] = []
                 # Chargers live with their site, feeders elsewhere; every world has one charging
                 # shard.
-                feeder = ref.kind is ActorKind.FEEDER
+                feeder = ref.kind is _FEEDER
                 for effect in effects:
-                    if type(effect) is Send and (effect.to.kind is ActorKind.FEEDER) is feeder:
+                    if type(effect) is Send and (effect.to.kind is _FEEDER) is feeder:
                         messages.append((effect.to, effect.message))
                     else:
                         kept.append((ref, effect))
@@ -310,7 +312,7 @@ class VirtualHost:
         key, number = effect.key, next(self._timer_numbers)
         self._timers[ref, key] = number
         delay_ms = effect.at_ms - self._now_ms
-        self._scheduler.after(delay_ms, lambda: self._fire(ref, key, number))
+        self._scheduler.after(delay_ms, partial(self._fire, ref, key, number))
 
     def _cancel_timer(self, ref: ActorRef, effect: CancelTimer) -> None:
         self._timers.pop((ref, effect.key), None)
@@ -323,7 +325,7 @@ class VirtualHost:
         # As slow, and as often lost, as news between shards.
         delay_ms = self._between_shards_ms()
         if delay_ms is not None:
-            self._scheduler.after(delay_ms, lambda: self.tell(ref, answer))
+            self._scheduler.after(delay_ms, partial(self.tell, ref, answer))
 
     def _answer(self, _: ActorRef, effect: Answer) -> None:
         answered = self._asks.pop(effect.ask_id, None)
@@ -336,7 +338,7 @@ class VirtualHost:
             found = PlanFound(wanted.plan_id, self._desk.answer(ref, wanted.question))
         except InvalidInput as error:
             found = PlanFound(wanted.plan_id, None, error.message)
-        self._scheduler.after(_PLAN_MS, lambda: self.tell(ref, found))
+        self._scheduler.after(_PLAN_MS, partial(self.tell, ref, found))
 
     def _post(self, sender: ActorRef, effect: Send) -> None:
         """News for another shard."""
@@ -347,7 +349,7 @@ class VirtualHost:
         now_ms = self._scheduler.now_ms
         at_ms = max(now_ms + delay_ms, self._arrivals_ms.get((sender, to), 0))
         self._arrivals_ms[sender, to] = at_ms
-        self._scheduler.after(at_ms - now_ms, lambda: self.tell(to, message))
+        self._scheduler.after(at_ms - now_ms, partial(self.tell, to, message))
 
     def _fire(self, ref: ActorRef, key: str, number: int) -> None:
         if self._timers.get((ref, key)) == number:

@@ -13,6 +13,7 @@ import math
 from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from controlplane.sim.network_faults import NetworkFaults
@@ -176,12 +177,12 @@ class VirtualStation:
         now_ms = self._scheduler.now_ms
         if outlet.tells_ms is None and outlet.state_now() is not outlet.state:
             outlet.tells_ms = now_ms + _STATE_DWELL_MS
-            self._scheduler.after(_STATE_DWELL_MS, lambda: self._dwelt(outlet))
+            self._scheduler.after(_STATE_DWELL_MS, partial(self._dwelt, outlet))
         next_ms = outlet.next_change_ms(now_ms)
         if next_ms is None or (outlet.wake_ms is not None and now_ms < outlet.wake_ms <= next_ms):
             return
         outlet.wake_ms = next_ms
-        self._scheduler.after(next_ms - now_ms, lambda: self._wake(outlet, next_ms))
+        self._scheduler.after(next_ms - now_ms, partial(self._wake, outlet, next_ms))
 
     def _wake(self, outlet: VirtualOutlet, at_ms: int) -> None:
         if outlet.wake_ms == at_ms:
@@ -209,7 +210,7 @@ class VirtualStation:
             self._post(*sample, transaction)
 
     def _sample_later(self, outlet: VirtualOutlet, transaction: Transaction) -> None:
-        self._scheduler.after(self._meter_interval_ms, lambda: self._sample(outlet, transaction))
+        self._scheduler.after(self._meter_interval_ms, partial(self._sample, outlet, transaction))
 
     def _situation(self, outlet: VirtualOutlet, transaction: Transaction) -> Situation:
         spec = outlet.spec
@@ -369,7 +370,7 @@ class VirtualStation:
     def _call(self, action: str, payload: dict[str, Any]) -> None:
         self._message_number += 1
         message_id = self._outstanding = f"{self.spec.id}-{self._message_number}"
-        self._scheduler.after(_ANSWER_TIMEOUT_MS, lambda: self._unanswered(message_id))
+        self._scheduler.after(_ANSWER_TIMEOUT_MS, partial(self._unanswered, message_id))
         self._send([2, message_id, action, payload])
 
     def _unanswered(self, message_id: str) -> None:
@@ -448,7 +449,7 @@ class VirtualStation:
                 self._scheduler.after(0, self._boot)
             case "MeterValues" | "TransactionEvent":
                 connector_id = payload.get("connectorId") or payload.get("evse", {}).get("id")
-                self._scheduler.after(0, lambda: self._sample_all(connector_id))
+                self._scheduler.after(0, partial(self._sample_all, connector_id))
 
     def _sample_all(self, connector_id: int | None) -> None:
         """Measure every outlet, or one, outside of its rhythm."""
@@ -469,7 +470,7 @@ class VirtualStation:
             self.told[profile.connector_id] += 1
         self.book.install(profile)
         if self._in_force is not self.book and not self._faults.chance(self.quirks.ignores):
-            self._scheduler.after(self.quirks.late_ms, lambda: self._bring_into_force(profile))
+            self._scheduler.after(self.quirks.late_ms, partial(self._bring_into_force, profile))
         self._renew_all()
         if profile.duration_s is not None and profile.start_ms is not None:
             ends_ms = profile.start_ms + profile.duration_s * 1_000

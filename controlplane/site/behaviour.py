@@ -15,6 +15,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from enum import Enum, auto
+from typing import Final
 
 import msgspec
 
@@ -25,7 +26,7 @@ from controlplane.site.tree import Leaf
 from controlplane.site.urgency import Pace
 from controlplane.units import MS_PER_HOUR
 
-__all__ = ["IDLE_MA", "START_MAX_MA", "Behaviour", "Nudge"]
+__all__ = ["IDLE_MA", "NOT_NUDGED", "OFFER", "START_MAX_MA", "Behaviour", "Nudge"]
 
 HEADROOM_MIN_MA = 2_000
 """What a vehicle is offered above what it draws, so that it shows when it wants more."""
@@ -55,6 +56,12 @@ class Nudge(Enum):
     """Offered nothing for a moment, so that what comes next is news to it."""
     OFFER = auto()
     """Offered more than its minimum, as if it charged."""
+
+
+NOT_NUDGED: Final = Nudge.NONE
+OFFER: Final = Nudge.OFFER
+"""By names of their own: a member is asked of its enumeration four times as slowly, and these are
+asked for several times for each session and round."""
 
 
 @dataclass(slots=True)
@@ -183,11 +190,11 @@ class Behaviour:
         self._see_limit(entry)
         if willing != self._willing:
             self._willing, self._turned_ms, self._idle_since_ms = willing, now_ms, None
-            if willing and self.nudge is Nudge.NONE:
+            if willing and self.nudge is NOT_NUDGED:
                 # It begins when it wants to: no limit had kept it.
                 self._failed_ma = 0
         limit_ma, measured_ma = entry.acknowledged_ma, entry.measured_ma
-        if self.nudge is not Nudge.NONE:
+        if self.nudge is not NOT_NUDGED:
             self._go_on(entry, now_ms=now_ms, pace=pace)
         elif (
             not (willing or declines)

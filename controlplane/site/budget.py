@@ -132,7 +132,7 @@ def budget(
     """
     own_fallback = [entry.fallback_ma for entry in entries]
     own_liability = [entry.liability_ma for entry in entries]
-    own_reserve = [entry.reserve_ma for entry in entries]
+    own_reserve = list(map(max, own_liability, own_fallback))
     fallback = tree.row_sums(own_fallback)
     liability = tree.row_sums(own_liability)
     reserve = liability if own_reserve == own_liability else tree.row_sums(own_reserve)

@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 from controlplane.ids import ConnectorKey
 from controlplane.ocpp.events import ConnectorStatus
 from controlplane.planning.outlook import Expectation
-from controlplane.site.behaviour import IDLE_MA, START_MAX_MA, Behaviour, Nudge
+from controlplane.site.behaviour import IDLE_MA, NOT_NUDGED, OFFER, START_MAX_MA, Behaviour
 from controlplane.site.dormancy import Dormancy
 from controlplane.site.forecast import Forecast
 from controlplane.site.ledger import Entry
@@ -57,6 +57,8 @@ URGENT_STEP_MAX: Final = 1
 """Steps up to this one have less than an hour to spare."""
 
 _NOT_SAID = VehicleLimits()
+_SUSPENDED_EV: Final = ConnectorStatus.SUSPENDED_EV
+_SUSPENDED_EVSE: Final = ConnectorStatus.SUSPENDED_EVSE
 
 
 class Source(StrEnum):
@@ -129,7 +131,7 @@ class Demand:
     @property
     def charging(self) -> bool:
         """Whether it would draw if it were allowed to."""
-        return self.session.charging or self.status is ConnectorStatus.SUSPENDED_EVSE
+        return self.session.charging or self.status is _SUSPENDED_EVSE
 
     @property
     def satisfied(self) -> bool:
@@ -142,7 +144,7 @@ class Demand:
     def holding(self) -> bool:
         """It does not charge for reasons of its own, or has all it needs: it is offered its
         minimum at most, because it may wake."""
-        if self.behaviour.nudge is Nudge.OFFER:
+        if self.behaviour.nudge is OFFER:
             return False
         dormancy = self.dormancy
         return not self.charging or self.satisfied or dormancy.asleep or dormancy.probed
@@ -332,13 +334,13 @@ class Demand:
             leaf,
             entry,
             willing=lacks and self.charging,
-            declines=lacks and self.status is ConnectorStatus.SUSPENDED_EV,
+            declines=lacks and self.status is _SUSPENDED_EV,
             now_ms=now_ms,
             pace=pace,
         )
         self.left_wh = behaviour.left_wh(now_ms, pace)
         self._see_urgency(leaf, now_ms)
-        return changed and was is not Nudge.OFFER and behaviour.nudge is Nudge.OFFER
+        return changed and was is not OFFER and behaviour.nudge is OFFER
 
     def _see_urgency(self, leaf: Leaf, now_ms: int) -> None:
         laxity_ms, guessed = self._urgency(leaf, now_ms)
@@ -366,7 +368,7 @@ class Demand:
             or session.vehicle != earlier.vehicle
             or (session.boost_until_ms or 0) > (earlier.boost_until_ms or 0)
         )
-        begins = session.charging and self.status is not ConnectorStatus.SUSPENDED_EVSE
+        begins = session.charging and self.status is not _SUSPENDED_EVSE
         if begins or wants_more:
             self.dormancy.wake(probe=not self.charging)
 
@@ -383,12 +385,12 @@ class Demand:
             self.dormancy.wake()
         self.dormancy.see_try(
             declines=leaf.min_ma <= offered_ma < self.current_min_ma(leaf)
-            and self.status is ConnectorStatus.SUSPENDED_EV
+            and self.status is _SUSPENDED_EV
             and not draws,
             now_ms=now_ms,
             pace=pace,
         )
-        nudged = self.behaviour.nudge is not Nudge.NONE
+        nudged = self.behaviour.nudge is not NOT_NUDGED
         self.dormancy.consider(
             idle=not self.charging,
             offered=offered and not draws and not nudged,

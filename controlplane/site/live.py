@@ -18,7 +18,7 @@ from controlplane.ocpp.events import ConnectorStatus
 from controlplane.planning.inputs import SiteInputs
 from controlplane.planning.outlook import Outlook
 from controlplane.rows_ahead import slots_at
-from controlplane.site.behaviour import Behaviour, Nudge
+from controlplane.site.behaviour import NOT_NUDGED, Behaviour
 from controlplane.site.budget import Budget, budget, moved, uncapped
 from controlplane.site.check import LedgerCheck
 from controlplane.site.demand import Demand, Pace, Turn
@@ -37,7 +37,7 @@ from controlplane.site.plan_words import plan_words
 from controlplane.site.policy import Policy
 from controlplane.site.raising import raise_targets
 from controlplane.site.release import Calm
-from controlplane.site.round import Plan, plan, stands
+from controlplane.site.round import Plan, plan
 from controlplane.site.solve import Answers
 from controlplane.site.state import SiteState
 from controlplane.site.targets import Targets
@@ -252,7 +252,7 @@ class LiveSite:
             demand = connector.demand
             if demand is not None:
                 on = (connector.entry.asked_ma or 0) >= max(1, connector.leaf.min_ma)
-                nudged = demand.behaviour.nudge is not Nudge.NONE
+                nudged = demand.behaviour.nudge is not NOT_NUDGED
                 demand.turn.observe(on=on or (nudged and demand.turn.on), now_ms=now_ms)
 
     def _forecast(self, demand: Demand, now_ms: int) -> None:
@@ -461,7 +461,15 @@ class LiveSite:
             circuit_limits_ma=self.circuit_limits_ma(now_ms),
         )
 
-    def solve(self, rows: Budget, *, now_ms: int, pace: Pace, narrowed: bool = False) -> Plan:
+    def solve(
+        self,
+        rows: Budget,
+        *,
+        now_ms: int,
+        pace: Pace,
+        narrowed: bool = False,
+        last: Plan | None = None,
+    ) -> Plan:
         """What every connector should draw within `rows`; see `round.plan`."""
         return plan(
             self.tree,
@@ -476,19 +484,7 @@ class LiveSite:
             feed_ma=self.feed.feeding.feed_ma,
             waits=self.feed.waits,
             narrowed=narrowed,
-        )
-
-    def stands(self, rows: Budget, *, now_ms: int, pace: Pace) -> bool:
-        """Whether the plan of the last round is that of this one, within the same `rows`."""
-        return self.plan is not None and stands(
-            self.plan,
-            self.tree,
-            self.entries,
-            self.demands,
-            rows,
-            stale=self.stale(now_ms),
-            now_ms=now_ms,
-            pace=pace,
+            last=last,
         )
 
     def circuit_limits_ma(self, now_ms: int) -> dict[int, int]:

@@ -151,10 +151,13 @@ def release(
         if target < 0 or (asked is not None and asked < 0):
             feeding.append((position, target))
             continue
-        if _in_doubt(entry) and any(over[row] for row in leaf.rows):
+        again, doubtful = calm[position].again, _in_doubt(entry)
+        if target == asked and not (doubtful or again):
+            calm[position].differs_since_ms = None
+            continue
+        if doubtful and any(over[row] for row in leaf.rows):
             target = min(target, _doubtless_ma(leaf, entry))
         change = 0 if asked is None else target - asked
-        again = calm[position].again
         after_ms = lasting_ms(leaf, change, awaited, patience_ms=patience_ms)
         patient = calm[position].differs(change, now_ms=now_ms) >= after_ms or again
         if change > 0 or (asked is None and target > entry.secure_ma):

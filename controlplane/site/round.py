@@ -27,7 +27,7 @@ from controlplane.site.sunlit import Sunshine, sunlit
 from controlplane.site.tree import SiteTree
 from controlplane.site.why import Cause, Why
 
-__all__ = ["Plan", "plan", "stands", "stands_under"]
+__all__ = ["Plan", "plan", "stands_under"]
 
 _NOTHING: Mapping[int, int] = {}
 _FEEDS, _WAITS = Why(Cause.FEEDS), Why(Cause.GRID)
@@ -74,6 +74,7 @@ def plan(
     feed_ma: Mapping[int, int] = _NOTHING,
     waits: Collection[int] = (),
     narrowed: bool = False,
+    last: Plan | None = None,
 ) -> Plan:
     """Solve one round.
 
@@ -83,9 +84,13 @@ def plan(
         feed_ma: what some feed in, by position; they draw nothing.
         waits: who is to draw nothing for the moment, because the grid asks the site for less.
         narrowed: offer nobody more than it has shown to take, though there be room.
+        last: the plan of the round before, where rows and accounts are what they were and only time
+            has passed, or a station said something of its session; given back where it stands.
     """
     shares = [
         share_of(position, leaf, entry, demand, rows, stale=stale)
+        if last is None or demand is not None
+        else last.shares[position]
         for position, leaf, entry, demand in zip(
             range(len(entries)), tree.leaves, entries, demands, strict=True
         )
@@ -97,6 +102,8 @@ def plan(
         give_way(shares[position], _FEEDS)
     order = _order(shares, demands, now_ms=now_ms, pace=pace)
     asked = () if narrowed else _asked(shares, demands, order)
+    if last is not None and asked == last.asked and _repeats(last, rows):
+        return last
     shortfalls = grant(tree, shares, demands, rows, order)
     order.sort(key=lambda position: not shares[position].first)
     rows = with_guarantees(tree, shares, rows)
@@ -142,31 +149,6 @@ def plan(
     )
 
 
-def stands(
-    plan: Plan,
-    tree: SiteTree,
-    entries: Sequence[Entry],
-    demands: Sequence[Demand | None],
-    rows: Budget,
-    *,
-    stale: bool,
-    now_ms: int,
-    pace: Pace,
-) -> bool:
-    """Whether another round would come to the same plan, where rows and accounts are what they were
-    and only time has passed, or a station said something of its session."""
-    if rows.surplus_ma is not None or plan.shortfalls or any(each.first for each in plan.shares):
-        return False
-    shares = [
-        before if demand is None else share_of(position, leaf, entry, demand, rows, stale=stale)
-        for position, leaf, entry, demand, before in zip(
-            range(len(entries)), tree.leaves, entries, demands, plan.shares, strict=True
-        )
-    ]
-    order = _order(shares, demands, now_ms=now_ms, pace=pace)
-    return _asked(shares, demands, order) == plan.asked
-
-
 def stands_under(plan: Plan, tree: SiteTree, before: Budget, rows: Budget) -> bool:
     """Whether the plan within the rows `before` is the plan within `rows` as well, where only their
     capacities differ: everybody has all that it would take, and that fits."""
@@ -174,6 +156,13 @@ def stands_under(plan: Plan, tree: SiteTree, before: Budget, rows: Budget) -> bo
         return False
     most = all(plan.target_ma[each] == plan.shares[each].max_ma for each in plan.order)
     return most and plan.checked and all_fit(tree, plan.shares, rows, plan.order)
+
+
+def _repeats(last: Plan, rows: Budget) -> bool:
+    """Whether the same question has the same answer: neither the sun nor a guarantee has a say."""
+    return rows.surplus_ma is None and not (
+        last.shortfalls or any(each.first for each in last.shares)
+    )
 
 
 def _asked(

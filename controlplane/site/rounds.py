@@ -273,10 +273,9 @@ class Rounds:
         site.consider(now_ms, self._pace)
         site.feed.consider(rows, site.plan, now_ms)
         self._renew_feeds(site, now_ms)
-        known = None if site.feed.active(now_ms) else known
-        stands = known is not None and site.stands(rows, now_ms=now_ms, pace=self._pace)
-        if site.plan is None or not stands:
-            site.plan = site.solve(rows, now_ms=now_ms, pace=self._pace)
+        last = None if known is None or site.feed.active(now_ms) else site.plan
+        site.plan = site.solve(rows, now_ms=now_ms, pace=self._pace, last=last)
+        stands = site.plan is last
         self.quiet = True
         limits = self._release(site, site.plan, rows, now_ms)
         self._ask_meters(site, rows, now_ms)

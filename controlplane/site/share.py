@@ -5,10 +5,11 @@ Invariant: everything here only narrows what a connector is offered; the rows ar
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 import msgspec
 
-from controlplane.site.behaviour import Nudge
+from controlplane.site.behaviour import NOT_NUDGED, Nudge
 from controlplane.site.budget import Budget
 from controlplane.site.demand import TIER_HOLDING, Demand
 from controlplane.site.ledger import Entry
@@ -27,6 +28,7 @@ _HOLDING = Why(Cause.HOLDING)
 _NUDGED = Why(Cause.NUDGED)
 _STALE = Why(Cause.STALE)
 _PLAN = Why(Cause.PLAN)
+_REST: Final = Nudge.REST
 
 
 class Share(msgspec.Struct):
@@ -120,13 +122,13 @@ def share_of(
         share.last, share.rests = demand.dormant, demand.dormancy.rests
     _hold(share, demand)
     _lean(share, tight_row)
-    if demand.target_ma is not None and demand.behaviour.nudge is Nudge.NONE:
+    if demand.target_ma is not None and demand.behaviour.nudge is NOT_NUDGED:
         _limit(share, max(0, demand.target_ma), _PLAN)
         share.full_ma = min(share.full_ma, share.max_ma)
     if stale:
         floor_ma = share.fallback_ma if share.guaranteed else 0
         _limit(share, max(entry.asked_ma or 0, floor_ma), _STALE)
-    if demand.behaviour.nudge is Nudge.REST:
+    if demand.behaviour.nudge is _REST:
         _limit(share, 0, _NUDGED)
     return share
 
@@ -166,7 +168,7 @@ def _lean(share: Share, tight_row: int | None) -> None:
 def _narrow(share: Share, demand: Demand) -> bool:
     """Offer a vehicle that draws less than its limit what it draws and some headroom."""
     behaviour = demand.behaviour
-    if not share.planned or behaviour.cap_ma is None or behaviour.nudge is not Nudge.NONE:
+    if not share.planned or behaviour.cap_ma is None or behaviour.nudge is not NOT_NUDGED:
         return False
     cap_ma = max(behaviour.cap_ma, share.min_ma)
     if cap_ma >= share.max_ma:

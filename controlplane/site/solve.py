@@ -57,7 +57,8 @@ def solve(
     if all_fit(tree, shares, rows, order):
         most = [share.max_ma for share in shares]
         return Result(most, [-1] * len(shares), contended=False, checked=True)
-    asked = (list(map(msgspec.structs.astuple, shares)), list(order), rows.capacity_ma, rows.tight)
+    # What differs most often comes first, so that two questions are soon told apart.
+    asked = (rows.capacity_ma, list(order), list(map(msgspec.structs.astuple, shares)), rows.tight)
     result = answers.find(asked)
     if result is None:
         result = _Sharing(tree, shares, rows, order).result()
@@ -110,8 +111,8 @@ class _Sharing:
         self._kept[position] = self._shares[position].kept_ma(given_ma)
 
     def _share_out(self) -> None:
-        capacity = _capacity(self._tree, self._shares, self._rows, self._kept)
-        solved = _core.allocate(self._tree.network, capacity, self._demand)
+        self._capacity = _capacity(self._tree, self._shares, self._rows, self._kept)
+        solved = _core.allocate(self._tree.network, self._capacity, self._demand)
         self._current_ma: list[int] = solved.current_ma.tolist()
         self._binding_row: list[int] = solved.binding_row.tolist()
         self._admitted: list[bool] = solved.admitted.tolist()
@@ -160,9 +161,9 @@ class _Sharing:
         if self._left_out:
             self._readmit()
             current_ma, binding_row = self._current_ma, self._binding_row
-        capacity = _capacity(self._tree, shares, self._rows, self._kept)
+            self._capacity = _capacity(self._tree, shares, self._rows, self._kept)
         over = _core.check(
-            self._tree.network, capacity, self._demand, np.array(current_ma, dtype=np.int64)
+            self._tree.network, self._capacity, self._demand, np.array(current_ma, dtype=np.int64)
         )
         contended = any(
             shares[each].max_ma > current_ma[each] and not shares[each].last for each in self._order

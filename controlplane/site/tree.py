@@ -20,9 +20,6 @@ from controlplane.units import MS_PER_S
 
 __all__ = ["Leaf", "SiteTree"]
 
-_REMEMBERED_MAX = 16
-"""A round adds up some ten different lists."""
-
 
 @dataclass(frozen=True, slots=True)
 class Leaf:
@@ -81,7 +78,10 @@ class SiteTree:
         self.index = {leaf.key: position for position, leaf in enumerate(self.leaves)}
         self.rating_ma = [circuit.rating_ma for circuit in config.circuits for _ in range(3)]
         self.step_ma = np.array([leaf.step_ma for leaf in self.leaves], dtype=np.int64)
-        self._carried = _Carried(self.leaves, self.rows)
+        self._sums = _core.RowSums(
+            self.rows,
+            [[row for row, times in leaf.loads for _ in range(times)] for leaf in self.leaves],
+        )
         self.margin_ma = [-int(-rating * config.margin_percent // 100) for rating in self.rating_ma]
         self.export_ma = [
             min(circuit.export_ma, circuit.rating_ma - self.margin_ma[3 * node])
@@ -155,40 +155,11 @@ class SiteTree:
 
     def row_sums(self, leaf_ma: Sequence[int]) -> list[int]:
         """The sum on every row of one current per connector."""
-        return self._carried.sums(leaf_ma)
+        return self._sums.of(leaf_ma)
 
     def supply_sums(self, leaf_ma: Sequence[int]) -> list[int]:
         """The same on the three lines of the supply alone."""
         return self.row_sums(leaf_ma)[self.supply_lines]
-
-
-class _Carried:
-    """Which connectors each row carries, laid out so that all rows are summed in one pass."""
-
-    def __init__(self, leaves: Sequence[Leaf], rows: int) -> None:
-        # `reduceat` knows no empty segments: every row carries a current of 0 besides.
-        below = [[len(leaves)] for _ in range(rows)]
-        for position, leaf in enumerate(leaves):
-            for row, times in leaf.loads:
-                below[row] += [position] * times
-        self._leaves = len(leaves)
-        self._known: dict[tuple[int, ...], list[int]] = {}
-        """What was added up lately: most of a site stands still from one round to the next."""
-        self._starts = np.cumsum([0, *map(len, below[:-1])], dtype=np.intp)
-        self._below = np.array([each for row in below for each in row], dtype=np.intp)
-
-    def sums(self, leaf_ma: Sequence[int]) -> list[int]:
-        if len(leaf_ma) != self._leaves:
-            raise ValueError(f"{len(leaf_ma)} currents for {self._leaves} connectors")
-        key = tuple(leaf_ma)
-        known = self._known.get(key)
-        if known is None:
-            if len(self._known) >= _REMEMBERED_MAX:
-                self._known.clear()
-            currents = np.array([*key, 0], dtype=np.int64)
-            known = np.add.reduceat(currents[self._below], self._starts).tolist()
-            self._known[key] = known
-        return known.copy()
 
 
 def _path(node: int, parents: list[int]) -> tuple[int, ...]:

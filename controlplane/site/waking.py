@@ -7,10 +7,12 @@ its instant here; where one is not known, the round after the usual interval loo
 from __future__ import annotations
 
 from collections.abc import Container, Iterator
+from typing import Final
 
 from controlplane.config import ActorSettings
 from controlplane.site.demand import Pace
 from controlplane.site.feeding import SAMPLES_MISSED_MAX
+from controlplane.site.ledger import Entry
 from controlplane.site.live import LiveConnector, LiveSite
 from controlplane.site.release import DEADBAND_MA, lasting_ms
 from controlplane.site.why import Cause
@@ -32,6 +34,8 @@ SAMPLE_PAUSE_MS = 5_000
 RAISE_ROUNDS = 5
 """Rounds between two small increases of a connector that runs."""
 
+_PAUSED: Final = Cause.PAUSED
+
 
 def wake_ms(site: LiveSite, *, settings: ActorSettings, pace: Pace, now_ms: int) -> int:
     """The instant of the round after the one that was worked out at `now_ms`."""
@@ -47,7 +51,7 @@ def wake_ms(site: LiveSite, *, settings: ActorSettings, pace: Pace, now_ms: int)
     awaited = frozenset(site.waiting.values())
     for position, connector in enumerate(site.connectors):
         target_ma = plan.target_ma[position]
-        if target_ma is None and not connector.entry.settling:
+        if _stands_still(connector.entry, target_ma, now_ms):
             continue
         for at_ms in _instants(
             connector,
@@ -66,7 +70,7 @@ def wake_ms(site: LiveSite, *, settings: ActorSettings, pace: Pace, now_ms: int)
         stale_ms = building.at_ms + site.tree.stale_after_ms + 1
         if stale_ms > now_ms:
             latest_ms = min(latest_ms, stale_ms)
-    if any(why.cause is Cause.PAUSED for why in plan.why):
+    if _PAUSED in [why.cause for why in plan.why]:
         for connector in site.connectors:
             if connector.demand is not None:
                 turn = connector.demand.turn
@@ -74,6 +78,16 @@ def wake_ms(site: LiveSite, *, settings: ActorSettings, pace: Pace, now_ms: int)
                 if turns_ms > now_ms:
                     latest_ms = min(latest_ms, turns_ms)
     return latest_ms
+
+
+def _stands_still(entry: Entry, target_ma: int | None, now_ms: int) -> bool:
+    """Whether nothing about a connector runs out, or may be tried (again): so most of them are."""
+    if entry.settling:
+        return False
+    if target_ma is None:
+        return True
+    has_it = target_ma >= 0 and target_ma == entry.asked_ma
+    return has_it and not entry.excess_ma and entry.retry_ms <= now_ms
 
 
 def _instants(

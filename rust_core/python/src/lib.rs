@@ -7,6 +7,7 @@ mod electrical;
 mod inputs;
 mod plan;
 mod proof;
+mod sums;
 mod timing;
 mod waiting;
 
@@ -234,6 +235,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<Capacity>()?;
     module.add_class::<Demand>()?;
     module.add_class::<Allocation>()?;
+    module.add_class::<sums::RowSums>()?;
     module.add_class::<Allocator>()?;
     module.add_function(wrap_pyfunction!(allocate, module)?)?;
     module.add_function(wrap_pyfunction!(check, module)?)?;

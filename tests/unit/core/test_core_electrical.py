@@ -96,3 +96,16 @@ def test_caps_that_contradict_themselves_are_refused(changes: Any, message: str)
 def test_a_window_that_ends_before_it_begins_is_refused() -> None:
     with pytest.raises(_core.NetworkError, match="until_s is 5, must be 6 to"):
         caps().lowest(5, 5)
+
+
+def test_rows_are_added_up_as_often_as_they_count_a_connector() -> None:
+    sums = _core.RowSums(3, [[0, 2], [0, 1, 1], []])
+    assert sums.of([5, 7, 9]) == [12, 14, 5]
+    assert sums.of([0, 2**62, 0]) == [2**62, 2**63 - 1, 0]
+
+
+def test_sums_refuse_a_row_that_is_not_there_and_a_current_too_few() -> None:
+    with pytest.raises(_core.NetworkError, match="above"):
+        _core.RowSums(2, [[0], [2]])
+    with pytest.raises(_core.NetworkError, match="leaf_ma"):
+        _core.RowSums(1, [[0]]).of([])
