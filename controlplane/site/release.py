@@ -52,20 +52,20 @@ class Calm:
     taken_back_ms: int | None = None
     """When a row that was over lowered it last."""
     made_room_ms: int | None = None
-    """When it was lowered last because others on its rows were to have more."""
+    """When it was lowered last for others on its rows, right after it had been raised."""
     differs_up: bool = False
     differs_since_ms: int | None = None
     again: bool = False
     """Its limit is to be sent once more, though it may not have changed: its vehicle waits for an
     answer, or for news that wakes it."""
 
-    def lowered(self, now_ms: int, *, over: bool, for_others: bool) -> None:
+    def lowered(self, now_ms: int, *, over: bool, for_others: bool, raise_interval_ms: int) -> None:
         """Its limit falls, because a row of it is over or for the sake of others on its rows."""
-        if for_others:
+        raised_ms, before_ms = self.raised_ms, self.taken_back_ms
+        if for_others and raised_ms is not None and now_ms - raised_ms < raise_interval_ms:
             self.made_room_ms = now_ms
         if not over:
             return
-        raised_ms, before_ms = self.raised_ms, self.taken_back_ms
         if raised_ms is None or now_ms - raised_ms > SHORT_LIVED_MS:
             self.taken_back = 0
         elif before_ms is None or before_ms < raised_ms:
@@ -73,10 +73,10 @@ class Calm:
         self.taken_back_ms = now_ms
 
     def rests_until_ms(self, raise_interval_ms: int) -> int:
-        """Until when it is not raised again; 0 where it may be at any moment. Who was lowered for
-        others keeps that for an interval: a station that was away may tell one old session after
-        the other, and each raise in between would count for as long as a vehicle takes to follow.
-        Where raises were taken back, its rows must have let it be for longer."""
+        """Until when it is not raised again; 0 where it may be at any moment. Who was raised and at
+        once lowered for others keeps that for an interval: a station that was away may tell one old
+        session after the other, and each raise in between would count until a vehicle has followed.
+        Where rows took raises back, they must have let it be for longer."""
         rests_until_ms = 0
         if self.made_room_ms is not None:
             rests_until_ms = self.made_room_ms + raise_interval_ms
@@ -172,6 +172,7 @@ def release(
                     now_ms,
                     over=any(over[row] for row in leaf.rows),
                     for_others=plan.why[position].row >= 0,
+                    raise_interval_ms=raise_interval_ms,
                 )
     if feeding:
         feeds = _release_feeds(

@@ -191,7 +191,7 @@ def test_nobody_is_raised_for_each_old_session_that_a_station_tells() -> None:
         bench.unplug("B")
         told += bench.answer()
     limits_a = [limit_a for name, limit_a in told if name == "A"]
-    assert limits_a == [20], "it makes room once, and keeps that until B is done"
+    assert limits_a == [20, 32, 20], "it makes room again, and then keeps that until B is done"
     bench.settle(10_000)
     assert bench.limits_a()[0] == 32
 
