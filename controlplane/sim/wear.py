@@ -16,9 +16,9 @@ _SETTLED_MS = 60_000
 """So long after faults have stopped, what they left behind may take more."""
 
 _WINDOW_MS = 60_000
-_TOLD_MAX = 8
-"""Limits that a connector may be told within `_WINDOW_MS`: others come and go on its rows, whose
-vehicles wake, ramp and fill up by themselves."""
+_TOLD_MAX = 12
+"""Limits that a connector may be told within `_WINDOW_MS`, one in five seconds: beside a building
+that moves, vehicles that wake, ramp and fill up by themselves trade small parts of their rows."""
 
 Told = dict[tuple[str, int], int]
 

@@ -248,14 +248,14 @@ def test_a_station_that_is_told_limits_in_turn_is_seen() -> None:
     watch = WearWatch(world.stations, violations)
     watch.begin(0)
     for now_ms in range(0, 300_000, 5_000):
-        world.stations["CP0"].told[1] += 1
+        world.stations["CP0"].told[1] += 2
         # What is told in the first minute settles what faults left behind.
         world.stations["CP1"].told[1] += 5 if now_ms < 60_000 else 0
         watch.look(now_ms)
     assert [str(each) for each in violations.found] == [
-        "1970-01-01T00:01:45.000Z told too often: CP0/1 was told 9 limits within 45 s"
+        "1970-01-01T00:01:35.000Z told too often: CP0/1 was told 14 limits within 35 s"
     ]
-    assert watch.most == 12
+    assert watch.most == 24
 
 
 def test_the_answer_checker_sees_silence_and_chatter() -> None:
