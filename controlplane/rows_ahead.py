@@ -97,14 +97,16 @@ def events_w(
 
     Args:
         planned_w: what it draws at an instant by its last plan, buildings included: that is
-            the baseline of a reduction which has not begun. None where no plan says so; such an
-            event is heard of when it begins.
+            the baseline of a reduction which has not begun and was given none. None where no plan
+            says so; such an event is heard of when it begins.
     """
     limits = np.full(slots.count, UNLIMITED, np.int64)
     for event in events:
         limit_w = event.limit_w if event.in_force else event.power_w
         if event.kind is GridEventKind.REDUCE_BY and not event.in_force:
-            baseline_w = planned_w(event.start_ms - slots.slot_ms)
+            baseline_w = event.baseline_w
+            if baseline_w is None:
+                baseline_w = planned_w(event.start_ms - slots.slot_ms)
             if baseline_w is None or event.power_w is None:
                 continue
             limit_w = baseline_w - event.power_w

@@ -289,7 +289,7 @@ def _worths(found: planning_pb2.Plan) -> list[float]:
     start_s = found.start_time.ToSeconds()
     worths = [0.0] * len(found.slots)
     for row in found.full_rows:
-        if row.subject == found.feeder_id and not row.feeds_in:
+        if row.subject == found.feeder_id:
             for each in row.worths:
                 at = (each.start_time.ToSeconds() - start_s) // found.slot_s
                 worths[at] = float(each.price)

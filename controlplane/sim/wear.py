@@ -33,6 +33,7 @@ class WearWatch:
         self._violations = violations
         self._counts_from_ms = 0
         self._looks: deque[tuple[int, Told]] = deque()
+        self._reported: set[tuple[str, int]] = set()
 
     def begin(self, now_ms: int) -> None:
         """Faults have stopped."""
@@ -54,7 +55,8 @@ class WearWatch:
         since_ms, before = self._looks[0]
         for (name, connector_id), count in told.items():
             times = count - before.get((name, connector_id), 0)
-            if times > _TOLD_MAX >= self.most:
+            if times > _TOLD_MAX and (name, connector_id) not in self._reported:
+                self._reported.add((name, connector_id))
                 seconds = (now_ms - since_ms) // MS_PER_S
                 words = f"{name}/{connector_id} was told {times} limits within {seconds} s"
                 self._violations.record(now_ms, "told too often", words)

@@ -254,7 +254,9 @@ class Demand:
     def tries_ma(self, leaf: Leaf) -> int | None:
         """The least that it may begin at after all, where what was learned of its driver's vehicle
         says that it does not: worth what nobody else can use. None where nothing is worth that."""
-        if self.holding or self.behaviour.known.faults or self.dormancy.declined:
+        if self.behaviour.known.faults or self.dormancy.declined:
+            return None
+        if self.holding and not self.dormancy.trying:
             return None
         tries_ma = max(leaf.min_ma, self.vehicle.current_min_ma or 0, self.behaviour.untried_ma)
         return tries_ma if tries_ma < self.current_min_ma(leaf) else None
@@ -380,13 +382,13 @@ class Demand:
         if self.idle_since_ms is not None and entry.measured_ms <= self.idle_since_ms:
             # What was measured before its station said that it stopped tells nothing any more.
             drawn_ma = 0
-        draws = offered and not entry.draining_ma and drawn_ma >= IDLE_MA
-        if draws and entry.measured_ms > entry.acknowledged_ms:
+        takes = not entry.draining_ma and drawn_ma >= IDLE_MA
+        draws, tried = offered and takes, not offered and offered_ma >= leaf.min_ma
+        if takes and (draws or tried) and entry.measured_ms > entry.acknowledged_ms:
             self.dormancy.wake()
         self.dormancy.see_try(
-            declines=leaf.min_ma <= offered_ma < self.current_min_ma(leaf)
-            and self.status is _SUSPENDED_EV
-            and not draws,
+            declines=tried and not takes and self.status is _SUSPENDED_EV,
+            since_ms=entry.acknowledged_ms,
             now_ms=now_ms,
             pace=pace,
         )

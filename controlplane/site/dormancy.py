@@ -38,6 +38,8 @@ class Dormancy:
     """It was paused lately: it is not given what is left over, which may be gone in a moment."""
     declined: bool = False
     """Lately it took nothing of an offer below what its vehicle is known to begin at."""
+    trying: bool = False
+    """It has such an offer, and may still begin."""
     _waits: int = 1
     _offered_since_ms: int | None = None
     _declined_ms: int = 0
@@ -49,16 +51,19 @@ class Dormancy:
             probe: its station says that it takes nothing, so its minimum has to do at first.
         """
         self.asleep, self.probed, self.stopped, self.rests = False, probe, False, False
-        self.declined = False
+        self.declined = self.trying = False
         self._waits, self._offered_since_ms = 1, None
 
-    def see_try(self, *, declines: bool, now_ms: int, pace: Pace) -> None:
+    def see_try(self, *, declines: bool, since_ms: int, now_ms: int, pace: Pace) -> None:
         """Let time pass for one that may be offered less than its vehicle is known to begin at.
 
         Args:
-            declines: it is offered that, and its station says that it takes nothing.
+            declines: it is offered that, and its station says that it takes nothing: many say so
+                for a moment before a vehicle begins.
+            since_ms: when its charger took the offer.
         """
-        if declines:
+        self.trying = declines and 0 <= now_ms - since_ms < pace.ramp_ms
+        if declines and not self.trying:
             self.declined, self._declined_ms = True, now_ms
         elif not 0 <= now_ms - self._declined_ms < pace.probe_ms:
             self.declined = False

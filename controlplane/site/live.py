@@ -281,17 +281,17 @@ class LiveSite:
         """The clock was set by so much, and shows `now_ms`. Set forward, it must not confirm what
         vehicles have yet to follow; set back, nothing may lie ahead of it."""
         for connector in self.connectors:
+            demand = connector.demand
             if change_ms < 0 or connector.entry.settling:
                 connector.entry.clock_set(change_ms)
+                if demand is not None and demand.idle_since_ms is not None:
+                    demand.idle_since_ms += change_ms
             if change_ms < 0:
                 connector.calm = Calm()
                 connector.measured_at_ms += change_ms
                 connector.sample_asked_ms += change_ms
-                demand = connector.demand
                 if demand is not None:
                     demand.turn.since_ms = min(demand.turn.since_ms, now_ms)
-                    if demand.idle_since_ms is not None:
-                        demand.idle_since_ms = min(demand.idle_since_ms, now_ms)
                     known, nudges = demand.behaviour.known, demand.behaviour.nudges
                     demand.behaviour = Behaviour(known=known, nudges=nudges)
         building = self.state.building

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import msgspec
 
 from controlplane.site.budget import Budget
+from controlplane.site.demand import TIER_BOOST
 from controlplane.site.feeding import LEAST_MA
 from controlplane.site.ledger import Entry
 from controlplane.site.round import Plan
@@ -236,7 +237,10 @@ def _raise(
         paced = bool(entry.asked_ma) and limit_ma - (entry.asked_ma or 0) < leaf.max_ma // 4
         if paced and raised_ms is not None and now_ms - raised_ms < raise_interval_ms:
             continue
-        if entry.asked_ma and now_ms < calm[position].rests_until_ms(raise_interval_ms):
+        share = plan.shares[position]
+        at_once = share.first or share.tier == TIER_BOOST
+        rests_until_ms = calm[position].rests_until_ms(raise_interval_ms)
+        if entry.asked_ma and not at_once and now_ms < rests_until_ms:
             continue
         if not entry.may_send(limit_ma, now_ms=now_ms):
             continue

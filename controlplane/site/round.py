@@ -173,7 +173,12 @@ def _asked(
     return (
         list(order),
         [
-            (msgspec.structs.astuple(share), demand.behaviour.cap_ma, demand.terms.guaranteed_ma)
+            (
+                msgspec.structs.astuple(share),
+                demand.behaviour.cap_ma,
+                demand.behaviour.nudge,
+                demand.terms.guaranteed_ma,
+            )
             for share, demand in zip(shares, demands, strict=True)
             if demand is not None
         ],

@@ -33,7 +33,9 @@ class _GridEventKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_GridEve
     GRID_EVENT_KIND_LIMIT: _GridEventKind.ValueType  # 1
     """Draw no more than `power_w`."""
     GRID_EVENT_KIND_REDUCE_BY: _GridEventKind.ValueType  # 2
-    """Draw `power_w` less than in the quarter hour before the start: see `GridEventResponse.baseline_w`."""
+    """Draw `power_w` less than in the quarter hour before the start, or than the baseline that was given:
+    see `GridEventResponse.baseline_w`.
+    """
     GRID_EVENT_KIND_RESTORE: _GridEventKind.ValueType  # 3
     """At the start, end what the same source asked of this target before; an empty source ends what
     anybody asked.
@@ -51,7 +53,9 @@ GRID_EVENT_KIND_UNSPECIFIED: GridEventKind.ValueType  # 0
 GRID_EVENT_KIND_LIMIT: GridEventKind.ValueType  # 1
 """Draw no more than `power_w`."""
 GRID_EVENT_KIND_REDUCE_BY: GridEventKind.ValueType  # 2
-"""Draw `power_w` less than in the quarter hour before the start: see `GridEventResponse.baseline_w`."""
+"""Draw `power_w` less than in the quarter hour before the start, or than the baseline that was given:
+see `GridEventResponse.baseline_w`.
+"""
 GRID_EVENT_KIND_RESTORE: GridEventKind.ValueType  # 3
 """At the start, end what the same source asked of this target before; an empty source ends what
 anybody asked.
@@ -226,8 +230,8 @@ class GridEventResponse(_message.Message):
     AIM_W_FIELD_NUMBER: _builtins.int
     INCREASED_WH_FIELD_NUMBER: _builtins.int
     baseline_w: _builtins.int
-    """The mean power of the 15 min before the start, frozen at the start; absent before it, and where
-    nothing was measured then.
+    """What it is counted from: as given when it was created, or the mean power of the 15 min before the
+    start, frozen at the start; then absent before it, and where nothing was measured.
     """
     limit_w: _builtins.int
     """What the wish came to; absent before the start and for RESTORE."""

@@ -42,7 +42,8 @@ class Held:
 
     Attributes:
         begun: it is in force.
-        baseline_w: what it reduces from; None before it has begun, or where nothing was measured.
+        baseline_w: what it reduces from; None where none was given before it has begun, or nothing
+            was measured.
     """
 
     event_id: str
@@ -166,19 +167,22 @@ def _creation(wish: Wish, past: Sequence[Held], *, now_ms: int) -> Creation:
         start_ms=None if begun else wish.start_ms,
         end_ms=None if wish.end_ms >= FOREVER_MS else wish.end_ms,
         # Where it was changed while in force, what is measured now is already reduced.
-        baseline_w=_baseline_w(past) if begun and wish.kind is not Kind.RESTORE else None,
+        baseline_w=_baseline_w(past, now_ms) if begun and wish.kind is not Kind.RESTORE else None,
     )
 
 
-def _baseline_w(past: Sequence[Held]) -> int | None:
-    """What a source's wish that has gone on since it was last restored is counted from."""
+def _baseline_w(past: Sequence[Held], now_ms: int) -> int | None:
+    """What a source's wish is counted from that has gone on since it was last restored, or since
+    another had come to its end."""
     baseline_w: int | None = None
+    ended_ms = FOREVER_MS
     for event in past:
-        if event.kind is Kind.RESTORE:
+        if event.kind is Kind.RESTORE or event.start_ms >= ended_ms:
             baseline_w = None
-        elif baseline_w is None:
-            baseline_w = event.baseline_w
-    return baseline_w
+        if event.kind is not Kind.RESTORE:
+            ended_ms = event.end_ms
+            baseline_w = event.baseline_w if baseline_w is None else baseline_w
+    return baseline_w if now_ms < ended_ms else None
 
 
 def _unmatched(

@@ -150,6 +150,15 @@ def test_a_reduction_that_came_back_counts_from_what_is_drawn_then() -> None:
     assert creation.event_id == f"{old.event_id}.1"
 
 
+def test_one_that_begins_after_the_last_had_ended_counts_from_what_is_drawn_then() -> None:
+    wish = replace(RUNNING, kind=Kind.REDUCE_BY, power_w=40_000)
+    old = taken_in(plan([wish], [], now_ms=NOW_MS).create[0], baseline_w=300_000)
+    ended = replace(old, start_ms=at_ms(1), end_ms=NOW_MS - 1)
+    wish = replace(wish, version="later")
+    (creation,) = plan([wish], [], now_ms=NOW_MS, past={wish.source: [ended]}).create
+    assert creation.baseline_w is None
+
+
 def test_room_is_left_for_others() -> None:
     wishes = [
         replace(WISH, source=f"s{number}", start_ms=WISH.start_ms - number)

@@ -137,6 +137,37 @@ def test_a_vehicle_that_declined_less_than_it_begins_at_is_not_asked_again_and_a
     assert 1 <= told <= 4, "it is tried, and then let be for minutes"
 
 
+def test_a_vehicle_whose_station_says_for_a_moment_that_it_takes_nothing_may_still_begin() -> None:
+    bench = Bench(site([charger("A")], supply_a=20))
+    bench.ask(SetSiteLimit(6_000), SiteView)
+    bench.plug("A", session="first", id_token="ann")
+    live(bench, {"A": starts_at(8)}, minutes=10)
+    bench.ask(SetSiteLimit(8_000), SiteView)
+    live(bench, {"A": starts_at(8)}, minutes=40)
+    bench.meter("A", 8, 8, 8, energy_wh=1_200)
+    bench.unplug("A")
+    bench.ask(SetSiteLimit(7_000), SiteView)
+    suspended = ConnectorStatus.SUSPENDED_EVSE, ConnectorStatus.SUSPENDED_EV
+    for status, for_ms in zip(suspended, (1_000, 8_000), strict=True):
+        bench.plug("A", session="second", id_token="ann", charging=False, status=status)
+        bench.settle(for_ms)
+        assert bench.limits_a() == [7.0]
+    bench.plug("A", session="second", id_token="ann")
+    bench.meter("A", 7, 7, 7)
+    bench.settle(120_000)
+    assert bench.limits_a() == [7.0]
+
+
+def test_what_a_nudge_was_offered_is_lent_as_soon_as_it_ends() -> None:
+    """A takes nothing. Nothing else changes when its nudge ends: a plan that only looked at what is
+    known of the vehicles would stand."""
+    bench = Bench(site([charger("A"), charger("B")], supply_a=32))
+    for name in "AB":
+        bench.plug(name)
+    live(bench, {"A": lambda _: 0.0, "B": starts_at(6)}, minutes=6.5)
+    assert bench.limits_a() == [8, 24]
+
+
 def test_a_part_at_which_a_vehicle_does_not_begin_is_not_offered() -> None:
     """Room for 6 A is there at once, and for 11 A when its neighbour has followed: a vehicle that
     begins at 8 A would decline the first and lose its place."""

@@ -333,6 +333,24 @@ def test_a_grid_event_to_come_is_planned_around() -> None:
     assert session.missing_wh == 0
 
 
+def test_a_reduction_to_come_is_planned_from_the_baseline_that_was_given() -> None:
+    bench = Planned([charger("A", current_max_a=16)])
+    midnight_ms = START_MS - START_MS % (24 * HOUR_MS) + 24 * HOUR_MS
+    event = CreateGridEvent(
+        event_id="e1",
+        kind=GridEventKind.REDUCE_BY,
+        power_w=4_000,
+        start_ms=midnight_ms,
+        end_ms=midnight_ms + 6 * HOUR_MS,
+        baseline_w=9_000,
+    )
+    bench.ask(event, GridEvent)
+    bench.arrive("A", need_wh=10_000, departure_ms=START_MS + 9 * HOUR_MS)
+    bench.drive(60_000)
+    limits_w = [slot.limit_w for slot in bench.ask(GetPlan(), PlanView).slots]
+    assert all(4_800 < limit_w <= 5_000 for limit_w in limits_w[8:32])
+
+
 def test_a_site_that_closes_charges_before() -> None:
     hours = [{"from": "20:00", "to": "23:00"}]
     bench = Planned([charger("A", current_max_a=16)], opening_hours=hours)
