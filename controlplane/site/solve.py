@@ -157,10 +157,10 @@ class _Sharing:
         """What everybody is given, with those back that fit again."""
         if self._left_out:
             self._readmit()
+            self._capacity = _capacity(self._tree, self._shares, self._rows, self._kept)
         shares, current_ma, binding_row = self._shares, self._current_ma, self._binding_row
         for position, row in self._lowered.items():
             binding_row[position] = row
-            self._capacity = _capacity(self._tree, shares, self._rows, self._kept)
         over = _core.check(
             self._tree.network, self._capacity, self._demand, np.array(current_ma, dtype=np.int64)
         )
