@@ -117,7 +117,9 @@ class ChargerActor:
     def __init__(self, ref: ActorRef, settings: ActorSettings, snapshot: bytes | None) -> None:
         self.ref = ref
         self._memory = memory = _remembered(ref, snapshot)
-        asked = Asked(memory)
+        device = Device(memory, settings.call_timeout_ms)
+        self._line = line = Line(memory, device, settings.call_timeout_ms)
+        asked = Asked(memory, line.queue)
         self._metering = Metering(memory, asked)
         self._transactions = transactions = Transactions(memory, self._metering)
         self._smart_charging = smart_charging = SmartCharging(memory, transactions)
@@ -125,7 +127,6 @@ class ChargerActor:
         self._security = security = Security(memory)
         self._healer = healer = Healer(memory, 2 * settings.call_timeout_ms)
         sessions = transactions.sessions
-        device = Device(memory, settings.call_timeout_ms)
         firmware = Firmware(memory)
         reservations = Reservations(memory)
         self._access = access = Access(memory, transactions, reservations, settings.token_wait_ms)
@@ -140,7 +141,6 @@ class ChargerActor:
             reservations=reservations,
             device=device,
         )
-        self._line = line = Line(memory, device, settings.call_timeout_ms)
         self._preparation = preparation = Preparation(memory, line, settling, access, sessions)
         self._sampling = Sampling(line, asked)
         self._schedule_check = ScheduleCheck(memory, line)

@@ -26,6 +26,7 @@ from controlplane.ocpp.commands import (
     GetInstalledCertificates,
     GetSettings,
     SetSettings,
+    Trigger,
 )
 from controlplane.ocpp.dialect import Dialect
 from controlplane.ocpp.framing import Fault
@@ -307,9 +308,11 @@ class CommandQueue:
         turn.effects.append(Call(self.connection, self._message_id, action, payload))
 
     def _patience_ms(self, order: Order) -> int:
-        """How long the station may take. Others wait for what becomes of a limit, and nearly every
-        station answers one at once: where the answer is lost, that is to be known soon."""
-        hurry = order.limit is not None and not self._slow
+        """How long the station may take. Others wait for what becomes of a limit, and of a question
+        what flows, and nearly every station answers at once: where the answer is lost, that is to
+        be known soon."""
+        asks_sample = order.origin is Origin.LEARNING and isinstance(order.command, Trigger)
+        hurry = (order.limit is not None or asks_sample) and not self._slow
         return self._timeout_ms * 2 // 3 if hurry else self._timeout_ms
 
     def expects(self, message_id: str) -> bool:

@@ -176,12 +176,15 @@ class Metering:
         if connector_id == 0 and session is not None:
             # A session of which nobody knows yet where it runs; connector 0 is the main meter.
             return None
+        # Whatever its clock shows, it was not after now.
+        at_ms = min(at_ms, now_ms)
         if not self._measured(
             connector_id,
             at_ms,
             reading.power_w,
             reading.current_ma,
             reading.soc_percent,
+            now_ms=now_ms,
             newest=asked_ms is not None,
         ):
             return None
@@ -324,12 +327,16 @@ class Metering:
         current_ma: tuple[int | None, int | None, int | None],
         soc_percent: float | None,
         *,
+        now_ms: int,
         newest: bool = False,
     ) -> bool:
         """Remember a measurement unless a newer one is known. `newest`: none is, though the clock
-        of the station may have been set back since."""
+        of the station may have been set back since. One that was known before our own clock was
+        set back is not newer."""
         connector = self._memory.connector(connector_id)
-        if connector is None or not (newest or at_ms >= connector.measured_ms):
+        if connector is None:
+            return False
+        if not newest and at_ms < connector.measured_ms <= now_ms:
             return False
         connector.measured_ms = at_ms
         connector.power_w = power_w
@@ -408,6 +415,7 @@ class Metering:
             latest.power_w,
             (latest.current_l1_ma, latest.current_l2_ma, latest.current_l3_ma),
             next((charge for charge in charges if charge is not None), None),
+            now_ms=latest.received_ms,
         )
         return [
             (sample.energy_wh, at_ms, sample.received_ms)

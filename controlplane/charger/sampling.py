@@ -5,18 +5,19 @@ the stamp on it proves nothing: clocks are up to a minute apart before anybody c
 One that the station was asked for after it took the limit is newer than that, whatever clocks show.
 
 The invariants: one question waits or is in flight at a time, and a station that does not take it is
-not asked again on the same connection; no sample is called fresh that may answer a question from
-before the limit in force, be it one of a host or a connection that is gone; and a fresh one counts
-as taken when its question left, the earliest that it can have been. Sources: OCPP 1.6 section 5.17;
-2.0.1 part 2 F06.FR.07, by which a TransactionEvent carries the transaction's own measurands and
-MeterValues those of the clock-aligned ones; `Trigger` of ReadingContext (1.6 section 7.31, 2.0.1
-part 2 3.71)."""
+not asked again on the same connection; questions are answered in the order in which they were put,
+so one whose answer was lost leaves each later answer to the question before; no sample is called
+fresh that may answer a question from before the limit in force, be it one of a host or a connection
+that is gone; and a fresh one counts as taken when its question left, the earliest that it can have
+been. Sources: OCPP 1.6 section 5.17; 2.0.1 part 2 F06.FR.07, by which a TransactionEvent carries
+the transaction's own measurands and MeterValues those of the clock-aligned ones; `Trigger` of
+ReadingContext (1.6 section 7.31, 2.0.1 part 2 3.71)."""
 
 from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from controlplane.charger.commands import Order, Origin
+from controlplane.charger.commands import CommandQueue, Order, Origin
 from controlplane.charger.line import Line
 from controlplane.charger.memory import ChargerMemory
 from controlplane.charger.messages import SampleWanted
@@ -48,10 +49,13 @@ class _Question(NamedTuple):
 class Asked:
     """The questions of one connection that may yet be answered, by connector, the oldest first."""
 
-    __slots__ = ("_begun_ms", "_memory", "_others_until_ms", "_questions")
+    __slots__ = ("_begun_ms", "_early", "_memory", "_others_until_ms", "_questions", "_queue")
 
-    def __init__(self, memory: ChargerMemory) -> None:
+    def __init__(self, memory: ChargerMemory, queue: CommandQueue) -> None:
         self._memory = memory
+        self._queue = queue
+        self._early: Order | None = None
+        """The question in flight, where a sample came before the station said that it takes it."""
         self._begun_ms = self._others_until_ms = 0
         self._questions: dict[int, list[_Question]] = {}
 
@@ -65,11 +69,17 @@ class Asked:
         self._begun_ms = now_ms
         self._others_until_ms = now_ms + _OTHERS_MS if resumed else now_ms
 
-    def put(self, connector_id: int | None, asked_ms: int) -> None:
-        """The station may have taken a question about a connector; None: about all."""
+    def put(self, order: Order) -> None:
+        """The station may have taken a question, about one connector or all."""
+        command = order.command
+        if not isinstance(command, Trigger) or command.message not in _SAMPLES:
+            return
+        if order is self._early:
+            return
+        connector_id = command.connector_id
         for each in self._memory.connectors if connector_id is None else (connector_id,):
             waiting = self._questions.get(each, [])[1 - _QUESTIONS_MAX :]
-            self._questions[each] = [*waiting, _Question(asked_ms, since_limit=True)]
+            self._questions[each] = [*waiting, _Question(order.sent_ms, since_limit=True)]
 
     def limited(self, connector_id: int) -> None:
         """The station may have taken another limit."""
@@ -77,18 +87,20 @@ class Asked:
         self._questions[connector_id] = [each._replace(since_limit=False) for each in questions]
 
     def answered(self, connector_id: int, at_ms: int | None, now_ms: int) -> int | None:
-        """A sample came that was asked for; its station's clock shows `at_ms`. When that was, if it
-        answers the last question, and that was put after the limit in force was taken; None: nobody
-        can tell."""
+        """A sample came that was asked for; its station's clock shows `at_ms`. When it can have
+        been taken at the earliest, if that is after the limit in force was; None: nobody can
+        tell."""
+        if self._queue.in_flight is not None:
+            # Some stations send the sample before they say that they will.
+            self.put(self._queue.in_flight)
+            self._early = self._queue.in_flight
         questions = self._questions.get(connector_id, [])
         while questions and now_ms - questions[0].asked_ms > _LOST_MS:
             del questions[0]
         if not questions:
             return None
         asked_ms, since_limit = questions.pop(0)
-        if not since_limit or questions:
-            return None
-        return None if self._from_before(at_ms, now_ms) else asked_ms
+        return None if not since_limit or self._from_before(at_ms, now_ms) else asked_ms
 
     def _from_before(self, at_ms: int | None, now_ms: int) -> bool:
         """Whether a sample may have waited in its station since before all that is known here. It
@@ -137,5 +149,5 @@ class Sampling:
             return
         if order.origin is Origin.LEARNING:
             self._unwilling |= refused
-        if command.message in _SAMPLES and order.sent and not refused:
-            self._asked.put(command.connector_id, order.sent_ms)
+        if order.sent and not refused:
+            self._asked.put(order)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from charger_driver import Charger
+from charger_driver import SETTINGS, Charger
 
 from controlplane.actor import Call
 from controlplane.charger.messages import SampleWanted
@@ -103,9 +103,61 @@ def test_a_sample_that_was_asked_for_before_the_limit_proves_nothing() -> None:
     charger.answer()
     assert not told_fresh(charger)
     ask(charger)
-    ask(charger)
-    assert not told_fresh(charger, amperes=7), "it may be the answer to the question before"
     assert told_fresh(charger, amperes=8)
+
+
+def test_an_answer_that_was_lost_leaves_each_later_one_to_the_question_before() -> None:
+    charger = charging()
+    ask(charger)
+    charger.limit(2, 8_000, "CP1-1")
+    charger.answer()
+    charger.wait(5_000)
+    ask(charger)
+    asked_ms = charger.now_ms
+    assert not told_fresh(charger, amperes=7), "it may be the answer that seemed lost"
+    charger.wait(10_000)
+    ask(charger)
+    assert told_fresh(charger, amperes=8), "whichever it answers, that was put after the limit"
+    assert charger.told(ConnectorMetered, latest=True)[-1].at_ms == asked_ms
+
+
+def test_a_sample_that_comes_before_the_station_says_that_it_will_is_an_answer() -> None:
+    charger = charging()
+    charger.tell(SampleWanted(1))
+    assert told_fresh(charger)
+    charger.answer()
+    assert not told_fresh(charger, amperes=7), "one question has one answer"
+    charger.tell(SampleWanted(1))
+    assert told_fresh(charger, amperes=8)
+    charger.wait(SETTINGS.call_timeout_ms)
+    charger.limit(2, 8_000, "CP1-1")
+    charger.answer()
+    ask(charger)
+    assert told_fresh(charger, amperes=9), "it was answered, though that was never said"
+
+
+def test_a_question_whose_answer_is_lost_keeps_limits_waiting_no_longer_than_another_limit() -> (
+    None
+):
+    charger = charging()
+    charger.tell(SampleWanted(1))
+    charger.limit(2, 8_000, "CP1-1")
+    assert not charger.found(Call), "one CALL at a time"
+    charger.wait(SETTINGS.call_timeout_ms * 2 // 3)
+    assert charger.last_call().action == "SetChargingProfile"
+
+
+def test_what_is_measured_is_told_though_a_clock_was_ahead_before() -> None:
+    """The station's, by less than is corrected; or ours, until it was set back."""
+    charger = charging()
+    assert not told_fresh(charger, "Sample.Periodic", clock_ms=30_000)
+    assert charger.told(ConnectorMetered, latest=True)[-1].at_ms == charger.now_ms
+    charger.wait(1_000)
+    told_fresh(charger, "Sample.Periodic", 7)
+    assert charger.told(ConnectorMetered, latest=True)[-1].current_ma[0] == 7_000
+    charger.now_ms -= 60_000
+    told_fresh(charger, "Sample.Periodic", 8)
+    assert charger.told(ConnectorMetered, latest=True)[-1].current_ma[0] == 8_000
 
 
 def test_a_question_that_was_never_answered_is_forgotten() -> None:
