@@ -379,8 +379,8 @@ class Rounds:
         give back. Their next sample by themselves may be half a minute away, and only one that was
         asked for proves what they draw since."""
         for connector in site.connectors:
-            entry, asked_ms = connector.entry, connector.sample_asked_ms
-            if entry.session_id is None or now_ms - asked_ms < SAMPLE_ASKED_MS:
+            entry, since_ms = connector.entry, now_ms - connector.sample_asked_ms
+            if entry.session_id is None or since_ms < SAMPLE_PAUSE_MS:
                 continue
             if now_ms - entry.acknowledged_ms < SAMPLE_PAUSE_MS:
                 continue
@@ -390,7 +390,7 @@ class Rounds:
             if present and site.feed.awaited and (entry.asked_ma or 0) < 0:
                 # Who must charge waits for what is seen to be fed in.
                 follows = follows or entry.measured_ms <= entry.acknowledged_ms
-            told = now_ms - entry.measured_ms < SAMPLE_PAUSE_MS
+            told = now_ms - entry.measured_ms < SAMPLE_PAUSE_MS or since_ms < SAMPLE_ASKED_MS
             if follows or (
                 not told and entry.outdated(now_ms=now_ms, ramp_ms=self._settings.ramp_ms)
             ):
