@@ -77,6 +77,21 @@ def watch(bench: Bench, sleeper: Sleeper, *, minutes: float) -> int:
     return sleeper.pauses - before
 
 
+def after_a_visit() -> Bench:
+    """Ann's vehicle was found to begin at 8 A, and has left; now there are 7 A."""
+    bench = Bench(site([charger("A")], supply_a=20))
+    bench.ask(SetSiteLimit(6_000), SiteView)
+    bench.plug("A", session="first", id_token="ann")
+    live(bench, {"A": starts_at(8)}, minutes=10)
+    bench.ask(SetSiteLimit(8_000), SiteView)
+    live(bench, {"A": starts_at(8)}, minutes=40)
+    assert demand(bench, "A").behaviour.start_ma == 8_000
+    bench.meter("A", 8, 8, 8, energy_wh=1_200)
+    bench.unplug("A")
+    bench.ask(SetSiteLimit(7_000), SiteView)
+    return bench
+
+
 # --- minimum, phases, ramp ------------------------------------------------------------------------
 
 
@@ -97,16 +112,7 @@ def test_a_vehicle_that_needs_eight_amperes_gets_them() -> None:
 def test_what_was_learned_at_the_last_visit_costs_another_vehicle_nothing() -> None:
     """Its driver's vehicle begins at 8 A; there are 7 A left, which nobody else can use."""
     for least_a, given_a in ((6, [7.0]), (8, [0.0])):
-        bench = Bench(site([charger("A")], supply_a=20))
-        bench.ask(SetSiteLimit(6_000), SiteView)
-        bench.plug("A", session="first", id_token="ann")
-        live(bench, {"A": starts_at(8)}, minutes=10)
-        bench.ask(SetSiteLimit(8_000), SiteView)
-        live(bench, {"A": starts_at(8)}, minutes=40)
-        assert demand(bench, "A").behaviour.start_ma == 8_000
-        bench.meter("A", 8, 8, 8, energy_wh=1_200)
-        bench.unplug("A")
-        bench.ask(SetSiteLimit(7_000), SiteView)
+        bench = after_a_visit()
         bench.plug("A", session="second", id_token="ann")
         assert demand(bench, "A").behaviour.start_ma == 8_000
         live(bench, {"A": starts_at(least_a)}, minutes=0.5)
@@ -118,15 +124,7 @@ def test_what_was_learned_at_the_last_visit_costs_another_vehicle_nothing() -> N
 def test_a_vehicle_that_declined_less_than_it_begins_at_is_not_asked_again_and_again() -> None:
     """Its station says SuspendedEV while it offers 7 A, and SuspendedEVSE while it offers nothing:
     it would be told 7 A and 0 A in turn, every few seconds."""
-    bench = Bench(site([charger("A")], supply_a=20))
-    bench.ask(SetSiteLimit(6_000), SiteView)
-    bench.plug("A", session="first", id_token="ann")
-    live(bench, {"A": starts_at(8)}, minutes=10)
-    bench.ask(SetSiteLimit(8_000), SiteView)
-    live(bench, {"A": starts_at(8)}, minutes=40)
-    bench.meter("A", 8, 8, 8, energy_wh=1_200)
-    bench.unplug("A")
-    bench.ask(SetSiteLimit(7_000), SiteView)
+    bench = after_a_visit()
     status, told = ConnectorStatus.SUSPENDED_EVSE, 0
     for _ in range(150):
         bench.plug("A", session="second", id_token="ann", charging=False, status=status)
@@ -138,15 +136,7 @@ def test_a_vehicle_that_declined_less_than_it_begins_at_is_not_asked_again_and_a
 
 
 def test_a_vehicle_whose_station_says_for_a_moment_that_it_takes_nothing_may_still_begin() -> None:
-    bench = Bench(site([charger("A")], supply_a=20))
-    bench.ask(SetSiteLimit(6_000), SiteView)
-    bench.plug("A", session="first", id_token="ann")
-    live(bench, {"A": starts_at(8)}, minutes=10)
-    bench.ask(SetSiteLimit(8_000), SiteView)
-    live(bench, {"A": starts_at(8)}, minutes=40)
-    bench.meter("A", 8, 8, 8, energy_wh=1_200)
-    bench.unplug("A")
-    bench.ask(SetSiteLimit(7_000), SiteView)
+    bench = after_a_visit()
     suspended = ConnectorStatus.SUSPENDED_EVSE, ConnectorStatus.SUSPENDED_EV
     for status, for_ms in zip(suspended, (1_000, 8_000), strict=True):
         bench.plug("A", session="second", id_token="ann", charging=False, status=status)
