@@ -45,13 +45,38 @@ class Loadstar(NamedTuple):
     network: network_pb2_grpc.NetworkServiceAsyncStub
 
 
+class Serving(NamedTuple):
+    """A node with its public API, and a channel to that."""
+
+    node: Node
+    api: ApiServer
+    channel: grpc.aio.Channel
+
+
+@asynccontextmanager
+async def serving(settings: Settings, network: str = "") -> AsyncIterator[Serving]:
+    """Loadstar as one process; `network`: its description."""
+    node = await start_node(settings, transport="local")
+    try:
+        api = await serve(settings, node.client, node.reader, clock=node.clock)
+        try:
+            async with grpc.aio.insecure_channel(f"127.0.0.1:{api.port}") as channel:
+                if network:
+                    await network_pb2_grpc.NetworkServiceStub(channel).ApplyNetwork(
+                        network_pb2.ApplyNetworkRequest(yaml=network)
+                    )
+                yield Serving(node, api, channel)
+        finally:
+            await api.stop()
+    finally:
+        await node.stop()
+
+
 @asynccontextmanager
 async def running(data_dir: Path) -> AsyncIterator[Loadstar]:
     """Loadstar as one process, with a channel to it."""
     settings = Settings(data_dir=data_dir, ocpp_port=0, grpc_port=0, round_interval_s=0.05)
-    node = await start_node(settings, transport="local")
-    api = await serve(settings, node.client, node.reader, clock=node.clock)
-    async with grpc.aio.insecure_channel(f"127.0.0.1:{api.port}") as channel:
+    async with serving(settings) as (node, api, channel):
         yield Loadstar(
             node,
             api,
@@ -63,8 +88,6 @@ async def running(data_dir: Path) -> AsyncIterator[Loadstar]:
             journal_pb2_grpc.JournalServiceStub(channel),
             network_pb2_grpc.NetworkServiceStub(channel),
         )
-    await api.stop()
-    await node.stop()
 
 
 async def apply_example(loadstar: Loadstar) -> None:

@@ -21,6 +21,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from grpc_node import serving
 from grpc_stations import Station16, Station201
 from grpc_stations import connected as station_connected
 from ocpp.routing import after, on
@@ -29,7 +30,7 @@ from ocpp.v16 import call_result as result16
 from ocpp.v201 import call as call201
 from ocpp.v201 import call_result as result201
 
-from controlplane.api.server import ApiServer, serve
+from controlplane.api.server import ApiServer
 from controlplane.api.v1 import (
     chargers_pb2,
     firmware_pb2,
@@ -44,7 +45,6 @@ from controlplane.config import Settings
 from controlplane.files.server import FileServer
 from controlplane.files.signing import Grant
 from controlplane.files.store import FileStore
-from controlplane.runtime.node import start_node
 
 IMAGE = bytes(range(256)) * 5_000
 
@@ -178,9 +178,7 @@ class Loadstar:
 @pytest.fixture
 async def loadstar(tmp_path: Path) -> AsyncIterator[Loadstar]:
     settings = Settings(data_dir=tmp_path, ocpp_port=0, grpc_port=0, files_port=0)
-    node = await start_node(settings, transport="local")
-    api = await serve(settings, node.client, node.reader, clock=node.clock)
-    async with grpc.aio.insecure_channel(f"127.0.0.1:{api.port}") as channel:
+    async with serving(settings) as (node, api, channel):
         chargers = [
             network_pb2.ChargerDescription(id=name, circuit="supply")
             for name in ("CP1", "CP2", "CP3")
@@ -194,8 +192,6 @@ async def loadstar(tmp_path: Path) -> AsyncIterator[Loadstar]:
             sites_pb2.CreateSiteRequest(site=site)
         )
         yield Loadstar(api, channel, tmp_path / "files", node.ocpp_port)
-    await api.stop()
-    await node.stop()
 
 
 async def until(condition: Callable[[], Any]) -> None:

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 import grpc
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
+from grpc_node import serving
 
-from controlplane.api.server import serve
 from controlplane.api.v1 import (
     battery_swap_pb2,
     battery_swap_pb2_grpc,
@@ -22,8 +22,6 @@ from controlplane.api.v1 import (
     der_pb2_grpc,
     event_streams_pb2,
     event_streams_pb2_grpc,
-    network_pb2,
-    network_pb2_grpc,
     payments_pb2,
     payments_pb2_grpc,
     tariffs_pb2,
@@ -31,7 +29,7 @@ from controlplane.api.v1 import (
 )
 from controlplane.config import Settings
 from controlplane.runtime.clock import SystemClock
-from controlplane.runtime.node import Node, start_node
+from controlplane.runtime.node import Node
 from controlplane.sim.outlet import OutletSpec, StationSpec
 from controlplane.sim.station import Station
 from controlplane.sim.station_v21 import DialectV21
@@ -86,14 +84,10 @@ class World(NamedTuple):
 @pytest.fixture
 async def world(tmp_path: Path) -> AsyncIterator[World]:
     settings = Settings(data_dir=tmp_path, ocpp_port=0, grpc_port=0, round_interval_s=0.05)
-    node = await start_node(settings, transport="local")
-    api = await serve(settings, node.client, node.reader, clock=node.clock)
-    spec = StationSpec("CP21", "2.1", "A", (OutletSpec(1, (0, 1, 2), 32.0),))
-    url = f"ws://127.0.0.1:{node.ocpp_port}/ocpp"
-    station = Station(spec, url=url, clock=SystemClock(), dialect=DialectV21, seed=1)
-    async with grpc.aio.insecure_channel(f"127.0.0.1:{api.port}") as channel:
-        network = network_pb2_grpc.NetworkServiceStub(channel)
-        await network.ApplyNetwork(network_pb2.ApplyNetworkRequest(yaml=NETWORK))
+    async with serving(settings, NETWORK) as (node, _, channel):
+        spec = StationSpec("CP21", "2.1", "A", (OutletSpec(1, (0, 1, 2), 32.0),))
+        url = f"ws://127.0.0.1:{node.ocpp_port}/ocpp"
+        station = Station(spec, url=url, clock=SystemClock(), dialect=DialectV21, seed=1)
         running = asyncio.create_task(station.run())
         dialect = station.dialect
         assert isinstance(dialect, DialectV21)
@@ -102,8 +96,6 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
         finally:
             await station.stop()
             await asyncio.wait_for(running, 10)
-    await api.stop()
-    await node.stop()
 
 
 def live(station: Station, seconds: int) -> None:

@@ -11,11 +11,11 @@ import grpc
 import pytest
 import pytest_asyncio
 from google.rpc import error_details_pb2
+from grpc_node import serving
 from grpc_stations import Station16, Station201, connected
 from grpc_status import rpc_status
 from typer.testing import CliRunner
 
-from controlplane.api.server import serve
 from controlplane.api.v1 import (
     chargers_pb2,
     chargers_pb2_grpc,
@@ -30,7 +30,6 @@ from controlplane.api.v1 import (
 )
 from controlplane.cli import app
 from controlplane.config import Settings
-from controlplane.runtime.node import start_node
 
 EXAMPLE = Path(__file__).parents[2] / "deploy/examples/network.yaml"
 ACCEPTED = chargers_pb2.COMMAND_STATE_ACCEPTED
@@ -56,10 +55,8 @@ async def loadstar(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Lo
         round_interval_s=0.05,
         currency="CHF",
     )
-    node = await start_node(settings, transport="local")
-    api = await serve(settings, node.client, node.reader, clock=node.clock)
-    address = f"127.0.0.1:{api.port}"
-    async with grpc.aio.insecure_channel(address) as channel:
+    async with serving(settings) as (node, api, channel):
+        address = f"127.0.0.1:{api.port}"
         network = network_pb2_grpc.NetworkServiceStub(channel)
         yaml = EXAMPLE.read_text(encoding="utf-8")
         await network.ApplyNetwork(network_pb2.ApplyNetworkRequest(yaml=yaml))
@@ -68,8 +65,6 @@ async def loadstar(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Lo
             connected(Station16, "DEPOT-1", node.ocpp_port),
         ):
             yield Loadstar(address, channel, station)
-    await api.stop()
-    await node.stop()
 
 
 def violated(error: grpc.aio.AioRpcError) -> tuple[str, list[str]]:

@@ -15,23 +15,22 @@ import msgspec
 import pytest
 from google.protobuf.any_pb2 import Any as AnyMessage
 from google.rpc import error_details_pb2
+from grpc_node import serving
 from grpc_status import rpc_status
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
 from controlplane.api import v1
 from controlplane.api.commands import command_types
-from controlplane.api.server import ApiServer, serve
+from controlplane.api.server import ApiServer
 from controlplane.api.v1 import (
     chargers_pb2,
     chargers_pb2_grpc,
     commands_pb2,
     commands_pb2_grpc,
-    network_pb2,
-    network_pb2_grpc,
 )
 from controlplane.config import ActorSettings, Settings
-from controlplane.runtime.node import Node, start_node
+from controlplane.runtime.node import Node
 
 NETWORK = """
 sites:
@@ -60,19 +59,13 @@ class Loadstar(NamedTuple):
 @pytest.fixture
 async def loadstar(tmp_path: Path) -> AsyncIterator[Loadstar]:
     settings = QuickSettings(data_dir=tmp_path, ocpp_port=0, grpc_port=0)
-    node = await start_node(settings, transport="local")
-    api = await serve(settings, node.client, node.reader, clock=node.clock)
-    async with grpc.aio.insecure_channel(f"127.0.0.1:{api.port}") as channel:
-        network = network_pb2_grpc.NetworkServiceStub(channel)
-        await network.ApplyNetwork(network_pb2.ApplyNetworkRequest(yaml=NETWORK))
+    async with serving(settings, NETWORK) as (node, api, channel):
         yield Loadstar(
             node,
             api,
             commands_pb2_grpc.CommandsServiceStub(channel),
             chargers_pb2_grpc.ChargersServiceStub(channel),
         )
-    await api.stop()
-    await node.stop()
 
 
 class Station:

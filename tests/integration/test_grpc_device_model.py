@@ -9,19 +9,16 @@ from typing import Any, NamedTuple
 
 import grpc
 import pytest
+from grpc_node import serving
 
-from controlplane.api.server import serve
 from controlplane.api.v1 import (
     chargers_pb2,
     chargers_pb2_grpc,
     device_model_pb2,
     device_model_pb2_grpc,
-    network_pb2,
-    network_pb2_grpc,
 )
 from controlplane.config import Settings
 from controlplane.runtime.clock import SystemClock
-from controlplane.runtime.node import start_node
 from controlplane.sim.outlet import OutletSpec, StationSpec
 from controlplane.sim.station import Station
 from controlplane.sim.station_v16 import DialectV16
@@ -49,19 +46,12 @@ async def loadstar(tmp_path: Path) -> AsyncIterator[Loadstar]:
     settings = Settings(
         data_dir=tmp_path, ocpp_port=0, grpc_port=0, clock_speed=20.0, round_interval_s=0.1
     )
-    node = await start_node(settings, transport="local")
-    api = await serve(settings, node.client, node.reader, clock=node.clock)
-    async with grpc.aio.insecure_channel(f"127.0.0.1:{api.port}") as channel:
-        await network_pb2_grpc.NetworkServiceStub(channel).ApplyNetwork(
-            network_pb2.ApplyNetworkRequest(yaml=NETWORK)
-        )
+    async with serving(settings, NETWORK) as (node, _, channel):
         yield Loadstar(
             node.ocpp_port,
             chargers_pb2_grpc.ChargersServiceStub(channel),
             device_model_pb2_grpc.DeviceModelServiceStub(channel),
         )
-    await api.stop()
-    await node.stop()
 
 
 async def until(check: Callable[[], Awaitable[Any]]) -> Any:

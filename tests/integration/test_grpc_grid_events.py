@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 import grpc
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
+from grpc_node import serving
 
-from controlplane.api.server import serve
 from controlplane.api.v1 import (
     grid_pb2,
     grid_pb2_grpc,
@@ -22,7 +22,6 @@ from controlplane.api.v1 import (
     network_pb2_grpc,
 )
 from controlplane.config import Settings
-from controlplane.runtime.node import start_node
 
 NETWORK = """
 version: 1
@@ -53,9 +52,7 @@ async def loadstar(tmp_path: Path) -> AsyncIterator[Loadstar]:
         round_interval_s=0.05,
         site_report_interval_s=0.1,
     )
-    node = await start_node(settings, transport="local")
-    api = await serve(settings, node.client, node.reader, clock=node.clock)
-    async with grpc.aio.insecure_channel(f"127.0.0.1:{api.port}") as channel:
+    async with serving(settings) as (_, _, channel):
         found = Loadstar(
             grid_pb2_grpc.GridServiceStub(channel),
             journal_pb2_grpc.JournalServiceStub(channel),
@@ -63,8 +60,6 @@ async def loadstar(tmp_path: Path) -> AsyncIterator[Loadstar]:
         )
         await found.network.ApplyNetwork(network_pb2.ApplyNetworkRequest(yaml=NETWORK))
         yield found
-    await api.stop()
-    await node.stop()
 
 
 async def until(check: Callable[[], Awaitable[Any]]) -> Any:

@@ -14,13 +14,11 @@ from xml.etree import ElementTree
 import grpc
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
+from grpc_node import serving
 from grpc_stations import Station16, connected
 from typer.testing import CliRunner
 
-from controlplane.api.server import serve
 from controlplane.api.v1 import (
-    network_pb2,
-    network_pb2_grpc,
     planning_pb2,
     planning_pb2_grpc,
     sessions_pb2,
@@ -30,7 +28,6 @@ from controlplane.api.v1 import (
 )
 from controlplane.cli import app
 from controlplane.config import Settings
-from controlplane.runtime.node import start_node
 
 
 def network() -> str:
@@ -74,16 +71,10 @@ class Loadstar(NamedTuple):
 @pytest.fixture
 async def loadstar(tmp_path: Path) -> AsyncIterator[Loadstar]:
     settings = Settings(data_dir=tmp_path, ocpp_port=0, grpc_port=0, clock_speed=20)
-    node = await start_node(settings, transport="local")
-    api = await serve(settings, node.client, node.reader, clock=node.clock)
-    address = f"127.0.0.1:{api.port}"
-    async with grpc.aio.insecure_channel(address) as channel:
-        described = network_pb2_grpc.NetworkServiceStub(channel)
-        await described.ApplyNetwork(network_pb2.ApplyNetworkRequest(yaml=network()))
+    async with serving(settings, network()) as (node, api, channel):
+        address = f"127.0.0.1:{api.port}"
         async with connected(Station16, "CP-1", node.ocpp_port) as station:
             yield Loadstar(address, channel, station)
-    await api.stop()
-    await node.stop()
 
 
 async def begin(loadstar: Loadstar) -> str:

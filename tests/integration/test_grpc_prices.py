@@ -12,20 +12,17 @@ from typing import Any, NamedTuple
 import grpc
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
+from grpc_node import serving
 from typer.testing import CliRunner, Result
 
-from controlplane.api.server import serve
 from controlplane.api.v1 import (
     journal_pb2,
     journal_pb2_grpc,
-    network_pb2,
-    network_pb2_grpc,
     planning_pb2,
     planning_pb2_grpc,
 )
 from controlplane.cli import app
 from controlplane.config import Settings
-from controlplane.runtime.node import start_node
 
 NETWORK = """
 version: 1
@@ -65,19 +62,13 @@ class Loadstar(NamedTuple):
 @pytest.fixture
 async def loadstar(tmp_path: Path) -> AsyncIterator[Loadstar]:
     settings = Settings(data_dir=tmp_path, ocpp_port=0, grpc_port=0)
-    node = await start_node(settings, transport="local")
-    api = await serve(settings, node.client, node.reader, clock=node.clock)
-    address = f"127.0.0.1:{api.port}"
-    async with grpc.aio.insecure_channel(address) as channel:
-        network = network_pb2_grpc.NetworkServiceStub(channel)
-        await network.ApplyNetwork(network_pb2.ApplyNetworkRequest(yaml=NETWORK))
+    async with serving(settings, NETWORK) as (_, api, channel):
+        address = f"127.0.0.1:{api.port}"
         yield Loadstar(
             address,
             planning_pb2_grpc.PlanningServiceStub(channel),
             journal_pb2_grpc.JournalServiceStub(channel),
         )
-    await api.stop()
-    await node.stop()
 
 
 HOUR_S = 3_600

@@ -13,6 +13,7 @@ import grpc
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 from google.rpc import error_details_pb2
+from grpc_node import serving
 from grpc_stations import Station16, Station201, connected, now
 from grpc_status import rpc_status
 from ocpp.routing import on
@@ -21,14 +22,11 @@ from ocpp.v16 import call_result as result16
 from ocpp.v201 import call as call201
 from ocpp.v201 import call_result as result201
 
-from controlplane.api.server import serve
 from controlplane.api.v1 import (
     chargers_pb2,
     chargers_pb2_grpc,
     journal_pb2,
     journal_pb2_grpc,
-    network_pb2,
-    network_pb2_grpc,
     reservations_pb2,
     reservations_pb2_grpc,
     sessions_pb2,
@@ -37,7 +35,7 @@ from controlplane.api.v1 import (
     tokens_pb2_grpc,
 )
 from controlplane.config import Settings
-from controlplane.runtime.node import Node, start_node
+from controlplane.runtime.node import Node
 
 SPEED = 120.0
 NETWORK = """
@@ -176,12 +174,7 @@ async def loadstar(tmp_path: Path) -> AsyncIterator[Loadstar]:
     settings = Settings(
         data_dir=tmp_path, ocpp_port=0, grpc_port=0, clock_speed=SPEED, round_interval_s=0.05
     )
-    node = await start_node(settings, transport="local")
-    api = await serve(settings, node.client, node.reader, clock=node.clock)
-    async with grpc.aio.insecure_channel(f"127.0.0.1:{api.port}") as channel:
-        await network_pb2_grpc.NetworkServiceStub(channel).ApplyNetwork(
-            network_pb2.ApplyNetworkRequest(yaml=NETWORK)
-        )
+    async with serving(settings, NETWORK) as (node, _, channel):
         yield Loadstar(
             node,
             tokens_pb2_grpc.TokensServiceStub(channel),
@@ -190,8 +183,6 @@ async def loadstar(tmp_path: Path) -> AsyncIterator[Loadstar]:
             sessions_pb2_grpc.SessionsServiceStub(channel),
             journal_pb2_grpc.JournalServiceStub(channel),
         )
-    await api.stop()
-    await node.stop()
 
 
 async def until(check: Callable[[], Awaitable[Any]]) -> Any:

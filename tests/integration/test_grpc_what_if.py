@@ -13,14 +13,12 @@ from typing import Any, NamedTuple
 import grpc
 import pytest
 from google.rpc import error_details_pb2
+from grpc_node import serving
 from grpc_status import rpc_status
 from typer.testing import CliRunner, Result
 
-from controlplane.api.server import serve
 from controlplane.api.v1 import (
     electrical_pb2,
-    network_pb2,
-    network_pb2_grpc,
     sites_pb2,
     sites_pb2_grpc,
     what_if_pb2,
@@ -29,7 +27,6 @@ from controlplane.api.v1 import (
 from controlplane.cli import app
 from controlplane.config import Settings
 from controlplane.ids import ChargerId, SessionId, SiteId
-from controlplane.runtime.node import start_node
 from controlplane.sim.day.sessions import Session, days
 from controlplane.store.commit import CommitBatch, StoreWriter
 from controlplane.store.engine import open_engine
@@ -161,13 +158,9 @@ def reason(error: grpc.aio.AioRpcError) -> str:
 @pytest.fixture
 async def loadstar(tmp_path: Path) -> AsyncIterator[Loadstar]:
     settings = Settings(data_dir=tmp_path, ocpp_port=0, grpc_port=0)
-    node = await start_node(settings, transport="local")
-    api = await serve(settings, node.client, node.reader, clock=node.clock)
-    address = f"127.0.0.1:{api.port}"
     sessions = real_sessions()
-    async with grpc.aio.insecure_channel(address) as channel:
-        network = network_pb2_grpc.NetworkServiceStub(channel)
-        await network.ApplyNetwork(network_pb2.ApplyNetworkRequest(yaml=description()))
+    async with serving(settings, description()) as (_, api, channel):
+        address = f"127.0.0.1:{api.port}"
         building = sites_pb2.ReportBuildingLoadRequest(
             site_id="garage",
             current=electrical_pb2.PhaseCurrents(l1_ma=1_000, l2_ma=1_000, l3_ma=1_000),
@@ -177,8 +170,6 @@ async def loadstar(tmp_path: Path) -> AsyncIterator[Loadstar]:
         await asyncio.to_thread(writer.commit, CommitBatch(records=[*records(sessions)]))
         writer.close()
         yield Loadstar(address, what_if_pb2_grpc.WhatIfServiceStub(channel), sessions)
-    await api.stop()
-    await node.stop()
 
 
 async def test_a_smaller_cap_costs_less_and_leaves_some_short(loadstar: Loadstar) -> None:

@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 
 import grpc
 import pytest
+from grpc_node import serving
 from openadr_vtn import CLIENT_ID, SECRET, Vtn, serving_vtn
 
-from controlplane.api.server import serve
-from controlplane.api.v1 import grid_pb2, grid_pb2_grpc, network_pb2, network_pb2_grpc
+from controlplane.api.v1 import grid_pb2, grid_pb2_grpc
 from controlplane.config import Settings
 from controlplane.errors import LoadstarError, NotFound, Precondition, Unavailable
 from controlplane.integrations.openadr.grid import GridClient
@@ -21,7 +21,6 @@ from controlplane.integrations.openadr.settings import OpenAdrSettings, Target
 from controlplane.integrations.openadr.ven import Ven
 from controlplane.integrations.openadr.vtn import VtnClient
 from controlplane.runtime.clock import SystemClock
-from controlplane.runtime.node import start_node
 
 NETWORK = """
 feeders:
@@ -54,15 +53,8 @@ class Grid(NamedTuple):
 @pytest.fixture
 async def grid(tmp_path: Path) -> AsyncIterator[Grid]:
     settings = Settings(data_dir=tmp_path, ocpp_port=0, grpc_port=0, round_interval_s=0.05)
-    node = await start_node(settings, transport="local")
-    api = await serve(settings, node.client, node.reader, clock=node.clock)
-    async with grpc.aio.insecure_channel(f"127.0.0.1:{api.port}") as channel:
-        await network_pb2_grpc.NetworkServiceStub(channel).ApplyNetwork(
-            network_pb2.ApplyNetworkRequest(yaml=NETWORK)
-        )
+    async with serving(settings, NETWORK) as (_, _, channel):
         yield Grid(channel, grid_pb2_grpc.GridServiceStub(channel))
-    await api.stop()
-    await node.stop()
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.x509 import ocsp
+from grpc_node import serving
 from security_stations import (
     client_context,
     dial,
@@ -26,7 +27,6 @@ from security_stations import (
 )
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from controlplane.api.server import serve
 from controlplane.api.v1 import (
     certificates_pb2,
     certificates_pb2_grpc,
@@ -40,7 +40,7 @@ from controlplane.api.v1 import (
 from controlplane.config import ActorSettings, Settings
 from controlplane.ids import ChargerId
 from controlplane.runtime.authority import Authority, Wish, read_wish
-from controlplane.runtime.node import Node, start_node
+from controlplane.runtime.node import Node
 from controlplane.store.records import SigningState
 
 ACCEPTED = {"status": "Accepted"}
@@ -85,9 +85,7 @@ async def loadstar(folder: Path, **changes: Any) -> AsyncIterator[Loadstar]:
         tls_key=key,
         **changes,
     )
-    node = await start_node(settings, transport="local")
-    api = await serve(settings, node.client, node.reader, clock=node.clock)
-    async with grpc.aio.insecure_channel(f"127.0.0.1:{api.port}") as channel:
+    async with serving(settings) as (node, _, channel):
         running = Loadstar(
             node,
             authority,
@@ -108,8 +106,6 @@ async def loadstar(folder: Path, **changes: Any) -> AsyncIterator[Loadstar]:
             )
         )
         yield running
-    await api.stop()
-    await node.stop()
 
 
 class Station:
