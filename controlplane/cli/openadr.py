@@ -51,6 +51,13 @@ def openadr(
         list[str] | None,
         typer.Option(help="What a SIMPLE level means: `2=80kW` limits, `1=-50kW` reduces."),
     ] = None,
+    prices: Annotated[
+        str | None,
+        typer.Option(
+            help="Push the program's prices to sites whose tariff has day_ahead: follow (default), "
+            "or ignore."
+        ),
+    ] = None,
     poll: Annotated[float | None, typer.Option(help="Seconds between looks; 10.")] = None,
     acknowledge: Annotated[
         str | None,
@@ -64,8 +71,9 @@ def openadr(
     """Follow a utility's OpenADR 3 program until Ctrl-C or SIGTERM.
 
     Logs in to the VTN, registers itself where it may, and turns the program's events into grid
-    events of Loadstar for one feeder or site; what was made of them goes back as reports. Keeps
-    nothing of its own: stop and start it as you like. Every option is also a variable of the
+    events of Loadstar for one feeder or site; what was made of them goes back as reports. Prices
+    are pushed to the sites whose tariff follows a market. Keeps nothing of its own: stop and start
+    it as you like. Every option is also a variable of the
     environment, such as LOADSTAR_OPENADR_CLIENT_SECRET; docs/integrations.md says which payloads
     mean what.
 
@@ -90,6 +98,7 @@ def openadr(
         resource_name=resource_name,
         groups=group or None,
         levels=level or None,
+        prices=prices,
         poll_s=poll,
         acknowledge=acknowledge,
     )
@@ -184,6 +193,19 @@ def _show(look: Look) -> None:
             for wish in look.wishes
         ),
     )
+    if look.prices:
+        table(
+            ["Event", "#Price per kWh", "From (UTC)", "Until (UTC)"],
+            (
+                [
+                    step.event_id,
+                    f"{step.price_per_kwh.normalize():f} {step.currency}".rstrip(),
+                    iso_from_ms(step.start_ms),
+                    iso_from_ms(step.end_ms),
+                ]
+                for step in look.prices
+            ),
+        )
     for each in look.ignored:
         typer.echo(
             f"Ignored: event {each.event_id} interval {each.interval_id}: {each.payload_type}: "

@@ -13,7 +13,14 @@ import pytest
 from grpc_node import serving
 from openadr_vtn import CLIENT_ID, SECRET, Vtn, serving_vtn
 
-from controlplane.api.v1 import grid_pb2, grid_pb2_grpc
+from controlplane.api.v1 import (
+    grid_pb2,
+    grid_pb2_grpc,
+    journal_pb2,
+    journal_pb2_grpc,
+    planning_pb2,
+    planning_pb2_grpc,
+)
 from controlplane.config import Settings
 from controlplane.errors import LoadstarError, NotFound, Precondition, Unavailable
 from controlplane.integrations.openadr.grid import GridClient
@@ -29,6 +36,10 @@ sites:
   - id: depot
     feeder: north
     circuits: [{id: supply, rating_a: 100}]
+  - id: garage
+    feeder: north
+    circuits: [{id: supply, rating_a: 100}]
+    tariff: {currency: USD, import_price_per_kwh: 0.3, day_ahead: {adder_per_kwh: 0.1}}
 """
 ACTIVE, MET = grid_pb2.GRID_EVENT_STATE_ACTIVE, grid_pb2.GRID_EVENT_STATE_MET
 ENDED, CANCELLED = grid_pb2.GRID_EVENT_STATE_ENDED, grid_pb2.GRID_EVENT_STATE_CANCELLED
@@ -104,6 +115,26 @@ def at(**after: float) -> str:
     return (datetime.now(UTC) + timedelta(**after)).isoformat().replace("+00:00", "Z")
 
 
+async def forecast(grid: Grid) -> list[float]:
+    """What the garage expects a kilowatt-hour to cost in this hour and the next ones."""
+    planning: planning_pb2_grpc.PlanningServiceAsyncStub = planning_pb2_grpc.PlanningServiceStub(
+        grid.channel
+    )
+    asked = planning_pb2.GetForecastsRequest(site_id="garage", slot_count=4)
+    found = (await planning.GetForecasts(asked)).forecasts
+    return [float(slot.import_price_per_kwh) for slot in found.slots]
+
+
+async def pushes(grid: Grid) -> int:
+    """How often prices were pushed."""
+    journal: journal_pb2_grpc.JournalServiceAsyncStub = journal_pb2_grpc.JournalServiceStub(
+        grid.channel
+    )
+    kinds = journal_pb2.EventFilter(kinds=["site.prices_pushed"])
+    request = journal_pb2.ListEventsRequest(filter=kinds, page_size=100)
+    return len((await journal.ListEvents(request)).events)
+
+
 # --- events ---------------------------------------------------------------------------------------
 
 
@@ -115,6 +146,17 @@ async def test_an_event_limits_the_feeder(grid: Grid, vtn: Vtn, start: Start) ->
     assert found.source == f"openadr:{vtn.program_id}/{event['id']}/0"
     state = await grid.stub.GetFeeder(grid_pb2.GetFeederRequest(feeder_id="north"))
     assert state.state.limit_ma == 250_000_000 // (3 * 230)
+
+
+async def test_one_event_holds_for_every_target_that_follows_it(
+    grid: Grid, vtn: Vtn, start: Start
+) -> None:
+    vtn.event("IMPORT_CAPACITY_LIMIT", 40.0)
+    for target in ("feeder:north", "site:depot"):
+        await start(target=target).cycle()
+    assert await grid.limits_w() == [40_000]
+    request = grid_pb2.ListGridEventsRequest(site_id="depot", open_only=True)
+    assert [event.power_w for event in (await grid.stub.ListGridEvents(request)).events] == [40_000]
 
 
 async def test_looking_again_changes_nothing(grid: Grid, vtn: Vtn, start: Start) -> None:
@@ -533,3 +575,58 @@ async def test_reports_that_the_vtn_refuses_do_not_hold_up_the_steering(
     vtn.event("IMPORT_CAPACITY_LIMIT", 200.0)
     await ven.cycle()
     assert await grid.limits_w() == [200_000, 250_000]
+
+
+# --- prices ---------------------------------------------------------------------------------------
+
+
+def hourly(*prices: float) -> list[dict[str, Any]]:
+    return [
+        {"id": number, "payloads": [{"type": "PRICE", "values": [price]}]}
+        for number, price in enumerate(prices)
+    ]
+
+
+async def test_prices_reach_the_sites_that_follow_a_market(
+    grid: Grid, vtn: Vtn, start: Start
+) -> None:
+    this_hour = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
+    period = {"start": this_hour.isoformat(), "duration": "PT1H"}
+    in_usd = [{"payloadType": "PRICE", "units": "KWH", "currency": "USD"}]
+    day = vtn.event(
+        "PRICE", 0, intervalPeriod=period, intervals=hourly(0.05, 0.25, -0.02),
+        payloadDescriptors=in_usd,
+    )  # fmt: skip
+    ven = start()
+    await ven.cycle()
+    assert await forecast(grid) == [0.15, 0.35, 0.08, 0.3]
+    await ven.cycle()
+    await start().cycle()
+    assert await pushes(grid) == 1, "what was pushed is not pushed again, nor by another VEN"
+    vtn.change(day, intervals=hourly(0.05, 0.4, -0.02))
+    await ven.cycle()
+    assert await forecast(grid) == [0.15, 0.5, 0.08, 0.3]
+
+
+async def test_prices_that_nobody_takes_keep_no_limit_waiting(
+    grid: Grid, vtn: Vtn, start: Start
+) -> None:
+    vtn.event("PRICE", 0.2)
+    vtn.event("IMPORT_CAPACITY_LIMIT", 40.0)
+    alone = start(target="site:depot")
+    await alone.cycle()
+    await alone.cycle()
+    request = grid_pb2.ListGridEventsRequest(site_id="depot", open_only=True)
+    assert [event.power_w for event in (await grid.stub.ListGridEvents(request)).events] == [40_000]
+    assert await pushes(grid) == 0
+    euros = [{"payloadType": "PRICE", "currency": "EUR"}]
+    vtn.event("PRICE", 0.1, payloadDescriptors=euros, priority=0)
+    await start().cycle()
+    assert await grid.limits_w() == [40_000]
+    assert await forecast(grid) == [0.3] * 4, "the tariff is in another currency"
+
+
+async def test_prices_may_be_left_to_others(grid: Grid, vtn: Vtn, start: Start) -> None:
+    vtn.event("PRICE", 0.2)
+    await start(prices="ignore").cycle()
+    assert await pushes(grid) == 0

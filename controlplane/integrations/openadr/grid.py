@@ -1,18 +1,19 @@
-"""Loadstar's side: its grid events, over gRPC.
+"""Loadstar's side, over gRPC: its grid events, and the prices that its sites are told.
 
 Invariant: a status of gRPC becomes the error of Loadstar that it was made from, so that whoever
 calls tells "not now" from "never" without knowing gRPC."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from contextlib import suppress
+from hashlib import blake2b
 from typing import TypeVar
 
 import grpc
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from controlplane.api.v1 import grid_pb2, grid_pb2_grpc
+from controlplane.api.v1 import grid_pb2, grid_pb2_grpc, planning_pb2, planning_pb2_grpc
 from controlplane.errors import (
     AlreadyExists,
     Exhausted,
@@ -24,6 +25,7 @@ from controlplane.errors import (
     Unavailable,
 )
 from controlplane.integrations.openadr.mapping import Kind
+from controlplane.integrations.openadr.prices import PriceStep
 from controlplane.integrations.openadr.reconcile import Creation, Held, Withdrawal
 from controlplane.integrations.openadr.settings import Target
 from controlplane.integrations.openadr.timing import FOREVER_MS
@@ -53,10 +55,13 @@ _BEGUN = {grid_pb2.GRID_EVENT_STATE_ACTIVE, grid_pb2.GRID_EVENT_STATE_MET}
 
 
 class GridClient:
-    """The grid events of one feeder or site."""
+    """The grid events and prices of one feeder or site."""
 
     def __init__(self, channel: grpc.aio.Channel, target: Target) -> None:
         self._stub: grid_pb2_grpc.GridServiceAsyncStub = grid_pb2_grpc.GridServiceStub(channel)
+        self._planning: planning_pb2_grpc.PlanningServiceAsyncStub = (
+            planning_pb2_grpc.PlanningServiceStub(channel)
+        )
         self._target = target
 
     async def open_events(self, prefix: str) -> list[grid_pb2.GridEvent]:
@@ -118,6 +123,36 @@ class GridClient:
             await _answered(self._stub.CancelGridEvent(request, timeout=_TIMEOUT_S))
         except NotFound:
             return
+
+    async def push_prices(self, steps: Sequence[PriceStep], currency: str) -> dict[str, str]:
+        """Push prices, done once however often it is sent; by site, why it did not take them.
+
+        Args:
+            currency: that of all of them; empty for that of each site's tariff.
+
+        Raises:
+            InvalidInput: the tariff of no site that is meant follows a market.
+            LoadstarError: as `open_events`.
+        """
+        request = planning_pb2.PushPricesRequest(
+            currency=currency,
+            prices=[
+                planning_pb2.PriceInterval(
+                    start_time=_stamp(each.start_ms),
+                    end_time=_stamp(each.end_ms),
+                    price_per_kwh=f"{each.price_per_kwh:f}",
+                )
+                for each in steps
+            ],
+        )
+        if self._target.kind == "feeder":
+            request.feeder_id = self._target.id
+        else:
+            request.site_ids.append(self._target.id)
+        digest = blake2b(request.SerializeToString(deterministic=True), digest_size=12).hexdigest()
+        request.request_id = f"openadr-prices-{digest}"
+        answer = await _answered(self._planning.PushPrices(request, timeout=_TIMEOUT_S))
+        return {each.site_id: each.refusal for each in answer.outcomes if each.refusal}
 
     async def _events(
         self, prefix: str, *, open_only: bool, since_ms: int

@@ -1,4 +1,5 @@
-"""What the payloads of OpenADR events ask of Loadstar; docs/integrations.md has the table.
+"""What the payloads of OpenADR events ask of Loadstar, but for prices; docs/integrations.md has the
+table.
 
 Invariant: nothing is guessed. A payload becomes a limit, or a reduction, or it is ignored with a
 reason; none of them ever raises what may be drawn."""
@@ -14,14 +15,22 @@ from hashlib import blake2b
 from typing import Any
 
 from controlplane.integrations.openadr.timing import Window
-from controlplane.integrations.openadr.wire import Event, Program, ValuesMap
+from controlplane.integrations.openadr.wire import (
+    Event,
+    PayloadDescriptor,
+    Program,
+    ValuesMap,
+)
 
 __all__ = [
+    "LOWEST_PRIORITY",
     "Ignored",
     "Kind",
     "Level",
     "Wish",
     "addressed",
+    "described",
+    "number_of",
     "prevailing",
     "read_level",
     "shortened",
@@ -30,7 +39,9 @@ __all__ = [
 ]
 
 POWER_MAX_W = 10**12
-_LOWEST_PRIORITY = 2**31
+LOWEST_PRIORITY = 2**31
+"""Of an event that has none."""
+
 _NAME_MAX = 40
 """So that program, event and interval together fit into the 128 characters of a source."""
 
@@ -73,6 +84,9 @@ class Wish:
     start_ms: int
     end_ms: int
     immediate: bool
+    target: str = ""
+    """What of Loadstar follows the program, such as `feeder:north`: of one event, every target has
+    grid events of its own."""
 
     def begun(self, now_ms: int) -> bool:
         return self.immediate or self.start_ms <= now_ms
@@ -108,8 +122,7 @@ _UNITS_W = {"W": 1.0, "KW": 1_000.0, "MW": 1_000_000.0}
 _LEVEL = re.compile(r"^\s*(-?)(\d+(?:\.\d+)?)\s*(W|KW|MW)\s*$", re.IGNORECASE)
 
 _NOT_OURS = {
-    "PRICE": "prices steer charging only where they are pushed (loadstar prices push)",
-    "EXPORT_PRICE": "nothing is exported",
+    "EXPORT_PRICE": "what feeding in earns follows from PRICE, by the tariff's export_multiplier",
     "GHG": "emissions do not steer charging yet",
     "CHARGE_STATE_SETPOINT": "a vehicle's state of charge is its driver's",
     "CONTROL_SETPOINT": "its meaning is private to a program",
@@ -174,19 +187,32 @@ def addressed(targets: Sequence[ValuesMap | str] | None, names: Iterable[str]) -
     return False
 
 
-def wishes(
-    event: Event, program: Program, windows: Sequence[Window], levels: Mapping[int, Level]
-) -> tuple[list[Wish], list[Ignored]]:
-    """What an event asks, interval by interval, and what of it is ignored."""
-    units = {
-        descriptor.payload_type: (descriptor.units or "").upper()
+def described(event: Event, program: Program) -> dict[str, PayloadDescriptor]:
+    """What is said of every type of payload, by the event or else by the program."""
+    return {
+        descriptor.payload_type: descriptor
         for descriptors in (program.payload_descriptors, event.payload_descriptors)
         for descriptor in descriptors or []
+    }
+
+
+def wishes(
+    event: Event,
+    program: Program,
+    windows: Sequence[Window],
+    levels: Mapping[int, Level],
+    *,
+    target: str = "",
+) -> tuple[list[Wish], list[Ignored]]:
+    """What an event asks of a `target`, interval by interval, and what of it is ignored."""
+    units = {
+        payload_type: (descriptor.units or "").upper()
+        for payload_type, descriptor in described(event, program).items()
     }
     found: list[Wish] = []
     ignored: list[Ignored] = []
     for window in windows:
-        reader = _WindowReader(event, window, units, levels)
+        reader = _WindowReader(event, window, units, levels, target)
         reader.read()
         found += reader.named()
         ignored += reader.ignored
@@ -238,7 +264,12 @@ class _WindowReader:
     """Reads the payloads of one interval."""
 
     def __init__(
-        self, event: Event, window: Window, units: Mapping[str, str], levels: Mapping[int, Level]
+        self,
+        event: Event,
+        window: Window,
+        units: Mapping[str, str],
+        levels: Mapping[int, Level],
+        target: str,
     ) -> None:
         self.wishes: list[Wish] = []
         self.ignored: list[Ignored] = []
@@ -246,6 +277,7 @@ class _WindowReader:
         self._window = window
         self._units = units
         self._levels = levels
+        self._target = target
 
     def read(self) -> None:
         payloads: dict[str, ValuesMap] = {}
@@ -272,6 +304,9 @@ class _WindowReader:
                     self._simple(payload)
                 case name if name in _ALERT_LEVELS:
                     self._level(payload, _ALERT_LEVELS[name])
+                case "PRICE":
+                    # See `prices`.
+                    pass
                 case name:
                     self._ignore(
                         payload,
@@ -313,7 +348,7 @@ class _WindowReader:
         self._wish(payload, Kind.REDUCE_BY, -power_w)
 
     def _simple(self, payload: ValuesMap) -> None:
-        value = _number(payload.values)
+        value = number_of(payload.values)
         if value is None or value not in {0, 1, 2, 3}:
             self._ignore(payload, "VALUE_INVALID", "a level is 0, 1, 2 or 3")
         elif value > 0:
@@ -334,7 +369,7 @@ class _WindowReader:
         if units not in _UNITS_W:
             self._ignore(payload, "UNITS_UNKNOWN", f"{units} is no unit of power that we read")
             return None
-        value = _number(payload.values)
+        value = number_of(payload.values)
         if value is None or abs(value) * _UNITS_W[units] > POWER_MAX_W:
             self._ignore(payload, "VALUE_INVALID", "one finite number is expected")
             return None
@@ -343,7 +378,7 @@ class _WindowReader:
 
     def _wish(self, payload: ValuesMap, kind: Kind, power_w: int) -> None:
         event, window = self._event, self._window
-        priority = _LOWEST_PRIORITY if event.priority is None else event.priority
+        priority = LOWEST_PRIORITY if event.priority is None else event.priority
         place = f"{window.interval_id}" + (f".{window.cycle}" if window.cycle else "")
         self.wishes.append(
             Wish(
@@ -358,6 +393,7 @@ class _WindowReader:
                 start_ms=window.start_ms,
                 end_ms=window.end_ms,
                 immediate=window.immediate,
+                target=self._target,
             )
         )
 
@@ -366,7 +402,7 @@ class _WindowReader:
         self.ignored.append(Ignored(self._event.id, interval_id, payload.type, reason, words))
 
 
-def _number(values: Sequence[Any]) -> float | None:
+def number_of(values: Sequence[Any]) -> float | None:
     """The one finite number of a payload."""
     if len(values) != 1 or isinstance(values[0], bool) or not isinstance(values[0], int | float):
         return None

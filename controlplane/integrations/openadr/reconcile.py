@@ -96,7 +96,9 @@ def grid_event_id(wish: Wish) -> str:
     of its source, `.1` and so on follow."""
     end = "open" if wish.end_ms >= FOREVER_MS else str(wish.end_ms)
     told = (wish.source, wish.version, wish.payload_type, wish.kind, wish.power_w, wish.start_ms)
-    digest = blake2b("|".join([*map(str, told), end]).encode(), digest_size=12).hexdigest()
+    digest = blake2b(
+        "|".join([*map(str, told), end, wish.target]).encode(), digest_size=12
+    ).hexdigest()
     return f"openadr-{digest}"
 
 

@@ -57,6 +57,9 @@ class OpenAdrSettings(BaseSettings):
     """Further names by which events may address this VEN."""
     levels: Annotated[dict[int, Level], NoDecode] = {}
     """What SIMPLE levels 1 to 3 mean; alerts follow them."""
+    prices: Literal["follow", "ignore"] = "follow"
+    """Whether the program's prices are pushed to the target's sites, as far as their tariffs follow
+    a market."""
     poll_s: Annotated[float, Field(ge=1, le=3_600, allow_inf_nan=False)] = 10.0
     acknowledge: Literal["requested", "always", "never"] = "requested"
     """Which events are answered with a report of what was made of them: those that ask for any

@@ -1,5 +1,5 @@
 """The loop of a VEN: look at the utility's events, bring Loadstar's grid events into line with
-them, report.
+them, push their prices, report.
 
 Invariants: nothing happens twice, because what is there is read before anything is changed. While
 one side is away the other keeps what it has: grid events carry their own end. An event is only
@@ -29,9 +29,10 @@ from controlplane.integrations.openadr.mapping import (
     source_prefix,
     wishes,
 )
+from controlplane.integrations.openadr.prices import PriceStep, price_steps, timeline
 from controlplane.integrations.openadr.reconcile import Held, Plan, grid_event_id, missing, plan
 from controlplane.integrations.openadr.settings import OpenAdrSettings
-from controlplane.integrations.openadr.timing import Window, lay_out
+from controlplane.integrations.openadr.timing import FOREVER_MS, Window, lay_out
 from controlplane.integrations.openadr.vtn import VtnClient
 from controlplane.integrations.openadr.wire import (
     Event,
@@ -50,6 +51,8 @@ _BACKOFF_MAX_S = 300.0
 _LOADSTAR_BACKOFF_MAX_S = 30.0
 _RETRY_AFTER_MAX_S = 3_600.0
 _PROGRAM_READ_MS = 300 * MS_PER_S
+_PUSH_AGAIN_MS = MS_PER_HOUR
+"""A site that refuses prices may be given a tariff that follows a market."""
 _CLOCKS_DIFFER_MS = 30 * MS_PER_S
 _REMEMBERED_MAX = 10_000
 _log = structlog.get_logger(__name__)
@@ -62,6 +65,8 @@ class Look:
     events: list[Event] = field(default_factory=list)
     windows: dict[str, list[Window]] = field(default_factory=dict)
     wishes: list[Wish] = field(default_factory=list)
+    prices: list[PriceStep] = field(default_factory=list)
+    """What holds from today on, in order of time."""
     ignored: list[Ignored] = field(default_factory=list)
     malformed: list[Malformed] = field(default_factory=list)
 
@@ -86,6 +91,10 @@ class Ven:
         self._settled: dict[str, str] = {}
         """By source, the id of what is not begun again; spares asking for the past every time."""
         self._ahead_ms = 0
+        self._pushed: list[PriceStep] = []
+        """The prices that were pushed last."""
+        self._push_again_ms = 0
+        """When they are pushed again though nothing changes."""
         self._said: dict[str, None] = {}
 
     async def run(self) -> None:
@@ -135,6 +144,7 @@ class Ven:
         for wish in found.settled:
             self._settled[wish.source] = grid_event_id(wish)
         await self._change(found)
+        await self._push_prices(look.prices, now_ms=now_ms)
         await self._answer(look, standing)
         return found
 
@@ -163,16 +173,16 @@ class Ven:
         self._compare_clocks()
         events, malformed = read_objects(raws, Event)
         look = Look(malformed=malformed)
-        asked: list[Wish] = []
         for event in events:
             if event.program_id == program.id and addressed(event.targets, self._names):
-                asked += self._read(event, program, look)
-        look.wishes = prevailing(asked)
+                self._read(event, program, look)
+        look.wishes = prevailing(look.wishes)
+        look.prices = timeline(look.prices, now_ms=self._clock.now_ms())
         return look
 
     # --- the utility's side -----------------------------------------------------------------------
 
-    def _read(self, event: Event, program: Program, look: Look) -> list[Wish]:
+    def _read(self, event: Event, program: Program, look: Look) -> None:
         now_ms = self._clock.now_ms()
         seen_ms = self._seen_ms.setdefault(event.id, now_ms)
         _bounded(self._seen_ms)
@@ -186,12 +196,17 @@ class Ven:
             )
         except (ValueError, OverflowError) as error:
             look.malformed.append(Malformed(event.id, str(error)))
-            return []
-        asked, ignored = wishes(event, program, windows, self._settings.levels)
+            return
+        target = str(self._settings.target)
+        asked, ignored = wishes(event, program, windows, self._settings.levels, target=target)
         look.events.append(event)
         look.windows[event.id] = windows
+        look.wishes += asked
         look.ignored += ignored
-        return asked
+        if self._settings.prices == "follow":
+            steps, ignored = price_steps(event, program, windows)
+            look.prices += steps
+            look.ignored += ignored
 
     async def _register(self, *, enter: bool) -> None:
         """Find our VEN and its resource, or enter them where the VTN lets us; in many programs it
@@ -364,6 +379,27 @@ class Ven:
             self._settled.pop(withdrawal.source, None)
             await self._grid.withdraw(withdrawal)
             _log.info("openadr_withdrawn", grid_event_id=withdrawal.event_id)
+
+    async def _push_prices(self, steps: Sequence[PriceStep], *, now_ms: int) -> None:
+        """Push what was not pushed yet; what no site takes is said once, and tried again later."""
+        current = [each for each in self._pushed if each.end_ms > now_ms]
+        if not steps or (current == steps and now_ms < self._push_again_ms):
+            return
+        refusals: dict[str, str] = {}
+        for currency in sorted({each.currency for each in steps}):
+            told = [each for each in steps if each.currency == currency]
+            try:
+                refusals |= await self._grid.push_prices(told, currency)
+            except (InvalidInput, NotFound, Precondition) as error:
+                refusals[str(self._settings.target)] = error.message
+        self._pushed = list(steps)
+        self._push_again_ms = now_ms + _PUSH_AGAIN_MS if refusals else FOREVER_MS
+        if not refusals:
+            _log.info("openadr_prices_pushed", intervals=len(steps), until_ms=steps[-1].end_ms)
+        for place, words in refusals.items():
+            self._once(
+                f"prices {place} {words}", "openadr_prices_refused", target=place, words=words
+            )
 
     async def _answer(self, look: Look, standing: Sequence[grid_pb2.GridEvent]) -> None:
         now_ms = self._clock.now_ms()

@@ -59,6 +59,7 @@ class Interval(_Wire):
 class PayloadDescriptor(_Wire):
     payload_type: Word
     units: str | None = None
+    currency: str | None = None
 
 
 class ReportDescriptor(_Wire):

@@ -59,7 +59,7 @@ def test_what_becomes_a_wish(type: str, value: Any, kind: Kind, power_w: int) ->
 @pytest.mark.parametrize(
     ("type", "value", "reason"),
     [
-        ("PRICE", 0.2, "NOT_FOR_CHARGING"),
+        ("EXPORT_PRICE", 0.2, "NOT_FOR_CHARGING"),
         ("GHG", 400, "NOT_FOR_CHARGING"),
         ("EXPORT_CAPACITY_LIMIT", 100, "NOT_FOR_CHARGING"),
         ("ALERT_FIRE", "fire", "NOT_FOR_CHARGING"),
