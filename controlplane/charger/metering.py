@@ -121,8 +121,10 @@ class Metering:
         """Keep every reading once; tell the site the newest."""
         energy_before_wh = 0 if session is None else session.register.energy_wh
         newest: ConnectorMetered | None = None
+        # What one message lists need not be in order.
+        in_order = len(readings) == 1 and self._asked.steady(turn.now_ms)
         for reading in readings:
-            metered = self._take(turn, connector_id, session, reading)
+            metered = self._take(turn, connector_id, session, reading, in_order=in_order)
             newest = metered or newest
         if newest is not None:
             turn.tell_site(newest)
@@ -134,8 +136,16 @@ class Metering:
             turn.effects.append(Persist(session_record(self._memory, session)))
 
     def _take(
-        self, turn: Turn, connector_id: int, session: Session | None, reading: MeterReading
+        self,
+        turn: Turn,
+        connector_id: int,
+        session: Session | None,
+        reading: MeterReading,
+        *,
+        in_order: bool,
     ) -> ConnectorMetered | None:
+        """`in_order`: it was taken after all that came before it, whatever its station's clock,
+        which may have been set back, shows."""
         now_ms = turn.now_ms
         at_ms = now_ms if reading.at_ms is None else reading.at_ms
         l1_ma, l2_ma, l3_ma = reading.current_ma
@@ -176,6 +186,9 @@ class Metering:
         if connector_id == 0 and session is not None:
             # A session of which nobody knows yet where it runs; connector 0 is the main meter.
             return None
+        connector = memory.connector(connector_id)
+        if in_order and connector is not None:
+            at_ms = max(at_ms, connector.measured_ms)
         # Whatever its clock shows, it was not after now.
         at_ms = min(at_ms, now_ms)
         if not self._measured(

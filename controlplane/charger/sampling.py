@@ -102,10 +102,15 @@ class Asked:
         asked_ms, since_limit = questions.pop(0)
         return None if not since_limit or self._from_before(at_ms, now_ms) else asked_ms
 
+    def steady(self, now_ms: int) -> bool:
+        """Whether the connection has lasted for so long that no sample can come any more which has
+        waited in its station since before."""
+        return now_ms - self._begun_ms >= _LOST_MS
+
     def _from_before(self, at_ms: int | None, now_ms: int) -> bool:
-        """Whether a sample may have waited in its station since before all that is known here. It
-        would be told late; and after a while there can be none."""
-        if now_ms - self._begun_ms >= _LOST_MS:
+        """Whether a sample may have waited in its station since before all that is known here: it
+        would be told late."""
+        if self.steady(now_ms):
             return False
         return now_ms < self._others_until_ms or not self._memory.clock.explains(at_ms, now_ms)
 

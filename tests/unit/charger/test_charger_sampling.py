@@ -47,6 +47,12 @@ def test_a_station_that_cannot_is_asked_once_on_a_connection() -> None:
     assert len(charger.found(Call)) == 1
 
 
+def periodic(charger: Charger, amperes: float, *, after_ms: int = 0) -> dict[str, object]:
+    """What a station measures by itself."""
+    value = {"value": str(amperes), "measurand": "Current.Import", "unit": "A"}
+    return {"timestamp": charger.at(after_ms), "sampledValue": [value]}
+
+
 def told_fresh(
     charger: Charger, context: str = "Trigger", amperes: float = 6, *, clock_ms: int = 0
 ) -> bool:
@@ -214,3 +220,31 @@ def test_what_a_host_before_asked_for_proves_nothing() -> None:
     charger.wait(30_000)
     ask(charger)
     assert told_fresh(charger, amperes=7)
+
+
+def test_what_is_measured_is_told_though_the_stations_clock_was_set_back_by_minutes() -> None:
+    """Not so on a connection that has just begun: it may be the history of the one before."""
+    charger = charging()
+    told_fresh(charger, "Sample.Periodic", clock_ms=240_000)
+    charger.wait(30_000)
+    late = periodic(charger, 8, after_ms=-60_000)
+    charger.call("MeterValues", connectorId=1, transactionId=1, meterValue=[late])
+    assert charger.told(ConnectorMetered, latest=True) == []
+    charger.wait(91_000)
+    before_ms = charger.now_ms
+    told_fresh(charger, "Sample.Periodic", clock_ms=240_000)
+    charger.wait(30_000)
+    late = periodic(charger, 9, after_ms=-60_000)
+    charger.call("MeterValues", connectorId=1, transactionId=1, meterValue=[late])
+    (told,) = charger.told(ConnectorMetered, latest=True)
+    assert told.current_ma[0] == 9_000
+    assert before_ms <= told.at_ms <= charger.now_ms
+
+
+def test_of_what_one_message_lists_the_newest_is_told() -> None:
+    charger = charging()
+    charger.wait(121_000)
+    older, newer = periodic(charger, 7, after_ms=-30_000), periodic(charger, 8)
+    charger.call("MeterValues", connectorId=1, transactionId=1, meterValue=[newer, older])
+    (told,) = charger.told(ConnectorMetered, latest=True)
+    assert told.current_ma[0] == 8_000
