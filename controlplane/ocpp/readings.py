@@ -35,6 +35,9 @@ _MILLISECOND: Final = timedelta(milliseconds=1)
 _EXACT_MAX: Final = 2.0**53
 """Integers beyond this are no measurement, and databases and JSON readers do not keep them
 exactly."""
+_MEASURED_MAX: Final = _EXACT_MAX / 2
+"""No measurement in its base unit is beyond this either: as milliamperes, and less what is fed in,
+it still fits into 64 bits."""
 
 _ENERGY, _POWER_IMPORT, _POWER_EXPORT, _CURRENT, _SOC, _EXPORTED, _CURRENT_EXPORT = range(7)
 _DEFAULT_MEASURAND: Final = "Energy.Active.Import.Register"
@@ -202,6 +205,8 @@ def _reading(at_ms: int | None, sampled: Sequence[Any], *, outlet: bool) -> Mete
             value *= 1_000
         if multiplier:
             value *= 10.0**multiplier
+        if not -_MEASURED_MAX <= value <= _MEASURED_MAX:
+            continue
         phase = sample.phase
         if phase is UNSET:
             total[kind] = value

@@ -142,6 +142,20 @@ def test_what_is_no_number_is_not_said(value: Any) -> None:
     assert readings([{"timestamp": AT, "sampledValue": [{"value": value}]}]) == ()
 
 
+def test_what_no_meter_shows_is_not_said() -> None:
+    """A multiplier makes a number that nothing can store of one that is well within bounds."""
+    millions = {"unit": "A", "multiplier": 9}
+    for measurand in ("Current.Import", "Current.Export"):
+        sample = {"value": 10**12, "measurand": measurand, "unitOfMeasure": millions}
+        assert readings([{"timestamp": AT, "sampledValue": [sample]}]) == ()
+    most = 2**52
+    reading = one(
+        {"value": most, "measurand": "Current.Import", "unit": "A"},
+        {"value": -most, "measurand": "Current.Export", "unit": "A"},
+    )
+    assert (reading.current_ma[0] or 0) < 2**63
+
+
 def test_an_impossible_state_of_charge_is_not_said() -> None:
     reading = one({"value": "1"}, {"value": "200", "measurand": "SoC"})
     assert reading.soc_percent is None
