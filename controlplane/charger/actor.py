@@ -238,7 +238,9 @@ class ChargerActor:
         turn = Turn(self._memory.charger_id, self._memory.site_id, now_ms)
         turn.settled = self._settling.settled
         handle(self, turn, message)
-        if turn.routine:
+        if turn.sample_wanted is not None:
+            self._sampling.wanted(turn, SampleWanted(turn.sample_wanted))
+        elif turn.routine:
             return turn.effects
         if self._access.due:
             self._requests.grant_access(turn)

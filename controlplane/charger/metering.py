@@ -37,9 +37,6 @@ _DRAWN_MIN_WH: Final = 1_000
 _FAR_BELOW: Final = 50
 """How many times more the power readings must add up to before the register is doubted."""
 
-ReadingKey = tuple[int, int | None, int | None, int | None, int | None, int | None, float | None]
-"""What makes a reading the same one again."""
-
 _key: Final = attrgetter(
     "at_ms",
     "energy_wh",
@@ -49,7 +46,7 @@ _key: Final = attrgetter(
     "current_l3_ma",
     "soc_percent",
 )
-"""The `ReadingKey` of a stored sample."""
+"""What makes a reading the same one again, of a stored sample."""
 
 
 def session_record(memory: ChargerMemory, session: Session) -> SessionRecord:
@@ -120,12 +117,12 @@ class Metering:
     ) -> None:
         """Keep every reading once; tell the site the newest."""
         energy_before_wh = 0 if session is None else session.register.energy_wh
+        readings = tuple(each for each in readings if self._is_new(turn, connector_id, each))
+        answer, asked_ms = self._answer(turn, connector_id, readings)
         newest: ConnectorMetered | None = None
-        # What one message lists need not be in order.
-        in_order = len(readings) == 1 and self._asked.steady(turn.now_ms)
         for reading in readings:
-            metered = self._take(turn, connector_id, session, reading, in_order=in_order)
-            newest = metered or newest
+            proven_ms = asked_ms if reading is answer else None
+            newest = self._take(turn, connector_id, session, reading, proven_ms) or newest
         if newest is not None:
             turn.tell_site(newest)
         if session is None:
@@ -135,27 +132,30 @@ class Metering:
         elif worth_accruing(self._memory, session) and accrue(turn, self._memory, session):
             turn.effects.append(Persist(session_record(self._memory, session)))
 
+    def _answer(
+        self, turn: Turn, connector_id: int, readings: tuple[MeterReading, ...]
+    ) -> tuple[MeterReading | None, int | None]:
+        """The reading that answers a question, and when that left (see `Asked.answered`): of one
+        message the newest, because one question has one answer."""
+        asked_for = [each for each in readings if each.context == TRIGGERED]
+        if not asked_for:
+            return None, None
+        answer = max(asked_for, key=lambda each: each.at_ms or 0)
+        return answer, self._asked.answered(connector_id, answer.at_ms, turn.now_ms)
+
     def _take(
         self,
         turn: Turn,
         connector_id: int,
         session: Session | None,
         reading: MeterReading,
-        *,
-        in_order: bool,
+        asked_ms: int | None,
     ) -> ConnectorMetered | None:
-        """`in_order`: it was taken after all that came before it, whatever its station's clock,
-        which may have been set back, shows."""
+        """`asked_ms`: it was taken no earlier than that, whatever its station's clock shows."""
         now_ms = turn.now_ms
         at_ms = now_ms if reading.at_ms is None else reading.at_ms
         l1_ma, l2_ma, l3_ma = reading.current_ma
-        key = (at_ms, reading.energy_wh, reading.power_w, l1_ma, l2_ma, l3_ma, reading.soc_percent)
-        if not self._note_reading(connector_id, key):
-            return None
         memory = self._memory
-        asked_ms = None
-        if reading.context == TRIGGERED:
-            asked_ms = self._asked.answered(connector_id, reading.at_ms, now_ms)
         turn.effects.append(
             Persist(
                 MeterSample(
@@ -174,9 +174,11 @@ class Metering:
             )
         )
         at_ms = memory.clock.correct(reading.at_ms, now_ms)
+        # Whatever its clock shows, it was not after now.
+        measured_ms = min(at_ms, now_ms)
         if session is not None:
             if reading.power_w:
-                self._add_up_power(session, at_ms, reading.power_w)
+                self._add_up_power(session, measured_ms, reading.power_w)
             if reading.energy_wh is not None:
                 self.take_register(turn, session, reading.energy_wh, at_ms, said_ms=reading.at_ms)
             if reading.exported_wh is not None:
@@ -186,28 +188,25 @@ class Metering:
         if connector_id == 0 and session is not None:
             # A session of which nobody knows yet where it runs; connector 0 is the main meter.
             return None
-        connector = memory.connector(connector_id)
-        if in_order and connector is not None:
-            at_ms = max(at_ms, connector.measured_ms)
-        # Whatever its clock shows, it was not after now.
-        at_ms = min(at_ms, now_ms)
         if not self._measured(
             connector_id,
-            at_ms,
+            measured_ms,
             reading.power_w,
             reading.current_ma,
             reading.soc_percent,
             now_ms=now_ms,
             newest=asked_ms is not None,
         ):
+            if session is not None:
+                self._asked.unclear(turn, connector_id)
             return None
-        if not turn.settled and now_ms - at_ms > HISTORY_MS:
+        if not turn.settled and now_ms - measured_ms > HISTORY_MS:
             # Told late, on a connection that has just begun: what flows now comes after it.
             return None
         return ConnectorMetered(
             memory.charger_id,
             connector_id,
-            at_ms if asked_ms is None else asked_ms,
+            measured_ms if asked_ms is None else asked_ms,
             reading.current_ma,
             reading.power_w,
             None if session is None else session.register.energy_wh,
@@ -358,12 +357,16 @@ class Metering:
             connector.soc_percent = soc_percent
         return True
 
-    def _note_reading(self, connector_id: int, key: ReadingKey) -> bool:
+    def _is_new(self, turn: Turn, connector_id: int, reading: MeterReading) -> bool:
         """False if the reading is one of the latest again."""
+        at_ms = turn.now_ms if reading.at_ms is None else reading.at_ms
+        l1_ma, l2_ma, l3_ma = reading.current_ma
+        hashed = hash(
+            (at_ms, reading.energy_wh, reading.power_w, l1_ma, l2_ma, l3_ma, reading.soc_percent)
+        )
         seen = self._readings_seen.get(connector_id)
         if seen is None:
             seen = self._readings_seen[connector_id] = _Seen()
-        at_ms, hashed = key[0], hash(key)
         if at_ms > seen.newest_ms:
             seen.newest_ms = at_ms
         elif hashed in seen.hashes:

@@ -30,6 +30,8 @@ class Turn(msgspec.Struct):
     """The station tells of what happened before it was connected."""
     routine: bool = False
     """Nothing follows from it beyond its effects: no other part need be asked."""
+    sample_wanted: int | None = None
+    """A connector of which it is not clear what flows there now."""
     settled: bool = True
     """It has been left in peace for long enough to have told all of that."""
 

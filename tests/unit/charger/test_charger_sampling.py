@@ -47,36 +47,25 @@ def test_a_station_that_cannot_is_asked_once_on_a_connection() -> None:
     assert len(charger.found(Call)) == 1
 
 
-def periodic(charger: Charger, amperes: float, *, after_ms: int = 0) -> dict[str, object]:
-    """What a station measures by itself."""
-    value = {"value": str(amperes), "measurand": "Current.Import", "unit": "A"}
-    return {"timestamp": charger.at(after_ms), "sampledValue": [value]}
+def sample(
+    charger: Charger, amperes: float, *, context: str = "Sample.Periodic", clock_ms: int = 0
+) -> dict[str, object]:
+    """What is measured now by a station whose clock is `clock_ms` ahead."""
+    value = {"value": str(amperes), "measurand": "Current.Import", "unit": "A", "context": context}
+    return {"timestamp": charger.at(clock_ms), "sampledValue": [value]}
+
+
+def say(charger: Charger, *samples: dict[str, object]) -> list[ConnectorMetered]:
+    """The station tells samples in one message; what the site is told."""
+    charger.call("MeterValues", connectorId=1, transactionId=1, meterValue=list(samples))
+    return charger.told(ConnectorMetered, latest=True)
 
 
 def told_fresh(
     charger: Charger, context: str = "Trigger", amperes: float = 6, *, clock_ms: int = 0
 ) -> bool:
-    """The station, whose clock is `clock_ms` ahead, tells a sample; whether the site may take it
-    for newer than the limit."""
-    charger.call(
-        "MeterValues",
-        connectorId=1,
-        transactionId=1,
-        meterValue=[
-            {
-                "timestamp": charger.at(clock_ms),
-                "sampledValue": [
-                    {
-                        "value": str(amperes),
-                        "measurand": "Current.Import",
-                        "unit": "A",
-                        "context": context,
-                    }
-                ],
-            }
-        ],
-    )
-    return charger.told(ConnectorMetered, latest=True)[-1].fresh
+    """The station tells a sample; whether the site may take it for newer than the limit."""
+    return say(charger, sample(charger, amperes, context=context, clock_ms=clock_ms))[-1].fresh
 
 
 def charging() -> Charger:
@@ -222,29 +211,59 @@ def test_what_a_host_before_asked_for_proves_nothing() -> None:
     assert told_fresh(charger, amperes=7)
 
 
-def test_what_is_measured_is_told_though_the_stations_clock_was_set_back_by_minutes() -> None:
-    """Not so on a connection that has just begun: it may be the history of the one before."""
+def test_a_station_whose_clock_was_set_back_by_minutes_is_asked_what_flows() -> None:
+    """It, or a message that was told late, shows a time before that of the latest sample."""
     charger = charging()
     told_fresh(charger, "Sample.Periodic", clock_ms=240_000)
     charger.wait(30_000)
-    late = periodic(charger, 8, after_ms=-60_000)
-    charger.call("MeterValues", connectorId=1, transactionId=1, meterValue=[late])
-    assert charger.told(ConnectorMetered, latest=True) == []
+    assert say(charger, sample(charger, 8, clock_ms=-60_000)) == []
+    assert charger.found(Call) == [], "it may be the history of the connection before"
     charger.wait(91_000)
-    before_ms = charger.now_ms
     told_fresh(charger, "Sample.Periodic", clock_ms=240_000)
     charger.wait(30_000)
-    late = periodic(charger, 9, after_ms=-60_000)
-    charger.call("MeterValues", connectorId=1, transactionId=1, meterValue=[late])
-    (told,) = charger.told(ConnectorMetered, latest=True)
-    assert told.current_ma[0] == 9_000
-    assert before_ms <= told.at_ms <= charger.now_ms
+    assert say(charger, sample(charger, 9, clock_ms=-60_000)) == []
+    (asked,) = charger.found(Call)
+    assert asked.action == "TriggerMessage"
+    asked_ms = charger.now_ms
+    charger.answer()
+    (told,) = say(charger, sample(charger, 10, context="Trigger", clock_ms=-60_000))
+    assert (told.current_ma[0], told.at_ms, told.fresh) == (10_000, asked_ms, True)
+    assert say(charger, sample(charger, 9, clock_ms=-400_000)) == []
+    assert charger.found(Call) == [], "history that is told late costs few questions"
 
 
 def test_of_what_one_message_lists_the_newest_is_told() -> None:
     charger = charging()
     charger.wait(121_000)
-    older, newer = periodic(charger, 7, after_ms=-30_000), periodic(charger, 8)
-    charger.call("MeterValues", connectorId=1, transactionId=1, meterValue=[newer, older])
-    (told,) = charger.told(ConnectorMetered, latest=True)
+    (told,) = say(charger, sample(charger, 8), sample(charger, 7, clock_ms=-30_000))
     assert told.current_ma[0] == 8_000
+
+
+def test_an_answer_of_several_readings_answers_one_question() -> None:
+    charger = charging()
+    ask(charger)
+    charger.limit(2, 8_000, "CP1-1")
+    charger.answer()
+    charger.wait(1_000)
+    ask(charger)
+    both = [sample(charger, 6, context="Trigger", clock_ms=each) for each in (-900, -800)]
+    assert not say(charger, *both)[-1].fresh
+    assert told_fresh(charger, amperes=9), "it answers the second question"
+
+
+def test_answers_to_questions_that_were_given_up_prove_nothing() -> None:
+    """The station works through its backlog: everything comes two minutes late."""
+    charger = charging()
+    charger.wait(121_000)
+    taken_ms = []
+    for _ in range(30):
+        ask(charger)
+        taken_ms.append(charger.now_ms)
+        charger.wait(5_000)
+    charger.limit(2, 8_000, "CP1-1")
+    charger.answer()
+    ask(charger)
+    for number, each_ms in enumerate(taken_ms):
+        late_ms = each_ms - charger.now_ms
+        told = say(charger, sample(charger, 10 + number, context="Trigger", clock_ms=late_ms))
+        assert not any(each.fresh for each in told)
