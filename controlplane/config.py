@@ -35,8 +35,8 @@ class ActorSettings(msgspec.Struct, frozen=True):
 
     round_interval_ms: int = 1_000
     call_timeout_ms: int = 30_000
-    """How long a station may take to answer a CALL: two thirds of it where that is a limit, until
-    the station is known to be slower."""
+    """How long a station may take to answer a CALL: two thirds of it where that is a limit or asks
+    what flows now, until the station is known to be slower."""
     heartbeat_interval_ms: int = 300_000
     meter_interval_ms: int = 30_000
     """How often stations are told to sample a running transaction."""

@@ -35,11 +35,12 @@ _MILLISECOND: Final = timedelta(milliseconds=1)
 _EXACT_MAX: Final = 2.0**53
 """Integers beyond this are no measurement, and databases and JSON readers do not keep them
 exactly."""
-_MEASURED_MAX: Final = _EXACT_MAX / 2
-"""No measurement in its base unit is beyond this either: as milliamperes, and less what is fed in,
-it still fits into 64 bits."""
+_FLOW_MAX: Final = 1e8
+"""No charger carries more watts or amperes: what is added up of them still fits into 64 bits."""
 
 _ENERGY, _POWER_IMPORT, _POWER_EXPORT, _CURRENT, _SOC, _EXPORTED, _CURRENT_EXPORT = range(7)
+_MOST: Final = (_EXACT_MAX, _FLOW_MAX, _FLOW_MAX, _FLOW_MAX, 100.0, _EXACT_MAX, _FLOW_MAX)
+"""Of each kind; what is beyond was not said."""
 _DEFAULT_MEASURAND: Final = "Energy.Active.Import.Register"
 _KINDS: Final = {
     _DEFAULT_MEASURAND: _ENERGY,
@@ -205,7 +206,7 @@ def _reading(at_ms: int | None, sampled: Sequence[Any], *, outlet: bool) -> Mete
             value *= 1_000
         if multiplier:
             value *= 10.0**multiplier
-        if not -_MEASURED_MAX <= value <= _MEASURED_MAX:
+        if not -_MOST[kind] <= value <= _MOST[kind]:
             continue
         phase = sample.phase
         if phase is UNSET:

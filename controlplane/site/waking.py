@@ -26,11 +26,11 @@ DRAINING_ROUNDS_MAX = 5
 """While a vehicle follows a lower limit, a longer silence would look like a clock that was set."""
 
 SAMPLE_ASKED_MS = 10_000
-"""How often a station is asked to measure at most; where others wait for what its vehicle gives
-back, a part of the time that it may take for that, twice as often."""
+"""How often a station whose meter shows too much is asked to measure at most."""
 
 SAMPLE_PAUSE_MS = 5_000
-"""How old what is known must be for that; vehicles need a few seconds to follow a limit."""
+"""The same while others wait for what its vehicle gives back; and how old what is known must be,
+because vehicles need a few seconds to follow a limit."""
 
 RAISE_ROUNDS = 5
 """Rounds between two small increases of a connector that runs."""

@@ -12,20 +12,18 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+from grpc_node import serving
 from grpc_stations import Station16, connected
 from ocpp.routing import on
 from ocpp.v16 import call_result
 from openadr_vtn import CLIENT_ID, SECRET, Vtn, serving_vtn
 
-from controlplane.api.server import serve
-from controlplane.api.v1 import network_pb2, network_pb2_grpc
 from controlplane.config import Settings
 from controlplane.integrations.openadr.grid import GridClient
 from controlplane.integrations.openadr.settings import OpenAdrSettings
 from controlplane.integrations.openadr.ven import Ven
 from controlplane.integrations.openadr.vtn import VtnClient
 from controlplane.runtime.clock import SystemClock
-from controlplane.runtime.node import start_node
 
 NETWORK = """
 feeders:
@@ -71,17 +69,8 @@ async def test_an_event_reaches_the_vehicle_and_its_response_the_utility(tmp_pat
         ramp_s=0.5,
     )
     async with AsyncExitStack() as closing:
-        node = await start_node(settings, transport="local")
-        closing.push_async_callback(node.stop)
-        api = await serve(settings, node.client, node.reader, clock=node.clock)
-        closing.push_async_callback(api.stop)
+        node, _, channel = await closing.enter_async_context(serving(settings, NETWORK))
         vtn = closing.enter_context(serving_vtn(Vtn()))
-        channel = await closing.enter_async_context(
-            grpc.aio.insecure_channel(f"127.0.0.1:{api.port}")
-        )
-        await network_pb2_grpc.NetworkServiceStub(channel).ApplyNetwork(
-            network_pb2.ApplyNetworkRequest(yaml=NETWORK)
-        )
         charger = await closing.enter_async_context(connected(Charger, "CP-1", node.ocpp_port))
         await charger.begin("driver")
         await _steer(vtn, channel, charger)

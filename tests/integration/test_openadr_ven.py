@@ -18,6 +18,8 @@ from controlplane.api.v1 import (
     grid_pb2_grpc,
     journal_pb2,
     journal_pb2_grpc,
+    network_pb2,
+    network_pb2_grpc,
     planning_pb2,
     planning_pb2_grpc,
 )
@@ -601,10 +603,18 @@ async def test_prices_reach_the_sites_that_follow_a_market(
     await ven.cycle()
     assert await forecast(grid) == [0.15, 0.35, 0.08, 0.3]
     await ven.cycle()
-    await start().cycle()
-    assert await pushes(grid) == 1, "what was pushed is not pushed again, nor by another VEN"
-    vtn.change(day, intervals=hourly(0.05, 0.4, -0.02))
+    assert await pushes(grid) == 1, "what was pushed is not pushed again"
+    emergency = vtn.event(
+        "PRICE", 0, intervalPeriod=period, intervals=hourly(0.9), payloadDescriptors=in_usd,
+        priority=0,
+    )  # fmt: skip
     await ven.cycle()
+    assert await forecast(grid) == [1.0, 0.35, 0.08, 0.3]
+    vtn.remove(emergency)
+    await ven.cycle()
+    assert await forecast(grid) == [0.15, 0.35, 0.08, 0.3], "as it was before"
+    vtn.change(day, intervals=hourly(0.05, 0.4, -0.02))
+    await start().cycle()
     assert await forecast(grid) == [0.15, 0.5, 0.08, 0.3]
 
 
@@ -624,6 +634,26 @@ async def test_prices_that_nobody_takes_keep_no_limit_waiting(
     await start().cycle()
     assert await grid.limits_w() == [40_000]
     assert await forecast(grid) == [0.3] * 4, "the tariff is in another currency"
+
+
+async def test_a_site_that_is_given_a_tariff_is_given_the_prices(
+    grid: Grid, vtn: Vtn, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vtn.event("PRICE", 0.2)
+    ven = start(target="site:depot")
+    await ven.cycle()
+    described = NETWORK.replace(
+        "  - id: depot\n", "  - id: depot\n    tariff: {currency: USD, day_ahead: {}}\n"
+    )
+    await network_pb2_grpc.NetworkServiceStub(grid.channel).ApplyNetwork(
+        network_pb2.ApplyNetworkRequest(yaml=described)
+    )
+    await ven.cycle()
+    assert await pushes(grid) == 0, "not at every look"
+    now_ms = SystemClock.now_ms
+    monkeypatch.setattr(SystemClock, "now_ms", lambda clock: now_ms(clock) + 600_000)
+    await ven.cycle()
+    assert await pushes(grid) == 1
 
 
 async def test_prices_may_be_left_to_others(grid: Grid, vtn: Vtn, start: Start) -> None:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Sequence
 from contextlib import suppress
-from hashlib import blake2b
 from typing import TypeVar
 
 import grpc
@@ -125,7 +124,7 @@ class GridClient:
             return
 
     async def push_prices(self, steps: Sequence[PriceStep], currency: str) -> dict[str, str]:
-        """Push prices, done once however often it is sent; by site, why it did not take them.
+        """Push prices, as often as one likes; by site, why it did not take them.
 
         Args:
             currency: that of all of them; empty for that of each site's tariff.
@@ -149,8 +148,6 @@ class GridClient:
             request.feeder_id = self._target.id
         else:
             request.site_ids.append(self._target.id)
-        digest = blake2b(request.SerializeToString(deterministic=True), digest_size=12).hexdigest()
-        request.request_id = f"openadr-prices-{digest}"
         answer = await _answered(self._planning.PushPrices(request, timeout=_TIMEOUT_S))
         return {each.site_id: each.refusal for each in answer.outcomes if each.refusal}
 

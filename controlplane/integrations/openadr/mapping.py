@@ -406,4 +406,9 @@ def number_of(values: Sequence[Any]) -> float | None:
     """The one finite number of a payload."""
     if len(values) != 1 or isinstance(values[0], bool) or not isinstance(values[0], int | float):
         return None
-    return float(values[0]) if math.isfinite(values[0]) else None
+    try:
+        number = float(values[0])
+    except OverflowError:
+        # JSON knows no largest integer.
+        return None
+    return number if math.isfinite(number) else None

@@ -20,7 +20,7 @@ from controlplane.integrations.openadr.mapping import (
     described,
     number_of,
 )
-from controlplane.integrations.openadr.timing import Window
+from controlplane.integrations.openadr.timing import Window, written_ms
 from controlplane.integrations.openadr.wire import Event, Program, ValuesMap
 from controlplane.network_tariff import PRICE_MAX
 from controlplane.units import MS_PER_HOUR, MS_PER_S
@@ -44,14 +44,14 @@ class PriceStep:
     """The price of one interval of an event.
 
     Attributes:
-        version: the event as the utility last wrote it.
+        written_ms: when the utility last wrote the event.
         priority: 0 goes before all others.
         currency: ISO 4217; empty where the utility does not say.
     """
 
     event_id: str
     interval_id: int
-    version: str
+    written_ms: int
     priority: int
     price_per_kwh: Decimal
     currency: str
@@ -79,7 +79,7 @@ def price_steps(
                 PriceStep(
                     event_id=event.id,
                     interval_id=window.interval_id,
-                    version=event.modification_date_time or event.created_date_time or "",
+                    written_ms=written_ms(event) or 0,
                     priority=LOWEST_PRIORITY if event.priority is None else event.priority,
                     price_per_kwh=price,
                     currency="" if descriptor is None else (descriptor.currency or "").upper(),
@@ -117,9 +117,7 @@ def timeline(steps: Sequence[PriceStep], *, now_ms: int) -> list[PriceStep]:
         for each in steps
         if each.end_ms > now_ms and each.start_ms < until_ms
     ]
-    # Of equal priorities the latest goes first; sorting is stable.
-    near.sort(key=lambda each: each.version, reverse=True)
-    near.sort(key=lambda each: each.priority)
+    near.sort(key=lambda each: (each.priority, -each.written_ms, each.event_id))
     coming = sorted(range(len(near)), key=lambda rank: near[rank].start_ms, reverse=True)
     edges_ms = sorted({edge_ms for each in near for edge_ms in (each.start_ms, each.end_ms)})
     standing: list[int] = []

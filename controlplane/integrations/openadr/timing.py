@@ -14,7 +14,15 @@ from hashlib import blake2b
 from controlplane.integrations.openadr.wire import Event, IntervalPeriod, Program, ValuesMap
 from controlplane.units import MS_PER_HOUR, MS_PER_S, ms_from_datetime
 
-__all__ = ["FOREVER_MS", "SHIFT_MAX_MS", "Window", "duration_ms", "instant_ms", "lay_out"]
+__all__ = [
+    "FOREVER_MS",
+    "SHIFT_MAX_MS",
+    "Window",
+    "duration_ms",
+    "instant_ms",
+    "lay_out",
+    "written_ms",
+]
 
 FOREVER_MS = 2**62
 """The end of what has no end."""
@@ -106,8 +114,8 @@ def lay_out(
     Raises:
         ValueError: something is no instant or no duration, or the intervals have no order.
     """
-    written_ms = _written_ms(event)
-    now_ms = seen_ms if written_ms is None else written_ms - ahead_ms
+    said_ms = written_ms(event)
+    now_ms = seen_ms if said_ms is None else said_ms - ahead_ms
     default = event.interval_period or program.interval_period or IntervalPeriod()
     windows: list[Window] = []
     shift_ms = 0
@@ -196,15 +204,16 @@ def _until(window: Window, end_ms: int) -> Window:
     )
 
 
-def _written_ms(event: Event) -> int | None:
+def written_ms(event: Event) -> int | None:
+    """When the utility last wrote the event, by its clock."""
     for text in (event.modification_date_time, event.created_date_time):
         try:
-            written_ms = instant_ms(text)
+            said_ms = instant_ms(text)
         except ValueError:
             # Only needed for "now"; the reference VTN once wrote a time without a day.
             continue
-        if written_ms is not None:
-            return written_ms
+        if said_ms is not None:
+            return said_ms
     return None
 
 

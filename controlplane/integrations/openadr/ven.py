@@ -32,7 +32,7 @@ from controlplane.integrations.openadr.mapping import (
 from controlplane.integrations.openadr.prices import PriceStep, price_steps, timeline
 from controlplane.integrations.openadr.reconcile import Held, Plan, grid_event_id, missing, plan
 from controlplane.integrations.openadr.settings import OpenAdrSettings
-from controlplane.integrations.openadr.timing import FOREVER_MS, Window, lay_out
+from controlplane.integrations.openadr.timing import Window, lay_out
 from controlplane.integrations.openadr.vtn import VtnClient
 from controlplane.integrations.openadr.wire import (
     Event,
@@ -52,7 +52,8 @@ _LOADSTAR_BACKOFF_MAX_S = 30.0
 _RETRY_AFTER_MAX_S = 3_600.0
 _PROGRAM_READ_MS = 300 * MS_PER_S
 _PUSH_AGAIN_MS = MS_PER_HOUR
-"""A site that refuses prices may be given a tariff that follows a market."""
+"""Sites come, and are given tariffs, and keep only so many prices ahead."""
+_REFUSED_AGAIN_MS = 600 * MS_PER_S
 _CLOCKS_DIFFER_MS = 30 * MS_PER_S
 _REMEMBERED_MAX = 10_000
 _log = structlog.get_logger(__name__)
@@ -381,7 +382,8 @@ class Ven:
             _log.info("openadr_withdrawn", grid_event_id=withdrawal.event_id)
 
     async def _push_prices(self, steps: Sequence[PriceStep], *, now_ms: int) -> None:
-        """Push what was not pushed yet; what no site takes is said once, and tried again later."""
+        """Push what has changed at once, and all of it again from time to time; what no site takes
+        is said once."""
         current = [each for each in self._pushed if each.end_ms > now_ms]
         if not steps or (current == steps and now_ms < self._push_again_ms):
             return
@@ -393,7 +395,7 @@ class Ven:
             except (InvalidInput, NotFound, Precondition) as error:
                 refusals[str(self._settings.target)] = error.message
         self._pushed = list(steps)
-        self._push_again_ms = now_ms + _PUSH_AGAIN_MS if refusals else FOREVER_MS
+        self._push_again_ms = now_ms + (_REFUSED_AGAIN_MS if refusals else _PUSH_AGAIN_MS)
         if not refusals:
             _log.info("openadr_prices_pushed", intervals=len(steps), until_ms=steps[-1].end_ms)
         for place, words in refusals.items():

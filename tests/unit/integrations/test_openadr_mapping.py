@@ -76,6 +76,7 @@ def test_what_becomes_a_wish(type: str, value: Any, kind: Kind, power_w: int) ->
         ("IMPORT_CAPACITY_LIMIT", [], "VALUE_INVALID"),
         ("IMPORT_CAPACITY_LIMIT", float("nan"), "VALUE_INVALID"),
         ("IMPORT_CAPACITY_LIMIT", 1e300, "VALUE_INVALID"),
+        ("IMPORT_CAPACITY_LIMIT", 10**400, "VALUE_INVALID"),
     ],
 )
 def test_what_is_ignored_with_a_reason(type: str, value: Any, reason: str) -> None:

@@ -28,10 +28,10 @@ def read(*values: Any, program: Program = PROGRAM, **described: Any) -> Any:
 
 
 def step(
-    price: str, start_h: float, end_h: float, *, priority: int = 9, version: str = ""
+    price: str, start_h: float, end_h: float, *, priority: int = 9, written_ms: int = 0
 ) -> PriceStep:
     start_ms, end_ms = at_ms(start_h), at_ms(end_h)
-    return PriceStep("e", 0, version, priority, Decimal(price), "", start_ms, end_ms)
+    return PriceStep("e", 0, written_ms, priority, Decimal(price), "", start_ms, end_ms)
 
 
 def held(*steps: PriceStep, now_h: float = 0) -> list[tuple[str, float, float]]:
@@ -74,6 +74,7 @@ def test_units_and_currency_are_those_of_event_or_program(
     [
         ("dear", "KWH", "VALUE_INVALID"),
         (float("inf"), "KWH", "VALUE_INVALID"),
+        (10**400, "KWH", "VALUE_INVALID"),
         (10_001, "KWH", "VALUE_INVALID"),
         (0.2, "THERM", "UNITS_UNKNOWN"),
     ],
@@ -91,7 +92,7 @@ def test_one_price_holds_at_every_instant() -> None:
 
 
 def test_of_equal_events_the_one_that_was_written_last_holds() -> None:
-    old, new = step("0.1", 0, 4, version="2026-01-01"), step("0.2", 2, 6, version="2026-01-02")
+    old, new = step("0.1", 0, 4, written_ms=1), step("0.2", 2, 6, written_ms=2)
     assert held(old, new) == held(new, old) == [("0.1", 0, 2), ("0.2", 2, 6)]
 
 
@@ -100,7 +101,7 @@ def test_a_price_that_nothing_cuts_stays_in_one_piece() -> None:
 
 
 def test_a_price_without_an_end_is_told_for_days_and_the_same_all_day() -> None:
-    endless = PriceStep("e", 0, "", 0, Decimal("0.3"), "", at_ms(0) - 9 * DAY_MS, FOREVER_MS)
+    endless = PriceStep("e", 0, 0, 0, Decimal("0.3"), "", at_ms(0) - 9 * DAY_MS, FOREVER_MS)
     assert held(endless, now_h=1) == held(endless, now_h=23) == [("0.3", 0, AHEAD_DAYS * 24)]
 
 
@@ -115,6 +116,14 @@ def test_no_more_is_told_than_a_site_keeps() -> None:
 
 
 def test_times_are_whole_seconds() -> None:
-    first = PriceStep("e", 0, "", 0, Decimal(1), "", at_ms(0), at_ms(1) + 400)
-    second = PriceStep("e", 1, "", 0, Decimal(2), "", at_ms(1) + 400, at_ms(1) + 900)
+    first = PriceStep("e", 0, 0, 0, Decimal(1), "", at_ms(0), at_ms(1) + 400)
+    second = PriceStep("e", 1, 0, 0, Decimal(2), "", at_ms(1) + 400, at_ms(1) + 900)
     assert held(first, second) == [("1", 0, 1)]
+
+
+def test_which_was_written_last_is_a_matter_of_instants() -> None:
+    (early,), _ = read(0.1, modificationDateTime="2026-05-01T10:00:00+02:00")
+    (late,), _ = read(0.2, modificationDateTime="2026-05-01T08:00:00.5Z")
+    for steps in ([early, late], [late, early]):
+        (found,) = timeline(steps, now_ms=at_ms(9))
+        assert found.price_per_kwh == Decimal("0.2")
