@@ -292,6 +292,10 @@ class Metering:
             register.last_ms - register.first_ms,
             turn.now_ms - session.started_ms,
         )
+        began_ms, ended_ms = session.started_station_ms, session.ended_station_ms
+        if began_ms is not None and ended_ms is not None:
+            # Where the station's word was not believed, what it says of both may be right.
+            elapsed_ms = max(elapsed_ms, ended_ms - began_ms)
         register.settle(
             session.meter_stop_wh,
             power_max_w=self._memory.power_max_w(session.connector_id),

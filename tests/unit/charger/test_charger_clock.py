@@ -310,3 +310,45 @@ def test_a_time_that_nobody_gave_is_when_it_was_heard() -> None:
     assert iso_from_ms(StationClock().correct(START_MS - HOUR_MS, START_MS)) == iso_from_ms(
         START_MS - HOUR_MS
     )
+
+
+def test_a_session_told_late_by_a_clock_that_was_set_right_keeps_its_energy() -> None:
+    """Its beginning looks like tomorrow to who knows the clock as it was, and counts as when it was
+    heard; and the history halts for so long that it looks like a clock that is behind. So much as
+    was drawn cannot have passed since."""
+    charger = Charger()
+    charger.settle("ocpp2.0.1")
+
+    def event(kind: str, number: int, offset_ms: int, meter_wh: int, **more: object) -> None:
+        sample = {"value": meter_wh, "measurand": "Energy.Active.Import.Register"}
+        charger.call(
+            "TransactionEvent",
+            eventType=kind,
+            timestamp=charger.at(offset_ms),
+            triggerReason="MeterValuePeriodic",
+            seqNo=number,
+            transactionInfo={"transactionId": "T"},
+            evse={"id": 1, "connectorId": 1},
+            meterValue=[{"timestamp": charger.at(offset_ms), "sampledValue": [sample]}],
+            **more,
+        )
+
+    for _ in range(3):
+        charger.call(
+            "StatusNotification",
+            timestamp=charger.at(-DAY_MS),
+            connectorStatus="Available",
+            evseId=1,
+            connectorId=1,
+        )
+        charger.wait(20_000)
+    event("Started", 0, -8 * MINUTE_MS, 4_600, offline=True)
+    event("Updated", 1, -7 * MINUTE_MS, 4_900)
+    charger.wait(35_000)
+    event("Updated", 2, -7 * MINUTE_MS, 5_400)
+    for number, meter_wh in enumerate((5_900, 6_400, 6_900, 7_400), 3):
+        charger.wait(100)
+        event("Updated", number, (number - 9) * MINUTE_MS, meter_wh)
+    event("Ended", 7, -1_000, 7_900)
+    record = last_session(charger)
+    assert (record.state, record.energy_wh) == (SessionState.ENDED, 3_300)
