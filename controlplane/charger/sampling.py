@@ -104,7 +104,8 @@ class Asked:
         if len(young) == len(questions):
             return questions
         self._begun_ms = now_ms
-        return [each._replace(since_limit=False) for each in young]
+        self._questions[connector_id] = [each._replace(since_limit=False) for each in young]
+        return self._questions[connector_id]
 
     def limited(self, connector_id: int) -> None:
         """The station may have taken another limit."""

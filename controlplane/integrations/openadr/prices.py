@@ -28,7 +28,8 @@ from controlplane.units import MS_PER_HOUR, MS_PER_S
 __all__ = ["AHEAD_DAYS", "STEPS_MAX", "PriceStep", "price_steps", "timeline"]
 
 AHEAD_DAYS = 7
-"""Prices are told so far ahead, counted in whole days: one without an end is told anew each day."""
+"""Prices are told so far ahead, counted in whole days: what is told of one without an end changes
+once a day."""
 
 STEPS_MAX = 1_000
 """A site keeps no more."""

@@ -267,3 +267,15 @@ def test_answers_to_questions_that_were_given_up_prove_nothing() -> None:
         late_ms = each_ms - charger.now_ms
         told = say(charger, sample(charger, 10 + number, context="Trigger", clock_ms=late_ms))
         assert not any(each.fresh for each in told)
+
+
+def test_a_question_is_given_up_once() -> None:
+    """What a station tells unasked after that does not count as another one."""
+    charger = charging()
+    ask(charger)
+    for amperes in (7, 8):
+        charger.wait(121_000 if amperes == 7 else 61_000)
+        assert not told_fresh(charger, amperes=amperes)
+    charger.wait(61_000)
+    assert say(charger, sample(charger, 9, clock_ms=-180_000)) == []
+    assert [call.action for call in charger.found(Call)] == ["TriggerMessage"]

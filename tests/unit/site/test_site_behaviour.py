@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 from site_bench import Bench, charger, site
 
@@ -77,9 +78,9 @@ def watch(bench: Bench, sleeper: Sleeper, *, minutes: float) -> int:
     return sleeper.pauses - before
 
 
-def after_a_visit() -> Bench:
+def after_a_visit(*others: dict[str, Any], supply_a: float = 20) -> Bench:
     """Ann's vehicle was found to begin at 8 A, and has left; now there are 7 A."""
-    bench = Bench(site([charger("A")], supply_a=20))
+    bench = Bench(site([charger("A"), *others], supply_a=supply_a))
     bench.ask(SetSiteLimit(6_000), SiteView)
     bench.plug("A", session="first", id_token="ann")
     live(bench, {"A": starts_at(8)}, minutes=10)
@@ -161,15 +162,7 @@ def test_what_a_nudge_was_offered_is_lent_as_soon_as_it_ends() -> None:
 def test_a_part_at_which_a_vehicle_does_not_begin_is_not_offered() -> None:
     """Room for 6 A is there at once, and for 11 A when its neighbour has followed: a vehicle that
     begins at 8 A would decline the first and lose its place."""
-    bench = Bench(site([charger("A"), charger("B", current_max_a=16)], supply_a=22))
-    bench.plug("A", session="first", id_token="ann")
-    bench.ask(SetSiteLimit(6_000), SiteView)
-    live(bench, {"A": starts_at(8)}, minutes=10)
-    bench.ask(SetSiteLimit(8_000), SiteView)
-    live(bench, {"A": starts_at(8)}, minutes=40)
-    assert demand(bench, "A").behaviour.start_ma == 8_000
-    bench.meter("A", 8, 8, 8, energy_wh=1_200)
-    bench.unplug("A")
+    bench = after_a_visit(charger("B", current_max_a=16), supply_a=22)
     bench.ask(SetSiteLimit(None), SiteView)
     bench.plug("B")
     live(bench, {"B": starts_at(6)}, minutes=2)
